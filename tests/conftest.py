@@ -1,0 +1,23 @@
+"""What every test starts from: no setting of the machine, no configuration left by another test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+pytest.register_assert_rewrite("track.testing")
+
+from track.configuration import reset_configuration  # noqa: E402 - after the rewriting is asked for
+
+
+@pytest.fixture(autouse=True)
+def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hide the settings of the machine, and forget the configuration file before and after."""
+    for name in os.environ:
+        if name.startswith(("TRACK_", "ORION_")):
+            monkeypatch.delenv(name)
+    reset_configuration()
+    yield
+    reset_configuration()

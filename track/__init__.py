@@ -1,0 +1,72 @@
+"""Track experiments: a few lines in a training script, and every number is kept.
+
+The names below are imported when they are first used, so that ``import track`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from track.client import TrackClient
+    from track.logger import TrialLogger
+    from track.reading import Trials, fetch, to_pandas
+    from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+
+__version__ = "0.1.0"
+__descr__ = "Experiment tracking that loses nothing."
+__license__ = "MIT"
+__author__ = "The track developers"
+__author_email__ = ""
+__copyright__ = "2026, the track developers"
+__url__ = ""
+
+__all__ = [
+    "CustomStatus",
+    "Project",
+    "Status",
+    "TrackClient",
+    "Trial",
+    "TrialGroup",
+    "TrialLogger",
+    "Trials",
+    "fetch",
+    "get_git_version",
+    "to_pandas",
+]
+
+_homes = {
+    "CustomStatus": "track.structure",
+    "Project": "track.structure",
+    "Status": "track.structure",
+    "TrackClient": "track.client",
+    "Trial": "track.structure",
+    "TrialGroup": "track.structure",
+    "TrialLogger": "track.logger",
+    "Trials": "track.reading",
+    "fetch": "track.reading",
+    "to_pandas": "track.reading",
+}
+
+
+def get_git_version(file: Any) -> Any:
+    """Return the commit and its date of the repository that holds `file`; None when there is none."""
+    from track.versioning import get_git_version
+
+    version = get_git_version(file)
+    return None if version == (None, None) else version
+
+
+def __getattr__(name: str) -> Any:
+    home = _homes.get(name)
+    if home is None:
+        raise AttributeError(f"module 'track' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Aggregators of logged values."""

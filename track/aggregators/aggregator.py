@@ -1,0 +1,446 @@
+"""Aggregators: what becomes of the values logged under one name when they carry no step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from track.containers.ring import RingBuffer
+from track.containers.series import Points
+from track.utils.stat import StatStream
+
+__all__ = [
+    "Aggregator",
+    "Lazy",
+    "MaxAggregator",
+    "MinAggregator",
+    "RingAggregator",
+    "StatAggregator",
+    "SumAggregator",
+    "TimeSeriesAggregator",
+    "ValueAggregator",
+    "is_aggregator_state",
+    "make_aggregator",
+    "restore_aggregator",
+    "specification",
+]
+
+_LAST_SHOWN = 20
+_kinds: dict[str, type[Aggregator]] = {}
+
+
+class Aggregator:
+    """Base of the aggregators: something values are appended to.
+
+    A subclass sets `kind`, a short name that is stored with the values, and implements `append`, `val`,
+    `to_json` and `state`. It is then known to every store of this program.
+    """
+
+    kind: ClassVar[str] = ""
+    arguments: tuple[Any, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _kinds[cls.kind or cls.__name__] = cls
+
+    def append(self, other: Any) -> None:
+        """Take one more value."""
+        raise NotImplementedError
+
+    @property
+    def val(self) -> Any:
+        """The last value, or all of them for an aggregator that keeps several."""
+        raise NotImplementedError
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return what reports show (`short`), or all of the state as JSON-safe data."""
+        raise NotImplementedError
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that ``to_json(short=False)`` described."""
+        raise NotImplementedError
+
+    def append_at(self, value: Any, at: float) -> None:
+        """Take one more value, logged at `at` (unix seconds); most aggregators do not keep the time."""
+        self.append(value)
+
+    def __iadd__(self, other: Any) -> Aggregator:
+        self.append(other)
+        return self
+
+    @staticmethod
+    def lazy(aggregator_t: Any, **kwargs: Any) -> Callable[[], Aggregator]:
+        """Return a factory of aggregators of this class.
+
+        Examples
+        --------
+        >>> factory = Aggregator.lazy(RingAggregator, n=3, dtype="d")
+        >>> ring = factory()
+        >>> ring += 0.5
+        >>> ring
+        r<[0.5]>
+        """
+        return Lazy(aggregator_t, **kwargs)
+
+
+class Lazy:
+    """A factory of aggregators that can be written down: its `spec` is stored in events.
+
+    Parameters
+    ----------
+    aggregator_t: type
+        The class to instantiate.
+    **kwargs
+        Its arguments, JSON-safe.
+    """
+
+    __slots__ = ("_class", "_kwargs", "spec")
+
+    def __init__(self, aggregator_t: type[Aggregator], **kwargs: Any) -> None:
+        self._class = aggregator_t
+        self._kwargs = kwargs
+        self.spec = [aggregator_t.kind or aggregator_t.__name__, *aggregator_t(**kwargs).arguments]
+
+    def __call__(self) -> Aggregator:
+        return self._class(**self._kwargs)
+
+
+def specification(factory: Any) -> list[Any] | None:
+    """Return how to write `factory` down in an event: ``[kind, argument, ...]``; None for None.
+
+    Raises
+    ------
+    TypeError
+        `factory` does not make an `Aggregator`.
+    """
+    if factory is None:
+        return None
+    spec = getattr(factory, "spec", None)
+    if isinstance(spec, list):
+        return spec
+    made = factory() if callable(factory) else factory
+    if not isinstance(made, Aggregator):
+        raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {factory!r}")
+    return [made.kind or type(made).__name__, *made.arguments]
+
+
+def make_aggregator(spec: list[Any]) -> Aggregator:
+    """Return a new aggregator for a specification; a kind this program does not know keeps all values."""
+    kind, *arguments = spec
+    return _kinds.get(kind, TimeSeriesAggregator)(*arguments)
+
+
+def _plain(value: Any) -> Any:
+    from track.plain import to_plain
+
+    return to_plain(value)
+
+
+def _restore(value: Any) -> Any:
+    from track.plain import restore
+
+    return restore(value)
+
+
+class ValueAggregator(Aggregator):
+    """Keeps the latest value.
+
+    Examples
+    --------
+    >>> best = ValueAggregator()
+    >>> best.append(3); best.append(4)
+    >>> best.val
+    4
+    """
+
+    kind = "value"
+
+    def __init__(self, val: Any = None) -> None:
+        self._val = val
+
+    @property
+    def val(self) -> Any:
+        """The latest value; None before the first."""
+        return self._val
+
+    def append(self, other: Any) -> None:
+        """Replace the value."""
+        self._val = other
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the value itself (`short`), or the tagged state."""
+        return self._val if short else {"dtype": self.kind, "value": _plain(self._val)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that ``to_json()`` described."""
+        self._val = _restore(state["value"])
+
+    @staticmethod
+    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(ValueAggregator)
+
+    def __repr__(self) -> str:
+        return f"v<{self._val}>"
+
+
+class MinAggregator(ValueAggregator):
+    """Keeps the smallest value; a NaN is not compared."""
+
+    kind = "min"
+
+    def append(self, other: Any) -> None:
+        """Keep `other` if it is smaller."""
+        if self._val is None or other < self._val:
+            self._val = other
+
+    @staticmethod
+    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(MinAggregator)
+
+
+class MaxAggregator(ValueAggregator):
+    """Keeps the largest value; a NaN is not compared."""
+
+    kind = "max"
+
+    def append(self, other: Any) -> None:
+        """Keep `other` if it is larger."""
+        if self._val is None or other > self._val:
+            self._val = other
+
+    @staticmethod
+    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(MaxAggregator)
+
+
+class SumAggregator(ValueAggregator):
+    """Keeps the sum of the values: the run time of a trial that was resumed."""
+
+    kind = "sum"
+
+    def append(self, other: Any) -> None:
+        """Add `other` to the sum."""
+        self._val = other if self._val is None else self._val + other
+
+    @staticmethod
+    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(SumAggregator)
+
+
+class TimeSeriesAggregator(Aggregator):
+    """Keeps every value, in order, with the time it was logged.
+
+    Examples
+    --------
+    >>> cost = TimeSeriesAggregator()
+    >>> cost.append(3); cost.append(2)
+    >>> cost
+    ts<[3, 2]>
+    """
+
+    kind = "series"
+
+    def __init__(self) -> None:
+        self.points = Points(stepped=False)
+
+    @property
+    def val(self) -> list[Any]:
+        """All values, oldest first."""
+        return self.points.values()
+
+    def append(self, other: Any) -> None:
+        """Add a value; its time is not known and kept as 0."""
+        self.append_at(other, 0.0)
+
+    def append_at(self, value: Any, at: float) -> None:
+        """Add a value logged at `at`, unix seconds."""
+        self.points.append(None, value, at)
+
+    def last(self) -> Any:
+        """Return the value logged last; None when there is none."""
+        return self.points.value[len(self.points) - 1] if len(self.points) else None
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the last 20 values (`short`), or all of the columns."""
+        if short:
+            return self.val[-_LAST_SHOWN:]
+        return {"dtype": self.kind, **self.points.to_plain()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that ``to_json()`` described."""
+        self.points = Points.from_plain(state)
+
+    def view(self) -> TimeSeriesAggregator:
+        """Return the series so far: what is appended later does not show. Nothing is copied."""
+        series = TimeSeriesAggregator.__new__(TimeSeriesAggregator)
+        series.points = self.points.view()
+        return series
+
+    @staticmethod
+    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(TimeSeriesAggregator)
+
+    def __repr__(self) -> str:
+        return f"ts<{self.val}>"
+
+
+class RingAggregator(Aggregator):
+    """Keeps the last `n` values.
+
+    Parameters
+    ----------
+    n: int
+        How many, > 0.
+    dtype: str
+        An array type code (see `track.containers.types`), or a longer name to keep any object.
+    """
+
+    kind = "ring"
+
+    def __init__(self, n: int, dtype: str = "f") -> None:
+        self._ring = RingBuffer(n, dtype)
+        self.arguments = (n, dtype)
+
+    @property
+    def val(self) -> list[Any]:
+        """The kept values, oldest first."""
+        return self._ring.to_list()
+
+    def append(self, other: Any) -> None:
+        """Add a value; the oldest goes when there are `n`."""
+        self._ring.append(other)
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the kept values, as they are (`short`) or with what makes the ring again."""
+        if short:
+            return self.val
+        return {"dtype": self.kind, "arguments": list(self.arguments), "value": _plain(self.val)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that ``to_json()`` described."""
+        for value in _restore(state["value"]):
+            self._ring.append(value)
+
+    @staticmethod
+    def lazy(n: int, dtype: str = "f") -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(RingAggregator, n=n, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"r<{self.val}>"
+
+
+class StatAggregator(Aggregator):
+    """Keeps mean, standard deviation, minimum and maximum in constant space.
+
+    Parameters
+    ----------
+    skip_obs: int
+        Observations to drop at the start, >= 0: the first ones are often slower than the rest.
+
+    Examples
+    --------
+    >>> seconds = StatAggregator(skip_obs=0)
+    >>> seconds.append(1.0); seconds.append(3.0)
+    >>> seconds.avg, seconds.sd
+    (2.0, 1.0)
+    """
+
+    kind = "stat"
+
+    def __init__(self, skip_obs: int = 10) -> None:
+        self._stat = StatStream(skip_obs, shared=False)
+        self.arguments = (skip_obs,)
+
+    @property
+    def val(self) -> Any:
+        """The last observation."""
+        return self._stat.val
+
+    @property
+    def avg(self) -> float:
+        """Mean of the kept observations."""
+        return self._stat.avg
+
+    @property
+    def min(self) -> float:
+        """Smallest observation, the last dropped one included."""
+        return self._stat.min
+
+    @property
+    def max(self) -> float:
+        """Largest observation, the last dropped one included."""
+        return self._stat.max
+
+    @property
+    def sd(self) -> float:
+        """Population standard deviation of the kept observations."""
+        return self._stat.sd
+
+    @property
+    def sum(self) -> float:
+        """Sum of the kept observations."""
+        return self._stat.total
+
+    @property
+    def total(self) -> float:
+        """Sum of the kept observations."""
+        return self._stat.total
+
+    @property
+    def count(self) -> int:
+        """Number of kept observations."""
+        return int(self._stat.to_dict()["count"])
+
+    def append(self, other: Any) -> None:
+        """Observe a value."""
+        self._stat.update(other)
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return avg, min, max, sd, count and unit (`short`), or all of the state."""
+        if short:
+            return self._stat.to_dict()
+        return {"dtype": "statstream"} | {key: _plain(value) for key, value in self._stat.state_dict().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that ``to_json()`` described."""
+        fields = {key: _restore(value) for key, value in state.items() if key != "dtype"}
+        self._stat = StatStream.from_dict(fields, shared=False)
+        self.arguments = (int(self._stat.drop_obs),)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> StatAggregator:
+        """Return the aggregator that ``to_json(short=False)`` described."""
+        aggregator = StatAggregator()
+        aggregator.restore(data)
+        return aggregator
+
+    @staticmethod
+    def lazy(skip: int = 10) -> Callable[[], Aggregator]:  # type: ignore[override]
+        """Return a factory of these."""
+        return Lazy(StatAggregator, skip_obs=skip)
+
+    def __repr__(self) -> str:
+        return f"s<{self._stat.to_dict()}>"
+
+
+_kinds["statstream"] = StatAggregator
+
+
+def is_aggregator_state(plain: Any) -> bool:
+    """Return whether `plain` is what ``to_json(short=False)`` of an aggregator gives."""
+    if not isinstance(plain, dict) or plain.get("dtype") not in _kinds:
+        return False
+    return "value" in plain or "sum_sqr" in plain
+
+
+def restore_aggregator(state: dict[str, Any]) -> Aggregator:
+    """Return the aggregator that ``to_json(short=False)`` of any of them described."""
+    aggregator = make_aggregator([state["dtype"], *state.get("arguments", [])])
+    aggregator.restore(state)
+    return aggregator

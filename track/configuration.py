@@ -1,0 +1,170 @@
+"""Options: the environment, then one JSON file, then the default of whoever asks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+__all__ = ["OPTIONS", "find_configuration", "none", "options", "reset_configuration"]
+
+logger = logging.getLogger(__name__)
+
+
+class _DefaultNone:
+    """The type of `none`."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "none"
+
+    def __reduce__(self) -> str:
+        return "none"
+
+
+none = _DefaultNone()
+"""What `options` returns where neither a value nor a default is given; false."""
+
+OPTIONS: dict[str, tuple[Any, str]] = {
+    "log.backend.name": ("none", "URI of the backend a client uses; none keeps everything in memory"),
+    "log.backend.lock_timeout": (30, "seconds to wait for another process's lock"),
+    "log.stdout_capture": (50, "how many of the last writes to standard output are kept"),
+    "log.stderr_capture": (50, "how many of the last writes to standard error are kept"),
+    "log.print.throttle": (None, "print the progress line every so many steps"),
+    "log.print.every": (None, "print the progress line at most once in so many seconds"),
+    "log.print.disable": (False, "never print the progress line"),
+    "log.level": ("WARNING", "level of a logger made by track.utils.log, a name or a number"),
+    "log.save": (none, "accepted for old configuration files, without effect"),
+}
+"""Every option of the library: name, default and meaning. `options` itself applies none of these defaults."""
+
+_FILE_NAME = "track.config"
+_FILE_VARIABLE = "TRACK_CONFIG"
+# Options whose default does not show the type of their values.
+_KINDS: dict[str, type] = {
+    "log.backend.lock_timeout": float,
+    "log.print.throttle": int,
+    "log.print.every": float,
+}
+_WORDS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+_loaded: dict[str, Any] | None = None
+
+
+def options(key: str, default: Any = none) -> Any:
+    """Return the value of an option.
+
+    The environment variable comes first: ``TRACK_`` and the key in capitals, dots as underscores. Its text is
+    converted to the type of the default where that is a bool, an int or a float. Then the configuration file,
+    where null means not set, then `default`.
+
+    Parameters
+    ----------
+    key: str
+        Dotted name, such as ``log.print.every``; each part is one level of the file.
+    default: object
+        What to return when the option is not set. Without one that is `none`, and a warning is logged.
+
+    Raises
+    ------
+    ValueError
+        The variable does not hold a value of the expected type, or the file is not a JSON object.
+    FileNotFoundError
+        ``TRACK_CONFIG`` names a file that does not exist.
+
+    Examples
+    --------
+    >>> options("log.print.disable", False)
+    False
+    """
+    variable = "TRACK_" + key.upper().replace(".", "_")
+    text = os.environ.get(variable)
+    if text is not None:
+        logger.debug("option %s comes from the environment variable %s", key, variable)
+        return _convert(text, variable, _KINDS.get(key, type(default)))
+
+    value = _look_up(find_configuration() if _loaded is None else _loaded, key)
+    if value is not None:
+        return value
+    if default is none:
+        logger.warning("option %s is not set and has no default", key)
+    return default
+
+
+def find_configuration(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Return the content of the configuration file, and keep it for `options`; empty where there is none.
+
+    Parameters
+    ----------
+    file: path, optional
+        The file to use from now on. Otherwise the first of: the file named by ``TRACK_CONFIG``,
+        ``track.config`` in the working directory, ``track.config`` beside the package.
+
+    Raises
+    ------
+    ValueError
+        The file is not a JSON object.
+    FileNotFoundError
+        `file`, or the file named by ``TRACK_CONFIG``, does not exist.
+    """
+    global _loaded  # noqa: PLW0603
+    path = _find_file() if file is None else os.fspath(file)
+    if path is None:
+        return {}
+    _loaded = _read(path)
+    return _loaded
+
+
+def reset_configuration() -> None:
+    """Forget the configuration file; the next `options` looks for one again."""
+    global _loaded  # noqa: PLW0603
+    _loaded = None
+
+
+def _find_file() -> str | None:
+    named = os.environ.get(_FILE_VARIABLE)
+    if named:
+        if not os.path.isfile(named):
+            raise FileNotFoundError(f"{_FILE_VARIABLE} names {named!r}, which is not a file")
+        return named
+    places = (os.curdir, os.path.dirname(os.path.abspath(__file__)))
+    candidates = (os.path.join(place, _FILE_NAME) for place in places)
+    return next(filter(os.path.isfile, candidates), None)
+
+
+def _read(path: str) -> dict[str, Any]:
+    import json
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"configuration file {path!r} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"configuration file {path!r} must hold a JSON object, not {type(content).__name__}")
+    return content
+
+
+def _look_up(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(node, dict):
+            return None
+        node = node.get(part)
+    return node
+
+
+def _convert(text: str, variable: str, kind: type) -> Any:
+    if kind not in (bool, int, float):
+        return text
+    try:
+        return _WORDS[text.strip().lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        message = f"environment variable {variable}={text!r} must be of type {kind.__name__}"
+        raise ValueError(message) from None

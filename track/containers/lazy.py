@@ -1,0 +1,60 @@
+"""A set that is computed at the first look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableSet
+from typing import Any
+
+__all__ = ["LazySet"]
+
+
+class LazySet(MutableSet[Any]):
+    """The members of something large, fetched when somebody looks.
+
+    Parameters
+    ----------
+    load: callable
+        Returns the members; called once.
+
+    Examples
+    --------
+    >>> members = LazySet(lambda: ["a", "b"])
+    >>> "a" in members, len(members)
+    (True, 2)
+    """
+
+    def __init__(self, load: Callable[[], Iterable[Any]]) -> None:
+        self._load: Callable[[], Iterable[Any]] | None = load
+        self._members: dict[Any, None] = {}
+
+    def _loaded(self) -> dict[Any, None]:
+        if self._load is not None:
+            self._members, self._load = dict.fromkeys(self._load()), None
+        return self._members
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._loaded()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._loaded())
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def add(self, value: Any) -> None:
+        """Add a member."""
+        self._loaded()[value] = None
+
+    def discard(self, value: Any) -> None:
+        """Remove a member, if it is one."""
+        self._loaded().pop(value, None)
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:  # type: ignore[override]
+        return set(it)
+
+    def __reduce__(self) -> tuple[type, tuple[set[Any]]]:
+        return set, (set(self),)
+
+    def __repr__(self) -> str:
+        return repr(set(self))

@@ -1,0 +1,122 @@
+"""Every error the library raises on purpose, in one tree.
+
+::
+
+    TrackError
+    ├── NotFound                (LookupError)
+    │   ├── TrialDoesNotExist
+    │   └── ItemNotFound
+    ├── AlreadyExists           (ValueError)
+    ├── MissingIdentity         (AssertionError, ValueError)
+    ├── UnknownBackend          (ValueError)
+    ├── MissingExtra            (ImportError)
+    ├── InvalidUri              (ValueError)
+    ├── InvalidQuery            (RuntimeError, ValueError)
+    ├── InvalidEvent            (ValueError)
+    ├── LockTimeout             (TimeoutError)
+    ├── ConcurrentWrite         (RuntimeError)
+    ├── CorruptJournal          (ValueError)
+    └── BackendUnavailable      (ConnectionError)
+        └── RPCCallFailure
+
+Each is also the builtin a person expects, so ``except LookupError`` works for someone who has never
+read this page.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AlreadyExists",
+    "BackendUnavailable",
+    "ConcurrentWrite",
+    "CorruptJournal",
+    "InvalidEvent",
+    "InvalidQuery",
+    "InvalidUri",
+    "ItemNotFound",
+    "LockTimeout",
+    "MissingExtra",
+    "MissingIdentity",
+    "NotFound",
+    "RPCCallFailure",
+    "TrackError",
+    "TrialDoesNotExist",
+    "UnknownBackend",
+]
+
+
+class TrackError(Exception):
+    """Base of every error raised on purpose by this library."""
+
+
+class NotFound(TrackError, LookupError):
+    """What was asked for is not stored."""
+
+
+class TrialDoesNotExist(NotFound):
+    """No stored trial has this uid."""
+
+
+class ItemNotFound(NotFound):
+    """No stored object matches the query of a ``fetch_and_update_*`` call."""
+
+
+class AlreadyExists(TrackError, ValueError):
+    """Something with this name or uid is there already."""
+
+
+class MissingIdentity(TrackError, AssertionError, ValueError):
+    """A project or group lacks the field its uid is computed from."""
+
+
+class UnknownBackend(TrackError, ValueError):
+    """No backend is registered for this URI scheme."""
+
+
+class MissingExtra(TrackError, ImportError):
+    """An optional package is needed for this and is not installed."""
+
+
+class InvalidUri(TrackError, ValueError):
+    """A URI cannot be parsed, or carries an option its backend does not know."""
+
+
+class InvalidQuery(TrackError, RuntimeError, ValueError):
+    """A query names an unknown attribute or operator."""
+
+
+class InvalidEvent(TrackError, ValueError):
+    """A value cannot be recorded: not a number in a metric, an unknown status, a broken record."""
+
+
+class LockTimeout(TrackError, TimeoutError):
+    """Another process held the store's lock for longer than the time-out."""
+
+
+class ConcurrentWrite(TrackError, RuntimeError):
+    """A write was based on a state that somebody else has changed since."""
+
+
+class CorruptJournal(TrackError, ValueError):
+    """A stored file cannot be read: not ours, damaged, or written by a newer version."""
+
+
+class BackendUnavailable(TrackError, ConnectionError):
+    """The server behind a backend cannot be reached or does not answer."""
+
+
+class RPCCallFailure(BackendUnavailable):
+    """A track server answered a call with an error.
+
+    Parameters
+    ----------
+    message: str
+        What the server said.
+    trace: str, optional
+        The server's traceback, when it sent one.
+    """
+
+    def __init__(self, message: str, trace: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.trace = trace

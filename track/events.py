@@ -1,0 +1,219 @@
+"""The nine facts a store keeps, and their bytes: one line of JSON each.
+
+An event names things by uid and says when it was decided (`at`, unix seconds). It holds plain data only:
+no clock, no callable, no live object. The same bytes are the journal's line, the message on a socket and
+the record in a spill file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, Union
+
+import msgspec
+
+from track.errors import InvalidEvent
+from track.plain import to_plain
+
+__all__ = [
+    "FORMAT",
+    "ArtifactAdded",
+    "Event",
+    "FieldsMerged",
+    "GroupCreated",
+    "MetricsLogged",
+    "ProjectCreated",
+    "StatusChanged",
+    "TimeLogged",
+    "TrialAttached",
+    "TrialCreated",
+    "decode",
+    "decode_lines",
+    "encode",
+]
+
+FORMAT = 1
+"""Version of the bytes; a reader refuses a higher one."""
+
+
+class ProjectCreated(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="project_created"
+):
+    """A project exists."""
+
+    uid: str
+    at: float
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = {}
+    tags: dict[str, Any] = {}
+
+
+class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="group_created"):
+    """A group exists, in a project."""
+
+    uid: str
+    at: float
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = {}
+    project_id: Any = None
+
+
+class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_created"):
+    """A trial exists. `metrics` and `chronos` are full states, for a trial that comes from another store."""
+
+    hash: str
+    revision: int
+    at: float
+    name: str | None = None
+    description: str | None = None
+    tags: Any = {}
+    version: str | None = None
+    group_id: Any = None
+    project_id: Any = None
+    parameters: dict[str, Any] = {}
+    metadata: Any = {}
+    metrics: Any = {}
+    chronos: Any = {}
+    errors: list[Any] = []
+    status: tuple[str | None, int | None] | None = None
+
+    @property
+    def trial(self) -> str:
+        """The trial's uid."""
+        return f"{self.hash}_{self.revision}"
+
+
+class TrialAttached(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_attached"):
+    """A trial belongs to a project, or is in a group; `kind` is "project" or "group"."""
+
+    trial: str
+    kind: str
+    owner: str
+    at: float
+
+
+class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="fields_merged"):
+    """Values replace those of the same names in one field of an object.
+
+    `kind` is "trial", "group" or "project"; `field` is "parameters", "metadata" or "tags". With an
+    `aggregator`, the values are appended to aggregators of that specification instead.
+    """
+
+    kind: str
+    uid: str
+    field: str
+    values: dict[str, Any]
+    at: float
+    aggregator: list[Any] | None = None
+
+
+class MetricsLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="metrics"):
+    """A trial measured values, at a step or at none."""
+
+    trial: str
+    values: dict[str, Any]
+    at: float
+    step: Any = None
+    aggregator: list[Any] | None = None
+
+
+class TimeLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="time"):
+    """Something in a trial took `seconds`."""
+
+    trial: str
+    name: str
+    seconds: Any
+    at: float
+    aggregator: list[Any] | None = None
+
+
+class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="status"):
+    """A trial's status is another; `process` says who runs a trial that starts."""
+
+    trial: str
+    status: tuple[str | None, int | None]
+    at: float
+    error: str | None = None
+    process: dict[str, Any] | None = None
+
+
+class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="artifact"):
+    """A file belongs to a trial; `size` is in bytes, `digest` a sha256."""
+
+    trial: str
+    name: str
+    uri: str
+    at: float
+    digest: str | None = None
+    size: int | None = None
+
+
+Event: TypeAlias = Union[
+    ProjectCreated,
+    GroupCreated,
+    TrialCreated,
+    TrialAttached,
+    FieldsMerged,
+    MetricsLogged,
+    TimeLogged,
+    StatusChanged,
+    ArtifactAdded,
+]
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """Return the event's line, newline included.
+
+    Values that JSON cannot say (NaN, integers past 64 bits, bytes) are tagged, so `decode` with
+    `track.plain.restore` gives them back exactly.
+
+    Examples
+    --------
+    >>> encode(MetricsLogged("ab_0", {"loss": 0.5}, at=1.0, step=3))
+    b'{"event":"metrics","trial":"ab_0","values":{"loss":0.5},"at":1.0,"step":3}\\n'
+    """
+    try:
+        line = _encode(event)
+    except (TypeError, OverflowError, ValueError):
+        line = b"null"
+    # msgspec writes NaN as null: a line with a null anywhere is encoded again with its values tagged.
+    if b"null" in line:
+        line = _encode(_plain_event(event))
+    return line + b"\n"
+
+
+def decode(line: bytes) -> Event:
+    """Return the event of a line.
+
+    Raises
+    ------
+    InvalidEvent
+        The line is no event of this version.
+    """
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidEvent(f"not an event: {error}") from error
+
+
+def decode_lines(lines: bytes) -> list[Event]:
+    """Return the events of many lines, much faster than one by one.
+
+    Raises
+    ------
+    InvalidEvent
+        One of the lines is no event of this version; decode them one by one to know which.
+    """
+    try:
+        return _decoder.decode_lines(lines)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidEvent(f"not an event: {error}") from error
+
+
+def _plain_event(event: Event) -> Event:
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    return type(event)(**{name: to_plain(value) for name, value in fields.items()})

@@ -1,0 +1,305 @@
+"""The base class of our own backends: it turns the methods of `Protocol` into events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from track.aggregators.aggregator import StatAggregator, ValueAggregator, specification
+from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
+from track.events import (
+    Event,
+    FieldsMerged,
+    GroupCreated,
+    MetricsLogged,
+    ProjectCreated,
+    StatusChanged,
+    TimeLogged,
+    TrialAttached,
+)
+from track.persistence.decisions import (
+    describe_error,
+    final_status,
+    normal_status,
+    numbers,
+    plain_fields,
+    plain_step,
+    require_mutator,
+    trial_created,
+)
+from track.persistence.protocol import Factory, Protocol
+from track.plain import to_plain
+from track.structure import Project, Status, Trial, TrialGroup
+from track.utils.system import process_identity
+
+__all__ = ["EventProtocol"]
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+_once = StatAggregator.lazy(1)
+_value = ValueAggregator.lazy()
+
+
+class EventProtocol(Protocol):
+    """Base of backends made of events: write `apply`, the three ``fetch_*`` and `atomically`, get every method.
+
+    Parameters
+    ----------
+    uri: str
+        Where it stores.
+    strict: bool
+        Whether a group needs its project to be stored, and an attachment both of its ends.
+    """
+
+    def __init__(self, uri: str, strict: bool = True) -> None:
+        self.uri = uri
+        self.strict = strict
+        self.clock: Callable[[], float] = time.time
+        self._known: set[str] = set()
+        self._timers: dict[tuple[str, str, int], list[tuple[float, Any, Any]]] = {}
+
+    def apply(self, *events: Event) -> None:
+        """Store facts; see `Protocol` for what may be raised."""
+        raise NotImplementedError
+
+    def atomically(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, during which nobody else writes. `action` may be run more than once."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+    # logging
+
+    def log_trial_metrics(
+        self, trial: Trial, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any
+    ) -> None:
+        """Record one number a name; InvalidEvent when a value is none."""
+        uid = trial.uid
+        if uid not in self._known:
+            self._require(uid)
+        for value in kwargs.values():
+            if type(value) is not float:
+                kwargs = numbers(kwargs)
+                break
+        if step is not None and type(step) is not int:
+            step = plain_step(step)
+        spec = None if aggregator is None else specification(aggregator)
+        self.apply(MetricsLogged(uid, kwargs, self.clock(), step, spec))
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """Record that the trial runs now, in this process."""
+        uid = self._require(trial.uid)
+        self._timers[(uid, "runtime", 0)] = [(time.perf_counter(), None, None)]
+        running = (Status.Running.name, Status.Running.value)
+        self.apply(StatusChanged(uid, running, self.clock(), process=process_identity()))
+
+    def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        """Record that the trial ended, well or with this exception, and how long it ran."""
+        uid = self._require(trial.uid)
+        started = self._timers.pop((uid, "runtime", 0), None)
+        if started:
+            seconds = time.perf_counter() - started[0][0]
+            self.apply(TimeLogged(uid, "runtime", seconds, self.clock(), ["sum"]))
+        status = final_status(exc_type, exc_val)
+        error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
+        self.apply(StatusChanged(uid, (status.name, status.value), self.clock(), error))
+
+    def log_trial_chrono_start(
+        self,
+        trial: Trial,
+        name: str,
+        aggregator: Factory = _once,
+        start_callback: Callable[[], Any] | None = None,
+        end_callback: Callable[[], Any] | None = None,
+    ) -> None:
+        """Start a timer; timers of one name nest, and do not mix between threads."""
+        if start_callback is not None:
+            start_callback()
+        timers = self._timers.setdefault((trial.uid, name, threading.get_ident()), [])
+        timers.append((time.perf_counter(), aggregator, end_callback))
+
+    def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        """Stop the innermost timer of this name in this thread."""
+        uid = trial.uid
+        timers = self._timers.get((uid, name, threading.get_ident()))
+        if not timers:
+            raise NotFound(f"no timer {name!r} was started in this thread")
+        started, aggregator, end_callback = timers.pop()
+        if end_callback is not None:
+            end_callback()
+        if exc_type is not None:
+            return
+        seconds = time.perf_counter() - started
+        if uid not in self._known:
+            self._require(uid)
+        self.apply(TimeLogged(uid, name, seconds, self.clock(), specification(aggregator)))
+
+    def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
+        """Merge parameters into the trial; its uid stays."""
+        self._merge(trial.uid, "parameters", kwargs)
+
+    def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = _value, **kwargs: Any) -> None:
+        """Merge metadata into the trial; with an aggregator other than the default, append to it."""
+        spec = specification(aggregator)
+        self._merge(trial.uid, "metadata", kwargs, None if spec == ["value"] else spec)
+
+    def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
+        """Merge tags into the trial."""
+        self._merge(trial.uid, "tags", kwargs)
+
+    def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
+        """Replace the status; InvalidEvent when it is no status."""
+        chosen = normal_status(status)
+        text = None if error is None else str(error)
+        self.apply(StatusChanged(self._require(trial.uid), (chosen.name, chosen.value), self.clock(), text))
+
+    def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
+        """Merge metadata into the group; NotFound when it is not stored."""
+        if not self._has(TrialGroup, group.uid):
+            raise NotFound(f"no group {group.name or group.uid!r} is stored in {self.uri}")
+        self.apply(FieldsMerged("group", group.uid, "metadata", to_plain(kwargs), self.clock()))
+
+    # creating
+
+    def get_project(self, project: Project) -> Project | None:
+        """Return the stored project with this uid, or None."""
+        found = self.fetch_projects({"uid": project.uid})
+        return found[0] if found else None
+
+    def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
+        """Return the stored group with this uid, or None."""
+        found = self.fetch_groups({"uid": group.uid})
+        return found[0] if found else None
+
+    def get_trial(self, trial: Trial) -> list[Trial]:
+        """Return the trial with this uid, then the other revisions of its hash; ``[]`` when unknown."""
+        revisions = self.fetch_trials({"hash": trial.hash})
+        if trial.uid not in [found.uid for found in revisions]:
+            return []
+        self._known.add(trial.uid)
+        return sorted(revisions, key=lambda found: (found.revision != trial.revision, found.revision))
+
+    def new_project(self, project: Project) -> Project:
+        """Store a project and return it; the stored one when there is one already."""
+
+        def create() -> Project:
+            stored = self.get_project(project)
+            if stored is not None:
+                logger.error("project %r is stored already: the stored one is used", project.uid)
+                return stored
+            fields = to_plain([project.metadata, project.tags])
+            self.apply(ProjectCreated(project.uid, self.clock(), project.name, project.description, *fields))
+            return self.fetch_projects({"uid": project.uid})[0]
+
+        return self.atomically(create)
+
+    def new_trial_group(self, group: TrialGroup) -> TrialGroup:
+        """Store a group and return it; NotFound when its project is not stored (strict)."""
+
+        def create() -> TrialGroup:
+            stored = self.get_trial_group(group)
+            if stored is not None:
+                return stored
+            self._require_project(group.project_id)
+            fields = (group.name, group.description, to_plain(group.metadata), to_plain(group.project_id))
+            self.apply(GroupCreated(group.uid, self.clock(), *fields))
+            return self.fetch_groups({"uid": group.uid})[0]
+
+        return self.atomically(create)
+
+    def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
+        """Store a trial and return it; None when its uid is stored and `auto_increment` is false."""
+        digest = trial.hash
+
+        def create() -> Trial | None:
+            revisions = self._revisions(digest)
+            if trial.revision in revisions:
+                if not auto_increment:
+                    return None
+                trial.revision = max(revisions) + 1
+            self.apply(trial_created(trial, self.clock()))
+            self._known.add(trial.uid)
+            return self.fetch_trials({"uid": trial.uid})[0]
+
+        return self.atomically(create)
+
+    def add_project_trial(self, project: Project, trial: Trial) -> None:
+        """Move the trial into the project; NotFound when either is not stored (strict)."""
+        self._attach(trial, "project", project.uid)
+        trial.project_id = project.uid
+
+    def add_group_trial(self, group: TrialGroup, trial: Trial) -> None:
+        """Add the trial to the group; NotFound when either is not stored (strict)."""
+        self._attach(trial, "group", group.uid)
+        trial.group_id = group.uid
+
+    # deciding
+
+    def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
+        """Change the first match as one step, and return it changed."""
+        require_mutator(attr)
+
+        def update() -> Trial:
+            found = self._first_trial(query)
+            if found is None:
+                raise ItemNotFound(f"no trial in {self.uri} matches {query!r}")
+            getattr(self, attr)(found, *args, **kwargs)
+            return self.fetch_trials({"uid": found.uid})[0]
+
+        return self.atomically(update)
+
+    def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
+        """Change the first match as one step, and return it changed."""
+        require_mutator(attr)
+
+        def update() -> TrialGroup:
+            found = self.fetch_groups(query)
+            if not found:
+                raise ItemNotFound(f"no group in {self.uri} matches {query!r}")
+            getattr(self, attr)(found[0], *args, **kwargs)
+            return self.fetch_groups({"uid": found[0].uid})[0]
+
+        return self.atomically(update)
+
+    def commit(self, **kwargs: Any) -> None:
+        """Make everything so far permanent; nothing to do where every event is stored at once."""
+        self.flush()
+
+    # What a backend may answer faster.
+
+    def _first_trial(self, query: Any) -> Trial | None:
+        return next(iter(self.fetch_trials(query)), None)
+
+    def _revisions(self, digest: str) -> set[int]:
+        return {found.revision for found in self.fetch_trials({"hash": digest})}
+
+    def _has(self, kind: type, uid: Any) -> bool:
+        fetch: Any = {Trial: self.fetch_trials, TrialGroup: self.fetch_groups, Project: self.fetch_projects}[kind]
+        return bool(fetch({"uid": uid}))
+
+    def _require(self, uid: str) -> str:
+        if uid not in self._known:
+            if not self._has(Trial, uid):
+                raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.uri}: create it with new_trial")
+            self._known.add(uid)
+        return uid
+
+    def _require_project(self, uid: Any) -> None:
+        if self.strict and not self._has(Project, uid):
+            raise NotFound(f"no project {uid!r} is stored in {self.uri}: create it with new_project")
+
+    def _attach(self, trial: Trial, kind: str, owner: str) -> None:
+        uid = self._require(trial.uid) if self.strict else trial.uid
+        if kind == "project":
+            self._require_project(owner)
+        elif self.strict and not self._has(TrialGroup, owner):
+            raise NotFound(f"no group {owner!r} is stored in {self.uri}: create it with new_trial_group")
+        self.apply(TrialAttached(uid, kind, owner, self.clock()))
+
+    def _merge(self, uid: str, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
+        self.apply(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))

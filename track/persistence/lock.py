@@ -1,0 +1,136 @@
+"""Locks: one between threads and processes for decisions, one that tells whether a file has other users."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from track.errors import LockTimeout
+
+__all__ = ["StoreLock", "hold_exclusively", "hold_shared", "is_network_path"]
+
+_NETWORK_TYPES = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
+    "ncpfs", "nfs", "nfs4", "panfs", "smb3", "smbfs",
+}  # fmt: skip
+
+
+class StoreLock:
+    """A lock between threads and between processes; the same thread may take it again.
+
+    Parameters
+    ----------
+    path: str or None
+        The lock file; it is created when needed and never deleted. None locks between threads only.
+    timeout: float
+        Seconds to wait for other processes, > 0.
+    """
+
+    def __init__(self, path: str | None, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._thread = threading.RLock()
+        self._depth = 0
+        self._file: Any = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock is held, by whichever thread of this process."""
+        return self._depth > 0
+
+    def __enter__(self) -> StoreLock:
+        self._thread.acquire()
+        try:
+            if self._depth == 0 and self.path is not None:
+                self._acquire_file()
+        except BaseException:
+            self._thread.release()
+            raise
+        self._depth += 1
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        # The depth changes while the thread lock is held, and the file goes first: nobody sees a half-open lock.
+        self._depth -= 1
+        try:
+            if self._depth == 0 and self._file is not None:
+                self._file.release()
+        finally:
+            self._thread.release()
+
+    def _acquire_file(self) -> None:
+        # Imported at first use: filelock is half of what `import track` may cost.
+        import filelock
+
+        if self._file is None:
+            self._file = filelock.FileLock(self.path, thread_local=False)
+        try:
+            self._file.acquire(timeout=self.timeout, poll_interval=0.005)
+        except filelock.Timeout as error:
+            raise LockTimeout(
+                f"{self.path} was held by another process for {self.timeout} s: is one stuck? "
+                "(option log.backend.lock_timeout)"
+            ) from error
+
+    def reset_after_fork(self) -> None:
+        """Forget what the parent held: a child starts with a lock of its own."""
+        self._thread = threading.RLock()
+        self._depth = 0
+        self._file = None
+
+
+def hold_shared(descriptor: int) -> None:
+    """Say, as long as the descriptor is open, that somebody uses its file."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def hold_exclusively(descriptor: int) -> bool:
+    """Return whether this descriptor is the file's only user, and keep it so until `hold_shared`.
+
+    Without `fcntl` (Windows) nobody can tell, and the answer is no.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return False
+    return True
+
+
+def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
+    """Return whether `path` is on a network file system, where appends of several hosts may mix.
+
+    Parameters
+    ----------
+    path: str
+    mounts: str
+        The system's table of mounts; without one the answer is no.
+    """
+    try:
+        table = Path(mounts).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    target = os.path.realpath(path)
+    longest, kind = -1, ""
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = fields[1].encode().decode("unicode_escape")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= longest:
+            longest, kind = len(point), fields[2]
+    return kind in _NETWORK_TYPES

@@ -1,0 +1,240 @@
+"""Queries: parsed once, then asked of each object.
+
+A query maps attributes to conditions; all must hold. An attribute is a dotted path
+(``parameters.opt.lr``, ``metrics.loss`` for the last value); a condition is a value, or operators:
+``$eq $ne $gt $gte $lt $lte $in $nin $exists $regex``.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
+from track.containers.series import Series
+from track.errors import InvalidQuery
+from track.metrics import step_from_text
+from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+
+__all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
+
+_MISSING = object()
+_ATTRIBUTES: dict[type, frozenset[str]] = {
+    kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One operator on one attribute.
+
+    Parameters
+    ----------
+    path: tuple of str
+        The attribute, split at its dots.
+    name: str
+        The operator, such as ``"$lte"``.
+    operand: any
+    """
+
+    path: tuple[str, ...]
+    name: str
+    operand: Any
+
+    def holds(self, item: Any) -> bool:
+        """Return whether `item` satisfies it; a comparison with nothing, or of unlike types, does not hold."""
+        return OPERATORS[self.name](resolve(item, self.path), self.operand)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Conditions that must all hold, in the order to try them."""
+
+    conditions: tuple[Condition, ...] = ()
+
+    def matches(self, item: Any) -> bool:
+        """Return whether every condition holds for `item`."""
+        return all(condition.holds(item) for condition in self.conditions)
+
+    def exact(self, attribute: str) -> Any:
+        """Return the value that `attribute` must equal, None when the query does not say."""
+        for condition in self.conditions:
+            if condition.path == (attribute,) and condition.name == "$eq":
+                return condition.operand
+        return None
+
+
+def parse_query(query: Any, kind: type) -> Query:
+    """Return the parsed query for objects of `kind`.
+
+    Parameters
+    ----------
+    query: mapping, list of pairs, Query or None
+        None matches everything; a list of ``(attribute, condition)`` is tried in order.
+    kind: type
+        Trial, TrialGroup or Project.
+
+    Raises
+    ------
+    InvalidQuery
+        An attribute or an operator is unknown.
+
+    Examples
+    --------
+    >>> query = parse_query({"parameters.lr": {"$lte": 0.01}}, Trial)
+    >>> query.matches(Trial(parameters={"lr": 0.1}))
+    False
+    """
+    if isinstance(query, Query):
+        return query
+    if not query:
+        return Query()
+    pairs = query.items() if isinstance(query, Mapping) else query
+    conditions: list[Condition] = []
+    try:
+        for attribute, condition in pairs:
+            conditions.extend(_conditions(attribute, condition, kind))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidQuery):
+            raise
+        raise InvalidQuery(f"a query is a mapping or a list of (attribute, condition), not {query!r}") from error
+    return Query(tuple(conditions))
+
+
+def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
+    path = tuple(attribute.split("."))
+    known = _ATTRIBUTES.get(kind)
+    if known is not None and path[0] not in known:
+        names = ", ".join(sorted(name for name in known if not name.startswith("_")))
+        raise InvalidQuery(f"a {kind.__name__} has no attribute {path[0]!r}; it has: {names}")
+    if not (isinstance(condition, Mapping) and any(str(key).startswith("$") for key in condition)):
+        return [Condition(path, "$eq", condition)]
+    return [_operator(path, str(name), operand) for name, operand in condition.items()]
+
+
+def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
+    if name not in OPERATORS:
+        raise InvalidQuery(f"operator {name!r} on {'.'.join(path)!r} is not understood; use {', '.join(OPERATORS)}")
+    if name == "$regex":
+        try:
+            operand = re.compile(operand)
+        except (re.error, TypeError) as error:
+            raise InvalidQuery(f"{operand!r} is no regular expression: {error}") from error
+    if name in ("$in", "$nin"):
+        operand = list(operand)
+    return Condition(path, name, operand)
+
+
+def resolve(item: Any, path: tuple[str, ...] | list[str]) -> Any:
+    """Return the value at a path; None when it is not there.
+
+    Raises
+    ------
+    InvalidQuery
+        The first part is no attribute of `item`.
+    """
+    value = getattr(item, path[0], _MISSING)
+    if value is _MISSING:
+        raise InvalidQuery(f"a {type(item).__name__} has no attribute {path[0]!r}")
+    return _last_value(_descend(value, tuple(path[1:])))
+
+
+def _descend(value: Any, path: tuple[str, ...]) -> Any:
+    if not path:
+        return value
+    if isinstance(value, Aggregator):
+        value = value.to_json(short=True)
+    if isinstance(value, Series):
+        return value.get(step_from_text(".".join(path)))
+    if not isinstance(value, Mapping):
+        return None
+    # A key may hold dots of its own: the longest one wins.
+    for length in range(len(path), 0, -1):
+        key = ".".join(path[:length])
+        if key in value:
+            return _descend(value[key], path[length:])
+    return None
+
+
+def _last_value(value: Any) -> Any:
+    if isinstance(value, (Series, TimeSeriesAggregator)):
+        return value.last()
+    return value.val if isinstance(value, Aggregator) else value
+
+
+def _is_status(value: Any) -> bool:
+    return isinstance(value, (Status, CustomStatus))
+
+
+def _equal(value: Any, operand: Any) -> bool:
+    if _is_status(value):
+        return _same_status(value, operand)
+    if isinstance(value, bool) != isinstance(operand, bool):
+        return False
+    return bool(value == operand)
+
+
+def _same_status(value: Any, operand: Any) -> bool:
+    if isinstance(operand, str):
+        return str(value.name).lower() == operand.lower()
+    if isinstance(operand, int):
+        return bool(value.value == operand)
+    if isinstance(operand, Mapping):
+        return all(getattr(value, key) == operand[key] for key in ("name", "value") if key in operand)
+    return _is_status(operand) and (value.name, value.value) == (operand.name, operand.value)
+
+
+def _in(value: Any, choices: list[Any]) -> bool:
+    if any(_equal(value, choice) for choice in choices):
+        return True
+    # A number is found among strings by its text, as the original did.
+    strings = bool(choices) and all(isinstance(choice, str) for choice in choices)
+    return strings and value is not None and str(value) in choices
+
+
+def _compare(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
+    def holds(value: Any, operand: Any) -> bool:
+        if _is_status(value):
+            value = value.value
+        if _is_status(operand):
+            operand = operand.value
+        try:
+            return value is not None and bool(compare(value, operand))
+        except TypeError:
+            return False
+
+    return holds
+
+
+def _exists(value: Any, wanted: Any) -> bool:
+    return (value is not None) == bool(wanted)
+
+
+def _matches(value: Any, pattern: re.Pattern[str]) -> bool:
+    return value is not None and pattern.search(str(value)) is not None
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
+
+
+def _differs(value: Any, operand: Any) -> bool:
+    return not _is_nan(value) and not _equal(value, operand)
+
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": _equal,
+    "$ne": _differs,
+    "$gt": _compare(operator.gt),
+    "$gte": _compare(operator.ge),
+    "$lt": _compare(operator.lt),
+    "$lte": _compare(operator.le),
+    "$in": _in,
+    "$nin": lambda value, choices: not _is_nan(value) and not _in(value, choices),
+    "$exists": _exists,
+    "$regex": _matches,
+}
+"""What each operator asks of a value and its operand."""

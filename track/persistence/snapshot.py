@@ -1,0 +1,271 @@
+"""The JSON file of a store: all of its objects, one trial a paragraph, and how far the journal is in it.
+
+``{"format": 1, "journal": {"id": ..., "offset": ...}, "projects": [...]}``. The original's format, a bare
+list of projects, is read too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from track.errors import CorruptJournal
+from track.events import FORMAT
+from track.metrics import Metrics
+from track.persistence.storage import LocalStorage
+from track.plain import to_plain
+from track.serialization import from_json, to_json, trial_from_document
+from track.structure import Trial, TrialGroup
+
+__all__ = ["load_database", "read_snapshot", "replace_file", "snapshot_bytes"]
+
+_CACHED_UP_TO = 1 << 16
+_encode = msgspec.json.Encoder().encode
+_decode_containers = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _TrialDocument(msgspec.Struct):
+    """A stored trial, its measurements left as bytes."""
+
+    uid: str | None = None
+    revision: Any = 0
+    hash: str | None = None
+    name: Any = None
+    description: Any = None
+    version: Any = None
+    tags: Any = None
+    group_id: Any = None
+    project_id: Any = None
+    parameters: Any = None
+    metadata: Any = None
+    metrics: msgspec.Raw = msgspec.Raw(b"{}")
+    chronos: msgspec.Raw = msgspec.Raw(b"{}")
+    errors: Any = None
+    status: Any = None
+    artifacts: Any = None
+    timestamps: Any = None
+    process: Any = None
+    order: int = 0
+
+    def get(self, name: str) -> Any:
+        """Return a field, as a mapping would."""
+        return getattr(self, name)
+
+
+class _ProjectDocument(msgspec.Struct):
+    """A stored project; `trials` are parsed on their own."""
+
+    uid: str | None = None
+    name: str | None = None
+    description: Any = None
+    metadata: Any = None
+    tags: Any = None
+    groups: list[dict[str, Any]] = []
+    trials: list[msgspec.Raw] = []
+    order: int = 0
+
+
+class _Snapshot(msgspec.Struct):
+    """The whole file."""
+
+    projects: list[_ProjectDocument] = []
+    groups: list[dict[str, Any]] = []
+    trials: list[msgspec.Raw] = []
+    format: int = FORMAT
+    journal: dict[str, Any] = {}
+
+
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_original = msgspec.json.Decoder(list[_ProjectDocument]).decode
+_decode_trial = msgspec.json.Decoder(_TrialDocument).decode
+
+
+def load_database(json_name: str | None) -> LocalStorage:
+    """Return the state that a file holds; an empty one for None or a file that does not exist.
+
+    Raises
+    ------
+    CorruptJournal
+        The file is no track file, or of a newer version. It is left untouched.
+    """
+    storage = LocalStorage(json_name)
+    if json_name is not None:
+        read_snapshot(json_name, storage)
+    return storage
+
+
+def read_snapshot(path: str, storage: LocalStorage) -> dict[str, Any]:
+    """Fill an empty storage from a file, and return which journal is in it, up to which offset.
+
+    Raises
+    ------
+    CorruptJournal
+        The file is no track file, or of a newer version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        return {}
+    if not data.strip():
+        return {}
+    snapshot = _parse(path, data)
+    if snapshot.format > FORMAT:
+        raise CorruptJournal(
+            f"{path} has format {snapshot.format}, this version of track reads up to {FORMAT}: upgrade track"
+        )
+    _fill(storage, snapshot)
+    return snapshot.journal
+
+
+def _parse(path: str, data: bytes) -> _Snapshot:
+    try:
+        if data.lstrip().startswith(b"["):
+            return _Snapshot(projects=_decode_original(data))
+        return _decode_snapshot(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptJournal(f"{path} is no track file and was left as it is: {error}") from error
+
+
+def _fill(storage: LocalStorage, snapshot: _Snapshot) -> None:
+    for project in sorted(snapshot.projects, key=lambda project: project.order):
+        fields = {"uid": project.uid, "name": project.name, "description": project.description}
+        storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
+    groups = [*snapshot.groups, *(group for project in snapshot.projects for group in project.groups)]
+    for group in sorted(groups, key=lambda group: group.get("order", 0)):
+        storage.add_group(from_json(group | {"trials": ()}, "trial_group"), group.get("trials") or ())
+    raws = [*snapshot.trials, *(trial for project in snapshot.projects for trial in project.trials)]
+    owners = [None] * len(snapshot.trials) + [p.uid or p.name for p in snapshot.projects for _ in p.trials]
+    documents = [(_decode_trial(raw), raw, owner) for raw, owner in zip(raws, owners)]
+    documents.sort(key=lambda entry: entry[0].order)
+    for document, raw, owner in documents:
+        if document.project_id is None:
+            document.project_id = owner
+        trial = trial_from_document(document, _lazy(document.metrics), _lazy(document.chronos))
+        if isinstance(trial.metadata, dict):
+            trial.metadata.setdefault("_update_count", 0)
+        storage.add_trial(trial)
+        if document.order:
+            storage.documents[trial.uid] = raw
+            storage.changed.discard(trial.uid)
+
+
+def _lazy(raw: msgspec.Raw) -> Metrics:
+    if bytes(memoryview(raw)[:3]) == b"{}":
+        return Metrics()
+    return Metrics(lambda: _decode_containers(raw))
+
+
+def snapshot_bytes(storage: LocalStorage, journal: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the file's content, piece by piece.
+
+    Parameters
+    ----------
+    storage: LocalStorage
+    journal: dict
+        Which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
+    """
+    owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
+    stray: list[Trial] = []
+    order: dict[str, int] = {}
+    for position, (uid, trial) in enumerate(storage._trials.items()):
+        order[uid] = position + 1
+        owned.get(trial.project_id if isinstance(trial.project_id, str) else None, stray).append(trial)
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for position, group in enumerate(storage._groups.values()):
+        owner = group.project_id if group.project_id in owned else None
+        groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
+    yield b'{"format": %d,\n "journal": %s,\n "projects": [' % (FORMAT, _encode(journal))
+    for position, (uid, project) in enumerate(storage._projects.items()):
+        yield b",\n\n" if position else b"\n\n"
+        document = {"dtype": "project", "uid": uid, "name": project.name, "description": project.description}
+        document |= {"metadata": to_plain(project.metadata), "tags": to_plain(project.tags), "order": position}
+        yield _encode(document)[:-1] + b',\n "trials": ['
+        yield from _trial_bytes(storage, owned[uid], order)
+        yield b'],\n "groups": ' + _group_bytes(groups.get(uid, [])) + b"}"
+    yield b"]"
+    if stray:
+        yield b',\n\n "trials": ['
+        yield from _trial_bytes(storage, stray, order)
+        yield b"]"
+    if groups.get(None):
+        yield b',\n\n "groups": ' + _group_bytes(groups[None])
+    yield b"}\n"
+
+
+def _group_document(storage: LocalStorage, group: TrialGroup) -> dict[str, Any]:
+    document: dict[str, Any] = to_json(group)
+    document["trials"] = list(storage._members.get(group.uid, ()))
+    return document
+
+
+def _group_bytes(documents: list[dict[str, Any]]) -> bytes:
+    documents = sorted(documents, key=lambda document: str(document["name"]))
+    return b"[" + b",\n  ".join(_encode(document) for document in documents) + b"]"
+
+
+def _trial_bytes(storage: LocalStorage, trials: Iterable[Trial], order: dict[str, int]) -> Iterator[bytes]:
+    separator = b"\n\n"
+    for trial in trials:
+        uid = trial.uid
+        cached = storage.documents.get(uid)
+        if cached is None or uid in storage.changed:
+            cached = _document_bytes(trial, order[uid])
+            if len(cached) < _CACHED_UP_TO:
+                storage.documents[uid] = cached
+            else:
+                storage.documents.pop(uid, None)
+        yield separator
+        yield bytes(cached)
+        separator = b",\n\n"
+    storage.changed.difference_update(uid for uid in order if uid in storage.documents)
+
+
+def _document_bytes(trial: Trial, order: int) -> bytes:
+    """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
+    document = to_json(trial) | {"order": order}
+    lines = []
+    for key, value in document.items():
+        if key in ("metrics", "chronos") and value:
+            named = b",\n   ".join(_encode(name) + b": " + _encode(container) for name, container in value.items())
+            lines.append(b'"%s": {\n   %s}' % (key.encode(), named))
+        else:
+            lines.append(b'"%s": %s' % (key.encode(), _encode(value)))
+    return b"{" + b",\n  ".join(lines) + b"}"
+
+
+def replace_file(path: str, pieces: Iterable[bytes]) -> int:
+    """Write a file whole or not at all, and return its size in bytes; its mode is kept.
+
+    The content goes to a temporary neighbour, reaches the disk, and takes the name.
+    """
+    target = Path(os.path.realpath(path))
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fchmod(file.fileno(), _mode(target))
+            os.fsync(file.fileno())
+            size = file.tell()
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return size
+
+
+def _mode(target: Path) -> int:
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

@@ -1,0 +1,131 @@
+"""Read what is stored: trials by query, metrics as data frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from track.aggregators.aggregator import TimeSeriesAggregator
+from track.containers.series import Series
+from track.errors import MissingExtra, NotFound
+from track.persistence.query import resolve
+from track.persistence.registry import get_protocol
+from track.persistence.utils import mask_secrets, parse_uri, uri_path
+from track.structure import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Trials", "fetch", "to_pandas"]
+
+
+class Trials(list[Trial]):
+    """Trials, with their numbers as data frames (the extra ``pandas``)."""
+
+    def to_pandas(self, *metrics: str) -> pd.DataFrame:
+        """Return the metrics of all trials, a row a step; see `track.to_pandas`."""
+        frame: pd.DataFrame = to_pandas(self, *metrics)
+        return frame
+
+    def summary(self) -> pd.DataFrame:
+        """Return a row a trial: name, revision, status, each parameter, the last value of each metric."""
+        rows = [_summary(trial) for trial in self]
+        frame: pd.DataFrame = _pandas().DataFrame(rows, index=[trial.uid for trial in self])
+        frame.index.name = "trial"
+        return frame
+
+
+def fetch(uri: str, query: Any = None) -> Trials:
+    """Return the stored trials that match, oldest first. Nothing is created or locked.
+
+    Parameters
+    ----------
+    uri: str
+        A store, as for `TrackClient`.
+    query: mapping, optional
+        Such as ``{"parameters.lr": {"$lte": 0.01}, "status": "completed"}``; see `track.persistence.query`.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    InvalidQuery
+        The query names an unknown attribute or operator.
+
+    Examples
+    --------
+    >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
+    []
+    """
+    if parse_uri(uri)["scheme"] == "file":
+        path = uri_path(uri)
+        if path and not os.path.exists(path) and not os.path.exists(f"{path}.journal"):
+            raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
+    return Trials(get_protocol(uri).fetch_trials(query))
+
+
+def to_pandas(trials: Trial | Iterable[Trial], *metrics: str) -> pd.DataFrame:
+    """Return metrics as a data frame: a column a metric, a row a step.
+
+    Parameters
+    ----------
+    trials: Trial or several
+        One trial gives an index of steps; several give an index of trial uid and step.
+    *metrics: str
+        Which metrics; all by default. Values without a step are numbered from 0.
+
+    Raises
+    ------
+    MissingExtra
+        The package pandas is not installed.
+
+    Examples
+    --------
+    >>> from track import TrackClient
+    >>> trial = TrackClient("ephemeral:").new_trial(parameters={})
+    >>> trial.log_metrics(step=1, loss=0.5, acc=0.8)
+    >>> to_pandas(trial.trial).to_dict("list")
+    {'loss': [0.5], 'acc': [0.8]}
+    """
+    if isinstance(trials, Trial):
+        return _frame(trials, metrics)
+    frames = {trial.uid: _frame(trial, metrics) for trial in trials}
+    pandas = _pandas()
+    if not frames:
+        return pandas.DataFrame()
+    frame: pd.DataFrame = pandas.concat(frames, names=["trial", "step"])
+    return frame
+
+
+def _frame(trial: Trial, metrics: tuple[str, ...]) -> pd.DataFrame:
+    pandas = _pandas()
+    names = metrics or tuple(trial.metrics)
+    columns = {name: _column(pandas, trial.metrics[name]) for name in names if name in trial.metrics}
+    frame: pd.DataFrame = pandas.DataFrame(columns)
+    frame.index.name = "step"
+    return frame
+
+
+def _column(pandas: Any, container: Any) -> Any:
+    if isinstance(container, Series):
+        rows = container.rows()
+        return pandas.Series([value for _, value, _ in rows], index=[step for step, _, _ in rows])
+    if isinstance(container, TimeSeriesAggregator):
+        return pandas.Series(container.val)
+    value = getattr(container, "val", container)
+    return pandas.Series(value if isinstance(value, list) else [value])
+
+
+def _summary(trial: Trial) -> dict[str, Any]:
+    row = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
+    row |= {f"parameters.{name}": value for name, value in trial.parameters.items()}
+    return row | {f"metrics.{name}": resolve(trial, ("metrics", name)) for name in trial.metrics}
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtra('data frames need pandas: pip install "track[pandas]"') from error
+    return pandas

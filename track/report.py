@@ -1,0 +1,101 @@
+"""Show a trial to a person: the JSON report, or a table on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from track.errors import MissingExtra
+from track.serialization import to_json
+from track.structure import Trial
+
+__all__ = ["report_text", "write_report"]
+
+
+def report_text(trial: Trial, short: bool = True) -> str:
+    """Return the report of a trial as JSON with two spaces of indentation.
+
+    Examples
+    --------
+    >>> print(report_text(Trial("ab", name="first"))[:38])
+    {
+      "revision": 0,
+      "name": "first",
+    """
+    return json.dumps(to_json(trial, short), indent=2, allow_nan=False)
+
+
+def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved: int = 0) -> None:
+    """Print the report of a trial on standard output, and nothing else.
+
+    Parameters
+    ----------
+    trial: Trial
+    short: bool
+        What a person reads; False prints everything.
+    style: str
+        ``"json"`` or ``"table"``.
+    unsaved: int
+        Events that could not be stored; the report's errors say so.
+
+    Raises
+    ------
+    ValueError
+        The style is unknown.
+    MissingExtra
+        A table needs the package rich.
+    """
+    if unsaved:
+        trial.errors = [*trial.errors, f"track: {unsaved} events are not stored"]
+    match style:
+        case "json":
+            sys.stdout.write(report_text(trial, short) + "\n")
+        case "table":
+            _write_table(trial)
+        case _:
+            raise ValueError(f"style {style!r} is unknown; use 'json' or 'table'")
+
+
+def _write_table(trial: Trial) -> None:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError as error:
+        raise MissingExtra("style='table' needs rich: pip install \"track[rich]\"") from error
+    report = to_json(trial, short=True)
+    table = Table(title=f"{report['name'] or trial.uid[:12]}, revision {report['revision']}", title_justify="left")
+    table.add_column("")
+    table.add_column("name")
+    table.add_column("value", overflow="fold")
+    for section, name, value in _rows(report):
+        table.add_row(section, name, value)
+    Console(file=sys.stdout).print(table)
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = [("status", "", str(report["status"]["name"]))]
+    if report["description"]:
+        rows.append(("description", "", report["description"]))
+    for section in ("tags", "parameters", "metadata", "metrics", "chronos"):
+        entries = report[section].items() if isinstance(report[section], dict) else [("", report[section])]
+        for position, (name, value) in enumerate(entries):
+            rows.append(("" if position else section, name, _cell(section, value)))
+    rows.extend(("errors" if position == 0 else "", "", error) for position, error in enumerate(report["errors"]))
+    return rows
+
+
+def _cell(section: str, value: Any) -> str:
+    """Return a value in a line: the last of many, and how many there are."""
+    if section == "chronos" and isinstance(value, dict) and value.get("count") is not None:
+        return f"{_number(value['avg'])} ± {_number(value['sd'])} s, {value['count']} times"
+    if section == "metrics" and isinstance(value, dict) and value:
+        step, last = list(value.items())[-1]
+        return f"{_number(last)} at {step} ({len(value)} steps)"
+    if section == "metrics" and isinstance(value, list) and value:
+        return _number(value[-1]) if len(value) == 1 else f"{_number(value[-1])} (last of {len(value)})"
+    return _number(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

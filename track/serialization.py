@@ -1,0 +1,390 @@
+"""The nouns as JSON and back: the full form that is stored, the short form that reports show."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from track.aggregators.aggregator import Aggregator, StatAggregator, restore_aggregator
+from track.chrono import ChronoContext
+from track.containers.series import Series
+from track.metrics import Metrics, container_from_plain, container_to_plain
+from track.plain import printable, restore, to_plain
+from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
+from track.structure import status as make_status
+
+__all__ = [
+    "SerializerAspect",
+    "SerializerChronoContext",
+    "SerializerDatetime",
+    "SerializerProject",
+    "SerializerStatStream",
+    "SerializerStatus",
+    "SerializerTrial",
+    "SerializerTrialGroup",
+    "SerializerUUID",
+    "flatten",
+    "from_json",
+    "status_from_json",
+    "to_json",
+    "trial_from_document",
+    "unflatten",
+]
+
+
+class SerializerAspect:
+    """How one type becomes JSON-safe data, and is made again from it."""
+
+    def from_json(self, obj: Any) -> Any:
+        """Return the object `obj` describes; `obj` itself by default."""
+        return obj
+
+    def to_json(self, obj: Any, short: bool = False) -> Any:
+        """Return `obj` as JSON-safe data; `short` leaves out what a person does not read."""
+        raise NotImplementedError
+
+
+class SerializerUUID(SerializerAspect):
+    """A UUID as text."""
+
+    def to_json(self, obj: uuid.UUID, short: bool = False) -> str:
+        """Return the 36 characters of the UUID."""
+        return str(obj)
+
+
+class SerializerDatetime(SerializerAspect):
+    """A date as unix seconds; one without a time zone is UTC."""
+
+    def to_json(self, obj: datetime.datetime, short: bool = False) -> Any:
+        """Return unix seconds."""
+        return to_plain(obj)
+
+
+class SerializerStatus(SerializerAspect):
+    """A status as its name and code."""
+
+    def to_json(self, obj: Any, short: bool = False) -> dict[str, Any]:
+        """Return ``{"name": ..., "value": ...}``."""
+        return {"name": obj.name, "value": obj.value}
+
+
+class SerializerChronoContext(SerializerAspect):
+    """A running timer has nothing to store."""
+
+    def to_json(self, obj: ChronoContext, short: bool = False) -> dict[str, Any]:
+        """Return ``{}``."""
+        return {}
+
+
+class SerializerStatStream(SerializerAspect):
+    """The state of a `StatAggregator`."""
+
+    def from_json(self, obj: Any, short: bool = False) -> StatAggregator:
+        """Return the aggregator with this state."""
+        return StatAggregator.from_json(obj)
+
+    def to_json(self, obj: Any, short: bool = False) -> Any:
+        """Return the summary (`short`), or all of the state."""
+        return obj.to_json(short)
+
+
+class SerializerTrial(SerializerAspect):
+    """A trial: the report's form (`short`), or everything."""
+
+    ignore_short = frozenset({"uid", "project_id", "group_id", "hash", "dtype"})
+    ignore_meta = frozenset({"_update_count", "heartbeat", "_last_change"})
+
+    def to_json(self, obj: Trial, short: bool = False) -> dict[str, Any]:
+        """Return the trial's document; the short one has the key order of a report."""
+        return self._report(obj) if short else self._document(obj)
+
+    def _report(self, trial: Trial) -> dict[str, Any]:
+        metadata = trial.metadata
+        if isinstance(metadata, dict):
+            metadata = {key: to_json(value, True) for key, value in metadata.items() if key not in self.ignore_meta}
+        report = {
+            "revision": trial.revision,
+            "name": trial.name,
+            "description": trial.description,
+            "version": trial.version,
+            "tags": to_json(trial.tags, True),
+            "parameters": unflatten(to_json(trial.parameters, True)),
+            "metadata": metadata,
+            "metrics": to_json(trial.metrics, True),
+            "chronos": _runtime_first(to_json(trial.chronos, True)),
+            "errors": list(map(str, trial.errors)),
+            "status": {"value": trial.status.value, "name": trial.status.name},
+        }
+        if trial.artifacts:
+            report["artifacts"] = to_json(trial.artifacts, True)
+        shown: dict[str, Any] = printable(report)
+        return shown
+
+    def _document(self, trial: Trial) -> dict[str, Any]:
+        document = {
+            "dtype": "trial",
+            "uid": trial.uid,
+            "revision": trial.revision,
+            "hash": trial.hash,
+            "name": trial.name,
+            "description": trial.description,
+            "version": trial.version,
+            "tags": to_plain(trial.tags),
+            "group_id": to_plain(trial.group_id),
+            "project_id": to_plain(trial.project_id),
+            "parameters": to_plain(trial.parameters),
+            "metadata": {key: container_to_plain(value) for key, value in trial.metadata.items()}
+            if isinstance(trial.metadata, dict)
+            else to_plain(trial.metadata),
+            "metrics": {key: container_to_plain(value) for key, value in trial.metrics.items()},
+            "chronos": {key: container_to_plain(value) for key, value in trial.chronos.items()},
+            "errors": to_plain(trial.errors),
+            "status": SerializerStatus().to_json(trial.status),
+        }
+        extras = {"artifacts": trial.artifacts, "timestamps": trial.timestamps, "process": trial.process}
+        return document | {key: to_plain(value) for key, value in extras.items() if value}
+
+    def from_json(self, obj: Any) -> Trial:
+        """Return the trial of a document; missing keys have their defaults, unknown ones are passed over."""
+        return trial_from_document(obj, _metrics(obj.get("metrics")), _metrics(obj.get("chronos")))
+
+
+class SerializerTrialGroup(SerializerAspect):
+    """A group and the uids of its trials."""
+
+    @staticmethod
+    def maybe_unflatten(v: Any) -> Any:
+        """Return a dictionary with its dotted keys nested again; anything else unchanged."""
+        return unflatten(v) if isinstance(v, dict) else v
+
+    def to_json(self, obj: TrialGroup, short: bool = False) -> dict[str, Any]:
+        """Return the group's document."""
+        return {
+            "dtype": "trial_group",
+            "uid": obj.uid,
+            "name": obj.name,
+            "description": obj.description,
+            "metadata": {key: self.maybe_unflatten(to_plain(value)) for key, value in obj.metadata.items()},
+            "project_id": to_plain(obj.project_id),
+            "trials": list(obj.trials) if isinstance(obj.trials, dict) else sorted(obj.trials),
+        }
+
+    def from_json(self, obj: Any) -> TrialGroup:
+        """Return the group of a document."""
+        return TrialGroup(
+            _uid=obj.get("uid"),
+            name=obj.get("name"),
+            description=obj.get("description"),
+            metadata=restore(obj.get("metadata") or {}),
+            trials=set(obj.get("trials") or ()),
+            project_id=restore(obj.get("project_id")),
+        )
+
+
+class SerializerProject(SerializerAspect):
+    """A project with the documents of its groups and trials."""
+
+    def to_json(self, obj: Project, short: bool = False) -> dict[str, Any]:
+        """Return the project's document."""
+        trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.hash, trial.revision))
+        document = {
+            "dtype": "project",
+            "uid": obj.uid,
+            "name": obj.name,
+            "description": obj.description,
+            "metadata": to_plain(obj.metadata),
+            "trials": [to_json(trial, short) for trial in trials],
+            "groups": [to_json(group, short) for group in sorted(obj.groups, key=lambda group: str(group.name))],
+        }
+        return document | ({"tags": to_plain(obj.tags)} if obj.tags else {})
+
+    def from_json(self, obj: Any) -> Project:
+        """Return the project of a document, with its groups and trials."""
+        return Project(
+            _uid=obj.get("uid"),
+            name=obj.get("name"),
+            description=obj.get("description"),
+            metadata=restore(obj.get("metadata") or {}),
+            groups={from_json(group, "trial_group") for group in obj.get("groups") or ()},
+            trials={from_json(trial, "trial") for trial in obj.get("trials") or ()},
+            tags=restore(obj.get("tags") or {}),
+        )
+
+
+_aspects: dict[type, SerializerAspect] = {
+    uuid.UUID: SerializerUUID(),
+    datetime.datetime: SerializerDatetime(),
+    Status: SerializerStatus(),
+    CustomStatus: SerializerStatus(),
+    ChronoContext: SerializerChronoContext(),
+    Trial: SerializerTrial(),
+    TrialGroup: SerializerTrialGroup(),
+    Project: SerializerProject(),
+    StatAggregator: SerializerStatStream(),
+}
+_by_dtype: dict[str, SerializerAspect] = {
+    "project": _aspects[Project],
+    "trial_group": _aspects[TrialGroup],
+    "trial": _aspects[Trial],
+    "statstream": _aspects[StatAggregator],
+}
+
+
+def to_json(k: Any, short: bool = False) -> Any:
+    """Return `k` as JSON-safe data.
+
+    Parameters
+    ----------
+    k: any
+        A project, group, trial, status, aggregator, or any value.
+    short: bool
+        The form of a report: numbers that are not finite become None, series show their last 20 values.
+
+    Examples
+    --------
+    >>> to_json(Status.Completed)
+    {'name': 'Completed', 'value': 302}
+    """
+    aspect = _aspects.get(type(k))
+    if aspect is not None:
+        return aspect.to_json(k, short)
+    if isinstance(k, Series):
+        return {str(step): to_json(value, short) for step, value in k.items()} if short else container_to_plain(k)
+    if isinstance(k, Aggregator):
+        return to_json(k.to_json(True), True) if short else k.to_json()
+    if isinstance(k, Mapping):
+        return {str(key): to_json(value, short) for key, value in k.items()}
+    if isinstance(k, (list, tuple)):
+        return [to_json(value, short) for value in k]
+    own = getattr(k, "to_json", None)
+    if callable(own) and not isinstance(k, type):
+        return _own_json(own, short)
+    return printable(k) if short else to_plain(k)
+
+
+def from_json(obj: Any, dtype: str | None = None) -> Any:
+    """Return the object that ``to_json(obj)`` described; what is not tagged with a dtype comes back unchanged.
+
+    Examples
+    --------
+    >>> from_json(to_json(Project(name="mnist"))).name
+    'mnist'
+    """
+    if not isinstance(obj, dict):
+        return obj
+    dtype = dtype or obj.get("dtype")
+    aspect = _by_dtype.get(dtype) if isinstance(dtype, str) else None
+    if aspect is not None:
+        return aspect.from_json(obj)
+    return obj
+
+
+def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
+    """Return the trial of a full document, with these metrics and times."""
+    digest, revision = document.get("hash"), document.get("revision") or 0
+    if digest is None and document.get("uid"):
+        digest, revision = split_uid(document["uid"])
+    return Trial(
+        _hash=digest,
+        revision=revision,
+        name=document.get("name"),
+        description=document.get("description"),
+        tags=restore(document.get("tags") or {}),
+        version=document.get("version"),
+        group_id=restore(document.get("group_id")),
+        project_id=restore(document.get("project_id")),
+        parameters=restore(document.get("parameters") or {}),
+        metadata=_metadata(document.get("metadata") or {}),
+        metrics=metrics,
+        chronos=chronos,
+        status=status_from_json(document.get("status")),
+        errors=restore(document.get("errors") or []),
+        artifacts=restore(document.get("artifacts") or []),
+        timestamps=document.get("timestamps") or {},
+        process=document.get("process"),
+    )
+
+
+def status_from_json(plain: Any) -> Any:
+    """Return the status that a document, a name or a code says; CreatedGroup for None."""
+    if plain is None:
+        return Status.CreatedGroup
+    if isinstance(plain, dict):
+        return make_status(plain.get("name"), plain.get("value"))
+    return make_status(plain) if isinstance(plain, str) else make_status(value=plain)
+
+
+def unflatten(flat: Any) -> Any:
+    """Return a dictionary with its dotted keys nested: ``opt.lr`` becomes ``{"opt": {"lr": ...}}``.
+
+    A dotted key that would hide another one stays as it is.
+
+    Examples
+    --------
+    >>> unflatten({"opt.lr": 0.1, "opt.name": "sgd", "seed": 1})
+    {'opt': {'lr': 0.1, 'name': 'sgd'}, 'seed': 1}
+    """
+    if not isinstance(flat, dict) or not any("." in key for key in flat):
+        return flat
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, leaf = key.split(".")
+        target: Any = nested
+        for parent in parents:
+            target = target.setdefault(parent, {}) if isinstance(target, dict) else None
+        if isinstance(target, dict) and leaf not in target:
+            target[leaf] = value
+        else:
+            nested[key] = value
+    return nested
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return one level of dotted keys: the inverse of `unflatten`.
+
+    Examples
+    --------
+    >>> flatten({"opt": {"lr": 0.1}, "seed": 1})
+    {'opt.lr': 0.1, 'seed': 1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _runtime_first(chronos: Any) -> Any:
+    if isinstance(chronos, dict) and "runtime" in chronos:
+        return {"runtime": chronos["runtime"], **chronos}
+    return chronos
+
+
+def _own_json(own: Any, short: bool) -> Any:
+    try:
+        return own(short)
+    except TypeError:
+        return own()
+
+
+def _metrics(plain: Any) -> Metrics:
+    metrics = Metrics()
+    for name, value in (plain or {}).items():
+        metrics[name] = container_from_plain(value)
+    return metrics
+
+
+def _metadata(plain: Any) -> Any:
+    if not isinstance(plain, dict):
+        return restore(plain)
+    return {key: _maybe_aggregator(value) for key, value in plain.items()}
+
+
+def _maybe_aggregator(plain: Any) -> Any:
+    from track.aggregators.aggregator import is_aggregator_state
+
+    return restore_aggregator(plain) if is_aggregator_state(plain) else restore(plain)

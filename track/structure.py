@@ -1,0 +1,356 @@
+"""The nouns: projects, groups, trials and their status. Plain data; no storage."""
+
+from __future__ import annotations
+
+import contextvars
+import enum
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from track.errors import MissingIdentity
+from track.versioning import compute_hash
+
+__all__ = [
+    "CustomStatus",
+    "Project",
+    "Status",
+    "Trial",
+    "TrialGroup",
+    "get_current_project",
+    "get_current_trial",
+    "set_current_project",
+    "set_current_trial",
+    "split_uid",
+    "status",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class Status(enum.Enum):
+    """Where a trial is in its life; the hundreds digit is the category.
+
+    Examples
+    --------
+    >>> str(Status.Running), Status.Running.group
+    ('running', <Status.RunningGroup: 100>)
+    """
+
+    CreatedGroup = 0
+    RunningGroup = 100
+    Running = 101
+    ErrorGroup = 200
+    Interrupted = 201
+    Exception = 202
+    Broken = 203
+    FinishedGroup = 300
+    Suspended = 301
+    Completed = 302
+
+    @property
+    def group(self) -> Status:
+        """The category: CreatedGroup, RunningGroup, ErrorGroup or FinishedGroup."""
+        return Status(self.value // 100 * 100)
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class CustomStatus:
+    """A status that is not in `Status`.
+
+    Parameters
+    ----------
+    name: str or None
+        What to call it.
+    value: int or None
+        Its code; the hundreds digit says the category.
+    """
+
+    __slots__ = ("_name", "_value")
+
+    def __init__(self, name: str | None, value: int | None) -> None:
+        self._name = name
+        self._value = value
+
+    @property
+    def name(self) -> str | None:
+        """What it is called."""
+        return self._name
+
+    @property
+    def value(self) -> int | None:
+        """Its code."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return other == self._name
+        if isinstance(other, dict):
+            return bool(other.get("name") == self._name and other.get("value") == self._value)
+        if hasattr(other, "name") and hasattr(other, "value"):
+            return bool(other.name == self._name and other.value == self._value)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self._name, self._value))
+
+    def __str__(self) -> str:
+        return str(self._name).lower()
+
+    def __repr__(self) -> str:
+        return f"CStatus<{self._name}>"
+
+
+_status_names = {member.name.lower(): member for member in Status}
+
+
+def status(name: str | None = None, value: int | None = None) -> Status | CustomStatus | None:
+    """Return the `Status` with this name (in any case) or code, else a `CustomStatus`.
+
+    Examples
+    --------
+    >>> status("running"), status(value=302), status("waiting", 42), status()
+    (<Status.Running: 101>, <Status.Completed: 302>, CStatus<waiting>, None)
+    """
+    if name is not None:
+        member = _status_names.get(name.lower())
+        if member is None:
+            return CustomStatus(name, value)
+        if value is not None and value != member.value:
+            logger.warning("status %s has code %s, not %s: the name counts", name, member.value, value)
+        return member
+    if value is None:
+        return None
+    try:
+        return Status(value)
+    except ValueError:
+        return CustomStatus(None, value)
+
+
+def split_uid(uid: str) -> tuple[str, int]:
+    """Return the hash and the revision of a trial's uid.
+
+    Raises
+    ------
+    ValueError
+        `uid` is not ``<hash>_<revision>``.
+
+    Examples
+    --------
+    >>> split_uid("ab12_3")
+    ('ab12', 3)
+    """
+    digest, separator, revision = uid.rpartition("_")
+    if not separator or not revision.isdecimal():
+        raise ValueError(f"{uid!r} is no trial uid: it should read <hash>_<revision>")
+    return digest, int(revision)
+
+
+@dataclass(eq=False)
+class Trial:
+    """A single training run.
+
+    Parameters
+    ----------
+    revision: int
+        0 for the first trial with these parameters in a store, then 1, 2, ...
+    version: str
+        Which code ran: the sha256 of the script by default.
+    errors: list of str
+        What went wrong.
+    artifacts: list
+        Files that belong to the trial.
+    timestamps: dict
+        When it was created, started and finished, unix seconds.
+    process: dict
+        Which process runs it: host, pid and the process's start.
+
+    The uid is made of the hash of name, version and parameters, and of the revision. The hash is
+    computed once: parameters logged later do not move the trial.
+    """
+
+    _hash: str | None = None
+    revision: int = 0
+    name: str | None = None
+    description: str | None = None
+    tags: Any = field(default_factory=dict)
+    version: str | None = None
+    group_id: Any = None
+    project_id: Any = None
+    parameters: Any = field(default_factory=dict)
+    metadata: Any = field(default_factory=dict)
+    metrics: Any = field(default_factory=dict)
+    chronos: Any = field(default_factory=dict)
+    status: Any = Status.CreatedGroup
+    errors: list[Any] = field(default_factory=list)
+    artifacts: list[Any] = field(default_factory=list, kw_only=True)
+    timestamps: dict[str, float] = field(default_factory=dict, kw_only=True)
+    process: dict[str, Any] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.revision = int(self.revision)
+
+    def compute_hash(self) -> str:
+        """Return the hash of name, version and parameters, 64 hexadecimal digits."""
+        parameters = self.parameters if isinstance(self.parameters, dict) else vars(self.parameters)
+        # Not as keywords: a parameter may be called anything.
+        return compute_hash(self.name, self.version, **{str(key): value for key, value in parameters.items()})
+
+    @property
+    def hash(self) -> str:
+        """The hash: as given, else computed at the first look and kept."""
+        if self._hash is None:
+            self._hash = self.compute_hash()
+        return self._hash
+
+    @hash.setter
+    def hash(self, digest: str | None) -> None:
+        self._hash = digest
+
+    @property
+    def uid(self) -> str:
+        """``<hash>_<revision>``.
+
+        Setting it splits at the last underscore; ValueError when there is none or the tail is no number.
+        """
+        return f"{self._hash or self.hash}_{self.revision}"
+
+    @uid.setter
+    def uid(self, uid: str) -> None:
+        self._hash, self.revision = split_uid(uid)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Trial):
+            return self.uid == other.uid
+        if isinstance(other, str):
+            return self.uid == other
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+
+@dataclass(eq=False)
+class TrialGroup:
+    """A named set of trials, inside a project; a trial may be in several.
+
+    Parameters
+    ----------
+    trials: set of str
+        The uids of its trials.
+    """
+
+    _uid: str | None = None
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    trials: set[str] = field(default_factory=set)
+    project_id: Any = None
+
+    def compute_uid(self) -> str:
+        """Return the hash of name and project.
+
+        Raises
+        ------
+        MissingIdentity
+            The group has no name or no project.
+        """
+        for attribute in ("name", "project_id"):
+            if getattr(self, attribute) is None:
+                raise MissingIdentity(f"a group's uid needs its {attribute}, which is not set")
+        return compute_hash(self.name, self.project_id)
+
+    @property
+    def uid(self) -> str:
+        """The uid: as given, else computed at the first look and kept."""
+        if self._uid is None:
+            self._uid = self.compute_uid()
+        return self._uid
+
+    def __eq__(self, other: object) -> bool:
+        return _same_uid(self, other, TrialGroup)
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+
+@dataclass(eq=False)
+class Project:
+    """The top: all trials and groups of one piece of work.
+
+    Parameters
+    ----------
+    groups: set of TrialGroup
+    trials: set of Trial
+    tags: dict
+        Inherited by every trial of the project, which cannot override them.
+    """
+
+    _uid: str | None = None
+    name: str | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    groups: set[TrialGroup] = field(default_factory=set)
+    trials: set[Trial] = field(default_factory=set)
+    tags: dict[str, Any] = field(default_factory=dict)
+
+    def compute_uid(self) -> str:
+        """Return the name.
+
+        Raises
+        ------
+        MissingIdentity
+            The project has no name.
+        """
+        if self.name is None:
+            raise MissingIdentity("a project's uid is its name, which is not set")
+        return self.name
+
+    @property
+    def uid(self) -> str:
+        """The uid: as given, else the name."""
+        if self._uid is None:
+            self._uid = self.compute_uid()
+        return self._uid
+
+    def __eq__(self, other: object) -> bool:
+        return _same_uid(self, other, Project)
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+
+def _same_uid(item: Any, other: object, kind: type) -> bool:
+    if isinstance(other, kind):
+        return bool(item.uid == other.uid)  # type: ignore[attr-defined]
+    if isinstance(other, str):
+        return bool(item.uid == other)
+    return NotImplemented
+
+
+_current_project: contextvars.ContextVar[Project | None] = contextvars.ContextVar("project", default=None)
+_current_trial: contextvars.ContextVar[Trial | None] = contextvars.ContextVar("trial", default=None)
+
+
+def get_current_project() -> Project | None:
+    """Return the project set last in this thread or task; None at first."""
+    return _current_project.get()
+
+
+def get_current_trial() -> Trial | None:
+    """Return the trial that is running in this thread or task; None when there is none."""
+    return _current_trial.get()
+
+
+def set_current_project(project: Project | None) -> Project | None:
+    """Make `project` the current one of this thread or task, and return it."""
+    _current_project.set(project)
+    return project
+
+
+def set_current_trial(trial: Trial | None) -> Trial | None:
+    """Make `trial` the current one of this thread or task, and return it."""
+    _current_trial.set(trial)
+    return trial

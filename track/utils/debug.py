@@ -1,0 +1,15 @@
+"""Help while hunting a bug."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["print_stack"]
+
+
+def print_stack(msg: str = "--") -> None:
+    """Write `msg` and the calls that led here, outermost first, to standard output."""
+    import traceback
+
+    frames = traceback.format_stack(sys._getframe(1))
+    sys.stdout.write(f"{msg}\n{''.join(frames)}")

@@ -1,0 +1,197 @@
+"""Hooks for SIGTERM, SIGINT and the end of the interpreter that leave everybody else's hooks in place.
+
+One dispatcher serves the whole process. It calls every live handler, newest first, and then whatever was
+installed before it. A process forked from this one starts without the handlers of its parent: what it does,
+or how it ends, says nothing about the parent's work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+__all__ = ["SignalHandler"]
+
+logger = logging.getLogger(__name__)
+
+_EXIT_BY_SIGNAL = 128
+
+
+class SignalHandler:
+    """Base class of objects that want to know when the process is told to stop, and when it ends.
+
+    A new object is registered until `close`, or until nobody refers to it. Made outside the main thread,
+    where Python cannot install signal handlers, it hears of signals only once another one was made in it.
+    """
+
+    def __init__(self) -> None:
+        _dispatcher.register(self)
+
+    def sigterm(self, signum: int, frame: FrameType | None) -> None:
+        """React to SIGTERM; afterwards `SystemExit` (143) is raised, or an earlier handler called.
+
+        Raises
+        ------
+        NotImplementedError
+            Always; for subclasses to define.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what to do at SIGTERM")
+
+    def sigint(self, signum: int, frame: FrameType | None) -> None:
+        """React to SIGINT; afterwards `KeyboardInterrupt` is raised, or an earlier handler called.
+
+        Raises
+        ------
+        NotImplementedError
+            Always; for subclasses to define.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what to do at SIGINT")
+
+    def atexit(self) -> None:
+        """React to the end of the interpreter; does nothing unless a subclass defines it."""
+        return
+
+    def close(self) -> None:
+        """Unregister; the last one puts back the signal handlers found at the beginning."""
+        _dispatcher.unregister(self)
+
+
+class _Link:
+    """Our handler of one signal, which knows what was installed before it.
+
+    A handler installed after this one may call it, and may itself be what the next link calls: links form a
+    chain that is walked once per signal, never a circle.
+    """
+
+    def __init__(self, dispatcher: _Dispatcher, method: str, previous: Any) -> None:
+        self._dispatcher = dispatcher
+        self._method = method
+        self.previous = previous
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        with self._dispatcher.delivery(signum) as is_first:
+            if is_first:
+                self._dispatcher.tell_all(self._method, signum, frame)
+            self._chain(signum, frame)
+
+    def _chain(self, signum: int, frame: FrameType | None) -> None:
+        if callable(self.previous):
+            self.previous(signum, frame)
+        elif signum == signal.SIGINT:
+            signal.default_int_handler(signum, frame)
+        else:
+            # Not a plain death by signal: `finally` clauses and context managers get to run.
+            raise SystemExit(_EXIT_BY_SIGNAL + signum)
+
+
+class _Delivery:
+    """Context manager that tells the outermost link of a signal from those it calls."""
+
+    def __init__(self, active: set[int], signum: int) -> None:
+        self._active = active
+        self._signum = signum
+        self._is_first = signum not in active
+
+    def __enter__(self) -> bool:
+        self._active.add(self._signum)
+        return self._is_first
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_first:
+            self._active.discard(self._signum)
+
+
+class _Dispatcher:
+    """The live handlers, and the links installed for them.
+
+    No lock: it would have to be taken inside signal handlers and across forks. The table of handlers is
+    changed by single operations and copied before it is walked.
+    """
+
+    _METHODS = ((signal.SIGTERM, "sigterm"), (signal.SIGINT, "sigint"))
+
+    def __init__(self) -> None:
+        # Keyed by the id of the reference: references compare like the objects, which may say they are equal.
+        self._handlers: dict[int, weakref.ref[SignalHandler]] = {}
+        self._active: set[int] = set()
+        self._is_hooked = False
+
+    def register(self, handler: SignalHandler) -> None:
+        reference = weakref.ref(handler, self._forget)
+        self._handlers[id(reference)] = reference
+        self._hook()
+        self._install()
+
+    def unregister(self, handler: SignalHandler) -> None:
+        for reference in tuple(self._handlers.values()):
+            if reference() is handler:
+                self._forget(reference)
+
+    def tell_all(self, method: str, *arguments: Any) -> None:
+        for reference in reversed(tuple(self._handlers.values())):
+            handler = reference()
+            try:
+                if handler is not None:
+                    getattr(handler, method)(*arguments)
+            except Exception:
+                logger.exception("%s of %r raised", method, handler)
+
+    def delivery(self, signum: int) -> _Delivery:
+        return _Delivery(self._active, signum)
+
+    def _hook(self) -> None:
+        if self._is_hooked:
+            return
+        import atexit
+
+        self._is_hooked = True
+        atexit.register(self._at_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_afresh)
+
+    def _install(self) -> None:
+        for signum, method in self._METHODS:
+            current = signal.getsignal(signum)
+            # None was installed by C code and cannot be called from here.
+            is_ours = isinstance(current, _Link)
+            if not is_ours and current is not None and current is not signal.SIG_IGN:
+                _set_handler(signum, _Link(self, method, current))
+
+    def _restore(self) -> None:
+        for signum, _ in self._METHODS:
+            current = signal.getsignal(signum)
+            if isinstance(current, _Link):
+                _set_handler(signum, current.previous)
+
+    def _forget(self, reference: weakref.ref[SignalHandler]) -> None:
+        was_known = self._handlers.pop(id(reference), None) is not None
+        # At shutdown the modules needed below may be gone, and nobody is left to care.
+        if was_known and not self._handlers and not sys.is_finalizing():
+            self._restore()
+
+    def _at_exit(self) -> None:
+        self.tell_all("atexit")
+        self._handlers.clear()
+
+    def _start_afresh(self) -> None:
+        self._handlers.clear()
+        self._active.clear()
+        self._restore()
+
+
+def _set_handler(signum: int, handler: Callable[[int, FrameType | None], Any] | int) -> None:
+    try:
+        signal.signal(signum, handler)
+    except ValueError:
+        logger.debug("signal %d is left alone: this is not the main thread", signum)
+
+
+_dispatcher = _Dispatcher()

@@ -1,0 +1,165 @@
+"""Facts about this machine, and about which processes are alive on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["get_gpu_name", "hostname", "is_process_alive", "process_identity"]
+
+_GPU_TIMEOUT = 5.0
+# Fields of /proc/<pid>/stat after the name, which is the second and may hold spaces.
+_STATE, _START = 0, 19
+
+_own: dict[str, Any] = {}
+
+
+def get_gpu_name() -> str | None:
+    """Return the name of the first GPU, or None where none is found; never raises.
+
+    It asks torch where that is already using the GPU, else the NVIDIA driver. No package is imported for it.
+    """
+    try:
+        return _gpu_of_torch() or _gpu_of_driver()
+    except Exception:  # noqa: BLE001 - drivers fail in many ways, and the name is an ornament
+        return None
+
+
+def _gpu_of_torch() -> str | None:
+    torch = sys.modules.get("torch")
+    # Asking any earlier would start CUDA, after which the process can no longer fork workers.
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return str(torch.cuda.get_device_name())
+
+
+def _gpu_of_driver() -> str | None:
+    import subprocess
+
+    answer = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_GPU_TIMEOUT,
+        check=True,
+    )
+    return next(filter(None, map(str.strip, answer.stdout.splitlines())), None)
+
+
+def hostname() -> str:
+    """Return the name of this machine."""
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import socket
+
+    return socket.gethostname()
+
+
+def process_identity(pid: int | None = None) -> dict[str, Any]:
+    """Return what tells one process from all others: host, pid and started.
+
+    Parameters
+    ----------
+    pid: int, optional
+        A process of this machine; this process when not given.
+
+    Returns
+    -------
+    dict
+        `started` is a text to compare, never to read; None where the system does not tell, or the process
+        does not exist.
+    """
+    if pid is not None and pid != os.getpid():
+        return {"host": hostname(), "pid": pid, "started": _started(pid)}
+    # A forked child has the memory of its parent, but another pid.
+    if _own.get("pid") != os.getpid():
+        _own.update(host=hostname(), pid=os.getpid(), started=_started(os.getpid()))
+    return dict(_own)
+
+
+def is_process_alive(identity: Mapping[str, Any]) -> bool | None:
+    """Return whether that process still runs, or None where this machine cannot tell.
+
+    Parameters
+    ----------
+    identity: Mapping
+        From `process_identity`. A process of another host, or of another container on this one, cannot be
+        seen from here. A later process with the same pid is not the same one; a zombie is dead.
+    """
+    pid, started = identity.get("pid"), identity.get("started")
+    if pid is None or identity.get("host") != hostname() or _is_elsewhere(started):
+        return None
+    now = _started(pid)
+    if now is None or started is None:
+        return _exists(pid)
+    return bool(now == started)
+
+
+def _started(pid: int) -> str | None:
+    """Return boot, process namespace and start time in clock ticks; None for a dead process."""
+    try:
+        fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if fields[_STATE] in "ZX":
+            return None
+        return f"{_boot()}/{_namespace()}/{fields[_START]}"
+    except (OSError, IndexError):
+        return _started_by_psutil(pid)
+
+
+def _started_by_psutil(pid: int) -> str | None:
+    try:
+        import psutil  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        return None
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def _boot() -> str:
+    return _read_text("/proc/sys/kernel/random/boot_id").strip()
+
+
+def _namespace() -> str:
+    # Containers count their own pids, even when they share the host's name.
+    return os.readlink("/proc/self/ns/pid")
+
+
+def _is_elsewhere(started: Any) -> bool:
+    try:
+        boot, namespace, _ = str(started).split("/")
+        return boot == _boot() and namespace != _namespace()
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(pid: int) -> bool | None:
+    # On Windows signal 0 is not a question: it would be delivered.
+    if os.name != "posix":
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[_STATE] in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
+def _read_text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
