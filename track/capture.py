@@ -26,8 +26,8 @@ class OutputCapture:
         # The same object twice would be written twice.
         if sys.stderr is not sys.stdout:
             self.stderr = RingOutputDecorator(sys.stderr, options("log.stderr_capture", size))
-            sys.stderr = self.stderr  # type: ignore[assignment]
-        sys.stdout = self.stdout  # type: ignore[assignment]
+            sys.stderr = self.stderr
+        sys.stdout = self.stdout
 
     def close(self) -> dict[str, str]:
         """Give the streams back, unless somebody replaced ours, and return what was kept by stream name."""

@@ -7,7 +7,7 @@ the record in a spill file.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -149,24 +149,25 @@ class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     size: int | None = None
 
 
-Event: TypeAlias = Union[
-    ProjectCreated,
-    GroupCreated,
-    TrialCreated,
-    TrialAttached,
-    FieldsMerged,
-    MetricsLogged,
-    TimeLogged,
-    StatusChanged,
-    ArtifactAdded,
-]
+Event: TypeAlias = (
+    ProjectCreated
+    | GroupCreated
+    | TrialCreated
+    | TrialAttached
+    | FieldsMerged
+    | MetricsLogged
+    | TimeLogged
+    | StatusChanged
+    | ArtifactAdded
+)
+"""Any of the nine."""
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Event)
 
 
 def encode(event: Event) -> bytes:
-    """Return the event's line, newline included.
+    r"""Return the event's line, newline included.
 
     Values that JSON cannot say (NaN, integers past 64 bits, bytes) are tagged, so `decode` with
     `track.plain.restore` gives them back exactly.
@@ -174,7 +175,7 @@ def encode(event: Event) -> bytes:
     Examples
     --------
     >>> encode(MetricsLogged("ab_0", {"loss": 0.5}, at=1.0, step=3))
-    b'{"event":"metrics","trial":"ab_0","values":{"loss":0.5},"at":1.0,"step":3}\\n'
+    b'{"event":"metrics","trial":"ab_0","values":{"loss":0.5},"at":1.0,"step":3}\n'
     """
     try:
         line = _encode(event)
@@ -195,9 +196,10 @@ def decode(line: bytes) -> Event:
         The line is no event of this version.
     """
     try:
-        return _decoder.decode(line)
+        event: Event = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(f"not an event: {error}") from error
+    return event
 
 
 def decode_lines(lines: bytes) -> list[Event]:
@@ -209,9 +211,10 @@ def decode_lines(lines: bytes) -> list[Event]:
         One of the lines is no event of this version; decode them one by one to know which.
     """
     try:
-        return _decoder.decode_lines(lines)
+        events: list[Event] = _decoder.decode_lines(lines)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(f"not an event: {error}") from error
+    return events
 
 
 def _plain_event(event: Event) -> Event:

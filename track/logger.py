@@ -273,7 +273,7 @@ class TrialLogger:
             kept = self._capture.close()
             self._capture = None
             if kept:
-                self.log_metadata(**kept)
+                self.log_metadata(None, **kept)
 
     def set_eta_total(self, t: Any) -> TrialLogger:
         """Say how many steps there are, a number for each level of loops, outermost first."""
@@ -282,7 +282,7 @@ class TrialLogger:
             self.eta.set_totals(t)
         return self
 
-    def show_eta(
+    def show_eta(  # noqa: PLR0917 - the published signature
         self,
         step: Any,
         timer: Any,
@@ -357,7 +357,7 @@ class LoggerChronoContext:
 
     __slots__ = ("_arguments", "_name", "_protocol", "_started", "_trial", "acc")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the published signature
         self,
         protocol: Protocol,
         trial: Trial,

@@ -70,7 +70,7 @@ class Metrics(MutableMapping[str, Any]):
                 if type(container) is Series:
                     container.append(step, value, at)
                     continue
-            _append(containers, name, value if step is None else (step, value), at)
+            _append(containers, name, value if step is None else (step, restore(value)), at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Add `seconds` to the named container; `spec` says which aggregator a new one is."""
@@ -176,6 +176,8 @@ def _new_container(step: Any, spec: list[Any] | None) -> Any:
 
 def _append(containers: dict[str, Any], name: str, value: Any, at: float) -> None:
     container = containers[name]
+    if value.__class__ is dict:
+        value = restore(value)
     if not isinstance(container, Aggregator):
         # A number given as it is, as the original's files have: the run time of a trial that is resumed.
         start = container if is_number(container) else None

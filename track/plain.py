@@ -225,5 +225,5 @@ def _plain_repr(value: Any) -> str:
         logger.warning("a value of type %s cannot be stored as data: its repr is kept", name)
     try:
         return repr(value)
-    except Exception as error:  # a broken __repr__ must not stop a training
+    except Exception as error:  # noqa: BLE001 - a broken __repr__ must not stop a training
         return f"<{name}: repr failed with {type(error).__name__}>"

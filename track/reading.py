@@ -93,7 +93,7 @@ def to_pandas(trials: Trial | Iterable[Trial], *metrics: str) -> pd.DataFrame:
     frames = {trial.uid: _frame(trial, metrics) for trial in trials}
     pandas = _pandas()
     if not frames:
-        return pandas.DataFrame()
+        frames = {"": pandas.DataFrame()}
     frame: pd.DataFrame = pandas.concat(frames, names=["trial", "step"])
     return frame
 

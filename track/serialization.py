@@ -188,7 +188,7 @@ class SerializerProject(SerializerAspect):
 
     def to_json(self, obj: Project, short: bool = False) -> dict[str, Any]:
         """Return the project's document."""
-        trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.hash, trial.revision))
+        trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.uid))
         document = {
             "dtype": "project",
             "uid": obj.uid,

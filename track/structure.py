@@ -323,11 +323,10 @@ class Project:
 
 
 def _same_uid(item: Any, other: object, kind: type) -> bool:
-    if isinstance(other, kind):
-        return bool(item.uid == other.uid)  # type: ignore[attr-defined]
     if isinstance(other, str):
         return bool(item.uid == other)
-    return NotImplemented
+    unknown: bool = NotImplemented
+    return bool(item.uid == getattr(other, "uid", None)) if isinstance(other, kind) else unknown
 
 
 _current_project: contextvars.ContextVar[Project | None] = contextvars.ContextVar("project", default=None)

@@ -102,6 +102,7 @@ class Lazy:
         self.spec = [aggregator_t.kind or aggregator_t.__name__, *aggregator_t(**kwargs).arguments]
 
     def __call__(self) -> Aggregator:
+        """Return a new aggregator."""
         return self._class(**self._kwargs)
 
 

@@ -50,7 +50,7 @@ class LazySet(MutableSet[Any]):
         self._loaded().pop(value, None)
 
     @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:  # type: ignore[override]
+    def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:
         return set(it)
 
     def __reduce__(self) -> tuple[type, tuple[set[Any]]]:

@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from track.plain import restore, to_plain
+
 __all__ = ["Column", "Points", "Series"]
 
 _LARGEST = 2**63
@@ -31,7 +33,7 @@ class Column:
     def __init__(self, values: Any = ()) -> None:
         self._data: Any = []
         self._odd: dict[int, Any] = {}
-        self._type: type | None = None
+        self._type: type[float] | None = None
         for value in values:
             self.append(value)
 
@@ -65,8 +67,6 @@ class Column:
 
     def to_plain(self, size: int | None = None) -> Any:
         """Return the values as JSON-safe data; from 10,000 values on, packed little-endian in base64."""
-        from track.plain import to_plain
-
         if self._type is None or len(self._data) < _PACK_FROM:
             return [to_plain(value) for value in self.tolist(size)]
         import base64
@@ -79,8 +79,6 @@ class Column:
     @classmethod
     def from_plain(cls, plain: Any) -> Column:
         """Return the column that `to_plain` described."""
-        from track.plain import restore
-
         if isinstance(plain, list):
             return cls._from_list([restore(value) for value in plain])
         import base64
@@ -126,10 +124,11 @@ class Column:
         if kinds.count(self._type) * 4 < len(kinds):
             self._data, self._odd, self._type = values, {}, None
             return
-        fits = [kind is self._type and (kind is float or abs(value) < _LARGEST) for kind, value in zip(kinds, values)]
+        typed = zip(kinds, values, strict=True)
+        fits = [kind is self._type and (kind is float or abs(value) < _LARGEST) for kind, value in typed]
         code = "d" if self._type is float else "q"
-        odd = {position: value for position, (fit, value) in enumerate(zip(fits, values)) if not fit}
-        data = array(code, [value if fit else 0 for fit, value in zip(fits, values)])
+        odd = {position: value for position, (fit, value) in enumerate(zip(fits, values, strict=True)) if not fit}
+        data = array(code, [value if fit else 0 for fit, value in zip(fits, values, strict=True)])
         self._data, self._odd = data, odd
 
 
@@ -164,7 +163,7 @@ class Points:
         return len(self.at) if self._size is None else self._size
 
     def append(self, step: Any, value: Any, at: float) -> None:
-        """Add a point; `step` is ignored when the points have none."""
+        """Add a point; `step` is ignored when the points have none, and tagged values are restored."""
         steps, values, times = self.step, self.value, self.at
         # The common point is written straight into the arrays: this is the innermost loop of every replay.
         if steps is not None:
@@ -175,7 +174,7 @@ class Points:
         if type(value) is float and values._type is float:
             values._data.append(value)
         else:
-            values.append(value)
+            values.append(restore(value) if value.__class__ is dict else value)
         if type(at) is float and times._type is float:
             times._data.append(at)
         else:

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 __all__ = [
     "get_protocol",
     "known_schemes",
+    "make_cockroach_protocol",
+    "make_comet_ml",
     "make_ephemeral_protocol",
     "make_local",
+    "make_mongodb_protocol",
     "make_pickled_protocol",
+    "make_socket_protocol",
     "register",
     "unregister",
 ]
@@ -39,3 +43,23 @@ def make_pickled_protocol(uri: str) -> Protocol:
     from track.persistence.pickled import make_pickled
 
     return make_pickled(uri)
+
+
+def make_socket_protocol(uri: str) -> Protocol:
+    """Return the client of a track server; UnknownBackend where this version has none."""
+    return get_protocol(uri)
+
+
+def make_cockroach_protocol(uri: str) -> Protocol:
+    """Return the SQL backend of a ``cockroach:`` URI; UnknownBackend where this version has none."""
+    return get_protocol(uri)
+
+
+def make_mongodb_protocol(uri: str) -> Protocol:
+    """Return the MongoDB backend; UnknownBackend where this version has none."""
+    return get_protocol(uri)
+
+
+def make_comet_ml(uri: str) -> Protocol:
+    """Return the Comet backend; UnknownBackend where this version has none."""
+    return get_protocol(uri)

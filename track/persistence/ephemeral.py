@@ -131,8 +131,11 @@ class EphemeralProtocol(StateProtocol):
                 return
             self._draining = True
             try:
-                inbox, apply = self._inbox, self.storage.apply
-                while inbox:
-                    apply(inbox.popleft())
+                self.storage.apply(self._arrived())
             finally:
                 self._draining = False
+
+    def _arrived(self) -> Iterator[Event]:
+        inbox = self._inbox
+        while inbox:
+            yield from inbox.popleft()

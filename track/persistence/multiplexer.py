@@ -51,7 +51,7 @@ class ProtocolMultiplexer(Protocol):
 
     # telling
 
-    def _tell(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def _tell(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call the method of the main backend, then of each mirror; return what the main one returned."""
         answer = self._call_main(method, args, kwargs)
         for mirror in self._mirrors:
@@ -70,7 +70,7 @@ class ProtocolMultiplexer(Protocol):
     def _call_mirror(self, mirror: Protocol, method: str, args: Any, kwargs: Any) -> None:
         try:
             getattr(mirror, method)(*args, **kwargs)
-        except Exception as error:  # a mirror never disturbs: its failure is reported and counted, not raised
+        except Exception as error:  # noqa: BLE001 - a mirror never disturbs: its failure is reported and counted, not raised
             self._report(mirror, method, f"{type(error).__name__}: {error}")
 
     def _report(self, backend: Protocol, method: str, problem: str) -> None:
@@ -108,8 +108,8 @@ class ProtocolMultiplexer(Protocol):
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
         """Start a timer everywhere; the callbacks are called once, for the main backend."""
-        kwargs = {} if aggregator is None else {"aggregator": aggregator}
-        callbacks = {"start_callback": start_callback, "end_callback": end_callback}
+        kwargs: dict[str, Any] = {} if aggregator is None else {"aggregator": aggregator}
+        callbacks: dict[str, Any] = {"start_callback": start_callback, "end_callback": end_callback}
         try:
             self._main.log_trial_chrono_start(trial, name, **kwargs, **callbacks)
         except NotImplementedError:

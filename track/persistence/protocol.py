@@ -226,8 +226,9 @@ def _call_method(protocol: Protocol, event: Event) -> None:
         case ProjectCreated():
             protocol.new_project(Project(event.uid, event.name, event.description, restore(event.metadata)))
         case GroupCreated():
-            fields = (event.uid, event.name, event.description, restore(event.metadata), set(), event.project_id)
-            protocol.new_trial_group(TrialGroup(*fields))
+            group = TrialGroup(event.uid, event.name, event.description, restore(event.metadata))
+            group.project_id = event.project_id
+            protocol.new_trial_group(group)
         case TrialCreated():
             names = ("name", "description", "tags", "version", "group_id", "project_id", "parameters", "metadata")
             values = {name: restore(getattr(event, name)) for name in names}

@@ -116,7 +116,8 @@ def _factory(scheme: str) -> Callable[[str], Protocol]:
         target = _registered.get(scheme)
     if target is None:
         raise UnknownBackend(f"no backend {scheme + ':'!r}{_suggestion(scheme)}")
-    return _import(scheme, target) if isinstance(target, str) else target
+    factory: Callable[[str], Protocol] = _import(scheme, target) if isinstance(target, str) else target
+    return factory
 
 
 def _suggestion(scheme: str) -> str:

@@ -198,7 +198,7 @@ class LocalStorage:
     ) -> Iterator[Any]:
         parsed = parse_query(query, kind)
         uid = parsed.exact("uid")
-        for owner in stored.values() if uid is None else filter(None, [stored.get(uid)]):
+        for owner in stored.values() if uid is None else [stored[uid]] if uid in stored else []:
             seen = view(owner)
             if parsed.matches(seen):
                 yield seen
@@ -209,8 +209,8 @@ class LocalStorage:
 
     def has(self, kind: type, uid: Any) -> bool:
         """Return whether a trial, group or project with this uid is stored."""
-        stored: dict[str, Any] = {Trial: self._trials, TrialGroup: self._groups, Project: self._projects}[kind]
-        return uid in stored
+        stored: dict[type, Any] = {Trial: self._trials, TrialGroup: self._groups, Project: self._projects}
+        return uid in stored[kind]
 
     def _candidates(self, query: Query) -> Iterable[Trial]:
         uid, digest = query.exact("uid"), query.exact("hash")

@@ -44,12 +44,7 @@ def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
     step = event.step
     if step.__class__ is list:
         step = _tuple(restore(step))
-    values = event.values
-    for value in values.values():
-        if value.__class__ is dict:
-            values = restore(values)
-            break
-    trial.metrics.log_values(values, step, event.aggregator, event.at)
+    trial.metrics.log_values(event.values, step, event.aggregator, event.at)
 
 
 def _tuple(step: Any) -> Any:

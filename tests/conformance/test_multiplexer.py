@@ -1,0 +1,35 @@
+"""Several backends as one keep the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from track.persistence import get_protocol
+from track.persistence.multiplexer import ProtocolMultiplexer, make_mirror
+from track.persistence.protocol import Protocol
+from track.testing import ProtocolTests
+
+
+class TestMultiplexer(ProtocolTests):
+    """A mirror in memory, and a file that decides."""
+
+    @pytest.fixture
+    def protocol(self, tmp_path: Path) -> Protocol:
+        """Give two empty stores as one."""
+        return ProtocolMultiplexer(make_mirror(), get_protocol(f"file:{tmp_path}/runs.json"))
+
+
+class TestMirror(ProtocolTests):
+    """The mirror has what the main backend has."""
+
+    @pytest.fixture
+    def protocol(self) -> Protocol:
+        """Give two empty stores as one."""
+        return ProtocolMultiplexer(get_protocol("ephemeral:"), get_protocol("ephemeral:"))
+
+    def reopen(self, protocol: Protocol) -> Protocol:
+        """Ask the mirror."""
+        assert isinstance(protocol, ProtocolMultiplexer)
+        return protocol.protos[0]

@@ -1,0 +1,521 @@
+"""What every backend must do: one claim a test. Subclass `ProtocolTests` and give it a `protocol` fixture."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from track.aggregators.aggregator import RingAggregator, StatAggregator, ValueAggregator
+from track.errors import InvalidEvent, InvalidQuery, ItemNotFound, NotFound, TrialDoesNotExist
+from track.persistence.protocol import Protocol
+from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+
+__all__ = ["ProtocolTests"]
+
+
+class ProtocolTests:
+    """The claims of the contract; see `track.persistence.protocol.Protocol`.
+
+    A subclass defines the fixture `protocol`, an empty backend. A backend that keeps its data after the
+    process also overrides `reopen`, which returns a new object on the same data.
+    """
+
+    @pytest.fixture
+    def protocol(self) -> Protocol:
+        """Give an empty backend."""
+        raise NotImplementedError("define a fixture named protocol that returns an empty backend")
+
+    @pytest.fixture
+    def trial(self, protocol: Protocol) -> Trial:
+        """Give a trial that is stored in the project ``digits``."""
+        protocol.new_project(Project(name="digits"))
+        trial = protocol.new_trial(Trial(parameters={"lr": 0.1}, project_id="digits"))
+        assert trial is not None
+        return trial
+
+    def reopen(self, protocol: Protocol) -> Protocol:
+        """Return another object on the same data; the same one where data does not outlive it."""
+        return protocol
+
+    def stored(self, protocol: Protocol, trial: Trial) -> Trial:
+        """Return the trial as a new reader sees it."""
+        return self.reopen(protocol).get_trial(trial)[0]
+
+    # creating and looking up
+
+    def test_project_that_is_not_stored_is_none(self, protocol: Protocol) -> None:
+        """A project is None before it is created."""
+        assert protocol.get_project(Project(name="digits")) is None
+
+    def test_new_project_is_found(self, protocol: Protocol) -> None:
+        """A created project is found with its fields."""
+        protocol.new_project(Project(name="digits", description="small images", metadata={"classes": 10}))
+
+        found = self.reopen(protocol).get_project(Project(name="digits"))
+
+        assert found is not None
+        assert (found.uid, found.description, found.metadata) == ("digits", "small images", {"classes": 10})
+
+    def test_project_created_again_stays_as_it_is(self, protocol: Protocol) -> None:
+        """Creating a project twice returns the stored one."""
+        protocol.new_project(Project(name="digits", description="first"))
+
+        again = protocol.new_project(Project(name="digits", description="second"))
+
+        assert again.description == "first"
+
+    def test_new_group_is_found_in_its_project(self, protocol: Protocol) -> None:
+        """A created group is found by its uid, and among the groups of its project."""
+        protocol.new_project(Project(name="digits"))
+        group = protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+
+        again = self.reopen(protocol)
+
+        assert again.get_trial_group(TrialGroup(name="idea", project_id="digits")) == group
+        assert [project.groups for project in again.fetch_projects()] == [{group}]
+
+    def test_group_created_again_is_returned(self, protocol: Protocol) -> None:
+        """Creating a group twice returns the stored one."""
+        protocol.new_project(Project(name="digits"))
+        first = protocol.new_trial_group(TrialGroup(name="idea", project_id="digits", description="first"))
+
+        again = protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+
+        assert (again.uid, again.description) == (first.uid, "first")
+
+    def test_group_needs_its_project(self, protocol: Protocol) -> None:
+        """A group of a project that is not stored is refused, by name."""
+        with pytest.raises(NotFound, match="nowhere"):
+            protocol.new_trial_group(TrialGroup(name="idea", project_id="nowhere"))
+
+    def test_unknown_trial_is_an_empty_list(self, protocol: Protocol) -> None:
+        """Looking up a trial that is not stored gives an empty list."""
+        assert protocol.get_trial(Trial(parameters={"lr": 1})) == []
+
+    def test_new_trial_is_found_with_its_fields(self, protocol: Protocol) -> None:
+        """A created trial is found with every field it was given."""
+        given: dict[str, Any] = {"name": "n", "description": "d", "version": "v", "tags": {"a": 1}}
+        trial = protocol.new_trial(Trial(parameters={"lr": 0.1, "opt.name": "sgd"}, metadata={"gpu": "V100"}, **given))
+        assert trial is not None
+
+        found = self.stored(protocol, trial)
+
+        assert {name: getattr(found, name) for name in given} == given
+        assert (found.uid, found.parameters, found.metadata["gpu"]) == (
+            trial.uid,
+            {"lr": 0.1, "opt.name": "sgd"},
+            "V100",
+        )
+
+    def test_same_trial_again_is_none(self, protocol: Protocol, trial: Trial) -> None:
+        """Without auto_increment a stored uid is not created again."""
+        assert protocol.new_trial(Trial(parameters={"lr": 0.1})) is None
+        assert len(protocol.fetch_trials()) == 1
+
+    def test_auto_increment_gives_the_next_revision(self, protocol: Protocol, trial: Trial) -> None:
+        """With auto_increment the same parameters make revisions 1, 2, ..., and the caller's object knows."""
+        wanted = [Trial(parameters={"lr": 0.1}) for _ in range(2)]
+
+        made = [protocol.new_trial(one, auto_increment=True) for one in wanted]
+
+        assert [one.revision for one in made if one is not None] == [1, 2]
+        assert [one.revision for one in wanted] == [1, 2]
+        assert {one.hash for one in wanted} == {trial.hash}
+
+    def test_get_trial_gives_the_exact_one_first(self, protocol: Protocol, trial: Trial) -> None:
+        """Looking up a revision gives that one first, then the others in order."""
+        for _ in range(2):
+            protocol.new_trial(Trial(parameters={"lr": 0.1}), auto_increment=True)
+
+        found = self.reopen(protocol).get_trial(Trial(trial.hash, 1))
+
+        assert [one.revision for one in found] == [1, 0, 2]
+
+    def test_trial_moves_between_projects(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial is in the project it was added to last, and in no other."""
+        protocol.new_project(Project(name="other"))
+
+        protocol.add_project_trial(Project(name="other"), trial)
+
+        members = {project.name: project.trials for project in self.reopen(protocol).fetch_projects()}
+        assert members == {"digits": set(), "other": {trial}}
+
+    def test_trial_is_in_several_groups(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial added to two groups is in both, once; its group_id is the last."""
+        groups = [protocol.new_trial_group(TrialGroup(name=name, project_id="digits")) for name in ("a", "b")]
+
+        for group in [*groups, groups[1]]:
+            protocol.add_group_trial(group, trial)
+
+        again = self.reopen(protocol)
+        assert [group.trials for group in again.fetch_groups()] == [{trial.uid}, {trial.uid}]
+        assert again.get_trial(trial)[0].group_id == groups[1].uid
+
+    # logging
+
+    def test_steps_are_kept(self, protocol: Protocol, trial: Trial) -> None:
+        """Values logged with steps come back by step, with their types."""
+        for step in range(3):
+            protocol.log_trial_metrics(trial, step=step, loss=1 / (step + 1), seen=step)
+
+        metrics = self.stored(protocol, trial).metrics
+
+        assert dict(metrics["loss"]) == {0: 1.0, 1: 0.5, 2: 1 / 3}
+        assert list(map(type, metrics["seen"].values())) == [int, int, int]
+
+    def test_same_step_replaces(self, protocol: Protocol, trial: Trial) -> None:
+        """A step logged again has the new value, in its old place; step 0 is a step."""
+        for step, value in ((0, 1.0), (1, 2.0), (0, 3.0)):
+            protocol.log_trial_metrics(trial, step=step, loss=value)
+
+        assert list(self.stored(protocol, trial).metrics["loss"].items()) == [(0, 3.0), (1, 2.0)]
+
+    @pytest.mark.parametrize("step", [7, -1, 0.5, "warm-up", (1, 2)])
+    def test_steps_of_any_kind(self, protocol: Protocol, trial: Trial, step: Any) -> None:
+        """A step may be any number, text or tuple."""
+        protocol.log_trial_metrics(trial, step=step, loss=1.0)
+
+        assert dict(self.stored(protocol, trial).metrics["loss"]) == {step: 1.0}
+
+    def test_values_without_step_are_a_series(self, protocol: Protocol, trial: Trial) -> None:
+        """Values without a step are all kept, in order."""
+        for value in (3, 2.5, 3):
+            protocol.log_trial_metrics(trial, cost=value)
+
+        assert self.stored(protocol, trial).metrics["cost"].val == [3, 2.5, 3]
+
+    def test_points_with_and_without_step_mix(self, protocol: Protocol, trial: Trial) -> None:
+        """A value without a step takes the next integer step; one with a step joins a series as a pair."""
+        protocol.log_trial_metrics(trial, step=4, a=1.0)
+        protocol.log_trial_metrics(trial, a=2.0)
+        protocol.log_trial_metrics(trial, b=1.0)
+        protocol.log_trial_metrics(trial, step=0, b=2.0)
+
+        metrics = self.stored(protocol, trial).metrics
+
+        assert dict(metrics["a"]) == {4: 1.0, 5: 2.0}
+        assert metrics["b"].val == [1.0, (0, 2.0)] or metrics["b"].val == [1.0, [0, 2.0]]
+
+    @pytest.mark.parametrize(
+        ("factory", "expected"),
+        [(ValueAggregator.lazy(), 4.0), (RingAggregator.lazy(2, "d"), [3.0, 4.0])],
+        ids=["value", "ring"],
+    )
+    def test_aggregator_of_the_first_use_counts(
+        self, protocol: Protocol, trial: Trial, factory: Any, expected: Any
+    ) -> None:
+        """A metric without steps is kept by the aggregator given at its first use."""
+        for value in (1.0, 2.0, 3.0, 4.0):
+            protocol.log_trial_metrics(trial, aggregator=factory, speed=value)
+
+        assert self.stored(protocol, trial).metrics["speed"].val == expected
+
+    def test_stat_aggregator_survives(self, protocol: Protocol, trial: Trial) -> None:
+        """Statistics come back with what they need to go on."""
+        for value in (1.0, 2.0, 6.0):
+            protocol.log_trial_metrics(trial, aggregator=StatAggregator.lazy(0), speed=value)
+        again = self.reopen(protocol)
+        again.log_trial_metrics(again.get_trial(trial)[0], aggregator=StatAggregator.lazy(0), speed=3.0)
+
+        stat = again.get_trial(trial)[0].metrics["speed"]
+
+        assert (stat.avg, stat.min, stat.max, stat.count) == (3.0, 1.0, 6.0, 4)
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.0, 2**53 + 1, 2**80, 1e-320, True])
+    def test_numbers_come_back_exactly(self, protocol: Protocol, trial: Trial, value: Any) -> None:
+        """No number changes, also those that JSON cannot say."""
+        protocol.log_trial_metrics(trial, step=0, x=value)
+        protocol.log_trial_metrics(trial, y=value)
+
+        metrics = self.stored(protocol, trial).metrics
+
+        for back in (metrics["x"][0], metrics["y"].val[0]):
+            assert repr(back) == repr(value)
+
+    @pytest.mark.parametrize("name", ["self", "trial", "values", "at", "event", "null", "a.b", 'quo"te', "ü\n"])
+    def test_names_of_any_kind(self, protocol: Protocol, trial: Trial, name: str) -> None:
+        """A metric may have any name."""
+        protocol.log_trial_metrics(trial, 1, None, **{name: 0.5})
+
+        assert dict(self.stored(protocol, trial).metrics[name]) == {1: 0.5}
+
+    @pytest.mark.parametrize("value", ["0.5", None, [1.0], {"a": 1}, object()])
+    def test_metric_that_is_no_number_is_refused(self, protocol: Protocol, trial: Trial, value: Any) -> None:
+        """A value that is no number is refused by name, and what was logged stays."""
+        protocol.log_trial_metrics(trial, step=0, loss=1.0)
+
+        with pytest.raises(InvalidEvent, match=r"'acc'.*is a number"):
+            protocol.log_trial_metrics(trial, step=1, loss=2.0, acc=value)
+
+        assert dict(self.stored(protocol, trial).metrics["loss"]) == {0: 1.0}
+
+    def test_unknown_trial_is_refused(self, protocol: Protocol) -> None:
+        """Logging to a trial that is not stored is an error that names it."""
+        with pytest.raises(TrialDoesNotExist, match="abc_0"):
+            protocol.log_trial_metrics(Trial("abc"), step=0, loss=1.0)
+
+    def test_metadata_merges(self, protocol: Protocol, trial: Trial) -> None:
+        """Later metadata replaces the same names and leaves the others."""
+        protocol.log_trial_metadata(trial, gpu="V100", host={"cpus": 2})
+        protocol.log_trial_metadata(trial, gpu="A100")
+
+        metadata = self.stored(protocol, trial).metadata
+
+        assert (metadata["gpu"], metadata["host"]) == ("A100", {"cpus": 2})
+
+    def test_metadata_with_aggregator_appends(self, protocol: Protocol, trial: Trial) -> None:
+        """Metadata given an aggregator is appended to it."""
+        for value in (1, 2, 3):
+            protocol.log_trial_metadata(trial, aggregator=RingAggregator.lazy(2, "q"), queue=value)
+
+        assert self.stored(protocol, trial).metadata["queue"].val == [2, 3]
+
+    def test_tags_merge(self, protocol: Protocol, trial: Trial) -> None:
+        """Tags are merged."""
+        protocol.add_trial_tags(trial, a=1, b=1)
+        protocol.add_trial_tags(trial, b=2)
+
+        assert self.stored(protocol, trial).tags == {"a": 1, "b": 2}
+
+    def test_arguments_merge_and_the_uid_stays(self, protocol: Protocol, trial: Trial) -> None:
+        """Parameters logged later join the trial, which keeps its uid."""
+        protocol.log_trial_arguments(trial, seed=1)
+
+        found = self.stored(protocol, trial)
+
+        assert (found.uid, found.parameters) == (trial.uid, {"lr": 0.1, "seed": 1})
+
+    def test_every_change_counts_once(self, protocol: Protocol, trial: Trial) -> None:
+        """Each call that changes a trial adds one to its count and sets the time of the change."""
+        before = self.stored(protocol, trial).metadata["_update_count"]
+        protocol.log_trial_metrics(trial, step=0, a=1, b=2)
+        protocol.log_trial_metadata(trial, gpu="V100")
+        protocol.add_trial_tags(trial, a=1)
+
+        metadata = self.stored(protocol, trial).metadata
+
+        assert metadata["_update_count"] == before + 3
+        assert metadata["_last_change"] > 0
+
+    def test_new_trial_counts_no_change(self, protocol: Protocol, trial: Trial) -> None:
+        """A new trial has seen no change."""
+        assert self.stored(protocol, trial).metadata["_update_count"] == 0
+
+    # life
+
+    @pytest.mark.parametrize("status", [Status.Suspended, "suspended", "Suspended", 301])
+    def test_status_by_object_name_and_code(self, protocol: Protocol, trial: Trial, status: Any) -> None:
+        """A status is given as an object, a name in any case, or a code."""
+        protocol.set_trial_status(trial, status)
+
+        assert self.stored(protocol, trial).status is Status.Suspended
+
+    def test_status_of_ones_own(self, protocol: Protocol, trial: Trial) -> None:
+        """A status that the library does not know comes back with its name and code."""
+        protocol.set_trial_status(trial, CustomStatus("waiting", 42))
+
+        assert self.stored(protocol, trial).status == CustomStatus("waiting", 42)
+
+    def test_unknown_status_is_refused(self, protocol: Protocol, trial: Trial) -> None:
+        """A word that is no status is refused, with the words that are."""
+        with pytest.raises(InvalidEvent, match=r"'runing' is no status; use .*Running"):
+            protocol.set_trial_status(trial, "runing")
+
+    def test_errors_are_kept(self, protocol: Protocol, trial: Trial) -> None:
+        """Errors given with a status are kept, as text, in order."""
+        protocol.set_trial_status(trial, Status.Broken, error=ValueError("first"))
+        protocol.set_trial_status(trial, Status.Broken, error="second")
+
+        assert self.stored(protocol, trial).errors == ["first", "second"]
+
+    def test_start_and_finish(self, protocol: Protocol, trial: Trial) -> None:
+        """A started trial is Running, a finished one Completed with a run time."""
+        protocol.log_trial_start(trial)
+        running = self.stored(protocol, trial).status
+        protocol.log_trial_finish(trial, None, None, None)
+        found = self.stored(protocol, trial)
+
+        assert (running, found.status) == (Status.Running, Status.Completed)
+        assert found.chronos["runtime"].val > 0
+
+    def test_finish_with_an_exception(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial that ends with an exception says which, with its message."""
+        protocol.log_trial_start(trial)
+        protocol.log_trial_finish(trial, ValueError, ValueError("too large"), None)
+
+        found = self.stored(protocol, trial)
+
+        assert found.status is Status.Exception
+        assert found.errors == ["ValueError: too large"]
+
+    def test_run_time_adds_up(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial that is resumed adds to its run time."""
+        times = []
+        for _ in range(2):
+            protocol.log_trial_start(trial)
+            protocol.log_trial_finish(trial, None, None, None)
+            times.append(self.stored(protocol, trial).chronos["runtime"].val)
+
+        assert times[1] > times[0]
+
+    def test_chrono_keeps_statistics(self, protocol: Protocol, trial: Trial) -> None:
+        """Timed blocks are counted after the first, which is left out."""
+        for _ in range(4):
+            protocol.log_trial_chrono_start(trial, "batch")
+            protocol.log_trial_chrono_finish(trial, "batch", None, None, None)
+
+        stat = self.stored(protocol, trial).chronos["batch"]
+
+        assert stat.count == 3
+        assert stat.avg > 0
+
+    def test_chrono_calls_back_once(self, protocol: Protocol, trial: Trial) -> None:
+        """The callbacks of a timer are called once each, start first."""
+        calls: list[str] = []
+
+        def start() -> None:
+            calls.append("start")
+
+        def end() -> None:
+            calls.append("end")
+
+        protocol.log_trial_chrono_start(trial, "batch", start_callback=start, end_callback=end)
+        protocol.log_trial_chrono_finish(trial, "batch", None, None, None)
+
+        assert calls == ["start", "end"]
+
+    def test_chrono_of_a_failed_block_is_not_counted(self, protocol: Protocol, trial: Trial) -> None:
+        """A block that raised adds no time."""
+        protocol.log_trial_chrono_start(trial, "batch")
+        protocol.log_trial_chrono_finish(trial, "batch", ValueError, ValueError(), None)
+
+        assert "batch" not in self.stored(protocol, trial).chronos
+
+    def test_chronos_of_one_name_nest(self, protocol: Protocol, trial: Trial) -> None:
+        """Timers of one name may be nested; each is counted."""
+        for _ in range(2):
+            protocol.log_trial_chrono_start(trial, "batch", aggregator=StatAggregator.lazy(0))
+        for _ in range(2):
+            protocol.log_trial_chrono_finish(trial, "batch", None, None, None)
+
+        stat = self.stored(protocol, trial).chronos["batch"]
+
+        assert stat.count == 2
+        assert stat.max > stat.min
+
+    # asking
+
+    def test_fetch_is_in_order_of_creation(self, protocol: Protocol) -> None:
+        """Objects are returned in the order they were created, also after reopening."""
+        for name in ("b", "a", "c"):
+            protocol.new_project(Project(name=name))
+            protocol.new_trial(Trial(parameters={"name": name}, project_id=name))
+
+        again = self.reopen(protocol)
+
+        assert [project.name for project in again.fetch_projects()] == ["b", "a", "c"]
+        assert [found.parameters["name"] for found in again.fetch_trials({})] == ["b", "a", "c"]
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            (None, [1, 2, 3, 4]),
+            ({"parameters.n": 2}, [2]),
+            ({"parameters.n": {"$gt": 1, "$lte": 3}}, [2, 3]),
+            ({"parameters.n": {"$gte": 3}}, [3, 4]),
+            ({"parameters.n": {"$lt": 2}}, [1]),
+            ({"parameters.n": {"$ne": 2}}, [1, 3, 4]),
+            ({"parameters.n": {"$in": [1, 4, 9]}}, [1, 4]),
+            ({"parameters.n": {"$in": []}}, []),
+            ({"parameters.n": {"$nin": [1, 4]}}, [2, 3]),
+            ({"parameters.opt.name": "sgd"}, [1, 3]),
+            ({"parameters.only": {"$exists": True}}, [3]),
+            ({"parameters.only": {"$exists": False}}, [1, 2, 4]),
+            ({"parameters.missing": {"$gt": 0}}, []),
+            ({"parameters.opt.name": {"$gt": 0}}, []),
+            ({"name": {"$regex": "^trial-[12]$"}}, [1, 2]),
+            ({"status": "completed"}, [2]),
+            ({"status": Status.Completed}, [2]),
+            ({"status": {"$in": ["Completed", "suspended"]}}, [2, 3]),
+            ({"status": {"$in": [302]}}, [2]),
+            ({"status": {"name": "Completed", "value": 302}}, [2]),
+            ({"status": {"$nin": ["completed", "CreatedGroup"]}}, [3]),
+            ({"metrics.loss": {"$lt": 0.4}}, [3, 4]),
+            ([("parameters.n", {"$gt": 1}), ("parameters.opt.name", "sgd")], [3]),
+        ],
+    )
+    def test_query(self, protocol: Protocol, query: Any, expected: list[int]) -> None:
+        """A query finds the trials for which every condition holds."""
+        for n in (1, 2, 3, 4):
+            parameters = {"n": n, "opt": {"name": "sgd" if n % 2 else "adam"}} | ({"only": 1} if n == 3 else {})
+            made = protocol.new_trial(Trial(name=f"trial-{n}", parameters=parameters))
+            assert made is not None
+            protocol.log_trial_metrics(made, step=0, loss=9.0)
+            protocol.log_trial_metrics(made, step=1, loss=1 / n)
+            if n in (2, 3):
+                protocol.set_trial_status(made, Status.Completed if n == 2 else Status.Suspended)
+
+        assert [found.parameters["n"] for found in self.reopen(protocol).fetch_trials(query)] == expected
+
+    def test_nan_is_never_matched_by_a_comparison(self, protocol: Protocol, trial: Trial) -> None:
+        """A comparison with a NaN does not hold, whichever it is."""
+        protocol.log_trial_metrics(trial, step=0, loss=math.nan)
+
+        found = [protocol.fetch_trials({"metrics.loss": {name: 0}}) for name in ("$lt", "$gte", "$eq", "$ne")]
+
+        assert found == [[], [], [], []]
+
+    @pytest.mark.parametrize(
+        ("query", "named"), [({"parameter.lr": 1}, "'parameter'"), ({"parameters.lr": {"$like": 1}}, r"'\$like'")]
+    )
+    def test_query_with_an_unknown_word_is_refused(self, protocol: Protocol, query: Any, named: str) -> None:
+        """An unknown attribute or operator is refused by name, also when nothing is stored."""
+        with pytest.raises(InvalidQuery, match=named):
+            protocol.fetch_trials(query)
+
+    def test_fetch_groups_and_projects_by_query(self, protocol: Protocol) -> None:
+        """Groups and projects are found by query as well."""
+        protocol.new_project(Project(name="digits", metadata={"classes": 10}))
+        protocol.new_trial_group(TrialGroup(name="idea", project_id="digits", metadata={"cost": 3}))
+
+        assert [project.name for project in protocol.fetch_projects({"metadata.classes": {"$gte": 10}})] == ["digits"]
+        assert [group.name for group in protocol.fetch_groups({"metadata.cost": 3, "project_id": "digits"})] == ["idea"]
+        assert protocol.fetch_groups({"name": "other"}) == []
+
+    def test_value_once_read_does_not_change(self, protocol: Protocol, trial: Trial) -> None:
+        """What a reader holds stays as it was read, and changing it changes nothing stored."""
+        protocol.log_trial_metrics(trial, step=0, loss=1.0)
+        held = protocol.get_trial(trial)[0]
+        protocol.log_trial_metrics(trial, step=1, loss=2.0)
+        held.tags["mine"] = 1
+
+        assert dict(held.metrics["loss"]) == {0: 1.0}
+        assert protocol.get_trial(trial)[0].tags == {}
+
+    # deciding
+
+    def test_fetch_and_update_changes_the_first_match(self, protocol: Protocol, trial: Trial) -> None:
+        """The first trial that matches is changed and returned as it is then."""
+        changed = protocol.fetch_and_update_trial({"status": "createdgroup"}, "set_trial_status", Status.Running)
+
+        assert (changed.uid, changed.status) == (trial.uid, Status.Running)
+        with pytest.raises(ItemNotFound):
+            protocol.fetch_and_update_trial({"status": "createdgroup"}, "set_trial_status", Status.Running)
+
+    def test_fetch_and_update_calls_writing_methods_only(self, protocol: Protocol, trial: Trial) -> None:
+        """Only methods that change a trial can be named."""
+        with pytest.raises(InvalidEvent, match="'close' cannot be called"):
+            protocol.fetch_and_update_trial({}, "close")
+
+    def test_fetch_and_update_group(self, protocol: Protocol) -> None:
+        """The first group that matches is changed and returned as it is then."""
+        protocol.new_project(Project(name="digits"))
+        protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+
+        changed = protocol.fetch_and_update_group({"name": "idea"}, "set_group_metadata", state="done")
+
+        assert changed.metadata == {"state": "done"}
+        with pytest.raises(ItemNotFound):
+            protocol.fetch_and_update_group({"name": "other"}, "set_group_metadata", state="done")
