@@ -15,6 +15,7 @@ from track.errors import MissingExtra, NotFound, TrialDoesNotExist
 from track.logger import TrialLogger
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
+from track.persistence.utils import mask_secrets
 from track.structure import Project, Trial, TrialGroup, set_current_project, split_uid
 from track.utils.delay import delay_call
 from track.versioning import default_version_hash
@@ -59,7 +60,7 @@ class TrackClient:
 
     def __init__(self, backend: str = _CONFIGURED) -> None:
         if backend in (None, "", _CONFIGURED):
-            backend = options("log.backend.name", _CONFIGURED)
+            backend = options("log.backend.name", _CONFIGURED) or _CONFIGURED
         self.protocol: Protocol = get_protocol(backend)
         self._stores_nothing = backend in (_CONFIGURED, f"{_CONFIGURED}:")
         check = getattr(self.protocol, "check_writable", None)
@@ -171,10 +172,11 @@ class TrackClient:
         if self.group is not None and not force:
             logger.info("the group is %r already: pass force=True to change it", self.group.name)
             return self.group
-        if group is None:
-            if self.project is None and "project_id" not in kwargs:
+        group = group or TrialGroup(**kwargs)
+        if group._uid is None and group.project_id is None:
+            if self.project is None:
                 raise RuntimeError("a group is in a project: call set_project first")
-            group = TrialGroup(**{"project_id": self.project and self.project.uid, **kwargs})
+            group.project_id = self.project.uid
         stored = self.protocol.get_trial_group(group)
         if stored is None:
             if get_only:
@@ -317,7 +319,10 @@ class TrackClient:
             current.log_arguments(**arguments)
         else:
             self._compare(current.trial.parameters, arguments)
-        return argparse.Namespace(**arguments)
+        given = argparse.Namespace()
+        # Not as keywords: a parameter may be called anything.
+        vars(given).update(arguments)
+        return given
 
     def get_arguments(
         self,
@@ -335,7 +340,7 @@ class TrackClient:
         if differing:
             logger.warning("the trial exists and keeps its parameters; these differ: %s", ", ".join(differing))
 
-    def add_tags(self, **kwargs: Any) -> None:
+    def add_tags(self, /, **kwargs: Any) -> None:
         """Add tags to the trial, also to one that waits for its parameters."""
         self._current().add_tags(**kwargs)
 
@@ -406,7 +411,7 @@ class TrackClient:
         return self.logger
 
     def _place(self) -> str:
-        return str(getattr(self.protocol, "uri", self.protocol))
+        return mask_secrets(str(getattr(self.protocol, "uri", self.protocol)))
 
 
 class _MissingObject(NotFound, RuntimeError):
@@ -416,7 +421,8 @@ class _MissingObject(NotFound, RuntimeError):
 def _as_dict(arguments: Any) -> dict[str, Any]:
     if arguments is None:
         return {}
-    return dict(arguments) if isinstance(arguments, Mapping) else dict(vars(arguments))
+    values = arguments if isinstance(arguments, Mapping) else vars(arguments)
+    return {str(name): value for name, value in values.items()}
 
 
 def _show(arguments: dict[str, Any]) -> None:

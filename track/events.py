@@ -219,4 +219,13 @@ def decode_lines(lines: bytes) -> list[Event]:
 
 def _plain_event(event: Event) -> Event:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    return type(event)(**{name: to_plain(value) for name, value in fields.items()})
+    return type(event)(**{name: _tagged(value) for name, value in fields.items()})
+
+
+def _tagged(value: Any) -> Any:
+    """Return `value` with what JSON cannot say tagged; what is tagged already stays as it is."""
+    if type(value) is dict:
+        return {str(key): _tagged(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [_tagged(item) for item in value]
+    return to_plain(value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -14,6 +16,7 @@ from track.aggregators.aggregator import Aggregator, StatAggregator
 from track.capture import OutputCapture
 from track.configuration import options
 from track.persistence.protocol import Factory, Protocol
+from track.persistence.utils import mask_secrets
 from track.structure import Status, Trial, get_current_trial, set_current_trial
 from track.utils.delay import DelayedCall, is_delayed_call
 from track.utils.eta import EstimatedTime
@@ -72,6 +75,8 @@ class TrialLogger:
         self._signals: LogSignalHandler | None = None
         self._previous: Trial | None = None
         self._log_metrics = protocol.log_trial_metrics
+        self._life = threading.RLock()
+        self._pid = os.getpid()
 
     # the trial
 
@@ -117,10 +122,15 @@ class TrialLogger:
 
     def start(self) -> None:
         """Set the status to Running and begin to count the run time; a second call does nothing."""
+        with self._life:
+            self._start()
+
+    def _start(self) -> None:
         if self.has_started and not self.has_finished:
             return
         trial = self._created()
         self.protocol.log_trial_start(trial)
+        self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
         self._previous = get_current_trial()
         set_current_trial(trial)
@@ -147,7 +157,8 @@ class TrialLogger:
     def _tell_unsaved(self) -> None:
         unsaved = self.protocol.unsaved()
         if unsaved:
-            logger.warning("%d events are not stored in %s", unsaved, getattr(self.protocol, "uri", self.protocol))
+            place = mask_secrets(str(getattr(self.protocol, "uri", self.protocol)))
+            logger.warning("%d events are not stored in %s", unsaved, place)
 
     def __enter__(self) -> TrialLogger:
         self.start()
@@ -156,7 +167,9 @@ class TrialLogger:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        self.finish(exc_type, exc_val, exc_tb)
+        # A forked child that leaves the block of its parent says nothing about the trial.
+        if self._pid == os.getpid():
+            self.finish(exc_type, exc_val, exc_tb)
 
     # logging
 

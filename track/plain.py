@@ -105,7 +105,7 @@ def to_number(value: Any) -> int | float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -319,7 +319,7 @@ def status_from_json(plain: Any) -> Any:
 def unflatten(flat: Any) -> Any:
     """Return a dictionary with its dotted keys nested: ``opt.lr`` becomes ``{"opt": {"lr": ...}}``.
 
-    A dotted key that would hide another one stays as it is.
+    A dotted key stays as it is where a part of it is a key of its own.
 
     Examples
     --------
@@ -331,13 +331,12 @@ def unflatten(flat: Any) -> Any:
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *parents, leaf = key.split(".")
-        target: Any = nested
+        if any(".".join(parents[:length]) in flat for length in range(1, len(parents) + 1)):
+            parents, leaf = [], key
+        target = nested
         for parent in parents:
-            target = target.setdefault(parent, {}) if isinstance(target, dict) else None
-        if isinstance(target, dict) and leaf not in target:
-            target[leaf] = value
-        else:
-            nested[key] = value
+            target = target.setdefault(parent, {})
+        target[leaf] = value
     return nested
 
 

@@ -13,6 +13,7 @@ from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.filestore import FileStore
 from track.persistence.local import FileProtocol
+from track.persistence.sqlite import SqliteProtocol
 from track.testing.model import Model, answers
 from track.testing.strategies import event_lists
 
@@ -25,14 +26,16 @@ def _modelled(events: list[Event]) -> dict:
     return model.answers()
 
 
-@pytest.mark.parametrize("backend", ["ephemeral", "file", "saved file"])
+@pytest.mark.parametrize("backend", ["ephemeral", "file", "saved file", "sqlite"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=event_lists())
 def test_backend_answers_like_the_model(tmp_path: Path, backend: str, events: list[Event]) -> None:
     """A backend's answers are the model's, also when the file is read again."""
     protocol: EventProtocol = EphemeralProtocol()
-    if backend != "ephemeral":
-        path = str(tmp_path / f"{next(_counter)}.json")
+    path = str(tmp_path / f"{next(_counter)}.store")
+    if backend == "sqlite":
+        protocol = SqliteProtocol(f"sqlite:{path}")
+    elif backend != "ephemeral":
         protocol = FileProtocol(f"file:{path}")
 
     protocol.apply(*events)

@@ -32,7 +32,7 @@ _kinds: dict[str, type[Aggregator]] = {}
 class Aggregator:
     """Base of the aggregators: something values are appended to.
 
-    A subclass sets `kind`, a short name that is stored with the values, and implements `append`, `val`,
+    A subclass sets `kind`, a short name that is stored with the values (its own name by default), and implements `append`, `val`,
     `to_json` and `state`. It is then known to every store of this program.
     """
 
@@ -41,7 +41,9 @@ class Aggregator:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _kinds[cls.kind or cls.__name__] = cls
+        # Not inherited: a subclass of `StatAggregator` must not become what every "stat" is.
+        cls.kind = vars(cls).get("kind") or cls.__name__
+        _kinds[cls.kind] = cls
 
     def append(self, other: Any) -> None:
         """Take one more value."""
@@ -99,7 +101,7 @@ class Lazy:
     def __init__(self, aggregator_t: type[Aggregator], **kwargs: Any) -> None:
         self._class = aggregator_t
         self._kwargs = kwargs
-        self.spec = [aggregator_t.kind or aggregator_t.__name__, *aggregator_t(**kwargs).arguments]
+        self.spec = [aggregator_t.kind, *aggregator_t(**kwargs).arguments]
 
     def __call__(self) -> Aggregator:
         """Return a new aggregator."""
@@ -122,7 +124,7 @@ def specification(factory: Any) -> list[Any] | None:
     made = factory() if callable(factory) else factory
     if not isinstance(made, Aggregator):
         raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {factory!r}")
-    return [made.kind or type(made).__name__, *made.arguments]
+    return [made.kind, *made.arguments]
 
 
 def make_aggregator(spec: list[Any]) -> Aggregator:
@@ -186,13 +188,13 @@ class ValueAggregator(Aggregator):
 
 
 class MinAggregator(ValueAggregator):
-    """Keeps the smallest value; a NaN is not compared."""
+    """Keeps the smallest value; a NaN only while there is no number."""
 
     kind = "min"
 
     def append(self, other: Any) -> None:
         """Keep `other` if it is smaller."""
-        if self._val is None or other < self._val:
+        if self._val is None or self._val != self._val or other < self._val:
             self._val = other
 
     @staticmethod
@@ -202,13 +204,13 @@ class MinAggregator(ValueAggregator):
 
 
 class MaxAggregator(ValueAggregator):
-    """Keeps the largest value; a NaN is not compared."""
+    """Keeps the largest value; a NaN only while there is no number."""
 
     kind = "max"
 
     def append(self, other: Any) -> None:
         """Keep `other` if it is larger."""
-        if self._val is None or other > self._val:
+        if self._val is None or self._val != self._val or other > self._val:
             self._val = other
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from track.plain import restore, to_plain
 
-__all__ = ["Column", "Points", "Series"]
+__all__ = ["Column", "Points", "Series", "hashable"]
 
 _LARGEST = 2**63
 _PACK_FROM = 10_000
@@ -80,7 +80,7 @@ class Column:
     def from_plain(cls, plain: Any) -> Column:
         """Return the column that `to_plain` described."""
         if isinstance(plain, list):
-            return cls._from_list([restore(value) for value in plain])
+            return cls.from_list([restore(value) for value in plain])
         import base64
 
         column = cls()
@@ -92,12 +92,19 @@ class Column:
         return column
 
     @classmethod
-    def _from_list(cls, values: list[Any]) -> Column:
+    def from_list(cls, values: list[Any]) -> Column:
+        """Return a column of these values, much faster than one by one."""
         column = cls()
         kinds = set(map(type, values))
-        if kinds == {float}:
-            column._data, column._type = array("d", values), float
-            return column
+        try:
+            if kinds == {float}:
+                column._data, column._type = array("d", values), float
+                return column
+            if kinds == {int}:
+                column._data, column._type = array("q", values), int
+                return column
+        except OverflowError:
+            pass
         for value in values:
             column.append(value)
         return column
@@ -192,6 +199,14 @@ class Points:
         """Return when each point was logged, unix seconds, in logging order."""
         return self.at.tolist(len(self))
 
+    @classmethod
+    def from_lists(cls, steps: list[Any] | None, values: list[Any], times: list[float]) -> Points:
+        """Return points of these columns; without steps for None."""
+        points = cls(stepped=False)
+        points.step = None if steps is None else Column.from_list(steps)
+        points.value, points.at = Column.from_list(values), Column.from_list(times)
+        return points
+
     def view(self) -> Points:
         """Return the points so far: what is appended later does not show. Nothing is copied."""
         points = Points.__new__(Points)
@@ -213,14 +228,21 @@ class Points:
         if "step" in plain:
             points.step = Column.from_plain(plain["step"])
             if points.step._type is None:
-                points.step = Column(_hashable(step) for step in points.step.tolist())
+                points.step = Column(hashable(step) for step in points.step.tolist())
         points.value = Column.from_plain(plain["value"])
         points.at = Column.from_plain(plain["at"])
         return points
 
 
-def _hashable(step: Any) -> Any:
-    return tuple(_hashable(part) for part in step) if isinstance(step, list) else step
+def hashable(step: Any) -> Any:
+    """Return a step as a key: JSON's lists are tuples, at any depth.
+
+    Examples
+    --------
+    >>> hashable([1, [2, 3]])
+    (1, (2, 3))
+    """
+    return tuple(hashable(part) for part in step) if isinstance(step, list) else step
 
 
 class Series(Mapping[Any, Any]):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
+from track.containers.series import hashable
 from track.errors import InvalidEvent
 from track.events import TrialCreated
 from track.metrics import container_to_plain
-from track.plain import to_number, to_plain
+from track.plain import restore, to_number, to_plain
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 
@@ -110,9 +111,20 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_step(step: Any) -> Any:
-    """Return a step as JSON-safe data."""
+    """Return a step as JSON-safe data.
+
+    Raises
+    ------
+    InvalidEvent
+        It cannot be a key, as a dictionary cannot.
+    """
     number = to_number(step)
-    return to_plain(step if number is None else number)
+    plain = to_plain(step if number is None else number)
+    try:
+        hash(hashable(restore(plain)))
+    except TypeError as error:
+        raise InvalidEvent(f"step {step!r} cannot be a key: use a number, a text or a tuple of them") from error
+    return plain
 
 
 def trial_created(trial: Trial, at: float) -> TrialCreated:

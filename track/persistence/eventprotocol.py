@@ -31,6 +31,7 @@ from track.persistence.decisions import (
     trial_created,
 )
 from track.persistence.protocol import Factory, Protocol
+from track.persistence.utils import mask_secrets
 from track.plain import to_plain
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.system import process_identity
@@ -70,8 +71,19 @@ class EventProtocol(Protocol):
         """Return ``action()``, during which nobody else writes. `action` may be run more than once."""
         raise NotImplementedError
 
+    @property
+    def place(self) -> str:
+        """The URI as messages may show it: with its secrets masked."""
+        return mask_secrets(self.uri)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} cannot be pickled: send its URI, and the uid of the trial, to the other process, "
+            "and call TrackClient(uri).set_trial(uid=...) there"
+        )
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.uri!r})"
+        return f"{type(self).__name__}({self.place!r})"
 
     # logging
 
@@ -130,10 +142,11 @@ class EventProtocol(Protocol):
         if not timers:
             raise NotFound(f"no timer {name!r} was started in this thread")
         started, aggregator, end_callback = timers.pop()
+        if exc_type is not None:
+            _end_after_error(end_callback)
+            return
         if end_callback is not None:
             end_callback()
-        if exc_type is not None:
-            return
         seconds = time.perf_counter() - started
         if uid not in self._known:
             self._require(uid)
@@ -161,8 +174,8 @@ class EventProtocol(Protocol):
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
         if not self._has(TrialGroup, group.uid):
-            raise NotFound(f"no group {group.name or group.uid!r} is stored in {self.uri}")
-        self.apply(FieldsMerged("group", group.uid, "metadata", to_plain(kwargs), self.clock()))
+            raise NotFound(f"no group {group.name or group.uid!r} is stored in {self.place}")
+        self.apply(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), self.clock()))
 
     # creating
 
@@ -247,7 +260,7 @@ class EventProtocol(Protocol):
         def update() -> Trial:
             found = self._first_trial(query)
             if found is None:
-                raise ItemNotFound(f"no trial in {self.uri} matches {query!r}")
+                raise ItemNotFound(f"no trial in {self.place} matches {query!r}")
             getattr(self, attr)(found, *args, **kwargs)
             return self.fetch_trials({"uid": found.uid})[0]
 
@@ -260,7 +273,7 @@ class EventProtocol(Protocol):
         def update() -> TrialGroup:
             found = self.fetch_groups(query)
             if not found:
-                raise ItemNotFound(f"no group in {self.uri} matches {query!r}")
+                raise ItemNotFound(f"no group in {self.place} matches {query!r}")
             getattr(self, attr)(found[0], *args, **kwargs)
             return self.fetch_groups({"uid": found[0].uid})[0]
 
@@ -285,21 +298,31 @@ class EventProtocol(Protocol):
     def _require(self, uid: str) -> str:
         if uid not in self._known:
             if not self._has(Trial, uid):
-                raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.uri}: create it with new_trial")
+                raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.place}: create it with new_trial")
             self._known.add(uid)
         return uid
 
     def _require_project(self, uid: Any) -> None:
         if self.strict and not self._has(Project, uid):
-            raise NotFound(f"no project {uid!r} is stored in {self.uri}: create it with new_project")
+            raise NotFound(f"no project {uid!r} is stored in {self.place}: create it with new_project")
 
     def _attach(self, trial: Trial, kind: str, owner: str) -> None:
         uid = self._require(trial.uid) if self.strict else trial.uid
         if kind == "project":
             self._require_project(owner)
         elif self.strict and not self._has(TrialGroup, owner):
-            raise NotFound(f"no group {owner!r} is stored in {self.uri}: create it with new_trial_group")
+            raise NotFound(f"no group {owner!r} is stored in {self.place}: create it with new_trial_group")
         self.apply(TrialAttached(uid, kind, owner, self.clock()))
 
     def _merge(self, uid: str, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
         self.apply(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))
+
+
+def _end_after_error(end_callback: Callable[[], Any] | None) -> None:
+    if end_callback is None:
+        return
+    try:
+        end_callback()
+    except Exception:
+        # Raised from here it would hide the exception of the block.
+        logger.exception("the end callback of a chrono raised, after its block did")

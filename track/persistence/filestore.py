@@ -7,28 +7,24 @@ import logging
 import os
 import sys
 import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from track.errors import BackendUnavailable, ConcurrentWrite
-from track.events import Event, TrialCreated, encode
+from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.persistence.journal import Journal
 from track.persistence.lock import StoreLock, is_network_path
 from track.persistence.snapshot import read_snapshot, replace_file, snapshot_bytes
 from track.persistence.storage import LocalStorage
 
-__all__ = ["FileStore", "open_store"]
+__all__ = ["SMALL_AT_EXIT", "SMALL_AT_FINISH", "FileStore"]
 
 logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 SMALL_AT_FINISH = 1 << 20
 SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
-_KEPT_OPEN = 4
 
 
 class FileStore:
@@ -55,14 +51,16 @@ class FileStore:
         self.journal = Journal(f"{path}.journal", durable)
         self.lock_appends = lock_appends or sys.platform == "win32" or is_network_path(path)
         self.storage = LocalStorage(path)
+        # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
+        self._is_whole = False
+        self._identity = ""
         self._offset = 0
-        self._saved_offset = 0
-        self._snapshot_size = 0
         self._snapshot_stamp: tuple[int, int, int] | None = None
+        self._snapshot_size = 0
+        self._saved_offset = 0
         self._writing = False
         self._reading = threading.RLock()
-        self._replaying = False
-        _stores_of_process.add(self)
+        self._busy = False
 
     # writing
 
@@ -71,10 +69,16 @@ class FileStore:
         if not self._writing:
             self.start_writing()
         if self.lock_appends:
-            with self.lock:
-                self.journal.append(line)
+            self._append_locked(line)
             return
         self.journal.append(line)
+
+    def _append_locked(self, line: bytes) -> None:
+        try:
+            with self.lock:
+                self.journal.append(line)
+        except LockTimeout as error:
+            self.journal.keep(line, error)
 
     def start_writing(self) -> None:
         """Create what is missing on disk.
@@ -83,17 +87,34 @@ class FileStore:
         ------
         BackendUnavailable
             The folder cannot be written to.
+        CorruptJournal
+            The files are not ours, or of a newer version; nothing is created beside them.
         """
-        folder = Path(self.path).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        with self._reaching_files():
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             with self.lock, self._reading:
-                was_open = self.journal.is_open
+                if self._writing:
+                    return
+                self.catch_up()
                 self.journal.open()
-                if not was_open:
-                    self._load()
+                self.catch_up()
+                if self._offset > self.journal.size:
+                    self._accept_lost_end()
                 self._writing = True
+
+    def _accept_lost_end(self) -> None:
+        """After a loss of power: the snapshot holds more of the journal than there is; go on from its end."""
+        logger.warning("%s has lost its end, which %s holds", self.journal.path, self.path)
+        self._offset = self.journal.size
+        self._write_snapshot()
+
+    @contextlib.contextmanager
+    def _reaching_files(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            if isinstance(error, TrackError):
+                raise
             raise BackendUnavailable(
                 f"{self.path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
                 "TrackClient('file:///somewhere/else.json')"
@@ -111,13 +132,24 @@ class FileStore:
             "TrackClient('file:///somewhere/else.json')"
         )
 
-    def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, under the lock, with the state caught up."""
+    def atomically(self, action: Callable[[], _Result]) -> _Result:
+        """Return ``action()``, under the lock, with the state caught up.
+
+        Raises
+        ------
+        BackendUnavailable
+            The decision cannot be written; it is as if it had not been made.
+        """
         if not self._writing:
             self.start_writing()
         with self.lock:
-            self._stay_current()
-            return action()
+            with self._reaching_files():
+                self._stay_current()
+            outer, self.journal.decider = self.journal.decider, threading.get_ident()
+            try:
+                return action()
+            finally:
+                self.journal.decider = outer
 
     def _stay_current(self) -> None:
         """Notice that somebody removed or replaced the files of a running store."""
@@ -128,12 +160,23 @@ class FileStore:
             if os.path.exists(self.journal.path):
                 logger.warning("%s was replaced by another program: its present content counts", self.journal.path)
                 self.journal.open()
-                self._load()
+                self.catch_up()
                 return
             logger.warning("%s was removed while in use: it is written again", self.journal.path)
             self.journal.open()
-            self.storage.changed.update(self.storage.trials)
-            self._write_snapshot(self.journal.start)
+            self._identity, self._offset = self.journal.identity, self.journal.start
+            self._write_snapshot()
+
+    def flush(self) -> None:
+        """Write what could not be written before, as far as that is possible now."""
+        if self.journal.backlog:
+            if not self._writing:
+                self.start_writing()
+            self.journal.retry()
+
+    def unsaved(self) -> int:
+        """Return how many events are not on disk."""
+        return self.journal.backlog.unsaved
 
     # reading
 
@@ -148,36 +191,48 @@ class FileStore:
         """Replay what was appended since the last time, by whomever."""
         with self._reading:
             # A signal handler that asks in the middle of a replay gets the state as it is.
-            if self._replaying:
+            if self._busy:
                 return
-            self._replaying = True
             try:
-                if not self.journal.is_open:
-                    self._open_to_read()
+                self._busy = True
+                if not self._writing and not self.journal.is_current:
+                    self.journal.open_to_read()
+                if not self._is_built_from_files():
+                    self._load()
                 if self.journal.is_open:
                     self._replay()
+            except BaseException:
+                # Whatever was half done is done again from the files.
+                self._is_whole = False
+                raise
             finally:
-                self._replaying = False
+                self._busy = False
+
+    def _is_built_from_files(self) -> bool:
+        if not self._is_whole or self._identity != self.journal.identity:
+            return False
+        if self.journal.is_open:
+            return self._offset <= self.journal.size
+        return self._stamp() == self._snapshot_stamp
+
+    def _load(self) -> None:
+        """Read the snapshot; the replay that follows begins where it ends."""
+        self._is_whole = False
+        before, self.storage = self.storage, LocalStorage(self.path)
+        self.storage.liveness = before.liveness
+        self._snapshot_stamp = self._stamp()
+        self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
+        held = read_snapshot(self.path, self.storage)
+        self._identity, self._offset = self.journal.identity, self.journal.start
+        if self._identity and held.get("id") == self._identity:
+            self._offset = int(held["offset"])
+        self._saved_offset = self._offset
+        self._is_whole = True
 
     def _replay(self) -> None:
         for events, offset in self.journal.read(self._offset):
             self.storage.apply(events)
             self._offset = offset
-
-    def _open_to_read(self) -> None:
-        if self.journal.open_to_read() or self._stamp() != self._snapshot_stamp:
-            self._load()
-
-    def _load(self) -> None:
-        """Read the snapshot; the replay that follows begins where it ends."""
-        self.storage = LocalStorage(self.path)
-        self._snapshot_stamp = self._stamp()
-        held = read_snapshot(self.path, self.storage)
-        self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
-        self._offset = self.journal.start
-        if held.get("id") == self.journal.identity and self.journal.is_open:
-            self._offset = int(held["offset"])
-        self._saved_offset = self._offset
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -189,15 +244,25 @@ class FileStore:
     # compacting
 
     def save(self) -> None:
-        """Bring the snapshot up to date, and shorten the journal if this process is its only user."""
+        """Bring the snapshot up to date, and shorten the journal if this process is its only user.
+
+        Raises
+        ------
+        BackendUnavailable
+            The disk is full, or was taken away. The journal still holds everything.
+        """
         if not self._writing:
             self.start_writing()
-        with self.lock, self._reading:
-            self.journal.retry()
+        with self._reaching_files(), self.lock, self._reading:
+            # A signal handler that saves in the middle of a replay, or of another save: the journal has it all.
+            if self._busy:
+                return
             self._stay_current()
+            self.journal.retry()
             self.catch_up()
-            self._write_snapshot(self._offset)
-            self._cut()
+            self._write_snapshot()
+            if self._offset >= _CUT_FROM and not self.lock_appends:
+                self._cut()
 
     def save_if_worth(self, small: int) -> None:
         """Save while the snapshot is smaller than `small` bytes, or the journal has grown to a quarter of it.
@@ -205,176 +270,49 @@ class FileStore:
         So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. A
         disk that is full or a lock that is held leaves the journal, which holds everything.
         """
-        if not self._writing or self._replaying:
+        if not self._writing or not self.journal.retry():
             return
         try:
             grown = self.journal.size - self._saved_offset
-            if self._is_saved() or not (self._snapshot_size <= small or grown * 4 >= self._snapshot_size):
-                return
-            self.save()
-        except (OSError, TimeoutError) as error:
+            if not self._is_saved() and (self._snapshot_size <= small or grown * 4 >= self._snapshot_size):
+                self.save()
+        except (OSError, TrackError) as error:
             logger.warning("%s was not brought up to date (%s); its journal holds everything", self.path, error)
 
     def _is_saved(self) -> bool:
-        return self.journal.size == self._saved_offset and os.path.exists(self.path) and not self.journal.waiting
+        return self.journal.size == self._saved_offset and os.path.exists(self.path)
 
-    def _write_snapshot(self, offset: int) -> None:
-        held = {"id": self.journal.identity, "offset": offset}
-        self._snapshot_size = replace_file(self.path, snapshot_bytes(self.storage, held))
-        self._saved_offset = offset
-        self._snapshot_stamp = self._stamp()
+    def _write_snapshot(self) -> None:
+        try:
+            self._busy = True
+            held = {"id": self.journal.identity, "offset": self._offset}
+            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.storage, held), f"{self.path}.tmp")
+            self._saved_offset = self._offset
+            self._snapshot_stamp = self._stamp()
+        finally:
+            self._busy = False
 
     def _cut(self) -> None:
         # Only when nobody else could be writing: no other thread of this process, no other process.
-        if self._offset < _CUT_FROM or len(sys._current_frames()) > 1 or self.lock_appends:
-            return
-        if self.journal.cut(self._offset):
+        if len(sys._current_frames()) == 1 and self.journal.cut(self._offset):
+            self._identity = self.journal.identity
             self._offset = self._saved_offset = self.journal.start
 
     # life
 
     def close(self) -> None:
-        """Save if it is worth it, and give the files back."""
+        """Save if it is worth it, and give the files back; while something waits for room they stay open."""
         self.save_if_worth(SMALL_AT_EXIT)
-        if self.journal.waiting:
-            self.journal.retry()
-        with self._reading:
-            self._writing = False
-            self.journal.close()
-            self._snapshot_stamp = None
-
-    def unsaved(self) -> int:
-        """Return how many events are not on disk."""
-        return len(self.journal.waiting) + self.journal.dropped
+        if self.journal.retry():
+            with self._reading:
+                self._writing = False
+                self.journal.close()
 
     def after_fork(self) -> None:
-        """In a forked child: files and locks of its own."""
+        """In a forked child: a lock of its own now, and a file of its own when it is first needed."""
         self.lock.reset_after_fork()
+        self.journal.after_fork()
         self._reading = threading.RLock()
-        if self._replaying:
-            # The parent was replaying in another thread: what it had applied is not known.
-            self._replaying = False
-            self._snapshot_stamp = None
-            self.storage = LocalStorage(self.path)
-        self.journal.reopen_after_fork()
-        if not self.storage.trials:
-            self._load()
-
-
-class BufferedStore(FileStore):
-    """A file store that keeps everything in memory until `save` (``?eager=0``)."""
-
-    def __init__(self, path: str, lock_timeout: float) -> None:
-        super().__init__(path, lock_timeout)
-        self._events: list[Event] = []
-
-    def append(self, line: bytes) -> None:
-        """Not used: events are kept as they are."""
-        raise NotImplementedError
-
-    def keep(self, events: tuple[Event, ...]) -> None:
-        """Add events, in memory."""
-        with self._reading:
-            self.catch_up()
-            self._events.extend(events)
-            self.storage.apply(events)
-
-    def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``; other threads wait."""
-        with self._reading:
-            return action()
-
-    def catch_up(self) -> None:
-        """Read the file at the first question; after that memory is the state."""
-        if self._snapshot_stamp is None and not self._events and not self.storage.projects:
-            super().catch_up()
-
-    def save(self) -> None:
-        """Write everything to the file.
-
-        Raises
-        ------
-        ConcurrentWrite
-            Another process has created a trial with the same uid meanwhile.
-        """
-        with self._reading:
-            events, self._events = self._events, []
-            store = FileStore(self.path, self.lock.timeout)
-            try:
-                store.atomically(lambda: self._hand_over(store, events))
-                store.save()
-            except BaseException:
-                self._events = events + self._events
-                raise
-            finally:
-                store.close()
-
-    def _hand_over(self, store: FileStore, events: list[Event]) -> None:
-        with store.reading() as present:
-            created = {event.trial for event in events if isinstance(event, TrialCreated)}
-            both = sorted(created & present.trials)
-        if both:
-            raise ConcurrentWrite(f"{self.path} has trial {both[0]} already: another process created it meanwhile")
-        for event in events:
-            store.append(encode(event))
-
-    def save_if_worth(self, small: int) -> None:
-        """Nothing: only `save` writes."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-_open_stores: weakref.WeakValueDictionary[tuple[str, bool, bool], FileStore] = weakref.WeakValueDictionary()
-_recent: OrderedDict[tuple[str, bool, bool], FileStore] = OrderedDict()
-_stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
-_opening = threading.RLock()
-
-
-def open_store(path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> FileStore:
-    """Return the store at `path`: the same object for all clients of this process."""
-    key = (os.path.realpath(path), durable, lock_appends)
-    with _opening:
-        store = _open_stores.get(key)
-        if store is not None and store.journal.is_open and not store.journal.is_current:
-            # Its files were removed: a new client means a new store.
-            store = None
-        if store is None:
-            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock_appends)
-            _register_hooks()
-        store.lock.timeout = lock_timeout
-        # The last few stay open: many clients, one after another, read the file once.
-        _recent[key] = store
-        _recent.move_to_end(key)
-        while len(_recent) > _KEPT_OPEN:
-            _recent.popitem(last=False)
-        return store
-
-
-def _close_all() -> None:
-    for store in list(_stores_of_process):
-        store.save_if_worth(SMALL_AT_EXIT)
-        if store.unsaved():
-            logger.error("%d events could not be written to %s", store.unsaved(), store.path)
-
-
-def _after_fork() -> None:
-    global _opening
-    _opening = threading.RLock()
-    for store in list(_stores_of_process):
-        store.after_fork()
-
-
-_hooked = False
-
-
-def _register_hooks() -> None:
-    global _hooked
-    if _hooked:
-        return
-    _hooked = True
-    import atexit
-
-    atexit.register(_close_all)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
+        # Another thread of the parent was in the middle of a replay: what it had applied is not known.
+        self._is_whole = self._is_whole and not self._busy
+        self._busy = self._writing = False

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 from track.configuration import options
 from track.errors import ConcurrentWrite
 from track.events import Event, encode
+from track.persistence.buffered import BufferedStore, MemoryStore
 from track.persistence.ephemeral import StateProtocol
-from track.persistence.filestore import SMALL_AT_FINISH, BufferedStore, FileStore, open_store
+from track.persistence.filestore import SMALL_AT_FINISH, FileStore
 from track.persistence.lock import StoreLock
 from track.persistence.query import OPERATORS, parse_query, resolve
 from track.persistence.snapshot import replace_file, snapshot_bytes
 from track.persistence.storage import LocalStorage
+from track.persistence.stores import open_store
 from track.persistence.utils import read_bool, read_choice, read_options, uri_path
 from track.structure import Trial
 from track.utils.signal import SignalHandler
@@ -39,7 +41,7 @@ __all__ = [
     "query_ne",
 ]
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "durability": (read_choice("fsync", "write"), "write"),
@@ -82,13 +84,15 @@ class FileProtocol(StateProtocol):
         if timeout is None:
             timeout = float(options("log.backend.lock_timeout", 30.0))
         self._store: FileStore | None = None
-        self._memory: BufferedStore | None = None
+        self._memory: MemoryStore | None = None
         if self.path is not None and self.eager:
             durable = given["fsync"] or given["durability"] == "fsync"
             self._store = open_store(self.path, timeout, durable, given["lock"] == "always")
             self._append = self._store.append
+        elif self.path is not None:
+            self._memory = BufferedStore(os.path.realpath(self.path), timeout)
         else:
-            self._memory = BufferedStore(self.path or os.devnull, timeout)
+            self._memory = MemoryStore(timeout)
 
     @property
     def storage(self) -> LocalStorage:
@@ -119,7 +123,7 @@ class FileProtocol(StateProtocol):
         for event in events:
             self._append(encode(event))
 
-    def atomically(self, action: Callable[[], Result]) -> Result:
+    def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``, during which no other thread or process decides."""
         return (self._store or self._memory_store()).atomically(action)
 
@@ -141,16 +145,18 @@ class FileProtocol(StateProtocol):
         ConcurrentWrite
             With ``eager=0``: another process has created the same trial meanwhile.
         """
-        if file_name_override is not None:
-            with self.reading() as storage:
-                replace_file(file_name_override, snapshot_bytes(storage, {}))
-        elif self.path is not None:
-            (self._store or self._memory_store()).save()
+        store = self._store or self._memory_store()
+        # A copy of the store over the store itself would not say how much of the journal it holds.
+        if file_name_override is None or os.path.realpath(file_name_override) == store.path:
+            store.save()
+            return
+        with self.reading() as storage:
+            replace_file(file_name_override, snapshot_bytes(storage, {}))
 
     def flush(self) -> None:
         """Write what could not be written before."""
-        if self._store is not None and self._store.unsaved():
-            self._store.journal.retry()
+        if self._store is not None:
+            self._store.flush()
 
     def unsaved(self) -> int:
         """Return how many events are not on disk."""
@@ -166,7 +172,7 @@ class FileProtocol(StateProtocol):
         if self._store is not None:
             self._store.close()
 
-    def _memory_store(self) -> BufferedStore:
+    def _memory_store(self) -> MemoryStore:
         assert self._memory is not None
         return self._memory
 
@@ -193,7 +199,7 @@ class MultiLock:
         self._lock.__exit__(*exception)
 
 
-def lock_guard(readonly: bool, atomic: bool = False) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+def lock_guard(readonly: bool, atomic: bool = False) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Return a decorator of a backend's methods: the state is caught up before, and locked during, a call.
 
     Parameters
@@ -204,9 +210,9 @@ def lock_guard(readonly: bool, atomic: bool = False) -> Callable[[Callable[..., 
         Whether the method reads and writes as one step; a writing method does anyway.
     """
 
-    def decorate(method: Callable[..., Result]) -> Callable[..., Result]:
+    def decorate(method: Callable[..., _Result]) -> Callable[..., _Result]:
         @functools.wraps(method)
-        def guarded(self: FileProtocol, *args: Any, **kwargs: Any) -> Result:
+        def guarded(self: FileProtocol, *args: Any, **kwargs: Any) -> _Result:
             call = functools.partial(method, self, *args, **kwargs)
             if readonly and not atomic:
                 with self.reading():

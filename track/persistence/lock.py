@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -26,7 +27,7 @@ class StoreLock:
     path: str or None
         The lock file; it is created when needed and never deleted. None locks between threads only.
     timeout: float
-        Seconds to wait for other processes, > 0.
+        Seconds to wait for other threads and processes, > 0.
     """
 
     def __init__(self, path: str | None, timeout: float) -> None:
@@ -42,14 +43,18 @@ class StoreLock:
         return self._depth > 0
 
     def __enter__(self) -> StoreLock:
-        self._thread.acquire()
+        if not self._thread.acquire(timeout=min(self.timeout, threading.TIMEOUT_MAX)):
+            raise LockTimeout(f"{self.path} was held by another thread for {self.timeout} s")
         try:
             if self._depth == 0 and self.path is not None:
                 self._acquire_file()
+            self._depth += 1
         except BaseException:
+            # A signal may have raised this after the file was locked.
+            if self._depth == 0 and self._file is not None:
+                self._file.release(force=True)
             self._thread.release()
             raise
-        self._depth += 1
         return self
 
     def __exit__(
@@ -68,6 +73,7 @@ class StoreLock:
         import filelock
 
         if self._file is None:
+            assert self.path is not None
             self._file = filelock.FileLock(self.path, thread_local=False)
         try:
             self._file.acquire(timeout=self.timeout, poll_interval=0.005)
@@ -79,9 +85,15 @@ class StoreLock:
 
     def reset_after_fork(self) -> None:
         """Forget what the parent held: a child starts with a lock of its own."""
+        if self._depth and self._file is not None:
+            _locks_of_parents.append(self._file)
         self._thread = threading.RLock()
         self._depth = 0
         self._file = None
+
+
+_locks_of_parents: list[Any] = []
+"""Kept for good: an older filelock would unlock the file for the parent too when the object is collected."""
 
 
 def hold_shared(descriptor: int) -> None:
@@ -90,7 +102,9 @@ def hold_shared(descriptor: int) -> None:
         import fcntl
     except ImportError:
         return
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    # A file system without such locks will not grant an exclusive one either.
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def hold_exclusively(descriptor: int) -> bool:
@@ -105,7 +119,8 @@ def hold_exclusively(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        # The attempt has given up the shared hold.
+        hold_shared(descriptor)
         return False
     return True
 

@@ -14,6 +14,24 @@ __all__ = ["ProtocolMultiplexer", "make_mirror"]
 
 logger = logging.getLogger(__name__)
 
+_WRITING = (
+    "new_project",
+    "new_trial_group",
+    "new_trial",
+    "add_project_trial",
+    "add_group_trial",
+    "log_trial_start",
+    "log_trial_finish",
+    "log_trial_chrono_start",
+    "log_trial_chrono_finish",
+    "log_trial_arguments",
+    "log_trial_metadata",
+    "log_trial_metrics",
+    "set_trial_status",
+    "add_trial_tags",
+    "set_group_metadata",
+)
+
 
 def make_mirror() -> EphemeralProtocol:
     """Return a store in memory that accepts what its main backend accepts."""
@@ -23,7 +41,7 @@ def make_mirror() -> EphemeralProtocol:
 class ProtocolMultiplexer(Protocol):
     """Tells every backend the same; the last one decides, and its answers and errors are the caller's.
 
-    A failing mirror is reported once a method and never raised. A question that the last backend does not
+    A mirror's failure is reported once a method and never raised. A question that the last backend does not
     answer (NotImplementedError) is answered by the first mirror that does; so a backend of one's own may
     implement the few methods it cares for.
 
@@ -44,7 +62,7 @@ class ProtocolMultiplexer(Protocol):
         self.protos = backends
         self._main = backends[-1]
         self._mirrors = backends[:-1]
-        self._reported: set[tuple[str, str]] = set()
+        self._reported: set[tuple[int, str]] = set()
 
     def __repr__(self) -> str:
         return f"ProtocolMultiplexer({', '.join(map(repr, self.protos))})"
@@ -64,7 +82,7 @@ class ProtocolMultiplexer(Protocol):
         except NotImplementedError:
             if not self._mirrors:
                 raise
-            self._report(self._main, method, "it is not implemented; the copy in memory has the data")
+            self._say_what_is_missing()
             return None
 
     def _call_mirror(self, mirror: Protocol, method: str, args: Any, kwargs: Any) -> None:
@@ -74,10 +92,19 @@ class ProtocolMultiplexer(Protocol):
             self._report(mirror, method, f"{type(error).__name__}: {error}")
 
     def _report(self, backend: Protocol, method: str, problem: str) -> None:
-        key = (repr(backend), method)
+        key = (id(backend), method)
         if key not in self._reported:
             self._reported.add(key)
             logger.warning("%s of %r: %s", method, backend, problem)
+
+    def _say_what_is_missing(self) -> None:
+        """Say once which methods the main backend leaves to the mirror."""
+        kind = type(self._main)
+        if (id(self._main), "") in self._reported:
+            return
+        self._reported.add((id(self._main), ""))
+        missing = [name for name in _WRITING if getattr(kind, name, None) is getattr(Protocol, name)]
+        logger.warning("%s leaves to a copy in memory: %s", kind.__name__, ", ".join(missing))
 
     # asking
 
@@ -113,7 +140,9 @@ class ProtocolMultiplexer(Protocol):
         try:
             self._main.log_trial_chrono_start(trial, name, **kwargs, **callbacks)
         except NotImplementedError:
-            self._report(self._main, "log_trial_chrono_start", "it is not implemented")
+            if not self._mirrors:
+                raise
+            self._say_what_is_missing()
             self._mirrors[0].log_trial_chrono_start(trial, name, **kwargs, **callbacks)
             rest = self._mirrors[1:]
         else:
@@ -195,7 +224,10 @@ class ProtocolMultiplexer(Protocol):
         try:
             made = self._main.new_trial(trial, auto_increment)
         except NotImplementedError:
-            self._report(self._main, "new_trial", "it is not implemented; the copy in memory decides")
+            self._say_what_is_missing()
+            return self._mirrors[0].new_trial(trial, auto_increment)
+        if made is None and auto_increment:
+            # A backend that only listens answers nothing.
             return self._mirrors[0].new_trial(trial, auto_increment)
         if made is not None:
             trial.revision = made.revision
@@ -210,6 +242,8 @@ class ProtocolMultiplexer(Protocol):
         try:
             changed = self._main.fetch_and_update_trial(query, attr, *args, **kwargs)
         except NotImplementedError:
+            if not self._mirrors:
+                raise
             changed = self._mirrors[0].fetch_and_update_trial(query, attr, *args, **kwargs)
             getattr(self._main, attr)(changed, *args, **kwargs)
             return changed
@@ -222,6 +256,8 @@ class ProtocolMultiplexer(Protocol):
         try:
             changed = self._main.fetch_and_update_group(query, attr, *args, **kwargs)
         except NotImplementedError:
+            if not self._mirrors:
+                raise
             changed = self._mirrors[0].fetch_and_update_group(query, attr, *args, **kwargs)
             getattr(self._main, attr)(changed, *args, **kwargs)
             return changed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery
 from track.metrics import step_from_text
+from track.plain import restore, to_plain
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
@@ -60,9 +61,9 @@ class Query:
         return all(condition.holds(item) for condition in self.conditions)
 
     def exact(self, attribute: str) -> Any:
-        """Return the value that `attribute` must equal, None when the query does not say."""
+        """Return the text that `attribute` must equal, None when the query does not say."""
         for condition in self.conditions:
-            if condition.path == (attribute,) and condition.name == "$eq":
+            if condition.path == (attribute,) and condition.name == "$eq" and isinstance(condition.operand, str):
                 return condition.operand
         return None
 
@@ -97,7 +98,7 @@ def parse_query(query: Any, kind: type) -> Query:
     try:
         for attribute, condition in pairs:
             conditions.extend(_conditions(attribute, condition, kind))
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, InvalidQuery):
             raise
         raise InvalidQuery(f"a query is a mapping or a list of (attribute, condition), not {query!r}") from error
@@ -111,7 +112,7 @@ def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
         names = ", ".join(sorted(name for name in known if not name.startswith("_")))
         raise InvalidQuery(f"a {kind.__name__} has no attribute {path[0]!r}; it has: {names}")
     if not (isinstance(condition, Mapping) and any(str(key).startswith("$") for key in condition)):
-        return [Condition(path, "$eq", condition)]
+        return [Condition(path, "$eq", _stored(condition))]
     return [_operator(path, str(name), operand) for name, operand in condition.items()]
 
 
@@ -124,8 +125,15 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
         except (re.error, TypeError) as error:
             raise InvalidQuery(f"{operand!r} is no regular expression: {error}") from error
     if name in ("$in", "$nin"):
-        operand = list(operand)
-    return Condition(path, name, operand)
+        if isinstance(operand, (str, bytes)) or not isinstance(operand, Iterable):
+            raise InvalidQuery(f"{name} on {'.'.join(path)!r} wants a list of values, not {operand!r}")
+        return Condition(path, name, [_stored(choice) for choice in operand])
+    return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(operand))
+
+
+def _stored(operand: Any) -> Any:
+    """Return an operand as it would have been stored: a tuple is a list, a date is unix seconds."""
+    return operand if _is_status(operand) else restore(to_plain(operand))
 
 
 def resolve(item: Any, path: tuple[str, ...] | list[str]) -> Any:

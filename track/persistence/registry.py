@@ -21,12 +21,14 @@ logger = logging.getLogger(__name__)
 ENTRY_POINTS = "track.protocols"
 
 _BUILT_IN = {
+    "cockroach": "track.persistence.cockroach:make_cockroach",
     "ephemeral": "track.persistence.ephemeral:EphemeralProtocol",
     "ephemeraldb": "track.persistence.ephemeral:EphemeralProtocol",
     "file": "track.persistence.local:FileProtocol",
     "none": "track.persistence.ephemeral:EphemeralProtocol",
     "pickled": "track.persistence.pickled:make_pickled",
     "pickleddb": "track.persistence.pickled:make_pickled",
+    "sqlite": "track.persistence.sqlite:make_sqlite",
 }
 _registered: dict[str, Any] = {}
 
@@ -133,7 +135,8 @@ def _import(scheme: str, target: str) -> Any:
     except ImportError as error:
         if error.name is not None and error.name.split(".")[0] == "track":
             raise
-        raise MissingExtra(f'{scheme + ":"!r} needs {error.name}: pip install "track[{scheme}]"') from error
+        needed = error.name or error
+        raise MissingExtra(f'{scheme + ":"!r} needs {needed}: pip install "track[{scheme}]"') from error
 
 
 def _read_entry_points() -> None:

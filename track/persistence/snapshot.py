@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,9 @@ def _parse(path: str, data: bytes) -> _Snapshot:
             return _Snapshot(projects=_decode_original(data))
         return _decode_snapshot(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptJournal(f"{path} is no track file and was left as it is: {error}") from error
+        raise CorruptJournal(
+            f"{path} is no track file ({error}) and was left as it is: move it away, or give the store another name"
+        ) from error
 
 
 def _fill(storage: LocalStorage, snapshot: _Snapshot) -> None:
@@ -142,7 +144,7 @@ def _fill(storage: LocalStorage, snapshot: _Snapshot) -> None:
         storage.add_group(from_json(group | {"trials": ()}, "trial_group"), group.get("trials") or ())
     raws = [*snapshot.trials, *(trial for project in snapshot.projects for trial in project.trials)]
     owners = [None] * len(snapshot.trials) + [p.uid or p.name for p in snapshot.projects for _ in p.trials]
-    documents = [(_decode_trial(raw), raw, owner) for raw, owner in zip(raws, owners)]
+    documents = [(_decode_trial(raw), raw, owner) for raw, owner in zip(raws, owners, strict=True)]
     documents.sort(key=lambda entry: entry[0].order)
     for document, raw, owner in documents:
         if document.project_id is None:
@@ -201,6 +203,8 @@ def snapshot_bytes(storage: LocalStorage, journal: dict[str, Any]) -> Iterator[b
 
 def _group_document(storage: LocalStorage, group: TrialGroup) -> dict[str, Any]:
     document: dict[str, Any] = to_json(group)
+    # A document for people nests keys with dots; what is stored is as it was logged.
+    document["metadata"] = to_plain(group.metadata)
     document["trials"] = list(storage._members.get(group.uid, ()))
     return document
 
@@ -240,18 +244,26 @@ def _document_bytes(trial: Trial, order: int) -> bytes:
     return b"{" + b",\n  ".join(lines) + b"}"
 
 
-def replace_file(path: str, pieces: Iterable[bytes]) -> int:
+def replace_file(path: str, pieces: Iterable[bytes], temporary: str | None = None) -> int:
     """Write a file whole or not at all, and return its size in bytes; its mode is kept.
 
-    The content goes to a temporary neighbour, reaches the disk, and takes the name.
+    Parameters
+    ----------
+    path: str
+    pieces: iterable of bytes
+    temporary: str, optional
+        The neighbour that gets the content, reaches the disk, and takes the name. One that was left behind
+        is overwritten: for callers that hold a lock. By default it has a name of its own.
     """
-    target = Path(os.path.realpath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    target = os.path.realpath(path)
+    temporary = temporary or f"{target}.{secrets.token_hex(4)}.tmp"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "wb") as file:
             file.writelines(pieces)
             file.flush()
-            os.fchmod(file.fileno(), _mode(target))
+            # A file that is new has the mode that everything new gets.
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             os.fsync(file.fileno())
             size = file.tell()
         os.replace(temporary, target)
@@ -260,12 +272,3 @@ def replace_file(path: str, pieces: Iterable[bytes]) -> int:
             os.unlink(temporary)
         raise
     return size
-
-
-def _mode(target: Path) -> int:
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask

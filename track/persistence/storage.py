@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator
 from track.containers.lazy import LazySet
+from track.errors import ConcurrentWrite
 from track.events import (
     Event,
     FieldsMerged,
@@ -18,18 +20,15 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.liveness import Liveness
 from track.persistence.query import Query, parse_query
 from track.persistence.updates import make_trial, update
 from track.plain import restore
 from track.structure import Project, Status, Trial, TrialGroup
-from track.utils.system import is_process_alive
 
-__all__ = ["LocalStorage"]
+__all__ = ["LocalStorage", "load_database"]
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_TIMEOUT = 300.0
-"""Seconds of silence after which a trial that runs on another host is shown Broken."""
 
 
 class LocalStorage:
@@ -45,8 +44,7 @@ class LocalStorage:
 
     def __init__(self, target_file: str | None = None, clock: Callable[[], float] = time.time) -> None:
         self.target_file = target_file
-        self.clock = clock
-        self.heartbeat_timeout = HEARTBEAT_TIMEOUT
+        self.liveness = Liveness(clock=clock)
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
@@ -99,13 +97,17 @@ class LocalStorage:
         """Change the state as the events say; one that names a trial that is not here is reported and skipped."""
         trials, changed = self._trials, self.changed
         for event in events:
-            if type(event) is MetricsLogged:
-                trial = trials.get(event.trial)
-                if trial is not None:
-                    changed.add(event.trial)
-                    update(trial, event)
-                    continue
-            self._apply_one(event)
+            try:
+                if type(event) is MetricsLogged:
+                    trial = trials.get(event.trial)
+                    if trial is not None:
+                        changed.add(event.trial)
+                        update(trial, event)
+                        continue
+                self._apply_one(event)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # One damaged line must not hide the others.
+                logger.warning("an event in %s makes no sense (%s) and is skipped: %r", self.target_file, error, event)
 
     def _apply_one(self, event: Event) -> None:
         match event:
@@ -177,7 +179,7 @@ class LocalStorage:
         parsed = parse_query(query, Trial)
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
-            broken = self._is_broken(trial, alive)
+            broken = self.liveness.is_broken(trial, alive)
             if broken or self._inherited(trial):
                 seen = self._view(trial, broken)
                 if parsed.matches(seen):
@@ -234,7 +236,8 @@ class LocalStorage:
             fields[name] = fields[name].view()
         inherited = self._inherited(trial)
         if inherited:
-            fields["tags"] = {**fields["tags"], **inherited}
+            tags = fields["tags"]
+            fields["tags"] = {**(tags if isinstance(tags, dict) else dict.fromkeys(map(str, tags), True)), **inherited}
         if broken:
             fields["status"] = Status.Broken
         return view
@@ -248,18 +251,65 @@ class LocalStorage:
         fields = (project._uid, project.name, project.description, _copy(project.metadata))
         return Project(*fields, tags=_copy(project.tags))
 
-    def _is_broken(self, trial: Trial, alive: dict[Any, bool | None]) -> bool:
-        """Return whether the process that runs the trial is gone, or silent for too long on another host."""
-        process = trial.process
-        if process is None or trial.status is not Status.Running:
-            return False
-        key = (process.get("host"), process.get("pid"), process.get("started"))
-        if key not in alive:
-            alive[key] = is_process_alive(process)
-        if alive[key] is not None:
-            return not alive[key]
-        last = trial.metadata.get("_last_change", 0.0)
-        return bool(self.clock() - last > self.heartbeat_timeout)
+    # files: the state on its own, without a journal
+
+    def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
+        """Write everything to `file_name_override`, or to the target file; without either there is nothing to do.
+
+        Raises
+        ------
+        ConcurrentWrite
+            The target file has a journal: its backend saves it.
+        """
+        from track.persistence.snapshot import replace_file, snapshot_bytes
+
+        path = file_name_override or self.target_file
+        if path is None:
+            return
+        if os.path.exists(f"{path}.journal"):
+            raise ConcurrentWrite(f"{path} has a journal: save it with the commit of its backend")
+        replace_file(path, snapshot_bytes(self, {}))
+
+    def reload(self, filename: str | None = None) -> None:
+        """Become what a file holds; the objects of before are let go.
+
+        Raises
+        ------
+        CorruptJournal
+            The file is no track file; the state stays as it was.
+        """
+        read = load_database(filename or self.target_file)
+        target, liveness = self.target_file, self.liveness
+        vars(self).update(vars(read))
+        self.target_file, self.liveness = target, liveness
+
+    def smart_reload(self, filename: str | None = None) -> None:
+        """Take what a file has that is newer; objects that are here stay the same objects.
+
+        Raises
+        ------
+        CorruptJournal
+            The file is no track file; the state stays as it was.
+        """
+        read = load_database(filename or self.target_file)
+        for project in read._projects.values():
+            self._projects.setdefault(project.uid, project)
+        for group in read._groups.values():
+            self.add_group(self._groups.get(group.uid, group), read._members[group.uid])
+        for uid, trial in read._trials.items():
+            if uid not in self._trials:
+                self.add_trial(trial)
+            else:
+                self._take_newer(self._trials[uid], trial)
+
+    def _take_newer(self, ours: Trial, theirs: Trial) -> None:
+        count, other = (int(trial.metadata.get("_update_count", 0)) for trial in (ours, theirs))
+        self._tags[ours.uid] = count
+        if other < count:
+            logger.warning("trial %s in the file is older than here: ours is kept", ours.uid)
+        elif other > count:
+            vars(ours).update(vars(theirs))
+            self.changed.add(ours.uid)
 
     # versions
 
@@ -274,6 +324,19 @@ class LocalStorage:
 
     def __len__(self) -> int:
         return len(self._trials)
+
+
+def load_database(json_name: str | None) -> LocalStorage:
+    """Return the state that a file holds; an empty one for None or a file that does not exist.
+
+    Raises
+    ------
+    CorruptJournal
+        The file is no track file, or of a newer version. It is left untouched.
+    """
+    from track.persistence import snapshot
+
+    return snapshot.load_database(json_name)
 
 
 def _copy(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, make_aggregator
+from track.containers.series import hashable
 from track.events import (
     ArtifactAdded,
     Event,
@@ -34,21 +35,19 @@ def update(trial: Trial, event: Event) -> None:
     >>> trial.metrics["loss"]
     {3: 0.5}
     """
+    # Read before: a user may log metadata of the same name.
+    count = trial.metadata.get("_update_count", 0)
     _updates[type(event)](trial, event)
     metadata = trial.metadata
-    metadata["_update_count"] = metadata.get("_update_count", 0) + 1
+    metadata["_update_count"] = count + 1
     metadata["_last_change"] = event.at
 
 
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
     step = event.step
-    if step.__class__ is list:
-        step = _tuple(restore(step))
+    if step.__class__ is list or step.__class__ is dict:
+        step = hashable(restore(step))
     trial.metrics.log_values(event.values, step, event.aggregator, event.at)
-
-
-def _tuple(step: Any) -> Any:
-    return tuple(_tuple(part) for part in step) if isinstance(step, list) else step
 
 
 def _log_time(trial: Trial, event: TimeLogged) -> None:

@@ -25,7 +25,7 @@ _URI = re.compile(
     re.DOTALL,
 )
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
-_SECRET = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
+_SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])key$)")
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
 
 
@@ -77,8 +77,8 @@ def _parse_authority(authority: str, uri: str) -> dict[str, str]:
         parts["address"] = hosts
     else:
         match = _PORT.match(hosts)
-        if match is None or (match["port"] is None and ":" in hosts and not hosts.endswith("]")):
-            raise InvalidUri(f"the port of {mask_secrets(uri)!r} is no number")
+        if match is None or (":" in match["address"] and not match["address"].startswith("[")):
+            raise InvalidUri(f"the port of {mask_secrets(uri)!r} is no number; an IPv6 address goes in brackets")
         parts["address"] = unquote(match["address"]).strip("[]")
         if match["port"]:
             parts["port"] = match["port"]
@@ -108,14 +108,22 @@ def uri_path(uri: str) -> str:
     """Return the path a file URI names; '' when it names none.
 
     ``file:a.json``, ``file://a.json`` and ``file://dir/a.json`` are relative, ``file:///dir/a.json`` absolute.
+
+    Raises
+    ------
+    InvalidUri
+        A ``#`` would cut the path off.
     """
     parts = parse_uri(uri)
+    if parts["fragment"]:
+        raise InvalidUri(f"'#' in {mask_secrets(uri)!r} ends the path: write %23")
     authority = parts.get("address", "")
     if "username" in parts:
         authority = f"{parts['username']}@{authority}"
     if "port" in parts:
         authority = f"{authority}:{parts['port']}"
-    return f"{authority}{parts['path']}"
+    params = parts["params"] and f";{unquote(parts['params'])}"
+    return f"{authority}{parts['path']}{params}"
 
 
 def read_options(uri: str, known: dict[str, tuple[Callable[[str], Any], Any]]) -> dict[str, Any]:
@@ -179,7 +187,8 @@ def mask_secrets(uri: str) -> str:
     >>> mask_secrets("mongodb://ann:secret@db:27017/runs?token=abc&w=1")
     'mongodb://ann:***@db:27017/runs?token=***&w=1'
     """
-    masked = re.sub(r"(://[^/?#@:]*:)[^/?#]*@", r"\1***@", str(uri))
+    # Up to the last @: a password with a slash in it is malformed, and still a secret.
+    masked = re.sub(r"((?:^|:)//[^/?#@:]*:)[^?#]*@", r"\1***@", str(uri))
     head, question, query = masked.partition("?")
     if not question:
         return masked

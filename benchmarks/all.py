@@ -1,0 +1,27 @@
+"""Run every benchmark, and print the tables one after another; options are handed on (``--quick``, ``--strict``)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = (
+    "log_call",
+    "memory",
+    "processes",
+    "listing",
+    "reopen",
+    "short_trials",
+    "import_time",
+    "peers",
+)
+
+
+def main() -> int:
+    folder = Path(__file__).resolve().parent
+    return max(subprocess.call([sys.executable, folder / f"{name}.py", *sys.argv[1:]]) for name in NAMES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

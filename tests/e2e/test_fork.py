@@ -1,0 +1,85 @@
+"""A client that exists before a fork works in the parent and in the child."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import fork, run, start, stored, wait
+from track import TrackClient
+
+
+def test_parent_and_child_both_log(tmp_path: Path) -> None:
+    """Both go on with the same trial after a fork, and nothing of either is lost or mixed."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+
+    def child() -> None:
+        for number in range(2_000):
+            trial.log_metrics(child=number)
+        trial.finish()
+
+    pid = fork(child)
+    for number in range(2_000):
+        trial.log_metrics(parent=number)
+    code = wait(pid)
+    trial.finish()
+
+    (seen,) = stored(path)
+    assert code == 0
+    assert seen.metrics["child"].val == seen.metrics["parent"].val == list(range(2_000))
+    assert seen.status.name == "Completed"
+
+
+def test_exit_of_a_child_says_nothing_about_the_trial(tmp_path: Path) -> None:
+    """A child that leaves through `sys.exit`, inside the ``with`` of its parent, does not end the trial."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+
+    def child() -> None:
+        try:
+            with trial:
+                trial.log_metrics(child=1)
+                sys.exit(3)
+        except SystemExit:
+            pass
+
+    with trial:
+        assert run(child) == 0
+        status = stored(path)[0].status.name
+
+    assert status == "Running"
+    assert stored(path)[0].status.name == "Completed"
+
+
+def test_fork_during_a_decision_of_another_thread(tmp_path: Path) -> None:
+    """A lock that a thread of the parent holds at the time of a fork is not held for ever in the child."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+    begun, end = threading.Event(), threading.Event()
+
+    def decide() -> None:
+        begun.set()
+        end.wait()
+
+    thread = threading.Thread(target=trial.protocol.atomically, args=(decide,))  # type: ignore[attr-defined]
+    thread.start()
+    begun.wait()
+    pid = fork(lambda: trial.log_metrics(child=1))
+    end.set()
+    thread.join()
+
+    assert wait(pid) == 0
+    assert stored(path)[0].metrics["child"].val == [1]
+
+
+def test_client_is_not_pickled(tmp_path: Path) -> None:
+    """Sending a client to another process fails with a sentence that says what to send instead."""
+    client = TrackClient(f"file:{tmp_path}/runs.json")
+
+    with pytest.raises(TypeError, match="URI"):
+        pickle.dumps(client)

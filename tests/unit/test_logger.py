@@ -1,0 +1,338 @@
+"""TrialLogger: one trial's verbs, and its life."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from typing import Any
+
+import numpy
+import pytest
+
+from track import TrackClient
+from track.aggregators.aggregator import StatAggregator, ValueAggregator
+from track.errors import InvalidEvent
+from track.logger import LoggerChronoContext, LogSignalHandler, TrialLogger
+from track.structure import CustomStatus, Status, get_current_trial
+
+
+@pytest.fixture
+def log() -> TrialLogger:
+    """Give the logger of a trial that is stored and has not begun."""
+    return TrackClient("ephemeral:").new_trial(name="final", parameters={"lr": 0.1})
+
+
+class _Tensor:
+    """What torch calls a scalar, as far as anybody can tell without torch."""
+
+    def __init__(self, value: float, shape: tuple[int, ...] = ()) -> None:
+        self.value = value
+        self.shape = shape
+
+    def item(self) -> float:
+        """Return the number."""
+        return self.value
+
+
+# life
+
+
+def test_second_start_changes_nothing(log: TrialLogger) -> None:
+    """A trial that runs is not started again: its clock and its count go on."""
+    log.start()
+    changes = log.trial.metadata["_update_count"]
+
+    log.start()
+
+    assert log.trial.metadata["_update_count"] == changes
+
+
+def test_second_finish_changes_nothing(log: TrialLogger) -> None:
+    """A finished trial keeps its status and its run time."""
+    log.start()
+    log.finish()
+    runtime = log.trial.chronos["runtime"].val
+
+    log.finish(ValueError, ValueError("late"), None)
+
+    assert (log.trial.status, log.trial.chronos["runtime"].val) == (Status.Completed, runtime)
+
+
+def test_finish_without_start_leaves_the_status(log: TrialLogger) -> None:
+    """A trial that never ran is not completed by saving it."""
+    log.finish()
+
+    assert log.trial.status is Status.CreatedGroup
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "errors"),
+    [
+        (ValueError("too large"), Status.Exception, "ValueError: too large"),
+        (KeyboardInterrupt(), Status.Interrupted, "KeyboardInterrupt"),
+        (SystemExit(143), Status.Interrupted, "SystemExit: 143"),
+        (SystemExit(2), Status.Exception, "SystemExit: 2"),
+        (SystemExit(0), Status.Completed, None),
+        (SystemExit(), Status.Completed, None),
+    ],
+    ids=repr,
+)
+def test_exception_decides_the_status(
+    log: TrialLogger, error: BaseException, status: Status, errors: str | None
+) -> None:
+    """What leaves the ``with`` block is recorded, and reaches the caller as it is."""
+    with pytest.raises(type(error)) as caught, log:
+        raise error
+
+    assert caught.value is error
+    assert log.trial.status is status
+    assert [text.splitlines()[0] for text in log.trial.errors] == ([] if errors is None else [errors])
+
+
+def test_error_says_where(log: TrialLogger) -> None:
+    """An error has the message and the last lines of its traceback."""
+    with contextlib.suppress(ValueError), log:
+        raise ValueError("too large")
+
+    assert 'raise ValueError("too large")' in log.trial.errors[0]
+
+
+def test_running_trial_is_the_current_one(log: TrialLogger) -> None:
+    """The current trial is set at the start and put back at the end, also when trials nest."""
+    inner = TrackClient("ephemeral:").new_trial(parameters={})
+    before, seen = get_current_trial(), []
+
+    with log:
+        with inner:
+            seen.append(get_current_trial())
+        seen.append(get_current_trial())
+    seen.append(get_current_trial())
+
+    assert seen == [inner.trial, log.trial, before]
+
+
+def test_trial_runs_again(log: TrialLogger) -> None:
+    """A finished trial that is started again is Running, and its run time adds up."""
+    with log:
+        pass
+    first = log.trial.chronos["runtime"].val
+
+    with log:
+        status = log.trial.status
+
+    assert status is Status.Running
+    assert log.trial.chronos["runtime"].val > first
+
+
+@pytest.mark.parametrize("status", [Status.Suspended, "suspended", CustomStatus("paused", 310)])
+def test_status_is_set(log: TrialLogger, status: Any) -> None:
+    """A status is replaced, and what went wrong is added to the errors."""
+    log.set_status(status, error=ValueError("bad"))
+
+    assert str(log.trial.status) == str(status)
+    assert log.trial.errors == ["bad"]
+
+
+# logging
+
+
+def test_first_number_starts_the_trial(log: TrialLogger) -> None:
+    """Logging a metric is enough to say that the trial runs."""
+    log.log_metrics(step=0, loss=1.0)
+
+    assert log.trial.status is Status.Running
+
+
+@pytest.mark.parametrize(
+    "value", [numpy.float32(0.5), numpy.float64(0.5), numpy.array(0.5), _Tensor(0.5)], ids=lambda v: type(v).__name__
+)
+def test_scalars_of_others_are_numbers(log: TrialLogger, value: Any) -> None:
+    """A scalar of numpy or torch is stored as the Python number in it."""
+    log.log_metrics(step=0, loss=value)
+
+    stored = log.trial.metrics["loss"][0]
+    assert (stored, type(stored)) == (0.5, float)
+
+
+@pytest.mark.parametrize("value", [numpy.zeros(2), _Tensor(0.5, (2, 2)), "0.5", None])
+def test_what_is_no_number_is_refused(log: TrialLogger, value: Any) -> None:
+    """A metric is one number; the message says where other values belong."""
+    with pytest.raises(InvalidEvent, match=r"'loss'.*other values belong in log_metadata"):
+        log.log_metrics(step=0, loss=value)
+
+
+@pytest.mark.parametrize("step", [numpy.int64(3), _Tensor(3)], ids=["numpy", "tensor"])
+def test_step_of_others_is_a_number(log: TrialLogger, step: Any) -> None:
+    """A step of numpy or torch is the same step as the Python number."""
+    log.log_metrics(step=step, loss=1.0)
+    log.log_metrics(step=3, loss=2.0)
+
+    assert dict(log.trial.metrics["loss"]) == {3: 2.0}
+
+
+@pytest.mark.parametrize("name", ["self", "trial", "protocol", "name", "aggregator_", "at"])
+def test_names_of_ours_are_free(log: TrialLogger, name: str) -> None:
+    """A metric, a tag and metadata may be called like an argument of ours."""
+    log.log_metrics(None, None, **{name: 1})
+    log.add_tags(**{name: 1})
+    log.log_metadata(None, **{name: 1})
+
+    trial = log.trial
+    assert (trial.metrics[name].val, trial.tags[name], trial.metadata[name]) == ([1], 1, 1)
+
+
+def test_metadata_with_an_aggregator_is_appended(log: TrialLogger) -> None:
+    """Metadata replaces, unless an aggregator says what becomes of the values."""
+    for value in (1.0, 3.0):
+        log.log_metadata(replaced=value)
+        log.log_metadata(aggregator=StatAggregator.lazy(0), observed=value)
+
+    metadata = log.trial.metadata
+    assert (metadata["replaced"], metadata["observed"].avg) == (3.0, 2.0)
+
+
+def test_threads_may_log(log: TrialLogger) -> None:
+    """Numbers of several threads are all kept."""
+    log.start()
+
+    def work(name: str) -> None:
+        for step in range(200):
+            log.log_metrics(step=step, **{name: float(step)})
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [len(log.trial.metrics[name]) for name in "abcd"] == [200] * 4
+
+
+# time
+
+
+def test_chrono_gives_what_the_eta_needs(log: TrialLogger) -> None:
+    """What ``with`` binds is one aggregator of all blocks of the name, which leaves out the first."""
+    with log.chrono("batch") as first:
+        pass
+    with log.chrono("batch") as second:
+        pass
+
+    assert first is second
+    assert first.count == 1
+
+
+def test_chrono_starts_the_trial(log: TrialLogger) -> None:
+    """Timing a block is enough to say that the trial runs."""
+    with log.chrono("batch"):
+        status = log.trial.status
+
+    assert status is Status.Running
+
+
+def test_exception_leaves_a_chrono_unchanged(log: TrialLogger) -> None:
+    """The time of a block that raised is not counted, and its exception is the caller's, whatever callbacks do."""
+
+    def end() -> None:
+        raise RuntimeError("the device is gone")
+
+    with pytest.raises(ValueError, match="of the block"), log.chrono("batch", end_callback=end):
+        raise ValueError("of the block")
+
+    assert "batch" not in log.trial.chronos
+
+
+def test_chrono_callbacks_frame_the_clock(log: TrialLogger) -> None:
+    """The callbacks run once each, around the block."""
+    calls: list[str] = []
+
+    def say(word: str) -> Any:
+        return lambda: calls.append(word)
+
+    with log.chrono("batch", ValueAggregator.lazy(), say("start"), say("end")):
+        calls.append("block")
+
+    assert calls == ["start", "block", "end"]
+
+
+def test_chronos_of_threads_do_not_mix(log: TrialLogger) -> None:
+    """Blocks of one name that overlap in two threads are two blocks."""
+    log.start()
+    barrier = threading.Barrier(2)
+
+    def work() -> None:
+        with log.chrono("batch", StatAggregator.lazy(0)):
+            barrier.wait(10)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert log.trial.chronos["batch"].count == 2
+
+
+def test_context_without_a_name_is_the_run_time(log: TrialLogger) -> None:
+    """The top-level chrono starts and finishes the trial."""
+    with LoggerChronoContext(log.protocol, log.trial):
+        status = log.trial.status
+
+    assert (status, log.trial.status) == (Status.Running, Status.Completed)
+    assert log.trial.chronos["runtime"].val > 0
+
+
+# signals and the end of the process
+
+
+@pytest.mark.parametrize(("name", "signum"), [("sigterm", 15), ("sigint", 2)])
+def test_signal_is_recorded(log: TrialLogger, name: str, signum: int) -> None:
+    """A trial whose process is told to stop is Interrupted, by the signal's name."""
+    handler = LogSignalHandler(log)
+
+    getattr(handler, name)(signum, None)
+
+    assert (log.trial.status, log.trial.errors) == (Status.Interrupted, [name.upper()])
+    handler.close()
+
+
+def test_end_of_the_process_completes_a_running_trial(log: TrialLogger) -> None:
+    """A trial that was started and not finished is Completed at the end of a program that ends well."""
+    log.start()
+
+    LogSignalHandler(log).atexit()
+
+    assert log.trial.status is Status.Completed
+
+
+def test_end_after_an_error_is_no_completion(log: TrialLogger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that dies of an exception did not complete its trial."""
+    log.start()
+    handler = LogSignalHandler(log)
+    monkeypatch.setattr(sys, "last_value", ValueError("escaped"), raising=False)
+
+    handler.atexit()
+
+    assert (log.trial.status, log.trial.errors) == (Status.Exception, ["ValueError: escaped"])
+
+
+def test_end_of_a_trial_that_never_ran(log: TrialLogger) -> None:
+    """A trial that was not started is left as it is."""
+    LogSignalHandler(log).atexit()
+
+    assert log.trial.status is Status.CreatedGroup
+
+
+def test_what_is_not_stored_is_said(
+    log: TrialLogger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end says how many events could not be stored, and where, without a password."""
+    monkeypatch.setattr(log.protocol, "unsaved", lambda: 3)
+    monkeypatch.setattr(log.protocol, "uri", "socket://ann:secret@host:1")
+
+    with caplog.at_level(logging.WARNING):
+        log.finish()
+
+    assert "3 events are not stored in socket://ann:***@host:1" in caplog.text

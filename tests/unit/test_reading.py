@@ -1,0 +1,154 @@
+"""Reading what is stored: trials by query, metrics as data frames."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import track
+from track import TrackClient, Trials, fetch, to_pandas
+from track.aggregators.aggregator import RingAggregator, ValueAggregator
+from track.errors import InvalidQuery, MissingExtra, NotFound, UnknownBackend
+from track.structure import Trial
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """Give the URI of a store with two trials."""
+    client = TrackClient(f"file:{tmp_path}/runs.json")
+    for lr in (0.1, 0.01):
+        log = client.new_trial(force=True, name=f"lr-{lr}", parameters={"lr": lr})
+        with log:
+            for step in range(2):
+                log.log_metrics(step=step, loss=lr * (step + 1))
+            log.log_metrics(cost=1.0)
+    client.protocol.close()
+    return f"file:{tmp_path}/runs.json"
+
+
+def _trial(**metrics: Any) -> Trial:
+    log = TrackClient("ephemeral:").new_trial(parameters={})
+    for name, points in metrics.items():
+        for step, value in points:
+            log.log_metrics(step=step, **{name: value})
+    return log.trial
+
+
+# trials
+
+
+def test_fetch_gives_the_trials_that_match(store: str) -> None:
+    """Trials by query, oldest first; all of them without one."""
+    assert [trial.parameters["lr"] for trial in fetch(store)] == [0.1, 0.01]
+    assert [trial.name for trial in fetch(store, {"parameters.lr": {"$lte": 0.01}, "status": "completed"})] == ["lr-0.01"]
+    assert isinstance(track.fetch(store), Trials)
+
+
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
+    """Reading a store that is not there names the file, and creates none."""
+    with pytest.raises(NotFound, match=r"there is no store at file:.*nowhere.json: no file /.*nowhere.json"):
+        fetch(f"file:{tmp_path}/nowhere.json")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("query", [{"colour": 1}, {"name": {"$like": 1}}])
+def test_mistake_in_a_query_is_said(store: str, query: Any) -> None:
+    """A query is checked before anything is read."""
+    with pytest.raises(InvalidQuery, match="colour|like"):
+        fetch(store, query)
+
+
+def test_unknown_store_is_said() -> None:
+    """A store nobody knows is an error."""
+    with pytest.raises(UnknownBackend, match="did you mean 'file:'"):
+        fetch("fiel:runs.json")
+
+
+# data frames
+
+
+def test_one_trial_is_a_frame_of_steps() -> None:
+    """A column a metric, a row a step; what was not logged at a step is missing."""
+    frame = to_pandas(_trial(loss=[(0, 1.0), (1, 0.5)], acc=[(1, 0.8)]))
+
+    assert (list(frame.columns), list(frame.index), frame.index.name) == (["loss", "acc"], [0, 1], "step")
+    assert frame["loss"].tolist() == [1.0, 0.5]
+    assert frame["acc"].isna().tolist() == [True, False]
+
+
+def test_step_logged_again_has_one_row() -> None:
+    """The last value of a step counts."""
+    assert to_pandas(_trial(loss=[(0, 1.0), (1, 0.5), (0, 0.7)]))["loss"].to_dict() == {0: 0.7, 1: 0.5}
+
+
+def test_values_without_steps_are_numbered() -> None:
+    """A series is numbered from 0, a ring too, a single value is one row."""
+    log = TrackClient("ephemeral:").new_trial(parameters={})
+    for value in range(3):
+        log.log_metrics(cost=value)
+        log.log_metrics(aggregator=RingAggregator.lazy(2, "q"), ring=value)
+        log.log_metrics(aggregator=ValueAggregator.lazy(), last=value)
+
+    frame = log.to_pandas()
+
+    assert frame["cost"].tolist() == [0, 1, 2]
+    assert frame["ring"].dropna().tolist() == [1, 2]
+    assert frame["last"].dropna().tolist() == [2]
+
+
+@pytest.mark.parametrize("steps", [[0.5, 1.5], ["a", "b"], [(0, 1), (0, 2)], [0, "a"], [math.inf, 0.5]], ids=str)
+def test_steps_of_any_kind_are_rows(steps: list[Any]) -> None:
+    """Any step is a row."""
+    frame = to_pandas(_trial(loss=[(step, 1.0) for step in steps], acc=[(step, 2.0) for step in steps]))
+
+    assert frame["loss"].tolist() == [1.0, 1.0]
+    assert sorted(map(str, frame.index)) == sorted(map(str, steps))
+
+
+def test_some_metrics_only() -> None:
+    """Metrics may be chosen; one that was never logged is no column."""
+    trial = _trial(loss=[(0, 1.0)], acc=[(0, 0.5)])
+
+    assert list(to_pandas(trial, "acc", "missing").columns) == ["acc"]
+
+
+def test_several_trials_are_told_apart(store: str) -> None:
+    """The index is the trial and the step."""
+    trials = fetch(store)
+
+    frame = trials.to_pandas("loss")
+
+    assert frame.index.names == ["trial", "step"]
+    assert frame.loc[trials[1].uid, "loss"].tolist() == [0.01, 0.02]
+    assert len(frame) == 4
+
+
+@pytest.mark.parametrize("trials", [[], [Trial("ab")]], ids=["no trial", "no metric"])
+def test_nothing_is_an_empty_frame(trials: list[Trial]) -> None:
+    """Without trials or without metrics there are no rows."""
+    assert len(to_pandas(trials)) == 0
+
+
+def test_summary_has_a_row_a_trial(store: str) -> None:
+    """Name, revision, status, parameters and last values, by uid."""
+    trials = fetch(store)
+
+    summary = trials.summary()
+
+    assert list(summary.index) == [trial.uid for trial in trials]
+    assert list(summary.columns) == ["name", "revision", "status", "parameters.lr", "metrics.loss", "metrics.cost"]
+    assert summary["metrics.loss"].tolist() == [0.2, 0.02]
+    assert set(summary["status"]) == {"completed"}
+
+
+def test_frames_need_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pandas the message says what to install."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+
+    with pytest.raises(MissingExtra, match=r'pip install "track\[pandas\]"'):
+        to_pandas(Trial("ab"))

@@ -1,0 +1,190 @@
+"""CockroachDB, and PostgreSQL: ``cockroach://user:password@host:port/database``, through psycopg2."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from track.errors import BackendUnavailable, MissingExtra
+from track.persistence.database import Database, Outcome, Row
+from track.persistence.delivery import DeliveredProtocol
+from track.persistence.sql import SqlProtocol
+from track.persistence.utils import mask_secrets, parse_uri, read_bool, read_options
+
+__all__ = ["Cockroach", "PostgresDriver", "make_cockroach"]
+
+_AGAIN = {
+    "40001",  # serialization failure: the documented way is to run the whole transaction again
+    "40P01",  # deadlock
+    "23505",  # two transactions created the same row at once; run again, the second one sees the first
+    "42P07",  # the same for a table
+    "55P03",  # lock not available
+}
+_UNKNOWN = {
+    "40003",  # statement completion unknown
+    "57P01",  # the server is shutting down
+    "57P02",
+    "57P03",
+}
+_PORT = "26257"
+_COPY_FROM = 50
+_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_WAYS_OUT = (
+    ("password authentication failed", "give user and password in the URI, cockroach://user:password@host"),
+    ("no password supplied", "give user and password in the URI, cockroach://user:password@host"),
+    ("does not exist", "create it first, or name another one in the URI, cockroach://host/database"),
+    ("could not translate host name", "check the host's name"),
+    ("SSL", "add ?sslmode=require, or ?sslmode=disable, as the server wants it"),
+    ("no pg_hba.conf entry", "the server's pg_hba.conf must allow this client; it may want ?sslmode=require"),
+    ("Connection refused", "is the server running, on this host and port?"),
+    ("timeout", "is the server running, on this host and port?"),
+)
+
+
+class PostgresDriver:
+    """How servers that speak PostgreSQL's protocol are spoken to.
+
+    Parameters
+    ----------
+    uri: str
+    options: dict
+        Of the URI: how long to wait, and TLS.
+    """
+
+    begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+
+    def __init__(self, uri: str, options: dict[str, Any]) -> None:
+        try:
+            import psycopg2
+            import psycopg2.extras
+        except ImportError as error:
+            raise MissingExtra("'cockroach:' needs psycopg2: pip install \"track[cockroach]\"") from error
+        self.uri = uri
+        self.timeout: float = options["timeout"]
+        self._psycopg2: Any = psycopg2
+        self.Error: type[Exception] = psycopg2.Error
+        parts = parse_uri(uri)
+        self._arguments = {
+            "host": parts.get("address") or "127.0.0.1",
+            "port": parts.get("port", _PORT),
+            "user": parts.get("username", "track_client"),
+            "password": parts.get("password", "track_password" if "username" not in parts else None),
+            "dbname": parts["path"].strip("/") or "track",
+            "connect_timeout": max(2, round(options["connect_timeout"])),
+            "application_name": "track",
+            **{name: options[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if options[name]},
+        }
+
+    def connect(self) -> Any:
+        """Return a connection; BackendUnavailable with the way out where there is none."""
+        try:
+            connection = self._psycopg2.connect(**self._arguments)
+            connection.autocommit = True
+        except self.Error as error:
+            raise self.translate(error) from error
+        return connection
+
+    def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """Run one statement and return its rows."""
+        with connection.cursor() as cursor:
+            cursor.execute(sql.replace("?", "%s"), parameters)
+            return [] if cursor.description is None else list(cursor.fetchall())
+
+    def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
+        """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
+        with connection.cursor() as cursor:
+            if not suffix and len(rows) > _COPY_FROM:
+                table = sql.removeprefix("INSERT INTO ")
+                cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
+                return
+            self._psycopg2.extras.execute_values(cursor, f"{sql} VALUES %s {suffix}", rows, page_size=1000)
+
+    def outcome(self, error: Exception) -> Outcome:
+        """Return what an error means, by its SQLSTATE; without one the connection broke."""
+        code = getattr(error, "pgcode", None)
+        if code in _AGAIN:
+            return Outcome.AGAIN
+        if code in _UNKNOWN or (code or "").startswith("08"):
+            return Outcome.UNKNOWN
+        broke = isinstance(error, (self._psycopg2.OperationalError, self._psycopg2.InterfaceError))
+        return Outcome.UNKNOWN if broke and code is None else Outcome.FAILED
+
+    def translate(self, error: Exception) -> Exception:
+        """Return our error for one of the driver, with the way out where it is known."""
+        text = " ".join(str(error).split())
+        way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
+        return BackendUnavailable(f"{mask_secrets(self.uri)} cannot be used ({text}): {way_out}")
+
+    @contextmanager
+    def watched(self, connection: Any) -> Iterator[None]:
+        """Break the connection when a transaction takes too long: a server may accept and never answer."""
+        watchdog = threading.Timer(self.timeout, _break, [connection])
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.cancel()
+
+
+def _copy_line(row: Row) -> str:
+    return "\t".join(map(_copy_field, row)) + "\n"
+
+
+def _copy_field(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if type(value) is str:
+        return value.translate(_ESCAPED)
+    return repr(value)
+
+
+def _break(connection: Any) -> None:
+    try:
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+    except Exception:  # noqa: BLE001 - the connection is gone already
+        return
+    try:
+        duplicate.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    finally:
+        duplicate.close()
+
+
+class Cockroach(SqlProtocol):
+    """A store in CockroachDB, or PostgreSQL, in SERIALIZABLE transactions; `make_cockroach` adds delivery.
+
+    Parameters
+    ----------
+    uri: str
+        ``cockroach://[user[:password]@]host[:port][/database][?sslmode=...]``. By default user
+        ``track_client``, password ``track_password``, port 26257, database ``track``.
+    """
+
+    def __init__(self, uri: str) -> None:
+        given = read_options(uri, OPTIONS)
+        super().__init__(uri, Database(PostgresDriver(uri, given), given["timeout"]))
+
+
+OPTIONS: dict[str, Any] = {
+    "connect_timeout": (float, 3.0),
+    "offline": (read_bool, False),
+    "sslcert": (str, ""),
+    "sslkey": (str, ""),
+    "sslmode": (str, ""),
+    "sslrootcert": (str, ""),
+    "strict": (read_bool, False),
+    "timeout": (float, 30.0),
+}
+"""What may follow the ``?`` of a ``cockroach:`` URI."""
+
+
+def make_cockroach(uri: str) -> DeliveredProtocol:
+    """Return the backend of a ``cockroach:`` URI: a log call returns at once, and a thread delivers."""
+    return DeliveredProtocol(mask_secrets(uri), Cockroach(uri), Cockroach(uri))

@@ -1,0 +1,91 @@
+"""Events out of the bytes of a journal: whole lines, torn ones, glued ones and broken ones."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+from track.errors import InvalidEvent
+from track.events import Event, decode, decode_lines
+
+__all__ = ["TORN", "LineReader"]
+
+logger = logging.getLogger(__name__)
+
+TORN = b"\x18\n"
+"""Ends a line that was cut short: the control character "cancel" cannot be in JSON."""
+
+_CHUNK = 1 << 18
+_START = b'{"event":"'
+
+
+class LineReader:
+    """Reads the events of a file of lines.
+
+    Parameters
+    ----------
+    path: str
+        The file's name, for messages.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._reported: set[int] = set()
+
+    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Event], int]]:
+        """Yield the events from a byte offset on, a chunk at a time, each with the offset after it.
+
+        A last line without its newline is left for the next time. A broken line is reported once, with its
+        position, and does not hide the lines after it.
+        """
+        end = os.fstat(descriptor).st_size
+        length = _CHUNK
+        while offset < end:
+            chunk = os.pread(descriptor, min(length, end - offset), offset)
+            whole = chunk.rfind(b"\n") + 1
+            if whole:
+                length = _CHUNK
+                yield self._events(chunk[:whole], offset), offset + whole
+                offset += whole
+            elif not chunk or offset + len(chunk) >= end:
+                return
+            else:
+                length *= 2
+
+    def _events(self, lines: bytes, offset: int) -> list[Event]:
+        try:
+            return decode_lines(lines)
+        except InvalidEvent:
+            return list(self._events_one_by_one(lines, offset))
+
+    def _events_one_by_one(self, lines: bytes, offset: int) -> Iterator[Event]:
+        # Not `splitlines`: a broken line may hold a carriage return.
+        for line in lines.split(b"\n")[:-1]:
+            event = self._event(line + b"\n", offset)
+            if event is not None:
+                yield event
+            offset += len(line) + 1
+
+    def _event(self, line: bytes, offset: int) -> Event | None:
+        if line == b"\n" or line.endswith(TORN):
+            return None
+        try:
+            return decode(line)
+        except InvalidEvent as error:
+            rescued = _rescue(line)
+            if rescued is None and offset not in self._reported:
+                self._reported.add(offset)
+                logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
+            return rescued
+
+
+def _rescue(line: bytes) -> Event | None:
+    """Return the whole event at the end of a line whose beginning was torn."""
+    position = line.rfind(_START)
+    while position > 0:
+        try:
+            return decode(line[position:])
+        except InvalidEvent:
+            position = line.rfind(_START, 0, position)
+    return None

@@ -1,0 +1,56 @@
+"""Open files as the journal needs them."""
+
+from __future__ import annotations
+
+import io
+import os
+
+__all__ = ["OpenFile", "is_named", "read_all", "sync_folder"]
+
+_CHUNK = 1 << 18
+
+
+class OpenFile(io.FileIO):
+    """A file that is closed when the last thread that writes to it is done, not before."""
+
+    @classmethod
+    def at(cls, path: str, flags: int) -> OpenFile:
+        """Return the file at a path, opened as the flags of `os.open` say."""
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+        return cls(descriptor, "r+" if flags & os.O_RDWR else "r")
+
+    def write_all(self, data: bytes) -> None:
+        """Write all of the data, in as many steps as it takes."""
+        view = memoryview(data)
+        while view:
+            view = view[self.write(view) :]
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def read_all(descriptor: int, offset: int) -> bytes:
+    """Return what a file holds from a byte offset on."""
+    chunks = []
+    while chunk := os.pread(descriptor, _CHUNK, offset):
+        chunks.append(chunk)
+        offset += len(chunk)
+    return b"".join(chunks)
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in the folder of `path` survive a loss of power."""
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_named(descriptor: int, path: str) -> bool:
+    """Return whether an open file is the one at `path` now."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), found)
