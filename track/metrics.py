@@ -141,7 +141,7 @@ def container_from_plain(plain: Any) -> Any:
     if dtype == "steps":
         return Series(Points.from_plain(plain))
     if isinstance(dtype, str) and "avg" not in plain:
-        return restore(plain) if dtype in ("float", "int") else restore_aggregator(plain)
+        return restore(plain) if dtype in ("float", "int") else _restored(plain)
     if all(is_number(value) or isinstance(restore(value), float) for value in plain.values()) and "avg" not in plain:
         series_by_step = Series()
         for step, value in plain.items():
@@ -166,6 +166,14 @@ def step_from_text(text: str) -> Any:
         if repr(number) == text:
             return number
     return text
+
+
+def _restored(plain: dict[str, Any]) -> Aggregator:
+    aggregator = restore_aggregator(plain)
+    if isinstance(aggregator, TimeSeriesAggregator):
+        # A value logged with a step to a series is the pair (step, value).
+        aggregator.points.value.make_tuples()
+    return aggregator
 
 
 def _new_container(step: Any, spec: list[Any] | None) -> Any:

@@ -152,7 +152,7 @@ class SerializerTrial(SerializerAspect):
 
 
 class SerializerTrialGroup(SerializerAspect):
-    """A group and the uids of its trials."""
+    """A group and the uids of its trials; the short form nests dotted keys of its metadata."""
 
     @staticmethod
     def maybe_unflatten(v: Any) -> Any:
@@ -166,10 +166,13 @@ class SerializerTrialGroup(SerializerAspect):
             "uid": obj.uid,
             "name": obj.name,
             "description": obj.description,
-            "metadata": {key: self.maybe_unflatten(to_plain(value)) for key, value in obj.metadata.items()},
+            "metadata": {key: self._shown(value) if short else to_plain(value) for key, value in obj.metadata.items()},
             "project_id": to_plain(obj.project_id),
             "trials": list(obj.trials) if isinstance(obj.trials, dict) else sorted(obj.trials),
         }
+
+    def _shown(self, value: Any) -> Any:
+        return self.maybe_unflatten(to_json(value, True))
 
     def from_json(self, obj: Any) -> TrialGroup:
         """Return the group of a document."""

@@ -83,6 +83,8 @@ ORDER = (
     "track.persistence.delivery",
     "track.persistence.sqlite",
     "track.persistence.cockroach",
+    "track.distributed",
+    "track.distributed.cockroachdb",
     # the front
     "track.capture",
     "track.logger",

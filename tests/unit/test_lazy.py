@@ -45,7 +45,7 @@ def test_it_is_a_set() -> None:
 
     assert list(members) == ["b", "a"]
     assert members == {"a", "b"}
-    assert {"a", "b"} == members  # noqa: SIM300 - the other way round
+    assert {"a", "b"} == members
     assert members | {"c"} == {"a", "b", "c"}
     assert type(members & {"a"}) is set
 

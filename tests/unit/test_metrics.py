@@ -138,6 +138,17 @@ def test_full_state_comes_back(spec: Any, value: Any) -> None:
     assert repr(Metrics(lambda: json.loads(text))) == repr(metrics)
 
 
+def test_pairs_in_a_series_come_back() -> None:
+    """A step given to a series is still the pair of step and value after JSON."""
+    metrics = Metrics()
+    for step in (None, 0):
+        metrics.log_values({"x": 1.0}, step, None, 1.0)
+
+    text = json.dumps(metrics.to_plain())
+
+    assert Metrics(lambda: json.loads(text))["x"].val == [1.0, (0, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("plain", "expected"),
     [
@@ -161,7 +172,12 @@ def test_containers_of_the_original(plain: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("container", "dtype"),
-    [(Series(), "steps"), (TimeSeriesAggregator(), "series"), (RingAggregator(2), "ring"), (StatAggregator(), "statstream")],
+    [
+        (Series(), "steps"),
+        (TimeSeriesAggregator(), "series"),
+        (RingAggregator(2), "ring"),
+        (StatAggregator(), "statstream"),
+    ],
 )
 def test_containers_say_what_they_are(container: Any, dtype: str) -> None:
     """The stored form of a container is tagged."""

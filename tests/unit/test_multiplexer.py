@@ -159,9 +159,7 @@ def test_backends_are_known() -> None:
 # a backend with few methods
 
 
-def test_backend_of_few_methods_is_used_like_any_other(
-    client: TrackClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_backend_of_few_methods_is_used_like_any_other(client: TrackClient, caplog: pytest.LogCaptureFixture) -> None:
     """What the backend does not implement is in the copy in memory, and the backend hears the rest."""
     client.set_project(name="digits")
     client.set_group(name="idea")

@@ -70,7 +70,8 @@ def test_git_version_is_a_commit_and_a_date(tmp_path: Path) -> None:
 def test_import_touches_nothing(tmp_path: Path) -> None:
     """Importing prints nothing, installs no signal handler, starts no thread and writes no file."""
     script = (
-        "import signal, threading, logging; before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), "
+        "import signal, threading, logging\n"
+        "before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), "
         "logging.getLogRecordFactory(), list(logging.getLogger().handlers)\n"
         "import track; track.TrackClient, track.fetch\n"
         "after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), "

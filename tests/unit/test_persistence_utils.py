@@ -156,7 +156,9 @@ def test_options_are_typed() -> None:
 
 def test_unknown_option_is_named() -> None:
     """An option that nobody knows is an error that lists those there are, without secrets."""
-    with pytest.raises(InvalidUri, match=r"'eagre' in 'x://a:\*\*\*@h\?eagre=0'; the options are: eager, lock, timeout"):
+    with pytest.raises(
+        InvalidUri, match=r"'eagre' in 'x://a:\*\*\*@h\?eagre=0'; the options are: eager, lock, timeout"
+    ):
         read_options("x://a:pw@h?eagre=0", KNOWN)
 
 
@@ -172,7 +174,9 @@ def test_option_of_a_backend_without_any() -> None:
 )
 def test_option_that_cannot_be_read_is_named(option: str, reason: str) -> None:
     """A value of the wrong kind is an error that says what is expected."""
-    with pytest.raises(InvalidUri, match=rf"option {option.split('=')[0]}='.*' of 'file:x\?.*' cannot be read: .*{reason}"):
+    with pytest.raises(
+        InvalidUri, match=rf"option {option.partition('=')[0]}='.*' of 'file:x\?.*' cannot be read: .*{reason}"
+    ):
         read_options(f"file:x?{option}", KNOWN)
 
 
@@ -192,7 +196,10 @@ def test_truth_in_words(text: str, truth: bool) -> None:
         ("socket://ann:p@ss:w/rd@host/x", "socket://ann:***@host/x"),
         ("x://h?password=a&b=1", "x://h?password=***&b=1"),
         ("x://h?db_passwd=a&Token=b&API-KEY=c&apikey=d", "x://h?db_passwd=***&Token=***&API-KEY=***&apikey=***"),
-        ("x://h?access_key=a&key=b&pwd=c&secret=d&monkey=e", "x://h?access_key=***&key=***&pwd=***&secret=***&monkey=e"),
+        (
+            "x://h?access_key=a&key=b&pwd=c&secret=d&monkey=e",
+            "x://h?access_key=***&key=***&pwd=***&secret=***&monkey=e",
+        ),
         ("x://h?token", "x://h?token"),
         (None, "None"),
     ],

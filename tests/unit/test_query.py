@@ -186,7 +186,9 @@ def test_status_in_every_spelling(trial: Trial, spelling: Any) -> None:
     assert not execute_query(trial, {"status": {"$nin": [*others, spelling]}})
 
 
-@pytest.mark.parametrize("spelling", [Status.Completed, "completed", 302, {"name": "Completed", "value": 302}, None, True])
+@pytest.mark.parametrize(
+    "spelling", [Status.Completed, "completed", 302, {"name": "Completed", "value": 302}, None, True]
+)
 def test_another_status_is_not_found(trial: Trial, spelling: Any) -> None:
     """A trial of another status is not found."""
     assert not execute_query(trial, {"status": spelling})
@@ -235,7 +237,12 @@ def test_parsed_query_is_used_again() -> None:
 
 @pytest.mark.parametrize(
     ("query", "exact"),
-    [({"uid": "a_0"}, "a_0"), ({"uid": {"$eq": "a_0"}}, "a_0"), ({"uid": {"$ne": "a_0"}}, None), ({"uid": ["a"]}, None)],
+    [
+        ({"uid": "a_0"}, "a_0"),
+        ({"uid": {"$eq": "a_0"}}, "a_0"),
+        ({"uid": {"$ne": "a_0"}}, None),
+        ({"uid": ["a"]}, None),
+    ],
 )
 def test_exact_text_is_known(query: Any, exact: Any) -> None:
     """A store may look up the text that a query wants."""
@@ -279,7 +286,7 @@ def test_query_that_is_none_is_refused(query: Any, named: str) -> None:
 
 def test_operators_are_the_documented_ones() -> None:
     """Ten operators, no more."""
-    assert sorted(OPERATORS) == sorted("$eq $ne $gt $gte $lt $lte $in $nin $exists $regex".split())
+    assert sorted(OPERATORS) == sorted(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$regex"])
     assert Query().matches(object())
 
 

@@ -44,7 +44,9 @@ def _trial(**metrics: Any) -> Trial:
 def test_fetch_gives_the_trials_that_match(store: str) -> None:
     """Trials by query, oldest first; all of them without one."""
     assert [trial.parameters["lr"] for trial in fetch(store)] == [0.1, 0.01]
-    assert [trial.name for trial in fetch(store, {"parameters.lr": {"$lte": 0.01}, "status": "completed"})] == ["lr-0.01"]
+    assert [trial.name for trial in fetch(store, {"parameters.lr": {"$lte": 0.01}, "status": "completed"})] == [
+        "lr-0.01"
+    ]
     assert isinstance(track.fetch(store), Trials)
 
 
@@ -59,7 +61,7 @@ def test_missing_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("query", [{"colour": 1}, {"name": {"$like": 1}}])
 def test_mistake_in_a_query_is_said(store: str, query: Any) -> None:
     """A query is checked before anything is read."""
-    with pytest.raises(InvalidQuery, match="colour|like"):
+    with pytest.raises(InvalidQuery, match=r"colour|like"):
         fetch(store, query)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what a test registered."""
     from track.persistence import registry
 
     monkeypatch.setattr(registry, "_registered", {})
-    yield
 
 
 class _Listener(Protocol):
@@ -142,7 +140,7 @@ def test_missing_package_without_a_name_is_told(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     register("byob", "half_backend:Backend")
 
-    with pytest.raises(MissingExtra, match="needs libcockroach.so is too old"):
+    with pytest.raises(MissingExtra, match=r"needs libcockroach\.so is too old"):
         get_protocol("byob:")
 
 
@@ -150,7 +148,7 @@ def test_mistake_of_ours_is_not_a_missing_package() -> None:
     """A module of track that is not there is a mistake, not something to install."""
     register("byob", "track.persistence.nowhere:Backend")
 
-    with pytest.raises(ImportError, match="track.persistence.nowhere") as caught:
+    with pytest.raises(ImportError, match=r"track\.persistence\.nowhere") as caught:
         get_protocol("byob:")
 
     assert not isinstance(caught.value, MissingExtra)
@@ -194,7 +192,9 @@ def test_factories_of_the_original(factory: str, uri: str, kind: type) -> None:
     assert isinstance(made, kind)
 
 
-@pytest.mark.parametrize("factory", ["make_socket_protocol", "make_cockroach_protocol", "make_mongodb_protocol", "make_comet_ml"])
+@pytest.mark.parametrize(
+    "factory", ["make_socket_protocol", "make_cockroach_protocol", "make_mongodb_protocol", "make_comet_ml"]
+)
 def test_factories_go_through_the_registry(factory: str) -> None:
     """A factory of a remote backend serves what is registered for its URI."""
     register("byob", EphemeralProtocol)

@@ -142,7 +142,9 @@ def test_artifacts_are_shown_after_the_status(trial: Trial) -> None:
     assert list(to_json(trial, short=True)) == [*before, "artifacts"]
 
 
-@pytest.mark.parametrize("document", [{"dtype": "trial", "uid": "ab_1"}, {"dtype": "trial", "hash": "ab", "revision": 1}])
+@pytest.mark.parametrize(
+    "document", [{"dtype": "trial", "uid": "ab_1"}, {"dtype": "trial", "hash": "ab", "revision": 1}]
+)
 def test_missing_and_unknown_keys_are_accepted(document: dict[str, Any]) -> None:
     """A document of an older or a newer version is read."""
     back = from_json(document | {"colour": "red"})
@@ -195,8 +197,8 @@ def test_group_comes_back() -> None:
 
     assert list(document) == ["dtype", "uid", "name", "description", "metadata", "project_id", "trials"]
     assert (document["dtype"], document["trials"]) == ("trial_group", ["a_0", "b_0"])
-    assert document["metadata"] == {"m": {"a": {"b": 1}}}
-    assert (back, back.trials, back.project_id) == (group, group.trials, "p")
+    assert to_json(group, short=True)["metadata"] == {"m": {"a": {"b": 1}}}
+    assert (back, back.trials, back.project_id, back.metadata) == (group, group.trials, "p", group.metadata)
 
 
 def test_project_comes_back(trial: Trial) -> None:

@@ -83,7 +83,7 @@ def test_points_without_steps() -> None:
 def test_points_survive_json() -> None:
     """Steps, values and times come back; a tuple step is a tuple again."""
     points = Points(stepped=True)
-    for step in ((1, (2, 3)), "warm-up", 0.5, 7):
+    for step in (1, 2, 3, (1, (2, 3)), "warm-up", 0.5, 7):
         points.append(step, math.inf, 1.5)
 
     back = Points.from_plain(json.loads(json.dumps(points.to_plain(), allow_nan=False)))

@@ -146,7 +146,9 @@ def test_any_event_is_a_sign_of_life(storage: LocalStorage) -> None:
 
 def test_trial_that_ended_is_not_broken(storage: LocalStorage) -> None:
     """Only a trial that says it runs can be found dead."""
-    storage.apply([StatusChanged("ab_0", RUNNING, 1.0, process=ELSEWHERE), StatusChanged("ab_0", ("Completed", 302), 2.0)])
+    storage.apply(
+        [StatusChanged("ab_0", RUNNING, 1.0, process=ELSEWHERE), StatusChanged("ab_0", ("Completed", 302), 2.0)]
+    )
 
     assert _trial(storage).status is Status.Completed
 
@@ -229,7 +231,7 @@ def test_damaged_file_is_left_as_it_is(storage: LocalStorage, tmp_path: Path) ->
     path = tmp_path / "state.json"
     path.write_text("{broken", encoding="utf-8")
 
-    with pytest.raises(CorruptJournal, match="state.json"):
+    with pytest.raises(CorruptJournal, match=r"state\.json"):
         storage.reload(str(path))
 
     assert (path.read_text(encoding="utf-8"), storage.trials) == ("{broken", {"ab_0"})

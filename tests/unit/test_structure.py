@@ -120,7 +120,7 @@ def test_equality_with_a_member_goes_both_ways() -> None:
     custom = CustomStatus("Running", 101)
 
     assert custom == Status.Running
-    assert Status.Running == custom  # noqa: SIM300 - the other way round
+    assert Status.Running == custom
 
 
 def test_custom_status_is_hashable_and_read_only() -> None:

@@ -32,8 +32,8 @@ _kinds: dict[str, type[Aggregator]] = {}
 class Aggregator:
     """Base of the aggregators: something values are appended to.
 
-    A subclass sets `kind`, a short name that is stored with the values (its own name by default), and implements `append`, `val`,
-    `to_json` and `state`. It is then known to every store of this program.
+    A subclass sets `kind`, a short name that is stored with the values (its own name by default), and implements
+    `append`, `val`, `to_json` and `restore`. It is then known to every store of this program.
     """
 
     kind: ClassVar[str] = ""

@@ -59,6 +59,12 @@ class Column:
                 values[position] = value
         return values
 
+    def make_tuples(self) -> None:
+        """Turn lists, as JSON gives them, into the tuples they were."""
+        if self._type is None:
+            self._data = [hashable(value) for value in self._data]
+        self._odd = {position: hashable(value) for position, value in self._odd.items()}
+
     def view(self) -> Column:
         """Return a column that shares these values; a later rebuild of this one does not touch it."""
         column = Column()
@@ -227,8 +233,7 @@ class Points:
         points = cls(stepped=False)
         if "step" in plain:
             points.step = Column.from_plain(plain["step"])
-            if points.step._type is None:
-                points.step = Column(hashable(step) for step in points.step.tolist())
+            points.step.make_tuples()
         points.value = Column.from_plain(plain["value"])
         points.at = Column.from_plain(plain["at"])
         return points

@@ -120,10 +120,11 @@ def plain_step(step: Any) -> Any:
     """
     number = to_number(step)
     plain = to_plain(step if number is None else number)
-    try:
-        hash(hashable(restore(plain)))
-    except TypeError as error:
-        raise InvalidEvent(f"step {step!r} cannot be a key: use a number, a text or a tuple of them") from error
+    if type(plain) is list or type(plain) is dict:
+        try:
+            hash(hashable(restore(plain)))
+        except TypeError as error:
+            raise InvalidEvent(f"step {step!r} cannot be a key: use a number, a text or a tuple of them") from error
     return plain
 
 

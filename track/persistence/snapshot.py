@@ -186,7 +186,8 @@ def snapshot_bytes(storage: LocalStorage, journal: dict[str, Any]) -> Iterator[b
     yield b'{"format": %d,\n "journal": %s,\n "projects": [' % (FORMAT, _encode(journal))
     for position, (uid, project) in enumerate(storage._projects.items()):
         yield b",\n\n" if position else b"\n\n"
-        document = {"dtype": "project", "uid": uid, "name": project.name, "description": project.description}
+        document: dict[str, Any] = {"dtype": "project", "uid": uid, "name": project.name}
+        document["description"] = project.description
         document |= {"metadata": to_plain(project.metadata), "tags": to_plain(project.tags), "order": position}
         yield _encode(document)[:-1] + b',\n "trials": ['
         yield from _trial_bytes(storage, owned[uid], order)
