@@ -37,6 +37,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "log.print.throttle": (None, "print the progress line every so many steps"),
     "log.print.every": (None, "print the progress line at most once in so many seconds"),
     "log.print.disable": (False, "never print the progress line"),
+    "log.spill.folder": ("", "folder of the events on their way to servers; ~/.cache/track/spill by default"),
     "log.level": ("WARNING", "level of a logger made by track.utils.log, a name or a number"),
     "log.save": (none, "accepted for old configuration files, without effect"),
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from track.aggregators.aggregator import Aggregator, StatAggregator
 from track.capture import OutputCapture
 from track.configuration import options
+from track.errors import BackendUnavailable, InvalidEvent
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.structure import Status, Trial, get_current_trial, set_current_trial
@@ -136,10 +137,19 @@ class TrialLogger:
         set_current_trial(trial)
         self._signals = LogSignalHandler(self)
 
-    def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
+    def finish(
+        self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
+    ) -> None:
         """Record the end: Completed, or what the exception means; a second call does nothing.
 
         Without a start and without an exception, what was logged is made permanent and the status stays.
+
+        Parameters
+        ----------
+        exc_type, exc_val, exc_tb: optional
+            The exception that ended the trial.
+        timeout: float, optional
+            Seconds to wait for a server, which may be away; by default a few at most while it is.
         """
         if self.has_finished:
             return
@@ -151,14 +161,18 @@ class TrialLogger:
         if self._signals is not None:
             self._signals.close()
             self._signals = None
-        self.protocol.flush()
+        if timeout is None:
+            self.protocol.flush()
+        else:
+            self.protocol.flush(timeout)
         self._tell_unsaved()
 
     def _tell_unsaved(self) -> None:
         unsaved = self.protocol.unsaved()
         if unsaved:
             place = mask_secrets(str(getattr(self.protocol, "uri", self.protocol)))
-            logger.warning("%d events are not stored in %s", unsaved, place)
+            remedy = getattr(self.protocol, "remedy", "")
+            logger.warning("%d events are not stored in %s%s", unsaved, place, remedy and f": {remedy}")
 
     def __enter__(self) -> TrialLogger:
         self.start()
@@ -229,7 +243,11 @@ class TrialLogger:
 
     def _project_tags(self) -> dict[str, Any]:
         project = self._created().project_id
-        found = self.protocol.fetch_projects({"uid": project}) if project is not None else []
+        try:
+            found = self.protocol.fetch_projects({"uid": project}) if project is not None else []
+        except BackendUnavailable:
+            # Only a warning depends on it.
+            return {}
         return found[0].tags if found else {}
 
     def set_status(self, status: Any, error: Any = None) -> None:
@@ -265,7 +283,14 @@ class TrialLogger:
             What is kept: mean, deviation, minimum and maximum, after the first block, by default.
         start_callback, end_callback: callable, optional
             Called once each, before the clock starts and before it stops: to wait for a device.
+
+        Raises
+        ------
+        InvalidEvent
+            The name is "runtime".
         """
+        if name == "runtime":
+            raise InvalidEvent("'runtime' is the trial's own time: give the block another name")
         if not self.has_started:
             self.start()
         times = self.chronos.get(name)

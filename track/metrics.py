@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
 from typing import Any
 
 from track.aggregators.aggregator import (
@@ -19,6 +21,9 @@ from track.plain import is_number, restore, to_plain
 __all__ = ["Metrics", "container_from_plain", "container_to_plain", "step_from_text"]
 
 
+_loading = threading.RLock()
+
+
 class Metrics(MutableMapping[str, Any]):
     """Containers by name, in the order the names were first logged.
 
@@ -28,7 +33,7 @@ class Metrics(MutableMapping[str, Any]):
     Parameters
     ----------
     load: callable, optional
-        Returns the stored state as a dictionary of JSON-safe data; called at the first look.
+        Returns the stored state, containers or JSON-safe data by name; called at the first look.
     """
 
     __slots__ = ("_containers", "_load")
@@ -81,20 +86,33 @@ class Metrics(MutableMapping[str, Any]):
 
     def view(self) -> Metrics:
         """Return the state so far: what is logged later does not show."""
-        view = Metrics(self._load)
-        if self._load is None:
-            view._containers = {name: _view(container) for name, container in self._containers.items()}
+        if self._load is not None:
+            return Metrics(partial(self._load_view, self._load))
+        view = Metrics()
+        view._containers = {name: _view(container) for name, container in self._containers.items()}
         return view
+
+    def _load_view(self, load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what a view that was made before the state was decoded shows; the state is decoded with it."""
+        with _loading:
+            if self._load is not load:
+                return load()
+            containers = _decoded(load)
+            views = {name: _view(container) for name, container in containers.items()}
+            self._containers, self._load = containers, None
+            return views
 
     def to_plain(self) -> dict[str, Any]:
         """Return the full state as JSON-safe data."""
         return {name: container_to_plain(container) for name, container in self._loaded().items()}
 
     def _loaded(self) -> dict[str, Any]:
-        load = self._load
-        if load is not None:
-            self._containers = {name: container_from_plain(plain) for name, plain in load().items()}
-            self._load = None
+        if self._load is not None:
+            with _loading:
+                # Again: another thread may have been first, and may have logged since.
+                if self._load is not None:
+                    self._containers = _decoded(self._load)
+                    self._load = None
         return self._containers
 
     def __getitem__(self, name: str) -> Any:
@@ -114,6 +132,10 @@ class Metrics(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self._loaded())
+
+
+def _decoded(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return {name: container_from_plain(plain) for name, plain in load().items()}
 
 
 def container_to_plain(container: Any) -> Any:

@@ -18,7 +18,7 @@ def report_text(trial: Trial, short: bool = True) -> str:
 
     Examples
     --------
-    >>> print(report_text(Trial("ab", name="first"))[:38])
+    >>> print(report_text(Trial("ab", name="first"))[:37])
     {
       "revision": 0,
       "name": "first",

@@ -143,7 +143,7 @@ def split_uid(uid: str) -> tuple[str, int]:
     ('ab12', 3)
     """
     digest, separator, revision = uid.rpartition("_")
-    if not separator or not revision.isdecimal():
+    if not separator or not revision.removeprefix("-").isdecimal():
         raise ValueError(f"{uid!r} is no trial uid: it should read <hash>_<revision>")
     return digest, int(revision)
 

@@ -60,8 +60,8 @@ ORDER = (
     "track.persistence.liveness",
     "track.persistence.storage",
     "track.persistence.lock",
-    "track.persistence.snapshot",
     "track.persistence.openfile",
+    "track.persistence.snapshot",
     "track.persistence.lines",
     "track.persistence.backlog",
     "track.persistence.journal",
@@ -73,16 +73,23 @@ ORDER = (
     "track.persistence.pickled",
     "track.persistence.multiplexer",
     "track.persistence",
+    "track.persistence.documents",
     "track.persistence.schema",
     "track.persistence.database",
     "track.persistence.sqlquery",
     "track.persistence.sqlwrite",
-    "track.persistence.sqlread",
     "track.persistence.sql",
+    "track.persistence.segment",
     "track.persistence.spill",
+    "track.persistence.sender",
+    "track.persistence.offline",
     "track.persistence.delivery",
     "track.persistence.sqlite",
     "track.persistence.cockroach",
+    "track.persistence.mongoclient",
+    "track.persistence.mongoquery",
+    "track.persistence.mongowrite",
+    "track.persistence.mongodb",
     "track.distributed",
     "track.distributed.cockroachdb",
     # the front
@@ -91,7 +98,10 @@ ORDER = (
     "track.client",
     "track.reading",
     "track",
-    # tools
+    # programs and tools
+    "track.cli.sync",
+    "track.cli",
+    "track.__main__",
     "track.testing.*",
 )
 
@@ -182,7 +192,8 @@ def _public_names(tree: ast.Module) -> set[str]:
             }
         elif isinstance(node, (ast.If, ast.Try, ast.With, ast.ExceptHandler)):
             waiting += ast.iter_child_nodes(node)
-    return {name for name in names if not name.startswith("_")} - {"logger"}
+    # A module's logger and its type variables are nobody else's business.
+    return {name for name in names if not name.startswith("_")} - {"logger", "Result"}
 
 
 def test_every_module_has_a_place() -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals"
 
 # A script says when it is ready, waits for its signal, and tells what happened, one word a line.
 PRELUDE = """
-import gc, os, signal, sys, threading
+import gc, os, select, signal, sys, threading
 from track.utils.signal import SignalHandler
 
 def say(*words):
@@ -35,8 +35,12 @@ class Handler(SignalHandler):
         say(self.name, "exit")
 
 def wait():
+    # Not `pause`: it would miss a signal that came just before it.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
     say("ready")
-    signal.pause()
+    select.select([reader], [], [])
 """
 
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from track.errors import BackendUnavailable
 
@@ -200,7 +199,7 @@ class CockRoachDB:
     ) -> None:
         self.stop()
 
-    def _property(self, name: str) -> Any:
+    def _property(self, name: str) -> str | None:
         return self.properties.get(name)
 
     @property

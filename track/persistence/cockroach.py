@@ -12,11 +12,11 @@ from typing import Any
 
 from track.errors import BackendUnavailable, MissingExtra
 from track.persistence.database import Database, Outcome, Row
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.sql import SqlProtocol
-from track.persistence.utils import mask_secrets, parse_uri, read_bool, read_options
+from track.persistence.utils import mask_secrets, parse_uri, read_options
 
-__all__ = ["Cockroach", "PostgresDriver", "make_cockroach"]
+__all__ = ["OPTIONS", "Cockroach", "PostgresDriver", "make_cockroach"]
 
 _AGAIN = {
     "40001",  # serialization failure: the documented way is to run the whole transaction again
@@ -31,6 +31,9 @@ _UNKNOWN = {
     "57P02",
     "57P03",
 }
+_REFUSED = {"22", "23"}
+"""Classes of errors about the data itself: out of range, not text, against a constraint."""
+
 _PORT = "26257"
 _COPY_FROM = 50
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -111,6 +114,8 @@ class PostgresDriver:
             return Outcome.AGAIN
         if code in _UNKNOWN or (code or "").startswith("08"):
             return Outcome.UNKNOWN
+        if code is not None and (code[:2] in _REFUSED or code == "54000"):
+            return Outcome.REFUSED
         broke = isinstance(error, (self._psycopg2.OperationalError, self._psycopg2.InterfaceError))
         return Outcome.UNKNOWN if broke and code is None else Outcome.FAILED
 
@@ -121,9 +126,9 @@ class PostgresDriver:
         return BackendUnavailable(f"{mask_secrets(self.uri)} cannot be used ({text}): {way_out}")
 
     @contextmanager
-    def watched(self, connection: Any) -> Iterator[None]:
+    def watched(self, connection: Any, seconds: float) -> Iterator[None]:
         """Break the connection when a transaction takes too long: a server may accept and never answer."""
-        watchdog = threading.Timer(self.timeout, _break, [connection])
+        watchdog = threading.Timer(seconds, _break, [connection])
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -173,18 +178,19 @@ class Cockroach(SqlProtocol):
 
 
 OPTIONS: dict[str, Any] = {
-    "connect_timeout": (float, 3.0),
-    "offline": (read_bool, False),
+    "connect_timeout": (float, 2.0),
     "sslcert": (str, ""),
     "sslkey": (str, ""),
     "sslmode": (str, ""),
     "sslrootcert": (str, ""),
-    "strict": (read_bool, False),
     "timeout": (float, 30.0),
+    **DELIVERY_OPTIONS,
 }
 """What may follow the ``?`` of a ``cockroach:`` URI."""
 
 
 def make_cockroach(uri: str) -> DeliveredProtocol:
     """Return the backend of a ``cockroach:`` URI: a log call returns at once, and a thread delivers."""
-    return DeliveredProtocol(mask_secrets(uri), Cockroach(uri), Cockroach(uri))
+    given = read_options(uri, OPTIONS)
+    chosen = {name: given[name] for name in DELIVERY_OPTIONS}
+    return DeliveredProtocol(mask_secrets(uri), Cockroach(uri), Cockroach(uri), **chosen)

@@ -7,61 +7,38 @@ stores each once. Decisions and questions flush first, then go straight through.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import random
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, TrackError
-from track.events import Event, encode
+from track.errors import BackendUnavailable
+from track.events import Event, decode_lines, encode
+from track.persistence.database import OutcomeUnknown
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.spill import Spill, abandoned_spills, spill_folder
-from track.persistence.storage import LocalStorage
+from track.persistence.offline import LocalView, offline_revision
+from track.persistence.sender import Sender, Server
+from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
 
-__all__ = ["DeliveredProtocol", "Server", "send_spill"]
+__all__ = ["DELIVERY_OPTIONS", "DeliveredProtocol"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-BATCH = 5_000
-"""Events in one transaction, at most."""
+DELIVERY_OPTIONS: dict[str, Any] = {
+    "offline": (read_bool, False),
+    "spill_limit": (int, 1 << 30),
+    "strict": (read_bool, False),
+}
+"""What may follow the ``?`` of the URI of every backend that delivers: how to read it, and its default."""
 
-_IDLE = 0.1
-_LONGEST_PAUSE = 30.0
-_EXIT_TIMEOUT = 10.0
-
-
-class Server(Protocol):
-    """What delivery asks of a backend that is far away."""
-
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store events, numbered from `first` on, those that are new; BackendUnavailable to try again later."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-def send_spill(spill: Spill, server: Server) -> int:
-    """Send what the server has not acknowledged of a spill, and return how many events that was.
-
-    Raises
-    ------
-    BackendUnavailable
-        The server cannot be reached; what was acknowledged stays so.
-    """
-    sent = 0
-    for first, events, offset in spill.unsent():
-        for start in range(0, len(events), BATCH):
-            server.receive(spill.writer, first + start, events[start : start + BATCH])
-        spill.acknowledge(first + len(events), offset)
-        sent += len(events)
-    return sent
+_PATIENCE = 30.0
+_TRUSTED = 5.0
 
 
 class DeliveredProtocol(EventProtocol):
@@ -70,163 +47,211 @@ class DeliveredProtocol(EventProtocol):
     Parameters
     ----------
     uri: str
+        Without its password.
     remote: EventProtocol
         For decisions and questions: it raises BackendUnavailable when the server is away.
     server: Server
         For sending, with a connection of its own, so that a slow batch delays no decision.
+    offline: bool
+        Whether decisions are made here while the server is away, instead of raising.
     strict: bool
-        Whether parents must be stored before their children.
-    limit: int
+        Whether a logging call raises BackendUnavailable when the server is known to be away, or the spill full.
+    spill_limit: int
         Bytes of spill beyond which events are dropped, and counted.
     """
 
-    def __init__(self, uri: str, remote: EventProtocol, server: Server, strict: bool = True, limit: int = 1 << 30) -> None:
-        super().__init__(uri, strict)
+    def __init__(  # noqa: PLR0917 - as the options of the URI are read
+        self,
+        uri: str,
+        remote: EventProtocol,
+        server: Server,
+        offline: bool = False,
+        strict: bool = False,
+        spill_limit: int = 1 << 30,
+    ) -> None:
+        super().__init__(uri, remote.strict)
         self.remote = remote
         self.server = server
-        self.limit = limit
-        self.patience = 10.0
-        self._spill: Spill | None = None
-        self._opening = threading.RLock()
-        self._sending = threading.Lock()
-        self._deciding = threading.RLock()
+        self.offline = offline
+        self.raises = strict
+        self.limit = spill_limit
+        self.patience = _PATIENCE
+        self._left = 0
+        self._sender: Sender | None = None
+        self._view = LocalView(uri)
+        self._away: tuple[float, BackendUnavailable] | None = None
+        self._answering: EventProtocol = remote
         self._decider = 0
-        self._wake = threading.Event()
-        self._progress = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._is_closed = False
-        self._dropped = 0
-        self._error: Exception | None = None
-        self._seen: dict[str, Trial] = {}
+        self._opening = threading.RLock()
+        self._deciding = threading.RLock()
+        self._owners: set[tuple[type, Any]] = set()
         self._append: Callable[[bytes], None] = self._append_first
         _live.add(self)
-        _register_hooks()
+        _register_hook()
 
     # writing
 
     def apply(self, *events: Event) -> None:
         """Store facts: in the spill; straight away where they are part of a decision."""
-        if self._decider and self._decider == threading.get_ident():
+        if self._decider and self._decider == threading.get_ident() and self._answering is self.remote:
             self.remote.apply(*events)
             return
         for event in events:
             self._append(encode(event))
 
+    def append_late(self, lines: bytes) -> None:
+        """Take the lines of a thread that was about to write when the spill was closed."""
+        for event in decode_lines(lines):
+            self._append(encode(event))
+
     def _append_first(self, line: bytes) -> None:
-        with self._opening:
-            self._open_spill()
+        self._opened()
         self._append(line)
 
-    def _open_spill(self) -> Spill:
-        if self._spill is None:
-            spill = Spill(spill_folder(self.uri))
-            spill.open(self.uri)
-            self._spill, self._append = spill, spill.journal.append
-            self._start_sending()
-        return self._spill
+    def _opened(self) -> Sender:
+        with self._opening:
+            if self._sender is None:
+                sender = Sender(self.uri, self.server, self.limit, self, self._reroute)
+                sender.start()
+                self._sender = sender
+                self._reroute()
+            return self._sender
 
-    def _append_dropped(self, line: bytes) -> None:
-        self._dropped += 1
+    def _reroute(self) -> None:
+        """Choose where the next line goes, once for many."""
+        sender = self._sender
+        if sender is None:
+            self._append = self._append_first
+        elif self.raises and (sender.is_away or sender.is_full):
+            self._append = self._refuse
+        else:
+            self._append = sender.drop if sender.is_full else sender.spill.journal.append
 
-    # sending
+    def _refuse(self, line: bytes) -> None:
+        sender = self._sender
+        if sender is not None and sender.is_away and sender.error is not None:
+            raise BackendUnavailable(f"{sender.error} (strict=1: nothing is logged meanwhile)")
+        raise BackendUnavailable(f"the spill of {self.uri} has reached {self.limit} bytes (strict=1)")
 
-    def _start_sending(self) -> None:
-        self._thread = threading.Thread(target=_send_forever, args=(weakref.ref(self),), name="track-send", daemon=True)
-        self._thread.start()
-
-    def _send(self) -> bool:
-        """Send what there is, the spills of dead processes first; return whether there was anything."""
-        with self._sending:
-            spill = self._spill
-            if spill is None:
-                return False
-            sent = send_spill(spill, self.server)
-            self._watch_size(spill)
-            with self._progress:
-                self._progress.notify_all()
-            return sent > 0
-
-    def _watch_size(self, spill: Spill) -> None:
-        is_full = spill.size > self.limit
-        if is_full and self._append != self._append_dropped:
-            logger.warning("the spill of %s has reached %d bytes: events are dropped and counted", self.uri, self.limit)
-            self._append = self._append_dropped
-
-    def _send_abandoned(self) -> None:
-        own = "" if self._spill is None else self._spill.writer
-        for spill in abandoned_spills(spill_folder(self.uri), self.uri, own):
-            send_spill(spill, self.server)
+    # how far
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return once the server has everything logged so far, or the time is over.
+        """Return once the server has everything logged so far, or there is no hope of that now.
 
         Parameters
         ----------
         timeout: float, optional
-            Seconds; 10 by default.
+            Seconds to wait, whatever happens. By default not for a server that is away, 3 s for one that is
+            silent, and at most 30 s.
         """
-        spill = self._spill
-        if spill is None:
-            return
-        spill.journal.retry()
-        deadline = time.monotonic() + (self.patience if timeout is None else timeout)
-        while not spill.is_sent and time.monotonic() < deadline:
-            self._wake.set()
-            with self._progress:
-                self._progress.wait(0.02)
-            if self._error is not None and not isinstance(self._error, BackendUnavailable):
-                return
-
-    def _flush_or_raise(self) -> None:
-        """Flush before a decision; a server that is away is an error here."""
-        if self._spill is None or self._spill.is_sent:
-            return
-        if isinstance(self._error, BackendUnavailable):
-            raise self._error
-        self.flush()
-        if not self._spill.is_sent:
-            raise self._error or BackendUnavailable(f"{self.uri} does not take the events that wait for it")
+        if self._sender is not None:
+            self._sender.flush(timeout)
 
     def unsaved(self) -> int:
         """Return how many events the server has not acknowledged."""
-        return self._dropped + (0 if self._spill is None else self._spill.count_unsent())
+        sender = self._sender
+        return self._left + (0 if sender is None else sender.unsaved())
+
+    @property
+    def remedy(self) -> str:
+        """What becomes of events that are not stored."""
+        if self._sender is None:
+            return ""
+        return f"what waits in {self._sender.spill.folder} is sent by the next run, or by `python -m track sync`"
+
+    def _flush_or_raise(self) -> None:
+        """Flush before a decision; a server that is away is an error here."""
+        sender = self._sender
+        if sender is None or sender.spill.is_sent:
+            return
+        # A program that asks again and again waits for a server that is silent once in a while only.
+        if sender.is_away and time.monotonic() - sender.last_failure < _TRUSTED:
+            raise BackendUnavailable(str(sender.error))
+        if not sender.flush():
+            raise BackendUnavailable(str(sender.error or f"{self.uri} does not take the events that wait for it"))
 
     # deciding and asking
 
+    @property
+    def _is_deciding(self) -> bool:
+        return self._decider == threading.get_ident()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other thread decides."""
+        if not self._deciding.acquire(timeout=self.patience):
+            raise BackendUnavailable(f"{self.uri} did not answer another thread within {self.patience:g} s")
+        try:
+            yield
+        finally:
+            self._deciding.release()
+
     def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, as one transaction of the server."""
-        with self._deciding:
-            if self._decider == threading.get_ident():
-                return action()
+        """Return ``action()``, as one transaction of the server, which may run it again from the start."""
+        if self._is_deciding:
+            return action()
+        with self._turn():
+            return self._with_server(
+                lambda: self.remote.atomically(lambda: self._decide(action, self.remote)),
+                lambda view: self._decide_here(action, view),
+            )
+
+    def _decide(self, action: Callable[[], Result], answering: EventProtocol) -> Result:
+        # Only now: what a signal handler logs before and after is no part of the transaction.
+        self._decider, self._answering = threading.get_ident(), answering
+        try:
+            return action()
+        finally:
+            self._decider, self._answering = 0, self.remote
+
+    def _decide_here(self, action: Callable[[], Result], view: EventProtocol) -> Result:
+        sender = self._opened()
+        if sender.is_full:
+            raise BackendUnavailable(f"the spill of {self.uri} has reached {self.limit} bytes: nothing can be decided")
+        journal = sender.spill.journal
+        # What is decided must be on the disk: it may not wait in memory.
+        journal.decider = threading.get_ident()
+        try:
+            return self._decide(action, view)
+        finally:
+            journal.decider = 0
+
+    def _with_server(self, online: Callable[[], Result], offline: Callable[[EventProtocol], Result]) -> Result:
+        if self.offline and self._away is not None and time.monotonic() - self._away[0] < _TRUSTED:
+            return offline(self._view.current(self._sender))
+        try:
             self._flush_or_raise()
+            result = online()
+        except OutcomeUnknown:
+            raise
+        except BackendUnavailable as error:
+            if not self.offline:
+                raise
+            if self._away is None:
+                logger.warning("%s: decisions are made here, for the time being", error)
+            self._away = (time.monotonic(), error)
+            return offline(self._view.current(self._sender))
+        self._away = None
+        return result
 
-            def decide() -> Result:
-                # The server may run it again from the start: what is applied goes to this transaction.
-                self._decider = threading.get_ident()
-                try:
-                    return action()
-                finally:
-                    self._decider = 0
-
-            return self.remote.atomically(decide)
-
-    def _ask(self, question: Callable[[], Result]) -> Result:
-        if self._decider != threading.get_ident():
-            self._flush_or_raise()
-        return question()
+    def _ask(self, question: Callable[[EventProtocol], Result]) -> Result:
+        if self._is_deciding:
+            if self._answering is self.remote:
+                return question(self.remote)
+            return question(self._view.current(self._sender))
+        return self._with_server(lambda: question(self.remote), question)
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         """Return the trials that match, oldest first."""
-        found = self._ask(lambda: self.remote.fetch_trials(query))
-        return found
+        return self._ask(lambda answering: answering.fetch_trials(query))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         """Return the groups that match, oldest first."""
-        return self._ask(lambda: self.remote.fetch_groups(query))
+        return self._ask(lambda answering: answering.fetch_groups(query))
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
         """Return the projects that match, oldest first."""
-        return self._ask(lambda: self.remote.fetch_projects(query))
+        return self._ask(lambda answering: answering.fetch_projects(query))
 
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date; while the server is away, with what this process logged."""
@@ -234,118 +259,76 @@ class DeliveredProtocol(EventProtocol):
             super().refresh(trial)
         except BackendUnavailable as error:
             logger.warning("%s: the trial is shown as this process knows it", error)
-            self._replay_spill(trial)
-
-    def _replay_spill(self, trial: Trial) -> None:
-        storage = LocalStorage(self.uri)
-        base = self._seen.get(trial.uid)
-        if base is None or self._spill is None:
-            return
-        storage.add_trial(base)
-        for events in self._spill.everything():
-            storage.apply(event for event in events if getattr(event, "trial", getattr(event, "uid", "")) == trial.uid)
-        vars(trial).update(vars(next(storage.find_trials({"uid": trial.uid}))))
+            self._view.current(self._sender).refresh(trial)
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         """Return the trial with this uid, then the other revisions of its hash."""
         found = super().get_trial(trial)
-        if found:
-            self._seen[trial.uid] = found[0]
+        if found and self._away is None:
+            self._view.remember(found[0], self._sender)
         return found
 
     def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
-        """Store a trial and return it; None when its uid is stored and `auto_increment` is false."""
+        """Store a trial and return it; None when its uid is stored and `auto_increment` is false.
+
+        Offline it gets a revision below 0, which no trial gets that was made online.
+        """
         made = super().new_trial(trial, auto_increment)
-        if made is not None:
-            # Looked at now, while the server answers: this is what `refresh` starts from when it does not.
+        if made is not None and self._away is None:
+            # Looked at now, while the server answers.
             len(made.metrics), len(made.chronos)
-            self._seen[made.uid] = made
+            self._view.remember(made, self._sender)
         return made
 
+    def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
+        if self._answering is not self.remote:
+            return offline_revision()
+        return super()._free_revision(trial, digest, auto_increment)
+
     def _first_trial(self, query: Any) -> Trial | None:
-        return self._ask(lambda: self.remote._first_trial(query))
+        return self._ask(lambda answering: answering._first_trial(query))
 
     def _revisions(self, digest: str) -> set[int]:
-        return self._ask(lambda: self.remote._revisions(digest))
+        return self._ask(lambda answering: answering._revisions(digest))
 
     def _has(self, kind: type, uid: Any) -> bool:
-        return self._ask(lambda: self.remote._has(kind, uid))
+        # Nothing is ever removed, so what was there once needs no second look.
+        if (kind, uid) in self._owners:
+            return True
+        found = self._ask(lambda answering: answering._has(kind, uid))
+        if found and not self._is_deciding:
+            self._owners.add((kind, uid))
+        return found
 
     # life
 
     def close(self) -> None:
-        """Send what can be sent, and give the spill and the connections back."""
-        self.flush(_EXIT_TIMEOUT)
-        with self._opening, self._sending:
-            spill, self._spill = self._spill, None
+        """Send what can be sent within a few seconds, and give the spill and the connections back."""
+        with self._opening:
+            sender, self._sender = self._sender, None
             self._append = self._append_first
-            if spill is not None:
-                spill.close()
+        if sender is not None:
+            sender.close()
+            self._left += sender.unsaved()
         self.remote.close()
-        self.server.close()
 
     def _after_fork(self) -> None:
-        if self._spill is not None:
-            self._spill.after_fork()
-        self._spill, self._thread, self._decider, self._error = None, None, 0, None
-        self._append = self._append_first
+        self._sender = None
+        self._decider, self._answering, self._left = 0, self.remote, 0
         self._opening, self._deciding = threading.RLock(), threading.RLock()
-        self._sending, self._progress, self._wake = threading.Lock(), threading.Condition(), threading.Event()
-        self._dropped = 0
-
-
-def _send_forever(reference: weakref.ref[DeliveredProtocol]) -> None:
-    """Send until the protocol is gone; wait longer after each failure."""
-    failures = 0
-    looked_for_abandoned = False
-    while True:
-        protocol = reference()
-        if protocol is None or protocol._spill is None:
-            return
-        try:
-            protocol._send()
-            if not looked_for_abandoned:
-                looked_for_abandoned = True
-                protocol._send_abandoned()
-            protocol._error, failures = None, 0
-        except BackendUnavailable as error:
-            failures += 1
-            if protocol._error is None:
-                logger.warning("%s: training goes on, events wait in %s", error, spill_folder(protocol.uri))
-            protocol._error = error
-        except (TrackError, OSError) as error:
-            failures += 1
-            logger.error("%s: events wait in %s", error, spill_folder(protocol.uri))
-            protocol._error = error
-        wake = protocol._wake
-        del protocol
-        wake.wait(_pause(failures))
-        wake.clear()
-
-
-def _pause(failures: int) -> float:
-    if failures == 0:
-        return _IDLE
-    return random.uniform(0.5, 1.0) * min(_IDLE * 2**failures, _LONGEST_PAUSE)  # noqa: S311 - no secret
+        self._append = self._append_first
+        self._view = LocalView(self.uri)
 
 
 _live: weakref.WeakSet[DeliveredProtocol] = weakref.WeakSet()
-_hooked = False
+_is_hooked = False
 
 
-def _register_hooks() -> None:
-    global _hooked
-    if _hooked:
-        return
-    _hooked = True
-    atexit.register(_close_all)
-    if hasattr(os, "register_at_fork"):
+def _register_hook() -> None:
+    global _is_hooked  # noqa: PLW0603
+    if not _is_hooked and hasattr(os, "register_at_fork"):
+        _is_hooked = True
         os.register_at_fork(after_in_child=_after_fork)
-
-
-def _close_all() -> None:
-    for protocol in list(_live):
-        protocol.close()
 
 
 def _after_fork() -> None:

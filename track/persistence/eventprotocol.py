@@ -230,11 +230,10 @@ class EventProtocol(Protocol):
         digest = trial.hash
 
         def create() -> Trial | None:
-            revisions = self._revisions(digest)
-            if trial.revision in revisions:
-                if not auto_increment:
-                    return None
-                trial.revision = max(revisions) + 1
+            revision = self._free_revision(trial, digest, auto_increment)
+            if revision is None:
+                return None
+            trial.revision = revision
             self.apply(trial_created(trial, self.clock()))
             self._known.add(trial.uid)
             return self.fetch_trials({"uid": trial.uid})[0]
@@ -290,6 +289,12 @@ class EventProtocol(Protocol):
 
     def _revisions(self, digest: str) -> set[int]:
         return {found.revision for found in self.fetch_trials({"hash": digest})}
+
+    def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
+        revisions = self._revisions(digest)
+        if trial.revision not in revisions:
+            return trial.revision
+        return max(revisions) + 1 if auto_increment else None
 
     def _has(self, kind: type, uid: Any) -> bool:
         fetch: Any = {Trial: self.fetch_trials, TrialGroup: self.fetch_groups, Project: self.fetch_projects}[kind]

@@ -25,6 +25,7 @@ from track.structure import Trial
 from track.utils.signal import SignalHandler
 
 __all__ = [
+    "OPTIONS",
     "ConcurrentWrite",
     "FileProtocol",
     "LockFileRemover",
@@ -153,7 +154,7 @@ class FileProtocol(StateProtocol):
         with self.reading() as storage:
             replace_file(file_name_override, snapshot_bytes(storage, {}))
 
-    def flush(self) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Write what could not be written before."""
         if self._store is not None:
             self._store.flush()

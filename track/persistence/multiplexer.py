@@ -284,9 +284,15 @@ class ProtocolMultiplexer(Protocol):
         """Return how many events some backend could not store."""
         return sum(proto.unsaved() for proto in self.protos)
 
-    def flush(self) -> None:
+    @property
+    def remedy(self) -> str:
+        """What becomes of events that are not stored."""
+        return next(filter(None, (getattr(proto, "remedy", "") for proto in self.protos)), "")
+
+    def flush(self, timeout: float | None = None) -> None:
         """Flush every backend."""
-        self._tell("flush")
+        # A backend of one's own may know of no time-out.
+        self._tell("flush", *(() if timeout is None else (timeout,)))
 
     def close(self) -> None:
         """Close every backend."""

@@ -193,8 +193,14 @@ class Protocol:
         """Return how many events this backend was told and could not store (yet)."""
         return 0
 
-    def flush(self) -> None:
-        """Return once what was logged is as safe as this backend makes it."""
+    def flush(self, timeout: float | None = None) -> None:
+        """Return once what was logged is as safe as this backend makes it.
+
+        Parameters
+        ----------
+        timeout: float, optional
+            Seconds to wait for a server.
+        """
         return
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from track.persistence.utils import mask_secrets, parse_uri
 if TYPE_CHECKING:
     from track.persistence.protocol import Protocol
 
-__all__ = ["get_protocol", "known_schemes", "register", "unregister"]
+__all__ = ["ENTRY_POINTS", "get_protocol", "known_schemes", "register", "unregister"]
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from track.errors import CorruptJournal
 from track.events import FORMAT
 from track.metrics import Metrics
+from track.persistence.openfile import OpenFile
 from track.persistence.storage import LocalStorage
 from track.plain import to_plain
 from track.serialization import from_json, to_json, trial_from_document
@@ -27,6 +27,8 @@ from track.structure import Trial, TrialGroup
 __all__ = ["load_database", "read_snapshot", "replace_file", "snapshot_bytes"]
 
 _CACHED_UP_TO = 1 << 16
+_KEPT_UP_TO = 1 << 12
+_UNIQUE = 160
 _encode = msgspec.json.Encoder().encode
 _decode_containers = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -110,9 +112,10 @@ def read_snapshot(path: str, storage: LocalStorage) -> dict[str, Any]:
         The file is no track file, or of a newer version.
     """
     try:
-        data = Path(path).read_bytes()
+        file = OpenFile.at(path, os.O_RDONLY)
     except FileNotFoundError:
         return {}
+    data = file.readall()
     if not data.strip():
         return {}
     snapshot = _parse(path, data)
@@ -120,7 +123,7 @@ def read_snapshot(path: str, storage: LocalStorage) -> dict[str, Any]:
         raise CorruptJournal(
             f"{path} has format {snapshot.format}, this version of track reads up to {FORMAT}: upgrade track"
         )
-    _fill(storage, snapshot)
+    _fill(storage, snapshot, file, data)
     return snapshot.journal
 
 
@@ -135,33 +138,72 @@ def _parse(path: str, data: bytes) -> _Snapshot:
         ) from error
 
 
-def _fill(storage: LocalStorage, snapshot: _Snapshot) -> None:
+def _fill(storage: LocalStorage, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
     groups = [*snapshot.groups, *(group for project in snapshot.projects for group in project.groups)]
     for group in sorted(groups, key=lambda group: group.get("order", 0)):
         storage.add_group(from_json(group | {"trials": ()}, "trial_group"), group.get("trials") or ())
-    raws = [*snapshot.trials, *(trial for project in snapshot.projects for trial in project.trials)]
-    owners = [None] * len(snapshot.trials) + [p.uid or p.name for p in snapshot.projects for _ in p.trials]
-    documents = [(_decode_trial(raw), raw, owner) for raw, owner in zip(raws, owners, strict=True)]
-    documents.sort(key=lambda entry: entry[0].order)
-    for document, raw, owner in documents:
-        if document.project_id is None:
-            document.project_id = owner
-        trial = trial_from_document(document, _lazy(document.metrics), _lazy(document.chronos))
-        if isinstance(trial.metadata, dict):
-            trial.metadata.setdefault("_update_count", 0)
+    documents = [*_documents(snapshot.trials, file, data, None)]
+    for project in snapshot.projects:
+        documents += _documents(project.trials, file, data, project.uid or project.name)
+    for order, trial, stored in sorted(documents, key=lambda document: document[0]):
         storage.add_trial(trial)
-        if document.order:
-            storage.documents[trial.uid] = raw
+        if order:
+            storage.documents[trial.uid] = stored
             storage.changed.discard(trial.uid)
 
 
-def _lazy(raw: msgspec.Raw) -> Metrics:
+def _documents(
+    raws: list[msgspec.Raw], file: OpenFile, data: bytes, owner: str | None
+) -> Iterator[tuple[int, Trial, Stored]]:
+    """Yield each trial with its place among all trials and where its bytes are."""
+    position = 0
+    for raw in raws:
+        view = memoryview(raw)
+        # It begins with the trial's uid: nothing before it reads the same.
+        position = max(data.find(bytes(view[:_UNIQUE]), position), 0)
+        stored: Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, len(view))
+        position += len(view)
+        document = _decode_trial(raw)
+        if document.project_id is None:
+            document.project_id = owner
+        fields = (_lazy(document.metrics, stored, "metrics"), _lazy(document.chronos, stored, "chronos"))
+        trial = trial_from_document(document, *fields)
+        if isinstance(trial.metadata, dict):
+            trial.metadata.setdefault("_update_count", 0)
+        yield document.order, trial, stored
+
+
+class _Region:
+    """The bytes of one trial in the snapshot, left on disk: the open file keeps them there if it is replaced."""
+
+    __slots__ = ("_file", "_length", "_offset")
+
+    def __init__(self, file: OpenFile, offset: int, length: int) -> None:
+        self._file = file
+        self._offset = offset
+        self._length = length
+
+    def __bytes__(self) -> bytes:
+        data = bytearray()
+        while len(data) < self._length:
+            piece = os.pread(self._file.fileno(), self._length - len(data), self._offset + len(data))
+            if not piece:
+                raise CorruptJournal("the snapshot was cut short while it was in use")
+            data += piece
+        return bytes(data)
+
+
+Stored: TypeAlias = bytes | _Region
+"""A trial's document: in memory when it is small, else where it is on disk."""
+
+
+def _lazy(raw: msgspec.Raw, stored: Stored, field: str) -> Metrics:
     if bytes(memoryview(raw)[:3]) == b"{}":
         return Metrics()
-    return Metrics(lambda: _decode_containers(raw))
+    return Metrics(lambda: _decode_containers(getattr(_decode_trial(bytes(stored)), field)))
 
 
 def snapshot_bytes(storage: LocalStorage, journal: dict[str, Any]) -> Iterator[bytes]:

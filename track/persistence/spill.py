@@ -1,7 +1,9 @@
-"""Events on their way to a server: a local journal, and how much of it the server has acknowledged.
+"""Events on their way to a server: local journals, and how much of them the server has acknowledged.
 
-Each process writes a spill of its own, ``<folder>/<writer>.journal``; beside it ``<writer>.sent`` says how far
-it was sent. Events are numbered by their place in the file, so sending them again changes nothing.
+A process writes a spill of its own for each server: ``<folder>/<name>-000000.journal``. Beside a journal,
+``.sent`` says how far it was sent, and ``.refused`` keeps what the server will never take. Events are numbered
+by their place in their journal, so sending them again changes nothing. A journal that has grown and was sent
+is followed by the next one, so that the disk does not fill.
 """
 
 from __future__ import annotations
@@ -11,21 +13,21 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from track.configuration import options
 from track.errors import CorruptJournal
 from track.events import Event
 from track.persistence.journal import Journal
-from track.persistence.lock import StoreLock
+from track.persistence.segment import Claim, Segment
 from track.persistence.snapshot import replace_file
 from track.persistence.utils import mask_secrets
 
-__all__ = ["Spill", "abandoned_spills", "spill_folder", "spill_folders"]
+__all__ = ["Leftover", "Spill", "leftovers", "spill_folder", "spill_folders"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,118 +55,227 @@ def _root() -> Path:
     return Path(cache) / "track" / "spill"
 
 
+class _LiveJournal(Journal):
+    """A journal that goes on in another file while threads may be writing to it."""
+
+    def move_to(self, path: str) -> weakref.ref[object]:
+        """Go on in a new file, and return what is alive as long as a thread writes to the old one."""
+        old_path, old = self.path, self._file
+        assert old is not None
+        self.path = path
+        try:
+            self._take(self._create(b""))
+        except BaseException:
+            self.path = old_path
+            raise
+        return weakref.ref(old)
+
+    def leave_to(self, write: Callable[[bytes], int]) -> weakref.ref[object] | None:
+        """Write no more to the file: late lines go to `write`; return what is alive while a thread still writes."""
+        old = self._file
+        self._write, self._file, self.identity = write, None, ""
+        return None if old is None else weakref.ref(old)
+
+
 class Spill:
-    """One writer's events that are being delivered.
+    """The events that this process has for one server.
 
     Parameters
     ----------
-    folder: Path
-    writer: str, optional
-        An old spill's writer; a new one by default.
+    uri: str
+        The server's.
     """
 
-    def __init__(self, folder: Path, writer: str | None = None) -> None:
-        self.folder = folder
-        self.writer = writer or secrets.token_hex(8)
-        self.journal = Journal(str(folder / f"{self.writer}.journal"))
-        self._lock = StoreLock(str(folder / f"{self.writer}.lock"), timeout=0.01)
-        self.sent = 0
-        self._offset = 0
-        self._sent_path = str(folder / f"{self.writer}.sent")
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.folder = spill_folder(uri)
+        self.name = secrets.token_hex(8)
+        self.journal = _LiveJournal(self._path(0))
+        self.segments: list[Segment] = []
+        self._claim: Claim | None = None
+        # The numbers of the file that is written and of the first one that is kept; they change together with the
+        # files. A signal handler may ask for them in the middle of that.
+        self._count = 0
+        self._finished = 0
+        self._lock = threading.RLock()
 
-    def open(self, uri: str) -> None:
-        """Take the spill for this process, and note whose it is; the masked URI, for people."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def _path(self, number: int) -> str:
+        return str(self.folder / f"{self.name}-{number:06}.journal")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to write to; before that, events wait in memory."""
+        return self.journal.is_open
+
+    def open(self) -> None:
+        """Create the file, and note whose it is: the masked URI, for people; OSError where that cannot be."""
+        # What is logged is nobody else's to read.
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         note = self.folder / "uri"
         if not note.exists():
-            replace_file(str(note), [mask_secrets(uri).encode()])
-        self._lock.__enter__()
+            replace_file(str(note), [mask_secrets(self.uri).encode()])
+        self._claim = self._claim or Claim.take(self.folder / f"{self.name}.lock")
         self.journal.open()
-        self._offset = self.journal.start
-        self._read_sent()
+        self.segments.append(Segment.open(self.journal.path))
 
-    def _read_sent(self) -> None:
-        try:
-            noted = msgspec.json.decode(Path(self._sent_path).read_bytes())
-            self.sent, self._offset = int(noted["sent"]), int(noted["offset"])
-        except (OSError, ValueError, KeyError, TypeError):
-            # Lost with the power, perhaps: everything is sent again, and the server knows it.
-            self.sent, self._offset = 0, self.journal.start
+    def rotate(self) -> None:
+        """Go on in another file; the old one is done when it was sent and the last thread has left it."""
+        path = self._path(self._count + 1)
+        with self._lock:
+            self.segments[-1].writers = self.journal.move_to(path)
+            self._count += 1
+            self.segments.append(Segment.open(path))
 
-    def unsent(self) -> Iterator[tuple[int, list[Event], int]]:
-        """Yield batches of events that were not acknowledged: the number of the first, events, offset after them."""
-        first = self.sent
-        for events, offset in self.journal.read(self._offset):
-            yield first, events, offset
-            first += len(events)
+    def drop_first(self) -> None:
+        """Remove the oldest file, which was sent."""
+        with self._lock:
+            first = self.segments.pop(0)
+            self._finished += 1
+        first.remove()
 
-    def everything(self) -> Iterator[list[Event]]:
-        """Yield all events of this spill, sent or not."""
-        for events, _ in self.journal.read(self.journal.start):
-            yield events
+    # how far
 
-    def acknowledge(self, sent: int, offset: int) -> None:
-        """Note that the server has the events before number `sent`, which end at `offset`."""
-        self.sent, self._offset = sent, offset
-        noted: dict[str, Any] = {"sent": sent, "offset": offset}
-        try:
-            descriptor = os.open(f"{self._sent_path}.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(noted))
-            os.replace(f"{self._sent_path}.tmp", self._sent_path)
-        except OSError as error:
-            logger.debug("how far %s was sent is not noted: %s", self.writer, error)
+    @property
+    def end(self) -> tuple[int, int]:
+        """Where the next event goes: the number of the file, and a byte offset."""
+        with self._lock:
+            return self._count, self.journal.size if self.is_open else 0
+
+    @property
+    def acknowledged(self) -> tuple[int, int]:
+        """How far the server has everything: the number of the file, and a byte offset."""
+        with self._lock:
+            return self._finished, self.segments[0].position[1] if self.segments else 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether events wait in memory, because there is no room on the disk."""
+        return len(self.journal.backlog) > 0
 
     @property
     def is_sent(self) -> bool:
         """Whether the server has acknowledged everything."""
-        return self._offset >= self.journal.size and not self.journal.backlog.unsaved
+        return self.acknowledged >= self.end and not self.is_waiting
 
     @property
     def size(self) -> int:
-        """Bytes in the spill."""
-        return self.journal.size
+        """Bytes on the disk."""
+        return sum(segment.size for segment in list(self.segments))
+
+    @property
+    def bytes_unsent(self) -> int:
+        """Bytes on the disk that the server has not acknowledged."""
+        return sum(segment.size - segment.position[1] for segment in list(self.segments))
 
     def count_unsent(self) -> int:
-        """Return how many events are not acknowledged."""
-        return sum(len(events) for _, events, _ in self.unsent()) + self.journal.backlog.unsaved
+        """Return how many events are not acknowledged, those that had to be given up included."""
+        return sum(segment.count_unsent() for segment in list(self.segments)) + self.journal.backlog.unsaved
 
-    def close(self) -> None:
-        """Give the spill back; remove it when everything was sent."""
-        done = self.journal.is_open and self.is_sent
-        self.journal.close()
-        if done:
-            for suffix in ("journal", "journal.tmp", "sent", "sent.tmp"):
-                with contextlib.suppress(OSError):
-                    os.unlink(self.folder / f"{self.writer}.{suffix}")
-        if self._lock.is_held:
-            self._lock.__exit__(None, None, None)
-        if done:
-            # Only its one writer ever takes this lock, and it is gone for good.
-            with contextlib.suppress(OSError):
-                os.unlink(self.folder / f"{self.writer}.lock")
+    def everything(self, start: tuple[int, int, int]) -> Iterator[tuple[int, int, list[Event], int]]:
+        """Yield what is on the disk from a file, event and offset on: file, number of the first, events, offset."""
+        with self._lock:
+            segments, finished = list(self.segments), self._finished
+        for file, segment in enumerate(segments, finished):
+            number, offset = (start[1], start[2]) if file == start[0] else (0, segment.start)
+            if file >= start[0]:
+                for first, events, after in segment.read(number, offset):
+                    yield file, first, events, after
+
+    # life
+
+    def close(self, late: Callable[[bytes], int]) -> None:
+        """Leave the spill: it is removed when everything was sent; lines that come late go to `late`."""
+        if not self.is_open:
+            return
+        self.segments[-1].writers = self.journal.leave_to(late)
+        done = not self.is_waiting and all(segment.is_done() for segment in self.segments)
+        for segment in self.segments:
+            if done:
+                segment.remove()
+            else:
+                segment.close()
+        self.segments = []
+        if self._claim is not None:
+            self._claim.give_back(remove=done)
 
     def after_fork(self) -> None:
         """In a child: the spill is the parent's."""
         self.journal.after_fork()
-        self._lock.reset_after_fork()
+        for segment in self.segments:
+            segment.close()
+        self.segments = []
+        if self._claim is not None:
+            self._claim.after_fork()
 
 
-def abandoned_spills(folder: Path, uri: str, own: str = "") -> Iterator[Spill]:
-    """Yield the spills of processes that are gone, opened, one at a time; each is closed afterwards."""
-    for path in sorted(folder.glob("*.journal")):
-        writer = path.name.removesuffix(".journal")
-        if writer == own:
-            continue
-        spill = Spill(folder, writer)
+class Leftover:
+    """The spill of a process that is gone, taken by this one.
+
+    Parameters
+    ----------
+    folder: Path
+    name: str
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"the spill {self.folder / self.name}"
+
+    def paths(self) -> list[Path]:
+        """Return its files, oldest first."""
+        return sorted(self.folder.glob(f"{self.name}-*.journal"))
+
+    @property
+    def age(self) -> float:
+        """Seconds since something was last written to it."""
+        newest = 0.0
+        for path in self.paths():
+            with contextlib.suppress(FileNotFoundError):
+                newest = max(newest, path.stat().st_mtime)
+        return max(0.0, time.time() - newest) if newest else 0.0
+
+    def is_alive(self) -> bool:
+        """Return whether a process works on it now."""
+        claim = Claim.take(self.folder / f"{self.name}.lock")
+        if claim is not None:
+            claim.give_back(remove=False)
+        return claim is None
+
+    def count_unsent(self) -> int:
+        """Return how many events were not acknowledged, as far as that is noted."""
+        total = 0
+        for path in self.paths():
+            try:
+                segment = Segment.open(str(path))
+            except (OSError, CorruptJournal):
+                continue
+            total += segment.count_unsent()
+            segment.close()
+        return total
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[list[Segment] | None]:
+        """Give its files, oldest first, or None when somebody else has the spill."""
+        claim = Claim.take(self.folder / f"{self.name}.lock")
+        if claim is None:
+            yield None
+            return
+        segments: list[Segment] = []
         try:
-            spill.open(uri)
-        except TimeoutError:
-            continue
-        except (OSError, CorruptJournal) as error:
-            logger.warning("the spill %s cannot be read: %s", path, error)
-            continue
-        try:
-            yield spill
+            # Read only now: the one who had it before may have sent and removed it.
+            for path in self.paths():
+                segments.append(Segment.open(str(path)))
+            yield segments
         finally:
-            spill.close()
+            for segment in segments:
+                segment.close()
+            claim.give_back(remove=not self.paths())
+
+
+def leftovers(folder: Path, own: str = "") -> list[Leftover]:
+    """Return the spills of a folder but for one's own, whether their processes live or not."""
+    names = {path.name.rpartition("-")[0] for path in folder.glob("*-??????.journal")}
+    return [Leftover(folder, name) for name in sorted(names - {own})]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -15,12 +13,12 @@ from track.errors import CorruptJournal
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.database import Database, Row
+from track.persistence.documents import container_of
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.liveness import Liveness
 from track.persistence.query import Query, parse_query
 from track.persistence.schema import MIGRATIONS, VERSION
 from track.persistence.sqlquery import where
-from track.persistence.sqlread import container_of
 from track.persistence.sqlwrite import Batch
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Status, Trial, TrialGroup
@@ -50,24 +48,26 @@ class SqlProtocol(EventProtocol):
         self.database = database
         self.liveness = Liveness()
         database.on_connect = self._migrate
-        self._writer = secrets.token_hex(8)
-        self._seq = 0
-        self._process = os.getpid()
 
     # writing
 
     def apply(self, *events: Event) -> None:
         """Store facts, in one transaction."""
-        self._transact(partial(self._store, events))
+        self.database.decide(partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: list[Event]) -> None:
         """Store the events that `writer` numbered from `first` on; those it had sent before change nothing."""
 
         def store() -> None:
             known = self._last(writer)
-            self._store(tuple(events[max(0, known + 1 - first) :]))
+            new = tuple(events[max(0, known + 1 - first) :])
+            # Never backwards: an older batch may arrive after a newer one, from another process.
+            if new:
+                self._store(new)
+                suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
+                self.database.insert("writers", "writer, seq", [(writer, first + len(events) - 1)], suffix)
 
-        self.database.transaction(store, (writer, first + len(events) - 1))
+        self.database.transaction(store)
 
     def last(self, writer: str) -> int:
         """Return the number of the last event stored of `writer`, -1 for none."""
@@ -75,13 +75,7 @@ class SqlProtocol(EventProtocol):
 
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, as one transaction, which may be run again from the start."""
-        return self._transact(action)
-
-    def _transact(self, action: Callable[[], Result]) -> Result:
-        if self._process != os.getpid():
-            self._writer, self._process = secrets.token_hex(8), os.getpid()
-        self._seq += 1
-        return self.database.transaction(action, (self._writer, self._seq))
+        return self.database.decide(action)
 
     def _store(self, events: tuple[Event, ...]) -> None:
         if events:
@@ -121,7 +115,7 @@ class SqlProtocol(EventProtocol):
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
         condition, parameters, rest = where(query, self._is_plain)
-        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)  # noqa: S608
+        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
         tags = self._project_tags()
         alive: dict[Any, bool | None] = {}
         found = []

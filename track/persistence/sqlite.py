@@ -12,7 +12,7 @@ from typing import Any
 from track.configuration import options
 from track.errors import BackendUnavailable, CorruptJournal, InvalidUri
 from track.persistence.database import Database, Outcome, Row
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.sql import SqlProtocol
 from track.persistence.utils import read_bool, read_options, uri_path
 
@@ -22,7 +22,7 @@ __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 class SqliteDriver:
     """One SQLite file, in WAL mode: readers do not wait for writers."""
 
-    Error = sqlite3.Error
+    Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
 
     def __init__(self, path: str, timeout: float, durable: bool) -> None:
@@ -60,9 +60,11 @@ class SqliteDriver:
         text = str(error)
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or "locked" in text or "busy" in text:
             return Outcome.AGAIN
+        if isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError)) or name == "SQLITE_TOOBIG":
+            return Outcome.REFUSED
         return Outcome.FAILED
 
-    def watched(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
+    def watched(self, connection: sqlite3.Connection, seconds: float) -> AbstractContextManager[None]:
         """Nothing to watch: a file answers."""
         return nullcontext()
 
@@ -85,8 +87,7 @@ class SqliteProtocol(SqlProtocol):
     """
 
     def __init__(self, uri: str, strict: bool = True) -> None:
-        timeout = float(options("log.backend.lock_timeout", 30.0))
-        given = read_options(uri, {"fsync": (read_bool, False), "timeout": (float, timeout)})
+        given = _read(uri)
         path = uri_path(uri)
         if not path:
             raise InvalidUri(f"{uri!r} names no file: write sqlite://runs.db or sqlite:///abs/runs.db")
@@ -94,7 +95,14 @@ class SqliteProtocol(SqlProtocol):
         super().__init__(uri, Database(driver, given["timeout"]), strict)
 
 
+def _read(uri: str) -> dict[str, Any]:
+    timeout = float(options("log.backend.lock_timeout", 30.0))
+    return read_options(uri, {"fsync": (read_bool, False), "timeout": (float, timeout), **DELIVERY_OPTIONS})
+
+
 def make_sqlite(uri: str) -> DeliveredProtocol:
     """Return the backend of a ``sqlite:`` URI: a log call returns at once, and a thread delivers."""
     where = f"sqlite://{os.path.abspath(uri_path(uri))}" if uri_path(uri) else uri
-    return DeliveredProtocol(where, SqliteProtocol(uri), SqliteProtocol(uri))
+    given = _read(uri)
+    chosen = {name: given[name] for name in DELIVERY_OPTIONS}
+    return DeliveredProtocol(where, SqliteProtocol(uri), SqliteProtocol(uri), **chosen)

@@ -12,48 +12,16 @@ import msgspec
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
 from track.metrics import Metrics
 from track.persistence.database import Database, Row
+from track.persistence.documents import LARGEST, encode_cell, imported_points, text, trial_document
 from track.persistence.updates import make_trial, update
-from track.plain import restore, to_plain
+from track.plain import restore
 from track.serialization import flatten, to_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
-__all__ = ["Batch", "decode_cell"]
+__all__ = ["Batch", "decode_cell", "encode_cell"]
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
-_LARGEST = 2**63
-
-
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
-    """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
-    odd: dict[str, Any] = {}
-    if step is not None and (type(step) is not int or abs(step) >= _LARGEST):
-        odd["step"], step = to_plain(step), None
-    if type(value) is float and value != 0 and math.isfinite(value):
-        return step, value, _text(odd) if odd else None
-    odd["value"] = to_plain(value)
-    try:
-        number: float | None = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is not None and not math.isfinite(number):
-        number = None
-    return step, number, _text(odd)
-
-
-def decode_cell(step: int | None, value: float | None, odd: str | None) -> tuple[Any, Any]:
-    """Return the step and the value that `encode_cell` was given."""
-    if odd is None:
-        return step, value
-    exact = _decode(odd)
-    if "step" in exact:
-        found = restore(exact["step"])
-        step = tuple(found) if isinstance(found, list) else found
-    return step, restore(exact["value"]) if "value" in exact else value
 
 
 class _Recorder:
@@ -69,7 +37,7 @@ class _Recorder:
     def log_values(self, values: dict[str, Any], step: Any, spec: list[Any] | None, at: float) -> None:
         """Take one value a name."""
         entry, keys = self._entry, self._keys
-        is_plain_step = step is None or (type(step) is int and -_LARGEST < step < _LARGEST)
+        is_plain_step = step is None or (type(step) is int and -LARGEST < step < LARGEST)
         for name, value in values.items():
             key = keys.get(name)
             # The common point: a name seen before, an integer step, a finite float.
@@ -85,7 +53,7 @@ class _Recorder:
         self._add(name, seconds, None, spec, at)
 
     def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
-        entry, key = self._entry, self._keys.setdefault(name, _text(name))
+        entry, key = self._entry, self._keys.setdefault(name, text(name))
         number, cell, odd = encode_cell(step, value)
         if self._table == "metrics":
             self.rows.append((entry.position, key, entry.points, number, cell, at, odd))
@@ -95,7 +63,7 @@ class _Recorder:
         last = None if isinstance(value, bool) else cell
         known = self.series.get(key)
         if known is None:
-            self.series[key] = [None if spec is None else _text(spec), last]
+            self.series[key] = [None if spec is None else text(spec), last]
         else:
             known[1] = last
 
@@ -188,7 +156,7 @@ class Batch:
             return
         document = {key: value for key, value in document.items() if key not in ("trials", "groups")}
         names = "uid, position, project_id, document" if columns else "uid, position, document"
-        row = (uid, self._next_position(table), *columns, _text(document))
+        row = (uid, self._next_position(table), *columns, text(document))
         self._database.insert(table, names, [row])
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
@@ -197,7 +165,7 @@ class Batch:
         if found:
             document = _decode(found[0][0])
             document[event.field] = {**(document.get(event.field) or {}), **event.values}
-            self._database.run(f"UPDATE {table} SET document = ? WHERE uid = ?", _text(document), event.uid)  # noqa: S608
+            self._database.run(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
         count = self._database.rows("SELECT COUNT(*) FROM members WHERE trial_group = ?", group)[0][0]
@@ -235,15 +203,11 @@ class Batch:
 
 def _trial_row(entry: _Entry) -> Row:
     trial = entry.trial
-    metrics, chronos = trial.metrics, trial.chronos
-    trial.metrics, trial.chronos = {}, {}
-    document = to_json(trial)
-    trial.metrics, trial.chronos = metrics, chronos
     owners = [value if isinstance(value, str) else None for value in (trial.project_id, trial.group_id)]
     version = None if trial.version is None else str(trial.version)
-    name = None if trial.name is None else _text(trial.name)
+    name = None if trial.name is None else text(trial.name)
     identity = (trial.uid, entry.position, trial.hash, trial.revision, name, version, *owners)
-    return (*identity, trial.status.name, trial.status.value, entry.points, _text(document))
+    return (*identity, trial.status.name, trial.status.value, entry.points, trial_document(trial))
 
 
 def _parameter_rows(entry: _Entry) -> list[Row]:
@@ -254,24 +218,15 @@ def _parameter_rows(entry: _Entry) -> list[Row]:
         number = float(value) if isinstance(value, (int, float)) and abs(value) < 2**1000 else None
         if number is not None and not math.isfinite(number):
             number = None
-        rows.append((entry.position, _text(name), number, _text(value) if isinstance(value, str) else None))
+        rows.append((entry.position, text(name), number, text(value) if isinstance(value, str) else None))
     return rows
 
 
 def _import_containers(entry: _Entry, metrics: Metrics, chronos: Metrics) -> None:
     """Write the measurements of a trial that comes from another store."""
     for name, container in metrics.items():
-        for step, value, at in _rows_of(container):
+        for step, value, at in imported_points(container):
             entry.metrics.log_values({name: value}, step, None, at)
     for name, container in chronos.items():
-        for _, value, at in _rows_of(container):
+        for _, value, at in imported_points(container):
             entry.chronos.log_time(name, value, ["value"], at)
-
-
-def _rows_of(container: Any) -> list[tuple[Any, Any, float]]:
-    points = getattr(container, "points", None)
-    if points is None:
-        value = getattr(container, "val", container)
-        return [(None, value, 0.0)]
-    steps = points.steps() or [None] * len(points)
-    return list(zip(steps, points.values(), points.times(), strict=True))

@@ -1,0 +1,28 @@
+"""The program ``python -m track``: one verb a file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from track.cli import sync
+
+__all__ = ["main", "make_parser"]
+
+_COMMANDS = (sync,)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="track", description="Record what machine-learning experiments did.")
+    verbs = parser.add_subparsers(title="commands", metavar="command", required=True)
+    for command in _COMMANDS:
+        command.add_parser(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 all is well, 1 something is left to do, 2 wrong usage."""
+    given = make_parser().parse_args(arguments)
+    code: int = given.run(given)
+    return code

@@ -1,0 +1,125 @@
+"""``track sync``: send the events that processes have left behind."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from track.errors import CorruptJournal, TrackError
+from track.persistence.delivery import DeliveredProtocol
+from track.persistence.registry import get_protocol
+from track.persistence.sender import send_leftover
+from track.persistence.spill import Leftover, leftovers, spill_folder, spill_folders
+from track.persistence.utils import mask_secrets
+
+__all__ = ["add_parser", "run"]
+
+_HELP = "send the events that processes have left behind"
+_DESCRIPTION = """
+A process that is killed, or ends while its server is away, leaves its events in a local spill. The next process
+that logs to the server sends them, and so does this command. It may be run at any time, more than once, and
+beside processes that are logging: every event is stored once.
+"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the command to the parser of the program."""
+    parser = verbs.add_parser("sync", help=_HELP, description=_DESCRIPTION)
+    parser.add_argument(
+        "uri", nargs="?", help="the server, with its password; all servers that have spills here by default"
+    )
+    parser.add_argument("--status", action="store_true", help="only list servers and spills; send nothing")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Send, or list, and return the exit code."""
+    try:
+        servers = _servers(arguments.uri)
+    except TrackError as error:
+        print(f"track sync: {error}", file=sys.stderr)
+        return 2
+    if not servers:
+        print("nothing is waiting here")
+        return 0
+    act = _show if arguments.status else _send
+    return max([act(uri, folder) for uri, folder in servers])
+
+
+def _servers(uri: str | None) -> list[tuple[str, Path]]:
+    if uri is None:
+        return spill_folders()
+    return [(uri, spill_folder(_open(uri).uri))]
+
+
+def _open(uri: str) -> DeliveredProtocol:
+    protocol = get_protocol(uri)
+    if not isinstance(protocol, DeliveredProtocol):
+        raise TrackError(f"{mask_secrets(uri)} is no server: there is nothing to send")
+    return protocol
+
+
+def _show(uri: str, folder: Path) -> int:
+    print(mask_secrets(uri))
+    left = 0
+    for leftover in leftovers(folder):
+        count = leftover.count_unsent()
+        left += count
+        state = "being sent by its process" if leftover.is_alive() else "left behind"
+        print(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}")
+    for refused in sorted(folder.glob("*.refused")):
+        print(f"  {refused} holds {len(refused.read_bytes().splitlines())} events that the server refused")
+    if not left:
+        print("  nothing is waiting")
+    return 1 if left else 0
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _send(uri: str, folder: Path) -> int:
+    waiting = leftovers(folder)
+    if not waiting:
+        print(f"{mask_secrets(uri)}: nothing is waiting")
+        return 0
+    if "***" in uri:
+        print(f"{uri}: give the URI with its password to send {_count(waiting)} events", file=sys.stderr)
+        return 1
+    try:
+        protocol = _open(uri)
+    except TrackError as error:
+        print(f"{mask_secrets(uri)}: {error}", file=sys.stderr)
+        return 1
+    try:
+        return max([_send_one(leftover, protocol) for leftover in waiting])
+    finally:
+        protocol.server.close()
+        protocol.close()
+
+
+def _send_one(leftover: Leftover, protocol: DeliveredProtocol) -> int:
+    before = leftover.count_unsent()
+    if leftover.is_alive():
+        print(f"{protocol.uri}: {leftover.name} is being sent by its process ({before} events wait)")
+        return 1 if before else 0
+    refused = 0
+    try:
+        for count in send_leftover(leftover, protocol.server):
+            refused += count
+    except (TrackError, CorruptJournal, OSError) as error:
+        print(f"{protocol.uri}: {leftover.count_unsent()} events wait in {leftover.name}: {error}", file=sys.stderr)
+        return 1
+    print(f"{protocol.uri}: sent {before - refused} events of {leftover.name}")
+    if refused:
+        print(f"  {refused} were refused for good, and are kept in {leftover.folder}", file=sys.stderr)
+    return 1 if refused or leftover.count_unsent() else 0
+
+
+def _count(waiting: list[Leftover]) -> int:
+    return sum(leftover.count_unsent() for leftover in waiting)
