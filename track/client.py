@@ -385,9 +385,11 @@ class TrackClient:
         """Start the trial."""
         self._current().start()
 
-    def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
-        """Finish the trial."""
-        self._current().finish(exc_type, exc_val, exc_tb)
+    def finish(
+        self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
+    ) -> None:
+        """Finish the trial; `timeout` says how many seconds a server that is away is waited for."""
+        self._current().finish(exc_type, exc_val, exc_tb, timeout=timeout)
 
     def __enter__(self) -> TrialLogger:
         self.start()

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sys
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import Aggregator, StatAggregator
+from track.blocks import LoggerChronoContext
 from track.capture import OutputCapture
 from track.configuration import options
+from track.ending import LogSignalHandler
 from track.errors import BackendUnavailable, InvalidEvent
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
-from track.structure import Status, Trial, get_current_trial, set_current_trial
+from track.structure import Trial, get_current_trial, set_current_trial
 from track.utils.delay import DelayedCall, is_delayed_call
 from track.utils.eta import EstimatedTime
-from track.utils.signal import SignalHandler
 from track.utils.throttle import throttled
 
 if TYPE_CHECKING:
@@ -385,83 +383,3 @@ class TrialLogger:
     def save(self, file_name_override: str | None = None) -> None:
         """Make what was logged permanent, or write all of the store to another JSON file."""
         self.protocol.commit(file_name_override=file_name_override)
-
-
-class LoggerChronoContext:
-    """Times a block of a trial; ``name=None`` is the trial's own run time.
-
-    Entering it gives `acc`, the aggregator of all blocks of this name so far: a `timer` for `show_eta`.
-    """
-
-    __slots__ = ("_arguments", "_name", "_protocol", "_started", "_trial", "acc")
-
-    def __init__(  # noqa: PLR0917 - the published signature
-        self,
-        protocol: Protocol,
-        trial: Trial,
-        acc: Aggregator | None = None,
-        name: str | None = None,
-        aggregator: Factory = _once,
-        start_callback: Callable[[], Any] | None = None,
-        end_callback: Callable[[], Any] | None = None,
-    ) -> None:
-        self._protocol = protocol
-        self._trial = trial
-        self.acc = StatAggregator(0) if acc is None else acc
-        self._name = name
-        self._arguments = (aggregator, start_callback, end_callback)
-        self._started = 0.0
-
-    def __enter__(self) -> Aggregator:
-        if self._name is None:
-            self._protocol.log_trial_start(self._trial)
-        else:
-            self._protocol.log_trial_chrono_start(self._trial, self._name, *self._arguments)
-        self._started = time.perf_counter()
-        return self.acc
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        if self._name is None:
-            self._protocol.log_trial_finish(self._trial, exc_type, exc_val, exc_tb)
-        else:
-            self._protocol.log_trial_chrono_finish(self._trial, self._name, exc_type, exc_val, exc_tb)
-        if exc_type is None:
-            self.acc.append(time.perf_counter() - self._started)
-
-
-class LogSignalHandler(SignalHandler):
-    """Records that the process of a running trial was told to stop, or ended without `finish`."""
-
-    def __init__(self, logger: TrialLogger) -> None:
-        self._logger = logger
-        # An exception that was unhandled before this trial started says nothing about it.
-        self._old_error = getattr(sys, "last_value", None)
-        super().__init__()
-
-    def sigterm(self, signum: int, frame: Any) -> None:
-        """Set the status to Interrupted."""
-        self._interrupt("SIGTERM")
-
-    def sigint(self, signum: int, frame: Any) -> None:
-        """Set the status to Interrupted."""
-        self._interrupt("SIGINT")
-
-    def _interrupt(self, name: str) -> None:
-        # Not `finish`: a program that handles the signal may go on training.
-        self._logger.set_status(Status.Interrupted, name)
-        self._logger.was_interrupted = True
-
-    def atexit(self) -> None:
-        """Finish a trial that was started and not finished."""
-        if not self._logger.has_started or self._logger.has_finished:
-            return
-        error = getattr(sys, "last_value", None)
-        if error is not None and error is not self._old_error:
-            self._logger.finish(type(error), error, error.__traceback__)
-        elif self._logger.was_interrupted:
-            with contextlib.suppress(Exception):
-                self._logger.finish(SystemExit, SystemExit(128 + 15), None)
-        else:
-            self._logger.finish()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -199,3 +201,19 @@ def test_files_of_format_1_always_replay(tmp_path: Path, files: tuple[str, ...])
     state = _plain_state(path)
 
     assert state == json.loads((ASSETS / "journal-1.expected.json").read_text())
+
+
+def test_store_removed_after_its_trial_stays_removed(tmp_path: Path) -> None:
+    """A program that removes its finished store leaves nothing behind at its exit, and says nothing."""
+    script = (
+        "import shutil, sys; from track import TrackClient\n"
+        "trial = TrackClient(f'file:{sys.argv[1]}/runs.json').new_trial(parameters={})\n"
+        "with trial: trial.log_metrics(step=0, loss=1.0)\n"
+        "shutil.rmtree(sys.argv[1])\n"
+    )
+    folder = tmp_path / "runs"
+
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+
+    assert not folder.exists()
+    assert done.stderr == ""

@@ -22,6 +22,7 @@ ORDER = (
     "track.plain",
     "track.containers.ring",
     "track.containers.types",
+    "track.containers.columns",
     "track.containers.series",
     "track.containers.lazy",
     "track.utils._canonical",
@@ -43,6 +44,8 @@ ORDER = (
     "track.aggregators.aggregator",
     "track.metrics",
     "track.chrono",
+    "track.nesting",
+    "track.current",
     "track.structure",
     # words for facts
     "track.events",
@@ -94,6 +97,8 @@ ORDER = (
     "track.distributed.cockroachdb",
     # the front
     "track.capture",
+    "track.blocks",
+    "track.ending",
     "track.logger",
     "track.client",
     "track.reading",

@@ -336,3 +336,9 @@ def test_what_is_not_stored_is_said(
         log.finish()
 
     assert "3 events are not stored in socket://ann:***@host:1" in caplog.text
+
+
+def test_runtime_is_no_name_for_a_block(log: TrialLogger) -> None:
+    """A block cannot have the name of the trial's own run time."""
+    with pytest.raises(InvalidEvent, match="give the block another name"):
+        log.chrono("runtime")

@@ -163,3 +163,31 @@ def test_missing_step_is_a_key_error() -> None:
 def test_step_as_a_key(step: Any, key: Any) -> None:
     """JSON's lists are tuples, at any depth."""
     assert hashable(step) == key
+
+
+@pytest.mark.parametrize(("steps", "found"), [([3, 4, 5], True), ([3, 5], False), ([3, True], False), ([3.0, 4.0], True)])
+def test_lookup_is_that_of_a_dictionary(steps: list, found: bool) -> None:
+    """Steps that count up by one need no index, and are looked up as in a dictionary all the same."""
+    series = Series()
+    for step in steps:
+        series.append(step, float(step), at=0.0)
+
+    expected = {step: float(step) for step in steps}
+
+    assert (4.0 in series) is found
+    assert [series.get(key) for key in (3, 3.0, 4, 5, 1, 0.5, "3", None)] == [
+        expected.get(key) for key in (3, 3.0, 4, 5, 1, 0.5, "3", None)
+    ]
+    assert repr(series) == repr(expected)
+
+
+def test_run_that_ends_gets_an_index() -> None:
+    """Steps that counted up by one and then repeat are still found, the last value of each."""
+    series = Series()
+    for step in (0, 1, 2):
+        series.append(step, float(step), at=0.0)
+    before = len(series)
+
+    series.append(1, 9.0, at=1.0)
+
+    assert (before, dict(series)) == (3, {0: 0.0, 1: 9.0, 2: 2.0})

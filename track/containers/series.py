@@ -2,156 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from track.plain import restore, to_plain
+from track.containers.columns import LARGEST, Column, hashable
+from track.plain import restore
 
 __all__ = ["Column", "Points", "Series", "hashable"]
-
-_LARGEST = 2**63
-_PACK_FROM = 10_000
-_TYPES = {"d": float, "q": int}
-
-
-class Column:
-    """A growing list of values that keeps floats, or ints, in eight bytes each.
-
-    The first value chooses the type. A value of another type is kept as it is beside the column, so
-    everything comes back exactly; when such values become the rule the column is rebuilt.
-
-    Examples
-    --------
-    >>> column = Column([0.5, 1, float("inf")])
-    >>> column.tolist()
-    [0.5, 1, inf]
-    """
-
-    __slots__ = ("_data", "_odd", "_type")
-
-    def __init__(self, values: Any = ()) -> None:
-        self._data: Any = []
-        self._odd: dict[int, Any] = {}
-        self._type: type[float] | None = None
-        for value in values:
-            self.append(value)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def append(self, value: Any) -> None:
-        """Add `value` at the end."""
-        if type(value) is self._type and (self._type is float or -_LARGEST <= value < _LARGEST):
-            self._data.append(value)
-            return
-        self._append_odd(value)
-
-    def __getitem__(self, position: int) -> Any:
-        return self._odd[position] if position in self._odd else self._data[position]
-
-    def tolist(self, size: int | None = None) -> list[Any]:
-        """Return the first `size` values, all by default."""
-        data = self._data if size is None else self._data[:size]
-        values = list(data)
-        for position, value in list(self._odd.items()):
-            if position < len(values):
-                values[position] = value
-        return values
-
-    def make_tuples(self) -> None:
-        """Turn lists, as JSON gives them, into the tuples they were."""
-        if self._type is None:
-            self._data = [hashable(value) for value in self._data]
-        self._odd = {position: hashable(value) for position, value in self._odd.items()}
-
-    def view(self) -> Column:
-        """Return a column that shares these values; a later rebuild of this one does not touch it."""
-        column = Column()
-        column._data, column._odd, column._type = self._data, dict(self._odd), self._type
-        return column
-
-    def to_plain(self, size: int | None = None) -> Any:
-        """Return the values as JSON-safe data; from 10,000 values on, packed little-endian in base64."""
-        if self._type is None or len(self._data) < _PACK_FROM:
-            return [to_plain(value) for value in self.tolist(size)]
-        import base64
-
-        size = len(self._data) if size is None else size
-        odd = {str(position): to_plain(value) for position, value in self._odd.items() if position < size}
-        packed = base64.b64encode(_little_endian(self._data[:size]).tobytes()).decode()
-        return {"dtype": "packed", "typecode": self._data.typecode, "base64": packed, "odd": odd}
-
-    @classmethod
-    def from_plain(cls, plain: Any) -> Column:
-        """Return the column that `to_plain` described."""
-        if isinstance(plain, list):
-            return cls.from_list([restore(value) for value in plain])
-        import base64
-
-        column = cls()
-        column._data = array(plain["typecode"])
-        column._data.frombytes(base64.b64decode(plain["base64"]))
-        column._data = _little_endian(column._data)
-        column._type = _TYPES[plain["typecode"]]
-        column._odd = {int(position): restore(value) for position, value in plain["odd"].items()}
-        return column
-
-    @classmethod
-    def from_list(cls, values: list[Any]) -> Column:
-        """Return a column of these values, much faster than one by one."""
-        column = cls()
-        kinds = set(map(type, values))
-        try:
-            if kinds == {float}:
-                column._data, column._type = array("d", values), float
-                return column
-            if kinds == {int}:
-                column._data, column._type = array("q", values), int
-                return column
-        except OverflowError:
-            pass
-        for value in values:
-            column.append(value)
-        return column
-
-    def _append_odd(self, value: Any) -> None:
-        kind = type(value)
-        if not self._data and kind in (float, int) and not (kind is int and abs(value) >= _LARGEST):
-            self._type = kind
-            self._data = array("d" if kind is float else "q", [value])
-            return
-        if self._type is None:
-            self._data.append(value)
-            return
-        self._odd[len(self._data)] = value
-        self._data.append(0)
-        if len(self._odd) * 2 > len(self._data) + 16:
-            self._rebuild()
-
-    def _rebuild(self) -> None:
-        """Give the column the type that most of its values have."""
-        values = self.tolist()
-        kinds = [type(value) for value in values]
-        self._type = max((float, int), key=kinds.count)
-        if kinds.count(self._type) * 4 < len(kinds):
-            self._data, self._odd, self._type = values, {}, None
-            return
-        typed = zip(kinds, values, strict=True)
-        fits = [kind is self._type and (kind is float or abs(value) < _LARGEST) for kind, value in typed]
-        code = "d" if self._type is float else "q"
-        odd = {position: value for position, (fit, value) in enumerate(zip(fits, values, strict=True)) if not fit}
-        data = array(code, [value if fit else 0 for fit, value in zip(fits, values, strict=True)])
-        self._data, self._odd = data, odd
-
-
-def _little_endian(values: Any) -> Any:
-    import sys
-
-    if sys.byteorder == "big":
-        values = values[:]
-        values.byteswap()
-    return values
 
 
 class Points:
@@ -180,7 +37,7 @@ class Points:
         steps, values, times = self.step, self.value, self.at
         # The common point is written straight into the arrays: this is the innermost loop of every replay.
         if steps is not None:
-            if type(step) is steps._type and (step.__class__ is float or -_LARGEST <= step < _LARGEST):
+            if type(step) is steps._type and (step.__class__ is float or -LARGEST <= step < LARGEST):
                 steps._data.append(step)
             else:
                 steps.append(step)
@@ -239,15 +96,40 @@ class Points:
         return points
 
 
-def hashable(step: Any) -> Any:
-    """Return a step as a key: JSON's lists are tuples, at any depth.
+class _Run(Mapping[Any, int]):
+    """Steps that count up by one from the first: their positions need no index, which would cost 100 bytes a step."""
 
-    Examples
-    --------
-    >>> hashable([1, [2, 3]])
-    (1, (2, 3))
-    """
-    return tuple(hashable(part) for part in step) if isinstance(step, list) else step
+    __slots__ = ("_range",)
+
+    def __init__(self) -> None:
+        self._range = range(0)
+
+    def goes_on(self, steps: list[Any]) -> bool:
+        """Take more steps, and return whether all of them count up by one."""
+        known = len(self._range)
+        first = self._range.start if known else steps[0]
+        if type(first) is not int:
+            return False
+        longer = range(first, first + len(steps))
+        # Equal is not enough: 1.0 and True equal 1, and should come back as they are.
+        new = zip(steps[known:], longer[known:], strict=True)
+        if any(type(step) is not int or step != wanted for step, wanted in new):
+            return False
+        self._range = longer
+        return True
+
+    def __getitem__(self, step: Any) -> int:
+        # As in a dictionary, 1.0 finds 1.
+        number = int(step) if isinstance(step, float) and step.is_integer() else step
+        if isinstance(number, int) and number in self._range:
+            return number - self._range.start
+        raise KeyError(step)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._range)
+
+    def __len__(self) -> int:
+        return len(self._range)
 
 
 class Series(Mapping[Any, Any]):
@@ -265,7 +147,7 @@ class Series(Mapping[Any, Any]):
 
     def __init__(self, points: Points | None = None) -> None:
         self.points = Points(stepped=True) if points is None else points
-        self._index: dict[Any, int] = {}
+        self._index: dict[Any, int] | _Run = _Run()
         self._indexed = 0
         self._next: int | None = None
 
@@ -311,12 +193,16 @@ class Series(Mapping[Any, Any]):
         """Return the series so far: what is appended later does not show."""
         return Series(self.points.view())
 
-    def _positions(self) -> dict[Any, int]:
+    def _positions(self) -> Mapping[Any, int]:
+        """Return the position of the last point of each step: a run where steps count up by one, else an index."""
         size = len(self.points)
         if self._indexed < size:
             steps = self.points.steps()
-            for position in range(self._indexed, size):
-                self._index[steps[position]] = position
+            if isinstance(self._index, _Run) and not self._index.goes_on(steps):
+                self._index, self._indexed = {}, 0
+            if isinstance(self._index, dict):
+                for position in range(self._indexed, size):
+                    self._index[steps[position]] = position
             self._indexed = size
         return self._index
 

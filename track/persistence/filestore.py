@@ -280,7 +280,10 @@ class FileStore:
             logger.warning("%s was not brought up to date (%s); its journal holds everything", self.path, error)
 
     def _is_saved(self) -> bool:
-        return self.journal.size == self._saved_offset and os.path.exists(self.path)
+        if self.journal.size != self._saved_offset:
+            return False
+        # All files gone, and nothing logged since: somebody removed the store, and it stays removed.
+        return os.path.exists(self.path) or not self.journal.is_current
 
     def _write_snapshot(self) -> None:
         try:

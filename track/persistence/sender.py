@@ -256,6 +256,9 @@ class Sender:
         self._has_looked = True
 
     def _note_progress(self) -> None:
+        if self.error is not None:
+            # Before those who wait for it are told: to them the server is back.
+            self._note(None)
         with self._changed:
             self._progress = time.monotonic()
             self._changed.notify_all()
@@ -282,7 +285,8 @@ class Sender:
         if is_full != self.is_full:
             self.is_full = is_full
             if is_full:
-                logger.warning("the spill of %s has reached %d bytes: events are dropped, and counted", self.uri, self.limit)
+                text = "the spill of %s has reached %d bytes: events are dropped, and counted"
+                logger.warning(text, self.uri, self.limit)
             else:
                 logger.warning("the spill of %s has room again; %d events were dropped", self.uri, self._dropped)
             self._tell()

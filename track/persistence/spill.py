@@ -30,6 +30,7 @@ from track.persistence.utils import mask_secrets
 __all__ = ["Leftover", "Spill", "leftovers", "spill_folder", "spill_folders"]
 
 logger = logging.getLogger(__name__)
+_TRIES, _PAUSE = 3, 0.005
 
 
 def spill_folder(uri: str) -> Path:
@@ -260,14 +261,18 @@ class Leftover:
     def taken(self) -> Iterator[list[Segment] | None]:
         """Give its files, oldest first, or None when somebody else has the spill."""
         claim = Claim.take(self.folder / f"{self.name}.lock")
+        for _ in range(_TRIES):
+            if claim is None:
+                # Somebody may only be looking whether it is taken.
+                time.sleep(_PAUSE)
+                claim = Claim.take(self.folder / f"{self.name}.lock")
         if claim is None:
             yield None
             return
         segments: list[Segment] = []
         try:
             # Read only now: the one who had it before may have sent and removed it.
-            for path in self.paths():
-                segments.append(Segment.open(str(path)))
+            segments += [Segment.open(str(path)) for path in self.paths()]
             yield segments
         finally:
             for segment in segments:

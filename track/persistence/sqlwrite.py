@@ -18,7 +18,7 @@ from track.plain import restore
 from track.serialization import flatten, to_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
-__all__ = ["Batch", "decode_cell", "encode_cell"]
+__all__ = ["Batch"]
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode

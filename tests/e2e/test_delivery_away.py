@@ -1,0 +1,253 @@
+"""A server that refuses or never answers: logging goes on, decisions end, the counts are true."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.deliveries import Place, log, new_trial
+from tests.servers import wait_until
+from tests.servers.proxy import FaultProxy
+from track.client import TrackClient
+from track.errors import BackendUnavailable
+from track.structure import Project, Trial
+
+pytestmark = pytest.mark.network
+FAULTS: list[Callable[[FaultProxy], None]] = [FaultProxy.refuse, FaultProxy.reset, FaultProxy.blackhole]
+faults = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+
+
+@faults
+def test_logging_goes_on(place: Place, fault: Callable[[FaultProxy], None]) -> None:
+    """Every call returns while the server is away, all are counted, and all are stored once it is back."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+    log(protocol, trial, 1, 1)
+    protocol.flush(30)
+
+    fault(place.proxy)
+    log(protocol, trial, 2, 5000)
+    counted = protocol.unsaved()
+    stored = len(place.numbers(trial))
+    place.proxy.heal()
+    protocol.flush(60)
+
+    assert (counted, stored) == (5000, 1)
+    assert protocol.unsaved() == 0
+    assert place.numbers(trial) == list(range(1, 5002))
+
+
+@faults
+def test_decision_ends_with_an_error(place: Place, fault: Callable[[FaultProxy], None]) -> None:
+    """A decision does not wait for ever: one error names the server."""
+    protocol = place.open()
+    new_trial(protocol)
+
+    fault(place.proxy)
+
+    with pytest.raises(BackendUnavailable, match=f"127.0.0.1:{place.proxy.port}"):
+        protocol.new_trial(Trial(parameters={"lr": 5}))
+
+
+def test_threads_that_wait_for_a_silent_server_all_end(place: Place) -> None:
+    """Several threads that decide at once all get their error, none of them waits for the others' sum."""
+    protocol = place.open()
+    new_trial(protocol)
+    protocol.patience = 6.0
+    errors: list[BaseException] = []
+
+    def decide(number: int) -> None:
+        try:
+            protocol.new_trial(Trial(parameters={"lr": number}))
+        except BackendUnavailable as error:
+            errors.append(error)
+
+    place.proxy.blackhole()
+    threads = [threading.Thread(target=decide, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(errors) == 4
+
+
+def test_start_is_an_error_within_seconds(place: Place) -> None:
+    """A program whose server is silent hears of it at once."""
+    place.proxy.blackhole()
+    begin = time.monotonic()
+
+    with pytest.raises(BackendUnavailable, match="is the server running"):
+        TrackClient(place.uri).set_project(name="digits")
+
+    # The one figure that is promised: 3 s, with room for a machine that is busy.
+    assert time.monotonic() - begin < 10
+
+
+@faults
+def test_finish_says_what_is_unsent(
+    place: Place, fault: Callable[[FaultProxy], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """`finish` returns, and one warning says how many events wait and what sends them."""
+    client = TrackClient(place.uri)
+    client.set_project(name="digits")
+    trial = client.new_trial(parameters={"lr": 0.1})
+    trial.start()
+    client.protocol.flush(30)
+
+    fault(place.proxy)
+    trial.log_metrics(step=0, loss=0.5)
+    trial.finish()
+
+    warnings = [record.getMessage() for record in caplog.records if "track sync" in record.getMessage()]
+    assert len(warnings) == 1
+    # The metric, the run time and the status.
+    assert warnings[0].startswith("3 events are not stored in cockroach://")
+    place.proxy.heal()
+    client.protocol.flush(60)
+    assert client.protocol.unsaved() == 0
+    client.protocol.close()
+
+
+def test_finish_waits_as_long_as_it_is_told(place: Place) -> None:
+    """With a time-out, a server that comes back meanwhile has everything."""
+    client = TrackClient(place.uri)
+    client.set_project(name="digits")
+    trial = client.new_trial(parameters={"lr": 0.1})
+    trial.log_metrics(step=0, loss=0.5)
+    client.protocol.flush(30)
+    place.proxy.refuse()
+    trial.log_metrics(step=1, loss=0.4)
+    wait_until(lambda: client.protocol._sender.is_away)
+
+    healer = threading.Timer(0.5, place.proxy.heal)
+    healer.start()
+    trial.finish(timeout=60)
+
+    assert client.protocol.unsaved() == 0
+    client.protocol.close()
+
+
+def test_close_leaves_the_rest(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Closing while the server is silent returns, counts what is left, and the next one sends it."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+    log(protocol, trial, 1, 1)
+    protocol.flush(30)
+
+    place.proxy.blackhole()
+    log(protocol, trial, 2, 100)
+    protocol.close()
+    left = protocol.unsaved()
+    place.proxy.heal()
+    log(protocol, trial, 102, 1)
+    wait_until(lambda: len(place.numbers(trial)) == 102)
+
+    assert left == 100
+    assert sorted(place.numbers(trial)) == list(range(1, 103))
+
+
+def test_strict_raises_while_the_server_is_known_to_be_away(place: Place) -> None:
+    """With ``strict=1`` a logging call raises instead of counting, and works again afterwards."""
+    protocol = place.open("&strict=1")
+    trial = new_trial(protocol)
+    place.proxy.refuse()
+    log(protocol, trial, 1, 1)
+    wait_until(lambda: protocol._sender.is_away)
+
+    with pytest.raises(BackendUnavailable, match="strict=1"):
+        log(protocol, trial, 2, 1)
+    counted = protocol.unsaved()
+    place.proxy.heal()
+    protocol.flush(60)
+    log(protocol, trial, 3, 1)
+    protocol.flush(60)
+
+    assert counted == 1
+    assert place.numbers(trial) == [1, 3]
+
+
+# offline
+
+
+@faults
+def test_offline_run_arrives_later(place: Place, fault: Callable[[FaultProxy], None]) -> None:
+    """With ``offline=1`` a whole run works without the server, and is stored once it is back."""
+    fault(place.proxy)
+    client = TrackClient(place.uri + "&offline=1")
+    client.set_project(name="digits")
+    client.set_group(name="idea")
+    trial = client.new_trial(parameters={"lr": 0.1})
+    for step in range(50):
+        trial.log_metrics(step=step, n=float(step + 1))
+    trial.add_tags(paper=True)
+    trial.finish()
+    seen = client.trial
+
+    place.proxy.heal()
+    client.protocol.flush(60)
+
+    assert seen.metrics["n"] == {step: float(step + 1) for step in range(50)}
+    assert seen.revision < 0
+    assert client.protocol.unsaved() == 0
+    assert place.rows("SELECT uid, project_id, status FROM trials") == [(seen.uid, "digits", "Completed")]
+    assert place.numbers(seen) == list(range(1, 51))
+    assert place.rows("SELECT trial FROM members") == [(seen.uid,)]
+    client.protocol.close()
+
+
+def test_offline_trial_takes_no_online_revision(place: Place) -> None:
+    """Trials made offline and online, with the same parameters, never have the same uid."""
+    online, offline = place.open(), place.open("&offline=1")
+    online.new_project(Project(name="digits"))
+    place.proxy.refuse()
+    away = [offline.new_trial(Trial(parameters={"lr": 1}), auto_increment=True) for _ in range(3)]
+    place.proxy.heal()
+    first = online.new_trial(Trial(parameters={"lr": 1}), auto_increment=True)
+    offline.flush(60)
+    second = online.new_trial(Trial(parameters={"lr": 1}), auto_increment=True)
+
+    revisions = [trial.revision for trial in [*away, first, second] if trial is not None]
+
+    assert revisions[3:] == [0, 1]
+    assert len(set(revisions)) == 5
+    assert place.rows("SELECT COUNT(*) FROM trials") == [(5,)]
+
+
+def test_offline_trial_is_found_by_its_uid(place: Place) -> None:
+    """A trial that was made offline is opened again by its uid, here and online."""
+    place.proxy.refuse()
+    client = TrackClient(place.uri + "&offline=1")
+    uid = client.new_trial(parameters={"lr": 1}).trial.uid
+
+    again = client.set_trial(uid=uid, force=True).trial.uid
+    place.proxy.heal()
+    client.protocol.flush(60)
+    online = TrackClient(place.direct)
+
+    assert again == uid
+    assert online.set_trial(uid=uid).trial.parameters == {"lr": 1}
+    client.protocol.close()
+    online.protocol.close()
+
+
+def test_server_back_is_asked_again(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Once the server is back, decisions are its own again, after what was logged offline."""
+    caplog.set_level(logging.INFO)
+    protocol = place.open("&offline=1")
+    place.proxy.refuse()
+    trial = new_trial(protocol)
+    log(protocol, trial, 1, 10)
+
+    place.proxy.heal()
+    protocol.flush(60)
+    protocol._away = (0.0, protocol._away[1])
+    made = protocol.new_trial(Trial(parameters={"lr": 3}))
+
+    assert made is not None
+    assert made.revision == 0
+    assert place.numbers(trial) == list(range(1, 11))

@@ -1,0 +1,156 @@
+"""Many processes and threads with one server: everything once, in order per writer."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.deliveries import Place, log, new_trial
+from tests.e2e.processes import run, run_all
+from track.persistence.cockroach import make_cockroach
+from track.persistence.delivery import DeliveredProtocol
+from track.structure import Trial
+
+pytestmark = pytest.mark.network
+
+
+def _client(uri: str, trial: Trial, name: str, count: int) -> None:
+    protocol = make_cockroach(uri)
+    assert protocol.get_trial(trial)
+    log(protocol, trial, 1, count, name)
+    protocol.flush(60)
+    assert protocol.unsaved() == 0
+    protocol.close()
+
+
+def test_eight_clients_on_one_trial(place: Place) -> None:
+    """Eight processes log to one trial at once, and each one's numbers are there once, in order."""
+    trial = new_trial(place.open())
+
+    codes = run_all(_client, [(place.uri, trial, f"n{client}", 1000) for client in range(8)])
+
+    assert codes == [0] * 8
+    for client in range(8):
+        assert place.numbers(trial, f"n{client}") == list(range(1, 1001))
+
+
+def _create(uri: str, times: int) -> None:
+    protocol = make_cockroach(uri)
+    for _ in range(times):
+        assert protocol.new_trial(Trial(parameters={"lr": 1}), auto_increment=True) is not None
+    protocol.close()
+
+
+def test_revisions_of_many_clients_differ(place: Place) -> None:
+    """Trials with the same parameters, made by several processes at once, get the revisions 0, 1, 2, ..."""
+    new_trial(place.open())
+
+    codes = run_all(_create, [(place.uri, 5)] * 4)
+
+    assert codes == [0] * 4
+    found = place.rows("SELECT revision FROM trials WHERE hash = %s ORDER BY 1", Trial(parameters={"lr": 1}).hash)
+    assert [revision for (revision,) in found] == list(range(20))
+
+
+def _log_inherited(protocol: DeliveredProtocol, trial: Trial, name: str) -> None:
+    log(protocol, trial, 1, 500, name)
+    protocol.flush(30)
+    assert protocol.unsaved() == 0
+    assert protocol.get_trial(trial)
+    protocol.close()
+
+
+def test_fork_while_delivering(place: Place) -> None:
+    """A child forked in the middle of delivery logs, asks and ends; neither disturbs the other."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+    is_over = threading.Event()
+    asking = threading.Thread(target=lambda: [protocol.fetch_projects() for _ in iter(is_over.is_set, True)])
+    asking.start()
+
+    codes = []
+    for child in range(4):
+        log(protocol, trial, child * 1000 + 1, 1000)
+        codes.append(run(_log_inherited, protocol, trial, f"n{child}"))
+    is_over.set()
+    asking.join()
+    protocol.flush(30)
+
+    assert codes == [0] * 4
+    assert place.numbers(trial) == list(range(1, 4001))
+    for child in range(4):
+        assert place.numbers(trial, f"n{child}") == list(range(1, 501))
+
+
+def test_threads_keep_their_order(place: Place) -> None:
+    """Threads that log, while others decide, find each of their numbers once, in order."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+
+    threads = [threading.Thread(target=log, args=(protocol, trial, 1, 2000, f"n{own}")) for own in range(4)]
+    for thread in threads:
+        thread.start()
+    made = [protocol.new_trial(Trial(parameters={"lr": 2}), auto_increment=True) for _ in range(5)]
+    for thread in threads:
+        thread.join()
+    protocol.flush(30)
+
+    assert [trial.revision for trial in made if trial is not None] == [0, 1, 2, 3, 4]
+    assert protocol.unsaved() == 0
+    for own in range(4):
+        assert place.numbers(trial, f"n{own}") == list(range(1, 2001))
+
+
+def test_clock_set_back(place: Place) -> None:
+    """Order comes from the order of calls, whatever the clock says."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+    clock: Iterator[int] = iter(range(10**9, 0, -1000))
+    protocol.clock = lambda: float(next(clock))
+
+    log(protocol, trial, 1, 200)
+    protocol.flush(30)
+
+    assert place.numbers(trial) == list(range(1, 201))
+
+
+def _log_and_leave(uri: str, trial: Trial) -> None:
+    protocol = make_cockroach(uri)
+    protocol._known.add(trial.uid)
+    log(protocol, trial, 1, 2000)
+
+
+def _leave_as_a_program(uri: str, trial: Trial) -> None:
+    import atexit
+
+    _log_and_leave(uri, trial)
+    atexit._run_exitfuncs()
+
+
+def test_exit_sends_what_was_logged(place: Place) -> None:
+    """A program that ends right after logging has sent everything."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+
+    code = run(_leave_as_a_program, place.uri, trial)
+
+    assert code == 0
+    assert place.numbers(trial) == list(range(1, 2001))
+
+
+def test_forgotten_backend_sends_what_was_logged(place: Place) -> None:
+    """A backend that nobody refers to any more sends what it was told."""
+    import multiprocessing
+
+    trial = new_trial(place.open())
+
+    worker = multiprocessing.get_context("fork").Process(target=_log_and_leave, args=(place.uri, trial))
+    worker.start()
+    worker.join()
+
+    assert worker.exitcode == 0
+    assert place.numbers(trial) == list(range(1, 2001))
+    assert os.getpid() != worker.pid

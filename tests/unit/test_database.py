@@ -1,0 +1,182 @@
+"""Transactions that break at the worst moment: a decision is made once, and the caller is told what it became."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from track.errors import BackendUnavailable, InvalidEvent
+from track.persistence.database import Database, Outcome, OutcomeUnknown
+from track.persistence.sqlite import SqliteDriver
+
+
+class Broken(sqlite3.Error):
+    """The connection broke."""
+
+
+class FaultyDriver(SqliteDriver):
+    """SQLite whose commits break: before, or after they are made; and whose connections fail."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, 5.0, durable=False)
+        self.faults: list[str] = []
+        self.is_away = False
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a connection."""
+        if self.is_away:
+            raise BackendUnavailable("the server is away")
+        return super().connect()
+
+    def execute(self, connection: sqlite3.Connection, sql: str, parameters: Any) -> list[Any]:
+        """Run a statement, or break the connection at a commit."""
+        fault = self.faults.pop(0) if sql == "COMMIT" and self.faults else ""
+        if fault:
+            if fault.startswith("after"):
+                super().execute(connection, sql, parameters)
+            connection.close()
+            self.is_away = fault.endswith("away")
+            raise Broken(fault)
+        return super().execute(connection, sql, parameters)
+
+    def outcome(self, error: Exception) -> Outcome:
+        """Return what an error means."""
+        return Outcome.UNKNOWN if isinstance(error, (Broken, sqlite3.ProgrammingError)) else super().outcome(error)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> FaultyDriver:
+    """Give a driver of an empty database."""
+    return FaultyDriver(str(tmp_path / "runs.db"))
+
+
+@pytest.fixture
+def database(driver: FaultyDriver) -> Database:
+    """Give a database with a table."""
+    database = Database(driver, 5.0)
+    database.transaction(lambda: database.run("CREATE TABLE writers (writer TEXT PRIMARY KEY, seq BIGINT)"))
+    database.transaction(lambda: database.run("CREATE TABLE made (number BIGINT)"))
+    return database
+
+
+def _decide(database: Database) -> int:
+    """Insert the next number, and return it: what it is depends on how often this is done."""
+
+    def action() -> int:
+        number = int(database.rows("SELECT COUNT(*) FROM made")[0][0])
+        database.run("INSERT INTO made VALUES (?)", number)
+        return number
+
+    return database.decide(action)
+
+
+def _made(database: Database) -> list[int]:
+    return [number for (number,) in database.transaction(lambda: database.rows("SELECT number FROM made"))]
+
+
+@pytest.mark.parametrize("faults", [["before"], ["after"], ["before", "after"], ["before", "before", "before", "after"]])
+def test_decision_is_made_once(driver: FaultyDriver, database: Database, faults: list[str]) -> None:
+    """However often the answer to a commit is lost, the decision is made once and its own result is returned."""
+    first = _decide(database)
+    driver.faults = list(faults)
+
+    second = _decide(database)
+
+    assert (first, second) == (0, 1)
+    assert _made(database) == [0, 1]
+    assert not driver.faults
+
+
+def test_threads_do_not_take_each_others_marks(driver: FaultyDriver, database: Database) -> None:
+    """A decision whose commit was lost is not taken for made because another thread's was."""
+    driver.faults = ["before", "", "after", ""] * 4
+    results: list[int] = []
+
+    threads = [threading.Thread(target=lambda: results.append(_decide(database))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(results) == list(range(8))
+    assert sorted(_made(database)) == list(range(8))
+
+
+def test_unknown_outcome_is_said(driver: FaultyDriver, database: Database) -> None:
+    """When the server stays away after a commit, the error says that nobody knows, and nothing is run again."""
+    database.patience = 0.2
+    driver.faults = ["after, away"]
+
+    with pytest.raises(OutcomeUnknown, match="may be stored, or not"):
+        _decide(database)
+
+    driver.is_away = False
+    assert _made(database) == [0]
+
+
+def test_server_away_from_the_start_is_an_error_at_once(driver: FaultyDriver, database: Database) -> None:
+    """Nothing was sent, so there is nothing to settle."""
+    database.close()
+    driver.is_away = True
+
+    with pytest.raises(BackendUnavailable, match="is away") as caught:
+        _decide(database)
+
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_value_that_cannot_be_stored_is_an_invalid_event(database: Database) -> None:
+    """An error about the data is not taken for a server that is away."""
+    database.transaction(lambda: database.run("CREATE TABLE picky (number BIGINT CHECK (number < 3))"))
+
+    with pytest.raises(InvalidEvent, match="cannot store this"):
+        database.transaction(lambda: database.run("INSERT INTO picky VALUES (5)"))
+
+
+def test_thread_that_waits_for_another_ends(database: Database) -> None:
+    """A transaction behind one that is stuck raises within its patience."""
+    is_stuck, may_end = threading.Event(), threading.Event()
+
+    def stick() -> None:
+        is_stuck.set()
+        may_end.wait()
+
+    thread = threading.Thread(target=lambda: database.transaction(stick))
+    thread.start()
+    is_stuck.wait()
+    database.patience = 0.1
+
+    with pytest.raises(BackendUnavailable, match="another thread"):
+        _decide(database)
+
+    may_end.set()
+    thread.join()
+
+
+def test_fork_in_the_middle_of_a_transaction(database: Database) -> None:
+    """A child whose parent's other thread was in a transaction has a connection, and a lock, of its own."""
+    is_inside, may_end = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        is_inside.set()
+        may_end.wait()
+
+    thread = threading.Thread(target=lambda: database.transaction(stay))
+    thread.start()
+    is_inside.wait()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, b"y" if database._lock.acquire(timeout=1) and not database._in_transaction else b"n")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    may_end.set()
+    thread.join()
+
+    assert os.read(read, 1) == b"y"
+    assert _decide(database) == 0

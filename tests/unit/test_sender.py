@@ -1,0 +1,350 @@
+"""The thread that sends: order, counts, limits, files that follow each other, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import wait_until
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
+from track.events import Event, MetricsLogged, encode
+from track.persistence import sender as sender_module
+from track.persistence.sender import Sender, send_leftover
+from track.persistence.spill import leftovers, spill_folder
+
+URI = "fake://ann:secret@server/runs"
+
+
+class FakeServer:
+    """Keeps what it receives, each event once; goes away, refuses and stalls as told."""
+
+    def __init__(self) -> None:
+        self.stored: list[float] = []
+        self.marks: dict[str, int] = {}
+        self.error: Exception | None = None
+        self.refused: set[float] = set()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Store what is new, all or nothing."""
+        self.may_answer.wait()
+        if self.error is not None:
+            raise self.error
+        new = [event.values["n"] for event in events[max(0, self.marks.get(writer, -1) + 1 - first) :]]
+        if self.refused.intersection(new):
+            raise InvalidEvent("that number cannot be stored")
+        self.stored += new
+        self.marks[writer] = max(self.marks.get(writer, -1), first + len(events) - 1)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Owner:
+    """What the events belong to."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def change(self) -> None:
+        """Count what the sender says."""
+        self.told += 1
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    """Give a server that answers."""
+    return FakeServer()
+
+
+@pytest.fixture
+def owner() -> Owner:
+    """Give an owner."""
+    return Owner()
+
+
+@pytest.fixture(autouse=True)
+def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path))
+
+
+@pytest.fixture
+def sender(server: FakeServer, owner: Owner) -> Iterator[Sender]:
+    """Give a sender that runs."""
+    made = Sender(URI, server, 1 << 30, owner, owner.change)
+    made.start()
+    yield made
+    server.may_answer.set()
+    server.error = None
+    made.close()
+
+
+def _log(sender: Sender, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        sender.spill.journal.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
+
+
+def _refused(sender: Sender) -> list[str]:
+    return [line for file in sender.spill.folder.glob("*.refused") for line in file.read_text().splitlines()]
+
+
+def _numbers(count: int) -> list[float]:
+    return [float(number) for number in range(1, count + 1)]
+
+
+def test_events_arrive_in_order(sender: Sender, server: FakeServer) -> None:
+    """What is logged is sent, once and in order."""
+    _log(sender, 1, 1000)
+
+    assert sender.flush()
+    assert server.stored == _numbers(1000)
+    assert sender.unsaved() == 0
+
+
+def test_flush_waits_for_what_was_logged_before_only(sender: Sender, server: FakeServer) -> None:
+    """A thread that never stops logging does not hold up another one's flush."""
+    is_over = threading.Event()
+
+    def log_on() -> None:
+        for number in iter(int, 1):
+            if is_over.is_set():
+                return
+            _log(sender, number, 1)
+
+    thread = threading.Thread(target=log_on)
+    thread.start()
+    reached = [sender.flush(30) for _ in range(5)]
+    is_over.set()
+    thread.join()
+
+    assert reached == [True] * 5
+
+
+def test_grown_spill_is_followed_by_another_file(
+    sender: Sender, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spill that was sent does not grow for ever, and nothing is lost while threads log meanwhile."""
+    sender._segment = 20_000
+    threads = [threading.Thread(target=_log, args=(sender, 1 + own * 5000, 5000)) for own in range(4)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sender.flush(30)
+    wait_until(lambda: sender.spill.size < 40_000)
+
+    assert sender.spill.end[0] > 3
+    assert sorted(server.stored) == _numbers(20_000)
+    for own in range(4):
+        mine = [number for number in server.stored if own * 5000 < number <= own * 5000 + 5000]
+        assert mine == sorted(mine)
+
+
+def test_line_being_written_when_the_file_changes_is_kept(sender: Sender, server: FakeServer) -> None:
+    """A thread that was about to write to the old file still does, and its later lines come after."""
+    _log(sender, 1, 3)
+    assert sender.flush()
+    write_old = sender.spill.journal._write
+    with sender._turn:
+        sender.spill.rotate()
+        write_old(encode(MetricsLogged("ab_0", {"n": 4.0}, at=1.0)))
+        _log(sender, 5, 1)
+    del write_old
+
+    assert sender.flush()
+    assert server.stored == _numbers(5)
+    assert len(sender.spill.segments) == 1
+
+
+def test_old_file_stays_while_a_thread_writes(sender: Sender, server: FakeServer) -> None:
+    """The old file is removed, and the new one sent, only when the last thread has left the old one."""
+    write_old = sender.spill.journal._write
+    sender.spill.rotate()
+    _log(sender, 2, 1)
+
+    assert not sender.flush(0.3)
+    write_old(encode(MetricsLogged("ab_0", {"n": 1.0}, at=1.0)))
+    del write_old
+    assert sender.flush()
+    assert server.stored == _numbers(2)
+
+
+def test_server_away_is_told_once(
+    sender: Sender, server: FakeServer, owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning when the server goes away; every count is true, and what waited is sent."""
+    server.error = BackendUnavailable("it is away")
+
+    _log(sender, 1, 10)
+    assert not sender.flush()
+    assert not sender.flush()
+    counted = sender.unsaved()
+    server.error = None
+    assert sender.flush(30)
+
+    assert counted == 10
+    assert server.stored == _numbers(10)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        f"it is away: training goes on, events wait in {spill_folder(URI)}"
+    ]
+    assert owner.told == 2
+
+
+def test_unknown_error_does_not_end_delivery(
+    sender: Sender, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the backend raises, the thread goes on and the events wait."""
+    server.error = RuntimeError("not thought of")
+    _log(sender, 1, 10)
+    wait_until(lambda: sender.error is not None)
+
+    server.error = None
+
+    assert sender.flush(30)
+    assert server.stored == _numbers(10)
+    assert "not thought of" in caplog.text
+
+
+def test_newer_tables_keep_everything_waiting(sender: Sender, server: FakeServer) -> None:
+    """Tables of a newer version say nothing about the events: they are kept, and not refused."""
+    server.error = CorruptJournal("the tables have version 9")
+    _log(sender, 1, 10)
+    wait_until(lambda: sender.error is not None)
+
+    assert sender.unsaved() == 10
+    assert not list(sender.spill.folder.glob("*.refused"))
+
+
+def test_refused_event_does_not_block_the_others(
+    sender: Sender, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event that can never be stored is kept beside the spill and counted; all others arrive, in order."""
+    server.refused = {7.0, 400.0}
+
+    _log(sender, 1, 500)
+    assert sender.flush(30)
+
+    assert server.stored == [number for number in _numbers(500) if number not in server.refused]
+    assert sender.unsaved() == 2
+    kept = [json.loads(line) for line in _refused(sender)]
+    assert [(note["number"], note["event"]["values"]) for note in kept] == [(6, {"n": 7.0}), (399, {"n": 400.0})]
+    assert caplog.text.count("can never be stored") == 2
+
+
+def test_refused_event_is_kept_once(sender: Sender, server: FakeServer) -> None:
+    """A process that is killed before it notes how far it was refuses the same event again, and keeps it once."""
+    server.refused = {2.0}
+    _log(sender, 1, 3)
+    assert sender.flush(30)
+    segment = sender.spill.segments[0]
+
+    with sender._turn:
+        segment.position = (0, segment.start)
+        for _ in sender_module.send_segment(segment, server):
+            pass
+
+    assert server.stored == [1.0, 3.0]
+    assert len(_refused(sender)) == 1
+
+
+def test_limit_is_kept_and_counted_while_the_server_is_away(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beyond the limit events are dropped and counted, also while nothing can be sent; afterwards there is room."""
+    server.error = BackendUnavailable("it is away")
+
+    class Router:
+        def change(self) -> None:
+            self.append = sender.drop if sender.is_full else sender.spill.journal.append
+
+    router = Router()
+    sender = Sender(URI, server, 20_000, router, router.change)
+    sender.start()
+    router.change()
+    for number in range(1, 1001):
+        router.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
+    wait_until(lambda: sender.is_full)
+    for number in range(1001, 1011):
+        router.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
+    counted = sender.unsaved()
+    server.error = None
+    assert sender.flush(30)
+    wait_until(lambda: not sender.is_full)
+    router.append(encode(MetricsLogged("ab_0", {"n": 1011.0}, at=1.0)))
+    assert sender.flush(30)
+
+    assert counted == 1010
+    assert server.stored == [*_numbers(1000), 1011.0]
+    assert sender.unsaved() == 10
+    assert caplog.text.count("has reached 20000 bytes") == 1
+    sender.close()
+
+
+def test_sender_without_owner_sends_and_ends(server: FakeServer) -> None:
+    """A backend that nobody refers to any more sends what it was told, and its spill is removed."""
+    owner = Owner()
+    sender = Sender(URI, server, 1 << 30, owner, owner.change)
+    sender.start()
+    server.error = BackendUnavailable("it is away")
+    _log(sender, 1, 10)
+    wait_until(lambda: sender.is_away)
+
+    del owner
+    server.error = None
+    sender._wake.set()
+    sender._thread.join(30)
+
+    assert server.stored == _numbers(10)
+    assert not leftovers(spill_folder(URI))
+
+
+def test_close_leaves_what_is_stuck_to_the_next(sender: Sender, server: FakeServer) -> None:
+    """Closing returns although the server is silent; the spill stays, and is sent by the next one."""
+    server.may_answer.clear()
+    _log(sender, 1, 10)
+
+    sender.close(0.3)
+    counted = sender.unsaved()
+    server.may_answer.set()
+    sender._thread.join(30)
+    for leftover in leftovers(spill_folder(URI)):
+        list(send_leftover(leftover, server))
+
+    assert counted == 10
+    assert server.stored == _numbers(10)
+    assert not leftovers(spill_folder(URI))
+
+
+def test_spill_that_cannot_be_written_waits_in_memory(
+    server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a folder for the spill nothing raises; the events are sent when there is one."""
+    (tmp_path / spill_folder(URI).name).write_text("in the way")
+    sender = Sender(URI, server, 1 << 30, owner, owner.change)
+    sender.start()
+
+    _log(sender, 1, 10)
+    assert not sender.flush(0.3)
+    counted = sender.unsaved()
+    (tmp_path / spill_folder(URI).name).unlink()
+    assert sender.flush(30)
+
+    assert counted == 10
+    assert server.stored == _numbers(10)
+    assert caplog.text.count("no spill can be written") == 1
+    sender.close()
+
+
+def test_note_names_the_server_without_its_password(sender: Sender) -> None:
+    """What people read beside the spills holds no secret, and nobody else may read the folder."""
+    folder = spill_folder(URI)
+
+    assert (folder / "uri").read_text() == "fake://ann:***@server/runs"
+    assert folder.stat().st_mode & 0o077 == 0

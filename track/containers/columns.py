@@ -1,0 +1,166 @@
+"""Columns: growing lists of numbers in eight bytes each, that give every value back exactly."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from track.plain import restore, to_plain
+
+__all__ = ["LARGEST", "Column", "hashable"]
+
+LARGEST = 2**63
+"""The first integer that does not fit into eight bytes."""
+
+_PACK_FROM = 10_000
+_TYPES = {"d": float, "q": int}
+
+
+class Column:
+    """A growing list of values that keeps floats, or ints, in eight bytes each.
+
+    The first value chooses the type. A value of another type is kept as it is beside the column, so
+    everything comes back exactly; when such values become the rule the column is rebuilt.
+
+    Examples
+    --------
+    >>> column = Column([0.5, 1, float("inf")])
+    >>> column.tolist()
+    [0.5, 1, inf]
+    """
+
+    __slots__ = ("_data", "_odd", "_type")
+
+    def __init__(self, values: Any = ()) -> None:
+        self._data: Any = []
+        self._odd: dict[int, Any] = {}
+        self._type: type[float] | None = None
+        for value in values:
+            self.append(value)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def append(self, value: Any) -> None:
+        """Add `value` at the end."""
+        if type(value) is self._type and (self._type is float or -LARGEST <= value < LARGEST):
+            self._data.append(value)
+            return
+        self._append_odd(value)
+
+    def __getitem__(self, position: int) -> Any:
+        return self._odd[position] if position in self._odd else self._data[position]
+
+    def tolist(self, size: int | None = None) -> list[Any]:
+        """Return the first `size` values, all by default."""
+        data = self._data if size is None else self._data[:size]
+        values = list(data)
+        for position, value in list(self._odd.items()):
+            if position < len(values):
+                values[position] = value
+        return values
+
+    def make_tuples(self) -> None:
+        """Turn lists, as JSON gives them, into the tuples they were."""
+        if self._type is None:
+            self._data = [hashable(value) for value in self._data]
+        self._odd = {position: hashable(value) for position, value in self._odd.items()}
+
+    def view(self) -> Column:
+        """Return a column that shares these values; a later rebuild of this one does not touch it."""
+        column = Column()
+        column._data, column._odd, column._type = self._data, dict(self._odd), self._type
+        return column
+
+    def to_plain(self, size: int | None = None) -> Any:
+        """Return the values as JSON-safe data; from 10,000 values on, packed little-endian in base64."""
+        if self._type is None or len(self._data) < _PACK_FROM:
+            return [to_plain(value) for value in self.tolist(size)]
+        import base64
+
+        size = len(self._data) if size is None else size
+        odd = {str(position): to_plain(value) for position, value in self._odd.items() if position < size}
+        packed = base64.b64encode(_little_endian(self._data[:size]).tobytes()).decode()
+        return {"dtype": "packed", "typecode": self._data.typecode, "base64": packed, "odd": odd}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Column:
+        """Return the column that `to_plain` described."""
+        if isinstance(plain, list):
+            return cls.from_list([restore(value) for value in plain])
+        import base64
+
+        column = cls()
+        column._data = array(plain["typecode"])
+        column._data.frombytes(base64.b64decode(plain["base64"]))
+        column._data = _little_endian(column._data)
+        column._type = _TYPES[plain["typecode"]]
+        column._odd = {int(position): restore(value) for position, value in plain["odd"].items()}
+        return column
+
+    @classmethod
+    def from_list(cls, values: list[Any]) -> Column:
+        """Return a column of these values, much faster than one by one."""
+        column = cls()
+        kinds = set(map(type, values))
+        try:
+            if kinds == {float}:
+                column._data, column._type = array("d", values), float
+                return column
+            if kinds == {int}:
+                column._data, column._type = array("q", values), int
+                return column
+        except OverflowError:
+            pass
+        for value in values:
+            column.append(value)
+        return column
+
+    def _append_odd(self, value: Any) -> None:
+        kind = type(value)
+        if not self._data and kind in (float, int) and not (kind is int and abs(value) >= LARGEST):
+            self._type = kind
+            self._data = array("d" if kind is float else "q", [value])
+            return
+        if self._type is None:
+            self._data.append(value)
+            return
+        self._odd[len(self._data)] = value
+        self._data.append(0)
+        if len(self._odd) * 2 > len(self._data) + 16:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Give the column the type that most of its values have."""
+        values = self.tolist()
+        kinds = [type(value) for value in values]
+        self._type = max((float, int), key=kinds.count)
+        if kinds.count(self._type) * 4 < len(kinds):
+            self._data, self._odd, self._type = values, {}, None
+            return
+        typed = zip(kinds, values, strict=True)
+        fits = [kind is self._type and (kind is float or abs(value) < LARGEST) for kind, value in typed]
+        code = "d" if self._type is float else "q"
+        odd = {position: value for position, (fit, value) in enumerate(zip(fits, values, strict=True)) if not fit}
+        data = array(code, [value if fit else 0 for fit, value in zip(fits, values, strict=True)])
+        self._data, self._odd = data, odd
+
+
+def _little_endian(values: Any) -> Any:
+    import sys
+
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values
+
+
+def hashable(step: Any) -> Any:
+    """Return a step as a key: JSON's lists are tuples, at any depth.
+
+    Examples
+    --------
+    >>> hashable([1, [2, 3]])
+    (1, (2, 3))
+    """
+    return tuple(hashable(part) for part in step) if isinstance(step, list) else step

@@ -1,0 +1,384 @@
+"""One client of a MongoDB server: reads, guarded writes, transactions where there are any, and what errors mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from track.errors import BackendUnavailable, ConcurrentWrite, CorruptJournal, InvalidEvent, InvalidUri, MissingExtra
+from track.persistence.database import OutcomeUnknown
+from track.persistence.utils import mask_secrets, parse_uri
+
+__all__ = ["VERSION", "Changed", "Document", "Mongo"]
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+Document = dict[str, Any]
+
+VERSION = 1
+"""The version of the documents that this version of the library writes."""
+
+_INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
+    "buckets": [([("trial", 1), ("kind", 1), ("name", 1), ("number", 1)], True)],
+    "counters": [],
+    "groups": [([("position", 1)], False)],
+    "members": [([("group", 1), ("position", 1)], False)],
+    "projects": [([("position", 1)], False)],
+    "trials": [
+        ([("hash", 1), ("revision", 1)], True),
+        ([("position", 1)], False),
+        ([("project_id", 1)], False),
+        ([("parameters.name", 1), ("parameters.number", 1)], False),
+    ],
+    "writers": [],
+}
+_RECONNECTIONS = 2
+_CLOSE = 1.0
+_EXISTS = 48
+_DUPLICATE = 11000
+_TOO_LARGE = {10334, 17419, 17420}
+_WAYS_OUT = (
+    ("Authentication failed", "give user and password in the URI, mongodb://user:password@host/database?authSource=admin"),
+    ("requires authentication", "give user and password in the URI, mongodb://user:password@host/database"),
+    ("not authorized", "the user needs the role readWrite on the database"),
+    ("SSL", "add ?tls=true (and tlsCAFile=...), or ?tls=false, as the server wants it"),
+    ("certificate", "add ?tlsCAFile=... with the authority that signed the server's certificate"),
+    ("Name or service not known", "check the host's name"),
+    ("name resolution", "check the host's name"),
+    ("DNS", "check the host's name"),
+    ("Connection refused", "is the server running, on this host and port?"),
+    ("connection closed", "is this a MongoDB server? It may want ?tls=true"),
+    ("Connection reset", "is this a MongoDB server? It may want ?tls=true"),
+    ("timed out", "is the server running, on this host and port?"),
+)
+
+
+class Changed(Exception):
+    """A document is not as it was when it was read: what was based on it is decided again."""
+
+
+class Mongo:
+    """A database, through a connection pool of its own, which is made when it is needed.
+
+    Parameters
+    ----------
+    uri: str
+        For messages it is masked.
+    address: str
+        The URI as pymongo takes it.
+    timeout, connect_timeout: float
+        Seconds for a transaction with its repetitions, and to find a server.
+    has_transactions: bool, optional
+        False to do without; by default they are used where the server has them.
+    """
+
+    def __init__(
+        self, uri: str, address: str, timeout: float, connect_timeout: float, has_transactions: bool | None = None
+    ) -> None:
+        try:
+            import pymongo
+            import pymongo.errors
+            import pymongo.uri_parser
+        except ImportError as error:
+            raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
+        self.place = mask_secrets(uri)
+        self.patience = timeout
+        self._pymongo: Any = pymongo
+        self._errors: Any = pymongo.errors
+        self._address = address
+        self._name = parse_uri(uri)["path"].strip("/") or "track"
+        self._settings = self._read_settings(address, timeout, connect_timeout)
+        self._given = has_transactions
+        self.has_transactions = False
+        self._client: Any = None
+        self._database: Any = None
+        self._session: Any = None
+        self._lock = threading.RLock()
+        _clients.add(self)
+        _register_hook()
+
+    def _read_settings(self, address: str, timeout: float, connect_timeout: float) -> dict[str, Any]:
+        query = address.partition("?")[2]
+        try:
+            given = self._pymongo.uri_parser.split_options(query, validate=True, warn=False) if query else {}
+            if address.startswith("mongodb:"):
+                self._pymongo.uri_parser.parse_uri(address)
+        except (self._errors.PyMongoError, ValueError, TypeError) as error:
+            raise InvalidUri(f"{self.place!r} is no URI of MongoDB: {error}") from error
+        names = {str(name).lower() for name in given}
+        milliseconds = round(connect_timeout * 1000)
+        defaults = {
+            "serverSelectionTimeoutMS": milliseconds,
+            "connectTimeoutMS": milliseconds,
+            "socketTimeoutMS": round(timeout * 1000),
+            "appname": "track",
+        }
+        return {name: value for name, value in defaults.items() if name.lower() not in names}
+
+    # inside a transaction, or on its own
+
+    def find(self, collection: str, where: Document, sort: tuple[str, ...] = (), omit: tuple[str, ...] = ()) -> Iterator[Document]:
+        """Yield the documents that match, in the order of some fields, without some others."""
+        order = [(name, 1) for name in sort] or None
+        omitted = dict.fromkeys(omit, 0) or None
+        yield from self._database[collection].find(where, omitted, sort=order, session=self._session)
+
+    def write(self, collection: str, operations: list[tuple[str, Document, Document]]) -> bool:
+        """Write many documents at once, and return whether every one was written.
+
+        Parameters
+        ----------
+        collection: str
+        operations: list
+            ``("insert", {}, document)``; ``("update", filter, change)``; ``("upsert", filter, change)``, which also
+            makes a document that is not there. Those whose filter matches nothing, and those that exist, are passed over.
+        """
+        kinds = {
+            "insert": lambda where, change: self._pymongo.InsertOne(change),
+            "update": self._pymongo.UpdateOne,
+            "upsert": lambda where, change: self._pymongo.UpdateOne(where, change, upsert=True),
+        }
+        prepared = [kinds[kind](where, change) for kind, where, change in operations]
+        try:
+            done = self._database[collection].bulk_write(prepared, ordered=False, session=self._session)
+        except self._errors.BulkWriteError as error:
+            self._raise_unless_duplicate(error)
+            return False
+        return bool(done.inserted_count + done.matched_count + done.upserted_count == len(prepared))
+
+    def _raise_unless_duplicate(self, error: Any) -> None:
+        codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
+        if codes != {_DUPLICATE} or error.details.get("writeConcernErrors"):
+            raise error
+        if self._session is not None:
+            # The server has given up the transaction.
+            raise Changed("somebody else has created the same document") from error
+
+    def increment(self, counter: str) -> int:
+        """Return the next number of a counter, at once and outside of the transaction: nobody waits for another."""
+        counters = self._database["counters"]
+        found = counters.find_one_and_update({"_id": counter}, {"$inc": {"value": 1}}, upsert=True, return_document=True)
+        return int(found["value"])
+
+    # transactions
+
+    def transaction(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, run as one transaction; inside another one it joins that.
+
+        The whole of it is run again when the server asks for that, when a document is `Changed` meanwhile, and when
+        the connection breaks. A server without transactions just runs it: `action` must bear to be interrupted
+        anywhere and run again.
+
+        Raises
+        ------
+        BackendUnavailable
+            The server did not answer within the patience.
+        InvalidEvent
+            A value can never be stored there.
+        """
+        deadline = time.monotonic() + self.patience
+        broken = attempt = 0
+        while True:
+            with self.turn(deadline):
+                if self._session is not None:
+                    return action()
+                try:
+                    return self._once(action, deadline)
+                except Changed as error:
+                    if time.monotonic() > deadline:
+                        raise ConcurrentWrite(f"others keep changing the same document of {self.place}: {error}") from error
+                except self._errors.PyMongoError as error:
+                    broken += not error.has_error_label("TransientTransactionError") or self._is_network(error)
+                    if not self._is_worth_another(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
+                        raise self._translate(error) from error
+                    logger.debug("transaction tried again: %s", error)
+            attempt += 1
+            _pause(attempt)
+
+    def retried(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, on its own; it is run again when the connection breaks, and not when `Changed` is raised."""
+        if self._session is not None:
+            return action()
+        deadline = time.monotonic() + self.patience
+        attempt = 0
+        while True:
+            with self.turn(deadline):
+                try:
+                    self._connected()
+                    return action()
+                except self._errors.PyMongoError as error:
+                    attempt += 1
+                    if not self._is_worth_another(error) or attempt > _RECONNECTIONS or time.monotonic() > deadline:
+                        raise self._translate(error) from error
+            _pause(attempt)
+
+    @contextmanager
+    def turn(self, deadline: float | None = None) -> Iterator[None]:
+        """Wait until no other thread uses this client."""
+        wait = self.patience if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._lock.acquire(timeout=wait):
+            raise BackendUnavailable(f"{self.place} did not answer another thread within {self.patience:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _once(self, action: Callable[[], Result], deadline: float) -> Result:
+        self._connected()
+        if not self.has_transactions:
+            return action()
+        concerns = self._pymongo.read_concern, self._pymongo.WriteConcern
+        with self._client.start_session() as session:
+            session.start_transaction(concerns[0].ReadConcern("snapshot"), concerns[1]("majority"))
+            self._session = session
+            try:
+                result = action()
+            except BaseException:
+                self._session = None
+                session.abort_transaction()
+                raise
+            self._session = None
+            self._commit(session, deadline)
+        return result
+
+    def _commit(self, session: Any, deadline: float) -> None:
+        """Commit; an answer that is lost is asked for again, which changes nothing."""
+        attempt = 0
+        while True:
+            try:
+                session.commit_transaction()
+                return
+            except self._errors.PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult"):
+                    raise
+                attempt += 1
+                if time.monotonic() > deadline or attempt > _RECONNECTIONS + 1:
+                    text = f"{self._translate(error)} (what was decided may be stored, or not)"
+                    raise OutcomeUnknown(text) from error
+            _pause(attempt)
+
+    # the connection
+
+    def _connected(self) -> None:
+        if self._client is None:
+            try:
+                client = self._pymongo.MongoClient(self._address, **self._settings)
+            except (self._errors.ConfigurationError, ValueError) as error:
+                raise self._translate(error) from error
+            try:
+                self._prepare(client)
+            except BaseException:
+                client.close()
+                raise
+            self._client = client
+            weakref.finalize(self, _close_in, os.getpid(), client)
+
+    def _prepare(self, client: Any) -> None:
+        hello = client.admin.command("hello")
+        able = "setName" in hello or hello.get("msg") == "isdbgrid"
+        self.has_transactions = able if self._given is None else able and self._given
+        # Always of the primary: what is written is based on what was read.
+        concern = client.write_concern if client.write_concern.document else self._pymongo.WriteConcern("majority", j=True)
+        self._database = client.get_database(
+            self._name, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
+        )
+        found = self._database["format"].find_one({"_id": "documents"})
+        version = 0 if found is None else int(found["version"])
+        if version > VERSION:
+            raise CorruptJournal(
+                f"the documents in {self.place} have version {version}, this version of track knows {VERSION}: upgrade track"
+            )
+        if version < VERSION:
+            self._make_collections()
+
+    def _make_collections(self) -> None:
+        for name, indexes in _INDEXES.items():
+            try:
+                self._database.create_collection(name, check_exists=False)
+            except self._errors.OperationFailure as error:
+                if error.code != _EXISTS:
+                    raise
+            for keys, is_unique in indexes:
+                self._database[name].create_index(keys, unique=is_unique)
+        self._database["format"].update_one({"_id": "documents"}, {"$max": {"version": VERSION}}, upsert=True)
+
+    def _is_network(self, error: Any) -> bool:
+        return isinstance(error, self._errors.ConnectionFailure)
+
+    def _is_worth_another(self, error: Any) -> bool:
+        if isinstance(error, self._errors.ServerSelectionTimeoutError):
+            return False
+        labels = ("TransientTransactionError", "RetryableWriteError")
+        return isinstance(error, self._errors.AutoReconnect) or any(map(error.has_error_label, labels))
+
+    def _translate(self, error: Any) -> Exception:
+        """Return our error for one of the driver, with the way out where it is known."""
+        if isinstance(error, (self._errors.DocumentTooLarge, self._errors.InvalidDocument)) or (
+            getattr(error, "code", None) in _TOO_LARGE
+        ):
+            return InvalidEvent(f"MongoDB cannot store this: {_short(error)}")
+        text = _short(error)
+        way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
+        return BackendUnavailable(f"{self.place} cannot be used ({text}): {way_out}")
+
+    def close(self) -> None:
+        """Close the connections; the next question makes new ones."""
+        if self._lock.acquire(timeout=_CLOSE):
+            try:
+                client, self._client, self._database = self._client, None, None
+                if client is not None:
+                    client.close()
+            finally:
+                self._lock.release()
+
+    def _after_fork(self) -> None:
+        """In a child: the connections are the parent's, and a thread that is not here may hold the lock."""
+        if self._client is not None:
+            _clients_of_parents.append((self._client, self._session))
+        self._client = self._database = self._session = None
+        self._lock = threading.RLock()
+
+
+def _short(error: Any) -> str:
+    """Return what the driver says, without the state of the cluster that it adds."""
+    text = " ".join(str(error).split())
+    for added in (", Timeout:", ", full error:", " (configured timeouts:"):
+        text = text.partition(added)[0]
+    return text
+
+
+def _close_in(process: int, client: Any) -> None:
+    if process == os.getpid():
+        client.close()
+
+
+def _pause(attempt: int) -> None:
+    """Wait a little longer at each attempt, by chance, so that clients do not meet again."""
+    time.sleep(random.uniform(0.5, 1.0) * min(0.002 * 2**attempt, 0.5))  # noqa: S311 - no secret
+
+
+_clients: weakref.WeakSet[Mongo] = weakref.WeakSet()
+_clients_of_parents: list[Any] = []
+"""Kept for good: collecting one would say goodbye to the server in the parent's name."""
+
+_is_hooked = False
+
+
+def _register_hook() -> None:
+    global _is_hooked  # noqa: PLW0603 - once a process
+    if not _is_hooked and hasattr(os, "register_at_fork"):
+        _is_hooked = True
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
