@@ -59,12 +59,13 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
 
 def _write_table(trial: Trial) -> None:
     try:
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
     except ImportError as error:
         raise MissingExtra("style='table' needs rich: pip install \"track[rich]\"") from error
     report = to_json(trial, short=True)
-    table = Table(title=f"{report['name'] or trial.uid[:12]}, revision {report['revision']}", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=f"{report['name'] or trial.uid[:12]}, revision {report['revision']}", title_justify="left")
     table.add_column("")
     table.add_column("name")
     table.add_column("value", overflow="fold")
@@ -89,6 +90,8 @@ def _cell(section: str, value: Any) -> str:
     """Return a value in a line: the last of many, and how many there are."""
     if section == "chronos" and isinstance(value, dict) and value.get("count") is not None:
         return f"{_number(value['avg'])} ± {_number(value['sd'])} s, {value['count']} times"
+    if section == "chronos" and isinstance(value, float):
+        return f"{_number(value)} s"
     if section == "metrics" and isinstance(value, dict) and value:
         step, last = list(value.items())[-1]
         return f"{_number(last)} at {step} ({len(value)} steps)"

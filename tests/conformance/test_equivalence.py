@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.servers.mongo import new_database
 from track.events import Event, decode, encode
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.filestore import FileStore
 from track.persistence.local import FileProtocol
+from track.persistence.mongodb import MongoProtocol
 from track.persistence.sqlite import SqliteProtocol
 from track.testing.model import Model, answers
 from track.testing.strategies import event_lists
@@ -45,6 +47,23 @@ def test_backend_answers_like_the_model(tmp_path: Path, backend: str, events: li
         protocol._store = FileStore(path, 30.0)
 
     assert answers(protocol) == _modelled(events)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("has_transactions", [None, False], ids=["mongodb", "standalone mongodb"])
+@settings(max_examples=15, deadline=None)
+@given(events=event_lists())
+def test_mongodb_answers_like_the_model(mongo_server: str, has_transactions: bool | None, events: list[Event]) -> None:
+    """The answers of a MongoDB-wire server (SecantusDB) are the model's, with and without transactions."""
+    protocol = MongoProtocol(new_database(mongo_server), has_transactions)
+
+    protocol.receive("writer", 0, events[:5])
+    protocol.receive("writer", 5, events[5:])
+
+    try:
+        assert answers(protocol) == _modelled(events)
+    finally:
+        protocol.close()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -245,7 +245,6 @@ def test_server_back_is_asked_again(place: Place, caplog: pytest.LogCaptureFixtu
 
     place.proxy.heal()
     protocol.flush(60)
-    protocol._away = (0.0, protocol._away[1])
     made = protocol.new_trial(Trial(parameters={"lr": 3}))
 
     assert made is not None

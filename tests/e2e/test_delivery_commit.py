@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 
@@ -92,6 +93,7 @@ def test_decision_cut_at_any_byte(place: Place, direction: Direction) -> None:
         place.proxy.cut_after(direction, choice.randint(0, 3000))
         while place.proxy.cuts == cuts:
             made += 1
-            settled(lambda: protocol.fetch_and_update_trial({"uid": trial.uid}, "log_trial_metrics", n=float(made)))
+            query, number = {"uid": trial.uid}, float(made)
+            settled(partial(protocol.fetch_and_update_trial, query, "log_trial_metrics", n=number))
 
     assert place.numbers(trial) == list(range(1, made + 1))

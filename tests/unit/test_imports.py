@@ -84,16 +84,20 @@ ORDER = (
     "track.persistence.sql",
     "track.persistence.segment",
     "track.persistence.spill",
+    "track.persistence.sending",
     "track.persistence.sender",
     "track.persistence.offline",
     "track.persistence.delivery",
     "track.persistence.sqlite",
     "track.persistence.cockroach",
+    "track.persistence.mongouri",
+    "track.persistence.mongoschema",
     "track.persistence.mongoclient",
     "track.persistence.mongoquery",
+    "track.persistence.mongobuckets",
+    "track.persistence.mongoentry",
     "track.persistence.mongowrite",
     "track.persistence.mongodb",
-    "track.distributed",
     "track.distributed.cockroachdb",
     # the front
     "track.capture",
@@ -111,7 +115,7 @@ ORDER = (
 )
 
 # Packages that only hold modules: their own file is a docstring, so they need no place.
-BARE_PACKAGES = ("track.aggregators", "track.containers")
+BARE_PACKAGES = ("track.aggregators", "track.containers", "track.distributed")
 
 HEAVY = ("asyncio", "fsspec", "multiprocessing", "numpy", "pandas", "rich", "sqlite3", "subprocess")
 

@@ -13,8 +13,8 @@ import pytest
 from tests.servers import wait_until
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import Event, MetricsLogged, encode
-from track.persistence import sender as sender_module
-from track.persistence.sender import Sender, send_leftover
+from track.persistence.sender import Sender
+from track.persistence.sending import send_leftover, send_segment
 from track.persistence.spill import leftovers, spill_folder
 
 URI = "fake://ann:secret@server/runs"
@@ -126,12 +126,16 @@ def test_flush_waits_for_what_was_logged_before_only(sender: Sender, server: Fak
     assert reached == [True] * 5
 
 
-def test_grown_spill_is_followed_by_another_file(
-    sender: Sender, server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _log_and_wake(sender: Sender, first: int, count: int) -> None:
+    for number in range(first, first + count, 100):
+        _log(sender, number, 100)
+        sender._wake.set()
+
+
+def test_grown_spill_is_followed_by_another_file(sender: Sender, server: FakeServer) -> None:
     """A spill that was sent does not grow for ever, and nothing is lost while threads log meanwhile."""
     sender._segment = 20_000
-    threads = [threading.Thread(target=_log, args=(sender, 1 + own * 5000, 5000)) for own in range(4)]
+    threads = [threading.Thread(target=_log_and_wake, args=(sender, 1 + own * 5000, 5000)) for own in range(4)]
 
     for thread in threads:
         thread.start()
@@ -140,7 +144,7 @@ def test_grown_spill_is_followed_by_another_file(
     assert sender.flush(30)
     wait_until(lambda: sender.spill.size < 40_000)
 
-    assert sender.spill.end[0] > 3
+    assert sender.spill.end[0] > 1
     assert sorted(server.stored) == _numbers(20_000)
     for own in range(4):
         mine = [number for number in server.stored if own * 5000 < number <= own * 5000 + 5000]
@@ -247,10 +251,31 @@ def test_refused_event_is_kept_once(sender: Sender, server: FakeServer) -> None:
 
     with sender._turn:
         segment.position = (0, segment.start)
-        for _ in sender_module.send_segment(segment, server):
+        for _ in send_segment(segment, server):
             pass
 
     assert server.stored == [1.0, 3.0]
+    assert len(_refused(sender)) == 1
+
+
+def test_refused_event_is_counted_when_the_server_goes_away_meanwhile(sender: Sender, server: FakeServer) -> None:
+    """What was found out before the connection broke is not forgotten."""
+    server.refused = {2.0}
+    receive, calls = server.receive, iter(range(1000))
+
+    def break_later(writer: str, first: int, events: list[Event]) -> None:
+        # The fourth one follows the refusal.
+        if next(calls) == 4:
+            raise BackendUnavailable("it is away")
+        receive(writer, first, events)
+
+    server.receive = break_later
+    with sender._turn:
+        _log(sender, 1, 8)
+    assert sender.flush(30)
+
+    assert server.stored == [1.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    assert sender.unsaved() == 1
     assert len(_refused(sender)) == 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from track.errors import CorruptJournal, TrackError
 from track.persistence.delivery import DeliveredProtocol
 from track.persistence.registry import get_protocol
-from track.persistence.sender import send_leftover
+from track.persistence.sending import send_leftover
 from track.persistence.spill import Leftover, leftovers, spill_folder, spill_folders
 from track.persistence.utils import mask_secrets
 

@@ -21,7 +21,8 @@ from track.events import Event, decode_lines, encode
 from track.persistence.database import OutcomeUnknown
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.offline import LocalView, offline_revision
-from track.persistence.sender import Sender, Server
+from track.persistence.sender import Sender
+from track.persistence.sending import Server
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
 
@@ -217,7 +218,7 @@ class DeliveredProtocol(EventProtocol):
             journal.decider = 0
 
     def _with_server(self, online: Callable[[], Result], offline: Callable[[EventProtocol], Result]) -> Result:
-        if self.offline and self._away is not None and time.monotonic() - self._away[0] < _TRUSTED:
+        if self.offline and self._is_surely_away():
             return offline(self._view.current(self._sender))
         try:
             self._flush_or_raise()
@@ -233,6 +234,12 @@ class DeliveredProtocol(EventProtocol):
             return offline(self._view.current(self._sender))
         self._away = None
         return result
+
+    def _is_surely_away(self) -> bool:
+        if self._away is None or time.monotonic() - self._away[0] >= _TRUSTED:
+            return False
+        sender = self._sender
+        return sender is None or sender.is_away or not sender.spill.is_sent
 
     def _ask(self, question: Callable[[EventProtocol], Result]) -> Result:
         if self._is_deciding:

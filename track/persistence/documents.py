@@ -57,7 +57,7 @@ def number_of(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def decode_cell(step: int | None, value: float | None, odd: str | None) -> tuple[Any, Any]:
+def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, Any]:
     """Return the step and the value that `encode_cell` was given."""
     if odd is None:
         return step, value

@@ -15,7 +15,7 @@ import msgspec
 from track.errors import BackendUnavailable
 from track.metrics import Metrics
 from track.persistence.documents import LARGEST, container_of, encode_cell, imported_points, text
-from track.persistence.mongoclient import Document, Mongo
+from track.persistence.mongoclient import Document, Mongo, Operation
 from track.plain import restore
 
 __all__ = ["SLOTS", "Recorder", "fill", "push", "read_containers"]
@@ -32,11 +32,12 @@ _ATTEMPTS = 100
 class _Column:
     """The new points of one name."""
 
-    __slots__ = ("odd", "series", "start", "steps", "times", "values")
+    __slots__ = ("is_stepped", "odd", "series", "start", "steps", "times", "values")
 
     def __init__(self, series: Document) -> None:
         self.series = series
         self.start: int = series["count"]
+        self.is_stepped: bool = series["stepped"]
         self.steps: list[int | None] = []
         self.values: list[float | None] = []
         self.times: list[float | None] = []
@@ -58,7 +59,7 @@ class _Column:
 
     def _leave_empty(self, places: int) -> None:
         for cells in (self.steps, self.values, self.times):
-            cells.extend([None] * places)  # type: ignore[arg-type]
+            cells.extend([None] * places)
 
     def parts(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield the number of a bucket, the first place in it, and where its part of the column begins and ends."""
@@ -92,13 +93,18 @@ class Recorder:
         is_plain_step = type(step) is int and -LARGEST < step < LARGEST
         for name, value in values.items():
             column = columns.get(name)
-            # The common point: a name seen before, an integer step, a finite float.
-            if column is not None and is_plain_step and type(value) is float and value and value - value == 0:
-                if column.series["stepped"]:
-                    column.steps.append(step)
-                    column.values.append(value)
-                    column.times.append(at)
-                    continue
+            # The common point: a name seen before, an integer step or none, a finite float.
+            if (
+                column is not None
+                and (step is None or (is_plain_step and column.is_stepped))
+                and type(value) is float
+                and value
+                and value - value == 0
+            ):
+                column.steps.append(step)
+                column.values.append(value)
+                column.times.append(at)
+                continue
             self._add(name, restore(value), step, None if step is not None else spec, at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
@@ -125,7 +131,7 @@ class Recorder:
                 known["plain"] = self.kind == "metrics" and (spec is None or spec[0] in _PLAIN)
                 self.series[key] = known
             column = self.columns[name] = _Column(known)
-        if step is not None and not column.series["stepped"]:
+        if step is not None and not column.is_stepped:
             # Its last value is a pair, or whatever the aggregator makes of one.
             column.series["plain"] = False
         column.add(step, value, at)
@@ -146,15 +152,16 @@ class Recorder:
 
 def _last(column: _Column) -> float | None:
     """Return the value that comparisons see, None where it must be looked up."""
-    place = max(place for place, at in enumerate(column.times[-SLOTS:]) if at is not None)
-    place += max(0, len(column.times) - SLOTS)
+    place = len(column.times) - 1
+    while column.times[place] is None:
+        place -= 1
     exact = _decode(column.odd[place]).get("value", 0) if place in column.odd else 0
     return None if type(exact) is bool or type(exact) is dict else column.values[place]
 
 
-def push(mongo: Mongo, position: int, recorders: Iterable[Recorder]) -> list[tuple[str, Document, Document]]:
+def push(mongo: Mongo, position: int, recorders: Iterable[Recorder]) -> list[Operation]:
     """Return the writes that add new points, each to the end of a bucket: one that is longer already is passed over."""
-    operations: list[tuple[str, Document, Document]] = []
+    operations: list[Operation] = []
     for recorder in recorders:
         for column in recorder.columns.values():
             for number, place, begin, end in column.parts():
@@ -190,7 +197,7 @@ def _fill_bucket(mongo: Mongo, identity: Document, place: int, cells: Document) 
         odd = dict(bucket["odd"]) | dict(cells["odd"])
         bucket |= {"odd": [list(item) for item in odd.items()], "size": size, "version": bucket["version"] + 1}
         if found is None:
-            operation: tuple[str, Document, Document] = ("insert", {}, bucket)
+            operation: Operation = ("insert", {}, bucket)
         else:
             guard = {"_id": identity["_id"], "version": bucket["version"] - 1}
             operation = ("update", guard, {"$set": {name: bucket[name] for name in bucket if name != "_id"}})
@@ -201,7 +208,8 @@ def _fill_bucket(mongo: Mongo, identity: Document, place: int, cells: Document) 
 
 def _identity(position: int, kind: str, column: _Column, number: int) -> Document:
     name = column.series["name"]
-    return {"_id": f"{position}/{kind}/{number}/{name}", "trial": position, "kind": kind, "name": name, "number": number}
+    uid = f"{position}/{kind}/{number}/{name}"
+    return {"_id": uid, "trial": position, "kind": kind, "name": name, "number": number}
 
 
 def _cells(column: _Column, place: int, begin: int, end: int) -> Document:

@@ -8,57 +8,27 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, ConcurrentWrite, CorruptJournal, InvalidEvent, InvalidUri, MissingExtra
+from track.errors import BackendUnavailable, ConcurrentWrite, MissingExtra
 from track.persistence.database import OutcomeUnknown
-from track.persistence.utils import mask_secrets, parse_uri
+from track.persistence.mongoschema import prepare, translate
+from track.persistence.mongouri import read_address
+from track.persistence.utils import mask_secrets
 
-__all__ = ["VERSION", "Changed", "Document", "Mongo"]
+__all__ = ["Changed", "Document", "Mongo", "Operation"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 Document = dict[str, Any]
+Operation = tuple[str, Document, Document]
 
-VERSION = 1
-"""The version of the documents that this version of the library writes."""
-
-_INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
-    "buckets": [([("trial", 1), ("kind", 1), ("name", 1), ("number", 1)], True)],
-    "counters": [],
-    "groups": [([("position", 1)], False)],
-    "members": [([("group", 1), ("position", 1)], False)],
-    "projects": [([("position", 1)], False)],
-    "trials": [
-        ([("hash", 1), ("revision", 1)], True),
-        ([("position", 1)], False),
-        ([("project_id", 1)], False),
-        ([("parameters.name", 1), ("parameters.number", 1)], False),
-    ],
-    "writers": [],
-}
 _RECONNECTIONS = 2
 _CLOSE = 1.0
-_EXISTS = 48
 _DUPLICATE = 11000
-_TOO_LARGE = {10334, 17419, 17420}
-_WAYS_OUT = (
-    ("Authentication failed", "give user and password in the URI, mongodb://user:password@host/database?authSource=admin"),
-    ("requires authentication", "give user and password in the URI, mongodb://user:password@host/database"),
-    ("not authorized", "the user needs the role readWrite on the database"),
-    ("SSL", "add ?tls=true (and tlsCAFile=...), or ?tls=false, as the server wants it"),
-    ("certificate", "add ?tlsCAFile=... with the authority that signed the server's certificate"),
-    ("Name or service not known", "check the host's name"),
-    ("name resolution", "check the host's name"),
-    ("DNS", "check the host's name"),
-    ("Connection refused", "is the server running, on this host and port?"),
-    ("connection closed", "is this a MongoDB server? It may want ?tls=true"),
-    ("Connection reset", "is this a MongoDB server? It may want ?tls=true"),
-    ("timed out", "is the server running, on this host and port?"),
-)
 
 
 class Changed(Exception):
@@ -71,31 +41,21 @@ class Mongo:
     Parameters
     ----------
     uri: str
-        For messages it is masked.
-    address: str
-        The URI as pymongo takes it.
-    timeout, connect_timeout: float
-        Seconds for a transaction with its repetitions, and to find a server.
     has_transactions: bool, optional
         False to do without; by default they are used where the server has them.
     """
 
-    def __init__(
-        self, uri: str, address: str, timeout: float, connect_timeout: float, has_transactions: bool | None = None
-    ) -> None:
+    def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
         try:
             import pymongo
             import pymongo.errors
-            import pymongo.uri_parser
         except ImportError as error:
             raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
         self.place = mask_secrets(uri)
-        self.patience = timeout
+        self.address = read_address(uri)
+        self.patience: float = self.address.options["timeout"]
         self._pymongo: Any = pymongo
         self._errors: Any = pymongo.errors
-        self._address = address
-        self._name = parse_uri(uri)["path"].strip("/") or "track"
-        self._settings = self._read_settings(address, timeout, connect_timeout)
         self._given = has_transactions
         self.has_transactions = False
         self._client: Any = None
@@ -105,33 +65,17 @@ class Mongo:
         _clients.add(self)
         _register_hook()
 
-    def _read_settings(self, address: str, timeout: float, connect_timeout: float) -> dict[str, Any]:
-        query = address.partition("?")[2]
-        try:
-            given = self._pymongo.uri_parser.split_options(query, validate=True, warn=False) if query else {}
-            if address.startswith("mongodb:"):
-                self._pymongo.uri_parser.parse_uri(address)
-        except (self._errors.PyMongoError, ValueError, TypeError) as error:
-            raise InvalidUri(f"{self.place!r} is no URI of MongoDB: {error}") from error
-        names = {str(name).lower() for name in given}
-        milliseconds = round(connect_timeout * 1000)
-        defaults = {
-            "serverSelectionTimeoutMS": milliseconds,
-            "connectTimeoutMS": milliseconds,
-            "socketTimeoutMS": round(timeout * 1000),
-            "appname": "track",
-        }
-        return {name: value for name, value in defaults.items() if name.lower() not in names}
-
     # inside a transaction, or on its own
 
-    def find(self, collection: str, where: Document, sort: tuple[str, ...] = (), omit: tuple[str, ...] = ()) -> Iterator[Document]:
+    def find(
+        self, collection: str, where: Document, sort: tuple[str, ...] = (), omit: tuple[str, ...] = ()
+    ) -> Iterator[Document]:
         """Yield the documents that match, in the order of some fields, without some others."""
         order = [(name, 1) for name in sort] or None
         omitted = dict.fromkeys(omit, 0) or None
         yield from self._database[collection].find(where, omitted, sort=order, session=self._session)
 
-    def write(self, collection: str, operations: list[tuple[str, Document, Document]]) -> bool:
+    def write(self, collection: str, operations: Sequence[Operation]) -> bool:
         """Write many documents at once, and return whether every one was written.
 
         Parameters
@@ -139,7 +83,7 @@ class Mongo:
         collection: str
         operations: list
             ``("insert", {}, document)``; ``("update", filter, change)``; ``("upsert", filter, change)``, which also
-            makes a document that is not there. Those whose filter matches nothing, and those that exist, are passed over.
+            makes a document that is not there. What exists already, or whose filter matches nothing, is passed over.
         """
         kinds = {
             "insert": lambda where, change: self._pymongo.InsertOne(change),
@@ -165,7 +109,7 @@ class Mongo:
     def increment(self, counter: str) -> int:
         """Return the next number of a counter, at once and outside of the transaction: nobody waits for another."""
         counters = self._database["counters"]
-        found = counters.find_one_and_update({"_id": counter}, {"$inc": {"value": 1}}, upsert=True, return_document=True)
+        found = counters.find_one_and_update({"_id": counter}, {"$inc": {"value": 1}}, return_document=True)
         return int(found["value"])
 
     # transactions
@@ -194,17 +138,17 @@ class Mongo:
                     return self._once(action, deadline)
                 except Changed as error:
                     if time.monotonic() > deadline:
-                        raise ConcurrentWrite(f"others keep changing the same document of {self.place}: {error}") from error
+                        raise ConcurrentWrite(f"others keep changing the same of {self.place}: {error}") from error
                 except self._errors.PyMongoError as error:
                     broken += not error.has_error_label("TransientTransactionError") or self._is_network(error)
                     if not self._is_worth_another(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
-                        raise self._translate(error) from error
+                        raise translate(error, self.place) from error
                     logger.debug("transaction tried again: %s", error)
             attempt += 1
             _pause(attempt)
 
     def retried(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, on its own; it is run again when the connection breaks, and not when `Changed` is raised."""
+        """Return ``action()``, on its own; it is run again when the connection breaks, but not when `Changed`."""
         if self._session is not None:
             return action()
         deadline = time.monotonic() + self.patience
@@ -217,7 +161,7 @@ class Mongo:
                 except self._errors.PyMongoError as error:
                     attempt += 1
                     if not self._is_worth_another(error) or attempt > _RECONNECTIONS or time.monotonic() > deadline:
-                        raise self._translate(error) from error
+                        raise translate(error, self.place) from error
             _pause(attempt)
 
     @contextmanager
@@ -261,7 +205,7 @@ class Mongo:
                     raise
                 attempt += 1
                 if time.monotonic() > deadline or attempt > _RECONNECTIONS + 1:
-                    text = f"{self._translate(error)} (what was decided may be stored, or not)"
+                    text = f"{translate(error, self.place)} (what was decided may be stored, or not)"
                     raise OutcomeUnknown(text) from error
             _pause(attempt)
 
@@ -270,9 +214,9 @@ class Mongo:
     def _connected(self) -> None:
         if self._client is None:
             try:
-                client = self._pymongo.MongoClient(self._address, **self._settings)
+                client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
-                raise self._translate(error) from error
+                raise translate(error, self.place) from error
             try:
                 self._prepare(client)
             except BaseException:
@@ -286,29 +230,13 @@ class Mongo:
         able = "setName" in hello or hello.get("msg") == "isdbgrid"
         self.has_transactions = able if self._given is None else able and self._given
         # Always of the primary: what is written is based on what was read.
-        concern = client.write_concern if client.write_concern.document else self._pymongo.WriteConcern("majority", j=True)
+        given = client.write_concern
+        is_given = given.document and given.acknowledged
+        concern = given if is_given else self._pymongo.WriteConcern("majority", j=True)
         self._database = client.get_database(
-            self._name, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
+            self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
-        found = self._database["format"].find_one({"_id": "documents"})
-        version = 0 if found is None else int(found["version"])
-        if version > VERSION:
-            raise CorruptJournal(
-                f"the documents in {self.place} have version {version}, this version of track knows {VERSION}: upgrade track"
-            )
-        if version < VERSION:
-            self._make_collections()
-
-    def _make_collections(self) -> None:
-        for name, indexes in _INDEXES.items():
-            try:
-                self._database.create_collection(name, check_exists=False)
-            except self._errors.OperationFailure as error:
-                if error.code != _EXISTS:
-                    raise
-            for keys, is_unique in indexes:
-                self._database[name].create_index(keys, unique=is_unique)
-        self._database["format"].update_one({"_id": "documents"}, {"$max": {"version": VERSION}}, upsert=True)
+        prepare(self._database, self.place)
 
     def _is_network(self, error: Any) -> bool:
         return isinstance(error, self._errors.ConnectionFailure)
@@ -318,16 +246,6 @@ class Mongo:
             return False
         labels = ("TransientTransactionError", "RetryableWriteError")
         return isinstance(error, self._errors.AutoReconnect) or any(map(error.has_error_label, labels))
-
-    def _translate(self, error: Any) -> Exception:
-        """Return our error for one of the driver, with the way out where it is known."""
-        if isinstance(error, (self._errors.DocumentTooLarge, self._errors.InvalidDocument)) or (
-            getattr(error, "code", None) in _TOO_LARGE
-        ):
-            return InvalidEvent(f"MongoDB cannot store this: {_short(error)}")
-        text = _short(error)
-        way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
-        return BackendUnavailable(f"{self.place} cannot be used ({text}): {way_out}")
 
     def close(self) -> None:
         """Close the connections; the next question makes new ones."""
@@ -345,14 +263,6 @@ class Mongo:
             _clients_of_parents.append((self._client, self._session))
         self._client = self._database = self._session = None
         self._lock = threading.RLock()
-
-
-def _short(error: Any) -> str:
-    """Return what the driver says, without the state of the cluster that it adds."""
-    text = " ".join(str(error).split())
-    for added in (", Timeout:", ", full error:", " (configured timeouts:"):
-        text = text.partition(added)[0]
-    return text
 
 
 def _close_in(process: int, client: Any) -> None:

@@ -12,7 +12,13 @@ from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["Filter", "render", "status_key"]
 
-_TEXTS = {"uid": "_id", "hash": "hash", "project_id": "project_id", "group_id": "group_id", "version": "version"}
+_TEXTS = {
+    "group_id": "group_id",
+    "hash": "hash",
+    "project_id": "project_id",
+    "uid": "_id",
+    "version": "version_text",
+}
 _COMPARISONS = {"$eq", "$gt", "$gte", "$lt", "$lte"}
 
 

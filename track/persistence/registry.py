@@ -25,6 +25,8 @@ _BUILT_IN = {
     "ephemeral": "track.persistence.ephemeral:EphemeralProtocol",
     "ephemeraldb": "track.persistence.ephemeral:EphemeralProtocol",
     "file": "track.persistence.local:FileProtocol",
+    "mongodb": "track.persistence.mongodb:make_mongodb",
+    "mongodb+srv": "track.persistence.mongodb:make_mongodb",
     "none": "track.persistence.ephemeral:EphemeralProtocol",
     "pickled": "track.persistence.pickled:make_pickled",
     "pickleddb": "track.persistence.pickled:make_pickled",

@@ -38,8 +38,11 @@ class Claim:
         self._held = held
 
     @classmethod
-    def take(cls, path: Path) -> Claim | None:
-        """Return the claim, or None when another process, or another part of this one, has it."""
+    def take(cls, path: Path, is_own: bool = False) -> Claim | None:
+        """Return the claim, or None when another process, or another part of this one, has it.
+
+        On a file system without locks nobody can tell, and only one's own spill is taken.
+        """
         try:
             import fcntl
         except ImportError:
@@ -50,9 +53,11 @@ class Claim:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        except OSError:
-            # A file system without locks: nobody can tell, and sending twice changes nothing.
-            logger.debug("%s cannot be locked", path)
+        except OSError as error:
+            logger.debug("%s cannot be locked: %s", path, error)
+            if not is_own:
+                os.close(descriptor)
+                return None
         return cls(path, descriptor)
 
     @classmethod
@@ -97,11 +102,14 @@ class Segment:
         How many events were acknowledged, and the byte offset after them.
     writers: weak reference or None
         Alive as long as a thread may still add to the file; None when nobody does.
+    refused: int
+        Events that this process was told can never be stored.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.writer = os.path.basename(path).removesuffix(".journal")
+        self.refused = 0
         self.writers: weakref.ref[object] | None = None
         self.position = (0, 0)
         self._journal = Journal(path)
@@ -188,15 +196,21 @@ class Segment:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
 
     def refuse(self, number: int, event: Event, error: Exception) -> str:
-        """Keep an event that the server will never take, beside the spill, and return the file's name."""
+        """Keep an event that the server will never take, beside the spill, and return the file's name.
+
+        Raises
+        ------
+        OSError
+            There is no room for it, so it may not be passed over yet.
+        """
         path = f"{self._base}.refused"
         note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}
-        with contextlib.suppress(OSError), open(path, "ab+") as file:
+        with open(path, "ab+") as file:
             file.seek(0)
-            # Met a second time when the process was killed before it could note how far it was.
-            known = any(_number(line) == number for line in file)
-            if not known:
+            # Met a second time when nobody could note how far it was.
+            if not any([_number(line) == number for line in file]):
                 file.write(msgspec.json.encode(note) + b"\n")
+                self.refused += 1
         return path
 
     def close(self) -> None:

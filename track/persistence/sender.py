@@ -1,4 +1,4 @@
-"""The thread that sends a spill to its server: batches, pauses after failures, limits, and what is refused."""
+"""The thread that sends a spill to its server: pauses after failures, limits, flushing, the end of the process."""
 
 from __future__ import annotations
 
@@ -10,24 +10,19 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from track.errors import BackendUnavailable, CorruptJournal
-from track.events import Event
-from track.persistence.segment import Segment
-from track.persistence.spill import Leftover, Spill, leftovers
+from track.persistence.sending import Server, send_leftover, send_segment
+from track.persistence.spill import Spill, leftovers
 
-__all__ = ["Sender", "Server", "send_leftover", "send_segment"]
+__all__ = ["Sender"]
 
 logger = logging.getLogger(__name__)
 
-BATCH = 5_000
-"""Events in one transaction, at most."""
-
-SEGMENT = 32 << 20
-"""Bytes in one file of a spill, about; when most of it was sent, the next one is begun."""
-
+# Bytes in one file of a spill, about; when most of it was sent, the next one is begun.
+_SEGMENT = 32 << 20
 _IDLE = 0.1
 _LONGEST_PAUSE = 30.0
 _LONGEST_WAIT = 1.0
@@ -35,67 +30,6 @@ _QUIET = 3.0
 _WAKE = 0.5
 _FLUSH = 30.0
 _EXIT = 5.0
-# What says that an event cannot be stored, and not that the server is away. (CorruptJournal is about tables.)
-_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
-
-
-class Server(Protocol):
-    """What delivery asks of a backend that is far away."""
-
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store events, numbered from `first` on, those that are new, all or none of them.
-
-        Raises
-        ------
-        BackendUnavailable
-            To try again later.
-        InvalidEvent
-            One of them can never be stored.
-        """
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-def send_segment(segment: Segment, server: Server) -> Iterator[int]:
-    """Send what the server has not acknowledged of a file, and yield after each batch how many it refused for good.
-
-    Raises
-    ------
-    BackendUnavailable
-        The server cannot be reached; what was acknowledged stays so.
-    """
-    for first, events, offset in segment.unsent():
-        refused = 0
-        for start in range(0, len(events), BATCH):
-            refused += _deliver(segment, server, first + start, events[start : start + BATCH])
-        segment.acknowledge(first + len(events), offset)
-        yield refused
-
-
-def _deliver(segment: Segment, server: Server, first: int, events: list[Event]) -> int:
-    """Send a batch; an event that is refused is found by halving and put aside. Return how many were."""
-    try:
-        server.receive(segment.writer, first, events)
-    except CorruptJournal:
-        raise
-    except _REFUSALS as error:
-        if len(events) > 1:
-            middle = len(events) // 2
-            left = _deliver(segment, server, first, events[:middle])
-            return left + _deliver(segment, server, first + middle, events[middle:])
-        path = segment.refuse(first, events[0], error)
-        logger.error("an event can never be stored there and is kept in %s: %s", path, error)
-        return 1
-    return 0
-
-
-def send_leftover(leftover: Leftover, server: Server) -> Iterator[int]:
-    """Send the spill of a process that is gone, as `send_segment` does; it is removed once all is sent."""
-    with leftover.taken() as segments:
-        for segment in segments or []:
-            yield from send_segment(segment, server)
-            segment.remove()
 
 
 class Sender:
@@ -124,7 +58,7 @@ class Sender:
         self.is_full = False
         self._owner = weakref.ref(owner)
         self._on_change: weakref.WeakMethod[Callable[[], None]] = weakref.WeakMethod(on_change)
-        self._segment = min(SEGMENT, max(limit // 4, 1))
+        self._segment = min(_SEGMENT, max(limit // 4, 1))
         self._wake = threading.Event()
         self._changed = threading.Condition(threading.RLock())
         self._turn = threading.Lock()
@@ -169,8 +103,10 @@ class Sender:
 
     def unsaved(self) -> int:
         """Return how many events the server has not acknowledged."""
-        unsent = self._left
-        return self._dropped + self._refused + (self.spill.count_unsent() if unsent is None else unsent)
+        if self._left is not None:
+            return self._left
+        refused = self._refused + sum(segment.refused for segment in list(self.spill.segments))
+        return self._dropped + refused + self.spill.count_unsent()
 
     @property
     def is_away(self) -> bool:
@@ -219,14 +155,14 @@ class Sender:
             is_last = len(self.spill.segments) == 1
             # Asked before the file is read to its end: what is added later is added to the next one.
             is_quiet = not is_last and not segment.has_writers
-            for refused in send_segment(segment, self.server):
-                self._refused += refused
+            for _ in send_segment(segment, self.server):
                 self._note_progress()
             if is_last:
                 self._rotate()
                 return
             if not is_quiet:
                 return
+            self._refused += segment.refused
             self.spill.drop_first()
             self._note_progress()
 
@@ -275,8 +211,6 @@ class Sender:
         if was_away != self.is_away:
             if self.is_away:
                 logger.warning("%s: training goes on, events wait in %s", error, self.spill.folder)
-            else:
-                logger.info("%s answers again", self.uri)
             self._tell()
 
     def _watch_size(self) -> None:
@@ -307,7 +241,7 @@ class Sender:
 
     def _end(self) -> None:
         late = self._late()
-        self._left = self.spill.count_unsent()
+        self._left = self.unsaved()
         self.spill.close(late)
         self.server.close()
         _running.discard(self)

@@ -157,14 +157,14 @@ def _fill(storage: LocalStorage, snapshot: _Snapshot, file: OpenFile, data: byte
 
 def _documents(
     raws: list[msgspec.Raw], file: OpenFile, data: bytes, owner: str | None
-) -> Iterator[tuple[int, Trial, Stored]]:
+) -> Iterator[tuple[int, Trial, _Stored]]:
     """Yield each trial with its place among all trials and where its bytes are."""
     position = 0
     for raw in raws:
         view = memoryview(raw)
         # It begins with the trial's uid: nothing before it reads the same.
         position = max(data.find(bytes(view[:_UNIQUE]), position), 0)
-        stored: Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, len(view))
+        stored: _Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, len(view))
         position += len(view)
         document = _decode_trial(raw)
         if document.project_id is None:
@@ -196,11 +196,11 @@ class _Region:
         return bytes(data)
 
 
-Stored: TypeAlias = bytes | _Region
+_Stored: TypeAlias = bytes | _Region
 """A trial's document: in memory when it is small, else where it is on disk."""
 
 
-def _lazy(raw: msgspec.Raw, stored: Stored, field: str) -> Metrics:
+def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
     if bytes(memoryview(raw)[:3]) == b"{}":
         return Metrics()
     return Metrics(lambda: _decode_containers(getattr(_decode_trial(bytes(stored)), field)))

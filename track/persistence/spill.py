@@ -60,12 +60,12 @@ class _LiveJournal(Journal):
     """A journal that goes on in another file while threads may be writing to it."""
 
     def move_to(self, path: str) -> weakref.ref[object]:
-        """Go on in a new file, and return what is alive as long as a thread writes to the old one."""
+        """Go on in another file, which is there, and return what is alive as long as a thread writes to the old one."""
         old_path, old = self.path, self._file
         assert old is not None
         self.path = path
         try:
-            self._take(self._create(b""))
+            self._take(self._open_named(os.O_RDWR))
         except BaseException:
             self.path = old_path
             raise
@@ -115,17 +115,25 @@ class Spill:
         note = self.folder / "uri"
         if not note.exists():
             replace_file(str(note), [mask_secrets(self.uri).encode()])
-        self._claim = self._claim or Claim.take(self.folder / f"{self.name}.lock")
+        self._claim = self._claim or Claim.take(self.folder / f"{self.name}.lock", is_own=True)
         self.journal.open()
-        self.segments.append(Segment.open(self.journal.path))
+        try:
+            self.segments.append(Segment.open(self.journal.path))
+        except BaseException:
+            # What was written meanwhile is found when it is opened again.
+            self.journal.close()
+            raise
 
     def rotate(self) -> None:
         """Go on in another file; the old one is done when it was sent and the last thread has left it."""
         path = self._path(self._count + 1)
+        new = Journal(path)
+        new.open()
+        segment = Segment.open(path)
         with self._lock:
             self.segments[-1].writers = self.journal.move_to(path)
             self._count += 1
-            self.segments.append(Segment.open(path))
+            self.segments.append(segment)
 
     def drop_first(self) -> None:
         """Remove the oldest file, which was sent."""

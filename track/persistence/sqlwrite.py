@@ -192,8 +192,8 @@ class Batch:
         self._database.insert("series", "trial, name, kind, spec, last", series, suffix)
 
     def _write_trials(self, entries: list[_Entry]) -> None:
-        names = "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document"
         changing = ("name", "version", "project_id", "group_id", "status", "status_code", "points", "document")
+        names = f"uid, position, hash, revision, {', '.join(changing)}"
         suffix = "ON CONFLICT (uid) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in changing)
         self._database.insert("trials", names, map(_trial_row, entries), suffix)
         rows = [row for entry in entries for row in _parameter_rows(entry)]

@@ -1,0 +1,99 @@
+"""A full disk under the spill, and events that the server refuses: nothing else is lost, and the counts are true."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.deliveries import Place, log, new_trial
+from track.client import TrackClient
+from track.errors import BackendUnavailable
+from track.structure import CustomStatus
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture
+def small_disk(place: Place, spills: Path) -> Iterator[Path]:
+    """Give a folder of spills with room for one megabyte."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root")
+    spills.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "track", str(spills)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+    yield spills
+    place.close()
+    subprocess.run(["umount", "-l", str(spills)], check=True)
+
+
+@contextlib.contextmanager
+def _full(folder: Path) -> Iterator[None]:
+    """Leave no room."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"x" * 4096):
+            pass
+    yield
+    ballast.unlink()
+
+
+def test_disk_full_in_the_spill(place: Place, small_disk: Path) -> None:
+    """What does not fit waits in memory and is stored once there is room, in order."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+    log(protocol, trial, 1, 10)
+    protocol.flush(30)
+
+    with _full(small_disk):
+        log(protocol, trial, 11, 500)
+        counted = protocol.unsaved() + len(place.numbers(trial))
+        with pytest.raises(BackendUnavailable):
+            protocol.fetch_trials()
+    log(protocol, trial, 511, 10)
+    protocol.flush(30)
+
+    # A batch may be stored and not yet acknowledged.
+    assert counted >= 510
+    assert protocol.unsaved() == 0
+    assert place.numbers(trial) == list(range(1, 521))
+
+
+def test_disk_full_from_the_start(place: Place, small_disk: Path) -> None:
+    """A spill that cannot even be begun raises nothing; its events are stored once there is room."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+
+    with _full(small_disk):
+        log(protocol, trial, 1, 500)
+        counted = protocol.unsaved()
+    protocol.flush(30)
+
+    assert counted == 500
+    assert protocol.unsaved() == 0
+    assert place.numbers(trial) == list(range(1, 501))
+
+
+def test_event_that_the_server_cannot_store(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """One event with a text or a number that PostgreSQL does not have is put aside; the others are stored."""
+    client = TrackClient(place.uri)
+    client.set_project(name="digits")
+    trial = client.new_trial(parameters={"lr": 0.1})
+    trial.log_metrics(step=0, n=1.0)
+    trial.set_status(CustomStatus("no\0text", 5))
+    trial.log_metrics(step=1, n=2.0)
+    trial.set_status(CustomStatus("too large", 2**63))
+    trial.log_metrics(step=2, n=3.0)
+    client.protocol.flush(30)
+
+    assert place.numbers(trial.trial) == [1, 2, 3]
+    assert client.protocol.unsaved() == 2
+    assert caplog.text.count("can never be stored") == 2
+    client.protocol.close()

@@ -1,0 +1,115 @@
+"""A throw-away MongoDB-wire server (SecantusDB, on WiredTiger). It is named as that, never as MongoDB."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.servers.postgres import free_port
+
+_PR_SET_PDEATHSIG = 1
+_numbers = itertools.count()
+
+
+def is_installed() -> bool:
+    """Return whether there is a server to start."""
+    return importlib.util.find_spec("secantus") is not None
+
+
+def _die_with_the_tests() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class MongoWire:
+    """One server in a process of its own, with its data in a temporary folder.
+
+    Parameters
+    ----------
+    durable: bool
+        Whether an acknowledged write survives the server's being killed.
+    arguments: str
+        More of the server's options: ``--standalone``, ``--auth``.
+    """
+
+    def __init__(self, *arguments: str, durable: bool = False) -> None:
+        self._base = tempfile.mkdtemp(prefix="mongo")
+        self._arguments = [*arguments, *(["--sync-on-commit"] if durable else [])]
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, on the port it has, and return once it answers."""
+        program = Path(sys.executable).with_name("secantusd-py")
+        command = [str(program), "--port", str(self.port), "--storage-path", f"{self._base}/data", *self._arguments]
+        with open(f"{self._base}/log", "ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._base,
+                start_new_session=True,
+                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one call into the kernel
+            )
+        deadline = time.monotonic() + 30
+        while not self._is_ready():
+            assert self._process.poll() is None, Path(f"{self._base}/log").read_text()
+            assert time.monotonic() < deadline, "SecantusDB did not start within 30 s"
+            time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        import pymongo
+        import pymongo.errors
+
+        with pymongo.MongoClient(
+            f"mongodb://127.0.0.1:{self.port}/?directConnection=true", serverSelectionTimeoutMS=100
+        ) as client:
+            try:
+                client.admin.command("hello")
+            except pymongo.errors.PyMongoError:
+                return False
+            return True
+
+    def new_database(self) -> str:
+        """Return the URI of a new, empty database."""
+        return new_database(f"mongodb://127.0.0.1:{self.port}/")
+
+    def kill(self) -> None:
+        """Kill the server, as a loss of power would."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Stop the server and remove its data."""
+        if self._process.poll() is None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+
+def new_database(server: str) -> str:
+    """Return the URI of an empty database on a server, given its URI."""
+    head, question, options = server.partition("?")
+    scheme, _, rest = head.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/track_{os.getpid()}_{next(_numbers)}{question}{options}"
+
+
+@contextmanager
+def connected(uri: str) -> Iterator[Any]:
+    """Give pymongo's view of a database, to look at what is stored."""
+    import pymongo
+
+    with pymongo.MongoClient(uri) as client:
+        yield client.get_default_database()

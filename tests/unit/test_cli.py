@@ -1,0 +1,161 @@
+"""The program: every command has help and is documented, and its exit codes say what happened."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import wait_until
+from track.cli import main, make_parser
+from track.persistence.registry import get_protocol
+from track.persistence.sqlite import SqliteProtocol
+from track.structure import Trial
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "cli.rst").read_text(encoding="utf-8")
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
+    (verbs,) = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(verbs.choices)
+
+
+def _logged(tmp_path: Path, count: int) -> str:
+    """Leave a spill behind, as a killed process does, and return the URI of its store."""
+    uri = f"sqlite:{tmp_path}/runs.db"
+    trial = SqliteProtocol(uri).new_trial(Trial(parameters={"lr": 1}))
+    script = f"""
+import os
+from track.persistence.registry import get_protocol
+from track.structure import Trial
+protocol = get_protocol({uri!r})
+protocol.server.receive = lambda *_: (_ for _ in ()).throw(ConnectionError("away"))
+protocol._known.add({trial.uid!r})
+for number in range({count}):
+    protocol.log_trial_metrics(Trial({trial.hash!r}), step=number, n=number)
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+    return uri
+
+
+@pytest.fixture(autouse=True)
+def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+
+
+@pytest.mark.parametrize("name", _commands())
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--help`` says what a command does, and what each of its arguments means."""
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+
+    assert ended.value.code == 0
+    assert f"track {name}" in capsys.readouterr().out
+    assert _commands()[name].description
+    assert all(action.help for action in _commands()[name]._actions)
+
+
+@pytest.mark.parametrize("name", _commands())
+def test_every_command_is_documented(name: str) -> None:
+    """The page has a section for each command, and names each of its options."""
+    assert f"\n{name}\n{'-' * len(name)}\n" in PAGE
+    for action in _commands()[name]._actions:
+        for option in action.option_strings:
+            assert option in PAGE
+
+
+def test_documented_commands_exist() -> None:
+    """The page names no command that is gone."""
+    lines = PAGE.splitlines()
+    headings = [line for line, under in itertools.pairwise(lines) if under and set(under) == {"-"}]
+
+    assert sorted(headings) == sorted(_commands())
+
+
+def test_wrong_usage_is_two(capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that does not exist, or none, is wrong usage."""
+    for arguments in ([], ["snyc"], ["sync", "--sttus"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    assert "usage: track" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("uri", ["file:report.json", "nowhere:"])
+def test_uri_of_no_server_is_two(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A URI that nothing can be sent to is wrong usage, and says why."""
+    assert main(["sync", uri]) == 2
+    assert "track sync:" in capsys.readouterr().err
+
+
+def test_nothing_to_send_is_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no process left anything, all is well."""
+    assert main(["sync"]) == 0
+    assert main(["sync", f"sqlite:{tmp_path}/runs.db"]) == 0
+    assert main(["sync", "--status"]) == 0
+    assert "nothing is waiting" in capsys.readouterr().out
+
+
+def test_sync_sends_and_is_safe_to_repeat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was left is listed, sent once, and then gone."""
+    uri = _logged(tmp_path, 50)
+
+    listed = main(["sync", "--status"])
+    sent = main(["sync"])
+    again = main(["sync", uri])
+    out = capsys.readouterr().out
+
+    assert (listed, sent, again) == (1, 0, 0)
+    assert "50 events unsent" in out
+    assert "sent 50 events" in out
+    (trial,) = SqliteProtocol(uri).fetch_trials()
+    assert list(trial.metrics["n"].values()) == list(range(50))
+
+
+def test_next_process_sends(tmp_path: Path) -> None:
+    """Whoever logs to the same server next sends what was left."""
+    uri = _logged(tmp_path, 50)
+    protocol = get_protocol(uri)
+    reader = SqliteProtocol(uri)
+
+    (trial,) = protocol.fetch_trials()
+    protocol.add_trial_tags(trial, paper=True)
+    wait_until(lambda: "n" in reader.fetch_trials()[0].metrics and len(_numbers(reader)) == 50)
+    protocol.close()
+
+    assert _numbers(reader) == list(range(50))
+    assert main(["sync", "--status"]) == 0
+
+
+def _numbers(reader: SqliteProtocol) -> list[int]:
+    return list(reader.fetch_trials()[0].metrics["n"].values())
+
+
+def test_server_that_wants_a_password_must_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note beside a spill holds no password, and the message says what to do."""
+    _logged(tmp_path, 5)
+    (note,) = (tmp_path / "spill").glob("*/uri")
+    note.write_text("cockroach://ann:***@db/track")
+
+    code = main(["sync"])
+
+    assert code == 1
+    assert "give the URI with its password to send 5 events" in capsys.readouterr().err
+
+
+def test_runs_as_a_module() -> None:
+    """``python -m track`` is the program."""
+    done = subprocess.run(
+        [sys.executable, "-m", "track", "sync", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert "usage: track sync" in done.stdout
