@@ -65,7 +65,8 @@ def _write_table(trial: Trial) -> None:
     except ImportError as error:
         raise MissingExtra("style='table' needs rich: pip install \"track[rich]\"") from error
     report = to_json(trial, short=True)
-    table = Table(box=SIMPLE_HEAD, title=f"{report['name'] or trial.uid[:12]}, revision {report['revision']}", title_justify="left")
+    title = f"{report['name'] or trial.uid[:12]}, revision {report['revision']}"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("")
     table.add_column("name")
     table.add_column("value", overflow="fold")

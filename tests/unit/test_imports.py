@@ -41,6 +41,7 @@ ORDER = (
     # the nouns
     "track.versioning",
     "track.configuration",
+    "track.aggregators.base",
     "track.aggregators.aggregator",
     "track.metrics",
     "track.chrono",
@@ -85,6 +86,7 @@ ORDER = (
     "track.persistence.segment",
     "track.persistence.spill",
     "track.persistence.sending",
+    "track.persistence.ending",
     "track.persistence.sender",
     "track.persistence.offline",
     "track.persistence.delivery",
@@ -104,6 +106,7 @@ ORDER = (
     "track.blocks",
     "track.ending",
     "track.logger",
+    "track.choosing",
     "track.client",
     "track.reading",
     "track",

@@ -126,28 +126,27 @@ def test_flush_waits_for_what_was_logged_before_only(sender: Sender, server: Fak
     assert reached == [True] * 5
 
 
-def _log_and_wake(sender: Sender, first: int, count: int) -> None:
+def _log_and_flush(sender: Sender, first: int, count: int) -> None:
     for number in range(first, first + count, 100):
         _log(sender, number, 100)
-        sender._wake.set()
+        assert sender.flush(30)
 
 
 def test_grown_spill_is_followed_by_another_file(sender: Sender, server: FakeServer) -> None:
     """A spill that was sent does not grow for ever, and nothing is lost while threads log meanwhile."""
     sender._segment = 20_000
-    threads = [threading.Thread(target=_log_and_wake, args=(sender, 1 + own * 5000, 5000)) for own in range(4)]
+    threads = [threading.Thread(target=_log_and_flush, args=(sender, 1 + own * 1000, 1000)) for own in range(4)]
 
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sender.flush(30)
     wait_until(lambda: sender.spill.size < 40_000)
 
     assert sender.spill.end[0] > 1
-    assert sorted(server.stored) == _numbers(20_000)
+    assert sorted(server.stored) == _numbers(4000)
     for own in range(4):
-        mine = [number for number in server.stored if own * 5000 < number <= own * 5000 + 5000]
+        mine = [number for number in server.stored if own * 1000 < number <= own * 1000 + 1000]
         assert mine == sorted(mine)
 
 

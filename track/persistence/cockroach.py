@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from track.errors import BackendUnavailable, MissingExtra
@@ -130,7 +130,9 @@ class PostgresDriver:
         """Break the connection when a transaction takes too long: a server may accept and never answer."""
         watchdog = threading.Timer(seconds, _break, [connection])
         watchdog.daemon = True
-        watchdog.start()
+        # No thread can be started while the interpreter ends; nobody waits for the sender then.
+        with suppress(RuntimeError):
+            watchdog.start()
         try:
             yield
         finally:

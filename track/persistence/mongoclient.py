@@ -140,7 +140,7 @@ class Mongo:
                     if time.monotonic() > deadline:
                         raise ConcurrentWrite(f"others keep changing the same of {self.place}: {error}") from error
                 except self._errors.PyMongoError as error:
-                    broken += not error.has_error_label("TransientTransactionError") or self._is_network(error)
+                    broken += isinstance(error, self._errors.ConnectionFailure)
                     if not self._is_worth_another(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
                         raise translate(error, self.place) from error
                     logger.debug("transaction tried again: %s", error)
@@ -149,12 +149,12 @@ class Mongo:
 
     def retried(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, on its own; it is run again when the connection breaks, but not when `Changed`."""
-        if self._session is not None:
-            return action()
         deadline = time.monotonic() + self.patience
         attempt = 0
         while True:
             with self.turn(deadline):
+                if self._session is not None:
+                    return action()
                 try:
                     self._connected()
                     return action()
@@ -237,9 +237,6 @@ class Mongo:
             self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
         prepare(self._database, self.place)
-
-    def _is_network(self, error: Any) -> bool:
-        return isinstance(error, self._errors.ConnectionFailure)
 
     def _is_worth_another(self, error: Any) -> bool:
         if isinstance(error, self._errors.ServerSelectionTimeoutError):

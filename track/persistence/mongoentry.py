@@ -1,4 +1,4 @@
-"""One project, group or trial that a batch of events touches: what it becomes, and how far the writer is noted in it."""
+"""One project, group or trial that events are about: what it becomes, and how far their writer is noted in it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from track.persistence.utils import mask_secrets, parse_uri, read_options
 __all__ = ["OPTIONS", "Address", "read_address"]
 
 OPTIONS: dict[str, Any] = {
-    "connect_timeout": (float, 3.0),
+    "connect_timeout": (float, 2.5),
     "timeout": (float, 30.0),
     **DELIVERY_OPTIONS,
 }

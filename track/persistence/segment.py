@@ -208,7 +208,7 @@ class Segment:
         with open(path, "ab+") as file:
             file.seek(0)
             # Met a second time when nobody could note how far it was.
-            if not any([_number(line) == number for line in file]):
+            if number not in list(map(_number, file)):
                 file.write(msgspec.json.encode(note) + b"\n")
                 self.refused += 1
         return path

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import random
-import sys
 import threading
 import time
 import weakref
@@ -14,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from track.errors import BackendUnavailable, CorruptJournal
+from track.events import Event
+from track.persistence import ending
 from track.persistence.sending import Server, send_leftover, send_segment
 from track.persistence.spill import Spill, leftovers
 
@@ -29,7 +28,6 @@ _LONGEST_WAIT = 1.0
 _QUIET = 3.0
 _WAKE = 0.5
 _FLUSH = 30.0
-_EXIT = 5.0
 
 
 class Sender:
@@ -81,8 +79,7 @@ class Sender:
                 "no spill can be written in %s (%s): events wait in memory; the option log.spill.folder names "
                 "another folder", self.spill.folder, error,
             )
-        _running.add(self)
-        _register_hooks()
+        ending.add(self)
         try:
             self._thread.start()
             self._is_threaded = True
@@ -155,7 +152,7 @@ class Sender:
             is_last = len(self.spill.segments) == 1
             # Asked before the file is read to its end: what is added later is added to the next one.
             is_quiet = not is_last and not segment.has_writers
-            for _ in send_segment(segment, self.server):
+            for _ in send_segment(segment, self):
                 self._note_progress()
             if is_last:
                 self._rotate()
@@ -180,27 +177,38 @@ class Sender:
             return
         for leftover in leftovers(self.spill.folder, self.spill.name):
             try:
-                for _ in send_leftover(leftover, self.server):
+                for _ in send_leftover(leftover, self):
                     self._note_progress()
                     self._send_own()
                     if self._is_stopping:
                         return
-            except CorruptJournal as error:
-                logger.warning("%r cannot be read: %s", leftover, error)
             except FileNotFoundError:
                 logger.debug("%r was sent by somebody else", leftover)
+            except BackendUnavailable:
+                raise
+            except (OSError, CorruptJournal) as error:
+                # Nothing to hold up one's own events for.
+                logger.warning("%r cannot be sent: %s", leftover, error)
         self._has_looked = True
 
-    def _note_progress(self) -> None:
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Hand events to the server, and note that it answers before anybody can know that they were stored."""
+        self.server.receive(writer, first, events)
         if self.error is not None:
-            # Before those who wait for it are told: to them the server is back.
             self._note(None)
+
+    def _note_progress(self) -> None:
+        self._watch_size()
         with self._changed:
             self._progress = time.monotonic()
             self._changed.notify_all()
 
     def _note(self, error: Exception | None) -> None:
         was_away, self.error = self.is_away, error
+        if was_away != self.is_away:
+            if self.is_away:
+                logger.warning("%s: training goes on, events wait in %s", error, self.spill.folder)
+            self._tell()
         with self._changed:
             if error is None:
                 self._failed = 0
@@ -208,10 +216,6 @@ class Sender:
                 self._failed, self._failed_at = self._failed + 1, self._started
                 self.last_failure = time.monotonic()
             self._changed.notify_all()
-        if was_away != self.is_away:
-            if self.is_away:
-                logger.warning("%s: training goes on, events wait in %s", error, self.spill.folder)
-            self._tell()
 
     def _watch_size(self) -> None:
         # Not only what is unsent: a file that cannot be followed by the next one must not grow for ever either.
@@ -244,7 +248,7 @@ class Sender:
         self._left = self.unsaved()
         self.spill.close(late)
         self.server.close()
-        _running.discard(self)
+        ending.discard(self)
 
     def _late(self) -> Callable[[bytes], int]:
         """Return what takes the lines of threads that were about to write when the spill was closed."""
@@ -295,7 +299,7 @@ class Sender:
     def _reached(self, target: tuple[int, int]) -> bool:
         return self.spill.acknowledged >= target and not self.spill.is_waiting
 
-    def close(self, seconds: float = _EXIT) -> None:
+    def close(self, seconds: float = ending.SECONDS) -> None:
         """Send what can be sent in some seconds; the rest stays on the disk."""
         deadline = time.monotonic() + seconds
         if not self.spill.is_sent:
@@ -307,45 +311,12 @@ class Sender:
         elif self._thread is not threading.current_thread():
             # One that is stuck ends the spill itself, later.
             self._thread.join(max(0.1, min(1.0, deadline - time.monotonic())))
-        _running.discard(self)
+        ending.discard(self)
+
+    def hurry(self) -> None:
+        """Send now what waits for the next turn."""
+        self._wake.set()
 
     def after_fork(self) -> None:
         """In a child: the events are the parent's to send."""
         self.spill.after_fork()
-
-
-_running: set[Sender] = set()
-"""Keeps what is not sent until the end of the process, whoever forgets the protocol."""
-
-_hooked = False
-_finalized = 0
-
-
-def _register_hooks() -> None:
-    global _hooked, _finalized  # noqa: PLW0603
-    if not _hooked:
-        _hooked = True
-        atexit.register(_close_all)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forget_all)
-    # A process that multiprocessing has forked ends without `atexit`; it forgets what its parent has registered.
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _finalized != os.getpid():
-        _finalized = os.getpid()
-        util.Finalize(None, _close_all, exitpriority=0)
-
-
-def _close_all() -> None:
-    """Send what can be sent before the process ends, all at the same time."""
-    deadline = time.monotonic() + _EXIT
-    running = list(_running)
-    for sender in running:
-        sender._wake.set()
-    for sender in running:
-        sender.close(max(0.2, deadline - time.monotonic()))
-
-
-def _forget_all() -> None:
-    for sender in list(_running):
-        sender.after_fork()
-    _running.clear()

@@ -1,0 +1,136 @@
+"""What every aggregator is, and how a factory of them is written down in an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+__all__ = ["Aggregator", "Lazy", "is_aggregator_state", "make_aggregator", "restore_aggregator", "specification"]
+
+_EVERYTHING = "series"
+# What the original called the state of a "stat".
+_OLD_NAMES = {"statstream": "stat"}
+_kinds: dict[str, type[Aggregator]] = {}
+
+
+class Aggregator:
+    """Base of the aggregators: something values are appended to.
+
+    A subclass sets `kind`, a short name that is stored with the values (its own name by default), and implements
+    `append`, `val`, `to_json` and `restore`. It is then known to every store of this program.
+    """
+
+    kind: ClassVar[str] = ""
+    arguments: tuple[Any, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Not inherited: a subclass of `StatAggregator` must not become what every "stat" is.
+        cls.kind = vars(cls).get("kind") or cls.__name__
+        _kinds[cls.kind] = cls
+
+    def append(self, other: Any) -> None:
+        """Take one more value."""
+        raise NotImplementedError
+
+    @property
+    def val(self) -> Any:
+        """The last value, or all of them for an aggregator that keeps several."""
+        raise NotImplementedError
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return what reports show (`short`), or all of the state as JSON-safe data."""
+        raise NotImplementedError
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the state that ``to_json(short=False)`` described."""
+        raise NotImplementedError
+
+    def append_at(self, value: Any, at: float) -> None:
+        """Take one more value, logged at `at` (unix seconds); most aggregators do not keep the time."""
+        self.append(value)
+
+    def __iadd__(self, other: Any) -> Aggregator:
+        self.append(other)
+        return self
+
+    @staticmethod
+    def lazy(aggregator_t: Any, **kwargs: Any) -> Callable[[], Aggregator]:
+        """Return a factory of aggregators of this class.
+
+        Examples
+        --------
+        >>> from track.aggregators.aggregator import RingAggregator
+        >>> factory = Aggregator.lazy(RingAggregator, n=3, dtype="d")
+        >>> ring = factory()
+        >>> ring += 0.5
+        >>> ring
+        r<[0.5]>
+        """
+        return Lazy(aggregator_t, **kwargs)
+
+
+class Lazy:
+    """A factory of aggregators that can be written down: its `spec` is stored in events.
+
+    Parameters
+    ----------
+    aggregator_t: type
+        The class to instantiate.
+    **kwargs
+        Its arguments, JSON-safe.
+    """
+
+    __slots__ = ("_class", "_kwargs", "spec")
+
+    def __init__(self, aggregator_t: type[Aggregator], **kwargs: Any) -> None:
+        self._class = aggregator_t
+        self._kwargs = kwargs
+        self.spec = [aggregator_t.kind, *aggregator_t(**kwargs).arguments]
+
+    def __call__(self) -> Aggregator:
+        """Return a new aggregator."""
+        return self._class(**self._kwargs)
+
+
+def specification(factory: Any) -> list[Any] | None:
+    """Return how to write `factory` down in an event: ``[kind, argument, ...]``; None for None.
+
+    Raises
+    ------
+    TypeError
+        `factory` does not make an `Aggregator`.
+    """
+    if factory is None:
+        return None
+    spec = getattr(factory, "spec", None)
+    if isinstance(spec, list):
+        return spec
+    made = factory() if callable(factory) else factory
+    if not isinstance(made, Aggregator):
+        raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {factory!r}")
+    return [made.kind, *made.arguments]
+
+
+def make_aggregator(spec: list[Any]) -> Aggregator:
+    """Return a new aggregator for a specification; a kind this program does not know keeps all values."""
+    kind, *arguments = spec
+    return _kinds.get(kind, _kinds[_EVERYTHING])(*arguments)
+
+
+def is_aggregator_state(plain: Any) -> bool:
+    """Return whether `plain` is what ``to_json(short=False)`` of an aggregator gives."""
+    if not isinstance(plain, dict):
+        return False
+    dtype = plain.get("dtype")
+    if not isinstance(dtype, str) or _OLD_NAMES.get(dtype, dtype) not in _kinds:
+        return False
+    return "value" in plain or "sum_sqr" in plain
+
+
+def restore_aggregator(state: dict[str, Any]) -> Aggregator:
+    """Return the aggregator that ``to_json(short=False)`` of any of them described."""
+    kind = _OLD_NAMES.get(state["dtype"], state["dtype"])
+    aggregator = make_aggregator([kind, *state.get("arguments", [])])
+    aggregator.restore(state)
+    return aggregator
