@@ -45,6 +45,7 @@ setup(
     package_data={"track": ["py.typed"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.12"],
+    entry_points={"console_scripts": ["track = track.cli:main"]},
     extras_require={
         **FEATURES,
         **DEVELOPMENT,

@@ -281,6 +281,44 @@ def test_two_writers_of_one_trial_take_turns(store: Callable[[], MongoProtocol])
     assert sorted(metrics["both"].val) == sorted([float(n) for n in range(100)] * 2)
 
 
+@pytest.fixture(scope="module")
+def failing_server() -> Iterator[mongo.MongoWire]:
+    """Give a server that can be told to break connections."""
+    pytest.importorskip("secantus", reason="needs a MongoDB-wire server: pip install SecantusDB")
+    server = mongo.MongoWire("--enable-test-commands")
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("has_transactions", "command"),
+    [(None, "update"), (None, "commitTransaction"), (False, "insert"), (False, "update"), (False, "findAndModify")],
+)
+def test_broken_connection_is_made_again(
+    failing_server: mongo.MongoWire, has_transactions: bool | None, command: str
+) -> None:
+    """A connection that breaks at any command, without the driver's own retries, costs and doubles nothing."""
+    uri = failing_server.new_database()
+    protocol = MongoProtocol(f"{uri}?retryWrites=false&retryReads=false", has_transactions)
+    trial = protocol.new_trial(Trial("aa"))
+    assert trial is not None
+    fault = {"failCommands": [command], "closeConnection": True}
+
+    with mongo.connected(uri) as database:
+        for action in (
+            lambda: protocol.receive("w", 0, [TrialCreated("bb", 0, 1.0), MetricsLogged("aa_0", {"loss": 1.0}, 1.0)]),
+            lambda: protocol.new_trial(Trial("aa"), auto_increment=True),
+        ):
+            database.client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": fault})
+            action()
+            database.client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+    found = protocol.fetch_trials()
+    protocol.close()
+    assert [one.uid for one in found] == ["aa_0", "bb_0", "aa_1"]
+    assert found[0].metrics["loss"].val == [1.0]
+
+
 # decisions
 
 

@@ -124,9 +124,17 @@ def test_finish_waits_as_long_as_it_is_told(place: Place) -> None:
     trial.log_metrics(step=1, loss=0.4)
     wait_until(lambda: client.protocol._sender.is_away)
 
-    healer = threading.Timer(0.5, place.proxy.heal)
+    sender = client.protocol._sender
+    failures = sender._failed
+
+    def heal_later() -> None:
+        wait_until(lambda: sender._failed > failures + 1)
+        place.proxy.heal()
+
+    healer = threading.Thread(target=heal_later)
     healer.start()
     trial.finish(timeout=60)
+    healer.join()
 
     assert client.protocol.unsaved() == 0
     client.protocol.close()
@@ -169,6 +177,26 @@ def test_strict_raises_while_the_server_is_known_to_be_away(place: Place) -> Non
 
     assert counted == 1
     assert place.numbers(trial) == [1, 3]
+
+
+def test_trial_is_shown_as_this_process_knows_it(place: Place) -> None:
+    """While the server is away a trial shows what it had when last seen, and what was logged since: nothing twice."""
+    protocol = place.open()
+    trial = new_trial(protocol)
+    log(protocol, trial, 1, 10)
+    (seen,) = protocol.get_trial(trial)
+    assert len(seen.metrics["n"]) == 10
+    place.proxy.refuse()
+    log(protocol, trial, 11, 5)
+    for _ in range(3):
+        protocol.log_trial_metrics(trial, unstepped=1.0)
+
+    protocol.refresh(trial)
+    protocol.refresh(trial)
+
+    assert trial.metrics["n"] == {number: float(number) for number in range(1, 16)}
+    assert list(trial.metrics["unstepped"].val) == [1.0] * 3
+    assert trial.metadata["_update_count"] == 18
 
 
 # offline

@@ -19,7 +19,7 @@ from track.persistence.cockroach import make_cockroach
 from track.persistence.spill import spill_folder
 from track.structure import Trial
 
-pytestmark = [pytest.mark.network, pytest.mark.slow]
+pytestmark = pytest.mark.network
 ROOT = Path(__file__).parents[2]
 
 

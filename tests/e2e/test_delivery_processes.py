@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.deliveries import Place, log, new_trial
 from tests.e2e.processes import run, run_all
+from track import fetch
 from track.persistence.cockroach import make_cockroach
 from track.persistence.delivery import DeliveredProtocol
-from track.structure import Trial
+from track.structure import Status, Trial
 
 pytestmark = pytest.mark.network
 
@@ -154,3 +158,22 @@ def test_forgotten_backend_sends_what_was_logged(place: Place) -> None:
     assert worker.exitcode == 0
     assert place.numbers(trial) == list(range(1, 2001))
     assert os.getpid() != worker.pid
+
+
+def test_trial_left_open_is_finished_and_delivered_at_exit(tmp_path: Path) -> None:
+    """A program that forgets to finish a trial has it Completed on the server, whatever it opened first."""
+    script = (
+        "import os, sys; from track import TrackClient\n"
+        "os.environ['TRACK_LOG_SPILL_FOLDER'] = sys.argv[1] + '/spill'\n"
+        "for uri in (f'file:{sys.argv[1]}/a.json', f'sqlite:{sys.argv[1]}/b.db'):\n"
+        "    trial = TrackClient(uri).new_trial(parameters={})\n"
+        "    trial.log_metrics(step=0, loss=1.0)\n"
+        "    globals()[uri] = trial\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
+    for uri in (f"file:{tmp_path}/a.json", f"sqlite:{tmp_path}/b.db"):
+        (trial,) = fetch(uri)
+        assert (trial.status, dict(trial.metrics["loss"])) == (Status.Completed, {0: 1.0})

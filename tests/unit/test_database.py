@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from track.errors import BackendUnavailable, InvalidEvent
+from track.events import Event, MetricsLogged
 from track.persistence.database import Database, Outcome, OutcomeUnknown
-from track.persistence.sqlite import SqliteDriver
+from track.persistence.sqlite import SqliteDriver, SqliteProtocol
+from track.structure import Trial
 
 
 class Broken(sqlite3.Error):
@@ -180,3 +182,18 @@ def test_fork_in_the_middle_of_a_transaction(database: Database) -> None:
 
     assert os.read(read, 1) == b"y"
     assert _decide(database) == 0
+
+
+def test_older_batch_after_a_newer_one_changes_nothing(tmp_path: Path) -> None:
+    """A second sender that is behind does not make the store forget what it has."""
+    protocol = SqliteProtocol(f"sqlite:{tmp_path}/runs.db")
+    trial = protocol.new_trial(Trial(parameters={"lr": 1}))
+    assert trial is not None
+    events: list[Event] = [MetricsLogged(trial.uid, {"n": float(n)}, 1.0, n) for n in range(1, 11)]
+
+    protocol.receive("writer", 0, events)
+    protocol.receive("writer", 0, events[:5])
+    protocol.receive("writer", 5, events[5:])
+
+    assert protocol.last("writer") == 9
+    assert protocol.database.transaction(lambda: protocol.database.rows("SELECT COUNT(*) FROM metrics")) == [(10,)]

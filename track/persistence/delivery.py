@@ -111,7 +111,7 @@ class DeliveredProtocol(EventProtocol):
 
     def _opened(self) -> Sender:
         with self._opening:
-            if self._sender is None:
+            if self._sender is None or self._sender.has_ended:
                 sender = Sender(self.uri, self.server, self.limit, self, self._reroute)
                 sender.start()
                 self._sender = sender
@@ -121,7 +121,7 @@ class DeliveredProtocol(EventProtocol):
     def _reroute(self) -> None:
         """Choose where the next line goes, once for many."""
         sender = self._sender
-        if sender is None:
+        if sender is None or sender.has_ended:
             self._append = self._append_first
         elif self.raises and (sender.is_away or sender.is_full):
             self._append = self._refuse

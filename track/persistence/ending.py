@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Protocol
 
+from track.utils.signal import run_hooks_first
+
 __all__ = ["SECONDS", "Ending", "add", "discard"]
 
 SECONDS = 5.0
@@ -41,6 +43,7 @@ def add(ending: Ending) -> None:
     if not _is_hooked:
         _is_hooked = True
         atexit.register(_close_all)
+        run_hooks_first()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forget_all)
     # A process that multiprocessing has forked ends without `atexit`; it forgets what its parent has registered.

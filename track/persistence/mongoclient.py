@@ -106,11 +106,11 @@ class Mongo:
             # The server has given up the transaction.
             raise Changed("somebody else has created the same document") from error
 
-    def increment(self, counter: str) -> int:
-        """Return the next number of a counter, at once and outside of the transaction: nobody waits for another."""
-        counters = self._database["counters"]
-        found = counters.find_one_and_update({"_id": counter}, {"$inc": {"value": 1}}, return_document=True)
-        return int(found["value"])
+    def increment(self, counter: str, count: int) -> int:
+        """Return the first of the next numbers of a counter, outside of the transaction: nobody waits for another."""
+        change = {"$inc": {"value": count}}
+        found = self._database["counters"].find_one_and_update({"_id": counter}, change, return_document=True)
+        return int(found["value"]) - count + 1
 
     # transactions
 

@@ -75,12 +75,19 @@ class Entry:
         self.before = [event for number, event in numbered if self.own["after"] < number <= self.own["last"]]
         self.new = [event for number, event in numbered if number > self.own["last"]]
         self.version: int = -1 if stored is None else stored["version"]
+        self.position: int = -1 if stored is None else stored["position"]
+        self.is_changed = False
         if reads is not None and self.new:
             is_taken = stored is not None and isinstance(self.new[0], _CREATIONS)
             if is_taken or reads.get((collection, uid), self.version) != self.version:
                 raise Changed(f"somebody else has changed {uid}")
 
-    def operations(self, mongo: Mongo) -> list[Operation]:
+    @property
+    def is_created(self) -> bool:
+        """Whether it will be a new document, which needs a position."""
+        return self.stored is None and self.is_changed
+
+    def operations(self) -> list[Operation]:
         """Return what is to be written."""
         raise NotImplementedError
 
@@ -96,26 +103,26 @@ class Entry:
 class Owner(Entry):
     """A project or a group."""
 
-    def operations(self, mongo: Mongo) -> list[Operation]:
-        """Return what is to be written."""
-        document = None if self.stored is None else _decode(self.stored["document"])
-        is_changed = False
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._document: Document = {} if self.stored is None else _decode(self.stored["document"])
         for event in self.new:
             match event:
-                case ProjectCreated() | GroupCreated() if document is None:
-                    document = _owner_document(event)
-                case FieldsMerged() if document is not None:
-                    document[event.field] = {**(document.get(event.field) or {}), **event.values}
+                case ProjectCreated() | GroupCreated() if not self._document:
+                    self._document = _owner_document(event)
+                case FieldsMerged() if self._document:
+                    self._document[event.field] = {**(self._document.get(event.field) or {}), **event.values}
                 case _:
                     continue
-            is_changed = True
-        if not is_changed or document is None:
+            self.is_changed = True
+
+    def operations(self) -> list[Operation]:
+        """Return what is to be written."""
+        if not self.is_changed:
             return []
-        fields = {"document": text(document), **self.note.fields(self.stored, self.own["last"], self.note.last)}
-        if self.stored is None:
-            fields["position"] = mongo.increment(self.collection)
-            fields["project_id"] = _key(document.get("project_id"))
-        return self.changing(fields)
+        fields = {"document": text(self._document), "position": self.position}
+        fields["project_id"] = _key(self._document.get("project_id"))
+        return self.changing(fields | self.note.fields(self.stored, self.own["last"], self.note.last))
 
 
 class TrialEntry(Entry):
@@ -130,11 +137,9 @@ class TrialEntry(Entry):
         self.fresh = [Recorder(kind, series) for kind in ("metrics", "times")]
         self.again = [Recorder(kind, self.own.get("counts", ())) for kind in ("metrics", "times")]
         self.is_again = bool(self.before)
-        self.position: int = -1 if self.stored is None else self.stored["position"]
-        self._is_changed = False
         if self.is_again:
             self._run(self.before, self.again, None if self.own["created"] else self._stored_trial())
-        self._is_changed = False
+        self.is_changed = False
         self._trial = self._run(self.new, self.fresh, self._stored_trial())
 
     def _stored_trial(self) -> Trial | None:
@@ -158,17 +163,15 @@ class TrialEntry(Entry):
                 continue
             else:
                 update(trial, event)
-            self._is_changed = True
+            self.is_changed = True
         return trial
 
-    def operations(self, mongo: Mongo) -> list[Operation]:
+    def operations(self) -> list[Operation]:
         """Return what is to be written."""
         if self.note.last < self.own["last"]:
             return self._advance_note() if self.is_again else []
-        if not self._is_changed or self._trial is None:
+        if not self.is_changed or self._trial is None:
             return []
-        if self.stored is None:
-            self.position = mongo.increment("trials")
         counts = [count for recorder in self.fresh for count in recorder.counts()]
         series = [known for recorder in self.fresh for known in recorder.close()]
         is_new = self.stored is None

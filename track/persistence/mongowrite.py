@@ -75,7 +75,12 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         # First, because the next note says nothing of these any more.
         if entry.is_again:
             fill(mongo, entry.position, entry.again)
-    operations = [operation for entry in entries for operation in entry.operations(mongo)]
+    created = [entry for entry in entries if entry.is_created]
+    if created:
+        first = mongo.increment(collection, len(created))
+        for position, made in enumerate(created, first):
+            made.position = position
+    operations = [operation for entry in entries for operation in entry.operations()]
     if operations and not mongo.write(collection, operations):
         raise Changed(f"somebody else has changed one of {len(operations)} {collection}")
     pushes = [operation for entry in trials for operation in push(mongo, entry.position, entry.fresh)]

@@ -65,6 +65,7 @@ class Sender:
         self._refused = self._dropped = 0
         self._is_stopping = False
         self._left: int | None = None
+        self.has_ended = False
         self._has_looked = False
         self._thread = threading.Thread(target=self._run, name="track-send", daemon=True)
         self._is_threaded = False
@@ -246,6 +247,8 @@ class Sender:
     def _end(self) -> None:
         late = self._late()
         self._left = self.unsaved()
+        self.has_ended = True
+        self._tell()
         self.spill.close(late)
         self.server.close()
         ending.discard(self)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from track.errors import TrackError
 from track.persistence.backlog import unfinished
 from track.persistence.filestore import SMALL_AT_EXIT, FileStore
+from track.utils.signal import run_hooks_first
 
 __all__ = ["open_store"]
 
@@ -72,5 +73,6 @@ def _register_hooks() -> None:
     import atexit
 
     atexit.register(_close_all)
+    run_hooks_first()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)

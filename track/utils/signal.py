@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["SignalHandler"]
+__all__ = ["SignalHandler", "run_hooks_first"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,14 @@ class SignalHandler:
     def close(self) -> None:
         """Unregister; the last one puts back the signal handlers found at the beginning."""
         _dispatcher.unregister(self)
+
+
+def run_hooks_first() -> None:
+    """Let the `atexit` hooks of handlers run before what was registered with the interpreter so far.
+
+    For what closes files and connections at the end: the hooks may have something to write.
+    """
+    _dispatcher.hook_again()
 
 
 class _Link:
@@ -156,6 +164,14 @@ class _Dispatcher:
         atexit.register(self._at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._start_afresh)
+
+    def hook_again(self) -> None:
+        if self._is_hooked:
+            import atexit
+
+            # Registered last, called first.
+            atexit.unregister(self._at_exit)
+            atexit.register(self._at_exit)
 
     def _install(self) -> None:
         for signum, method in self._METHODS:
