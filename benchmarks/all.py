@@ -14,6 +14,7 @@ NAMES = (
     "reopen",
     "short_trials",
     "import_time",
+    "databases",
     "peers",
 )
 

@@ -82,7 +82,7 @@ def container_of(table: str, name: str, spec: list[Any] | None, cells: tuple[lis
         Steps, values, times and what they cannot say, in the order they were logged; at least one of each.
     """
     steps, values, times, odd = cells
-    if table == "metrics" and spec is None and not any(odd):
+    if table == "metrics" and spec in (None, ["series"]) and not any(odd):
         if None not in steps:
             return Series(Points.from_lists(steps, values, times))
         if steps.count(None) == len(steps):

@@ -25,6 +25,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX parameters_number ON parameters (name, number)",
         """CREATE TABLE series (
             trial BIGINT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT, last DOUBLE PRECISION,
+            stepped BIGINT NOT NULL,
             PRIMARY KEY (trial, kind, name))""",
         """CREATE TABLE metrics (
             trial BIGINT NOT NULL, name TEXT NOT NULL, seq BIGINT NOT NULL, step BIGINT,

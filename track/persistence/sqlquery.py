@@ -45,7 +45,7 @@ def _render(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
             return _column(column, condition.operand)
         case Condition(path=("parameters", _, *_), name=name) if name in _COMPARISONS:
             return _parameter(condition)
-        case Condition(path=("metrics", _, *_), name=name) if name in _COMPARISONS:
+        case Condition(path=("metrics", _), name=name) if name in _COMPARISONS:
             return _metric(condition, is_plain)
         case _:
             return "", [], False
@@ -75,9 +75,15 @@ def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
     operand = condition.operand
     if type(operand) not in (int, float) or operand != operand or abs(operand) >= 2**53:
         return "", [], False
-    name = msgspec.json.encode(".".join(condition.path[1:])).decode()
+    name = msgspec.json.encode(condition.path[1]).decode()
     if not is_plain(name):
         return "", [], False
-    test = f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ?"
-    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], True  # noqa: S608
+    # Where there are no steps, a value that was given one is a pair, which compares with no number.
+    test = (
+        f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ? "
+        "AND (s.spec IS NULL OR s.stepped = 0)"
+    )
+    # True equals 1 in the database, and nowhere else.
+    is_exact = condition.name != "$eq"
+    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], is_exact  # noqa: S608
 

@@ -43,7 +43,7 @@ class _Recorder:
             # The common point: a name seen before, an integer step, a finite float.
             if key is not None and is_plain_step and type(value) is float and value and value - value == 0:
                 self.rows.append((entry.position, key, entry.points, step, value, at, None))
-                self.series[key][1] = value
+                self.series[key][1:] = (value, step is not None)
                 entry.points += 1
             else:
                 self._add(name, restore(value), step, None if step is not None else spec, at)
@@ -60,12 +60,9 @@ class _Recorder:
         else:
             self.rows.append((entry.position, key, entry.points, cell, at, odd))
         entry.points += 1
-        last = None if isinstance(value, bool) else cell
-        known = self.series.get(key)
-        if known is None:
-            self.series[key] = [None if spec is None else text(spec), last]
-        else:
-            known[1] = last
+        # A container without a step and without an aggregator keeps everything: said, to tell it from a stepped one.
+        first = text(spec or ["series"]) if step is None else None
+        self.series.setdefault(key, [first, None, False])[1:] = (_number(value), step is not None)
 
 
 class _Entry:
@@ -183,13 +180,13 @@ class Batch:
         columns = "trial, name, seq, value, at, odd"
         self._database.insert("times", columns, [row for entry in entries for row in entry.chronos.rows])
         series = [
-            (entry.position, name, kind, spec, last)
+            (entry.position, name, kind, spec, last, int(stepped))
             for entry in entries
             for kind, recorder in (("metrics", entry.metrics), ("times", entry.chronos))
-            for name, (spec, last) in recorder.series.items()
+            for name, (spec, last, stepped) in recorder.series.items()
         ]
-        suffix = "ON CONFLICT (trial, kind, name) DO UPDATE SET last = excluded.last"
-        self._database.insert("series", "trial, name, kind, spec, last", series, suffix)
+        suffix = "ON CONFLICT (trial, kind, name) DO UPDATE SET last = excluded.last, stepped = excluded.stepped"
+        self._database.insert("series", "trial, name, kind, spec, last, stepped", series, suffix)
 
     def _write_trials(self, entries: list[_Entry]) -> None:
         changing = ("name", "version", "project_id", "group_id", "status", "status_code", "points", "document")
@@ -215,11 +212,18 @@ def _parameter_rows(entry: _Entry) -> list[Row]:
         return []
     rows = []
     for name, value in flatten(entry.trial.parameters).items():
-        number = float(value) if isinstance(value, (int, float)) and abs(value) < 2**1000 else None
-        if number is not None and not math.isfinite(number):
-            number = None
+        number = _number(value) if isinstance(value, (int, float)) else None
         rows.append((entry.position, text(name), number, text(value) if isinstance(value, str) else None))
     return rows
+
+
+def _number(value: int | float) -> float | None:
+    """Return a number that compares as `value` does; None for NaN, which does not."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf if value > 0 else -math.inf
+    return None if math.isnan(number) else number
 
 
 def _import_containers(entry: _Entry, metrics: Metrics, chronos: Metrics) -> None:
