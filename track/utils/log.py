@@ -33,7 +33,7 @@ _FORMAT = "%(levelname)s %(name)s %(pathname)s:%(lineno)d %(message)s"
 _LEVEL_VARIABLE = "TRACK_LOG_LEVEL"
 
 
-class _StandardError(logging.StreamHandler[Any]):
+class _StandardError(logging.StreamHandler):  # type: ignore[type-arg]  # no subscript before Python 3.11
     """Writes to whatever ``sys.stderr`` is at that moment."""
 
     def __init__(self) -> None:
