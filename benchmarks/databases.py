@@ -169,7 +169,7 @@ def deliver_postgres(server, points: int, rounds: int) -> list[Row]:
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("CREATE TABLE plain (LIKE metrics INCLUDING ALL)")
-        lines = ['1\t"loss"\t%d\t%d\t%r\t%r\t\\N\n' % (i, i, 0.1234567 * i + 0.1, 1e9 + i) for i in range(points)]
+        lines = [f'1\t"loss"\t{i}\t{i}\t{0.1234567 * i + 0.1!r}\t{1e9 + i!r}\t\\N\n' for i in range(points)]
         start = time.perf_counter()
         for first in range(0, points, BATCH):
             cursor.copy_expert("COPY plain FROM STDIN", io.StringIO("".join(lines[first : first + BATCH])))

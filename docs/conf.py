@@ -24,6 +24,8 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 exclude_patterns = ["_build"]
+# Some names are documented where they are defined and again where the original had them.
+suppress_warnings = ["ref.python"]
 html_theme = "furo"
 html_title = f"track {release}"
 

@@ -203,7 +203,7 @@ class Chooser:
             ``arguments`` is the same), ...
         """
         if self.logger is not None and not self.logger.is_pending and not force:
-            logger.info("a trial is set already: pass force=True to begin another one")
+            logger.warning("a trial is set already and goes on: pass force=True to begin another one")
             return self.logger
         if "arguments" in kwargs:
             kwargs["parameters"] = kwargs.pop("arguments")

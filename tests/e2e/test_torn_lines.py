@@ -161,3 +161,14 @@ def test_fetch_creates_nothing(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == before
     assert TrackClient(f"file:{tmp_path}/other.json").logger is None
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_json_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    """A JSON object that track did not write is refused, and not touched."""
+    path = tmp_path / "config.json"
+    path.write_text('{"lr": 0.1}')
+
+    with pytest.raises(CorruptJournal, match="no track file"):
+        TrackClient(f"file:{path}").new_trial(parameters={})
+
+    assert path.read_text() == '{"lr": 0.1}'

@@ -90,7 +90,8 @@ class Postgres:
         settings = ["shared_buffers=32MB"]
         if not self._durable:
             settings += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
-        command = [f"{self._binaries}/postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self._base]
+        place = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self._base]
+        command = [f"{self._binaries}/postgres", *place]
         for setting in settings:
             command += ["-c", setting]
         with open(f"{self._base}/log", "ab") as log:
@@ -102,7 +103,7 @@ class Postgres:
                 cwd=self._base,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=_die_with_the_tests,
+                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one system call
                 **self._user,
             )
         deadline = time.monotonic() + 30

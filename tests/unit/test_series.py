@@ -165,7 +165,9 @@ def test_step_as_a_key(step: Any, key: Any) -> None:
     assert hashable(step) == key
 
 
-@pytest.mark.parametrize(("steps", "found"), [([3, 4, 5], True), ([3, 5], False), ([3, True], False), ([3.0, 4.0], True)])
+@pytest.mark.parametrize(
+    ("steps", "found"), [([3, 4, 5], True), ([3, 5], False), ([3, True], False), ([3.0, 4.0], True)]
+)
 def test_lookup_is_that_of_a_dictionary(steps: list, found: bool) -> None:
     """Steps that count up by one need no index, and are looked up as in a dictionary all the same."""
     series = Series()

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from track.utils.signal import SignalHandler, _Link
+from track.utils.signal import SignalHandler, _dispatcher, _Link
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
@@ -282,11 +282,18 @@ def test_made_in_a_thread_it_waits_for_the_main_thread() -> None:
 
 
 @pytest.fixture
-def _found() -> object:
-    """The handlers found by a test are those left by it."""
-    before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)]
+def _found(monkeypatch: pytest.MonkeyPatch) -> object:
+    """The handlers found by a test are those left by it, whatever trials other tests have left running."""
+    found = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(_dispatcher, "_handlers", {})
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = [signal.getsignal(signum) for signum in found]
     yield
-    assert [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)] == before
+    after = [signal.getsignal(signum) for signum in found]
+    for signum, handler in found.items():
+        signal.signal(signum, handler)
+    assert after == before
 
 
 @pytest.mark.usefixtures("_found")

@@ -284,3 +284,14 @@ def test_versions_of_other_objects(storage: LocalStorage) -> None:
     """Only trials are counted."""
     assert storage.get_current_version_tag(storage.objects["p"]) is None
     assert storage.get_previous_version_tag(storage.objects["p"]) == 0
+
+
+def test_project_of_a_storage_has_its_members() -> None:
+    """A project asked of a storage itself has its groups and trials: a backend of one's own may rely on it."""
+    storage = LocalStorage()
+    storage.apply([ProjectCreated("p", 1.0, "p"), GroupCreated("g", 1.0, "g", project_id="p")])
+    storage.apply([TrialCreated("ab", 0, 1.0, project_id="p")])
+
+    (project,) = storage.find_projects()
+
+    assert ([group.uid for group in project.groups], [trial.uid for trial in project.trials]) == (["g"], ["ab_0"])

@@ -80,7 +80,7 @@ class _Snapshot(msgspec.Struct):
     projects: list[_ProjectDocument] = []
     groups: list[dict[str, Any]] = []
     trials: list[msgspec.Raw] = []
-    format: int = FORMAT
+    format: int | None = None
     journal: dict[str, Any] = {}
 
 
@@ -119,6 +119,11 @@ def read_snapshot(path: str, storage: LocalStorage) -> dict[str, Any]:
     if not data.strip():
         return {}
     snapshot = _parse(path, data)
+    if snapshot.format is None:
+        raise CorruptJournal(
+            f"{path} is no track file (it has no format) and was left as it is: move it away, or give the store "
+            "another name"
+        )
     if snapshot.format > FORMAT:
         raise CorruptJournal(
             f"{path} has format {snapshot.format}, this version of track reads up to {FORMAT}: upgrade track"
@@ -130,7 +135,7 @@ def read_snapshot(path: str, storage: LocalStorage) -> dict[str, Any]:
 def _parse(path: str, data: bytes) -> _Snapshot:
     try:
         if data.lstrip().startswith(b"["):
-            return _Snapshot(projects=_decode_original(data))
+            return _Snapshot(projects=_decode_original(data), format=FORMAT)
         return _decode_snapshot(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptJournal(

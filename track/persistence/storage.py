@@ -249,7 +249,9 @@ class LocalStorage:
 
     def _project_view(self, project: Project) -> Project:
         fields = (project._uid, project.name, project.description, _copy(project.metadata))
-        return Project(*fields, tags=_copy(project.tags))
+        members = [("project_id", project.uid)]
+        groups, trials = LazySet(lambda: self.find_groups(members)), LazySet(lambda: self.find_trials(members))
+        return Project(*fields, groups, trials, _copy(project.tags))  # type: ignore[arg-type]
 
     # files: the state on its own, without a journal
 
