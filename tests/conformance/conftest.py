@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg2
 import pytest
 
 from tests.servers import mongo, postgres
+from track.persistence.utils import parse_uri
+
+# Read before a test hides the settings of the machine.
+_COCKROACH = os.environ.get("TRACK_TEST_COCKROACH")
+_MONGODB = os.environ.get("TRACK_TEST_MONGODB")
 
 
 @pytest.fixture(scope="session")
@@ -21,22 +30,42 @@ def sql_server() -> Iterator[postgres.Postgres]:
 
 
 @pytest.fixture
-def sql_uri(request: pytest.FixtureRequest) -> str:
+def sql_uri(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URI of an empty database, on a real CockroachDB where TRACK_TEST_COCKROACH names one."""
-    return str(request.getfixturevalue("sql_server").new_database())
+    if _COCKROACH is None:
+        yield str(request.getfixturevalue("sql_server").new_database())
+        return
+    parts = urlsplit(_COCKROACH)
+    name = f"track_test_{secrets.token_hex(6)}"
+    _run_sql(_COCKROACH, f"CREATE DATABASE {name}")
+    yield urlunsplit(parts._replace(path=f"/{name}"))
+    is_cockroach = "CockroachDB" in str(_run_sql(_COCKROACH, "SELECT version()"))
+    _run_sql(_COCKROACH, f"DROP DATABASE {name} {'CASCADE' if is_cockroach else 'WITH (FORCE)'}")
 
 
-def cockroach_uri() -> str | None:
-    """Return the URI of a real CockroachDB to test on."""
-    return os.environ.get("TRACK_TEST_COCKROACH")
+def _run_sql(uri: str, statement: str) -> Any:
+    """Return the rows of one statement on the server of a URI, outside of a transaction."""
+    parts = parse_uri(uri)
+    connection = psycopg2.connect(
+        host=parts["address"],
+        port=parts.get("port", "26257"),
+        user=parts.get("username", "root"),
+        password=parts.get("password"),
+        dbname=parts["path"].strip("/") or "defaultdb",
+    )
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        rows = cursor.fetchall() if cursor.description else []
+    connection.close()
+    return rows
 
 
 @pytest.fixture(scope="session")
 def mongo_server() -> Iterator[str]:
     """Give the URI of a MongoDB-wire server (SecantusDB), or of the real one that TRACK_TEST_MONGODB names."""
-    given = _MONGODB
-    if given:
-        yield given
+    if _MONGODB:
+        yield _MONGODB
         return
     secantus = pytest.importorskip("secantus", reason="needs a MongoDB-wire server: pip install SecantusDB")
     server = secantus.SecantusDBServer(storage_path=":memory:")
@@ -49,7 +78,3 @@ def mongo_server() -> Iterator[str]:
 def mongo_uri(mongo_server: str) -> str:
     """Give the URI of an empty database."""
     return mongo.new_database(mongo_server)
-
-
-# Read before a test hides the settings of the machine.
-_MONGODB = os.environ.get("TRACK_TEST_MONGODB")

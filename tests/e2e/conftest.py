@@ -54,5 +54,3 @@ def durable_place(spills: Path) -> Iterator[Place]:
     server = postgres.Postgres(durable=True)
     yield from _place(server)
     server.close()
-
-

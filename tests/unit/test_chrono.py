@@ -60,6 +60,7 @@ def test_exception_passes_unchanged_and_is_not_timed() -> None:
 
 def test_failing_end_callback_does_not_hide_the_exception(caplog: pytest.LogCaptureFixture) -> None:
     """The exception of the block comes out; that of the callback is logged."""
+
     def fail() -> None:
         raise ZeroDivisionError
 

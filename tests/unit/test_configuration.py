@@ -80,10 +80,20 @@ def test_path_through_a_value_gives_the_default(folder: Path) -> None:
     assert options("a.b.c", "default") == "default"
 
 
-@pytest.mark.parametrize(("text", "default", "value"), [
-    ("7", 1, 7), ("0.5", 1.0, 0.5), ("Yes", False, True), ("off", True, False), ("0", True, False),
-    ("7", "text", "7"), ("7", None, "7"), ("7", none, "7"), ("", "text", ""),
-])
+@pytest.mark.parametrize(
+    ("text", "default", "value"),
+    [
+        ("7", 1, 7),
+        ("0.5", 1.0, 0.5),
+        ("Yes", False, True),
+        ("off", True, False),
+        ("0", True, False),
+        ("7", "text", "7"),
+        ("7", None, "7"),
+        ("7", none, "7"),
+        ("", "text", ""),
+    ],
+)
 def test_environment_takes_the_type_of_the_default(
     text: str, default: object, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,9 +105,14 @@ def test_environment_takes_the_type_of_the_default(
     assert (result, type(result)) == (value, type(value))
 
 
-@pytest.mark.parametrize(("key", "text", "value"), [
-    ("log.print.throttle", "5", 5), ("log.print.every", "0.5", 0.5), ("log.backend.lock_timeout", "0.5", 0.5),
-])
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("log.print.throttle", "5", 5),
+        ("log.print.every", "0.5", 0.5),
+        ("log.backend.lock_timeout", "0.5", 0.5),
+    ],
+)
 def test_known_options_have_a_type_of_their_own(
     key: str, text: str, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,9 +123,7 @@ def test_known_options_have_a_type_of_their_own(
 
 
 @pytest.mark.parametrize(("default", "kind"), [(1, "int"), (1.0, "float"), (True, "bool")])
-def test_wrong_text_in_the_environment_is_named(
-    default: object, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_text_in_the_environment_is_named(default: object, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the variable, its text and the expected type."""
     monkeypatch.setenv("TRACK_A_B", "perhaps")
 
@@ -139,9 +152,7 @@ def test_named_file_wins_over_the_working_directory(folder: Path, monkeypatch: p
     assert (named, found, options("a", None)) == ("named", {"a": "explicit"}, "explicit")
 
 
-def test_package_directory_is_the_last_place(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_package_directory_is_the_last_place(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file beside the package is used where the working directory has none."""
     package = tmp_path / "package"
     package.mkdir()

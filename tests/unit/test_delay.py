@@ -59,20 +59,23 @@ def test_attribute_runs_the_call() -> None:
     assert delayed._hidden == "hidden"
 
 
-@pytest.mark.parametrize("probe", [
-    repr,
-    bool,
-    hash,
-    copy.copy,
-    is_delayed_call,
-    lambda delayed: hasattr(delayed, "__wrapped__"),
-    lambda delayed: hasattr(delayed, "__len__"),
-    lambda delayed: hasattr(delayed, "_repr_html_"),
-    lambda delayed: delayed == 1,
-    lambda delayed: isinstance(delayed, dict),
-    lambda delayed: delayed.get_future().is_ready(),
-    lambda delayed: delayed.get_future().get(),
-])
+@pytest.mark.parametrize(
+    "probe",
+    [
+        repr,
+        bool,
+        hash,
+        copy.copy,
+        is_delayed_call,
+        lambda delayed: hasattr(delayed, "__wrapped__"),
+        lambda delayed: hasattr(delayed, "__len__"),
+        lambda delayed: hasattr(delayed, "_repr_html_"),
+        lambda delayed: delayed == 1,
+        lambda delayed: isinstance(delayed, dict),
+        lambda delayed: delayed.get_future().is_ready(),
+        lambda delayed: delayed.get_future().get(),
+    ],
+)
 def test_probe_does_not_run_the_call(probe: object) -> None:
     """What debuggers, notebooks, copy and pickle ask for never starts anything."""
     fun = _Counted()

@@ -15,8 +15,7 @@ from track.persistence.registry import known_schemes
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(
-    path for suffix in ("*.rst", "*.md") for path in DOCS.rglob(suffix)
-    if "_build" not in path.relative_to(DOCS).parts
+    path for suffix in ("*.rst", "*.md") for path in DOCS.rglob(suffix) if "_build" not in path.relative_to(DOCS).parts
 )
 MODULES_WITH_EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

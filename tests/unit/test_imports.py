@@ -199,7 +199,9 @@ def _public_names(tree: ast.Module) -> set[str]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {
-                part.id for target in targets for part in ast.walk(target)
+                part.id
+                for target in targets
+                for part in ast.walk(target)
                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
             }
         elif isinstance(node, (ast.If, ast.Try, ast.With, ast.ExceptHandler)):
@@ -227,8 +229,10 @@ def test_imports_point_up(module: str) -> None:
     """A module imports only from modules above it in the order."""
     own = _place(module)
     downwards = [
-        name for name in sorted(_imports(module))
-        if own is not None and (place := _place(name)) is not None
+        name
+        for name in sorted(_imports(module))
+        if own is not None
+        and (place := _place(name)) is not None
         and (place > own or (place == own and not ORDER[own].endswith(".*")))
     ]
 

@@ -293,7 +293,7 @@ def test_limit_is_kept_and_counted_while_the_server_is_away(
     sender.start()
     router.change()
     for number in range(1, 1001):
-        router.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
+        sender.spill.journal.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
     wait_until(lambda: sender.is_full)
     for number in range(1001, 1011):
         router.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))

@@ -48,7 +48,9 @@ def _run(script: str, *signals: signal.Signals) -> tuple[list[str], int, str]:
     """Run a script, send it each signal when it says `ready`; return its lines, exit code and messages."""
     process = subprocess.Popen(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(script)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     lines = []
     waiting = list(signals)
@@ -197,7 +199,8 @@ def test_second_interrupt_gets_through_a_stuck_handler() -> None:
         except KeyboardInterrupt:
             say("interrupted")
         """,
-        signal.SIGINT, signal.SIGINT,
+        signal.SIGINT,
+        signal.SIGINT,
     )
 
     assert lines == ["interrupted"]
@@ -214,7 +217,8 @@ def test_signals_after_a_caught_one_are_told_again() -> None:
             except KeyboardInterrupt:
                 say("interrupted")
         """,
-        signal.SIGINT, signal.SIGINT,
+        signal.SIGINT,
+        signal.SIGINT,
     )
 
     assert lines == ["handler int", "interrupted"] * 2 + ["handler exit"]
@@ -313,6 +317,7 @@ def test_closing_the_last_handler_restores_what_was_there() -> None:
 @pytest.mark.usefixtures("_found")
 def test_equal_handlers_are_told_apart() -> None:
     """Handlers that compare equal are closed one by one."""
+
     class Equal(SignalHandler):
         def __eq__(self, other: object) -> bool:
             return True

@@ -128,6 +128,7 @@ def test_count_is_an_int() -> None:
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf, 1.0], [1.0, -math.inf]])
 def test_json_never_holds_a_number_json_does_not_know(values: list[float]) -> None:
     """What is not finite reads null."""
+
     def refuse(token: str) -> None:
         raise AssertionError(token)
 
@@ -161,12 +162,16 @@ def test_in_place_addition_is_one_update() -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("copied", [
-    copy.deepcopy,
-    lambda stream: pickle.loads(pickle.dumps(stream)),
-    lambda stream: StatStream.from_dict(stream.state_dict()),
-    lambda stream: StatStream.from_dict(json.loads(json.dumps(stream.state_dict())), shared=False),
-], ids=["deepcopy", "pickle", "state_dict", "json"])
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        lambda stream: pickle.loads(pickle.dumps(stream)),
+        lambda stream: StatStream.from_dict(stream.state_dict()),
+        lambda stream: StatStream.from_dict(json.loads(json.dumps(stream.state_dict())), shared=False),
+    ],
+    ids=["deepcopy", "pickle", "state_dict", "json"],
+)
 def test_copy_continues_on_its_own(shared: bool, copied: object) -> None:
     """A copy has the same state, and later updates of one do not show in the other."""
     stream = _stream([4.0, 5.0, 7.0], drop=1, shared=shared)
@@ -193,12 +198,15 @@ def test_incomplete_state_is_refused() -> None:
         StatStream.from_dict({"sum": 1, "min": 0, "max": 1, "current_count": 1, "current_obs": 0, "drop_obs": 0})
 
 
-@pytest.mark.parametrize(("value", "weight", "error", "message"), [
-    ("3", 1, TypeError, "is a number, not '3'"),
-    (None, 1, TypeError, "NoneType"),
-    (1.0, -1, ValueError, "weight is a whole number >= 0"),
-    (1.0, 0.5, TypeError, "float"),
-])
+@pytest.mark.parametrize(
+    ("value", "weight", "error", "message"),
+    [
+        ("3", 1, TypeError, "is a number, not '3'"),
+        (None, 1, TypeError, "NoneType"),
+        (1.0, -1, ValueError, "weight is a whole number >= 0"),
+        (1.0, 0.5, TypeError, "float"),
+    ],
+)
 def test_bad_update_changes_nothing(value: object, weight: object, error: type, message: str) -> None:
     """A value that is no number, or a weight that is no count, is refused at once."""
     stream = _stream([1.0], drop=0)

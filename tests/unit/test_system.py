@@ -30,12 +30,16 @@ def _install_driver(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("_no_torch")
-@pytest.mark.parametrize(("script", "name"), [
-    ("echo 'Big GPU 80GB'; echo other", "Big GPU 80GB"), ("exit 9", None), ("echo", None), ("printf '\\377'", None),
-])
-def test_gpu_of_the_driver(
-    script: str, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("echo 'Big GPU 80GB'; echo other", "Big GPU 80GB"),
+        ("exit 9", None),
+        ("echo", None),
+        ("printf '\\377'", None),
+    ],
+)
+def test_gpu_of_the_driver(script: str, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first GPU is named; a driver that fails, or finds none, gives None."""
     _install_driver(tmp_path, script, monkeypatch)
 
@@ -134,6 +138,7 @@ def test_identity_without_a_start_is_judged_by_its_pid() -> None:
 
 def test_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not being allowed to signal a process proves that it exists."""
+
     def refuse(*_: object) -> None:
         raise PermissionError
 
@@ -162,6 +167,7 @@ def test_forked_child_is_another_process() -> None:
 
 def test_psutil_stands_in_for_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc the start time comes from psutil, when that is installed."""
+
     class Process:
         def __init__(self, pid: int) -> None:
             self.pid = pid
@@ -185,6 +191,7 @@ def test_psutil_stands_in_for_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_start_is_unknown_without_proc_and_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that does not tell is not an error."""
+
     def refuse(_: str) -> str:
         raise OSError
 

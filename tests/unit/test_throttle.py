@@ -104,11 +104,14 @@ def test_memory_of_arguments_is_bounded() -> None:
     assert len(said._runs) <= 1024
 
 
-@pytest.mark.parametrize(("limits", "message"), [
-    ({"throttle": 0}, "number of calls >= 1, not 0"),
-    ({"every": -1}, "number of seconds >= 0, not -1"),
-    ({"every": float("nan")}, "number of seconds"),
-])
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"throttle": 0}, "number of calls >= 1, not 0"),
+        ({"every": -1}, "number of seconds >= 0, not -1"),
+        ({"every": float("nan")}, "number of seconds"),
+    ],
+)
 def test_impossible_limits_are_refused(limits: dict[str, float], message: str) -> None:
     """A limit that can never be met is a mistake."""
     with pytest.raises(ValueError, match=message):

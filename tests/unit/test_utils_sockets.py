@@ -19,8 +19,14 @@ def _has_ipv6() -> bool:
         return False
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", pytest.param("::1", marks=pytest.mark.skipif(
-    not _has_ipv6(), reason="this machine has no IPv6"))])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "localhost",
+        pytest.param("::1", marks=pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")),
+    ],
+)
 def test_bytes_travel_both_ways(address: str) -> None:
     """A connection to a listening socket carries bytes, over IPv4 and IPv6."""
     with listen_socket(address, 0) as listener:

@@ -86,6 +86,7 @@ def test_digest_never_changes() -> None:
 
 def test_digest_is_that_of_the_documented_bytes() -> None:
     """The table in the docstring is the encoding."""
+
     def tagged(tag: bytes, payload: bytes) -> bytes:
         return tag + len(payload).to_bytes(8, "big") + payload
 
@@ -98,14 +99,16 @@ def test_digest_is_that_of_the_documented_bytes() -> None:
 def test_digest_is_the_same_in_another_process() -> None:
     """Neither string hashing nor memory addresses take part."""
     script = (
-        "from track.versioning import compute_hash;"
-        "print(compute_hash({'a', 'b', 'c'}, object(), len, f=lambda: 0))"
+        "from track.versioning import compute_hash;print(compute_hash({'a', 'b', 'c'}, object(), len, f=lambda: 0))"
     )
 
     digests = {
         subprocess.run(
             [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2")
     }
@@ -113,20 +116,23 @@ def test_digest_is_the_same_in_another_process() -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize(("one", "same"), [
-    ((None, "a", None), ("a",)),
-    (([1, 2],), ((1, 2),)),
-    (({1, 2},), (frozenset((2, 1)),)),
-    ((0.0,), (-0.0,)),
-    ((math.nan,), (-math.nan,)),
-    ((_Colour.RED,), ("red",)),
-    ((_Level.HIGH,), (3,)),
-    ((PurePosixPath("a/b"),), ("a/b",)),
-    ((_Optimizer("sgd", 0.1),), ({"name": "sgd", "lr": 0.1},)),
-    ((collections.OrderedDict(b=1, a=2),), ({"a": 2, "b": 1},)),
-    ((types.MappingProxyType({"a": 1}),), ({"a": 1},)),
-    ((bytearray(b"x"),), (b"x",)),
-])
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ((None, "a", None), ("a",)),
+        (([1, 2],), ((1, 2),)),
+        (({1, 2},), (frozenset((2, 1)),)),
+        ((0.0,), (-0.0,)),
+        ((math.nan,), (-math.nan,)),
+        ((_Colour.RED,), ("red",)),
+        ((_Level.HIGH,), (3,)),
+        ((PurePosixPath("a/b"),), ("a/b",)),
+        ((_Optimizer("sgd", 0.1),), ({"name": "sgd", "lr": 0.1},)),
+        ((collections.OrderedDict(b=1, a=2),), ({"a": 2, "b": 1},)),
+        ((types.MappingProxyType({"a": 1}),), ({"a": 1},)),
+        ((bytearray(b"x"),), (b"x",)),
+    ],
+)
 def test_same_value_in_another_type_is_the_same(one: tuple[object, ...], same: tuple[object, ...]) -> None:
     """What means the same configuration has one identity."""
     assert compute_hash(*one) == compute_hash(*same)
@@ -139,14 +145,17 @@ def test_none_keyword_is_an_absent_keyword() -> None:
     assert compute_hash([None]) != compute_hash([])
 
 
-@pytest.mark.parametrize("different", [
-    (1, 1.0, True, "1", b"1", [1], {1}, {1: 1}, complex(1)),
-    (("ab", "c"), ("a", "bc"), ("abc",), (("ab", "c"),)),
-    ({"a": {"lr": 1}}, {"a": {"lr": 2}}, {"a": {"lr": "1"}}),
-    (2**32, 2**64, -(2**64), -1, 255, 0, -128, 128),
-    (range(3), range(4), datetime(2020, 1, 1), datetime(2020, 1, 2)),
-    (int, float, len, print),
-])
+@pytest.mark.parametrize(
+    "different",
+    [
+        (1, 1.0, True, "1", b"1", [1], {1}, {1: 1}, complex(1)),
+        (("ab", "c"), ("a", "bc"), ("abc",), (("ab", "c"),)),
+        ({"a": {"lr": 1}}, {"a": {"lr": 2}}, {"a": {"lr": "1"}}),
+        (2**32, 2**64, -(2**64), -1, 255, 0, -128, 128),
+        (range(3), range(4), datetime(2020, 1, 1), datetime(2020, 1, 2)),
+        (int, float, len, print),
+    ],
+)
 def test_different_values_are_different(different: tuple[object, ...]) -> None:
     """Values that the first implementation mixed up, or failed for, are told apart."""
     digests = {compute_hash(value) for value in different}
@@ -175,14 +184,29 @@ def test_numpy_arrays_are_type_shape_and_content() -> None:
     array = numpy.arange(6, dtype="<i4").reshape(2, 3)
 
     assert compute_hash(array) == compute_hash(array.astype(">i4")) == compute_hash(numpy.asfortranarray(array))
-    assert len({compute_hash(other) for other in (
-        array, array.T, array.ravel(), array.astype("i8"), array + 1, array.tolist(), array.astype(object),
-    )}) == 7
+    assert (
+        len(
+            {
+                compute_hash(other)
+                for other in (
+                    array,
+                    array.T,
+                    array.ravel(),
+                    array.astype("i8"),
+                    array + 1,
+                    array.tolist(),
+                    array.astype(object),
+                )
+            }
+        )
+        == 7
+    )
     assert compute_hash(numpy.array(["a", None], object)) == compute_hash(numpy.array(["a", None], object))
 
 
 def test_torch_values_are_recognised_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scalar tensor is its number; another one is its type, shape and content."""
+
     class Tensor:
         dtype = "torch.float32"
 
@@ -274,8 +298,11 @@ def test_default_version_of_a_prompt_is_a_fixed_word(tmp_path: Path) -> None:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with one commit, of 2020-01-02 03:04:05 +02:00."""
-    author = {f"GIT_{who}_{what}": f"{who}@example.com".lower() for who in ("AUTHOR", "COMMITTER")
-              for what in ("NAME", "EMAIL")}
+    author = {
+        f"GIT_{who}_{what}": f"{who}@example.com".lower()
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     date = {"GIT_COMMITTER_DATE": "2020-01-02T03:04:05+02:00", "GIT_CONFIG_GLOBAL": os.devnull}
     (tmp_path / "module.py").write_text("", encoding="utf-8")
     for arguments in (["init", "-q"], ["add", "module.py"], ["commit", "-q", "-m", "first"]):

@@ -148,9 +148,7 @@ class Database:
 
         return self._persist(action, run)
 
-    def _persist(
-        self, action: Callable[[], Result], marked: Callable[[bool], Result] | None = None
-    ) -> Result:
+    def _persist(self, action: Callable[[], Result], marked: Callable[[bool], Result] | None = None) -> Result:
         deadline = time.monotonic() + self.patience
         attempt = 0
         while True:
@@ -176,9 +174,7 @@ class Database:
         finally:
             self._lock.release()
 
-    def _settle(
-        self, action: Callable[[], Result], marked: Callable[[bool], Result] | None, deadline: float
-    ) -> Result:
+    def _settle(self, action: Callable[[], Result], marked: Callable[[bool], Result] | None, deadline: float) -> Result:
         """Run a transaction until it is known what became of it; an error of the driver says that it did not happen."""
         unsettled: Exception | None = None
         attempt = 0

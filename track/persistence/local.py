@@ -283,5 +283,3 @@ query_in = _operator("$in")
 query_ne = _operator("$ne")
 query_gt = _operator("$gt")
 query_lte = _operator("$lte")
-
-

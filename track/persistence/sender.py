@@ -78,7 +78,9 @@ class Sender:
             self.error = error
             logger.warning(
                 "no spill can be written in %s (%s): events wait in memory; the option log.spill.folder names "
-                "another folder", self.spill.folder, error,
+                "another folder",
+                self.spill.folder,
+                error,
             )
         ending.add(self)
         try:

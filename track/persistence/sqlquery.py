@@ -86,4 +86,3 @@ def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
     # True equals 1 in the database, and nowhere else.
     is_exact = condition.name != "$eq"
     return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], is_exact  # noqa: S608
-

@@ -195,9 +195,7 @@ class LocalStorage:
         """Return copies of the projects that match, oldest first; their groups and trials are for the caller."""
         return self._find_owners(query, Project, self._projects, self._project_view)
 
-    def _find_owners(
-        self, query: Any, kind: type, stored: dict[str, Any], view: Callable[[Any], Any]
-    ) -> Iterator[Any]:
+    def _find_owners(self, query: Any, kind: type, stored: dict[str, Any], view: Callable[[Any], Any]) -> Iterator[Any]:
         parsed = parse_query(query, kind)
         uid = parsed.exact("uid")
         for owner in stored.values() if uid is None else [stored[uid]] if uid in stored else []:

@@ -59,9 +59,7 @@ def listen_socket(add: str, port: int, backend: str | None = None) -> socket:
     import socket
 
     _check_layer(backend)
-    family, *_, address = socket.getaddrinfo(
-        add or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    family, *_, address = socket.getaddrinfo(add or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         # A server that restarts gets its port back at once.
