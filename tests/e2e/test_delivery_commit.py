@@ -22,7 +22,7 @@ def test_batch_is_stored_once(place: Place, moment: Moment) -> None:
     protocol = place.open()
     trial = new_trial(protocol)
 
-    place.proxy.cut_at("to server", b"COMMIT", moment)
+    place.proxy.cut_at("to server", place.commit, moment)
     log(protocol, trial, 1, 300)
     wait_until(lambda: place.proxy.cuts == 1)
     protocol.flush(30)
@@ -37,12 +37,12 @@ def test_new_trial_is_created_once(place: Place, moment: Moment) -> None:
     protocol = place.open()
     new_trial(protocol)
 
-    place.proxy.cut_at("to server", b"COMMIT", moment)
+    place.proxy.cut_at("to server", place.commit, moment)
     made = protocol.new_trial(Trial(parameters={"lr": 0.1}), auto_increment=True)
 
     assert place.proxy.cuts == 1
     assert made is not None
-    assert place.rows("SELECT uid FROM trials ORDER BY revision") == [(f"{made.hash}_0",), (f"{made.hash}_1",)]
+    assert [uid for uid, _, _ in place.trials()] == [f"{made.hash}_0", f"{made.hash}_1"]
     assert made.revision == 1
 
 
@@ -52,7 +52,7 @@ def test_change_is_made_once(place: Place, moment: Moment) -> None:
     protocol = place.open()
     trial = new_trial(protocol)
 
-    place.proxy.cut_at("to server", b"COMMIT", moment)
+    place.proxy.cut_at("to server", place.commit, moment)
     changed = protocol.fetch_and_update_trial({"uid": trial.uid}, "log_trial_metrics", step=0, n=7.0)
 
     assert place.proxy.cuts == 1

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.deliveries import Place, log, new_trial, rounds
+from tests.e2e.deliveries import Place, log, new_trial, open_protocol, rounds
 from tests.e2e.processes import fork, run_all, wait
 from tests.servers import wait_until
-from track.persistence.cockroach import make_cockroach
 from track.persistence.spill import spill_folder
 from track.structure import Trial
 
@@ -47,7 +46,7 @@ def test_server_killed_during_a_run(durable_place: Place) -> None:
 
 
 def _log_until_killed(uri: str, trial: Trial, name: str, shared: mmap.mmap) -> None:
-    protocol = make_cockroach(uri)
+    protocol = open_protocol(uri)
     protocol._known.add(trial.uid)
     number = 0
     while True:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture
-def small_disk(place: Place, spills: Path) -> Iterator[Path]:
+def small_disk(sql_place: Place, spills: Path) -> Iterator[Path]:
     """Give a folder of spills with room for one megabyte."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small file system needs root")
@@ -30,7 +30,7 @@ def small_disk(place: Place, spills: Path) -> Iterator[Path]:
     if done.returncode:
         pytest.skip(f"cannot mount here: {done.stderr.strip()}")
     yield spills
-    place.close()
+    sql_place.close()
     subprocess.run(["umount", "-l", str(spills)], check=True)
 
 
@@ -45,16 +45,16 @@ def _full(folder: Path) -> Iterator[None]:
     ballast.unlink()
 
 
-def test_disk_full_in_the_spill(place: Place, small_disk: Path) -> None:
+def test_disk_full_in_the_spill(sql_place: Place, small_disk: Path) -> None:
     """What does not fit waits in memory and is stored once there is room, in order."""
-    protocol = place.open()
+    protocol = sql_place.open()
     trial = new_trial(protocol)
     log(protocol, trial, 1, 10)
     protocol.flush(30)
 
     with _full(small_disk):
         log(protocol, trial, 11, 500)
-        counted = protocol.unsaved() + len(place.numbers(trial))
+        counted = protocol.unsaved() + len(sql_place.numbers(trial))
         with pytest.raises(BackendUnavailable):
             protocol.fetch_trials()
     log(protocol, trial, 511, 10)
@@ -63,12 +63,12 @@ def test_disk_full_in_the_spill(place: Place, small_disk: Path) -> None:
     # A batch may be stored and not yet acknowledged.
     assert counted >= 510
     assert protocol.unsaved() == 0
-    assert place.numbers(trial) == list(range(1, 521))
+    assert sql_place.numbers(trial) == list(range(1, 521))
 
 
-def test_disk_full_from_the_start(place: Place, small_disk: Path) -> None:
+def test_disk_full_from_the_start(sql_place: Place, small_disk: Path) -> None:
     """A spill that cannot even be begun raises nothing; its events are stored once there is room."""
-    protocol = place.open()
+    protocol = sql_place.open()
     trial = new_trial(protocol)
 
     with _full(small_disk):
@@ -78,12 +78,12 @@ def test_disk_full_from_the_start(place: Place, small_disk: Path) -> None:
 
     assert counted == 500
     assert protocol.unsaved() == 0
-    assert place.numbers(trial) == list(range(1, 501))
+    assert sql_place.numbers(trial) == list(range(1, 501))
 
 
-def test_event_that_the_server_cannot_store(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_event_that_the_server_cannot_store(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """One event with a text or a number that PostgreSQL does not have is put aside; the others are stored."""
-    client = TrackClient(place.uri)
+    client = TrackClient(sql_place.uri)
     client.set_project(name="digits")
     trial = client.new_trial(parameters={"lr": 0.1})
     trial.log_metrics(step=0, n=1.0)
@@ -93,7 +93,7 @@ def test_event_that_the_server_cannot_store(place: Place, caplog: pytest.LogCapt
     trial.log_metrics(step=2, n=3.0)
     client.protocol.flush(30)
 
-    assert place.numbers(trial.trial) == [1, 2, 3]
+    assert sql_place.numbers(trial.trial) == [1, 2, 3]
     assert client.protocol.unsaved() == 2
     assert caplog.text.count("can never be stored") == 2
     client.protocol.close()
