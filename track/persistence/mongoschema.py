@@ -42,6 +42,7 @@ _WAYS_OUT = (
     ("Connection refused", "is the server running, on this host and port?"),
     ("connection closed", "is this a MongoDB server? It may want ?tls=true"),
     ("Connection reset", "is this a MongoDB server? It may want ?tls=true"),
+    ("No servers found", "is the server running, on this host and port?"),
     ("timed out", "is the server running, on this host and port?"),
 )
 

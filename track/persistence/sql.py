@@ -27,7 +27,7 @@ __all__ = ["SqlProtocol"]
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-_PAGE = 20_000
+_PAGE = 2_000
 _LAST_COUNTS = {"value", "series"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 
