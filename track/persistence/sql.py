@@ -27,7 +27,7 @@ __all__ = ["SqlProtocol"]
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-_PAGE = 2_000
+_PAGE = 5_000
 _LAST_COUNTS = {"value", "series"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 
@@ -172,10 +172,9 @@ class SqlProtocol(EventProtocol):
         columns: tuple[list[Any], ...] = ([], [], [], [])
         last = -1
         while rows := self.database.rows(page, position, name, last, points):
-            *cells, numbers = zip(*rows, strict=True)
-            for column, values in zip(columns, cells, strict=True):
-                column.extend(values)
-            last = numbers[-1]
+            for place, column in enumerate(columns):
+                column.extend([row[place] for row in rows])
+            last = rows[-1][-1]
             if len(rows) < _PAGE:
                 break
         return columns
