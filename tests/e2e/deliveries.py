@@ -81,6 +81,9 @@ class Place:
         """Return the uids of the trials that are in a group."""
         raise NotImplementedError
 
+    def end_abandoned(self) -> None:
+        """End the transactions of clients that were killed, where the server does not by itself."""
+
 
 class SqlPlace(Place):
     """A database of PostgreSQL, which stands in for CockroachDB."""
@@ -125,6 +128,11 @@ class MongoPlace(Place):
         direct = f"{server.new_database()}?directConnection=true"
         super().__init__(server, direct, "&connect_timeout=2&timeout=5")
         self.commit = b"\x02update\x00" if is_standalone else b"\x10commitTransaction\x00"
+
+    def end_abandoned(self) -> None:
+        """Do what a mongod does a minute later (transactionLifetimeLimitSeconds), and SecantusDB never."""
+        with connected(self.direct) as database:
+            database.client.admin.command("killAllSessions", [])
 
     def numbers(self, trial: Trial, name: str = "n") -> list[int]:
         """Return the values of a metric as they are stored, in the order they were."""

@@ -62,6 +62,7 @@ def _killed_client(place: Place, trial: Trial, name: str, calls: int) -> int:
     wait_until(lambda: int.from_bytes(shared[:8], "little") >= calls)
     os.kill(pid, signal.SIGKILL)
     wait(pid)
+    place.end_abandoned()
     return int.from_bytes(shared[:8], "little")
 
 

@@ -43,6 +43,7 @@ _WAYS_OUT = (
     ("connection closed", "is this a MongoDB server? It may want ?tls=true"),
     ("Connection reset", "is this a MongoDB server? It may want ?tls=true"),
     ("No servers found", "is the server running, on this host and port?"),
+    ("WriteConflict", "a process that was killed may hold it: the server lets go within a minute, then try again"),
     ("timed out", "is the server running, on this host and port?"),
 )
 
