@@ -51,8 +51,8 @@ class MongoWire:
 
     def start(self) -> None:
         """Start the server, on the port it has, and return once it answers."""
-        program = Path(sys.executable).with_name("secantusd-py")
-        command = [str(program), "--port", str(self.port), "--storage-path", f"{self._base}/data", *self._arguments]
+        program = [sys.executable, "-c", "import sys; from secantus.cli import main; sys.exit(main())"]
+        command = [*program, "--port", str(self.port), "--storage-path", f"{self._base}/data", *self._arguments]
         with open(f"{self._base}/log", "ab") as log:
             self._process = subprocess.Popen(
                 command,
