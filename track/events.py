@@ -17,18 +17,23 @@ from track.plain import to_plain
 __all__ = [
     "FORMAT",
     "ArtifactAdded",
+    "Batch",
     "Event",
     "FieldsMerged",
     "GroupCreated",
     "MetricsLogged",
     "ProjectCreated",
+    "Record",
     "StatusChanged",
     "TimeLogged",
     "TrialAttached",
     "TrialCreated",
     "decode",
     "decode_lines",
+    "decode_record",
+    "decode_records",
     "encode",
+    "encode_batch",
 ]
 
 FORMAT = 1
@@ -139,7 +144,7 @@ class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
 
 
 class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="artifact"):
-    """A file belongs to a trial; `size` is in bytes, `digest` a sha256."""
+    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere."""
 
     trial: str
     name: str
@@ -162,8 +167,28 @@ Event: TypeAlias = (
 )
 """Any of the nine."""
 
+
+class Batch(msgspec.Struct, frozen=True, tag_field="event", tag="batch"):
+    """Events that one writer has numbered from `first` on, in one line of a store's journal.
+
+    A line is there or it is not, so all of them are stored, or none. A reader passes over those whose numbers it
+    has seen from this writer, so a batch that is written again changes nothing.
+    """
+
+    writer: str
+    first: int
+    events: list[Event]
+
+
+Record: TypeAlias = Event | Batch
+"""What a line of a journal says."""
+
+# The last one: nested too deep.
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Event)
+_record_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def encode(event: Event) -> bytes:
@@ -197,7 +222,7 @@ def decode(line: bytes) -> Event:
     """
     try:
         event: Event = _decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise InvalidEvent(f"not an event: {error}") from error
     return event
 
@@ -212,9 +237,45 @@ def decode_lines(lines: bytes) -> list[Event]:
     """
     try:
         events: list[Event] = _decoder.decode_lines(lines)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise InvalidEvent(f"not an event: {error}") from error
     return events
+
+
+def decode_record(line: bytes) -> Record:
+    """Return what a line of a journal says, as `decode` does."""
+    try:
+        return _record_decoder.decode(line)
+    except _BROKEN as error:
+        raise InvalidEvent(f"not an event: {error}") from error
+
+
+def decode_records(lines: bytes) -> list[Record]:
+    """Return what many lines of a journal say, as `decode_lines` does."""
+    try:
+        return _record_decoder.decode_lines(lines)
+    except _BROKEN as error:
+        raise InvalidEvent(f"not an event: {error}") from error
+
+
+def encode_batch(writer: str, first: int, lines: bytes) -> bytes:
+    r"""Return the line of a batch.
+
+    Parameters
+    ----------
+    writer: str
+    first: int
+        The number of the first event.
+    lines: bytes
+        The events' lines, which are known to be events.
+
+    Examples
+    --------
+    >>> encode_batch("w", 7, b'{"event":"time"}\n{"event":"time"}\n')
+    b'{"event":"batch","writer":"w","first":7,"events":[{"event":"time"},{"event":"time"}]}\n'
+    """
+    inside = lines.rstrip(b"\n").replace(b"\n", b",")
+    return b'{"event":"batch","writer":%s,"first":%d,"events":[%s]}\n' % (_encode(writer), first, inside)
 
 
 def _plain_event(event: Event) -> Event:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from track.errors import ConcurrentWrite
-from track.events import Event, TrialCreated, encode
+from track.events import Batch, Event, Record, TrialCreated, encode
 from track.persistence.filestore import FileStore
 from track.persistence.lock import StoreLock
 from track.persistence.storage import LocalStorage
@@ -36,10 +36,10 @@ class MemoryStore:
         self.lock = StoreLock(None, lock_timeout)
         self.storage: LocalStorage = LocalStorage()
 
-    def keep(self, events: Iterable[Event]) -> None:
+    def keep(self, records: Iterable[Record]) -> None:
         """Add events."""
         with self.lock:
-            self.storage.apply(events)
+            self.storage.apply(records)
 
     def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``; other threads wait."""
@@ -74,11 +74,13 @@ class BufferedStore(MemoryStore):
         self._is_loaded = False
         weakref.finalize(self, _tell_unsaved, self._events, path)
 
-    def keep(self, events: Iterable[Event]) -> None:
+    def keep(self, records: Iterable[Record]) -> None:
         """Add events, in memory."""
         with self.reading() as storage:
-            self._events.extend(events)
-            storage.apply(events)
+            for record in records:
+                # Who numbers events wants them stored, which they are not before `save`: the numbers are not kept.
+                self._events.extend(record.events if isinstance(record, Batch) else (record,))
+                storage.apply([record])
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[LocalStorage]:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from track.containers.lazy import LazySet
 from track.errors import InvalidUri
-from track.events import Event
+from track.events import Batch, Event
+from track.persistence.copying import write_copy
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.snapshot import replace_file, snapshot_bytes
 from track.persistence.storage import LocalStorage
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
@@ -57,6 +57,11 @@ class StateProtocol(EventProtocol):
         with self.reading() as storage:
             for stored in storage.find_trials({"uid": trial.uid}):
                 vars(trial).update(vars(stored))
+
+    def last(self, writer: str) -> int:
+        """Return the number of the last event stored of `writer`, -1 for none."""
+        with self.reading() as storage:
+            return storage.writers.get(writer, -1)
 
     def _first_trial(self, query: Any) -> Trial | None:
         with self.reading() as storage:
@@ -106,6 +111,11 @@ class EphemeralProtocol(StateProtocol):
         if len(inbox) > _INBOX:
             self._drain()
 
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing."""
+        with self.reading() as storage:
+            storage.apply([Batch(writer, first, events)])
+
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``; other threads wait."""
         with self._lock:
@@ -122,7 +132,7 @@ class EphemeralProtocol(StateProtocol):
         """Write everything to ``file_name_override``; without it there is nothing to do."""
         if file_name_override is not None:
             with self.reading() as storage:
-                replace_file(file_name_override, snapshot_bytes(storage, {}))
+                write_copy(file_name_override, storage)
 
     def _drain(self) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
+from track.events import Batch
 from track.persistence.journal import Journal
 from track.persistence.lock import StoreLock, is_network_path
 from track.persistence.snapshot import read_snapshot, replace_file, snapshot_bytes
@@ -59,6 +60,7 @@ class FileStore:
         self._snapshot_size = 0
         self._saved_offset = 0
         self._writing = False
+        self.has_one_writer = False
         self._reading = threading.RLock()
         self._busy = False
 
@@ -72,6 +74,28 @@ class FileStore:
             self._append_locked(line)
             return
         self.journal.append(line)
+
+    def append_batch(self, batch: Batch, line: bytes) -> None:
+        """Add a batch, which is on the disk when this returns.
+
+        Raises
+        ------
+        BackendUnavailable
+            It cannot be written, and does not wait in memory.
+        """
+        self.atomically(lambda: self._append_and_apply(batch, line))
+
+    def _append_and_apply(self, batch: Batch, line: bytes) -> None:
+        with self._reading:
+            before = self.journal.size
+            is_current = not self._busy and self._is_built_from_files() and self._offset == before
+            self.journal.append(line)
+            # Only where nobody else wrote meanwhile; else it is read from the file, with what they wrote.
+            if is_current and self.journal.size == before + len(line):
+                # Whatever happens in the middle, the state is read again.
+                self._is_whole = False
+                self.storage.apply([batch])
+                self._offset, self._is_whole = before + len(line), True
 
     def _append_locked(self, line: bytes) -> None:
         try:
@@ -297,7 +321,8 @@ class FileStore:
 
     def _cut(self) -> None:
         # Only when nobody else could be writing: no other thread of this process, no other process.
-        if len(sys._current_frames()) == 1 and self.journal.cut(self._offset):
+        is_alone = self.has_one_writer or len(sys._current_frames()) == 1
+        if is_alone and self.journal.cut(self._offset):
             self._identity = self.journal.identity
             self._offset = self._saved_offset = self.journal.start
 

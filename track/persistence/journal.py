@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from track.errors import BackendUnavailable, CorruptJournal
-from track.events import FORMAT, Event
+from track.events import FORMAT, Record
 from track.persistence.backlog import Backlog
 from track.persistence.lines import TORN, LineReader
 from track.persistence.lock import hold_exclusively, hold_shared
@@ -269,7 +269,7 @@ class Journal:
 
     # reading
 
-    def read(self, offset: int) -> Iterator[tuple[list[Event], int]]:
+    def read(self, offset: int) -> Iterator[tuple[list[Record], int]]:
         """Yield the events from a byte offset on, a chunk at a time, each with the offset after it."""
         return self._reader.read(self._descriptor, offset)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from track.errors import InvalidEvent
-from track.events import Event, decode, decode_lines
+from track.events import Record, decode_record, decode_records
 
 __all__ = ["TORN", "LineReader"]
 
@@ -33,7 +33,7 @@ class LineReader:
         self.path = path
         self._reported: set[int] = set()
 
-    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Event], int]]:
+    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], int]]:
         """Yield the events from a byte offset on, a chunk at a time, each with the offset after it.
 
         A last line without its newline is left for the next time. A broken line is reported once, with its
@@ -53,13 +53,13 @@ class LineReader:
             else:
                 length *= 2
 
-    def _events(self, lines: bytes, offset: int) -> list[Event]:
+    def _events(self, lines: bytes, offset: int) -> list[Record]:
         try:
-            return decode_lines(lines)
+            return decode_records(lines)
         except InvalidEvent:
             return list(self._events_one_by_one(lines, offset))
 
-    def _events_one_by_one(self, lines: bytes, offset: int) -> Iterator[Event]:
+    def _events_one_by_one(self, lines: bytes, offset: int) -> Iterator[Record]:
         # Not `splitlines`: a broken line may hold a carriage return.
         for line in lines.split(b"\n")[:-1]:
             event = self._event(line + b"\n", offset)
@@ -67,11 +67,11 @@ class LineReader:
                 yield event
             offset += len(line) + 1
 
-    def _event(self, line: bytes, offset: int) -> Event | None:
+    def _event(self, line: bytes, offset: int) -> Record | None:
         if line == b"\n" or line.endswith(TORN):
             return None
         try:
-            return decode(line)
+            return decode_record(line)
         except InvalidEvent as error:
             rescued = _rescue(line)
             if rescued is None and offset not in self._reported:
@@ -80,12 +80,12 @@ class LineReader:
             return rescued
 
 
-def _rescue(line: bytes) -> Event | None:
-    """Return the whole event at the end of a line whose beginning was torn."""
+def _rescue(line: bytes) -> Record | None:
+    """Return the whole record at the end of a line whose beginning was torn."""
     position = line.rfind(_START)
     while position > 0:
         try:
-            return decode(line[position:])
+            return decode_record(line[position:])
         except InvalidEvent:
             position = line.rfind(_START, 0, position)
     return None

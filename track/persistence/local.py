@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,16 +12,16 @@ from typing import Any, TypeVar
 
 from track.configuration import options
 from track.errors import ConcurrentWrite
-from track.events import Event, encode
+from track.events import Batch, Event, encode, encode_batch
 from track.persistence.buffered import BufferedStore, MemoryStore
+from track.persistence.copying import write_copy
 from track.persistence.ephemeral import StateProtocol
 from track.persistence.filestore import SMALL_AT_FINISH, FileStore
 from track.persistence.lock import StoreLock
 from track.persistence.query import OPERATORS, parse_query, resolve
-from track.persistence.snapshot import replace_file, snapshot_bytes
 from track.persistence.storage import LocalStorage
 from track.persistence.stores import open_store
-from track.persistence.utils import read_bool, read_choice, read_options, uri_path
+from track.persistence.utils import read_bool, read_choice, read_options, store_path
 from track.structure import Trial
 from track.utils.signal import SignalHandler
 
@@ -42,6 +43,7 @@ __all__ = [
     "query_ne",
 ]
 
+logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
@@ -61,7 +63,8 @@ class FileProtocol(StateProtocol):
     Parameters
     ----------
     uri: str
-        ``file://report.json`` (relative), ``file:///abs/report.json``; ``file:`` is in memory.
+        ``file://report.json`` (relative), ``file:///abs/report.json``; ``file:`` is in memory, and says so when
+        `eager`.
     strict: bool
         Whether parents must be stored before their children.
     eager: bool
@@ -71,7 +74,7 @@ class FileProtocol(StateProtocol):
     Raises
     ------
     InvalidUri
-        An option is unknown.
+        An option is unknown, or the path is that of a folder.
     BackendUnavailable
         The folder cannot be written to (at the first write).
     """
@@ -80,7 +83,7 @@ class FileProtocol(StateProtocol):
         given = read_options(uri, OPTIONS)
         super().__init__(uri, strict if given["strict"] is None else given["strict"])
         self.eager = eager if given["eager"] is None else given["eager"]
-        self.path = uri_path(uri) or None
+        self.path = store_path(uri) or None
         timeout = given["lock_timeout"]
         if timeout is None:
             timeout = float(options("log.backend.lock_timeout", 30.0))
@@ -94,6 +97,9 @@ class FileProtocol(StateProtocol):
             self._memory = BufferedStore(os.path.realpath(self.path), timeout)
         else:
             self._memory = MemoryStore(timeout)
+            if self.eager:
+                text = "%s names no file: nothing will be stored; name one, as in file://report.json"
+                logger.warning(text, self.place)
 
     @property
     def storage(self) -> LocalStorage:
@@ -124,6 +130,23 @@ class FileProtocol(StateProtocol):
         for event in events:
             self._append(encode(event))
 
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
+
+        Raises
+        ------
+        BackendUnavailable
+            They cannot be written now, and none of them is stored.
+        """
+        self.receive_batch(Batch(writer, first, events), encode_batch(writer, first, b"".join(map(encode, events))))
+
+    def receive_batch(self, batch: Batch, line: bytes) -> None:
+        """Store a batch whose line is known, as `receive` does."""
+        if self._store is None:
+            self._memory_store().keep([batch])
+        else:
+            self._store.append_batch(batch, line)
+
     def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``, during which no other thread or process decides."""
         return (self._store or self._memory_store()).atomically(action)
@@ -135,8 +158,17 @@ class FileProtocol(StateProtocol):
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Record the end, and bring the JSON file up to date if that is cheap."""
         super().log_trial_finish(trial, exc_type, exc_val, exc_tb)
+        self.save_if_worth()
+
+    def save_if_worth(self) -> None:
+        """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
         if self._store is not None:
             self._store.save_if_worth(SMALL_AT_FINISH)
+
+    def write_from_one_thread(self) -> None:
+        """Promise that only one thread of this process writes: the journal can be cut while others do other things."""
+        if self._store is not None:
+            self._store.has_one_writer = True
 
     def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
         """Bring the JSON file up to date, or write all of it to another file.
@@ -152,7 +184,7 @@ class FileProtocol(StateProtocol):
             store.save()
             return
         with self.reading() as storage:
-            replace_file(file_name_override, snapshot_bytes(storage, {}))
+            write_copy(file_name_override, storage)
 
     def flush(self, timeout: float | None = None) -> None:
         """Write what could not be written before."""

@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -157,7 +157,9 @@ class Segment:
 
     def read(self, number: int, offset: int) -> Iterator[tuple[int, list[Event], int]]:
         """Yield events from an offset on, a chunk at a time: the number of the first, events, offset after them."""
-        for events, after in self._journal.read(offset):
+        for records, after in self._journal.read(offset):
+            # A spill holds single events: batches are for stores.
+            events = cast(list[Event], records)
             yield number, events, after
             number += len(events)
 

@@ -82,6 +82,7 @@ class _Snapshot(msgspec.Struct):
     trials: list[msgspec.Raw] = []
     format: int | None = None
     journal: dict[str, Any] = {}
+    writers: dict[str, int] = {}
 
 
 _decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
@@ -144,6 +145,7 @@ def _parse(path: str, data: bytes) -> _Snapshot:
 
 
 def _fill(storage: LocalStorage, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
+    storage.writers.update(snapshot.writers)
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
@@ -230,7 +232,10 @@ def snapshot_bytes(storage: LocalStorage, journal: dict[str, Any]) -> Iterator[b
     for position, group in enumerate(storage._groups.values()):
         owner = group.project_id if group.project_id in owned else None
         groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
-    yield b'{"format": %d,\n "journal": %s,\n "projects": [' % (FORMAT, _encode(journal))
+    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(journal))
+    if storage.writers:
+        yield b',\n "writers": ' + _encode(storage.writers)
+    yield b',\n "projects": ['
     for position, (uid, project) in enumerate(storage._projects.items()):
         yield b",\n\n" if position else b"\n\n"
         document: dict[str, Any] = {"dtype": "project", "uid": uid, "name": project.name}

@@ -12,11 +12,13 @@ from track.aggregators.aggregator import Aggregator
 from track.containers.lazy import LazySet
 from track.errors import ConcurrentWrite
 from track.events import (
+    Batch,
     Event,
     FieldsMerged,
     GroupCreated,
     MetricsLogged,
     ProjectCreated,
+    Record,
     TrialAttached,
     TrialCreated,
 )
@@ -55,6 +57,8 @@ class LocalStorage:
         """The uids of trials that the last snapshot does not show as they are."""
         self.documents: dict[str, Any] = {}
         """The bytes of trials in the last snapshot."""
+        self.writers: dict[str, int] = {}
+        """The number of the last event of each writer whose events come in batches."""
 
     @property
     def objects(self) -> dict[str, Any]:
@@ -93,10 +97,10 @@ class LocalStorage:
 
     # changing
 
-    def apply(self, events: Iterable[Event]) -> None:
+    def apply(self, records: Iterable[Record]) -> None:
         """Change the state as the events say; one that names a trial that is not here is reported and skipped."""
         trials, changed = self._trials, self.changed
-        for event in events:
+        for event in records:
             try:
                 if type(event) is MetricsLogged:
                     trial = trials.get(event.trial)
@@ -109,7 +113,13 @@ class LocalStorage:
                 # One damaged line must not hide the others.
                 logger.warning("an event in %s makes no sense (%s) and is skipped: %r", self.target_file, error, event)
 
-    def _apply_one(self, event: Event) -> None:
+    def _apply_batch(self, batch: Batch) -> None:
+        """Apply what is new: the events after the last one of this writer, however often they were written."""
+        last = self.writers.get(batch.writer, -1)
+        self.apply(batch.events[max(0, last + 1 - batch.first) :])
+        self.writers[batch.writer] = max(last, batch.first + len(batch.events) - 1)
+
+    def _apply_one(self, event: Record) -> None:
         match event:
             case ProjectCreated():
                 self._create_project(event)
@@ -124,6 +134,8 @@ class LocalStorage:
                 self._merge_into_owner(event)
             case FieldsMerged():
                 self._update(event.uid, event)
+            case Batch():
+                self._apply_batch(event)
             case _:
                 self._update(event.trial, event)
 

@@ -1,0 +1,85 @@
+"""Track servers for the tests: in this process, or in one of their own that can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from track.persistence.socketed import SocketServer, server_uri
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def running(server: SocketServer) -> Iterator[int]:
+    """Give the port of a server that runs in a thread of this process."""
+    _, port = server.listen()
+    thread = threading.Thread(target=server.run_server, name="track-server")
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.close()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def serving(backend: str, layer: str | None = None, **options: Any) -> Iterator[int]:
+    """Give the port of a server of a backend."""
+    with running(SocketServer(server_uri(backend, "127.0.0.1", 0, layer, **options))) as port:
+        yield port
+
+
+class Process:
+    """A server in a process of its own, always on the same port.
+
+    Parameters
+    ----------
+    backend: str
+    *arguments: str
+        Of the command line, besides backend and port.
+    """
+
+    def __init__(self, backend: str, *arguments: str) -> None:
+        self._backend = backend
+        self._arguments = arguments
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.lines: list[str] = []
+        """What it printed when it started."""
+
+    def start(self) -> None:
+        """Start it, and return once clients may connect."""
+        command = [sys.executable, "-m", "track", "serve", self._backend, "--port", str(self.port), *self._arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.lines = [self._process.stdout.readline().rstrip("\n") for _ in range(3)]
+        self.port = int(self.lines[0].rpartition(":")[2])
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill it: nothing is tidied up."""
+        self.end(signal.SIGKILL)
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal, and return the exit code and what was printed after the first lines."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0, ""
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=60)
+        return process.returncode, printed

@@ -1,0 +1,71 @@
+"""``track serve``: one process that owns a store, for clients on other machines."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import Any
+
+from track.errors import TrackError
+from track.persistence.limits import LIMITS
+from track.persistence.utils import mask_secrets
+
+__all__ = ["add_parser", "run"]
+
+_HELP = "serve a store to clients on other machines"
+_DESCRIPTION = """
+Owns a store and serves it to any number of clients, whose URI is socket://user:password@host:port. Without users it
+listens on this machine only. It runs until it is interrupted or terminated; what was acknowledged is stored.
+"""
+_PORT = 8123
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the command to the parser of the program."""
+    parser = verbs.add_parser("serve", help=_HELP, description=_DESCRIPTION)
+    parser.add_argument("uri", help="the store: file://runs.json, sqlite:///data/runs.db, any backend")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=_PORT, help=f"port to listen on (default: {_PORT}; 0: any)")
+    parser.add_argument(
+        "--security-layer",
+        choices=("AES", "TLS"),
+        help="encrypt: AES with a certificate made here, which clients know by its fingerprint; TLS with your own",
+    )
+    parser.add_argument("--users", metavar="FILE", help="who may come in; see `track user`")
+    parser.add_argument("--certificate", metavar="FILE", help="your own certificate (PEM)")
+    parser.add_argument("--key", metavar="FILE", help="its private key (PEM)")
+    parser.add_argument(
+        "--limit",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help=f"change a limit, as in clients=500; there are {', '.join(LIMITS)}",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until the process is told to end, and return the exit code."""
+    # Imported here: other commands need no asyncio.
+    from track.persistence.socketed import SocketServer, server_uri
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    given = {name: getattr(arguments, name) for name in ("users", "certificate", "key")}
+    limits = dict(limit.partition("=")[::2] for limit in arguments.limit)
+    layer = arguments.security_layer
+    try:
+        server = SocketServer(server_uri(arguments.uri, arguments.host, arguments.port, layer, **given, **limits))
+        host, port = server.listen()
+        print(f"serving {mask_secrets(arguments.uri)} on {host}:{port}", flush=True)
+        for line in server.notes():
+            print(line, flush=True)
+        server.own_process()
+        server.run_server()
+    except KeyboardInterrupt:
+        pass
+    except (TrackError, OSError) as error:
+        print(f"track serve: {error}", file=sys.stderr)
+        return 2
+    print("stopped: everything that was acknowledged is stored")
+    return 0
