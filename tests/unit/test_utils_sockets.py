@@ -1,4 +1,4 @@
-"""Plain TCP sockets of track.utils."""
+"""Plain TCP sockets of track.utils; encrypted ones are in test_encrypted.py."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_taken_port_is_refused_without_a_leak() -> None:
 @pytest.mark.parametrize("function", [open_socket, listen_socket])
 def test_unknown_layer_is_named(function: object) -> None:
     """A security layer is refused by name, before anything is opened."""
-    with pytest.raises(ValueError, match=r"'AES'.*knows None \(plain TCP\)"):
-        function("127.0.0.1", 1, backend="AES")  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"'DES': there are 'AES', 'TLS', 'ssl' and None \(plain TCP\)"):
+        function("127.0.0.1", 1, backend="DES")  # type: ignore[operator]
 
 
 def test_item_not_found_is_the_error_of_the_tree() -> None:

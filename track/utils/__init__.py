@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ItemNotFound", "listen_socket", "open_socket"]
 
+_LAYERS = {None: None, "AES": "AES", "TLS": "TLS", "ssl": "TLS"}
+
 
 def open_socket(add: str, port: int, backend: str | None = None) -> socket:
     """Return a TCP connection to `add`, over IPv4 or IPv6, whichever answers.
@@ -22,19 +24,36 @@ def open_socket(add: str, port: int, backend: str | None = None) -> socket:
     port: int
         TCP port, 1 to 65535.
     backend: str, optional
-        Security layer; only None, plain TCP, exists here. `track.utils.encrypted` has the secure one.
+        Security layer: None is plain TCP; ``'AES'`` is encrypted, to a server that is known by its fingerprint;
+        ``'TLS'`` (``'ssl'``) is encrypted, to one whose certificate the system trusts. `track.utils.encrypted` has
+        what can be said in more detail.
 
     Raises
     ------
     ValueError
-        `backend` names a layer.
+        There is no such layer.
     OSError
         Nobody answers there.
+    UntrustedServer
+        Somebody else answers there.
     """
     import socket
 
-    _check_layer(backend)
-    return socket.create_connection((add, port))
+    layer = _layer(backend)
+    if layer is None:
+        return socket.create_connection((add, port))
+    from track.utils.encrypted import HANDSHAKE_SECONDS, client_context, verified_context, wrap_socket
+
+    context = client_context() if layer == "AES" else verified_context()
+    connection = socket.create_connection((add, port))
+    try:
+        connection.settimeout(HANDSHAKE_SECONDS)
+        wrapped = wrap_socket(connection, context=context, hostname=add)
+    except BaseException:
+        connection.close()
+        raise
+    wrapped.settimeout(socket.getdefaulttimeout())
+    return wrapped
 
 
 def listen_socket(add: str, port: int, backend: str | None = None) -> socket:
@@ -47,18 +66,19 @@ def listen_socket(add: str, port: int, backend: str | None = None) -> socket:
     port: int
         TCP port; 0 lets the system choose one.
     backend: str, optional
-        As for `open_socket`.
+        Security layer: None is plain TCP; ``'AES'`` and ``'TLS'`` (``'ssl'``) are encrypted, with the certificate of
+        this user's servers.
 
     Raises
     ------
     ValueError
-        `backend` names a layer.
+        There is no such layer.
     OSError
         The address is taken, or not of this machine.
     """
     import socket
 
-    _check_layer(backend)
+    layer = _layer(backend)
     family, *_, address = socket.getaddrinfo(add or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -66,12 +86,20 @@ def listen_socket(add: str, port: int, backend: str | None = None) -> socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
+        return listener if layer is None else _wrap_listener(listener)
     except BaseException:
         listener.close()
         raise
-    return listener
 
 
-def _check_layer(backend: str | None) -> None:
-    if backend is not None:
-        raise ValueError(f"no security layer {backend!r} here: this version knows None (plain TCP)")
+def _wrap_listener(listener: socket) -> socket:
+    from track.utils.encrypted import wrap_socket
+
+    return wrap_socket(listener, server_side=True)
+
+
+def _layer(backend: str | None) -> str | None:
+    if backend not in _LAYERS:
+        names = ", ".join(repr(name) for name in _LAYERS if name)
+        raise ValueError(f"no security layer {backend!r}: there are {names} and None (plain TCP)")
+    return _LAYERS[backend]
