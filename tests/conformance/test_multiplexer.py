@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,20 @@ class TestMirror(ProtocolTests):
         """Ask the mirror."""
         assert isinstance(protocol, ProtocolMultiplexer)
         return protocol.protos[0]
+
+
+class TestMultiUri(ProtocolTests):
+    """A file is told what a database decides."""
+
+    @pytest.fixture
+    def protocol(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Protocol]:
+        """Give two empty stores as one."""
+        monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+        protocol = get_protocol(f"multi:?to=file:{tmp_path}/runs.json&to=sqlite:{tmp_path}/runs.db")
+        yield protocol
+        protocol.close()
+
+    def reopen(self, protocol: Protocol) -> Protocol:
+        """Read the file as another process would."""
+        assert isinstance(protocol, ProtocolMultiplexer)
+        return get_protocol(protocol.protos[0].uri)  # type: ignore[attr-defined]

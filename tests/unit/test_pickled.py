@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from track import TrackClient, fetch
 from track.errors import CorruptJournal
@@ -59,13 +62,42 @@ def test_plain_data_is_read(value: Any, protocol: int) -> None:
         (pickle.dumps(print), "builtins.print"),
         (b"\x80\x04nonsense", "not a pickle of plain data"),
         (b"", "not a pickle of plain data"),
+        (b"\x80\x02\x82\x01.", "a registered extension"),
+        (b"\x80\x05\x96\x00\x00\x00\x00\x80\x00\x00\x00.", "not a pickle of plain data"),
+        (b"\x80\x02Px\n.", "not a pickle of plain data"),
     ],
-    ids=["exploit", "object", "function", "damaged", "empty"],
+    ids=["exploit", "object", "function", "damaged", "empty", "extension", "claimed size", "persistent"],
 )
 def test_anything_else_is_refused(data: bytes, reason: str) -> None:
     """No class is made and no function is called, whatever a file asks for."""
     with pytest.raises(CorruptJournal, match=reason):
         load_plain_pickle(data)
+
+
+def test_few_bytes_do_not_take_all_memory() -> None:
+    """A number that only looks large costs nothing: here, place 4,294,967,295 of the pickle's memory."""
+    assert load_plain_pickle(b"\x80\x04Nr\xff\xff\xff\xff.") is None
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 200), st.binary(min_size=1, max_size=3))
+def test_any_bytes_are_plain_data_or_refused(start: bytes, place: int, change: bytes) -> None:
+    """Random bytes, and a store with a few bytes changed, are read as plain data or refused in our words."""
+    whole = bytearray(pickle.dumps([{"dtype": "project", "trials": [TRIAL]}]))
+    whole[place : place + len(change)] = change
+
+    for data in (start, b"\x80\x04" + start, bytes(whole)):
+        with contextlib.suppress(CorruptJournal):
+            assert _is_plain(load_plain_pickle(data))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(map(_is_plain, value))
+    plain = (str, bytes, int, float, complex, datetime.datetime, datetime.timedelta, datetime.timezone)
+    return value is None or isinstance(value, plain) or value in (complex, frozenset, set, collections.OrderedDict)
 
 
 @pytest.mark.parametrize("form", ["{}", "pickled:{}", "pickled://{}", "pickleddb:{}"])

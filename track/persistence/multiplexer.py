@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.protocol import Factory, Protocol
+from track.persistence.protocol import Factory
+from track.persistence.telling import Telling
 from track.structure import Project, Trial, TrialGroup
 
 __all__ = ["ProtocolMultiplexer", "make_mirror"]
-
-logger = logging.getLogger(__name__)
-
-_WRITING = (
-    "new_project",
-    "new_trial_group",
-    "new_trial",
-    "add_project_trial",
-    "add_group_trial",
-    "log_trial_start",
-    "log_trial_finish",
-    "log_trial_chrono_start",
-    "log_trial_chrono_finish",
-    "log_trial_arguments",
-    "log_trial_metadata",
-    "log_trial_metrics",
-    "set_trial_status",
-    "add_trial_tags",
-    "set_group_metadata",
-)
 
 
 def make_mirror() -> EphemeralProtocol:
@@ -38,12 +18,13 @@ def make_mirror() -> EphemeralProtocol:
     return EphemeralProtocol("ephemeral:", strict=False)
 
 
-class ProtocolMultiplexer(Protocol):
+class ProtocolMultiplexer(Telling):
     """Tells every backend the same; the last one decides, and its answers and errors are the caller's.
 
-    A mirror's failure is reported once a method and never raised. A question that the last backend does not
-    answer (NotImplementedError) is answered by the first mirror that does; so a backend of one's own may
-    implement the few methods it cares for.
+    What a main backend of events (`EventProtocol`) stores is what the other backends of events are told, with the
+    same times and revisions; backends of methods are called as it was. A mirror's failure is said once and counted in
+    `unsaved`, never raised. A question that the last backend does not answer (NotImplementedError) is answered by the
+    first mirror that does; so a backend of one's own may implement the few methods it cares for.
 
     Parameters
     ----------
@@ -56,66 +37,6 @@ class ProtocolMultiplexer(Protocol):
         There is no backend.
     """
 
-    def __init__(self, *backends: Protocol) -> None:
-        if not backends:
-            raise ValueError("a multiplexer needs at least one backend")
-        self.protos = backends
-        self._main = backends[-1]
-        self._mirrors = backends[:-1]
-        self._reported: set[tuple[int, str]] = set()
-
-    def __repr__(self) -> str:
-        return f"ProtocolMultiplexer({', '.join(map(repr, self.protos))})"
-
-    # telling
-
-    def _tell(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the method of the main backend, then of each mirror; return what the main one returned."""
-        answer = self._call_main(method, args, kwargs)
-        for mirror in self._mirrors:
-            self._call_mirror(mirror, method, args, kwargs)
-        return answer
-
-    def _call_main(self, method: str, args: Any, kwargs: Any) -> Any:
-        try:
-            return getattr(self._main, method)(*args, **kwargs)
-        except NotImplementedError:
-            if not self._mirrors:
-                raise
-            self._say_what_is_missing()
-            return None
-
-    def _call_mirror(self, mirror: Protocol, method: str, args: Any, kwargs: Any) -> None:
-        try:
-            getattr(mirror, method)(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - a mirror never disturbs: its failure is reported and counted, not raised
-            self._report(mirror, method, f"{type(error).__name__}: {error}")
-
-    def _report(self, backend: Protocol, method: str, problem: str) -> None:
-        key = (id(backend), method)
-        if key not in self._reported:
-            self._reported.add(key)
-            logger.warning("%s of %r: %s", method, backend, problem)
-
-    def _say_what_is_missing(self) -> None:
-        """Say once which methods the main backend leaves to the mirror."""
-        kind = type(self._main)
-        if (id(self._main), "") in self._reported:
-            return
-        self._reported.add((id(self._main), ""))
-        missing = [name for name in _WRITING if getattr(kind, name, None) is getattr(Protocol, name)]
-        logger.warning("%s leaves to a copy in memory: %s", kind.__name__, ", ".join(missing))
-
-    # asking
-
-    def _ask(self, method: str, *args: Any) -> Any:
-        for backend in reversed(self.protos):
-            try:
-                return getattr(backend, method)(*args)
-            except NotImplementedError:
-                continue
-        raise NotImplementedError(f"none of {self!r} implements {method}")
-
     # logging
 
     def log_trial_start(self, trial: Trial) -> None:
@@ -125,6 +46,10 @@ class ProtocolMultiplexer(Protocol):
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Record the end everywhere."""
         self._tell("log_trial_finish", trial, exc_type, exc_val, exc_tb)
+        for mirror in self._mirrors:
+            # A file that heard of the end as an event.
+            if self._recorder is not None and hasattr(mirror.backend, "save_if_worth"):
+                mirror.call("save_if_worth")
 
     def log_trial_chrono_start(
         self,
@@ -143,12 +68,12 @@ class ProtocolMultiplexer(Protocol):
             if not self._mirrors:
                 raise
             self._say_what_is_missing()
-            self._mirrors[0].log_trial_chrono_start(trial, name, **kwargs, **callbacks)
+            self._first.log_trial_chrono_start(trial, name, **kwargs, **callbacks)
             rest = self._mirrors[1:]
         else:
-            rest = self._mirrors
+            rest = self._called()
         for mirror in rest:
-            self._call_mirror(mirror, "log_trial_chrono_start", (trial, name), kwargs)
+            mirror.call("log_trial_chrono_start", trial, name, **kwargs)
 
     def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Stop the timer everywhere."""
@@ -176,6 +101,12 @@ class ProtocolMultiplexer(Protocol):
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         """Merge tags everywhere."""
         self._tell("add_trial_tags", trial, **kwargs)
+
+    def log_trial_artifact(
+        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+    ) -> None:
+        """Add a file to the trial's manifest, everywhere."""
+        self._tell("log_trial_artifact", trial, name, uri, digest, size)
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata everywhere."""
@@ -209,9 +140,15 @@ class ProtocolMultiplexer(Protocol):
         """Add the trial to the group, everywhere."""
         self._tell("add_group_trial", group, trial)
 
-    def commit(self, **kwargs: Any) -> None:
-        """Make everything permanent, everywhere."""
-        self._tell("commit", **kwargs)
+    def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
+        """Make everything permanent, everywhere; the main backend writes ``file_name_override``."""
+        if file_name_override is None:
+            self._tell("commit", **kwargs)
+            return
+        self._call_main("commit", (), {"file_name_override": file_name_override, **kwargs})
+        if self._recorder is None and self._mirrors:
+            # A backend of one's own has seldom anything to write there.
+            self._first.commit(file_name_override=file_name_override, **kwargs)
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         """Return the trial with this uid, then the other revisions of its hash."""
@@ -222,47 +159,44 @@ class ProtocolMultiplexer(Protocol):
         if not self._mirrors:
             return self._main.new_trial(trial, auto_increment)
         try:
-            made = self._main.new_trial(trial, auto_increment)
+            with self._mirrored():
+                made = self._main.new_trial(trial, auto_increment)
         except NotImplementedError:
             self._say_what_is_missing()
-            return self._mirrors[0].new_trial(trial, auto_increment)
+            return self._first.new_trial(trial, auto_increment)
         if made is None and auto_increment:
             # A backend that only listens answers nothing.
-            return self._mirrors[0].new_trial(trial, auto_increment)
+            return self._first.new_trial(trial, auto_increment)
         if made is not None:
             trial.revision = made.revision
-            for mirror in self._mirrors:
-                self._call_mirror(mirror, "new_trial", (made,), {})
+            for mirror in self._called():
+                mirror.call("new_trial", made)
         return made
 
     # deciding
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
         """Change the first match of the main backend, and the same trial in the mirrors."""
-        try:
-            changed = self._main.fetch_and_update_trial(query, attr, *args, **kwargs)
-        except NotImplementedError:
-            if not self._mirrors:
-                raise
-            changed = self._mirrors[0].fetch_and_update_trial(query, attr, *args, **kwargs)
-            getattr(self._main, attr)(changed, *args, **kwargs)
-            return changed
-        for mirror in self._mirrors:
-            self._call_mirror(mirror, attr, (changed, *args), kwargs)
-        return changed
+        return cast("Trial", self._fetch_and_update("fetch_and_update_trial", query, attr, args, kwargs))
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         """Change the first match of the main backend, and the same group in the mirrors."""
+        return cast("TrialGroup", self._fetch_and_update("fetch_and_update_group", query, attr, args, kwargs))
+
+    def _fetch_and_update(self, method: str, query: Any, attr: str, args: Any, kwargs: Any) -> Any:
         try:
-            changed = self._main.fetch_and_update_group(query, attr, *args, **kwargs)
+            with self._mirrored():
+                changed = getattr(self._main, method)(query, attr, *args, **kwargs)
         except NotImplementedError:
             if not self._mirrors:
                 raise
-            changed = self._mirrors[0].fetch_and_update_group(query, attr, *args, **kwargs)
-            getattr(self._main, attr)(changed, *args, **kwargs)
-            return changed
-        for mirror in self._mirrors:
-            self._call_mirror(mirror, attr, (changed, *args), kwargs)
+            changed = getattr(self._first, method)(query, attr, *args, **kwargs)
+            self._call_main(attr, (changed, *args), kwargs)
+            rest = self._mirrors[1:]
+        else:
+            rest = self._called()
+        for mirror in rest:
+            mirror.call(attr, changed, *args, **kwargs)
         return changed
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
@@ -280,20 +214,32 @@ class ProtocolMultiplexer(Protocol):
         found: list[Project] = self._ask("fetch_projects", query)
         return found
 
+    def refresh(self, trial: Trial) -> None:
+        """Bring `trial` up to date with what is stored."""
+        self._ask("refresh", trial)
+
     def unsaved(self) -> int:
         """Return how many events some backend could not store."""
-        return sum(proto.unsaved() for proto in self.protos)
+        return sum(proto.unsaved() for proto in self.protos) + sum(mirror.missed for mirror in self._mirrors)
 
     @property
     def remedy(self) -> str:
         """What becomes of events that are not stored."""
-        return next(filter(None, (getattr(proto, "remedy", "") for proto in self.protos)), "")
+        missed = [f"{mirror.backend!r} missed {mirror.missed}" for mirror in self._mirrors if mirror.missed]
+        return "; ".join([*missed, *filter(None, (getattr(proto, "remedy", "") for proto in self.protos))])
 
     def flush(self, timeout: float | None = None) -> None:
         """Flush every backend."""
         # A backend of one's own may know of no time-out.
-        self._tell("flush", *(() if timeout is None else (timeout,)))
+        self._everywhere("flush", *(() if timeout is None else (timeout,)))
 
     def close(self) -> None:
         """Close every backend."""
-        self._tell("close")
+        self._everywhere("close")
+
+    def _everywhere(self, method: str, *args: Any) -> None:
+        try:
+            self._call_main(method, args, {})
+        finally:
+            for mirror in self._mirrors:
+                mirror.call(method, *args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ from track.errors import CorruptJournal
 from track.persistence.local import FileProtocol
 from track.persistence.lock import StoreLock
 from track.persistence.snapshot import replace_file
-from track.persistence.utils import uri_path
+from track.persistence.utils import store_path
 from track.plain import to_plain
 
 __all__ = ["load_plain_pickle", "make_pickled"]
@@ -30,8 +30,18 @@ _HARMLESS = {
 _COLLECTIONS = ("projects", "groups", "trials")
 
 
-class _PlainUnpickler(pickle.Unpickler):
+# The one written in Python: a few bytes can make the other one ask for all the memory there is.
+class _PlainUnpickler(pickle._Unpickler):
     """Reads containers, numbers, text and dates; refuses every other class, so nothing is ever run."""
+
+    # One that takes as many bytes as it says, before it looks whether they are there.
+    dispatch: ClassVar[dict[int, Any]] = {
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
+
+    def get_extension(self, code: int) -> Any:
+        """Refuse: what a program has registered is found without asking `find_class`."""
+        raise pickle.UnpicklingError("it holds a registered extension, and only plain data is read")
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _HARMLESS:
@@ -75,7 +85,7 @@ def make_pickled(uri: str) -> FileProtocol:
     CorruptJournal
         The file holds something else than plain data.
     """
-    path = uri_path(uri)
+    path = store_path(uri)
     protocol = FileProtocol("file:" + uri.partition(":")[2])
     if path and _is_pickle(path):
         with StoreLock(f"{path}.lock", protocol.lock.timeout):

@@ -1,0 +1,190 @@
+"""TensorBoard as a sink: event files that ``tensorboard --logdir`` shows."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import itertools
+import math
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+from track.errors import InvalidUri, MissingExtra
+from track.persistence.sink import SinkProtocol
+from track.persistence.utils import mask_secrets, read_options, uri_path
+from track.plain import restore
+from track.structure import CustomStatus, Status, Trial
+
+__all__ = ["TensorBoardProtocol", "run_name"]
+
+
+class TensorBoardProtocol(SinkProtocol):
+    """Writes an event file a trial, each in a folder of its own.
+
+    Parameters
+    ----------
+    uri: str
+        ``tensorboard:runs``, ``tensorboard:///data/runs``: the folder that ``tensorboard --logdir`` is given.
+
+    Raises
+    ------
+    MissingExtra
+        tensorboardX is not installed.
+    InvalidUri
+        The URI names no folder.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        read_options(uri, {})
+        self.folder = uri_path(uri)
+        if not self.folder:
+            raise InvalidUri(f"{mask_secrets(uri)!r} should name a folder, as in tensorboard:runs")
+        try:
+            self._tensorboard: Any = importlib.import_module("tensorboardX")
+            for name in ("proto.event_pb2", "record_writer", "summary"):
+                importlib.import_module(f"tensorboardX.{name}")
+        except ImportError as error:
+            raise MissingExtra("'tensorboard:' needs tensorboardX: pip install \"track[tensorboard]\"") from error
+
+    def run_open(self, trial: Trial) -> Any:
+        """Begin an event file, with the trial's parameters, tags and metadata as texts."""
+        run = _Run(self._tensorboard, os.path.join(self.folder, run_name(trial)))
+        for kind in ("parameters", "tags", "metadata"):
+            self.run_facts(run, kind, getattr(trial, kind))
+        return run
+
+    def run_numbers(self, run: Any, values: dict[str, Any], step: Any) -> None:
+        """Write scalars; those without a step, or with one that is no integer, are numbered one after the other."""
+        for name, value in values.items():
+            run.write_number(name, value, step)
+
+    def run_facts(self, run: Any, kind: str, values: dict[str, Any]) -> None:
+        """Write texts."""
+        plain = {name: restore(value) for name, value in values.items()}
+        for name, value in plain.items():
+            run.write_text(f"{kind}/{name}", str(value))
+        if kind == "parameters":
+            run.parameters.update(plain)
+
+    def run_status(self, run: Any, status: Status | CustomStatus, error: str | None) -> None:
+        """Write the status, and the error, as texts."""
+        run.write_text("status", str(status.name))
+        if error is not None:
+            run.write_text("error", error)
+
+    def run_flush(self, run: Any) -> None:
+        """Do nothing: what was written is in the file."""
+
+    def run_end(self, run: Any) -> None:
+        """Write the table of parameters and numbers that the page *HParams* shows, and close the file."""
+        run.end()
+
+
+def run_name(trial: Trial) -> str:
+    """Return the folder of a trial: its name as far as a file may be called so, and the beginning of its uid.
+
+    Examples
+    --------
+    >>> run_name(Trial("0123456789ab", 1, name="../first try"))
+    'first_try-01234567_1'
+    """
+    name = re.sub(r"[^\w.-]+", "_", trial.name or "")[:80].strip("._-")
+    return f"{name}{name and '-'}{trial.hash[:8]}_{trial.revision}"
+
+
+class _Run:
+    """One trial's event file; the file is written here, the records are made by tensorboardX.
+
+    Its own writer hands them to a thread: what is lost by a kill would be many seconds, and a full disk would stop the
+    training once the thread has died of it.
+    """
+
+    def __init__(self, tensorboard: Any, folder: str) -> None:
+        self._tensorboard = tensorboard
+        self._folder = folder
+        self._file: io.FileIO | None = None
+        self.parameters: dict[str, Any] = {}
+        self._names: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._writing = threading.RLock()
+        self._write(file_version="brain.Event:2")
+
+    def write_number(self, name: str, value: Any, step: Any) -> None:
+        """Write one number."""
+        with self._writing:
+            if type(step) is not int:
+                step = self._counts.get(name, 0)
+                self._counts[name] = step + 1
+            self._names.add(name)
+            self._write(step=step, summary=self._scalar(name, _float(value)))
+
+    def _scalar(self, name: str, value: float) -> Any:
+        # Not tensorboardX's own: it logs a warning at every NaN.
+        summary = self._tensorboard.summary.Summary
+        return summary(value=[summary.Value(tag=_tag(name), simple_value=value)])
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write one text, which is shown as it is and not as Markdown."""
+        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        self._write(summary=self._tensorboard.summary.text(_tag(name), indented))
+
+    def end(self) -> None:
+        """Close the file; what comes later goes to another one beside it."""
+        with self._writing:
+            simple = {name: _simple(value) for name, value in self.parameters.items()}
+            for summary in self._tensorboard.summary.hparams(simple, dict.fromkeys(map(_tag, sorted(self._names)))):
+                self._write(summary=summary)
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _write(self, **event: Any) -> None:
+        record = self._record(**event)
+        with self._writing:
+            if self._file is None:
+                self._file = self._open()
+            size = self._file.tell()
+            if self._file.write(record) != len(record):
+                # What follows half a record could not be read.
+                self._file.truncate(size)
+                self._file.seek(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+
+    def _record(self, **event: Any) -> bytes:
+        made = self._tensorboard.proto.event_pb2.Event(wall_time=time.time(), **event)
+        data = made.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        first, second = map(self._tensorboard.record_writer.masked_crc32c, (length, data))
+        return b"".join((length, struct.pack("<I", first), data, struct.pack("<I", second)))
+
+    def _open(self) -> io.FileIO:
+        os.makedirs(self._folder, exist_ok=True)
+        # A name of its own: files of two processes, or of one second, never meet.
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}"
+        return io.FileIO(os.path.join(self._folder, name), "x")
+
+
+_counter = itertools.count()
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _tag(name: str) -> str:
+    """Return a name as TensorBoard allows it."""
+    return re.sub(r"[^-/\w.]", "_", name).lstrip("/")
+
+
+def _simple(value: Any) -> bool | float | int | str:
+    return value if isinstance(value, (bool, float, int, str)) else str(value)
