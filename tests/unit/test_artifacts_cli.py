@@ -1,0 +1,90 @@
+"""``track artifacts`` does on the command line what the functions do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_artifacts import start
+from track.artifacts.leases import hold_lease
+from track.artifacts.local import LocalFolder
+from track.artifacts.store import ArtifactStore
+from track.cli import main
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """Give a store with two versions of a file."""
+    trial = start(f"file:{tmp_path}/runs.json")
+    trial.log_artifact(b"first", "model")
+    trial.log_artifact(b"second", "model")
+    return f"file:{tmp_path}/runs.json"
+
+
+def test_artifacts_are_listed(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, oldest first."""
+    assert main(["artifacts", "list", uri]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[:2] for line in lines] == [
+        ["digits/model:v0", "5 bytes"],
+        ["digits/model:v1", "6 bytes"],
+    ]
+
+
+def test_no_artifacts_are_said(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A project without any is no error."""
+    assert main(["artifacts", "list", uri, "--project", "letters"]) == 0
+    assert capsys.readouterr().out == "no trial has logged a file\n"
+
+
+def test_artifact_is_downloaded(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The path is printed."""
+    target = tmp_path / "back.bin"
+
+    assert main(["artifacts", "download", uri, "model:v0", "--to", str(target)]) == 0
+
+    assert capsys.readouterr().out == f"{target}\n"
+    assert target.read_bytes() == b"first"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["download", "URI", "other"], "no artifact 'other'"),
+        (["list", "file:none.json"], "there is no store at file:none.json"),
+        (["gc", "flie://x"], "did you mean 'file:'"),
+    ],
+)
+def test_mistakes_are_said(
+    uri: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """What is wrong is one line, and the exit code is 2."""
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["artifacts", *[uri if argument == "URI" else argument for argument in arguments]]) == 2
+
+    assert said in capsys.readouterr().err
+    assert not Path("none.json").exists()
+
+
+def test_garbage_is_removed(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """First told, then waited for, then done."""
+    folder = LocalFolder(f"{tmp_path}/runs.json.artifacts")
+    store = ArtifactStore(folder)
+    with store.storing() as lease:
+        store.put_bytes(b"garbage", lease)
+
+    assert main(["artifacts", "gc", uri, "--dry-run"]) == 0
+    with hold_lease(folder):
+        assert main(["artifacts", "gc", uri]) == 1
+    assert main(["artifacts", "gc", uri]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "would remove 1 files, 7 bytes",
+        "removed 0 files, 0 bytes",
+        "1 more wait for uploads to end: run it again later",
+        "removed 1 files, 7 bytes",
+    ]

@@ -1,0 +1,134 @@
+"""The code of a trial: the script, the commit, and what is not committed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from track.artifacts import artifacts, find
+from track.artifacts.code import describe_code, describe_repository
+from track.reading import fetch
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    settings = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", *settings, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a repository with one commit of a script."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "train.py").write_text("print('training')\n")
+    _git(folder, "init", "-q")
+    _git(folder, "add", ".")
+    _git(folder, "commit", "-q", "-m", "first")
+    return folder
+
+
+def test_repository_is_described(repository: Path) -> None:
+    """Commit, branch and that nothing is changed."""
+    facts, difference = describe_repository(str(repository))
+
+    assert facts == {"commit": _git(repository, "rev-parse", "HEAD"), "branch": "main", "is_changed": False}
+    assert difference == b""
+
+
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("https://ann:secret@example.org/ann/code.git", "https://***@example.org/ann/code.git"),
+        ("https://token@example.org/ann/code.git", "https://***@example.org/ann/code.git"),
+        ("https://example.org/ann/code.git", "https://example.org/ann/code.git"),
+        ("git@example.org:ann/code.git", "git@example.org:ann/code.git"),
+        ("ssh://git@example.org/ann/code.git", "ssh://git@example.org/ann/code.git"),
+    ],
+)
+def test_credentials_of_the_remote_are_masked(repository: Path, remote: str, shown: str) -> None:
+    """A password or a token in a remote's URL is not recorded."""
+    _git(repository, "remote", "add", "origin", remote)
+
+    assert describe_repository(str(repository))[0]["remote"] == shown
+
+
+def test_uncommitted_work_is_a_patch(repository: Path, tmp_path: Path) -> None:
+    """The patch, applied to the commit, gives what ran, binary files included."""
+    (repository / "train.py").write_text("print('other')\n")
+    (repository / "data.bin").write_bytes(bytes(range(256)))
+    _git(repository, "add", "data.bin")
+
+    facts, difference = describe_repository(str(repository))
+
+    assert facts["is_changed"]
+    _git(tmp_path, "clone", "-q", str(repository), "copy")
+    (tmp_path / "patch").write_bytes(difference)
+    _git(tmp_path / "copy", "apply", str(tmp_path / "patch"))
+    assert (tmp_path / "copy" / "train.py").read_text() == "print('other')\n"
+    assert (tmp_path / "copy" / "data.bin").read_bytes() == bytes(range(256))
+
+
+def test_repository_runs_no_program(repository: Path, tmp_path: Path) -> None:
+    """A repository's own settings make nothing run when it is looked at."""
+    mark = tmp_path / "ran"
+    for name in ("diff.external", "core.fsmonitor", "diff.evil.textconv"):
+        _git(repository, "config", name, f"touch {mark}; true")
+    (repository / ".gitattributes").write_text("*.py diff=evil\n")
+    (repository / "train.py").write_text("print('other')\n")
+
+    _, difference = describe_repository(str(repository))
+
+    assert b"other" in difference
+    assert not mark.exists()
+
+
+def test_folder_without_a_repository(tmp_path: Path) -> None:
+    """Where there is none, nothing is said."""
+    assert describe_repository(str(tmp_path)) == ({}, b"")
+
+
+def test_script_that_cannot_be_read(tmp_path: Path) -> None:
+    """No script, no code."""
+    assert describe_code(str(tmp_path / "none.py")) is None
+
+
+def test_code_of_a_program_is_stored(repository: Path, tmp_path: Path) -> None:
+    """The script that runs, and what is not committed of it, are artifacts of the trial; the facts are metadata."""
+    uri = f"file:{tmp_path}/runs.json"
+    text = (
+        "import sys\nfrom track import TrackClient\n"
+        "trial = TrackClient(sys.argv[1]).new_trial(parameters={}).log_code()\n"
+        "assert 'log_code' in trial.code\n"
+    )
+    (repository / "train.py").write_text(text)
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    subprocess.run([sys.executable, "train.py", uri], cwd=repository, env=environment, check=True)
+
+    assert {found.name for found in artifacts(uri)} == {"code/train.py", "code/uncommitted.diff"}
+    assert find(uri, "code/train.py").read_bytes().decode() == text
+    assert b"+trial = TrackClient" in find(uri, "code/uncommitted.diff").read_bytes()
+    (trial,) = fetch(uri)
+    assert trial.metadata["code"]["commit"] == _git(repository, "rev-parse", "HEAD")
+    assert trial.metadata["code"]["script"] == str(repository / "train.py")
+
+
+def test_code_of_no_program_is_nothing(tmp_path: Path) -> None:
+    """Where there is no script, as in an interactive session, nothing happens."""
+    command = "from track import TrackClient; t = TrackClient('ephemeral:').new_trial(parameters={}).log_code(); "
+    command += "assert t.code is None and t.trial.artifacts == []"
+
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,167 @@
+"""One artifact: what is known of it, and how to get at its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from track.artifacts.keys import check_name, is_tree, split_uri
+from track.artifacts.location import open_folder
+from track.artifacts.progress import progress
+from track.artifacts.store import ArtifactStore
+from track.artifacts.trees import Entry
+from track.errors import CorruptArtifact, NotFound, UnsafePath
+
+__all__ = ["Artifact"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file, a directory, or a reference to data elsewhere, that belongs to a trial.
+
+    Parameters
+    ----------
+    name: str
+    uri: str
+        Where the content is; relative to the folder beside the tracking store where it has no scheme.
+    digest: str or None
+        A sha256; of a reference ``etag:`` and what its place calls this state of the data, if it does.
+    size: int or None
+        Bytes; of a directory, of all files in it.
+    at: float
+        When it was logged, unix seconds.
+    trial: str
+        The uid of the trial that logged it.
+    project: str or None
+        The project of that trial.
+    version: int or None
+        0 for the first content of this name in the project, 1 for the next that differs, ...; None for one that
+        was just logged: `find` knows it.
+    """
+
+    name: str
+    uri: str
+    digest: str | None
+    size: int | None
+    at: float
+    trial: str
+    project: str | None = None
+    version: int | None = None
+    _home: str | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a whole directory."""
+        return is_tree(self.uri)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the data is not in a store of ours."""
+        return not split_uri(self.uri)[1]
+
+    def entries(self) -> list[Entry]:
+        """Return the files of a directory; `UnsafePath` where it is none."""
+        if not self.is_directory:
+            raise UnsafePath(f"{self.name!r} is no directory")
+        store, key = self._located()
+        return self._checked_listing(store, key)
+
+    def _checked_listing(self, store: ArtifactStore, key: str) -> list[Entry]:
+        try:
+            return store.listing(key, self.digest).entries
+        except FileNotFoundError as error:
+            raise self._gone() from error
+
+    def open(self, path: str | None = None) -> BinaryIO:
+        """Return the content to read, as it is in the store, without a check of all its bytes.
+
+        Parameters
+        ----------
+        path: str, optional
+            Which file of a directory.
+
+        Raises
+        ------
+        NotFound
+            The content, or the file, is not there.
+        UnsafePath
+            It is a directory, and `path` is not given.
+        """
+        if self.is_reference:
+            from track.artifacts.references import open_reference
+
+            return open_reference(self.uri, self.digest, self.size)
+        store, key = self._located()
+        if self.is_directory:
+            key = self._entry(store, key, path).key
+        try:
+            return store.open(key)
+        except FileNotFoundError as error:
+            raise self._gone() from error
+
+    def _entry(self, store: ArtifactStore, key: str, path: str | None) -> Entry:
+        if path is None:
+            raise UnsafePath(f"{self.name!r} is a directory: name a file in it, as in open('a.txt')")
+        for entry in self._checked_listing(store, key):
+            if entry.name == path:
+                return entry
+        raise NotFound(f"no file {path!r} in the directory {self.name!r}")
+
+    def read_bytes(self, path: str | None = None) -> bytes:
+        """Return the whole content; NotFound where it is not there, CorruptArtifact where it is not what was stored."""
+        with self.open(path) as file:
+            data = file.read()
+        expected = self.digest
+        if self.is_directory:
+            store, key = self._located()
+            expected = self._entry(store, key, path).digest
+        if not self.is_reference and hashlib.sha256(data).hexdigest() != expected:
+            raise CorruptArtifact(f"{self.name!r} in {self.uri} is not what was stored")
+        return data
+
+    def download(self, target: str | os.PathLike[str] | None = None) -> str:
+        """Write the content to a file, or a directory's files below a folder, and return its path.
+
+        What is there already with the same content stays; a transfer that was broken off goes on where it
+        was; every byte is verified before a file appears under its name.
+
+        Parameters
+        ----------
+        target: path, optional
+            The artifact's name, below the working directory, by default.
+
+        Raises
+        ------
+        NotFound
+            The content is not there.
+        CorruptArtifact
+            It is not what was stored.
+        UnsafePath
+            A file would be outside of `target`.
+        """
+        from track.artifacts.download import download_content, download_entries
+
+        # Whoever writes to the tracking store has chosen the name.
+        chosen = check_name(self.name) if target is None else os.fspath(target)
+        if self.is_directory:
+            store, key = self._located()
+            download_entries(store, self._checked_listing(store, key), chosen, self.name)
+            return chosen
+        os.makedirs(os.path.dirname(os.path.abspath(chosen)), exist_ok=True)
+        digest = None if self.is_reference else self.digest
+        with progress(self.name, self.size or 0) as advance:
+            download_content(self.open, digest, self.size, chosen, advance)
+        return chosen
+
+    def _located(self) -> tuple[ArtifactStore, str]:
+        root, key = split_uri(self.uri)
+        if not root:
+            if self._home is None:
+                raise NotFound(f"{self.name!r} is beside the store that named it: open that store")
+            root = self._home
+        return ArtifactStore(open_folder(root)), key
+
+    def _gone(self) -> NotFound:
+        return NotFound(f"the content of {self.name!r} is not at {self.uri}: was the folder moved or removed?")

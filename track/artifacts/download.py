@@ -1,0 +1,207 @@
+"""Bring artifacts back: only what differs, gone on with where it was broken off, and verified."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from track.artifacts.hashing import CHUNK, Source, hash_source
+from track.artifacts.keys import check_clashes, check_windows
+from track.artifacts.parallel import each
+from track.artifacts.progress import Advance, progress
+from track.artifacts.store import ArtifactStore
+from track.artifacts.trees import Entry
+from track.errors import CorruptArtifact, UnsafePath
+
+__all__ = ["download_content", "download_entries", "folds_case"]
+
+
+def download_content(opened: Any, digest: str | None, size: int | None, target: str, advance: Advance) -> None:
+    """Write content to a file, unless the file has it.
+
+    Parameters
+    ----------
+    opened: callable
+        Returns the content, to read and seek in.
+    digest: str or None
+        Its sha256; None where nobody knows it, and nothing can be verified or gone on with.
+    size: int or None
+        Its bytes.
+    target: str
+        A link there is replaced, not followed.
+    advance: callable
+        Told of bytes as they come.
+
+    Raises
+    ------
+    CorruptArtifact
+        The content is not what was stored; the file is as it was.
+    UnsafePath
+        A folder is in the way.
+    """
+    if digest is not None and _has(target, digest, size):
+        return
+    if os.path.isdir(target) and not os.path.islink(target):
+        raise UnsafePath(f"{target!r} is a folder: a file cannot replace it")
+    with _part(target, digest) as (path, part):
+        known = _resumed(part)
+        found = _receive(opened, part, known, advance)
+        if found != digest and digest is not None and known[1]:
+            # What an earlier transfer had left may be what is wrong.
+            part.truncate(0)
+            found = _receive(opened, part, _resumed(part), advance)
+        count = part.tell()
+        if (digest is not None and found != digest) or (size is not None and count != size):
+            os.unlink(path)
+            raise CorruptArtifact(f"what would be {target!r} is not what was stored: {count} bytes of sha256 {found}")
+        part.flush()
+        os.replace(path, target)
+
+
+def _has(target: str, digest: str, size: int | None) -> bool:
+    try:
+        status = os.lstat(target)
+        if not stat.S_ISREG(status.st_mode) or (size is not None and status.st_size != size):
+            return False
+        with Source(target) as source:
+            return hash_source(source, lambda count: None)[0] == digest
+    except OSError:
+        return False
+
+
+@contextmanager
+def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
+    """Give the file in which a transfer is collected: another transfer that goes on has another."""
+    folder = os.path.dirname(target) or os.curdir
+    name = f".{digest[:32]}.part" if digest else f".{secrets.token_hex(8)}.part"
+    path = os.path.join(folder, name)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    if not _claim(descriptor) or not _is_still(path, descriptor):
+        os.close(descriptor)
+        path = os.path.join(folder, f".{secrets.token_hex(8)}.part")
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+        digest = None
+    with open(descriptor, "r+b", buffering=0) as part:
+        try:
+            yield path, part
+        except BaseException:
+            # Nobody could go on with it.
+            if digest is None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            raise
+
+
+def _claim(descriptor: int) -> bool:
+    """Return whether nobody else collects in this file; without `fcntl` (Windows) nobody can tell."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_still(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _resumed(part: BinaryIO) -> tuple[Any, int]:
+    """Return the hash of what was collected before, and how much that is."""
+    part.seek(0)
+    digest, count = hashlib.sha256(), 0
+    while data := part.read(CHUNK):
+        digest.update(data)
+        count += len(data)
+    return digest, count
+
+
+def _receive(opened: Any, part: BinaryIO, known: tuple[Any, int], advance: Advance) -> str:
+    digest, count = known[0].copy(), known[1]
+    part.seek(count)
+    with opened() as content:
+        if count:
+            content.seek(count)
+            advance(count)
+        while data := content.read(CHUNK):
+            digest.update(data)
+            view = memoryview(data)
+            while view:
+                view = view[part.write(view) :]
+            advance(len(data))
+    return str(digest.hexdigest())
+
+
+def download_entries(store: ArtifactStore, entries: list[Entry], target: str, name: str) -> None:
+    """Write the files of a directory below a folder; what else is there stays.
+
+    Raises
+    ------
+    UnsafePath
+        A link in the folder would lead out of it, or two files are one on this disk. Nothing is written.
+    CorruptArtifact
+        A file is not what was stored.
+    """
+    names = [entry.name for entry in entries]
+    if os.name == "nt":
+        for path in names:
+            check_windows(path)
+    os.makedirs(target, exist_ok=True)
+    _check_case(target, names)
+    parents = {os.path.dirname(path) for path in names}
+    for parent in sorted(parents):
+        _make_folder(target, parent)
+    with progress(name, sum(entry.size for entry in entries)) as advance:
+        for _ in each(lambda entry: _download_entry(store, entry, target, advance), entries, store.folder.workers):
+            pass
+
+
+def _download_entry(store: ArtifactStore, entry: Entry, target: str, advance: Advance) -> None:
+    at = os.path.join(target, entry.name)
+    download_content(lambda: store.open(entry.key), entry.digest, entry.size, at, advance)
+    if entry.is_executable:
+        mode = os.stat(at).st_mode
+        os.chmod(at, mode | (mode & 0o444) >> 2)
+
+
+def _check_case(folder: str, names: Iterable[str]) -> None:
+    try:
+        check_clashes(names)
+    except UnsafePath:
+        if folds_case(folder):
+            raise
+
+
+def folds_case(folder: str) -> bool:
+    """Return whether the disk of a folder does not tell upper from lower case."""
+    probe = os.path.join(folder, f".track-{secrets.token_hex(8)}-x")
+    with open(probe, "xb"):
+        pass
+    try:
+        return os.path.exists(f"{probe[:-1]}X")
+    finally:
+        os.unlink(probe)
+
+
+def _make_folder(root: str, path: str) -> None:
+    """Make the folders of a path, none of which may be a link that somebody put there."""
+    at = root
+    for part in filter(None, path.split("/")):
+        at = os.path.join(at, part)
+        if os.path.islink(at):
+            raise UnsafePath(f"{at!r} is a link: files are not written through it")
+        if not os.path.isdir(at):
+            os.mkdir(at)

@@ -1,0 +1,93 @@
+"""What an artifact store needs of the place where its files are: a local folder, or anything fsspec opens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import BinaryIO, NamedTuple, Protocol
+
+from track.artifacts.hashing import Source
+from track.artifacts.progress import Advance
+
+__all__ = ["Folder", "Found", "Kept", "Unfinished"]
+
+
+class Kept(NamedTuple):
+    """Content that is in a store."""
+
+    key: str
+    digest: str
+    size: int
+
+
+class Found(NamedTuple):
+    """A file that is in a store, and its age in seconds."""
+
+    key: str
+    size: int
+    age: float
+
+
+class Unfinished(NamedTuple):
+    """A transfer that was not finished: what it is, under which lease (if it says so), bytes and age in seconds."""
+
+    token: str
+    owner: str
+    size: int
+    age: float
+
+
+class Folder(Protocol):
+    """Where the files of a store are. Nothing partial is ever visible under a key."""
+
+    url: str
+    workers: int
+    """How many files are best moved at a time."""
+
+    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+        """Store the content of a file, once.
+
+        Parameters
+        ----------
+        source: Source
+        owner: str
+            The lease under which this happens.
+        avoid: collection of str
+            Keys that are about to be removed: content that is there is stored again, elsewhere.
+        digest: str, optional
+            What the content's digest is, where that is known.
+        advance: callable
+            Told of the bytes that were moved.
+        """
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Return the size of a file; None when there is none."""
+        ...
+
+    def write(self, key: str, data: bytes, owner: str = "") -> None:
+        """Write a small file, whole or not at all, under a lease if one is named; one that is there is replaced."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return the content of a small file; FileNotFoundError when there is none."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a file to read and seek in; FileNotFoundError when there is none."""
+        ...
+
+    def files(self, prefix: str) -> list[Found]:
+        """Return the files below a folder of the store, at any depth."""
+        ...
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove files; those that are gone are no matter."""
+        ...
+
+    def unfinished(self) -> list[Unfinished]:
+        """Return what transfers have left that are going on or were broken off."""
+        ...
+
+    def drop(self, unfinished: Iterable[Unfinished]) -> None:
+        """Remove what transfers have left; what is gone is no matter."""
+        ...

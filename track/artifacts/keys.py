@@ -1,0 +1,111 @@
+"""Where things are in an artifact store, and which paths may be written when a directory is brought back."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from track.errors import UnsafePath
+
+__all__ = [
+    "CONDEMNED",
+    "LEASES",
+    "OBJECTS",
+    "PARTIAL",
+    "PENDING",
+    "STORES",
+    "TREES",
+    "check_clashes",
+    "check_name",
+    "check_path",
+    "check_windows",
+    "content_key",
+    "is_tree",
+    "split_uri",
+]
+
+OBJECTS, TREES = "objects", "trees"
+PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
+
+_CONTENT = re.compile(r"(?P<root>.*?)/?(?P<key>(?:objects|trees)/[0-9a-f]{2}/[0-9a-f]{64}(?:\.\d+)?)")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+
+
+def content_key(kind: str, digest: str, generation: int = 0) -> str:
+    """Return where content is: its digest, after a folder of the first two digits.
+
+    Examples
+    --------
+    >>> content_key(OBJECTS, "ab" * 32)[:14]
+    'objects/ab/aba'
+    """
+    return f"{kind}/{digest[:2]}/{digest}{f'.{generation}' if generation else ''}"
+
+
+def is_tree(uri: str) -> bool:
+    """Return whether a URI in a manifest names a directory."""
+    return split_uri(uri)[1].startswith(f"{TREES}/")
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return the store's root and the key in it; an empty key for a URI that is in no store.
+
+    Examples
+    --------
+    >>> split_uri("s3://bucket/files/objects/ab/" + "ab" * 32)[0]
+    's3://bucket/files'
+    >>> split_uri("s3://bucket/data.csv")
+    ('s3://bucket/data.csv', '')
+    """
+    match = _CONTENT.fullmatch(uri)
+    return (match["root"], match["key"]) if match else (uri, "")
+
+
+def check_name(name: str) -> str:
+    """Return the name of an artifact.
+
+    Raises
+    ------
+    UnsafePath
+        It is empty, absolute, climbs with ``..``, or holds characters that no file name should.
+    """
+    check_path(name, "an artifact's name")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UnsafePath(f"{name!r} is no text: give the artifact a name that is") from error
+    return name
+
+
+def check_path(path: str, what: str = "a path in an artifact") -> str:
+    """Return a relative path with ``/`` that stays below any folder it is joined to.
+
+    Raises
+    ------
+    UnsafePath
+        It does not, or Windows would open something else than a file under this name.
+    """
+    parts = path.split("/") if isinstance(path, str) else []
+    if not parts or "" in parts or "." in parts or ".." in parts:
+        raise UnsafePath(f"{what} is relative and does not climb: {path!r} is not")
+    if "\0" in path:
+        raise UnsafePath(f"{what} holds no NUL: {path!r} does")
+    return path
+
+
+def check_windows(path: str) -> None:
+    r"""Raise UnsafePath where Windows would take a path for something else: ``c:x``, ``a\b``, ``nul.txt``."""
+    if "\\" in path or _DRIVE.match(path) or any(_DEVICES.fullmatch(part) for part in path.split("/")):
+        raise UnsafePath(f"{path!r} is no name of a file on Windows")
+
+
+def check_clashes(paths: Iterable[str]) -> None:
+    """Raise UnsafePath where two paths are one file on a disk that does not tell upper from lower case."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        folded = unicodedata.normalize("NFC", path).casefold()
+        other = seen.setdefault(folded, path)
+        if other != path:
+            raise UnsafePath(f"{other!r} and {path!r} are one file on this disk: download them to another one")

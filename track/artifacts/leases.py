@@ -1,0 +1,150 @@
+"""Who is storing something now: what `gc` waits for.
+
+A lease is a small file that is there from before an upload looks for content that it need not send, until its
+record is in the tracking store. A pending note stays until a record that is still on its way is seen there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from track.artifacts.folder import Folder, Found
+from track.artifacts.keys import CONDEMNED, LEASES, PENDING
+from track.utils.system import is_process_alive, process_identity
+
+__all__ = ["Condemned", "Lease", "condemn", "hold_lease", "live_leases", "pending_keys", "read_condemned"]
+
+_SILENT = 24 * 3600.0
+_RENEWAL = 600.0
+
+
+class _Note(msgspec.Struct):
+    keys: list[str]
+    waits_for: list[str] | None = None
+    owner: dict[str, Any] | None = None
+
+
+_decode_note = msgspec.json.Decoder(_Note).decode
+
+
+class Lease:
+    """An upload that is going on.
+
+    Parameters
+    ----------
+    uid: str
+    avoid: frozenset of str
+        Keys that were about to be removed when it began: nothing is based on them.
+    write: callable
+        Writes its file again.
+    """
+
+    def __init__(self, uid: str, avoid: frozenset[str], write: Callable[[], None]) -> None:
+        self.uid = uid
+        self.avoid = avoid
+        self._write = write
+        self._renewed = time.monotonic()
+
+    def renew(self) -> None:
+        """Say, to other machines, that the upload still goes on: once in a while is enough."""
+        now = time.monotonic()
+        if now - self._renewed > _RENEWAL:
+            self._renewed = now
+            with suppress(OSError):
+                self._write()
+
+
+class Condemned(NamedTuple):
+    """A note of keys that a `gc` is about to remove, and the leases it waits for; None while it does not know them.
+
+    Only the process that has written a note removes what is in it, so no note goes while somebody may still act on
+    it; `is_owned` tells whether there is such a process.
+    """
+
+    key: str
+    keys: frozenset[str]
+    waits_for: frozenset[str] | None
+    is_owned: bool
+
+
+@contextmanager
+def hold_lease(folder: Folder) -> Iterator[Lease]:
+    """Give a lease, and end it."""
+    uid = secrets.token_hex(8)
+    key = f"{LEASES}/{uid}"
+    content = msgspec.json.encode(process_identity())
+    folder.write(key, content)
+    try:
+        # Only now: what is condemned later waits for this lease.
+        avoid = frozenset[str]().union(*(found.keys for found in read_condemned(folder)))
+        yield Lease(uid, avoid, lambda: folder.write(key, content))
+    finally:
+        # What is left behind holds up `gc` until the process has ended, and nothing else.
+        with suppress(OSError):
+            folder.remove([key])
+
+
+def live_leases(folder: Folder) -> set[str]:
+    """Return the leases of uploads that go on, and remove those whose process is gone.
+
+    A process of another machine counts as gone after a day without a renewal.
+    """
+    found = folder.files(LEASES)
+    dead = [lease for lease in found if not _is_live(folder, lease)]
+    folder.remove(lease.key for lease in dead)
+    return {lease.key.rpartition("/")[2] for lease in found} - {lease.key.rpartition("/")[2] for lease in dead}
+
+
+def _is_live(folder: Folder, lease: Found) -> bool:
+    try:
+        identity = msgspec.json.decode(folder.read(lease.key), type=dict[str, Any])
+    except FileNotFoundError:
+        return False
+    return _is_alive(identity, lease.age)
+
+
+def _is_alive(identity: dict[str, Any], silence: float) -> bool:
+    alive = is_process_alive(identity)
+    return silence < _SILENT if alive is None else alive
+
+
+def read_condemned(folder: Folder) -> list[Condemned]:
+    """Return what is about to be removed."""
+    passes = []
+    for found in folder.files(CONDEMNED):
+        try:
+            note = _decode_note(folder.read(found.key))
+        except FileNotFoundError:
+            continue
+        waits_for = None if note.waits_for is None else frozenset(note.waits_for)
+        is_owned = note.owner is not None and _is_alive(note.owner, found.age)
+        passes.append(Condemned(found.key, frozenset(note.keys), waits_for, is_owned))
+    return passes
+
+
+def condemn(
+    folder: Folder, keys: Iterable[str], waits_for: Iterable[str] | None, key: str = "", is_owned: bool = True
+) -> str:
+    """Write down keys that are about to be removed, and return where."""
+    key = key or f"{CONDEMNED}/{secrets.token_hex(8)}"
+    waiting = None if waits_for is None else sorted(waits_for)
+    note = _Note(sorted(keys), waiting, process_identity() if is_owned else None)
+    folder.write(key, msgspec.json.encode(note))
+    return key
+
+
+def pending_keys(folder: Folder) -> dict[str, str]:
+    """Return the keys whose records are on their way to a tracking store, by their notes."""
+    keys = {}
+    for found in folder.files(PENDING):
+        try:
+            keys[found.key] = folder.read(found.key).decode()
+        except FileNotFoundError:
+            continue
+    return keys

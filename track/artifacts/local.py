@@ -1,0 +1,180 @@
+"""Artifacts in a local folder, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Collection, Iterable, Iterator
+from typing import BinaryIO
+
+from track.artifacts.copying import copy_source
+from track.artifacts.folder import Found, Kept, Unfinished
+from track.artifacts.hashing import Source
+from track.artifacts.keys import OBJECTS, PARTIAL, content_key
+from track.artifacts.progress import Advance
+
+__all__ = ["LocalFolder"]
+
+_SMALL = 1 << 18
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_numbers = itertools.count()
+
+
+class LocalFolder:
+    """A folder of this machine. Files are written under ``partial/`` and then moved to their places.
+
+    Parameters
+    ----------
+    path: str
+        It is made at the first write.
+    """
+
+    workers = 1
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self.url = f"file://{self.path}"
+        self._made: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"LocalFolder({self.path!r})"
+
+    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+        """Store the content of a file: copied and hashed in one pass, so that what is named is what was copied."""
+        if source.stamp.size <= _SMALL:
+            return self._keep_small(source, owner, avoid, advance)
+        partial, written = self._create(f"{PARTIAL}/", owner)
+        try:
+            try:
+                found, size = copy_source(source, written, partial, advance)
+            finally:
+                os.close(written)
+            key = _free_key(found, avoid)
+            if self.size(key) != size:
+                self._make_folder(key)
+                os.replace(partial, self._at(key))
+                partial = ""
+        finally:
+            if partial:
+                os.unlink(partial)
+        return Kept(key, found, size)
+
+    def _keep_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
+        data = os.read(source.descriptor, _SMALL + 1)
+        source.check_unchanged(len(data))
+        digest = hashlib.sha256(data).hexdigest()
+        key = _free_key(digest, avoid) if avoid else content_key(OBJECTS, digest)
+        if self.size(key) != len(data):
+            self._place(key, data, owner)
+        advance(len(data))
+        return Kept(key, digest, len(data))
+
+    def _place(self, key: str, data: bytes, owner: str) -> None:
+        # Beside its place: moving a file within its folder costs less.
+        partial, descriptor = self._create(f"{key.rpartition('/')[0]}/", owner)
+        try:
+            try:
+                written = os.write(descriptor, data)
+                while written < len(data):
+                    written += os.write(descriptor, memoryview(data)[written:])
+            finally:
+                os.close(descriptor)
+            os.replace(partial, self._at(key))
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(partial)
+            raise
+
+    def _create(self, folder: str, owner: str) -> tuple[str, int]:
+        """Return a new file that nobody sees yet: a name with a dot, the lease, and a number."""
+        unique = owner and f"{os.getpid()}.{next(_numbers)}"
+        path = f"{self.path}/{folder}.{owner}-{unique or secrets.token_hex(8)}"
+        self._make_folder(folder)
+        return path, os.open(path, _CREATE, 0o666)
+
+    def _make_folder(self, key: str) -> None:
+        folder = key.rpartition("/")[0]
+        if folder not in self._made:
+            os.makedirs(f"{self.path}/{folder}", exist_ok=True)
+            self._made.add(folder)
+
+    def _at(self, key: str) -> str:
+        return f"{self.path}/{key}"
+
+    def size(self, key: str) -> int | None:
+        """Return the size of a file; None when there is none."""
+        try:
+            return os.stat(self._at(key)).st_size
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, data: bytes, owner: str = "") -> None:
+        """Write a small file, whole or not at all."""
+        self._place(key, data, owner)
+
+    def read(self, key: str) -> bytes:
+        """Return the content of a small file."""
+        with open(self._at(key), "rb") as file:
+            return file.read()
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a file to read."""
+        return open(self._at(key), "rb")
+
+    def files(self, prefix: str) -> list[Found]:
+        """Return the files below a folder of the store."""
+        return [found for found in self._found(prefix) if not _is_partial(found.key)]
+
+    def _found(self, prefix: str) -> list[Found]:
+        now = time.time()
+        found = []
+        for entry in _walk(self._at(prefix) if prefix else self.path):
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                key = os.path.relpath(entry.path, self.path).replace(os.sep, "/")
+                found.append(Found(key, status.st_size, now - status.st_mtime))
+        return found
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove files."""
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._at(key))
+
+    def unfinished(self) -> list[Unfinished]:
+        """Return what transfers have left."""
+        left = [found for found in self._found("") if _is_partial(found.key)]
+        return [Unfinished(found.key, _owner(found.key), found.size, found.age) for found in left]
+
+    def drop(self, unfinished: Iterable[Unfinished]) -> None:
+        """Remove what transfers have left."""
+        self.remove(left.token for left in unfinished)
+
+
+def _is_partial(key: str) -> bool:
+    return key.rpartition("/")[2].startswith(".")
+
+
+def _owner(key: str) -> str:
+    return key.rpartition("/")[2][1:].partition("-")[0]
+
+
+def _free_key(digest: str, avoid: Collection[str]) -> str:
+    keys = (content_key(OBJECTS, digest, generation) for generation in itertools.count())
+    return next(key for key in keys if key not in avoid)
+
+
+def _walk(path: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = list(os.scandir(path))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path)
+        else:
+            yield entry

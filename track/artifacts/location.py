@@ -1,0 +1,184 @@
+"""Where the artifacts of a tracking store are: what its URI says, else the configuration, else beside it."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from typing import Any, NamedTuple
+
+import msgspec
+
+from track.artifacts.folder import Folder
+from track.artifacts.keys import STORES
+from track.artifacts.local import LocalFolder
+from track.configuration import options
+from track.errors import InvalidUri
+from track.persistence.registry import get_protocol
+from track.persistence.utils import mask_secrets, parse_uri, uri_path
+
+__all__ = ["SUFFIX", "Place", "beside", "open_folder", "place_of", "protocol_of", "register_store", "store_uri"]
+
+logger = logging.getLogger(__name__)
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+SUFFIX = ".artifacts"
+"""What the folder beside a store is called, after the store's own name."""
+_FILES = {"file", "sqlite", "pickled", "pickleddb"}
+_registered: set[tuple[int, str, str]] = set()
+
+
+class Place(NamedTuple):
+    """Where a tracking store's artifacts are; those beside it are recorded by their keys, and move with it."""
+
+    url: str
+    is_beside: bool
+
+
+def protocol_of(source: Any) -> Any:
+    """Return the backend behind a URI, a client, a trial's logger, or a backend.
+
+    Raises
+    ------
+    NotFound
+        The URI is that of a file which does not exist.
+    """
+    if isinstance(source, str):
+        if parse_uri(source)["scheme"] in _FILES:
+            from track.reading import fetch
+
+            # It says so when there is none.
+            fetch(source, {"uid": ""})
+        source = get_protocol(source)
+    protocol = getattr(source, "protocol", source)
+    # Of several backends the last one answers.
+    return getattr(protocol, "protos", (protocol,))[-1]
+
+
+def place_of(protocol: Any) -> Place:
+    """Return where the artifacts of a backend are.
+
+    Raises
+    ------
+    InvalidUri
+        The URL holds a password.
+    """
+    chosen = _chosen(protocol)
+    if chosen:
+        return Place(_checked(chosen), False)
+    folder = beside(protocol)
+    return Place(folder, True) if folder is not None else Place(_default(protocol), False)
+
+
+def beside(protocol: Any) -> str | None:
+    """Return the folder beside a store that is a file; None for others."""
+    path = _own_file(protocol)
+    return None if path is None else f"{path}{SUFFIX}"
+
+
+def _chosen(protocol: Any) -> str:
+    # A backend that delivers has a URI without options; the one behind it has them.
+    uri = getattr(getattr(protocol, "remote", protocol), "uri", None)
+    text = str(parse_uri(uri)["query"].get("artifacts", "")) if isinstance(uri, str) else ""
+    return text or str(options("artifacts.url", "") or "")
+
+
+def _checked(url: str) -> str:
+    if _is_url(url) and "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]:
+        raise InvalidUri(f"{mask_secrets(url)!r} holds a user: give credentials to fsspec's backend instead")
+    return url
+
+
+def _is_url(text: str) -> bool:
+    return _URL.match(text) is not None
+
+
+def _own_file(protocol: Any) -> str | None:
+    uri = getattr(protocol, "uri", None)
+    scheme = parse_uri(uri)["scheme"] if isinstance(uri, str) else ""
+    if scheme == "sqlite":
+        return os.path.realpath(uri_path(str(uri)))
+    path = getattr(protocol, "path", None)
+    if scheme not in _FILES or not path:
+        return None
+    # As it was when the store was opened: the working directory may be another one now.
+    lock = getattr(getattr(protocol, "lock", None), "path", None)
+    return str(lock).removesuffix(".lock") if lock else os.path.realpath(str(path))
+
+
+def _default(protocol: Any) -> str:
+    scheme = str(getattr(protocol, "uri", "")).partition(":")[0]
+    if scheme in {"ephemeral", "ephemeraldb", "none", "file"}:
+        return _temporary(os.getpid())
+    data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    folder = os.path.join(data, "track", "artifacts")
+    _say_where(mask_secrets(str(getattr(protocol, "uri", protocol))), folder)
+    return folder
+
+
+@functools.cache
+def _say_where(store: str, folder: str) -> None:
+    logger.warning(
+        "artifacts of %s are kept on this machine, in %s: give a place that all machines see, as in "
+        "?artifacts=s3://bucket/folder or TRACK_ARTIFACTS_URL",
+        store,
+        folder,
+    )
+
+
+@functools.cache
+def _temporary(pid: int) -> str:
+    """Return a folder of this process, gone at its end as a store in memory is."""
+    folder = tempfile.mkdtemp(prefix="track-artifacts-")
+
+    def remove() -> None:
+        if os.getpid() == pid:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
+
+
+def open_folder(url: str) -> Folder:
+    """Return the folder at a path or URL.
+
+    Raises
+    ------
+    MissingExtra
+        The URL needs fsspec, or the package behind one of its schemes.
+    """
+    if not _is_url(url):
+        return LocalFolder(url)
+    if url.startswith("file:"):
+        return LocalFolder(uri_path(url))
+    from track.artifacts.remote import RemoteFolder
+
+    return RemoteFolder(url)
+
+
+def register_store(folder: Folder, protocol: Any) -> None:
+    """Note in a folder of artifacts which tracking store names what is in it: `gc` asks them all."""
+    uri = store_uri(protocol, folder)
+    known = (os.getpid(), folder.url, uri)
+    if known in _registered:
+        return
+    key = f"{STORES}/{hashlib.sha256(uri.encode()).hexdigest()[:16]}.json"
+    if folder.size(key) is None:
+        folder.write(key, msgspec.json.encode({"uri": uri}))
+    _registered.add(known)
+
+
+def store_uri(protocol: Any, folder: Folder) -> str:
+    """Return how a folder of artifacts calls a tracking store: ``beside:`` for the one that it moves with."""
+    own = beside(protocol)
+    uri = mask_secrets(str(getattr(protocol, "uri", protocol)))
+    scheme = uri.partition(":")[0]
+    if own is not None and f"file://{own}" == folder.url:
+        return f"beside:{scheme}"
+    path = _own_file(protocol)
+    return uri.partition("?")[0] if path is None else f"{scheme}://{path}"

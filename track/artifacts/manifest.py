@@ -1,0 +1,126 @@
+"""Which artifacts trials have: by name, by version, by digest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from track.artifacts.artifact import Artifact
+from track.artifacts.location import beside, protocol_of
+from track.errors import InvalidQuery, NotFound
+from track.structure import Trial
+
+__all__ = ["artifacts", "find", "versions"]
+
+_SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>\d+)|@(?P<digest>[0-9a-f]{6,64}))")
+
+
+def artifacts(source: Any, query: Any = None) -> list[Artifact]:
+    """Return what trials have logged, oldest first.
+
+    Parameters
+    ----------
+    source: str, TrackClient, TrialLogger or Protocol
+        A store.
+    query: mapping, optional
+        Which trials, as for `track.fetch`. Versions are numbered among the artifacts that are returned.
+
+    Examples
+    --------
+    >>> from track import TrackClient
+    >>> trial = TrackClient("file://runs.json").new_trial(parameters={})
+    >>> logged = trial.log_artifact(b"weights", "model.bin")
+    >>> [(found.name, found.size, found.version) for found in artifacts("file://runs.json")]
+    [('model.bin', 7, 0)]
+    """
+    protocol = protocol_of(source)
+    asked = protocol if isinstance(source, str) else getattr(source, "protocol", source)
+    found = [_of_record(record, trial, protocol) for trial in asked.fetch_trials(query) for record in trial.artifacts]
+    return _number(sorted(found, key=lambda artifact: artifact.at))
+
+
+def _of_record(record: dict[str, Any], trial: Trial, protocol: Any) -> Artifact:
+    """Return the artifact that a line of a trial's manifest says."""
+    fields = (record["name"], record["uri"], record.get("digest"), record.get("size"), record.get("at") or 0.0)
+    return Artifact(*fields, trial=trial.uid, project=trial.project_id, _home=beside(protocol))
+
+
+def _number(found: Iterable[Artifact]) -> list[Artifact]:
+    """Return artifacts with their versions: a content keeps the number it got first."""
+    known: dict[tuple[Any, str], dict[str, int]] = {}
+    numbered = []
+    for artifact in found:
+        contents = known.setdefault((artifact.project, artifact.name), {})
+        version = contents.setdefault(artifact.digest or artifact.uri, len(contents))
+        numbered.append(replace(artifact, version=version))
+    return numbered
+
+
+def versions(source: Any, name: str, project: str | None = None) -> list[Artifact]:
+    """Return the contents that a name has had, each as it was logged last, first version first.
+
+    Raises
+    ------
+    NotFound
+        Nothing has this name.
+    InvalidQuery
+        Several projects have it, and `project` does not say which.
+    """
+    latest = {artifact.version or 0: artifact for artifact in _named(source, name, project)}
+    return [latest[version] for version in sorted(latest)]
+
+
+def find(source: Any, name: str, project: str | None = None) -> Artifact:
+    """Return one artifact.
+
+    Parameters
+    ----------
+    source: str, TrackClient, TrialLogger or Protocol
+        A store; a trial's logger looks in its own project.
+    name: str
+        ``model`` or ``model:latest`` is what was logged last, ``model:v3`` the fourth content of this name,
+        ``model@9f86d081`` the one whose digest begins so. Numbers follow the time of logging, so a content that
+        arrives late, from a process that was offline, may move them: a digest is certain.
+    project: str, optional
+        Needed where several projects have the name.
+
+    Raises
+    ------
+    NotFound
+        Nothing has this name, or not this version.
+    InvalidQuery
+        Several projects have it, and `project` does not say which.
+    """
+    try:
+        return _named(source, name, project)[-1]
+    except NotFound:
+        match = _SPECIFIC.fullmatch(name)
+        if match is None:
+            raise
+    found = _named(source, match["name"], project)
+    for artifact in reversed(found):
+        if match["latest"] or _is_meant(artifact, match["version"], match["digest"]):
+            return artifact
+    there = ", ".join(sorted({f"v{artifact.version}" for artifact in found}))
+    raise NotFound(f"no artifact {name!r}: there are {there}")
+
+
+def _is_meant(artifact: Artifact, version: str | None, digest: str | None) -> bool:
+    if version is not None:
+        return artifact.version == int(version)
+    return digest is not None and (artifact.digest or "").startswith(digest)
+
+
+def _named(source: Any, name: str, project: str | None) -> list[Artifact]:
+    if project is None and getattr(source, "has_started", None) is not None:
+        project = source.trial.project_id
+    query = {} if project is None else {"project_id": project}
+    found = [artifact for artifact in artifacts(source, query) if artifact.name == name]
+    if not found:
+        raise NotFound(f"no artifact {name!r}" + ("" if project is None else f" in project {project!r}"))
+    projects = sorted({str(artifact.project) for artifact in found})
+    if len(projects) > 1:
+        raise InvalidQuery(f"several projects have an artifact {name!r}: say which of {', '.join(projects)}")
+    return found

@@ -1,0 +1,109 @@
+"""From a stored file to a line in its trial's manifest: the bytes are there before anybody can read of them."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+from track.artifacts.artifact import Artifact
+from track.artifacts.folder import Kept
+from track.artifacts.hashing import Source
+from track.artifacts.keys import check_name
+from track.artifacts.location import Place, beside, open_folder, place_of, protocol_of, register_store
+from track.artifacts.references import look_up
+from track.artifacts.store import ArtifactStore
+from track.artifacts.trees import Listing
+from track.structure import Trial
+
+__all__ = ["Recorder", "artifact_name", "check_file"]
+
+_notes: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
+
+
+def artifact_name(path: str, name: str | None) -> str:
+    """Return what to call an artifact: `name`, else the last part of its path.
+
+    Raises
+    ------
+    UnsafePath
+        That is no name for a file: give another.
+    """
+    return check_name(os.path.basename(os.path.abspath(path)) if name is None else name)
+
+
+def check_file(path: str) -> None:
+    """Raise FileNotFoundError, PermissionError or UnsafePath where there is no file to read."""
+    with Source(path):
+        return
+
+
+class Recorder:
+    """Stores content, and says so in the manifest of a trial.
+
+    Parameters
+    ----------
+    told: Protocol
+        The trial's backend.
+    trial: Trial
+    """
+
+    def __init__(self, told: Any, trial: Trial) -> None:
+        self._told = told
+        self._protocol = protocol_of(told)
+        self._trial = trial
+        self._place: Place = place_of(self._protocol)
+        self.store = ArtifactStore(open_folder(self._place.url))
+
+    def add_file(self, path: str, name: str) -> Artifact:
+        """Store a file."""
+        with self._storing() as lease:
+            return self._record(name, self.store.put_file(path, lease))
+
+    def add_bytes(self, data: bytes, name: str) -> Artifact:
+        """Store bytes."""
+        with self._storing() as lease:
+            return self._record(name, self.store.put_bytes(data, lease))
+
+    def add_directory(self, path: str, recursive: bool, name: str) -> tuple[Artifact, Listing]:
+        """Store the files of a folder."""
+        with self._storing() as lease:
+            kept, listing = self.store.put_tree(path, recursive, lease)
+            return self._record(name, kept._replace(size=listing.size)), listing
+
+    def add_reference(self, url: str, name: str) -> Artifact:
+        """Name data that stays where it is; NotFound where nothing is there."""
+        digest, size = look_up(url)
+        return self._tell(name, url, digest, size)
+
+    def _storing(self) -> Any:
+        register_store(self.store.folder, self._protocol)
+        self._forget_arrived()
+        return self.store.storing()
+
+    def _record(self, name: str, kept: Kept) -> Artifact:
+        uri = kept.key if self._place.is_beside else f"{self.store.folder.url}/{kept.key}"
+        is_immediate = getattr(self._protocol, "eager", False) and beside(self._protocol) is not None
+        if not is_immediate:
+            self._note(kept.key)
+        artifact = self._tell(name, uri, kept.digest, kept.size)
+        # Still under the lease: what waits for room on the disk must not lose its content meanwhile.
+        if is_immediate and self._protocol.unsaved():
+            self._note(kept.key)
+        return artifact
+
+    def _note(self, key: str) -> None:
+        _notes.setdefault(self._protocol, []).append(self.store.note_pending(key))
+
+    def _forget_arrived(self) -> None:
+        """Remove the notes of records that a server has acknowledged."""
+        notes = _notes.get(self._protocol)
+        if notes and hasattr(self._protocol, "remote") and not self._protocol.unsaved():
+            self.store.forget_pending(notes)
+            notes.clear()
+
+    def _tell(self, name: str, uri: str, digest: str | None, size: int | None) -> Artifact:
+        self._told.log_trial_artifact(self._trial, name, uri, digest, size)
+        at = self._protocol.clock() if hasattr(self._protocol, "clock") else 0.0
+        home = beside(self._protocol)
+        return Artifact(name, uri, digest, size, at, self._trial.uid, self._trial.project_id, _home=home)

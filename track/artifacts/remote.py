@@ -1,0 +1,170 @@
+"""Artifacts in anything that fsspec opens: ``s3://``, ``gs://``, ``memory://``, ... (the extra ``fsspec``)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection, Iterable
+from typing import BinaryIO
+
+from track.artifacts.connecting import age_of, connected, open_path, schemes_of, translated
+from track.artifacts.folder import Found, Kept, Unfinished
+from track.artifacts.hashing import CHUNK, Source, hash_source
+from track.artifacts.keys import OBJECTS, PARTIAL, content_key
+from track.artifacts.multipart import PART, MultipartUploads
+from track.artifacts.progress import Advance
+from track.errors import BackendUnavailable, FileChanged
+from track.persistence.utils import mask_secrets
+
+__all__ = ["RemoteFolder"]
+
+
+_S3 = {"s3", "s3a"}
+
+
+class RemoteFolder:
+    """A folder behind fsspec. A file is visible once it is whole, and verified.
+
+    Parameters
+    ----------
+    url: str
+        Credentials and endpoint come from the environment, or from fsspec's own configuration.
+
+    Raises
+    ------
+    MissingExtra
+        fsspec, or the package behind the URL's scheme, is not installed.
+    """
+
+    workers = 8
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._fs, root = connected(self.url)
+        self._root = root.rstrip("/")
+        self._is_s3 = not _S3.isdisjoint(schemes_of(self._fs))
+
+    def __repr__(self) -> str:
+        return f"RemoteFolder({mask_secrets(self.url)!r})"
+
+    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+        """Store the content of a file: read once for its digest, and once more where it must be sent."""
+        size = source.stamp.size
+        if digest is None:
+            digest, size = hash_source(source, _ignore)
+        generation = 0
+        while (key := content_key(OBJECTS, digest, generation)) in avoid:
+            generation += 1
+        if self.size(key) == size:
+            advance(size)
+            return Kept(key, digest, size)
+        os.lseek(source.descriptor, 0, os.SEEK_SET)
+        with translated(self.url):
+            if size <= PART:
+                self._send_small(source, key, digest, advance)
+            elif self._is_s3:
+                MultipartUploads(self._fs, self._root).send(source, key, digest, size, advance)
+            else:
+                self._send(source, key, digest, owner, advance)
+        if self.size(key) != size:
+            raise BackendUnavailable(f"{self.url} has taken {size} bytes and shows {self.size(key)}")
+        return Kept(key, digest, size)
+
+    def _send_small(self, source: Source, key: str, digest: str, advance: Advance) -> None:
+        with open(source.descriptor, "rb", closefd=False) as reader:
+            data = reader.read(PART + 1)
+        _check_digest(source, hashlib.sha256(data).hexdigest(), digest)
+        self._fs.pipe_file(self._at(key), data)
+        advance(len(data))
+
+    def _send(self, source: Source, key: str, digest: str, owner: str, advance: Advance) -> None:
+        """Send to another name first: not every place shows a file only when it is whole."""
+        partial = self._at(f"{PARTIAL}/{owner}-{key.rpartition('/')[2]}")
+        found = hashlib.sha256()
+        with self._fs.open(partial, "wb", block_size=PART) as target:
+            while data := os.read(source.descriptor, CHUNK):
+                found.update(data)
+                target.write(data)
+                advance(len(data))
+        try:
+            _check_digest(source, found.hexdigest(), digest)
+        except FileChanged:
+            self._fs.rm_file(partial)
+            raise
+        self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
+        self._fs.mv(partial, self._at(key))
+
+    def _at(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def size(self, key: str) -> int | None:
+        """Return the size of a file; None when there is none."""
+        try:
+            with translated(self.url):
+                information = self._fs.info(self._at(key))
+        except FileNotFoundError:
+            return None
+        return int(information["size"]) if information.get("type") == "file" else None
+
+    def write(self, key: str, data: bytes, owner: str = "") -> None:
+        """Write a small file."""
+        with translated(self.url):
+            # Places with real folders want them to be there; the others do nothing.
+            self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
+            self._fs.pipe_file(self._at(key), data)
+
+    def read(self, key: str) -> bytes:
+        """Return the content of a small file."""
+        with translated(self.url):
+            return bytes(self._fs.cat_file(self._at(key)))
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a file to read."""
+        return open_path(self._fs, self._at(key), self.url)
+
+    def files(self, prefix: str) -> list[Found]:
+        """Return the files below a folder of the store."""
+        try:
+            with translated(self.url):
+                found = self._fs.find(self._at(prefix), detail=True)
+        except FileNotFoundError:
+            return []
+        start = len(self._root) + 1
+        return [Found(path[start:], int(known["size"] or 0), age_of(known)) for path, known in found.items()]
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove files."""
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError), translated(self.url):
+                self._fs.rm_file(self._at(key))
+
+    def unfinished(self) -> list[Unfinished]:
+        """Return what transfers have left."""
+        left = [
+            Unfinished(found.key, found.key.rpartition("/")[2].partition("-")[0], found.size, found.age)
+            for found in self.files(PARTIAL)
+        ]
+        if self._is_s3:
+            with translated(self.url):
+                left += MultipartUploads(self._fs, self._root).unfinished()
+        return left
+
+    def drop(self, unfinished: Iterable[Unfinished]) -> None:
+        """Remove what transfers have left."""
+        for left in unfinished:
+            if left.token.startswith(f"{PARTIAL}/"):
+                self.remove([left.token])
+            else:
+                with translated(self.url):
+                    MultipartUploads(self._fs, self._root).abort(left.token)
+
+
+def _check_digest(source: Source, found: str, expected: str) -> None:
+    """Raise FileChanged where a file is not what it was when it was read first."""
+    if found != expected:
+        raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
+
+
+def _ignore(count: int) -> None:
+    """The bytes are counted when they are sent."""

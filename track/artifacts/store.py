@@ -1,0 +1,221 @@
+"""A store of files by their content: the same bytes are kept once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from track.artifacts.folder import Folder, Kept
+from track.artifacts.hashing import DigestCache, Source, hash_source
+from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key
+from track.artifacts.leases import Lease, hold_lease
+from track.artifacts.parallel import each
+from track.artifacts.progress import Advance, progress
+from track.artifacts.trees import (
+    Entry,
+    Listing,
+    Member,
+    TreeCache,
+    decode_listing,
+    encode_listing,
+    make_entry,
+    members_of,
+    survey,
+)
+from track.errors import CorruptArtifact, FileChanged, UnsafePath
+
+__all__ = ["ArtifactStore"]
+
+_TRIES = 3
+_digests = DigestCache()
+_trees: TreeCache[tuple[Kept, Listing]] = TreeCache()
+
+
+class ArtifactStore:
+    """Files by content, in a folder.
+
+    Parameters
+    ----------
+    folder: Folder
+        From `track.artifacts.location.open_folder`.
+
+    Examples
+    --------
+    >>> from track.artifacts.local import LocalFolder
+    >>> store = ArtifactStore(LocalFolder("files"))
+    >>> with store.storing() as lease:
+    ...     kept = store.put_bytes(b"weights", lease)
+    >>> store.folder.read(kept.key)
+    b'weights'
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"ArtifactStore({self.folder!r})"
+
+    def storing(self) -> contextlib.AbstractContextManager[Lease]:
+        """Give a lease: `gc` removes nothing that was found or stored under it."""
+        return hold_lease(self.folder)
+
+    def put_file(self, path: str, lease: Lease, advance: Advance | None = None) -> Kept:
+        """Store a file, unless its content is there already.
+
+        Parameters
+        ----------
+        path: str
+        lease: Lease
+        advance: callable, optional
+            Told of the bytes that were moved; by default a bar is shown on a terminal.
+
+        Raises
+        ------
+        FileNotFoundError, PermissionError, UnsafePath
+            There is no such file, it may not be read, or it is no file.
+        FileChanged
+            It changed while it was read, three times in a row.
+        BackendUnavailable, OSError
+            The store cannot be written to.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return self._put_once(path, lease, advance)
+            except FileChanged:
+                if attempt == _TRIES - 1:
+                    raise
+        raise AssertionError
+
+    def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
+        with Source(path) as source:
+            known = _digests.get(source.stamp)
+            if known is None and source.stamp.size in _digests.sizes:
+                # Perhaps the same again: reading it once more costs less than writing it.
+                known, _ = hash_source(source, lambda count: None)
+                os.lseek(source.descriptor, 0, os.SEEK_SET)
+            if known is not None:
+                key = self._find(OBJECTS, known, source.stamp.size, lease)
+                if key is not None:
+                    _digests.add(source, known)
+                    return Kept(key, known, source.stamp.size)
+            with _shown(path, source.stamp.size, lease, advance) as moved:
+                kept = self.folder.keep(source, lease.uid, lease.avoid, known, moved)
+            _digests.add(source, kept.digest)
+            return kept
+
+    def _find(self, kind: str, digest: str, size: int | None, lease: Lease) -> str | None:
+        key = content_key(kind, digest)
+        found = None if key in lease.avoid else self.folder.size(key)
+        return key if found is not None and (size is None or found == size) else None
+
+    def put_bytes(self, data: bytes, lease: Lease) -> Kept:
+        """Store bytes."""
+        return self._put_content(OBJECTS, data, lease)
+
+    def _put_content(self, kind: str, data: bytes, lease: Lease) -> Kept:
+        digest = hashlib.sha256(data).hexdigest()
+        generation = 0
+        while (key := content_key(kind, digest, generation)) in lease.avoid:
+            generation += 1
+        if self.folder.size(key) != len(data):
+            self.folder.write(key, data, lease.uid)
+        return Kept(key, digest, len(data))
+
+    def put_tree(
+        self, folder: str, recursive: bool, lease: Lease, advance: Advance | None = None
+    ) -> tuple[Kept, Listing]:
+        """Store the files of a folder, and the listing that stands for it.
+
+        Files that cannot be read, and links that leave the folder, are left out: the listing names them.
+        """
+        place, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
+        rows = survey(folder, recursive)
+        known = None if lease.avoid else _trees.get(place, rows)
+        if known is not None and self.folder.size(known[0].key) is not None:
+            return known
+        kept, listing = self._put_members(folder, list(members_of(rows)), lease, advance)
+        if not listing.skipped:
+            _trees.add(place, rows, read_at, (kept, listing))
+        return kept, listing
+
+    def _put_members(
+        self, folder: str, members: list[Member], lease: Lease, advance: Advance | None
+    ) -> tuple[Kept, Listing]:
+        entries: list[Entry] = []
+        skipped: dict[str, str] = {}
+        with _shown(folder, sum(member.size for member in members), lease, advance) as moved:
+            stored = each(lambda member: self._put_member(member, lease, moved), members, self.folder.workers)
+            for member, outcome in zip(members, stored, strict=True):
+                if isinstance(outcome, str):
+                    skipped[os.fsencode(member.path).decode(errors="backslashreplace")] = outcome
+                else:
+                    entries.append(outcome)
+        listing = Listing(entries, skipped)
+        return self._put_content(TREES, encode_listing(listing), lease), listing
+
+    def _put_member(self, member: Member, lease: Lease, advance: Advance) -> Entry | str:
+        """Store one file of a folder; return its entry, or why there is none."""
+        if member.problem:
+            return member.problem
+        try:
+            kept = self._put_once(member.at, lease, advance)
+        except (PermissionError, FileNotFoundError) as error:
+            if error.filename != member.at:
+                raise
+            return f"cannot be read: {error.strerror}"
+        except FileChanged:
+            return "changed while it was read"
+        except UnsafePath as error:
+            return str(error)
+        return make_entry(member.path, kept.digest, kept.size, kept.key, member.mode)
+
+    def listing(self, key: str, digest: str | None) -> Listing:
+        """Return what is in a directory that was stored with this digest.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is not there.
+        CorruptArtifact
+            It is not what was stored.
+        """
+        data = self.folder.read(key)
+        place = f"{self.folder.url}/{key}"
+        if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+            raise CorruptArtifact(f"{place} is not what was stored")
+        return decode_listing(data, place)
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a file of the store, to read."""
+        return self.folder.open(key)
+
+    def note_pending(self, key: str) -> str:
+        """Keep content whose record is on its way to a tracking store; return what `forget_pending` takes."""
+        note = f"{PENDING}/{secrets.token_hex(8)}"
+        self.folder.write(note, key.encode())
+        return note
+
+    def forget_pending(self, notes: list[str]) -> None:
+        """Say that these records have arrived."""
+        self.folder.remove(notes)
+
+
+@contextmanager
+def _shown(path: str, total: int, lease: Lease, advance: Advance | None) -> Iterator[Advance]:
+    """Give what is told of bytes that were moved: it moves the bar, and says that the upload goes on."""
+    if advance is not None:
+        yield advance
+        return
+    with progress(os.path.basename(path), total) as moved:
+
+        def tell(count: int) -> None:
+            lease.renew()
+            moved(count)
+
+        yield tell

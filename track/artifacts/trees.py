@@ -1,0 +1,214 @@
+"""Whole directories: which files are in one, and the listing that stands for it in a store."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from track.artifacts.hashing import SETTLED
+from track.artifacts.keys import OBJECTS, check_path, content_key
+from track.errors import CorruptArtifact, UnsafePath
+
+__all__ = [
+    "Entry",
+    "Listing",
+    "Member",
+    "Row",
+    "TreeCache",
+    "Value",
+    "decode_listing",
+    "encode_listing",
+    "make_entry",
+    "members_of",
+    "survey",
+]
+
+_FORMAT = 1
+Value = TypeVar("Value")
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of a directory: its relative path with ``/``, the sha256 of its content and its bytes."""
+
+    path: str
+    digest: str
+    size: int
+    is_executable: bool = False
+    raw: bool = False
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """The path as this system writes it."""
+        return os.fsdecode(base64.b64decode(self.path)) if self.raw else self.path
+
+    @property
+    def key(self) -> str:
+        """Where the content is in the store; `place` says it only where it is not where its digest says."""
+        return self.place or content_key(OBJECTS, self.digest)
+
+
+class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A directory: its files, and what was left out, each with the reason."""
+
+    entries: list[Entry] = []
+    skipped: dict[str, str] = {}
+    format: int = _FORMAT
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.size for entry in self.entries)
+
+
+class Member(NamedTuple):
+    """Something below a directory on disk: a file to store, or what is left out with the reason."""
+
+    path: str
+    at: str
+    mode: int = 0
+    size: int = 0
+    modified: int = 0
+    changed: int = 0
+    inode: int = 0
+    problem: str = ""
+
+
+Row: TypeAlias = Any
+"""A folder (place, prefix); a file (name, mode, size, modified, changed, inode); or a `Member`, where it is neither."""
+
+
+class TreeCache(Generic[Value]):
+    """What became of folders that were stored before, as long as no file of them changes."""
+
+    def __init__(self, limit: int = 500_000) -> None:
+        self._limit = limit
+        self._known: OrderedDict[Hashable, tuple[list[Row], Value]] = OrderedDict()
+
+    def get(self, place: Hashable, rows: list[Row]) -> Value | None:
+        """Return what was remembered, None where a file differs."""
+        known = self._known.get(place)
+        return known[1] if known is not None and known[0] == rows else None
+
+    def add(self, place: Hashable, rows: list[Row], read_at: int, value: Value) -> None:
+        """Remember a folder that was read after `read_at` (nanoseconds), if later writes will show."""
+        if any(max(member.modified, member.changed) + SETTLED >= read_at for member in members_of(rows)):
+            return
+        self._known.pop(place, None)
+        self._known[place] = (rows, value)
+        while sum(len(known[0]) for known in self._known.values()) > self._limit:
+            self._known.popitem(last=False)
+
+
+_decode = msgspec.json.Decoder(Listing).decode
+
+
+def make_entry(path: str, digest: str, size: int, key: str, mode: int) -> Entry:
+    """Return an entry; a path that is no text is kept as bytes."""
+    place = "" if key == content_key(OBJECTS, digest) else key
+    is_executable = bool(mode & stat.S_IXUSR)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Entry(base64.b64encode(os.fsencode(path)).decode(), digest, size, is_executable, True, place)
+    return Entry(path, digest, size, is_executable, False, place)
+
+
+def encode_listing(listing: Listing) -> bytes:
+    """Return the bytes of a listing; the same files in any order give the same."""
+    entries = sorted(listing.entries, key=lambda entry: entry.path)
+    return msgspec.json.encode(msgspec.structs.replace(listing, entries=entries))
+
+
+def decode_listing(data: bytes, place: str) -> Listing:
+    """Return the listing of its bytes.
+
+    Raises
+    ------
+    CorruptArtifact
+        They are no listing, or one of a later version.
+    UnsafePath
+        A path in it leaves the directory.
+    """
+    try:
+        listing = _decode(data)
+        names = [entry.name for entry in listing.entries]
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CorruptArtifact(f"{place} is no listing of a directory: {error}") from error
+    if listing.format > _FORMAT:
+        raise CorruptArtifact(f"{place} was written by a later version of track: update track to read it")
+    for name in names:
+        check_path(name)
+    return listing
+
+
+def survey(folder: str, recursive: bool) -> list[Row]:
+    """Return what is in a folder, as fast as looking at every file can be: the same again means that nothing changed.
+
+    Parameters
+    ----------
+    folder: str
+    recursive: bool
+        Whether to go into the folders in it. A link is never gone into; one to a file in the folder is that file.
+
+    Raises
+    ------
+    UnsafePath
+        `folder` is none.
+    """
+    root = os.path.realpath(folder)
+    if not os.path.isdir(root):
+        raise UnsafePath(f"{folder!r} is no folder") if os.path.lexists(folder) else FileNotFoundError(folder)
+    rows: list[Row] = []
+    waiting = [(root, "")]
+    while waiting:
+        place, prefix = waiting.pop()
+        rows.append((place, prefix))
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        rows.append(_linked(prefix + entry.name, entry.path, root))
+                    elif not entry.is_dir():
+                        known = entry.stat()
+                        times = known.st_mtime_ns, known.st_ctime_ns
+                        rows.append((entry.name, known.st_mode, known.st_size, *times, known.st_ino))
+                    elif recursive:
+                        waiting.append((entry.path, f"{prefix}{entry.name}/"))
+        except OSError as error:
+            rows.append(Member(prefix.rstrip("/"), place, problem=f"cannot be read: {error.strerror}"))
+    return rows
+
+
+def members_of(rows: list[Row]) -> Iterator[Member]:
+    """Yield the files of a survey, and what is no file."""
+    place = prefix = ""
+    for row in rows:
+        if isinstance(row, Member):
+            yield row
+        elif len(row) == 2:
+            place, prefix = row
+        elif stat.S_ISREG(row[1]):
+            yield Member(prefix + row[0], f"{place}{os.sep}{row[0]}", *row[1:])
+        else:
+            yield Member(prefix + row[0], row[0], problem="is no file: a device, a pipe or a socket")
+
+
+def _linked(path: str, at: str, root: str) -> Member:
+    target = os.path.realpath(at)
+    try:
+        known = os.stat(target)
+    except OSError:
+        return Member(path, at, problem="is a link to nothing")
+    if not target.startswith(root + os.sep):
+        return Member(path, at, problem="is a link that leaves the folder")
+    if not stat.S_ISREG(known.st_mode):
+        return Member(path, at, problem="is a link to something that is no file")
+    times = known.st_mtime_ns, known.st_ctime_ns
+    return Member(path, target, known.st_mode, known.st_size, *times, known.st_ino)

@@ -1,0 +1,84 @@
+"""``track artifacts``: list, download and clean up the files of trials."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from track.artifacts import artifacts, find, gc
+from track.errors import TrackError
+
+__all__ = ["add_parser", "run"]
+
+_HELP = "list, download and clean up the files of trials"
+_DESCRIPTION = """
+Shows which files trials have logged, brings one of them here, verified, or removes what no trial names any more.
+"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the command to the parser of the program."""
+    parser = verbs.add_parser("artifacts", help=_HELP, description=_DESCRIPTION)
+    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(
+        title="actions", metavar="action", required=True, help="what to do: list, download or gc"
+    )
+    show = actions.add_parser("list", help="list what trials have logged, oldest first")
+    show.set_defaults(act=_list)
+    bring = actions.add_parser("download", help="write an artifact to a file or folder")
+    bring.set_defaults(act=_download)
+    clean = actions.add_parser("gc", help="remove what no trial names")
+    clean.set_defaults(act=_clean)
+    for action in (show, bring, clean):
+        action.add_argument("uri", help="the store, as it is given to TrackClient")
+    bring.add_argument("name", help="such as model, model:latest, model:v3, model@9f86d081")
+    bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
+    for action in (show, bring):
+        action.add_argument("--project", help="only this project")
+    clean.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+    clean.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="another store that keeps its files in the same place",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, download or clean up, and return the exit code."""
+    try:
+        code: int = arguments.act(arguments)
+    except (TrackError, OSError) as error:
+        print(f"track artifacts: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    query = {} if arguments.project is None else {"project_id": arguments.project}
+    found = artifacts(arguments.uri, query)
+    for artifact in found:
+        size = "?" if artifact.size is None else f"{artifact.size:,}"
+        project = f"{artifact.project}/" if artifact.project else ""
+        digest = (artifact.digest or "")[:12]
+        print(f"{project}{artifact.name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}")
+    if not found:
+        print("no trial has logged a file")
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    artifact = find(arguments.uri, arguments.name, arguments.project)
+    print(artifact.download(arguments.to))
+    return 0
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    swept = gc(arguments.uri, arguments.also, arguments.dry_run)
+    verb = "would remove" if arguments.dry_run else "removed"
+    print(f"{verb} {len(swept.removed):,} files, {swept.size:,} bytes")
+    if swept.waiting:
+        print(f"{swept.waiting:,} more wait for uploads to end: run it again later")
+    return 1 if swept.waiting else 0
