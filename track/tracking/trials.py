@@ -1,0 +1,148 @@
+"""Results as trials: each key a trial without parameters, in any track store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from track.aggregators.aggregator import ValueAggregator
+from track.client import TrackClient
+from track.logger import TrialLogger
+from track.plain import restore, to_plain
+from track.structure import Project, Trial
+from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
+from track.tracking.files import FsspecResultTracker
+from track.versioning import compute_hash
+
+__all__ = ["TrackResultTracker", "import_results"]
+
+_value = ValueAggregator.lazy()
+_RESULTS = "results"
+
+
+class TrackResultTracker(ResultTracker):
+    """Keeps the results of each key in a trial of that name, beside all other trials of the store.
+
+    The whole map is the trial's metadata ``results``, replaced in one step. Its numbers are the trial's metrics,
+    too, so that reports, queries and data frames show them; a number that a later `put` leaves out keeps its last
+    value there.
+
+    Parameters
+    ----------
+    uri_or_client: str or TrackClient
+        A store.
+    project: str
+        The project of the trials; trackers of different projects do not see each other's keys.
+
+    Examples
+    --------
+    >>> tracker = TrackResultTracker("file://runs.json")
+    >>> tracker[1] = {"l2norm/mean": 1.2}
+    >>> tracker["1"]
+    {'l2norm/mean': 1.2}
+    """
+
+    def __init__(self, uri_or_client: str | TrackClient, project: str = "results") -> None:
+        client = TrackClient(uri_or_client) if isinstance(uri_or_client, str) else uri_or_client
+        self.protocol = client.protocol
+        self._project = Project(name=project)
+        self._is_created = False
+
+    def put(self, key: KeyType, /, **results: ResultType) -> None:
+        """Store the results under ``str(key)``, in place of those that were there.
+
+        Raises
+        ------
+        TypeError
+            The key is no int and no str; or a result is no number and no text.
+        ValueError
+            The key is empty; or a text is longer than 1,024 bytes.
+        """
+        name, values = _checked_key(key), checked_results(results)
+        trial = TrialLogger(self._stored(name), self.protocol)
+        with trial:
+            trial.log_metadata(None, **{_RESULTS: to_plain(values)})
+            numbers = {name: value for name, value in values.items() if _can_be_metric(name, value)}
+            if numbers:
+                self.protocol.log_trial_metrics(trial._trial, None, _value, **numbers)
+
+    def get(self, key: KeyType) -> dict[str, ResultType]:
+        """Return the results under ``str(key)``; empty where there are none."""
+        found = self.protocol.get_trial(self._trial(_checked_key(key)))
+        return _results_of(found[0]) if found else {}
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys that begin with `prefix`, sorted."""
+        yield from (key for key, _ in self.items(prefix))
+
+    def items(self, prefix: str = "") -> Iterator[tuple[str, dict[str, ResultType]]]:
+        """Yield each key that begins with `prefix`, and its results, sorted by key."""
+        found = self.protocol.fetch_trials({"project_id": self._project.uid})
+        ours = [trial for trial in found if trial.hash == self._trial(str(trial.name)).hash]
+        for trial in sorted(ours, key=lambda trial: str(trial.name)):
+            if str(trial.name).startswith(prefix):
+                yield str(trial.name), _results_of(trial)
+
+    def _trial(self, name: str) -> Trial:
+        # The project is part of the identity: the same key in two projects is two trials.
+        return Trial(compute_hash("result", self._project.uid, key=name), name=name, project_id=self._project.uid)
+
+    def _stored(self, name: str) -> Trial:
+        wanted = self._trial(name)
+        found = self.protocol.get_trial(wanted)
+        if found:
+            return found[0]
+        if not self._is_created:
+            self.protocol.get_project(self._project) or self.protocol.new_project(self._project)
+            self._is_created = True
+        stored = self.protocol.new_trial(wanted)
+        if stored is None:
+            # Somebody else was faster.
+            return self.protocol.get_trial(wanted)[0]
+        self.protocol.add_project_trial(self._project, stored)
+        return stored
+
+
+def import_results(
+    tracker_base: str | os.PathLike[str], uri_or_client: str | TrackClient, project: str = "results"
+) -> TrackResultTracker:
+    """Copy a folder of results into a store, a trial each; again changes nothing but what has changed.
+
+    Parameters
+    ----------
+    tracker_base: path or URL
+        As for `FsspecResultTracker`; files of torchx are the same.
+    uri_or_client: str or TrackClient
+    project: str
+
+    Examples
+    --------
+    >>> FsspecResultTracker("old").put("attempt_1/out", accuracy=0.233)
+    >>> import_results("old", "file://runs.json")["attempt_1/out"]
+    {'accuracy': 0.233}
+    """
+    target = TrackResultTracker(uri_or_client, project)
+    known = dict(target.items())
+    for key, results in FsspecResultTracker(tracker_base).items():
+        if key not in known or repr(known[key]) != repr(results):
+            target.put(key, **results)
+    return target
+
+
+def _checked_key(key: Any) -> str:
+    if not isinstance(key, (int, str)):
+        raise TypeError(f"a key is an int or a str, not {type(key).__name__}")
+    if key == "":
+        raise ValueError("'' cannot be a key: it names nothing")
+    return str(key)
+
+
+def _can_be_metric(name: str, value: ResultType) -> bool:
+    # These two are parameters of the method that logs metrics: they are in the map only.
+    return not isinstance(value, str) and name not in ("step", "aggregator")
+
+
+def _results_of(trial: Trial) -> dict[str, ResultType]:
+    plain: dict[str, ResultType] = restore(trial.metadata.get(_RESULTS) or {})
+    return plain
