@@ -1,0 +1,143 @@
+"""A run is a trial, too, in the configured store."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import pytest
+
+import track
+from track import TrackClient, em
+from track.structure import Status
+
+
+@pytest.fixture(params=["file", "sqlite"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Configure a store, and give its URI."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EM_CAPTURE_STDOUT", "0")
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"{request.param}:{tmp_path}/runs.db")
+    return f"{request.param}:{tmp_path}/runs.db"
+
+
+def test_run_is_a_trial(uri: str) -> None:
+    """It has the run's name, parameters, labels, description, metrics, surroundings and end."""
+    with em.create_run(name="cnn", hparams={"lr": 0.1}, labels=["Keras"], description="about") as run:
+        run.log("training", {"loss": 0.5, "acc": math.nan}, step=100, epoch=1)
+        run.log("val", {"loss": 0.25}, step=100)
+
+    (trial,) = track.fetch(uri)
+    assert (trial.name, trial.description, trial.status) == ("cnn", "about", Status.Completed)
+    assert (trial.parameters, trial.tags) == ({"lr": 0.1}, {"Keras": True})
+    metrics = {name: dict(series) for name, series in trial.metrics.items() if name != "runtime"}
+    assert repr(metrics) == repr(
+        {"train/loss": {100: 0.5}, "train/acc": {100: math.nan}, "train/epoch": {100: 1}, "val/loss": {100: 0.25}}
+    )
+    assert trial.metadata["run"]["local"] == run.local
+    assert trial.metadata["platform"] == run.platform
+    assert track.fetch(uri, {"metadata.alias.run": run.alternative_name}) == [trial]
+
+
+def test_trial_is_kept_current(uri: str) -> None:
+    """While the run goes on, the store has what was changed."""
+    run = em.create_run(name="cnn", hparams={"lr": 0.1, "old": 1})
+    artifact = em.create_artifact("model")
+    run.hparams.update(lr=0.2, new=2)
+    del run.hparams["old"]
+    run.labels = ["a"]
+    run.labels = ["b"]
+    run.description = "other"
+    run.mark_output(artifact)
+
+    assert run.trial is not None
+    run.trial.protocol.flush()
+    (trial,) = track.fetch(uri)
+    assert trial.status is Status.Running
+    assert trial.parameters == {"lr": 0.2, "old": None, "new": 2}
+    assert trial.tags == {"a": False, "b": True}
+    assert trial.metadata["description"] == "other"
+    assert trial.metadata["associations"] == run.associations
+    run.finish()
+
+
+def test_project_and_group_come_from_the_folder(uri: str) -> None:
+    """The first part is the project, the rest the group; by default the project is `default`."""
+    em.create_run(name="one", folder="cv/image-classification/mnist").finish()
+    em.create_run(name="two").finish()
+
+    one, two = track.fetch(uri)
+    groups = TrackClient(uri).protocol.fetch_groups()
+    assert (one.project_id, [group.name for group in groups]) == ("cv", ["image-classification/mnist"])
+    assert groups[0].trials == {one.uid}
+    assert (two.project_id, two.group_id) == ("default", None)
+
+
+def test_failed_run(uri: str) -> None:
+    """The trial has the exception."""
+    with pytest.raises(ZeroDivisionError), em.create_run(name="cnn"):
+        1 / 0  # noqa: B018
+
+    (trial,) = track.fetch(uri)
+    assert trial.status is Status.Exception
+    assert trial.errors[0].startswith("ZeroDivisionError: division by zero")
+
+
+def test_runs_of_one_configuration_are_several_trials(uri: str) -> None:
+    """A run is named by its alternative name, not by its parameters."""
+    for _ in range(2):
+        em.create_run(name="cnn", hparams={"lr": 0.1}).finish()
+
+    assert [trial.revision for trial in track.fetch(uri)] == [0, 0]
+
+
+def test_loading_makes_no_trial(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at a run changes nothing; going on with one goes on with its trial."""
+    monkeypatch.delenv("TRACK_LOG_BACKEND_NAME")
+    unknown = em.create_run(name="unknown")
+    unknown.finish()
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", uri)
+    known = em.create_run(name="known")
+    known.log("train", {"loss": 0.5}, step=1)
+    assert known.trial is not None
+    known.trial.protocol.flush()
+
+    em.load_run(unknown.local)
+    again = em.load_run(known.local)
+    again.log("train", {"loss": 0.25}, step=2)
+    again.finish()
+
+    (trial,) = track.fetch(uri)
+    assert dict(trial.metrics["train/loss"]) == {1: 0.5, 2: 0.25}
+    assert trial.status is Status.Completed
+
+
+def test_trial_that_was_chosen_by_another_program(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in a program that was started for a trial is that trial."""
+    client = TrackClient(uri)
+    client.set_project(name="sweep")
+    chosen = client.new_trial(name="chosen", parameters={"lr": 0.1})
+    monkeypatch.setenv("TRACK_PROJECT", "sweep")
+    monkeypatch.setenv("TRACK_TRIAL_ID", chosen.trial.uid)
+
+    with em.create_run(name="cnn") as run:
+        run.log("train", {"loss": 0.5}, step=1)
+
+    (trial,) = track.fetch(uri)
+    assert (trial.name, dict(trial.metrics["train/loss"])) == ("chosen", {1: 0.5})
+
+
+def test_without_a_store_nobody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run without a configured store has its files, and says nothing about stores."""
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+
+    with em.create_run(name="cnn") as run:
+        run.log("train", {"loss": 0.5}, step=1)
+
+    assert not caplog.records
+    assert [path.name for path in tmp_path.iterdir()] == [".em"]

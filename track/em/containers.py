@@ -1,0 +1,194 @@
+"""The parameters of a run: a mapping that says when it changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from typing import Any
+
+from track.plain import to_number
+
+__all__ = ["Params"]
+
+
+class Params(MutableMapping[str, Any]):
+    """Parameters by name, as items and as attributes.
+
+    A name that is a method's (``update``, ``items``) or begins with an underscore is an item only.
+
+    Parameters
+    ----------
+    upload: callable
+        Called without arguments after every change.
+    init_hparams: dict, optional
+        The first parameters; they are no change.
+
+    Raises
+    ------
+    TypeError
+        A value is no data that JSON can hold.
+
+    Examples
+    --------
+    >>> params = Params(lambda: None, {"lr": 0.1})
+    >>> params.batch_size = 32
+    >>> params["batch_size"], params.lr
+    (32, 0.1)
+    """
+
+    def __init__(self, upload: Callable[[], Any], init_hparams: Mapping[str, Any] | None = None) -> None:
+        self.__dict__["_values"] = _checked_all(init_hparams or {})
+        self.__dict__["_upload"] = upload
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._values.update(_checked_all({key: value}))
+        self._upload()
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+        self._upload()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the parameter of this name."""
+        try:
+            return self.__dict__["_values"][name]
+        except KeyError:
+            raise AttributeError(f"there is no parameter {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set the parameter of this name."""
+        if name.startswith("_") or hasattr(type(self), name):
+            raise AttributeError(f"{name!r} cannot be set as an attribute: write params[{name!r}]")
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        """Remove the parameter of this name."""
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"there is no parameter {name!r}") from None
+
+    def __repr__(self) -> str:
+        return f"Params({self._values!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Params:
+        # What it tells of its changes stays the same one.
+        return Params(self._upload, self._values)
+
+    def keys(self) -> KeysView[str]:
+        """Return a live view of the names."""
+        view: KeysView[str] = self._values.keys()
+        return view
+
+    def values(self) -> ValuesView[Any]:
+        """Return a live view of the values."""
+        view: ValuesView[Any] = self._values.values()
+        return view
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return a live view of names and values."""
+        view: ItemsView[str, Any] = self._values.items()
+        return view
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the parameters as a dictionary of its own."""
+        copied: dict[str, Any] = copy.deepcopy(self._values)
+        return copied
+
+    def update(self, new_params: Any = (), override: bool = True, **kwargs: Any) -> None:  # type: ignore[override]
+        """Set several parameters, all or, when one cannot be, none; it is one change.
+
+        Parameters
+        ----------
+        new_params: mapping, Namespace or pairs
+        override: bool
+            Whether a parameter that there is gets the new value.
+        **kwargs
+            More parameters.
+        """
+        given = dict(new_params) if hasattr(new_params, "__iter__") else vars(new_params)
+        checked = _checked_all({**given, **kwargs})
+        self._values.update({key: value for key, value in checked.items() if override or key not in self._values})
+        self._upload()
+
+    def parse(self, dist_tf_strategy: Any = None, dist_torch_model: Any = None, dist_hvd: Any = None) -> None:
+        """Set ``api``, ``policy`` and ``config`` from what a framework trains with; the first that is given counts.
+
+        Parameters
+        ----------
+        dist_tf_strategy: optional
+            A ``tf.distribute`` strategy.
+        dist_torch_model: optional
+            A model wrapped by torch's data parallelism.
+        dist_hvd: optional
+            The Horovod module that is used.
+        """
+        for given, describe in (
+            (dist_tf_strategy, _of_tensorflow),
+            (dist_torch_model, _of_torch),
+            (dist_hvd, _of_horovod),
+        ):
+            if given is not None:
+                self.update(describe(given))
+                return
+
+
+def _checked_all(values: Mapping[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is no name of a parameter: it must be a str")
+    return {name: _checked(name, value) for name, value in values.items()}
+
+
+def _checked(name: str, value: Any) -> Any:
+    match value:
+        case None:
+            return None
+        case str():
+            return str(value)
+        case list():
+            return [_checked(name, item) for item in value]
+        case tuple():
+            return tuple(_checked(name, item) for item in value)
+        case Mapping():
+            return {str(key): _checked(name, item) for key, item in value.items()}
+    number = to_number(value)
+    if number is None:
+        raise TypeError(f"parameter {name!r} is of type {type(value).__name__}: JSON cannot hold it")
+    return number
+
+
+def _of_tensorflow(strategy: Any) -> dict[str, Any]:
+    policy = type(strategy).__name__
+    if policy == "CollectiveAllReduceStrategy":
+        policy += " (MultiWorkerMirroredStrategy)"
+    resolver = getattr(strategy, "cluster_resolver", None)
+    cluster = resolver.cluster_spec().as_dict() if resolver is not None else {}
+    return {
+        "api": "tf.distribute",
+        "policy": policy,
+        "config": {job: len(tasks) for job, tasks in cluster.items()},
+    }
+
+
+def _of_torch(model: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    group = getattr(model, "process_group", None)
+    if group is not None:
+        config["worker"] = int(group.size())
+        name = getattr(group, "name", None)
+        config["backend"] = str(name() if callable(name) else name)
+    return {"api": "torch.distributed", "policy": type(model).__name__, "config": config}
+
+
+def _of_horovod(module: Any) -> dict[str, Any]:
+    return {"api": module.__name__, "policy": "Horovod", "config": {"worker": int(module.size())}}

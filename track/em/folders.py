@@ -1,0 +1,90 @@
+"""Where runs and artifacts are on this machine, and how their folders are called."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import string
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+__all__ = [
+    "alternative_name",
+    "artifact_parent",
+    "checked_name",
+    "is_alternative_name",
+    "make_directory",
+    "run_parent",
+    "timestamp",
+]
+
+_TAIL = re.compile(r".+_\d{6}_\d{6}_[a-z0-9]{6}", re.DOTALL)
+_LETTERS = string.ascii_lowercase + string.digits
+_LONGEST = 200
+_BAD = re.compile(r"[\x00-\x1f\x7f/\\]")
+_TRIES = 100
+
+
+def run_parent() -> str:
+    """Return the folder that new runs are put into: ``EM_RUN_PARENT_DIR``, else ``.em/runs``."""
+    return os.path.abspath(os.environ.get("EM_RUN_PARENT_DIR") or os.path.join(".em", "runs"))
+
+
+def artifact_parent() -> str:
+    """Return the folder that new artifacts are put into: ``EM_ARTIFACT_PARENT_DIR``, else ``.em/artifacts``."""
+    return os.path.abspath(os.environ.get("EM_ARTIFACT_PARENT_DIR") or os.path.join(".em", "artifacts"))
+
+
+def checked_name(name: str) -> str:
+    """Return a name that can be a folder's.
+
+    Raises
+    ------
+    ValueError
+        It is empty or too long, begins with a dot, or has a slash, a backslash or a control character in it.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
+    if not name or name.startswith(".") or _BAD.search(name):
+        raise ValueError(f"{name!r} cannot be a name: no slashes, no control characters, no dot at the beginning")
+    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST:
+        raise ValueError(f"the name {name[:40]!r}... is too long: at most {_LONGEST} bytes")
+    return name
+
+
+def alternative_name(name: str) -> str:
+    """Return a name that is new: ``<name>_<yymmdd>_<HHMMSS>_<6 letters or digits>``, in local time."""
+    letters = "".join(secrets.choice(_LETTERS) for _ in range(6))
+    return f"{name}_{time.strftime('%y%m%d_%H%M%S')}_{letters}"
+
+
+def is_alternative_name(name: str) -> bool:
+    """Return whether a name is of the kind that `alternative_name` makes.
+
+    Examples
+    --------
+    >>> is_alternative_name("cnn_keras_220823_194728_4e48t2"), is_alternative_name("cnn_keras")
+    (True, False)
+    """
+    return _TAIL.fullmatch(name) is not None
+
+
+def make_directory(parent: str, name: str, new_name: Callable[[str], str] = alternative_name) -> str:
+    """Create a directory for a new run or artifact, which nobody else has, and return its path."""
+    os.makedirs(parent, exist_ok=True)
+    for _ in range(_TRIES):
+        path = os.path.join(parent, new_name(name))
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"no free name for {name!r} was found in {parent}")
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time (unix seconds; now by default) as ISO 8601, local, with its offset."""
+    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds)
+    return moment.astimezone().isoformat(timespec="seconds")

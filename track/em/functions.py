@@ -1,0 +1,197 @@
+"""Make and load runs and artifacts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from track.em.artifact import Artifact
+from track.em.download import download
+from track.em.errors import NothingThere
+from track.em.folders import artifact_parent, run_parent
+from track.em.history import remote_entry
+from track.em.run import Run
+from track.em.session import current_store, find_store
+from track.em.store import checked_strategy
+from track.em.texts import read_mapping
+
+__all__ = ["create_artifact", "create_run", "load_artifact", "load_run"]
+
+_ARGUMENTS = (
+    "name", "hparams", "labels", "description", "auto_upload", "folder", "make_folder", "conflict_strategy",
+)  # fmt: skip
+
+
+def create_run(  # noqa: PLR0917 - the published signature
+    config_path: str | None = None,
+    name: str = "default",
+    hparams: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
+    description: str = "",
+    auto_upload: bool = False,
+    folder: str = "default",
+    make_folder: bool = False,
+    conflict_strategy: str = "new",
+    *,
+    folder_path: str | None = None,
+) -> Run:
+    """Return a new run, which has begun; its directory is in ``EM_RUN_PARENT_DIR``, ``.em/runs`` by default.
+
+    What the program prints is kept in its ``stdout.log``, too, unless ``EM_CAPTURE_STDOUT`` is 0.
+
+    Parameters
+    ----------
+    config_path: str, optional
+        A YAML file with any of the other arguments; what it says wins.
+    name: str
+    hparams: dict, optional
+        The first hyperparameters.
+    labels: list of str, optional
+    description: str
+    auto_upload: bool
+        Whether to upload it now, and again in the background whenever it has changed; needs `login`.
+    folder, make_folder, conflict_strategy:
+        For the upload, as for `Run.upload`. In a configured store the first part of the folder is the project of
+        the trial, the rest the group.
+    folder_path: str, optional
+        The same as `folder`.
+
+    Raises
+    ------
+    ValueError
+        The name cannot be a folder's, there is no such strategy, or the file has an unknown key.
+    NotLoggedIn, UploadConflict, NothingThere
+        With `auto_upload`, as for `Run.upload`.
+
+    Examples
+    --------
+    >>> run = create_run(name="cnn_keras", hparams={"batch_size": 32, "epochs": 1})
+    >>> run.hparams.batch_size
+    32
+    >>> run.finish()
+    """
+    given: dict[str, Any] = {
+        "name": name,
+        "hparams": hparams,
+        "labels": labels,
+        "description": description,
+        "auto_upload": auto_upload,
+        "folder": folder if folder_path is None else folder_path,
+        "make_folder": make_folder,
+        "conflict_strategy": conflict_strategy,
+    }
+    if config_path is not None:
+        given |= _read_config(config_path)
+    target = (given["folder"], bool(given["make_folder"]), checked_strategy(given["conflict_strategy"]))
+    if given["auto_upload"]:
+        current_store()
+    run = Run.create(given["name"], given["hparams"], given["labels"], given["description"], given["folder"])
+    if given["auto_upload"]:
+        _upload_or_finish(run, target)
+    return run
+
+
+def _upload_or_finish(run: Run, target: tuple[str, bool, str]) -> None:
+    try:
+        run.upload_from_now_on(*target)
+    except BaseException as error:
+        # Nobody will have the run to finish it.
+        run.finish(type(error), error, error.__traceback__)
+        raise
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    found = read_mapping(path)
+    found.pop("kind", None)
+    if "folder_path" in found:
+        found["folder"] = found.pop("folder_path")
+    unknown = sorted(found.keys() - set(_ARGUMENTS))
+    if unknown:
+        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(_ARGUMENTS)}")
+    return found
+
+
+def create_artifact(name: str, labels: Sequence[str] | None = None, description: str = "") -> Artifact:
+    """Return a new, empty artifact; its directory is in ``EM_ARTIFACT_PARENT_DIR``, ``.em/artifacts`` by default.
+
+    Parameters
+    ----------
+    name: str
+    labels: list of str, optional
+    description: str
+
+    Raises
+    ------
+    ValueError
+        The name cannot be a folder's.
+
+    Examples
+    --------
+    >>> create_artifact(name="tensorboard_logs").objects
+    []
+    """
+    return Artifact.create(name, labels, description)
+
+
+def load_run(
+    path: str,
+    auto_upload: bool = False,
+    folder: str = "default",
+    make_folder: bool = False,
+    conflict_strategy: str = "new",
+) -> Run:
+    """Return a run out of its directory, or else out of the store that was logged in to.
+
+    Parameters
+    ----------
+    path: str
+        A directory; or a path in the store, from which it is downloaded into the folder of runs. ``/<user>/`` is
+        put before one without a slash at the beginning.
+    auto_upload, folder, make_folder, conflict_strategy:
+        As for `create_run`.
+
+    Raises
+    ------
+    NothingThere
+        There is no run in either (a RuntimeError).
+    CorruptArtifact
+        What the store has is damaged.
+    """
+    target = (folder, make_folder, checked_strategy(conflict_strategy))
+    run: Run = _load(path, "Run", Run.load, run_parent())
+    if auto_upload:
+        run.upload_from_now_on(*target)
+    return run
+
+
+def load_artifact(path: str) -> Artifact:
+    """Return an artifact out of its directory, or else out of the store that was logged in to; see `load_run`.
+
+    Raises
+    ------
+    NothingThere
+        There is no artifact in either (a RuntimeError).
+    CorruptArtifact
+        What the store has is damaged.
+    """
+    artifact: Artifact = _load(path, "Artifact", Artifact.load, artifact_parent())
+    return artifact
+
+
+def _load(path: str, kind: str, load: Callable[[str], Any], parent: str) -> Any:
+    store = find_store()
+    if os.path.isdir(path):
+        try:
+            return load(path)
+        except NothingThere:
+            if store is None:
+                raise
+    if store is None:
+        raise NothingThere(f"{path!r} is no directory of this machine; to look for it in a store, call login first")
+    found, node = download(store, store.absolute(path), kind, parent)
+    loaded = load(found)
+    if node is not None:
+        state = loaded.state if kind == "Artifact" else ""
+        loaded.remember(remote_entry(store.host, node, "download", state))
+    return loaded

@@ -1,0 +1,101 @@
+"""What went into a run and what came out of it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from track.em.artifact import Artifact
+from track.em.store import Store
+
+__all__ = ["Lineage"]
+
+_KINDS = ("Model", "Dataset", "Branch", "Tag", "Commit")
+
+
+class Lineage:
+    """The inputs and outputs of a run: artifacts, and models, data sets and their versions of other systems.
+
+    Parameters
+    ----------
+    associations: dict
+        As the run's metadata have them.
+    """
+
+    def __init__(self, associations: Mapping[str, Any] | None = None) -> None:
+        given = associations or {}
+        self._all: dict[str, list[dict[str, str]]] = {
+            **copy.deepcopy(dict(given)),
+            "inputs": [dict(entry) for entry in given.get("inputs") or ()],
+            "outputs": [dict(entry) for entry in given.get("outputs") or ()],
+        }
+        self._live: dict[str, Artifact] = {}
+
+    def as_dict(self) -> dict[str, list[dict[str, str]]]:
+        """Return a copy of all of it."""
+        return copy.deepcopy(self._all)
+
+    def mark(self, side: str, resource: Any) -> bool:
+        """Add a resource to the ``"inputs"`` or ``"outputs"``; return False when it is there already.
+
+        Raises
+        ------
+        TypeError
+            It is nothing that can be one.
+        ValueError
+            It is on the other side.
+        """
+        entry = _described(resource)
+        other = "outputs" if side == "inputs" else "inputs"
+        if any(_is_same(entry, known) for known in self._all[other]):
+            raise ValueError(f"{entry['type']} {entry['name']!r} is among the {other} of this run already")
+        if isinstance(resource, Artifact):
+            self._live[resource.alternative_name] = resource
+        if any(_is_same(entry, known) for known in self._all[side]):
+            return False
+        self._all[side].append(entry)
+        return True
+
+    def send_artifacts(self, store: Store, folder: str, make_folder: bool, strategy: str) -> None:
+        """Upload the artifacts that are not in the store as they are now, and note where each is."""
+        for entry in [*self._all["inputs"], *self._all["outputs"]]:
+            artifact = self._artifact(entry)
+            if artifact is None:
+                continue
+            path = artifact.path_in(store)
+            if path is None:
+                node = artifact.send(store, folder, make_folder, strategy)
+                path = node.path if node is not None else None
+            if path is not None:
+                entry["path"] = path
+
+    def _artifact(self, entry: Mapping[str, str]) -> Artifact | None:
+        if entry.get("type") != "Artifact":
+            return None
+        live = self._live.get(entry.get("alternative_name", ""))
+        if live is not None and live.is_in(live.local):
+            live.refresh()
+            return live
+        local = entry.get("local", "")
+        return Artifact.load(local) if os.path.isdir(local) and Artifact.is_in(local) else None
+
+
+def _described(resource: Any) -> dict[str, str]:
+    if isinstance(resource, Artifact):
+        names = {"name": resource.name, "alternative_name": resource.alternative_name, "local": resource.local}
+        return {"type": "Artifact", **names}
+    kind = getattr(resource, "kind", None) or type(resource).__name__
+    kind = str(kind).capitalize() if str(kind).capitalize() in _KINDS else type(resource).__name__
+    known = {
+        name: str(value) for name in ("name", "path", "id") if (value := getattr(resource, name, None)) is not None
+    }
+    if kind not in _KINDS or not known:
+        raise TypeError(f"{resource!r} is no Artifact, Model, Dataset, Branch, Tag or Commit: it cannot be marked")
+    return {"type": kind, "name": next(iter(known.values())), **known}
+
+
+def _is_same(entry: Mapping[str, str], known: Mapping[str, str]) -> bool:
+    keys = ("type", "alternative_name") if "alternative_name" in entry else ("type", "name", "path", "id")
+    return all(entry.get(key) == known.get(key) for key in keys)

@@ -1,0 +1,211 @@
+"""The metrics of a run: a file of YAML a type, one item a line, one write a call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from time import time
+from typing import Any
+
+from track.em.folders import timestamp
+from track.em.texts import flow, number_text, parse
+from track.errors import CorruptJournal
+from track.persistence.backlog import Backlog
+from track.persistence.openfile import OpenFile
+from track.plain import to_number
+
+__all__ = ["ALIASES", "MetricsFile", "file_name", "read_items", "whole"]
+
+logger = logging.getLogger(__name__)
+
+ALIASES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "validate", "validation"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluate", "evaluation"), "test"),
+}
+"""What the published types are called in files; any other type keeps its name."""
+
+_MANY = 1000
+_UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
+
+
+class MetricsFile:
+    """Appends items to the file of one type; items of several threads and processes do not mix.
+
+    An item that could not be written, as when the disk is full, waits in memory.
+
+    Parameters
+    ----------
+    path: str
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self._file = OpenFile.at(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        _cut_torn_item(self._file)
+        self._write: Callable[[bytes], int | None] = self._file.write
+        self._backlog = Backlog(path)
+        # Bytes of the oldest line that waits which are in the file.
+        self._started = 0
+        self._has_failed = False
+        self._templates: dict[tuple[str, ...], str] = {}
+        self._second, self._stamp = 0, ""
+
+    def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
+        """Write one item, and return its values.
+
+        Raises
+        ------
+        TypeError
+            A value is no number, or the step or epoch no whole one; nothing is written.
+        """
+        if type(step) is not int or (epoch is not None and type(epoch) is not int):
+            step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
+        texts = values = tuple(metrics.values())
+        for value in values:
+            # Most numbers are written as Python shows them; exponents, nan and inf are not.
+            if type(value) is not float or not (1e-4 <= value < 1e16 or value == 0):
+                values = tuple(map(_number, metrics, values))
+                texts = tuple(map(number_text, values))
+                break
+        names = tuple(metrics)
+        template = self._templates.get(names) or self._new_template(names)
+        second = int(time())
+        if second != self._second:
+            self._stamp, self._second = timestamp(second), second
+        sequence = step if epoch is None else f'{step}, "epoch": {epoch}'
+        line = (template % (*texts, sequence, self._stamp)).encode()
+        try:
+            written = self._write(line) if not self._backlog else 0
+        except OSError as error:
+            self._say(error)
+            written = 0
+        if written != len(line):
+            self._append_later(line, written or 0)
+        return values
+
+    def _new_template(self, names: tuple[str, ...]) -> str:
+        # Somebody may make up a name for every item.
+        if len(self._templates) > _MANY:
+            self._templates.clear()
+        values = ", ".join(f"{flow(str(name)).replace('%', '%%')}: %s" for name in names)
+        template = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "%s"}}}}\n'
+        self._templates[names] = template
+        return template
+
+    def _append_later(self, line: bytes, written: int) -> None:
+        with self._backlog.lock:
+            if not self._backlog:
+                self._started = written
+            self._backlog.add(line, self._write_waiting)
+            self._backlog.retry()
+
+    def _write_waiting(self, line: bytes) -> bool:
+        """Write what is left of the oldest line that waits, and return whether it is all there."""
+        try:
+            self._started += self._write(line[self._started :]) or 0
+        except OSError as error:
+            self._say(error)
+            return False
+        if self._started < len(line):
+            return False
+        self._started = 0
+        return True
+
+    def _say(self, error: OSError) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            logger.warning("%s: %s; metrics wait in memory until there is room", self.path, error)
+
+    def unsaved(self) -> int:
+        """Try again to write what waits, and return how many items are not in the file."""
+        self._backlog.retry()
+        return self._backlog.unsaved
+
+
+def _cut_torn_item(file: OpenFile) -> None:
+    """Remove a last line without its newline: a process was killed, or the disk full, in the middle of it."""
+    end = size = os.fstat(file.fileno()).st_size
+    while end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+        end -= 1
+    if end != size:
+        os.ftruncate(file.fileno(), end)
+
+
+def _number(name: str, value: Any) -> float:
+    number = to_number(value)
+    if number is None:
+        number = _only_element(value)
+    if number is None:
+        raise TypeError(f"metric {name!r} is of type {type(value).__name__}: it must be a number")
+    return float(number)
+
+
+def _only_element(value: Any) -> float | None:
+    """Return the number in an array or tensor of one element."""
+    shape = getattr(value, "shape", None)
+    if shape is None or not all(length == 1 for length in shape):
+        return None
+    item = getattr(value, "item", None) or getattr(value, "numpy", None)
+    return to_number(item()) if item is not None else None
+
+
+def whole(what: str, value: Any) -> int:
+    """Return a number as an int; TypeError, which names `what`, when it is no whole number."""
+    number = to_number(value)
+    if number is None or number != number // 1:
+        raise TypeError(f"{what} {value!r} must be a whole number")
+    return int(number)
+
+
+def file_name(kind: str, taken: Iterable[str]) -> str:
+    """Return the name of the file of a type of metrics, which is none of those that are taken.
+
+    Examples
+    --------
+    >>> file_name("train", []), file_name("a/b", []), file_name("Train", ["train.yaml"])
+    ('train.yaml', 'a%2Fb.yaml', 'Train-2.yaml')
+    """
+    safe = _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), kind)[:100] or "%"
+    used = {name.casefold() for name in taken}
+    number, name = 1, f"{safe}.yaml"
+    while name.casefold() in used:
+        number += 1
+        name = f"{safe}-{number}.yaml"
+    return name
+
+
+def read_items(path: str) -> list[dict[str, Any]]:
+    """Return the items in a file of metrics, whoever wrote it; a torn last one does not exist.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no file.
+    CorruptJournal
+        It holds something else.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content or content.startswith(b'- {"value":'):
+        return list(_items(path, content))
+    found = _parsed(path, content)
+    if not isinstance(found, list):
+        raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
+    return found
+
+
+def _items(path: str, content: bytes) -> Iterator[dict[str, Any]]:
+    for line in content.split(b"\n")[:-1]:
+        if line.startswith(b"- "):
+            yield _parsed(path, line[2:])
+
+
+def _parsed(path: str, text: bytes) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise CorruptJournal(f"{path} cannot be read: {error}") from error

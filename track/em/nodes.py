@@ -1,0 +1,130 @@
+"""What an upload store has at a path, and how paths are written in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from track.em.folders import timestamp
+from track.em.parcels import Parcel
+from track.errors import CorruptJournal
+
+__all__ = ["Node", "decoded_name", "new_record", "parents", "record_name"]
+
+_FORMAT = 1
+_ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ]$')
+_REMEMBERED = 20
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a store has at a path.
+
+    Parameters
+    ----------
+    path: str
+        ``/<user>/<folder>/.../<name>``.
+    record: dict
+        Type, id, name, alternative name, owner, times and files.
+    tag: str
+        Of the record's state.
+    """
+
+    path: str
+    record: dict[str, Any]
+    tag: str
+
+    @property
+    def kind(self) -> str:
+        """``"Folder"``, ``"Run"`` or ``"Artifact"``."""
+        return str(self.record["type"])
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        """Its files: name, size in bytes, sha256, and where their content is."""
+        return list(self.record.get("files", ()))
+
+    def holds(self, parcel: Parcel) -> bool:
+        """Return whether it is an earlier state of what is in the parcel."""
+        same = self.record.get("alternative_name") == parcel.alternative_name
+        return bool(same and self.kind == parcel.kind)
+
+    @property
+    def state(self) -> str:
+        """What no other state of any node has."""
+        return str(self.record["state"])
+
+    def replaced(self, state: str) -> bool:
+        """Return whether this came, directly or not, in place of that state."""
+        return state in self.record.get("replaced", ())
+
+    @classmethod
+    def parse(cls, path: str, content: bytes, tag: str) -> Node:
+        """Return the node of a stored record; CorruptJournal when it is none of ours."""
+        try:
+            record = json.loads(content)
+        except ValueError as error:
+            raise CorruptJournal(f"the record of {path} cannot be read: {error}") from error
+        if not isinstance(record, dict) or record.get("format") != _FORMAT:
+            raise CorruptJournal(f"the record of {path} is not of format {_FORMAT}: a newer version wrote it?")
+        return cls(path, record, tag)
+
+    def encoded(self) -> bytes:
+        """Return the bytes to store."""
+        return json.dumps(self.record, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+
+
+def new_record(
+    described: dict[str, Any], identity: str, owner: str, files: list[dict[str, Any]], old: Node | None
+) -> dict[str, Any]:
+    """Return a record, which remembers the states that it comes in place of."""
+    now = timestamp()
+    is_update = old is not None and old.record["id"] == identity
+    return {
+        "format": _FORMAT,
+        **described,
+        "id": identity,
+        "owner": owner,
+        "created": old.record["created"] if old is not None and is_update else now,
+        "updated": now,
+        "size": sum(file["size"] for file in files),
+        "files": files,
+        "state": secrets.token_hex(8),
+        "replaced": [] if old is None else [old.state, *old.record.get("replaced", ())][:_REMEMBERED],
+    }
+
+
+def parents(path: str) -> list[str]:
+    """Return the folders on the way to an absolute path, and itself.
+
+    Examples
+    --------
+    >>> parents("/ann/cv/mnist")
+    ['/ann', '/ann/cv', '/ann/cv/mnist']
+    """
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def record_name(path: str) -> str:
+    """Return the name of the record of an absolute path, in a place.
+
+    Examples
+    --------
+    >>> record_name("/ann/what?")
+    'tree/ann/what%3F/.node'
+    """
+    return f"tree/{'/'.join(map(_encoded_name, path.strip('/').split('/')))}/.node"
+
+
+def _encoded_name(name: str) -> str:
+    """Return a name that every file system and every URL takes as it is."""
+    return _ODD.sub(lambda found: f"%{ord(found[0]):02X}", name)
+
+
+def decoded_name(name: str) -> str:
+    """Return the part of a path that is so called in a place."""
+    return re.sub(r"%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name)

@@ -1,0 +1,224 @@
+"""The objects of an artifact: copies of files, and references to what stays where it is."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from track.em.download import inside
+from track.em.errors import NothingThere
+from track.em.parcels import LocalFile, digest_of
+from track.em.places import CHUNK
+from track.em.texts import read_list, write_list
+from track.errors import AlreadyExists, CorruptArtifact, FileChanged
+from track.tracking.places import open_fsspec, replace_bytes
+
+__all__ = ["Objects", "checked_object_path", "object_path", "walk"]
+
+logger = logging.getLogger(__name__)
+
+_OWN = ".em"
+_LIST, _REFERENCES = f"{_OWN}/objects.yaml", f"{_OWN}/references.json"
+_BAD = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class Objects:
+    """The objects in the directory of an artifact.
+
+    Parameters
+    ----------
+    folder: str
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        path = inside(folder, _LIST)
+        found = read_list(path) if os.path.isfile(path) else []
+        self._all: dict[str, dict[str, Any]] = {checked_object_path(each["path"]): dict(each) for each in found}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return a dictionary an object."""
+        return [dict(each) for each in self._all.values()]
+
+    def replace_all(self, objects: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
+        """Take what somebody else knows about the objects."""
+        pairs = objects.items() if isinstance(objects, Mapping) else [(each["path"], each) for each in objects]
+        taken = {checked_object_path(path): {**each, "path": path} for path, each in pairs}
+        if taken != self._all:
+            self._all = taken
+            self._save()
+
+    def copy(self, files: list[tuple[str, str]]) -> None:
+        """Copy files to their object paths, all checked before the first is copied."""
+        for path, _ in files:
+            self._check_free(path)
+        copied = {}
+        try:
+            for path, source in files:
+                copied[path] = _copy(source, inside(self.folder, path))
+        finally:
+            for path, (size, digest) in copied.items():
+                self._all[path] = {"path": path, "size": size, "sha256": digest}
+            self._save()
+
+    def refer(self, path: str, uri: str) -> None:
+        """Add a reference."""
+        self._check_free(path)
+        target = inside(self.folder, path)
+        if os.path.isfile(target):
+            os.unlink(target)
+        self._all[path] = {"path": path, "size": None, "reference": uri}
+        self._save()
+
+    def _check_free(self, path: str) -> None:
+        inside(self.folder, path)
+        parts = path.split("/")
+        above = {"/".join(parts[:count]) for count in range(1, len(parts))}
+        is_taken = path not in self._all and os.path.lexists(inside(self.folder, path))
+        for other in self._all:
+            if is_taken and other.casefold() == path.casefold():
+                raise AlreadyExists(f"{path!r} cannot be an object: to this file system {other!r} is the same name")
+            if other in above or other.startswith(f"{path}/"):
+                raise AlreadyExists(f"{path!r} cannot be an object: {other!r} is one, and a file is no folder")
+
+    def _save(self) -> None:
+        write_list(inside(self.folder, _LIST), self._all.values())
+        references = {path: each["reference"] for path, each in self._all.items() if "reference" in each}
+        if references or os.path.exists(inside(self.folder, _REFERENCES)):
+            import json
+
+            replace_bytes(inside(self.folder, _REFERENCES), json.dumps(references, indent=2).encode())
+
+    def local_files(self) -> list[LocalFile]:
+        """Return the files to upload: copies as they were added, and what is noted about all."""
+        found = []
+        for path, each in self._all.items():
+            if "reference" not in each:
+                found.append(LocalFile(path, self._checked(path), each["size"], each["sha256"]))
+        noted = [name for name in (_LIST, _REFERENCES) if os.path.isfile(inside(self.folder, name))]
+        return found + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
+
+    def _checked(self, path: str) -> str:
+        local = inside(self.folder, path)
+        try:
+            size = os.path.getsize(local)
+        except OSError as error:
+            raise NothingThere(f"object {path!r} is gone from {self.folder}: add it again") from error
+        if size != self._all[path]["size"]:
+            raise FileChanged(f"object {path!r} was changed in {self.folder} after it was added: add it again")
+        return local
+
+    def open(self, path: str) -> BinaryIO:
+        """Return an object, opened to read."""
+        each = self._all.get(path)
+        if each is None:
+            raise NothingThere(f"there is no object {path!r} in {self.folder}")
+        if "reference" not in each:
+            return open(inside(self.folder, path), "rb")
+        uri = str(each["reference"])
+        filesystem, name = open_fsspec(uri)
+        file: BinaryIO = filesystem.open(name, "rb")
+        return file
+
+    def export(self, folder: str) -> None:
+        """Copy everything into another directory."""
+        for path, each in self._all.items():
+            target = inside(folder, path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with self.open(path) as source, open(target, "wb") as output:
+                shutil.copyfileobj(source, output, CHUNK)
+            if "sha256" in each and digest_of(target) != each["sha256"]:
+                raise CorruptArtifact(f"object {path!r} in {self.folder} is not what was added")
+
+
+def object_path(source: str, wanted: str | None) -> str:
+    """Return the object path of a file or directory.
+
+    Examples
+    --------
+    >>> object_path("1.png", None), object_path("x/1.png", "a/"), object_path("x", "/b/a")
+    ('1.png', 'a/1.png', 'b/a')
+    """
+    name = os.path.basename(source.rstrip("/").rstrip(os.sep))
+    if wanted is None or wanted in ("", "/"):
+        return checked_object_path(name)
+    return checked_object_path(f"{wanted}{name}" if wanted.endswith("/") else wanted)
+
+
+def checked_object_path(path: str) -> str:
+    """Return an object path without slashes at its beginning and dots in it.
+
+    Raises
+    ------
+    ValueError
+        It is empty, leads out of the artifact, or into what the library keeps there.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts or _BAD.search(path):
+        raise ValueError(f"{path!r} cannot be an object path: it must stay in the artifact, without '..'")
+    if parts[0] == _OWN:
+        raise ValueError(f"{path!r} cannot be an object path: {_OWN} is where the library keeps its notes")
+    return "/".join(parts)
+
+
+def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
+    """Yield name and path of each file below a folder, sorted; what may not be copied is named in a warning.
+
+    Parameters
+    ----------
+    folder: str
+    own: str
+        The artifact's directory, which is passed over where it is below.
+    """
+    root, own = os.path.realpath(folder), os.path.realpath(own)
+    for parent, folders, files in os.walk(folder, onerror=_fail):
+        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) != own)
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in sorted([*files, *links]):
+            path = os.path.join(parent, name)
+            if _is_inside(root, path) and os.path.isfile(path):
+                yield os.path.relpath(path, folder).replace(os.sep, "/"), path
+            else:
+                logger.warning("%s is left out: it is no file, or a link that leads elsewhere", path)
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _is_inside(root: str, path: str) -> bool:
+    return not os.path.islink(path) or os.path.realpath(path).startswith(root + os.sep)
+
+
+def _copy(source: str, target: str) -> tuple[int, str]:
+    """Copy a file in one step, and return its size and digest; FileChanged when it changes meanwhile."""
+    if os.path.exists(target) and os.path.samefile(source, target):
+        return os.path.getsize(target), digest_of(target)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = f"{os.path.dirname(target)}{os.sep}.track-{secrets.token_hex(8)}.tmp"
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open(source, "rb") as given, open(temporary, "xb") as output:
+            before = os.fstat(given.fileno())
+            while chunk := given.read(CHUNK):
+                digest.update(chunk)
+                size += output.write(chunk)
+            after = os.fstat(given.fileno())
+        if size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
+            raise FileChanged(f"{source} changed while it was read: add it when nobody writes to it")
+        shutil.copymode(source, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    return size, digest.hexdigest()

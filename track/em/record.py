@@ -1,0 +1,102 @@
+"""The trial that a run is, too: the same run in the configured store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from track.client import TrackClient
+from track.configuration import options
+from track.logger import TrialLogger
+from track.structure import Trial
+from track.versioning import compute_hash
+
+__all__ = ["RunRecord", "is_configured"]
+
+
+def is_configured() -> bool:
+    """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
+    return options("log.backend.name", None) not in (None, "", "none", "none:")
+
+
+class RunRecord:
+    """Writes a run into the configured store, where it is a trial like any other.
+
+    The project is the first part of the run's folder, the group the rest of it. The trial is named by the run's
+    alternative name, not by its parameters, which may change.
+
+    Parameters
+    ----------
+    name, alternative_name: str
+    folder: str
+    fields: dict
+        More fields of the `Trial`, for one that is new.
+    """
+
+    def __init__(self, name: str, alternative_name: str, folder: str, **fields: Any) -> None:
+        self._params: dict[str, Any] = dict(fields.get("parameters") or {})
+        self._labels = set(fields.get("tags") or ())
+        self._facts: dict[str, Any] = {"description": fields.get("description") or ""}
+        client = TrackClient()
+        # The program that started this one may have chosen a trial already.
+        self.trial = client.logger or self._open(client, name, alternative_name, folder, fields)
+        self.trial.start()
+
+    def _open(
+        self, client: TrackClient, name: str, alternative_name: str, folder: str, fields: Mapping[str, Any]
+    ) -> TrialLogger:
+        digest = compute_hash("run", name, alternative_name)
+        if client.protocol.get_trial(Trial(digest)):
+            return client.set_trial(Trial(digest))
+        project, _, group = folder.strip("/").partition("/")
+        client.set_project(name=project or "default")
+        if group:
+            client.set_group(name=group)
+        metadata = {"alias": {"run": alternative_name}, **(fields.get("metadata") or {})}
+        return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
+
+    def metrics(self, kind: str) -> Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]:
+        """Return what logs items of a type: metrics, their values, step and epoch."""
+        log = self.trial.log_metrics
+        known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+        def log_item(metrics: Mapping[str, Any], values: tuple[float, ...], step: Any, epoch: Any) -> None:
+            names = tuple(metrics)
+            prefixed = known.get(names)
+            if prefixed is None:
+                prefixed = known[names] = tuple(f"{kind}/{name}" for name in names)
+            named: dict[str, Any] = dict(zip(prefixed, values, strict=True))
+            if epoch is not None:
+                named[f"{kind}/epoch"] = epoch
+            log(step, **named)
+
+        return log_item
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Record the parameters that have changed; one that is gone becomes None: a store keeps what it knew."""
+        gone = dict.fromkeys(self._params.keys() - params.keys())
+        changed = {name: value for name, value in params.items() if self._params.get(name, gone) != value}
+        if gone or changed:
+            self.trial.protocol.log_trial_arguments(self.trial.trial, **gone, **changed)
+        self._params = dict(params)
+
+    def set_labels(self, labels: list[str]) -> None:
+        """Record the labels, each a tag that is true; one that is gone is false."""
+        changed = {
+            **dict.fromkeys(self._labels - set(labels), False),
+            **dict.fromkeys(set(labels) - self._labels, True),
+        }
+        if changed:
+            self.trial.add_tags(**changed)
+        self._labels = set(labels)
+
+    def set_facts(self, **facts: Any) -> None:
+        """Record metadata that have changed."""
+        changed = {name: value for name, value in facts.items() if self._facts.get(name) != value}
+        if changed:
+            self.trial.log_metadata(None, **changed)
+        self._facts |= changed
+
+    def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
+        """Record the end."""
+        self.trial.finish(exc_type, exc_val, exc_tb)

@@ -1,0 +1,147 @@
+"""The files of a run: identity, parameters, metrics, where it ran, what it printed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from track.em.errors import NothingThere
+from track.em.metrics import MetricsFile, file_name, read_items
+from track.em.parcels import LocalFile
+from track.em.texts import flow, read_mapping, write_mapping
+from track.tracking.places import replace_bytes
+
+__all__ = ["METADATA", "RunFiles"]
+
+METADATA = "metadata.yaml"
+_INDEX, _LOG, _METRICS = "index.yaml", "stdout.log", "metrics"
+_PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml", "git": "git.yaml"}
+
+
+class RunFiles:
+    """The directory of a run.
+
+    Parameters
+    ----------
+    folder: str
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._index: dict[str, Any] = {}
+        self._open: dict[str, MetricsFile] = {}
+        self._lock = threading.RLock()
+        if os.path.exists(self._path(_INDEX)):
+            self._index = read_mapping(self._path(_INDEX))
+
+    @staticmethod
+    def are_in(folder: str) -> bool:
+        """Return whether a directory holds a run."""
+        return os.path.isfile(os.path.join(folder, METADATA))
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, *name.split("/"))
+
+    # parts
+
+    def read_metadata(self) -> dict[str, Any]:
+        """Return what is in the file of metadata; NothingThere when it is none of a run."""
+        metadata = read_mapping(self._path(METADATA))
+        missing = [name for name in ("name", "alternative_name") if not isinstance(metadata.get(name), str)]
+        if missing:
+            raise NothingThere(f"{self._path(METADATA)} is no run's: it has no {missing[0]!r}")
+        return metadata
+
+    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Write who the run is."""
+        write_mapping(self._path(METADATA), metadata)
+
+    def read_part(self, part: str) -> dict[str, Any]:
+        """Return the ``"hyperparameters"``, ``"platform"`` or ``"git"`` of the run; empty where it has none."""
+        try:
+            return read_mapping(self._path(_PARTS[part]))
+        except FileNotFoundError:
+            return {}
+
+    def write_part(self, part: str, values: Mapping[str, Any]) -> None:
+        """Write such a part."""
+        write_mapping(self._path(_PARTS[part]), values)
+        self._list(part, _PARTS[part])
+
+    @property
+    def log_path(self) -> str:
+        """Where the output of the run goes."""
+        return self._path(_LOG)
+
+    def list_log(self) -> None:
+        """Put the log into the table of contents."""
+        self._list("log", _LOG)
+
+    def _list(self, part: str, name: str) -> None:
+        with self._lock:
+            if self._index.get(part) != name:
+                self._index[part] = name
+                self._write_index()
+
+    def _write_index(self) -> None:
+        write_mapping(self._path(_INDEX), self._index)
+
+    # metrics
+
+    def open_metrics(self, kind: str) -> MetricsFile:
+        """Return the file of a type of metrics, making it when it is the first of its type."""
+        with self._lock:
+            known = self._open.get(kind)
+            if known is not None:
+                return known
+            names = self._index.setdefault(_METRICS, {})
+            is_new = kind not in names
+            if is_new:
+                taken = [str(name).rpartition("/")[2] for name in names.values()]
+                names[kind] = f"{_METRICS}/{file_name(kind, taken)}"
+            opened = self._open[kind] = MetricsFile(self._metrics_path(kind))
+            if is_new:
+                self._write_index()
+            return opened
+
+    def _metrics_path(self, kind: str) -> str:
+        name = str(self._index[_METRICS][kind])
+        folder, _, file = name.partition("/")
+        if folder != _METRICS or not file or "/" in file or "\\" in file or file in (".", ".."):
+            raise ValueError(f"{self._path(_INDEX)} names {name!r} for metrics, which is not in their folder")
+        return self._path(name)
+
+    def read_metrics(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the items of each type."""
+        found = {}
+        for kind in list(self._index.get(_METRICS) or {}):
+            path = self._metrics_path(kind)
+            found[kind] = read_items(path) if os.path.exists(path) else []
+        return found
+
+    def write_metrics(self, metrics: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Write all items of all types, for a run that has none yet."""
+        for kind, items in metrics.items():
+            self.open_metrics(kind)
+            content = "".join(f"- {flow(item)}\n" for item in items)
+            replace_bytes(self._metrics_path(kind), content.encode())
+            del self._open[kind]
+
+    def close(self) -> int:
+        """Close the files of metrics, and return how many items could not be written."""
+        unsaved = sum(metrics.unsaved() for metrics in self._open.values())
+        self._open.clear()
+        return unsaved
+
+    # for uploading
+
+    def local_files(self) -> list[LocalFile]:
+        """Return the files as they are now, the table of contents last."""
+        names = [METADATA, *(name for part, name in self._index.items() if part != _METRICS)]
+        names += [
+            f"{_METRICS}/{os.path.basename(self._metrics_path(kind))}" for kind in self._index.get(_METRICS) or {}
+        ]
+        found = [(str(name), self._path(str(name))) for name in (*names, _INDEX)]
+        return [LocalFile.at(name, path) for name, path in found if os.path.isfile(path)]

@@ -1,0 +1,127 @@
+"""Who is logged in where: the upload store of this process."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from track.em.config import CONFIG
+from track.em.errors import NotLoggedIn
+from track.em.places import DirectoryPlace, StorePlace
+from track.em.remote import RemotePlace
+from track.em.store import Store
+from track.errors import InvalidUri
+from track.persistence.utils import mask_secrets, parse_options, uri_path
+
+__all__ = ["current_store", "find_store", "login", "logout"]
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 30
+_store: Store | None = None
+
+
+def login(ais_host: str | None = None, api_key: str | None = None, timeout: int | None = None) -> None:
+    """Choose the upload store of this process, once it has answered; a later call chooses another.
+
+    Parameters
+    ----------
+    ais_host: str, optional
+        The store: ``file:///data/store`` is a directory, ``s3://bucket/prefix`` a bucket, and anything that fsspec
+        opens will do. After a ``?``: ``user=ann``, whose folders are meant (by default the user of this machine);
+        for S3 ``endpoint_url=...`` and ``region=...``. By default ``CONFIG["aistore_host"]``.
+    api_key: str, optional
+        For S3 ``<access key>:<secret>``; without one the machine's own credentials are used. A directory needs
+        none. By default ``CONFIG["api_key"]``.
+    timeout: int, optional
+        Seconds to wait for the store to send something; 30 by default.
+
+    Raises
+    ------
+    ValueError
+        There is no host, it is no URL, or the store refuses the key.
+    ConnectionError
+        The store does not answer (a `requests.HTTPError`, too, where requests is installed).
+    MissingExtra
+        The URL needs a package that is not installed.
+
+    Examples
+    --------
+    >>> login("file:store?user=ann")
+    >>> logout()
+    """
+    global _store  # noqa: PLW0603
+    host = ais_host if ais_host is not None else CONFIG["aistore_host"]
+    key = api_key if api_key is not None else CONFIG["api_key"]
+    if not host:
+        raise ValueError("which store? give login an ais_host such as 'file:///data/store', or set TRACK_EM_HOST")
+    url, _, query = str(host).partition("?")
+    settings = parse_options(query)
+    user = settings.pop("user", "") or getpass.getuser()
+    url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
+    place = _open_place(url, key, settings, timeout or _PATIENCE)
+    place.check()
+    _store = Store(place, f"file://{place.root}" if isinstance(place, DirectoryPlace) else mask_secrets(url), user)
+
+
+def _open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int) -> StorePlace:
+    scheme = url.partition(":")[0] if ":" in url else ""
+    if scheme == "file" or url.startswith("/"):
+        if settings:
+            raise InvalidUri(f"a directory has no option {min(settings)!r}; the options are: user")
+        path = uri_path(url) if scheme else url
+        if not path:
+            raise InvalidUri(f"{url!r} names no directory")
+        return DirectoryPlace(path)
+    if not scheme or "://" not in url:
+        raise InvalidUri(
+            f"{mask_secrets(url)!r} is no URL: it should read like file:///data/store or s3://bucket/prefix"
+        )
+    if scheme in ("s3", "s3a"):
+        return RemotePlace(url, _s3_settings(key, settings, timeout))
+    return RemotePlace(url, {**settings, **({"token": key} if key else {})})
+
+
+def _s3_settings(key: str | None, settings: dict[str, Any], timeout: int) -> dict[str, Any]:
+    unknown = sorted(settings.keys() - {"endpoint_url", "region"})
+    if unknown:
+        raise InvalidUri(f"S3 has no option {unknown[0]!r}; the options are: endpoint_url, region, user")
+    found: dict[str, Any] = {"config_kwargs": {"connect_timeout": min(timeout, 10), "read_timeout": timeout}}
+    if "endpoint_url" in settings:
+        found["endpoint_url"] = settings["endpoint_url"]
+    if "region" in settings:
+        found["client_kwargs"] = {"region_name": settings["region"]}
+    if key:
+        access, colon, secret = key.partition(":")
+        if not colon or not access or not secret:
+            raise ValueError("Invalid API Key: for S3 it reads <access key>:<secret>")
+        found |= {"key": access, "secret": secret}
+    return found
+
+
+def logout() -> None:
+    """Forget the upload store; a warning when there was none."""
+    global _store  # noqa: PLW0603
+    if _store is None:
+        logger.warning("nobody is logged in: there is nothing to log out from")
+    _store = None
+
+
+def current_store() -> Store:
+    """Return the store that was logged in to.
+
+    Raises
+    ------
+    NotLoggedIn
+        There is none (a RuntimeError).
+    """
+    if _store is None:
+        raise NotLoggedIn("nobody is logged in: call login(ais_host=...) first")
+    return _store
+
+
+def find_store() -> Store | None:
+    """Return the store that was logged in to, or None."""
+    return _store
