@@ -23,11 +23,16 @@ FEATURES = {
     "cockroach": ["psycopg2-binary"],
     "mongodb": ["pymongo"],
     "fsspec": ["fsspec"],
+    "em": ["pyyaml"],
+    "progress": ["tqdm"],
+    "s3": ["s3fs"],
     "encrypted": ["cryptography"],
+    "tensorboard": ["tensorboardX"],
+    "cometml": ["comet_ml"],
 }
 
 DEVELOPMENT = {
-    "examples": ["scikit-learn"],
+    "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
     "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim"],
     "docs": ["sphinx", "furo", "myst-parser"],

@@ -15,6 +15,8 @@ NAMES = (
     "short_trials",
     "import_time",
     "databases",
+    "artifacts",
+    "em",
     "growing",
     "peers",
 )

@@ -1,7 +1,7 @@
 """Train a small network on scikit-learn's handwritten digits, in mini-batches, and keep every number.
 
-Writes ``digits.json`` in the working directory and prints the trial's report. Run it again: the same parameters
-make the next revision.
+Writes ``digits.json`` in the working directory and prints the trial's report as a table (``client.report()`` prints
+all of it, as JSON). Run it again: the same parameters make the next revision.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main():
             )
         trial.log_metrics(accuracy=model.score(test_images, test_labels))
 
-    client.report()
+    client.report(style="table")
 
 
 if __name__ == "__main__":

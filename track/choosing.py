@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from track.errors import NotFound, TrialDoesNotExist
+from track._calls import as_dict, check_fields, check_kind, differing_fields
+from track.errors import InvalidCall, NotChosen, NotFound, TrialDoesNotExist
 from track.logger import TrialLogger
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
@@ -14,7 +15,7 @@ from track.structure import Project, Trial, TrialGroup, set_current_project, spl
 from track.utils.delay import delay_call
 from track.versioning import default_version_hash
 
-__all__ = ["Chooser", "as_dict"]
+__all__ = ["Chooser"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +88,17 @@ class Chooser:
         ------
         NotFound
             `get_only`, and the project is not stored (a RuntimeError too).
+        InvalidCall
+            A field does not exist, or the project is no `Project`.
         MissingIdentity
             There is no name.
         """
-        if self.project is not None and not force:
-            logger.info("the project is %r already: pass force=True to change it", self.project.name)
-            return self.project
+        check_kind(Project, project, "set_project(name='digits')")
+        check_fields(Project, kwargs)
         wanted = project or Project(**kwargs)
+        if self.project is not None and not force:
+            _tell_what_stays("project", self.project, wanted)
+            return self.project
         stored = self.protocol.get_project(Project(_uid=wanted.uid, name=wanted.name))
         if stored is None:
             if get_only:
@@ -120,18 +125,22 @@ class Chooser:
 
         Raises
         ------
-        RuntimeError
-            No project is set.
+        NotChosen
+            No project is set (a RuntimeError too).
         NotFound
             `get_only`, and the group is not stored (a RuntimeError too).
+        InvalidCall
+            A field does not exist, or the group is no `TrialGroup`.
         """
-        if self.group is not None and not force:
-            logger.info("the group is %r already: pass force=True to change it", self.group.name)
-            return self.group
+        check_kind(TrialGroup, group, "set_group(name='idea')")
+        check_fields(TrialGroup, kwargs)
         group = group or TrialGroup(**kwargs)
+        if self.group is not None and not force:
+            _tell_what_stays("group", self.group, group)
+            return self.group
         if group._uid is None and group.project_id is None:
             if self.project is None:
-                raise RuntimeError("a group is in a project: call set_project first")
+                raise NotChosen("a group is in a project: call set_project first")
             group.project_id = self.project.uid
         stored = self.protocol.get_trial_group(group)
         if stored is None:
@@ -148,7 +157,7 @@ class Chooser:
         ----------
         trial: Trial, optional
         force: bool
-            Whether to replace a trial that is set already.
+            Whether to replace a trial that is set and has not finished.
         **kwargs
             ``uid``; or ``hash`` and ``revision``; or the fields of a `Trial`, hashed with the current version.
 
@@ -156,10 +165,16 @@ class Chooser:
         ------
         TrialDoesNotExist
             It is not stored.
+        InvalidCall
+            A field does not exist, or the trial is no `Trial`.
         """
-        if self.logger is not None and not self.logger.is_pending and not force:
-            logger.info("a trial is set already: pass force=True to change it")
-            return self.logger
+        check_kind(Trial, trial, "set_trial(uid=...)")
+        check_fields(Trial, kwargs, extra=("uid", "hash"))
+        current = None if force else self._unfinished()
+        if current is not None:
+            if (trial is not None or kwargs) and current._created().uid != self._wanted_uid(trial, kwargs):
+                _tell_trial_stays(current)
+            return current
         wanted = trial or self._wanted_trial(kwargs)
         found = self.protocol.get_trial(wanted) or []
         exact = [stored for stored in found if stored.uid == wanted.uid]
@@ -169,6 +184,16 @@ class Chooser:
         self._adopt_owners(stored)
         self.logger = TrialLogger(stored, self.protocol)
         return self.logger
+
+    def _unfinished(self) -> TrialLogger | None:
+        """Return the logger of a trial that exists and has not finished; None where another one may be chosen."""
+        current = self.logger
+        return None if current is None or current.is_pending or current.has_finished else current
+
+    def _wanted_uid(self, trial: Trial | None, fields: dict[str, Any]) -> str:
+        if trial is None and "uid" in fields:
+            return str(fields["uid"])
+        return (trial or self._wanted_trial(fields)).uid
 
     def _wanted_trial(self, fields: dict[str, Any]) -> Trial:
         uid = fields.pop("uid", None)
@@ -192,32 +217,44 @@ class Chooser:
         """Create a trial and return its logger.
 
         A trial is identified by its parameters: without them it waits, and is created by `log_arguments`, or
-        empty at the first number logged. The same parameters again make the next revision.
+        empty at the first number logged. The same parameters again make the next revision. A trial that has
+        not finished goes on: its logger is returned, with a warning where another trial was asked for.
 
         Parameters
         ----------
         force: bool
-            Whether to replace a trial that is set already.
+            Whether to replace a trial that is set and has not finished.
         **kwargs
             Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a dict or Namespace;
             ``arguments`` is the same), ...
+
+        Raises
+        ------
+        InvalidCall
+            A field does not exist, or the parameters are no dict and no Namespace.
         """
-        if self.logger is not None and not self.logger.is_pending and not force:
-            logger.warning("a trial is set already and goes on: pass force=True to begin another one")
-            return self.logger
-        if "arguments" in kwargs:
-            kwargs["parameters"] = kwargs.pop("arguments")
-        parameters = kwargs.pop("parameters", None)
-        unknown = sorted(kwargs.keys() - Trial.__dataclass_fields__.keys())
-        if unknown:
-            raise TypeError(f"a trial has no field {unknown[0]!r}; parameters go in parameters={{...}}")
+        if not isinstance(force, (bool, int)):
+            raise InvalidCall(f"what is {force!r}? Write new_trial(parameters={{'lr': 0.1}}), new_trial(name='first')")
+        check_fields(Trial, kwargs, extra=("arguments",))
+        given = kwargs.pop("arguments", None)
+        given = kwargs.pop("parameters", given)
+        parameters = None if given is None else as_dict(given)
+        current = None if force else self._unfinished()
+        if current is not None:
+            if parameters is None or self._is_other(current._created(), parameters, kwargs):
+                _tell_trial_stays(current)
+            return current
         if parameters is None:
             self.logger = TrialLogger(delay_call(self._create_trial, **kwargs), self.protocol)
         else:
             self.logger = TrialLogger(self._create_trial(parameters, **kwargs), self.protocol)
         return self.logger
 
-    def _create_trial(self, parameters: Any, **fields: Any) -> Trial:
+    def _is_other(self, current: Trial, parameters: dict[str, Any], fields: dict[str, Any]) -> bool:
+        wanted = Trial(**{"version": self.version, **fields, "parameters": parameters})
+        return wanted.hash != current.hash or bool(differing_fields(current, wanted))
+
+    def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
         if self._stores_nothing:
             self._stores_nothing = False
             logger.warning(
@@ -232,7 +269,7 @@ class Chooser:
                 "project_id": project.uid,
                 "group_id": group and group.uid,
                 **fields,
-                "parameters": as_dict(parameters),
+                "parameters": parameters,
             }
         )
         stored = self.protocol.new_trial(trial, auto_increment=True) or trial
@@ -249,9 +286,19 @@ class _MissingObject(NotFound, RuntimeError):
     """`get_only`, and it is not stored: a RuntimeError too, as the original raised."""
 
 
-def as_dict(arguments: Any) -> dict[str, Any]:
-    """Return arguments given as a mapping, a Namespace or None as a dictionary."""
-    if arguments is None:
-        return {}
-    values = arguments if isinstance(arguments, Mapping) else vars(arguments)
-    return {str(name): value for name, value in values.items()}
+def _tell_what_stays(noun: str, chosen: Project | TrialGroup, wanted: Project | TrialGroup) -> None:
+    differing = differing_fields(chosen, wanted)
+    if differing:
+        logger.warning(
+            "the %s is %r already, and stays as it is (%s would differ): pass force=True to choose another one",
+            noun,
+            chosen.name or chosen.uid,
+            ", ".join(differing),
+        )
+
+
+def _tell_trial_stays(current: TrialLogger) -> None:
+    logger.warning(
+        "trial %r is set and has not finished, so it goes on: finish it, or pass force=True, to begin another one",
+        current._created().uid,
+    )

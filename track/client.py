@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from track.choosing import Chooser, as_dict
+from track._calls import as_dict, suggestion
+from track.choosing import Chooser
 from track.configuration import options
-from track.errors import MissingExtra, TrialDoesNotExist
+from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttribute
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
-
-logger = logging.getLogger(__name__)
 
 _CONFIGURED = "none"
 
@@ -92,19 +90,17 @@ class TrackClient(Chooser):
 
         Raises
         ------
-        RuntimeError
-            There is no trial.
+        NotChosen
+            There is no trial (a RuntimeError too).
+        InvalidCall
+            `args` is something else.
         """
         if isinstance(args, argparse.ArgumentParser):
             args = args.parse_args()
         arguments = {**kwargs, **as_dict(args)}
         if show:
             _show(arguments)
-        current = self._current()
-        if current.is_pending:
-            current.log_arguments(**arguments)
-        else:
-            self._compare(current.trial.parameters, arguments)
+        self._current().log_arguments(arguments)
         given = argparse.Namespace()
         # Not as keywords: a parameter may be called anything.
         vars(given).update(arguments)
@@ -119,16 +115,9 @@ class TrackClient(Chooser):
         """Give the trial its parameters, and return them all: another name of `log_arguments`."""
         return self.log_arguments(args, show, **kwargs)
 
-    def _compare(self, stored: dict[str, Any], arguments: dict[str, Any]) -> None:
-        from track.plain import restore, to_plain
-
-        differing = [name for name, value in arguments.items() if stored.get(name) != restore(to_plain(value))]
-        if differing:
-            logger.warning("the trial exists and keeps its parameters; these differ: %s", ", ".join(differing))
-
-    def add_tags(self, /, **kwargs: Any) -> None:
+    def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
         """Add tags to the trial, also to one that waits for its parameters."""
-        self._current().add_tags(**kwargs)
+        self._current().add_tags(*unnamed, **kwargs)
 
     def report(self, short: bool = True, style: str = "json") -> TrackClient:
         """Finish the trial and print what is stored of it.
@@ -142,8 +131,10 @@ class TrackClient(Chooser):
 
         Raises
         ------
-        RuntimeError
-            There is no trial.
+        NotChosen
+            There is no trial (a RuntimeError too).
+        InvalidCall
+            The style is unknown.
         """
         self._current().report(short, style)
         return self
@@ -188,14 +179,36 @@ class TrackClient(Chooser):
 
     def __getattr__(self, name: str) -> Any:
         """Look for anything else on the current trial's logger: ``client.log_metrics``, ``client.chrono``."""
-        if not name.startswith("_") and self.logger is not None:
-            return getattr(self.logger, name)
-        hint = "" if self.logger is not None else " (there is no trial yet: call new_trial)"
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+        way_out = ""
+        if not name.startswith("_"):
+            if self.logger is not None:
+                try:
+                    return getattr(self.logger, name)
+                except AttributeError:
+                    # What exists and fails keeps its own error.
+                    if hasattr(TrialLogger, name):
+                        raise
+            way_out = self._way_out(name)
+        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{way_out}")
+
+    def _way_out(self, name: str) -> str:
+        if self.logger is None and hasattr(TrialLogger, name):
+            return " (there is no trial yet: call new_trial)"
+        return suggestion(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
+
+    def __repr__(self) -> str:
+        shown = [repr(self._place())]
+        if self.project is not None:
+            shown.append(f"project={self.project.name!r}")
+        if self.group is not None:
+            shown.append(f"group={self.group.name!r}")
+        if self.logger is not None:
+            shown.append(f"trial={self.logger.label!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def _current(self) -> TrialLogger:
         if self.logger is None:
-            raise RuntimeError("there is no trial: call new_trial or set_trial first")
+            raise NotChosen("there is no trial: call new_trial or set_trial first")
         return self.logger
 
 

@@ -30,6 +30,7 @@ none = _DefaultNone()
 """What `options` returns where neither a value nor a default is given; false."""
 
 OPTIONS: dict[str, tuple[Any, str]] = {
+    "artifacts.url": ("", "folder or URL where the files of trials are stored; beside the store by default"),
     "log.backend.name": ("none", "URI of the backend a client uses; none keeps everything in memory"),
     "log.backend.lock_timeout": (30, "seconds to wait for another process's lock"),
     "log.stdout_capture": (50, "how many of the last writes to standard output are kept"),
@@ -38,6 +39,10 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "log.print.every": (None, "print the progress line at most once in so many seconds"),
     "log.print.disable": (False, "never print the progress line"),
     "log.spill.folder": ("", "folder of the events on their way to servers; ~/.cache/track/spill by default"),
+    "em.host": (None, "upload store of track.em: a URL such as file:///data/store or s3://bucket/prefix"),
+    "em.api_key": (None, "key for it; for S3 <access key>:<secret>"),
+    "socket.folder": ("", "folder of the servers' certificate; ~/.config/track/server by default"),
+    "socket.known_hosts": ("", "servers trusted at first sight; ~/.config/track/known_hosts by default"),
     "log.level": ("WARNING", "level of a logger made by track.utils.log, a name or a number"),
     "log.save": (none, "accepted for old configuration files, without effect"),
 }

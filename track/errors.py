@@ -13,11 +13,18 @@
     ├── InvalidUri              (ValueError)
     ├── InvalidQuery            (RuntimeError, ValueError)
     ├── InvalidEvent            (ValueError)
+    ├── InvalidCall             (TypeError, ValueError)
+    ├── UnknownAttribute        (AttributeError)
+    ├── NotChosen               (RuntimeError)
     ├── LockTimeout             (TimeoutError)
     ├── ConcurrentWrite         (RuntimeError)
     ├── CorruptJournal          (ValueError)
+    ├── CorruptArtifact         (ValueError)
+    ├── FileChanged             (RuntimeError)
+    ├── UnsafePath              (ValueError)
     └── BackendUnavailable      (ConnectionError)
-        └── RPCCallFailure
+        ├── RPCCallFailure
+        └── UntrustedServer
 
 Each is also the builtin a person expects, so ``except LookupError`` works for someone who has never
 read this page.
@@ -29,7 +36,10 @@ __all__ = [
     "AlreadyExists",
     "BackendUnavailable",
     "ConcurrentWrite",
+    "CorruptArtifact",
     "CorruptJournal",
+    "FileChanged",
+    "InvalidCall",
     "InvalidEvent",
     "InvalidQuery",
     "InvalidUri",
@@ -37,11 +47,15 @@ __all__ = [
     "LockTimeout",
     "MissingExtra",
     "MissingIdentity",
+    "NotChosen",
     "NotFound",
     "RPCCallFailure",
     "TrackError",
     "TrialDoesNotExist",
+    "UnknownAttribute",
     "UnknownBackend",
+    "UnsafePath",
+    "UntrustedServer",
 ]
 
 
@@ -89,6 +103,18 @@ class InvalidEvent(TrackError, ValueError):
     """A value cannot be recorded: not a number in a metric, an unknown status, a broken record."""
 
 
+class InvalidCall(TrackError, TypeError, ValueError):
+    """A call cannot be understood: a value without its name, a field that does not exist."""
+
+
+class UnknownAttribute(TrackError, AttributeError):
+    """A verb or attribute that does not exist was asked for."""
+
+
+class NotChosen(TrackError, RuntimeError):
+    """There is no trial, or no project, to work on yet."""
+
+
 class LockTimeout(TrackError, TimeoutError):
     """Another process held the store's lock for longer than the time-out."""
 
@@ -99,6 +125,18 @@ class ConcurrentWrite(TrackError, RuntimeError):
 
 class CorruptJournal(TrackError, ValueError):
     """A stored file cannot be read: not ours, damaged, or written by a newer version."""
+
+
+class CorruptArtifact(TrackError, ValueError):
+    """Bytes of an artifact are not those that were stored."""
+
+
+class FileChanged(TrackError, RuntimeError):
+    """A file changed while it was read, so there is no content to store."""
+
+
+class UnsafePath(TrackError, ValueError):
+    """A path is no plain file, or does not stay below its folder."""
 
 
 class BackendUnavailable(TrackError, ConnectionError):
@@ -120,3 +158,7 @@ class RPCCallFailure(BackendUnavailable):
         super().__init__(message)
         self.message = message
         self.trace = trace
+
+
+class UntrustedServer(BackendUnavailable):
+    """Who answers is not, or cannot be shown to be, the server that is meant; nothing was sent to it."""

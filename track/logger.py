@@ -9,18 +9,17 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from track._calls import as_dict, differing_arguments, refuse_unnamed
 from track.aggregators.aggregator import Aggregator, StatAggregator
 from track.blocks import LoggerChronoContext
-from track.capture import OutputCapture
-from track.configuration import options
-from track.ending import LogSignalHandler
+from track.ending import LateNumbers, LogSignalHandler
 from track.errors import BackendUnavailable, InvalidEvent
+from track.filing import FileVerbs
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
+from track.showing import OutputVerbs
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.utils.delay import DelayedCall, is_delayed_call
-from track.utils.eta import EstimatedTime
-from track.utils.throttle import throttled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 _once = StatAggregator.lazy(1)
 
 
-class TrialLogger:
+class TrialLogger(OutputVerbs, FileVerbs):
     """Writes one trial; made by `TrackClient`.
 
     Every method may be called from any thread. A logging method does not raise because of a full disk or a
@@ -55,9 +54,9 @@ class TrialLogger:
     """
 
     def __init__(self, trial: Trial | DelayedCall, protocol: Protocol) -> None:
+        super().__init__()
         self.protocol = protocol
         self.chronos: dict[str, Aggregator] = {}
-        self.eta: EstimatedTime | None = None
         self.has_started = False
         self.has_finished = False
         self.was_interrupted = False
@@ -68,13 +67,11 @@ class TrialLogger:
             self._pending = trial  # type: ignore[assignment]
         else:
             self._trial = trial
-        self._capture: OutputCapture | None = None
-        self._eta_totals: Any = None
-        self._print_eta: Callable[..., Any] | None = None
         self._signals: LogSignalHandler | None = None
+        self._log_metrics: Callable[..., None] = protocol.log_trial_metrics
         self._previous: Trial | None = None
-        self._log_metrics = protocol.log_trial_metrics
         self._life = threading.RLock()
+        self._late = LateNumbers("", protocol)
         self._pid = os.getpid()
 
     # the trial
@@ -92,14 +89,21 @@ class TrialLogger:
         return self._pending is not None
 
     @property
-    def stdout(self) -> Any:
-        """The tee on standard output; None when it is not captured."""
-        return None if self._capture is None else self._capture.stdout
+    def label(self) -> str:
+        """The trial's name, or the beginning of its uid where it has none; nothing is created or read for it."""
+        if self._pending is not None:
+            return str(self._pending.arguments.get("name") or "a trial")
+        return str(self._trial.name or self._short_uid)
 
     @property
-    def stderr(self) -> Any:
-        """The tee on standard error; None when it is not captured."""
-        return None if self._capture is None else self._capture.stderr
+    def _short_uid(self) -> str:
+        return f"{self._trial.hash[:12]}…_{self._trial.revision}"
+
+    def __repr__(self) -> str:
+        if self._pending is not None:
+            return f"<{type(self).__name__} of {self.label!r}, which waits for its parameters>"
+        life = "finished" if self.has_finished else "running" if self.has_started else "not started"
+        return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
 
     def _created(self) -> Trial:
         if self._pending is not None:
@@ -131,6 +135,7 @@ class TrialLogger:
         self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
+        self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
         set_current_trial(trial)
         self._signals = LogSignalHandler(self)
@@ -155,6 +160,7 @@ class TrialLogger:
         if self.has_started or exc_type is not None:
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
+            self._log_metrics = self._late = LateNumbers(self.label, self.protocol)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -207,10 +213,31 @@ class TrialLogger:
             self.start()
         self._log_metrics(self._trial, step, aggregator, **kwargs)
 
-    def log_arguments(self, /, **kwargs: Any) -> None:
-        """Give a pending trial its parameters, which creates it; no effect on a trial that exists."""
+    def log_arguments(self, args: Any = None, /, **kwargs: Any) -> None:
+        """Give a pending trial its parameters, which creates it; a trial that exists keeps those it has.
+
+        Parameters
+        ----------
+        args: mapping or Namespace, optional
+        **kwargs
+            More parameters; `args` wins where both name one.
+
+        Raises
+        ------
+        InvalidCall
+            `args` is something else.
+        """
+        arguments = {**kwargs, **as_dict(args)}
         if self._pending is not None:
-            self._create(kwargs)
+            self._create(arguments)
+            return
+        differing = differing_arguments(self._trial.parameters, arguments)
+        if differing:
+            logger.warning(
+                "the trial exists and keeps its parameters; these differ: %s (new_trial(force=True) begins another "
+                "trial)",
+                ", ".join(differing),
+            )
 
     def log_metadata(self, /, aggregator: Factory | None = None, **kwargs: Any) -> None:
         """Record facts about the trial that are not its parameters; a later value replaces an earlier one.
@@ -222,6 +249,8 @@ class TrialLogger:
         **kwargs
             Any value by name.
         """
+        if aggregator is not None and not callable(aggregator):
+            refuse_unnamed(aggregator, "log_metadata", "gpu='V100'")
         if self._pending is not None and aggregator is None:
             known = self._pending.arguments.get("metadata") or {}
             self._pending.add_arguments(metadata={**known, **kwargs})
@@ -229,8 +258,16 @@ class TrialLogger:
         chosen = {} if aggregator is None else {"aggregator": aggregator}
         self.protocol.log_trial_metadata(self._created(), **chosen, **kwargs)
 
-    def add_tags(self, /, **kwargs: Any) -> None:
-        """Record tags; those that the project defines keep the project's value."""
+    def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
+        """Record tags; those that the project defines keep the project's value.
+
+        Raises
+        ------
+        InvalidCall
+            A value has no name.
+        """
+        if unnamed:
+            refuse_unnamed(unnamed[0], "add_tags", "paper='v2'")
         if self._pending is not None:
             known = self._pending.arguments.get("tags") or {}
             self._pending.add_arguments(tags={**known, **kwargs})
@@ -291,71 +328,12 @@ class TrialLogger:
             raise InvalidEvent("'runtime' is the trial's own time: give the block another name")
         if not self.has_started:
             self.start()
+        elif self.has_finished:
+            self._late.tell()
         times = self.chronos.get(name)
         if times is None:
             times = self.chronos[name] = aggregator()
         return LoggerChronoContext(self.protocol, self._trial, times, name, aggregator, start_callback, end_callback)
-
-    # output
-
-    def capture_output(self, output_size: int = 50) -> TrialLogger:
-        """Keep the last `output_size` writes to standard output and error; they join the metadata at the end."""
-        if self._capture is None:
-            self._capture = OutputCapture(output_size)
-        return self
-
-    def _end_capture(self) -> None:
-        if self._capture is not None:
-            kept = self._capture.close()
-            self._capture = None
-            if kept:
-                self.log_metadata(None, **kept)
-
-    def set_eta_total(self, t: Any) -> TrialLogger:
-        """Say how many steps there are, a number for each level of loops, outermost first."""
-        self._eta_totals = t
-        if self.eta is not None:
-            self.eta.set_totals(t)
-        return self
-
-    def show_eta(  # noqa: PLR0917 - the published signature
-        self,
-        step: Any,
-        timer: Any,
-        msg: str = "",
-        throttle: int | None = None,
-        every: float | None = None,
-        no_print: bool = False,
-    ) -> TrialLogger:
-        """Print how far the training is and how long it will take.
-
-        Parameters
-        ----------
-        step: int or tuple of int
-            The current step, from 0; one number for each level of loops, outermost first.
-        timer: StatStream or StatAggregator
-            Times of one innermost step: what ``chrono`` gives.
-        msg: str
-            Printed after it.
-        throttle: int, optional
-            Print every `throttle` calls (option ``log.print.throttle``).
-        every: float, optional
-            Print at most once in this many seconds (option ``log.print.every``).
-        no_print: bool
-            Print nothing (option ``log.print.disable``).
-        """
-        if self._print_eta is None:
-            self.eta = EstimatedTime(timer, self._eta_totals)
-            throttle = options("log.print.throttle", None) if throttle is None else throttle
-            every = options("log.print.every", None) if every is None else every
-            self._print_eta = throttled(
-                self.eta.show_eta,
-                None if throttle is None else int(throttle),
-                None if every is None else float(every),
-            )
-        if not (no_print or options("log.print.disable", False)):
-            self._print_eta(step, msg)
-        return self
 
     def report(self, short: bool = True, style: str = "json") -> TrialLogger:
         """Finish, and print what is stored of the trial.
@@ -373,11 +351,11 @@ class TrialLogger:
         write_report(self.trial, short, style, self.protocol.unsaved())
         return self
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the metrics, a row a step and a column a metric (the extra ``pandas``)."""
+    def to_pandas(self, *metrics: str) -> pd.DataFrame:
+        """Return the metrics, or those named, a row a step and a column a metric (the extra ``pandas``)."""
         from track.reading import to_pandas
 
-        frame: pd.DataFrame = to_pandas(self.trial)
+        frame: pd.DataFrame = to_pandas(self.trial, *metrics)
         return frame
 
     def save(self, file_name_override: str | None = None) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from track._calls import suggestion
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import MissingExtra, NotFound
-from track.persistence.query import resolve
+from track.errors import InvalidCall, MissingExtra, NotFound
+from track.persistence.protocol import Protocol
+from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
-from track.persistence.utils import mask_secrets, parse_uri, uri_path
-from track.structure import Trial
+from track.persistence.utils import mask_secrets, parse_uri, store_path
+from track.structure import Status, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Trials", "fetch", "to_pandas"]
+
+
+logger = logging.getLogger(__name__)
+
+_FILES = ("file", "pickled", "pickleddb", "sqlite")
 
 
 class Trials(list[Trial]):
@@ -58,11 +66,27 @@ def fetch(uri: str, query: Any = None) -> Trials:
     >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
     []
     """
-    if parse_uri(uri)["scheme"] == "file":
-        path = uri_path(uri)
+    if parse_uri(uri)["scheme"] in _FILES:
+        path = store_path(uri)
         if path and not os.path.exists(path) and not os.path.exists(f"{path}.journal"):
             raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
-    return Trials(get_protocol(uri).fetch_trials(query))
+    protocol = get_protocol(uri)
+    found = Trials(protocol.fetch_trials(query))
+    left_behind = getattr(protocol, "left_behind", int)()
+    if left_behind:
+        text = "%d events of processes that are gone are not in %s yet: `python -m track sync` sends them"
+        logger.warning(text, left_behind, mask_secrets(uri))
+    if not found:
+        _tell_unknown_statuses(protocol, parse_query(query, Trial))
+    return found
+
+
+def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:
+    """A status may have any name; one that no trial has may be a mistake."""
+    for name in query.unknown_statuses():
+        if not protocol.fetch_trials({"status": name}):
+            known = ", ".join(str(status) for status in Status if not status.name.endswith("Group"))
+            logger.warning("no trial has the status %r; those of the library are %s", name, known)
 
 
 def to_pandas(trials: Trial | Iterable[Trial], *metrics: str) -> pd.DataFrame:
@@ -77,6 +101,10 @@ def to_pandas(trials: Trial | Iterable[Trial], *metrics: str) -> pd.DataFrame:
 
     Raises
     ------
+    InvalidCall
+        It is a URI: `fetch` reads stores.
+    NotFound
+        None of the trials has such a metric, though they have others.
     MissingExtra
         The package pandas is not installed.
 
@@ -88,14 +116,28 @@ def to_pandas(trials: Trial | Iterable[Trial], *metrics: str) -> pd.DataFrame:
     >>> to_pandas(trial.trial).to_dict("list")
     {'loss': [0.5], 'acc': [0.8]}
     """
+    if isinstance(trials, str):
+        raise InvalidCall(f"{trials!r} is no trial: write track.fetch({trials!r}).to_pandas()")
     if isinstance(trials, Trial):
+        _check_metrics([trials], metrics)
         return _frame(trials, metrics)
+    trials = list(trials)
+    _check_metrics(trials, metrics)
     frames = {trial.uid: _frame(trial, metrics) for trial in trials}
     pandas = _pandas()
     if not frames:
         frames = {"": pandas.DataFrame()}
     frame: pd.DataFrame = pandas.concat(frames, names=["trial", "step"])
     return frame
+
+
+def _check_metrics(trials: list[Trial], metrics: tuple[str, ...]) -> None:
+    # Before the first numbers arrive there is nothing to compare with.
+    known = {name for trial in trials for name in trial.metrics} if metrics else set()
+    for name in metrics if known else ():
+        if name not in known:
+            way_out = suggestion(name, known) or f"; there are: {', '.join(sorted(known))}"
+            raise NotFound(f"no metric {name!r} was logged{way_out}")
 
 
 def _frame(trial: Trial, metrics: tuple[str, ...]) -> pd.DataFrame:

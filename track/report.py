@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from track.errors import MissingExtra
+from track.errors import InvalidCall, MissingExtra
 from track.serialization import to_json
 from track.structure import Trial
 
@@ -41,11 +41,13 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
 
     Raises
     ------
-    ValueError
-        The style is unknown.
+    InvalidCall
+        The style is unknown, or given without its name.
     MissingExtra
         A table needs the package rich.
     """
+    if isinstance(short, str):
+        raise InvalidCall(f"a style goes by its name: write report(style={short!r})")
     if unsaved:
         trial.errors = [*trial.errors, f"track: {unsaved} events are not stored"]
     match style:
@@ -54,7 +56,7 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
         case "table":
             _write_table(trial)
         case _:
-            raise ValueError(f"style {style!r} is unknown; use 'json' or 'table'")
+            raise InvalidCall(f"style {style!r} is unknown; use 'json' or 'table'")
 
 
 def _write_table(trial: Trial) -> None:

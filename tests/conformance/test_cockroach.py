@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from track import TrackClient
+from track.errors import InvalidEvent
 from track.persistence import get_protocol
 from track.persistence.cockroach import Cockroach
 from track.persistence.protocol import Protocol
@@ -47,3 +49,21 @@ class TestCockroachDelivered(ProtocolTests):
         """Return a protocol that reads what was delivered."""
         protocol.flush()
         return Cockroach(self.sql_uri)
+
+
+@pytest.mark.parametrize("fields", [{"version": "a\0b"}, {"project_id": "a\0b"}, {"group_id": "a\0b"}])
+def test_text_that_cannot_be_stored_is_one_error(
+    sql_uri: str, fields: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NUL in a decision is an error of ours that shows the text, and nothing is stored; later calls work."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    client = TrackClient(sql_uri)
+    client.set_project(name="digits")
+
+    with pytest.raises(InvalidEvent, match=r"'a\\x00b' holds a NUL, which a text in PostgreSQL cannot"):
+        client.new_trial(parameters={}, **fields)
+    stored = client.protocol.fetch_trials()
+    name = client.new_trial(name="a\0b", parameters={}).trial.name
+    client.protocol.close()
+
+    assert (stored, name) == ([], "a\0b")

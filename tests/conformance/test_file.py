@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from track import TrackClient
+from track.errors import BackendUnavailable, InvalidUri
 from track.persistence.filestore import FileStore
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
@@ -55,3 +57,21 @@ class TestFileLazy(ProtocolTests):
     def protocol(self, tmp_path: Path) -> Protocol:
         """Give an empty store."""
         return FileProtocol(f"file:{tmp_path}/runs.json?eager=0")
+
+
+@pytest.mark.parametrize("scheme", ["file", "pickled", "sqlite"])
+def test_folder_in_place_of_the_file_is_refused(scheme: str, tmp_path: Path) -> None:
+    """A store that names a folder is an error that shows a file in it; nothing is created."""
+    with pytest.raises(InvalidUri, match=rf"{scheme}:{tmp_path} is a folder: name a file in it"):
+        TrackClient(f"{scheme}:{tmp_path}")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_takes_no_files_is_an_error_at_once(tmp_path: Path) -> None:
+    """A file system that refuses the lock file is not waited for as if another process held it."""
+    store = FileStore(f"{tmp_path}/runs.json", lock_timeout=1000.0)
+    (tmp_path / "runs.json.lock").symlink_to(tmp_path / "nowhere" / "lock")
+
+    with pytest.raises(BackendUnavailable, match=r"runs\.json cannot be written \(No such file"):
+        store.start_writing()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.deliveries import MongoPlace, Place, SqlPlace
 from tests.servers import mongo, postgres
+from track.persistence.users import Users
 
 
 @pytest.fixture
@@ -82,3 +83,28 @@ def durable_place(request: pytest.FixtureRequest, spills: Path) -> Iterator[Plac
     yield place
     place.close()
     server.close()
+
+
+@pytest.fixture
+def own_folders(spills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep spills, certificates and known servers in a folder of the test, and return it."""
+    monkeypatch.setenv("TRACK_SOCKET_FOLDER", str(tmp_path / "server"))
+    monkeypatch.setenv("TRACK_SOCKET_KNOWN_HOSTS", str(tmp_path / "known_hosts"))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def three_users(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Give the content of a file with a user of each role, whose passwords are their names twice."""
+    path = tmp_path_factory.mktemp("users") / "users.json"
+    for name, role in (("rita", "read"), ("will", "write"), ("ada", "admin")):
+        Users(path).add(name, name * 2, role)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def users(tmp_path: Path, three_users: bytes) -> str:
+    """Give a file of users of the test's own."""
+    path = tmp_path / "users.json"
+    path.write_bytes(three_users)
+    return str(path)

@@ -130,6 +130,7 @@ def test_spill_sent_twice_is_stored_once(place: Place) -> None:
     first = _sync(place.uri)
     stored = place.numbers(trial, "killed")
 
+    folder.mkdir(exist_ok=True)
     for path, content in kept.items():
         path.write_bytes(content)
     second = _sync(place.uri)

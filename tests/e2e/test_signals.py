@@ -26,6 +26,20 @@ ENDS = {
     "exception inside with": ("with trial: raise ValueError('bad')", 1, "Exception"),
     "exception without with": ("trial.start(); raise ValueError('bad')", 1, "Exception"),
     "no finish": ("trial.start()", 0, "Completed"),
+    "exit 0 without with": ("trial.start(); sys.exit(0)", 0, "Completed"),
+    "exit 3 without with": ("trial.start(); sys.exit(3)", 3, "Exception"),
+    "exit with a text": ("trial.start(); sys.exit('no data')", 1, "Exception"),
+    "exit that is caught": (
+        "trial.start()\ndef main():\n  try: sys.exit(3)\n  except SystemExit: pass\nmain()",
+        0,
+        "Completed",
+    ),
+    "exit of a thread": (
+        "import threading; trial.start(); thread = threading.Thread(target=sys.exit, args=(3,)); thread.start(); "
+        "thread.join()",
+        0,
+        "Completed",
+    ),
     "killed": ("trial.start(); os.kill(os.getpid(), signal.SIGKILL)", -9, "Broken"),
 }
 
@@ -47,6 +61,29 @@ def test_end_of_a_process_is_the_status_of_its_trial(tmp_path: Path, end: str) -
     assert (done.returncode, trial.status.name) == (code, status), done.stderr
     if "terminated" in end:
         assert "SIGTERM" in trial.errors[0]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_error_of_a_signal_ends_where_the_program_was(tmp_path: Path, name: str) -> None:
+    """The traceback that is stored ends in the user's own code, not in what raised for the signal."""
+    path = tmp_path / "runs.json"
+    script = f"def wait_here():\n  os.kill(os.getpid(), signal.{name}); signal.pause()\nwith trial: wait_here()"
+
+    done = _run(path, script)
+
+    error = stored(path)[0].errors[-1]
+    assert error.splitlines()[-1].endswith("in wait_here"), (error, done.stderr)
+
+
+def test_error_of_an_exit_ends_where_the_program_was(tmp_path: Path) -> None:
+    """The traceback of ``sys.exit`` ends in the user's own code."""
+    path = tmp_path / "runs.json"
+
+    _run(path, "def leave():\n  sys.exit(3)\nwith trial: leave()")
+
+    error = stored(path)[0].errors[-1]
+    assert error.startswith("SystemExit: 3\n")
+    assert error.splitlines()[-1].endswith("in leave")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -226,8 +226,8 @@ def test_logger_answers_for_the_client(client: TrackClient) -> None:
 
 def test_unknown_attribute_is_named(client: TrackClient) -> None:
     """An attribute of nobody is an AttributeError, with and without a trial."""
-    with pytest.raises(AttributeError, match=r"'log_metrcs' \(there is no trial yet: call new_trial\)"):
-        _ = client.log_metrcs
+    with pytest.raises(AttributeError, match=r"'log_metrics' \(there is no trial yet: call new_trial\)"):
+        _ = client.log_metrics
     client.new_trial(parameters={})
     with pytest.raises(AttributeError, match="log_metrcs"):
         _ = client.log_metrcs

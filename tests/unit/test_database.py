@@ -12,6 +12,7 @@ import pytest
 
 from track.errors import BackendUnavailable, InvalidEvent
 from track.events import Event, MetricsLogged
+from track.persistence.cockroach import _reason
 from track.persistence.database import Database, Outcome, OutcomeUnknown
 from track.persistence.sqlite import SqliteDriver, SqliteProtocol
 from track.structure import Trial
@@ -197,3 +198,16 @@ def test_older_batch_after_a_newer_one_changes_nothing(tmp_path: Path) -> None:
 
     assert protocol.last("writer") == 9
     assert protocol.database.transaction(lambda: protocol.database.rows("SELECT COUNT(*) FROM metrics")) == [(10,)]
+
+
+def test_reason_is_given_once() -> None:
+    """What libpq says for each address of a host, and asks by itself, is said once."""
+    text = (
+        'connection to server at "localhost" (::1), port 1 failed: Connection refused\n'
+        "\tIs the server running on that host and accepting TCP/IP connections?\n"
+        'connection to server at "localhost" (127.0.0.1), port 1 failed: Connection refused\n'
+        "\tIs the server running on that host and accepting TCP/IP connections?\n"
+    )
+
+    assert _reason(text) == "Connection refused"
+    assert _reason('FATAL:  database "track"  does not exist\n') == 'FATAL: database "track" does not exist'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import re
@@ -24,14 +25,14 @@ MODULES_WITH_EXAMPLES = [
 ]
 
 
-def _rows(table: str) -> list[list[str]]:
+def _rows(table: str, page: str = "backends.rst") -> list[list[str]]:
     """Return the cells of the list-table between `.. TABLE-begin` and `.. TABLE-end`, without its header."""
-    text = (DOCS / "backends.rst").read_text(encoding="utf-8")
+    text = (DOCS / page).read_text(encoding="utf-8")
     found = re.search(rf"^\.\. {table}-begin$(.*?)^\.\. {table}-end$", text, re.MULTILINE | re.DOTALL)
-    assert found, f"docs/backends.rst has no table between '.. {table}-begin' and '.. {table}-end'"
+    assert found, f"docs/{page} has no table between '.. {table}-begin' and '.. {table}-end'"
 
     rows = re.split(r"^   \* - ", found[1], flags=re.MULTILINE)[2:]
-    assert rows, f"the {table} table of docs/backends.rst has no rows"
+    assert rows, f"the {table} table of docs/{page} has no rows"
     return [[cell.strip() for cell in re.split(r"^     - ", row, flags=re.MULTILINE)] for row in rows]
 
 
@@ -68,6 +69,17 @@ def test_every_scheme_is_documented() -> None:
     documented = [_literal(row[0]).rstrip(":/") for row in _rows("schemes")]
 
     assert sorted(documented) == sorted(known_schemes())
+
+
+def test_every_extra_is_documented() -> None:
+    """The table of extras names those of setup.py and their packages, no more and no less."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    tables = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
+    extras = {name: ", ".join(packages) for table in tables for name, packages in ast.literal_eval(table.value).items()}
+
+    documented = {_literal(row[0]): row[1] for row in _rows("extras", "quickstart.rst")}
+
+    assert documented == extras | {"all": "all of these"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())

@@ -338,6 +338,45 @@ def test_what_is_not_stored_is_said(
     assert "3 events are not stored in socket://ann:***@host:1" in caplog.text
 
 
+def test_numbers_after_the_end_are_kept_and_said_once(log: TrialLogger, caplog: pytest.LogCaptureFixture) -> None:
+    """A trial that has finished keeps what is logged late, and its status; one warning says so."""
+    with log:
+        log.log_metrics(step=0, loss=0.5)
+    silent = caplog.text
+    for step in (1, 2):
+        log.log_metrics(step=step, loss=0.5)
+        with log.chrono("late"):
+            pass
+
+    assert silent == ""
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith("trial 'final' has finished: what is logged now is kept")
+    assert dict(log.trial.metrics["loss"]) == {0: 0.5, 1: 0.5, 2: 0.5}
+    assert log.trial.status is Status.Completed
+
+
+def test_facts_after_the_end_are_no_surprise(log: TrialLogger, caplog: pytest.LogCaptureFixture) -> None:
+    """Tags, metadata and a status are often known only after the end."""
+    with log:
+        pass
+
+    log.add_tags(kept="yes")
+    log.log_metadata(best=True)
+    log.set_status(Status.Suspended)
+
+    assert caplog.text == ""
+
+
+def test_trial_that_goes_on_is_not_late(log: TrialLogger, caplog: pytest.LogCaptureFixture) -> None:
+    """A trial that is started again logs as before."""
+    with log:
+        pass
+    with log:
+        log.log_metrics(step=0, loss=0.5)
+
+    assert caplog.text == ""
+
+
 def test_runtime_is_no_name_for_a_block(log: TrialLogger) -> None:
     """A block cannot have the name of the trial's own run time."""
     with pytest.raises(InvalidEvent, match="give the block another name"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from track.persistence.utils import (
     read_bool,
     read_choice,
     read_options,
+    store_path,
     uri_path,
 )
 
@@ -128,11 +130,40 @@ def test_options(text: str | None, options: dict[str, str]) -> None:
         ("file:100%25.json", "100%.json"),
         ("pickled:f.pkl", "f.pkl"),
         ("pickled:///abs/f.pkl", "/abs/f.pkl"),
+        ("file://~/runs/x.json", "/home/ann/runs/x.json"),
+        ("file:~/x.json", "/home/ann/x.json"),
+        ("file:./~/x.json", "./~/x.json"),
+        ("file:~x.json", "~x.json"),
     ],
 )
-def test_path_of_every_form(uri: str, path: str) -> None:
+def test_path_of_every_form(uri: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All forms people write name the file they mean."""
+    monkeypatch.setenv("HOME", "/home/ann")
+
     assert uri_path(uri) == path
+
+
+def test_path_with_a_nul_is_refused() -> None:
+    """No file has a NUL in its name."""
+    with pytest.raises(InvalidUri, match="has a NUL in its path"):
+        uri_path("file://a%00b.json")
+
+
+@pytest.mark.parametrize(
+    ("end", "shown"), [("", "/report.json"), ("/", "/report.json"), ("?a=1", r"/report.json\?a=1")]
+)
+def test_folder_is_no_store(end: str, shown: str, tmp_path: Path) -> None:
+    """A folder where a file is meant is an error that shows a file in it."""
+    with pytest.raises(
+        InvalidUri, match=rf"file:{tmp_path}/? is a folder: name a file in it, .* file:{tmp_path}{shown}$"
+    ):
+        store_path(f"file:{tmp_path}{end}")
+
+
+def test_folder_to_be_is_no_store(tmp_path: Path) -> None:
+    """A path that ends like a folder's is one, whether it is there or not."""
+    with pytest.raises(InvalidUri, match="is a folder"):
+        store_path(f"file:{tmp_path}/new/")
 
 
 def test_hash_sign_does_not_cut_a_path() -> None:
@@ -151,20 +182,21 @@ KNOWN: dict[str, Any] = {
 
 def test_options_are_typed() -> None:
     """Options given are read, the others have their defaults."""
-    assert read_options("file:x?timeout=2&eager", KNOWN) == {"eager": True, "timeout": 2.0, "lock": "auto"}
+    expected = {"artifacts": "", "eager": True, "timeout": 2.0, "lock": "auto"}
+    assert read_options("file:x?timeout=2&eager", KNOWN) == expected
 
 
 def test_unknown_option_is_named() -> None:
     """An option that nobody knows is an error that lists those there are, without secrets."""
     with pytest.raises(
-        InvalidUri, match=r"'eagre' in 'x://a:\*\*\*@h\?eagre=0'; the options are: eager, lock, timeout"
+        InvalidUri, match=r"'eagre' in 'x://a:\*\*\*@h\?eagre=0'; the options are: artifacts, eager, lock, timeout"
     ):
         read_options("x://a:pw@h?eagre=0", KNOWN)
 
 
 def test_option_of_a_backend_without_any() -> None:
     """A backend without options says that it has none."""
-    with pytest.raises(InvalidUri, match="the options are: none"):
+    with pytest.raises(InvalidUri, match="the options are: artifacts"):
         read_options("ephemeral:?x=1", {})
 
 
@@ -201,6 +233,10 @@ def test_truth_in_words(text: str, truth: bool) -> None:
             "x://h?access_key=***&key=***&pwd=***&secret=***&monkey=e",
         ),
         ("x://h?token", "x://h?token"),
+        (
+            "multi:?to=socket://ann:secret@h:1?key=a&to=socket%3A%2F%2Fbob%3Asecret%40h%3Ftoken=b%26n=1&to=file:a%20b",
+            "multi:?to=socket://ann:***@h:1?key=***&to=socket://bob:***@h?token=***%26n=1&to=file:a%20b",
+        ),
         (None, "None"),
     ],
 )

@@ -207,6 +207,17 @@ def test_status_of_the_trial_itself() -> None:
     assert execute_query(waiting, {"status": {"$in": ["new", "interrupted"]}})
 
 
+@pytest.mark.parametrize("operand", [CustomStatus("complete", 1), {"name": "complete"}, "waiting", "finishedgroup"])
+def test_status_of_ones_own_may_be_asked_for(operand: Any) -> None:
+    """A name that is near a known one is given as an object; any other name as it is."""
+    assert parse_query({"status": operand}, Trial).conditions
+
+
+def test_dictionary_that_looks_like_operators_is_a_value_when_said_so() -> None:
+    """With ``$eq`` a dictionary is compared as it is."""
+    assert execute_query(Trial(parameters={"opt": {"in": 3}}), {"parameters.opt": {"$eq": {"in": 3}}})
+
+
 # queries
 
 
@@ -275,6 +286,17 @@ def test_unknown_attribute_of_an_object_is_named(trial: Trial) -> None:
         ({"name": {"$in": 3}}, r"\$in on 'name' wants a list of values, not 3"),
         ({"name": {"$nin": "abc"}}, r"\$nin on 'name' wants a list of values, not 'abc'"),
         (3, "a query is a mapping or a list"),
+        (
+            {"lr": {"$lte": 1}},
+            r"no attribute 'lr'; it has: .* \(a parameter is 'parameters.lr', a metric 'metrics.lr'\)",
+        ),
+        ({"parameter.lr": 1}, r"no attribute 'parameter'; .*did you mean 'parameters'\?"),
+        ({"parameters.lr": {"lte": 1}}, r"begin with '\$': write \{'parameters.lr': \{'\$lte': 1\}\}, or \{'\$eq': "),
+        ({"parameters.lr": {"gt": 0, "lte": 1}}, r"\{'\$gt': 0, '\$lte': 1\}"),
+        ({"parameters.lr": {"$gt": 0, "lte": 1}}, r"operator 'lte' .*did you mean '\$lte'\?"),
+        ({"status": "complete"}, r"no status is called 'complete'; did you mean 'completed'\?"),
+        ({"status": {"$in": ["new", "Runing"]}}, r"no status is called 'Runing'; did you mean 'running'\?"),
+        ({"status": {"$ne": "interupted"}}, r"did you mean 'interrupted'\? \(For one of your own: CustomStatus"),
     ],
     ids=repr,
 )

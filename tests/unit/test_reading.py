@@ -12,8 +12,11 @@ import pytest
 import track
 from track import TrackClient, Trials, fetch, to_pandas
 from track.aggregators.aggregator import RingAggregator, ValueAggregator
-from track.errors import InvalidQuery, MissingExtra, NotFound, UnknownBackend
-from track.structure import Trial
+from track.errors import InvalidCall, InvalidQuery, MissingExtra, NotFound, UnknownBackend
+from track.events import MetricsLogged, encode
+from track.persistence.spill import Spill
+from track.persistence.sqlite import SqliteProtocol
+from track.structure import CustomStatus, Trial
 
 
 @pytest.fixture
@@ -50,10 +53,11 @@ def test_fetch_gives_the_trials_that_match(store: str) -> None:
     assert isinstance(track.fetch(store), Trials)
 
 
-def test_missing_file_is_an_error(tmp_path: Path) -> None:
-    """Reading a store that is not there names the file, and creates none."""
-    with pytest.raises(NotFound, match=r"there is no store at file:.*nowhere.json: no file /.*nowhere.json"):
-        fetch(f"file:{tmp_path}/nowhere.json")
+@pytest.mark.parametrize("scheme", ["file", "FILE", "sqlite", "pickled", "pickleddb"])
+def test_missing_file_is_an_error(scheme: str, tmp_path: Path) -> None:
+    """Reading a store that is not there names the file, and creates neither it nor its folder."""
+    with pytest.raises(NotFound, match=rf"there is no store at {scheme}:.*nowhere: no file /.*nowhere"):
+        fetch(f"{scheme}:{tmp_path}/deep/nowhere")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -69,6 +73,30 @@ def test_unknown_store_is_said() -> None:
     """A store nobody knows is an error."""
     with pytest.raises(UnknownBackend, match="did you mean 'file:'"):
         fetch("fiel:runs.json")
+
+
+def test_events_left_behind_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a killed process had no time to deliver is not shown, and one warning says how to send it."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    uri = f"sqlite://{tmp_path}/runs.db"
+    trial = SqliteProtocol(uri).new_trial(Trial(parameters={"lr": 0.1}))
+    assert trial is not None
+    silent = fetch(uri)
+    spill = Spill(uri)
+    spill.open()
+    spill.journal.append(encode(MetricsLogged(trial.uid, {"loss": 0.5}, at=1.0)))
+    during = [fetch(uri), caplog.text]
+    spill.close(len)
+
+    found = fetch(uri)
+
+    assert silent == found == [trial]
+    assert during == [[trial], ""]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 events of processes that are gone are not in {uri} yet: `python -m track sync` sends them"
+    ]
 
 
 # data frames
@@ -113,10 +141,52 @@ def test_steps_of_any_kind_are_rows(steps: list[Any]) -> None:
 
 
 def test_some_metrics_only() -> None:
-    """Metrics may be chosen; one that was never logged is no column."""
-    trial = _trial(loss=[(0, 1.0)], acc=[(0, 0.5)])
+    """Metrics may be chosen; a trial that lacks one that others have has no column for it."""
+    trial, other = _trial(loss=[(0, 1.0)], acc=[(0, 0.5)]), _trial(speed=[(0, 3.0)])
+    other.hash = "another"
 
-    assert list(to_pandas(trial, "acc", "missing").columns) == ["acc"]
+    assert list(to_pandas(trial, "acc").columns) == ["acc"]
+    assert list(to_pandas([trial, other], "acc", "speed").columns) == ["acc", "speed"]
+
+
+def test_uri_is_no_trial() -> None:
+    """Who gives a store in place of trials is told how to read it."""
+    with pytest.raises(InvalidCall, match=r"write track.fetch\('file:runs.json'\).to_pandas"):
+        to_pandas("file:runs.json")  # type: ignore[arg-type]
+
+
+def test_unknown_metric_is_an_error() -> None:
+    """A metric that no trial has is named, with the one that is meant or those there are."""
+    log = TrackClient("ephemeral:").new_trial(parameters={})
+    log.log_metrics(step=0, loss=1.0, acc=0.5)
+
+    with pytest.raises(NotFound, match=r"no metric 'los' was logged; did you mean 'loss'\?"):
+        log.to_pandas("los")
+    with pytest.raises(NotFound, match="no metric 'speed' was logged; there are: acc, loss"):
+        to_pandas([log.trial, Trial("ab")], "loss", "speed")
+
+
+def test_metric_of_a_trial_that_has_logged_nothing_yet(store: str) -> None:
+    """A reader may be there before the first number."""
+    assert len(to_pandas([Trial("ab")], "loss")) == 0
+    assert len(to_pandas(Trial("ab"), "loss")) == 0
+
+
+def test_status_that_nobody_has_is_said(store: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A word that is no status of the library and of no trial is one warning; a status of one's own is none."""
+    client = TrackClient(store)
+    for trial in client.protocol.fetch_trials()[:1]:
+        client.protocol.set_trial_status(trial, CustomStatus("waiting", 42))
+
+    silent = [fetch(store, {"status": "waiting", "name": "x"}), fetch(store, {"status": "suspended"}), caplog.text]
+    found = fetch(store, {"status": "failed"})
+
+    assert silent == [[], [], ""]
+    assert found == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "no trial has the status 'failed'; those of the library are running, interrupted, exception, broken, "
+        "suspended, completed"
+    ]
 
 
 def test_several_trials_are_told_apart(store: str) -> None:

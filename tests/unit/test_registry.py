@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import track.persistence as persistence
+from track import TrackClient
 from track.errors import AlreadyExists, InvalidUri, MissingExtra, UnknownBackend
 from track.persistence import get_protocol, known_schemes, register, unregister
 from track.persistence.ephemeral import EphemeralProtocol
@@ -47,6 +48,23 @@ def test_stores_in_memory(uri: str | None) -> None:
 def test_stores_in_a_file(uri: str) -> None:
     """Files are served by the file backend."""
     assert isinstance(get_protocol(uri), FileProtocol)
+
+
+@pytest.mark.parametrize("uri", ["file:", "file://", "file:?strict=0", "pickled:", "pickled://"])
+def test_file_without_a_name_is_said(uri: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Who forgot the name of the file is told once, before anything is lost."""
+    client = TrackClient(uri)
+    for number in range(2):
+        client.new_trial(parameters={"n": number}, force=True).log_metrics(loss=1.0)
+
+    assert caplog.text.count("names no file: nothing will be stored") == 1
+
+
+def test_memory_that_was_asked_for_is_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    """The store that a program keeps in memory until it saves, as the original had it, is no mistake."""
+    persistence.make_local("file:", strict=False, eager=False)
+
+    assert "names no file" not in caplog.text
 
 
 def test_factory_gets_the_whole_uri() -> None:
@@ -114,6 +132,10 @@ def test_unregistered_scheme_is_as_before() -> None:
         ("qqqq:x", r"no backend 'qqqq:'; the backends are: .*ephemeral, ephemeraldb, file, "),
         ("report.json", r"'report.json' names no backend: did you mean 'file:report.json'\?"),
         ("//ann:pw@host/x", r"'//ann:\*\*\*@host/x' names no backend"),
+        ("C:\\runs\\x.json", r"names no backend: did you mean 'file:C:"),
+        ("json:x", r"no backend 'json:'; did you mean 'file:'\?"),
+        ("postgres://ann:pw@host/x", r"no backend 'postgres:'; did you mean 'cockroach:' \(PostgreSQL speaks"),
+        ("postgresql://host/x", r"no backend 'postgresql:'; did you mean 'cockroach:' \(PostgreSQL speaks"),
     ],
 )
 def test_unknown_scheme_is_an_error(uri: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +146,23 @@ def test_unknown_scheme_is_an_error(uri: str, message: str, tmp_path: Path, monk
         get_protocol(uri)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["file", "FILE", "File"])
+def test_scheme_in_any_case(scheme: str, tmp_path: Path) -> None:
+    """The scheme of a URI has no case."""
+    assert isinstance(get_protocol(f"{scheme}:{tmp_path}/x.json"), FileProtocol)
+
+
+def test_registered_scheme_in_any_case() -> None:
+    """A backend of one's own may be registered with capitals."""
+    register("ByOB", EphemeralProtocol)
+
+    assert known_schemes().count("byob") == 1
+    with pytest.raises(InvalidUri, match="names a place"):
+        get_protocol("BYOB:somewhere")
+    unregister("ByOB")
+    assert "byob" not in known_schemes()
 
 
 def test_missing_package_is_named() -> None:

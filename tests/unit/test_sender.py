@@ -13,9 +13,10 @@ import pytest
 from tests.servers import wait_until
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import Event, MetricsLogged, encode
+from track.persistence.segment import Claim
 from track.persistence.sender import Sender
 from track.persistence.sending import send_leftover, send_segment
-from track.persistence.spill import leftovers, spill_folder
+from track.persistence.spill import Spill, leftovers, spill_folder
 
 URI = "fake://ann:secret@server/runs"
 
@@ -372,3 +373,70 @@ def test_note_names_the_server_without_its_password(sender: Sender) -> None:
 
     assert (folder / "uri").read_text() == "fake://ann:***@server/runs"
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_empty_folder_of_a_server_goes_with_the_last_spill(sender: Sender, tmp_path: Path) -> None:
+    """Once everything was sent nothing is left behind, not even whose it was."""
+    _log(sender, 1, 10)
+    assert sender.flush()
+
+    sender.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_of_a_server_stays_with_what_waits(sender: Sender, server: FakeServer) -> None:
+    """While anything waits, people can read for whom; whoever sends the rest removes the folder."""
+    server.error = BackendUnavailable("it is away")
+    _log(sender, 1, 10)
+    assert not sender.flush()
+    sender.close()
+    folder = spill_folder(URI)
+    noted = (folder / "uri").exists()
+
+    server.error = None
+    (left,) = leftovers(folder)
+    assert list(send_leftover(left, server)) == [0]
+
+    assert noted
+    assert not folder.exists()
+    assert not left.is_alive()
+    assert list(send_leftover(left, server)) == []
+
+
+def test_folder_that_vanishes_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that has just sent everything may remove the folder that this one is about to use."""
+    spill = Spill(URI)
+    take = Claim.take
+
+    def vanish_first(path: Path, is_own: bool = False) -> Claim | None:
+        monkeypatch.setattr(Claim, "take", take)
+        spill.folder.rmdir()
+        return take(path, is_own)
+
+    monkeypatch.setattr(Claim, "take", vanish_first)
+    spill.open()
+
+    assert (spill.folder / "uri").exists()
+    spill.close(len)
+
+
+def test_note_comes_back_for_a_process_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that begins while another one tidies up has a note all the same."""
+    first, second = Spill(URI), Spill(URI)
+    first.open()
+    rmdir = Path.rmdir
+
+    def begin_meanwhile(folder: Path) -> None:
+        monkeypatch.setattr(Path, "rmdir", rmdir)
+        # As if it had looked for the note just before it went.
+        second._claim = Claim.take(folder / f"{second.name}.lock", is_own=True)
+        rmdir(folder)
+
+    monkeypatch.setattr(Path, "rmdir", begin_meanwhile)
+    first.close(len)
+
+    assert (second.folder / "uri").read_text() == "fake://ann:***@server/runs"
+    second.open()
+    second.close(len)
+    assert not second.folder.exists()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from track.errors import BackendUnavailable, MissingExtra
+from track.errors import BackendUnavailable, InvalidEvent, MissingExtra
 from track.persistence.database import Database, Outcome, Row
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.sql import SqlProtocol
@@ -37,6 +38,7 @@ _REFUSED = {"22", "23"}
 _PORT = "26257"
 _COPY_FROM = 50
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
     ("password authentication failed", "give user and password in the URI, cockroach://user:password@host"),
     ("no password supplied", "give user and password in the URI, cockroach://user:password@host"),
@@ -94,13 +96,13 @@ class PostgresDriver:
 
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """Run one statement and return its rows."""
-        with connection.cursor() as cursor:
+        with connection.cursor() as cursor, _storable(parameters):
             cursor.execute(sql.replace("?", "%s"), parameters)
             return [] if cursor.description is None else list(cursor.fetchall())
 
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
-        with connection.cursor() as cursor:
+        with connection.cursor() as cursor, _storable(value for row in rows for value in row):
             if not suffix and len(rows) > _COPY_FROM:
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
@@ -121,7 +123,7 @@ class PostgresDriver:
 
     def translate(self, error: Exception) -> Exception:
         """Return our error for one of the driver, with the way out where it is known."""
-        text = " ".join(str(error).split())
+        text = _reason(str(error))
         way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
         return BackendUnavailable(f"{mask_secrets(self.uri)} cannot be used ({text}): {way_out}")
 
@@ -137,6 +139,25 @@ class PostgresDriver:
             yield
         finally:
             watchdog.cancel()
+
+
+@contextmanager
+def _storable(values: Iterable[Any]) -> Iterator[None]:
+    """Say which of the values the driver cannot send, where it refuses one."""
+    try:
+        yield
+    except ValueError as error:
+        text = next((value for value in values if isinstance(value, str) and "\0" in value), None)
+        if text is None:
+            raise
+        raise InvalidEvent(f"{text!r} holds a NUL, which a text in PostgreSQL cannot: leave it out") from error
+
+
+def _reason(text: str) -> str:
+    """Return what libpq says, once where it says it for each address of a host, and without its own question."""
+    lines = (_ADDRESS.sub("", line.strip()) for line in text.splitlines())
+    reasons = dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running"))
+    return " ".join(" ".join(reasons).split())
 
 
 def _copy_line(row: Row) -> str:

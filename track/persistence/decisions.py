@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
+from track._calls import refuse_unnamed
+from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent
 from track.events import TrialCreated
@@ -12,11 +15,14 @@ from track.metrics import container_to_plain
 from track.plain import restore, to_number, to_plain
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
+from track.utils import _exit_code, signal
 
 __all__ = [
     "MUTATORS",
     "describe_error",
     "final_status",
+    "metric_specification",
+    "metric_step",
     "normal_status",
     "numbers",
     "plain_fields",
@@ -38,6 +44,10 @@ MUTATORS = frozenset(
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+
+
+_RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
+"""Files of ours that raise what a signal, or ``sys.exit``, means."""
 
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -83,10 +93,13 @@ def final_status(exc_type: Any, exc_val: Any) -> Status:
 
 
 def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
-    """Return ``TypeName: message`` and the last lines of the traceback."""
+    """Return ``TypeName: message`` and the end of the traceback, down to where the program was."""
     text = str(exc_val) if exc_val is not None else ""
     head = f"{exc_type.__name__}: {text}" if text else str(exc_type.__name__)
-    tail = "".join(traceback.format_tb(exc_tb)[-3:]) if exc_tb is not None else ""
+    frames = traceback.extract_tb(exc_tb)
+    while frames and frames[-1].filename in _RAISED_FOR_OTHERS:
+        frames.pop()
+    tail = "".join(traceback.format_list(frames[-3:]))
     return f"{head}\n{tail}".rstrip()
 
 
@@ -126,6 +139,34 @@ def plain_step(step: Any) -> Any:
         except TypeError as error:
             raise InvalidEvent(f"step {step!r} cannot be a key: use a number, a text or a tuple of them") from error
     return plain
+
+
+def metric_specification(aggregator: Any) -> list[Any] | None:
+    """Return how to write the factory of a metric's aggregator down in an event.
+
+    Raises
+    ------
+    InvalidCall
+        It is no factory: a value without its name, perhaps.
+    """
+    if not callable(aggregator):
+        refuse_unnamed(aggregator, "log_metrics", "loss=0.5")
+    return specification(aggregator)
+
+
+def metric_step(step: Any, values: dict[str, Any]) -> Any:
+    """Return the step of metrics as JSON-safe data.
+
+    Raises
+    ------
+    InvalidCall
+        It is the metrics themselves, in a dictionary.
+    InvalidEvent
+        It cannot be a key.
+    """
+    if not values and isinstance(step, Mapping):
+        refuse_unnamed(step, "log_metrics", "loss=0.5")
+    return plain_step(step)
 
 
 def trial_created(trial: Trial, at: float) -> TrialCreated:

@@ -20,9 +20,10 @@ from track.errors import BackendUnavailable
 from track.events import Event, decode_lines, encode
 from track.persistence.database import OutcomeUnknown
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.offline import LocalView, offline_revision
+from track.persistence.offline import LocalView, offline_revision, tell_away
 from track.persistence.sender import Sender
 from track.persistence.sending import Server
+from track.persistence.spill import count_left_behind
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
 
@@ -113,6 +114,7 @@ class DeliveredProtocol(EventProtocol):
         with self._opening:
             if self._sender is None or self._sender.has_ended:
                 sender = Sender(self.uri, self.server, self.limit, self, self._reroute)
+                sender.is_told = self._away is not None
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -159,6 +161,10 @@ class DeliveredProtocol(EventProtocol):
         if self._sender is None:
             return ""
         return f"what waits in {self._sender.spill.folder} is sent by the next run, or by `python -m track sync`"
+
+    def left_behind(self) -> int:
+        """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
+        return count_left_behind(self.uri)
 
     def _flush_or_raise(self) -> None:
         """Flush before a decision; a server that is away is an error here."""
@@ -229,7 +235,7 @@ class DeliveredProtocol(EventProtocol):
             if not self.offline:
                 raise
             if self._away is None:
-                logger.warning("%s: decisions are made here, for the time being", error)
+                tell_away(self.uri, error, self._sender)
             self._away = (time.monotonic(), error)
             return offline(self._view.current(self._sender))
         self._away = None

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from track.aggregators.aggregator import StatAggregator, ValueAggregator, specification
 from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
+    ArtifactAdded,
     Event,
     FieldsMerged,
     GroupCreated,
@@ -23,10 +24,11 @@ from track.events import (
 from track.persistence.decisions import (
     describe_error,
     final_status,
+    metric_specification,
+    metric_step,
     normal_status,
     numbers,
     plain_fields,
-    plain_step,
     require_mutator,
     trial_created,
 )
@@ -99,8 +101,8 @@ class EventProtocol(Protocol):
                 kwargs = numbers(kwargs)
                 break
         if step is not None and type(step) is not int:
-            step = plain_step(step)
-        spec = None if aggregator is None else specification(aggregator)
+            step = metric_step(step, kwargs)
+        spec = None if aggregator is None else metric_specification(aggregator)
         self.apply(MetricsLogged(uid, kwargs, self.clock(), step, spec))
 
     def log_trial_start(self, trial: Trial) -> None:
@@ -170,6 +172,12 @@ class EventProtocol(Protocol):
         chosen = normal_status(status)
         text = None if error is None else str(error)
         self.apply(StatusChanged(self._require(trial.uid), (chosen.name, chosen.value), self.clock(), text))
+
+    def log_trial_artifact(
+        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+    ) -> None:
+        """Add a file to the trial's manifest."""
+        self.apply(ArtifactAdded(self._require(trial.uid), name, uri, self.clock(), digest, size))
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
@@ -279,8 +287,12 @@ class EventProtocol(Protocol):
         return self.atomically(update)
 
     def commit(self, **kwargs: Any) -> None:
-        """Make everything so far permanent; nothing to do where every event is stored at once."""
+        """Make everything so far permanent; ``file_name_override`` gets a copy of all that is stored."""
         self.flush()
+        if kwargs.get("file_name_override") is not None:
+            from track.persistence.copying import stored_in, write_copy
+
+            write_copy(kwargs["file_name_override"], stored_in(self))
 
     # What a backend may answer faster.
 

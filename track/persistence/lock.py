@@ -74,6 +74,9 @@ class StoreLock:
 
         if self._file is None:
             assert self.path is not None
+            # filelock would wait for a folder that is not there, or takes no files, as if for another process.
+            if not os.path.exists(self.path):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644))
             self._file = filelock.FileLock(self.path, thread_local=False)
         try:
             self._file.acquire(timeout=self.timeout, poll_interval=0.005)

@@ -7,7 +7,7 @@ from typing import Any
 
 from track.errors import InvalidUri
 from track.persistence.delivery import DELIVERY_OPTIONS
-from track.persistence.utils import mask_secrets, parse_uri, read_options
+from track.persistence.utils import COMMON_OPTIONS, mask_secrets, parse_uri, read_options
 
 __all__ = ["OPTIONS", "Address", "read_address"]
 
@@ -15,6 +15,7 @@ OPTIONS: dict[str, Any] = {
     "connect_timeout": (float, 2.5),
     "timeout": (float, 30.0),
     **DELIVERY_OPTIONS,
+    **COMMON_OPTIONS,
 }
 """What may follow the ``?`` of a ``mongodb:`` URI, besides pymongo's own options."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import secrets
 import threading
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ from track.errors import BackendUnavailable, TrackError
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.ephemeral import EphemeralProtocol
+from track.persistence.spill import spill_folder
 from track.structure import Trial
 
 if TYPE_CHECKING:
     from track.persistence.sender import Sender
 
-__all__ = ["LocalView", "offline_revision"]
+__all__ = ["LocalView", "offline_revision", "tell_away"]
+
+logger = logging.getLogger(__name__)
 
 _REMEMBERED = 64
 _START = (0, 0, 0)
@@ -25,6 +29,17 @@ _START = (0, 0, 0)
 def offline_revision() -> int:
     """Return a revision that no trial made online gets: there it is 0, or the highest one plus one."""
     return -1 - secrets.randbelow(1 << 52)
+
+
+def tell_away(uri: str, error: BackendUnavailable, sender: Sender | None) -> None:
+    """Say once that decisions are made here: with the reason, unless the thread that sends has given it."""
+    if sender is not None and sender.is_told:
+        logger.warning("%s is away: decisions are made here meanwhile (offline=1)", uri)
+        return
+    text = "%s (offline=1: decisions are made here meanwhile, and events wait in %s)"
+    logger.warning(text, error, spill_folder(uri))
+    if sender is not None:
+        sender.is_told = True
 
 
 class LocalView:
@@ -58,7 +73,8 @@ class LocalView:
             self._shown[trial.uid] = (copy.copy(trial), number)
             while len(self._shown) > _REMEMBERED:
                 del self._shown[next(iter(self._shown))]
-            self._forget()
+            if self._has_begun:
+                self._forget()
 
     def current(self, sender: Sender | None) -> EphemeralProtocol:
         """Return a store of what is known now."""

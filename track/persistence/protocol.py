@@ -103,6 +103,25 @@ class Protocol:
         """Merge tags into the trial."""
         raise NotImplementedError
 
+    def log_trial_artifact(
+        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+    ) -> None:
+        """Add a file to the trial's manifest; a backend without manifests keeps it in the metadata.
+
+        Parameters
+        ----------
+        trial: Trial
+        name: str
+        uri: str
+            Where its content is.
+        digest: str, optional
+            A sha256; ``etag:...`` for data that is not in a store of ours.
+        size: int, optional
+            Bytes.
+        """
+        fact: Any = {"uri": uri, "digest": digest, "size": size}
+        self.log_trial_metadata(trial, **{f"artifact.{name}": fact})
+
     def get_project(self, project: Project) -> Project | None:
         """Return the stored project with this uid, or None."""
         raise NotImplementedError

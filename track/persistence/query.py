@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from track._calls import suggestion
 from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery
@@ -23,6 +24,7 @@ from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
+_STATUSES = {status.name.lower(): status for status in Status}
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
 }
@@ -59,6 +61,12 @@ class Query:
     def matches(self, item: Any) -> bool:
         """Return whether every condition holds for `item`."""
         return all(condition.holds(item) for condition in self.conditions)
+
+    def unknown_statuses(self) -> list[str]:
+        """Return the names of statuses that are asked for and that the library does not know."""
+        asked = [c for c in self.conditions if c.path == ("status",) and c.name in ("$eq", "$in")]
+        names = [name for c in asked for name in (c.operand if c.name == "$in" else [c.operand])]
+        return [name for name in names if isinstance(name, str) and name.lower() not in _STATUSES]
 
     def exact(self, attribute: str) -> Any:
         """Return the text that `attribute` must equal, None when the query does not say."""
@@ -110,15 +118,44 @@ def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
     known = _ATTRIBUTES.get(kind)
     if known is not None and path[0] not in known:
         names = ", ".join(sorted(name for name in known if not name.startswith("_")))
-        raise InvalidQuery(f"a {kind.__name__} has no attribute {path[0]!r}; it has: {names}")
+        way_out = suggestion(path[0], known)
+        if kind is Trial and not way_out:
+            way_out = f" (a parameter is 'parameters.{attribute}', a metric 'metrics.{attribute}')"
+        raise InvalidQuery(f"a {kind.__name__} has no attribute {path[0]!r}; it has: {names}{way_out}")
     if not (isinstance(condition, Mapping) and any(str(key).startswith("$") for key in condition)):
-        return [Condition(path, "$eq", _stored(condition))]
+        _refuse_bare_operators(attribute, condition)
+        return [_operator(path, "$eq", condition)]
     return [_operator(path, str(name), operand) for name, operand in condition.items()]
+
+
+def _refuse_bare_operators(attribute: str, condition: Any) -> None:
+    """A dictionary is compared as it is; one that is all operators but for their ``$`` is a slip."""
+    if not (isinstance(condition, Mapping) and condition and all(f"${name}" in OPERATORS for name in condition)):
+        return
+    meant = ", ".join(f"'${name}': {operand!r}" for name, operand in condition.items())
+    raise InvalidQuery(
+        f"operators begin with '$': write {{{attribute!r}: {{{meant}}}}}, or {{'$eq': {condition!r}}} for a value that "
+        "is this dictionary"
+    )
+
+
+def _refuse_misspelt_status(operand: Any) -> None:
+    """A status may have any name, but hardly one that differs from a known one by a letter or two."""
+    if not isinstance(operand, str) or operand.lower() in _STATUSES:
+        return
+    close = suggestion(operand.lower(), (name for name in _STATUSES if not name.endswith("group")))
+    if close:
+        raise InvalidQuery(f"no status is called {operand!r}{close} (For one of your own: CustomStatus(name, code))")
 
 
 def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
     if name not in OPERATORS:
-        raise InvalidQuery(f"operator {name!r} on {'.'.join(path)!r} is not understood; use {', '.join(OPERATORS)}")
+        way_out = suggestion(name, OPERATORS)
+        names = ", ".join(OPERATORS)
+        raise InvalidQuery(f"operator {name!r} on {'.'.join(path)!r} is not understood; use {names}{way_out}")
+    if path == ("status",) and name in ("$eq", "$ne", "$in", "$nin"):
+        for choice in operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,):
+            _refuse_misspelt_status(choice)
     if name == "$regex":
         try:
             operand = re.compile(operand)

@@ -22,15 +22,19 @@ ENTRY_POINTS = "track.protocols"
 
 _BUILT_IN = {
     "cockroach": "track.persistence.cockroach:make_cockroach",
+    "cometml": "track.persistence.cometml:CometMLProtocol",
     "ephemeral": "track.persistence.ephemeral:EphemeralProtocol",
     "ephemeraldb": "track.persistence.ephemeral:EphemeralProtocol",
     "file": "track.persistence.local:FileProtocol",
     "mongodb": "track.persistence.mongodb:make_mongodb",
     "mongodb+srv": "track.persistence.mongodb:make_mongodb",
+    "multi": "track.persistence.multi:MultiProtocol",
     "none": "track.persistence.ephemeral:EphemeralProtocol",
     "pickled": "track.persistence.pickled:make_pickled",
     "pickleddb": "track.persistence.pickled:make_pickled",
+    "socket": "track.persistence.socketclient:SocketClient",
     "sqlite": "track.persistence.sqlite:make_sqlite",
+    "tensorboard": "track.persistence.tensorboard:TensorBoardProtocol",
 }
 _registered: dict[str, Any] = {}
 
@@ -65,6 +69,7 @@ def register(name: str, proto: Any, clobber: bool = False) -> None:
     EphemeralProtocol('scratch:')
     >>> unregister("scratch")
     """
+    name = name.lower()
     current = _registered.get(name, _BUILT_IN.get(name))
     if current is not None and current != proto and not clobber:
         raise AlreadyExists(f"{name!r} is served by {current!r} already: pass clobber=True to replace it")
@@ -73,7 +78,7 @@ def register(name: str, proto: Any, clobber: bool = False) -> None:
 
 def unregister(name: str) -> None:
     """Forget a registration made with `register`; a built-in scheme is as it was before."""
-    _registered.pop(name, None)
+    _registered.pop(name.lower(), None)
 
 
 def get_protocol(backend_name: str | None) -> Protocol:
@@ -97,7 +102,8 @@ def get_protocol(backend_name: str | None) -> Protocol:
     if uri == "none":
         uri = "none:"
     scheme = parse_uri(uri)["scheme"]
-    if not scheme:
+    # One letter is a drive of Windows.
+    if len(scheme) < 2:
         raise UnknownBackend(f"{mask_secrets(uri)!r} names no backend: did you mean 'file:{mask_secrets(uri)}'?")
     return _finished(_factory(scheme)(uri))
 
@@ -124,7 +130,17 @@ def _factory(scheme: str) -> Callable[[str], Protocol]:
     return factory
 
 
+_KNOWN_ELSEWHERE = {
+    "json": "'file:'",
+    "memory": "'ephemeral:'",
+    "postgres": "'cockroach:' (PostgreSQL speaks its protocol: cockroach://user@host:5432/database)",
+    "postgresql": "'cockroach:' (PostgreSQL speaks its protocol: cockroach://user@host:5432/database)",
+}
+
+
 def _suggestion(scheme: str) -> str:
+    if scheme in _KNOWN_ELSEWHERE:
+        return f"; did you mean {_KNOWN_ELSEWHERE[scheme]}?"
     close = difflib.get_close_matches(scheme, known_schemes(), n=1)
     schemes = ", ".join(known_schemes())
     return f"; did you mean {close[0] + ':'!r}?" if close else f"; the backends are: {schemes}"

@@ -54,6 +54,8 @@ class Sender:
         self.error: Exception | None = None
         self.last_failure = 0.0
         self.is_full = False
+        self.is_told = False
+        """Whether somebody has said already that the server is away, and why."""
         self._owner = weakref.ref(owner)
         self._on_change: weakref.WeakMethod[Callable[[], None]] = weakref.WeakMethod(on_change)
         self._segment = min(_SEGMENT, max(limit // 4, 1))
@@ -209,7 +211,10 @@ class Sender:
     def _note(self, error: Exception | None) -> None:
         was_away, self.error = self.is_away, error
         if was_away != self.is_away:
-            if self.is_away:
+            if not self.is_away:
+                self.is_told = False
+            elif not self.is_told:
+                self.is_told = True
                 logger.warning("%s: training goes on, events wait in %s", error, self.spill.folder)
             self._tell()
         with self._changed:

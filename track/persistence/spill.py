@@ -24,13 +24,13 @@ from track.errors import CorruptJournal
 from track.events import Event
 from track.persistence.journal import Journal
 from track.persistence.segment import Claim, Segment
-from track.persistence.snapshot import replace_file
 from track.persistence.utils import mask_secrets
 
-__all__ = ["Leftover", "Spill", "leftovers", "spill_folder", "spill_folders"]
+__all__ = ["Leftover", "Spill", "count_left_behind", "leftovers", "spill_folder", "spill_folders"]
 
 logger = logging.getLogger(__name__)
 _TRIES, _PAUSE = 3, 0.005
+_NOTE = "uri"
 
 
 def spill_folder(uri: str) -> Path:
@@ -42,7 +42,7 @@ def spill_folder(uri: str) -> Path:
 def spill_folders() -> list[tuple[str, Path]]:
     """Return the servers that have spills here, as masked URIs, and their folders."""
     found = []
-    for note in sorted(_root().glob("*/uri")):
+    for note in sorted(_root().glob(f"*/{_NOTE}")):
         with contextlib.suppress(OSError):
             found.append((note.read_text(encoding="utf-8"), note.parent))
     return found
@@ -110,12 +110,10 @@ class Spill:
 
     def open(self) -> None:
         """Create the file, and note whose it is: the masked URI, for people; OSError where that cannot be."""
-        # What is logged is nobody else's to read.
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        note = self.folder / "uri"
-        if not note.exists():
-            replace_file(str(note), [mask_secrets(self.uri).encode()])
-        self._claim = self._claim or Claim.take(self.folder / f"{self.name}.lock", is_own=True)
+        self._claim = self._claim or self._take_claim()
+        # After the claim, which keeps the folder: whoever removes the note of an empty one looks for claims again.
+        if not (self.folder / _NOTE).exists():
+            _write_note(self.folder, mask_secrets(self.uri).encode())
         self.journal.open()
         try:
             self.segments.append(Segment.open(self.journal.path))
@@ -123,6 +121,15 @@ class Spill:
             # What was written meanwhile is found when it is opened again.
             self.journal.close()
             raise
+
+    def _take_claim(self) -> Claim | None:
+        for _ in range(_TRIES):
+            # What is logged is nobody else's to read.
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The folder may be removed, by a process that has sent everything, until there is a claim in it.
+            with contextlib.suppress(FileNotFoundError):
+                return Claim.take(self.folder / f"{self.name}.lock", is_own=True)
+        return Claim.take(self.folder / f"{self.name}.lock", is_own=True)
 
     def rotate(self) -> None:
         """Go on in another file; the old one is done when it was sent and the last thread has left it."""
@@ -185,7 +192,7 @@ class Spill:
         with self._lock:
             segments, finished = list(self.segments), self._finished
         for file, segment in enumerate(segments, finished):
-            number, offset = (start[1], start[2]) if file == start[0] else (0, segment.start)
+            number, offset = (start[1], max(start[2], segment.start)) if file == start[0] else (0, segment.start)
             if file >= start[0]:
                 for first, events, after in segment.read(number, offset):
                     yield file, first, events, after
@@ -206,6 +213,8 @@ class Spill:
         self.segments = []
         if self._claim is not None:
             self._claim.give_back(remove=done)
+        if done:
+            _forget_if_empty(self.folder)
 
     def after_fork(self) -> None:
         """In a child: the spill is the parent's."""
@@ -248,7 +257,9 @@ class Leftover:
 
     def is_alive(self) -> bool:
         """Return whether a process works on it now."""
-        claim = Claim.take(self.folder / f"{self.name}.lock")
+        if not self.folder.exists():
+            return False
+        claim = self._take()
         if claim is not None:
             claim.give_back(remove=False)
         return claim is None
@@ -268,12 +279,12 @@ class Leftover:
     @contextlib.contextmanager
     def taken(self) -> Iterator[list[Segment] | None]:
         """Give its files, oldest first, or None when somebody else has the spill."""
-        claim = Claim.take(self.folder / f"{self.name}.lock")
+        claim = self._take()
         for _ in range(_TRIES):
             if claim is None:
                 # Somebody may only be looking whether it is taken.
                 time.sleep(_PAUSE)
-                claim = Claim.take(self.folder / f"{self.name}.lock")
+                claim = self._take()
         if claim is None:
             yield None
             return
@@ -286,6 +297,43 @@ class Leftover:
             for segment in segments:
                 segment.close()
             claim.give_back(remove=not self.paths())
+            _forget_if_empty(self.folder)
+
+    def _take(self) -> Claim | None:
+        # Without its folder it was sent, by somebody else.
+        with contextlib.suppress(FileNotFoundError):
+            return Claim.take(self.folder / f"{self.name}.lock")
+        return None
+
+
+def _forget_if_empty(folder: Path) -> None:
+    """Remove a folder where nothing is left but the note whose it is."""
+    note = folder / _NOTE
+    try:
+        if [path.name for path in folder.iterdir()] != [note.name]:
+            return
+        text = note.read_bytes()
+        note.unlink()
+    except OSError:
+        return
+    try:
+        folder.rmdir()
+    except OSError:
+        # Another process has begun a spill in it since, and took the note to be there.
+        with contextlib.suppress(OSError):
+            _write_note(folder, text)
+
+
+def _write_note(folder: Path, text: bytes) -> None:
+    """Write whose spills these are, whole; not by `replace_file`, whose wait for the disk a note is not worth."""
+    temporary = folder / f"{secrets.token_hex(4)}.tmp"
+    temporary.write_bytes(text)
+    temporary.replace(folder / _NOTE)
+
+
+def count_left_behind(uri: str) -> int:
+    """Return how many events for a server wait here that no process is sending."""
+    return sum(left.count_unsent() for left in leftovers(spill_folder(uri)) if not left.is_alive())
 
 
 def leftovers(folder: Path, own: str = "") -> list[Leftover]:

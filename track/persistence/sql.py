@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -152,32 +153,35 @@ class SqlProtocol(EventProtocol):
 
         def read() -> dict[str, Any]:
             known = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
-            containers = {}
+            found = []
             for name, spec in self.database.rows(known, position, table):
-                cells = self._read_cells(table, position, name, points)
+                first, cells = self._read_cells(table, position, name, points)
                 if cells[0]:
                     key = _decode(name)
-                    containers[key] = container_of(table, key, None if spec is None else _decode(spec), cells)
-            return containers
+                    container = container_of(table, key, None if spec is None else _decode(spec), cells)
+                    found.append((first, key, container))
+            # In the order of their first points, as in every backend.
+            return {key: container for _, key, container in sorted(found, key=itemgetter(0))}
 
         return self.database.transaction(read)
 
-    def _read_cells(self, table: str, position: int, name: str, points: int) -> tuple[list[Any], ...]:
-        """Return the columns of one name, read in pages so that no million of rows is held at once."""
+    def _read_cells(self, table: str, position: int, name: str, points: int) -> tuple[int, tuple[list[Any], ...]]:
+        """Return the number of the first point of a name, and the columns, read in pages of bounded size."""
         step = "step" if table == "metrics" else "NULL"
         page = (
             f"SELECT {step}, value, at, odd, seq FROM {table} "  # noqa: S608
             f"WHERE trial = ? AND name = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT {_PAGE}"
         )
         columns: tuple[list[Any], ...] = ([], [], [], [])
-        last = -1
+        first = last = -1
         while rows := self.database.rows(page, position, name, last, points):
             for place, column in enumerate(columns):
                 column.extend([row[place] for row in rows])
+            first = rows[0][-1] if first < 0 else first
             last = rows[-1][-1]
             if len(rows) < _PAGE:
                 break
-        return columns
+        return first, columns
 
     def _group(self, document: str) -> TrialGroup:
         group: TrialGroup = from_json(_decode(document) | {"trials": ()}, "trial_group")

@@ -14,7 +14,7 @@ from track.errors import BackendUnavailable, CorruptJournal, InvalidUri
 from track.persistence.database import Database, Outcome, Row
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.sql import SqlProtocol
-from track.persistence.utils import read_bool, read_options, uri_path
+from track.persistence.utils import read_bool, read_options, store_path, uri_path
 
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 
@@ -88,7 +88,7 @@ class SqliteProtocol(SqlProtocol):
 
     def __init__(self, uri: str, strict: bool = True) -> None:
         given = _read(uri)
-        path = uri_path(uri)
+        path = store_path(uri)
         if not path:
             raise InvalidUri(f"{uri!r} names no file: write sqlite://runs.db or sqlite:///abs/runs.db")
         driver = SqliteDriver(os.path.abspath(path), given["timeout"], given["fsync"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from track.events import (
+    ArtifactAdded,
     Event,
     FieldsMerged,
     GroupCreated,
@@ -57,6 +58,8 @@ def call_method(protocol: Protocol, event: Event) -> None:
             protocol.log_trial_metrics(_reference(event.trial), step=restore(event.step), **_restored(event.values))
         case StatusChanged():
             protocol.set_trial_status(_reference(event.trial), make_status(*event.status), event.error)
+        case ArtifactAdded():
+            protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
         case TimeLogged():
             protocol.log_trial_metadata(_reference(event.trial), **{f"chrono.{event.name}": event.seconds})
 

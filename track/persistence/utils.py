@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from track.errors import InvalidUri
 
 __all__ = [
+    "COMMON_OPTIONS",
     "mask_secrets",
     "parse_options",
     "parse_uri",
     "read_bool",
     "read_choice",
     "read_options",
+    "store_path",
     "uri_path",
 ]
 
@@ -27,6 +30,9 @@ _URI = re.compile(
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
 _SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])key$)")
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
+
+COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {"artifacts": (str, "")}
+"""What may follow the ``?`` of the URI of every backend: how to read it, and its default."""
 
 
 def parse_uri(uri: str) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def parse_uri(uri: str) -> dict[str, Any]:
         raise InvalidUri(f"{uri!r} is no URI: it should read like file://report.json")
     path, _, params = match["path"].partition(";")
     parts: dict[str, Any] = {
-        "scheme": match["scheme"] or "",
+        "scheme": (match["scheme"] or "").lower(),
         "path": unquote(path),
         "query": parse_options(match["query"]),
         "fragment": match["fragment"] or "",
@@ -107,12 +113,13 @@ def parse_options(options: str | None) -> dict[str, str]:
 def uri_path(uri: str) -> str:
     """Return the path a file URI names; '' when it names none.
 
-    ``file:a.json``, ``file://a.json`` and ``file://dir/a.json`` are relative, ``file:///dir/a.json`` absolute.
+    ``file:a.json``, ``file://a.json`` and ``file://dir/a.json`` are relative, ``file:///dir/a.json`` absolute,
+    and ``file://~/a.json`` is in the user's home.
 
     Raises
     ------
     InvalidUri
-        A ``#`` would cut the path off.
+        A ``#`` would cut the path off, or a NUL is in it.
     """
     parts = parse_uri(uri)
     if parts["fragment"]:
@@ -123,7 +130,27 @@ def uri_path(uri: str) -> str:
     if "port" in parts:
         authority = f"{authority}:{parts['port']}"
     params = parts["params"] and f";{unquote(parts['params'])}"
-    return f"{authority}{parts['path']}{params}"
+    path = f"{authority}{parts['path']}{params}"
+    if "\0" in path:
+        raise InvalidUri(f"{mask_secrets(uri)!r} has a NUL in its path: no file is called so")
+    return os.path.expanduser(path) if path.startswith("~/") else path
+
+
+def store_path(uri: str) -> str:
+    """Return the path of the one file that a URI names, as `uri_path` does.
+
+    Raises
+    ------
+    InvalidUri
+        It names a folder.
+    """
+    path = uri_path(uri)
+    if path.endswith("/") or os.path.isdir(path):
+        head, _, tail = mask_secrets(uri).partition("?")
+        scheme = parse_uri(uri)["scheme"]
+        name = {"file": "report.json", "sqlite": "runs.db"}.get(scheme, "runs")
+        raise InvalidUri(f"{head} is a folder: name a file in it, as in {head.rstrip('/')}/{name}{tail and '?' + tail}")
+    return path
 
 
 def read_options(uri: str, known: dict[str, tuple[Callable[[str], Any], Any]]) -> dict[str, Any]:
@@ -133,17 +160,18 @@ def read_options(uri: str, known: dict[str, tuple[Callable[[str], Any], Any]]) -
     ----------
     uri: str
     known: dict
-        By name: how to read the text, and the value when it is not given.
+        By name: how to read the text, and the value when it is not given; `COMMON_OPTIONS` are known too.
 
     Raises
     ------
     InvalidUri
         The URI has an option that is not known, or one whose text cannot be read.
     """
+    known = {**COMMON_OPTIONS, **known}
     values = {name: default for name, (_, default) in known.items()}
     for name, text in parse_uri(uri)["query"].items():
         if name not in known:
-            options = ", ".join(sorted(known)) or "none"
+            options = ", ".join(sorted(known))
             raise InvalidUri(f"unknown option {name!r} in {mask_secrets(uri)!r}; the options are: {options}")
         try:
             values[name] = known[name][0](text)
@@ -187,10 +215,17 @@ def mask_secrets(uri: str) -> str:
     >>> mask_secrets("mongodb://ann:secret@db:27017/runs?token=abc&w=1")
     'mongodb://ann:***@db:27017/runs?token=***&w=1'
     """
+    head, question, query = str(uri).partition("?")
     # Up to the last @: a password with a slash in it is malformed, and still a secret.
-    masked = re.sub(r"((?:^|:)//[^/?#@:]*:)[^?#]*@", r"\1***@", str(uri))
-    head, question, query = masked.partition("?")
-    if not question:
-        return masked
-    pairs = (pair.partition("=") for pair in query.split("&"))
-    return f"{head}?" + "&".join(f"{k}{eq}{'***' if eq and _SECRET.search(k) else v}" for k, eq, v in pairs)
+    head = re.sub(r"((?:^|:)//[^/?#@:]*:)[^?#]*@", r"\1***@", head)
+    return head + question + "&".join(map(_mask_option, query.split("&")))
+
+
+def _mask_option(option: str) -> str:
+    name, equals, value = option.partition("=")
+    if equals and _SECRET.search(name):
+        return f"{name}=***"
+    plain = unquote(value)
+    # The URI of another backend.
+    masked = mask_secrets(plain) if "://" in plain else plain
+    return option if masked == plain else f"{name}={quote(masked, safe=':/?=@*,+')}"

@@ -186,6 +186,19 @@ class ProtocolTests:
 
         assert self.stored(protocol, trial).metrics["cost"].val == [3, 2.5, 3]
 
+    def test_names_come_back_in_the_order_of_their_first_use(self, protocol: Protocol, trial: Trial) -> None:
+        """Metrics and times are read in the order in which they were first logged: tables have the same columns."""
+        for step, names in enumerate((("z", "a"), ("m", "z"), ("b", "a"))):
+            values: dict[str, Any] = dict.fromkeys(names, 0.5)
+            protocol.log_trial_metrics(trial, step=step, **values)
+        for name in ("train", "load", "train"):
+            protocol.log_trial_chrono_start(trial, name)
+            protocol.log_trial_chrono_finish(trial, name, None, None, None)
+
+        found = self.stored(protocol, trial)
+
+        assert (list(found.metrics), list(found.chronos)) == (["z", "a", "m", "b"], ["train", "load"])
+
     def test_points_with_and_without_step_mix(self, protocol: Protocol, trial: Trial) -> None:
         """A value without a step takes the next integer step; one with a step joins a series as a pair."""
         protocol.log_trial_metrics(trial, step=4, a=1.0)
@@ -271,6 +284,26 @@ class ProtocolTests:
             protocol.log_trial_metadata(trial, aggregator=RingAggregator.lazy(2, "q"), queue=value)
 
         assert self.stored(protocol, trial).metadata["queue"].val == [2, 3]
+
+    def test_artifacts_are_listed_in_order(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial's manifest has every file, oldest first, with what was said of it, and the time."""
+        protocol.log_trial_artifact(trial, "model", "objects/ab/abc", "ab" * 32, 2**40)
+        protocol.log_trial_artifact(trial, "data é", "s3://bucket/data.csv")
+        protocol.log_trial_artifact(trial, "model", "objects/cd/cde", "cd" * 32, 0)
+
+        manifest = self.stored(protocol, trial).artifacts
+
+        assert [(line["name"], line["uri"], line["digest"], line["size"]) for line in manifest] == [
+            ("model", "objects/ab/abc", "ab" * 32, 2**40),
+            ("data é", "s3://bucket/data.csv", None, None),
+            ("model", "objects/cd/cde", "cd" * 32, 0),
+        ]
+        assert all(line["at"] > 0 for line in manifest)
+
+    def test_artifact_of_an_unknown_trial_is_refused(self, protocol: Protocol) -> None:
+        """A file belongs to a trial that is stored."""
+        with pytest.raises(TrialDoesNotExist, match="no trial"):
+            protocol.log_trial_artifact(Trial(parameters={"nobody": 1}), "model", "objects/ab/abc")
 
     def test_tags_merge(self, protocol: Protocol, trial: Trial) -> None:
         """Tags are merged."""
