@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 import track
 from track import TrackClient, em
+from track.artifacts import find
 from track.structure import Status
 
 
@@ -61,6 +63,33 @@ def test_trial_is_kept_current(uri: str) -> None:
     assert trial.metadata["description"] == "other"
     assert trial.metadata["associations"] == run.associations
     run.finish()
+
+
+def test_outputs_are_artifacts_of_the_trial(uri: str, tmp_path: Path) -> None:
+    """What a run made is in the store beside the record, under its name, as it was at the end; versions are counted."""
+    for content in (b"one", b"two"):
+        (tmp_path / "model.bin").write_bytes(content)
+        with em.create_run(name="cnn") as run:
+            model = em.create_artifact("model")
+            run.mark_output(model)
+            model.add_file("model.bin", "weights/")
+
+    old, new = track.fetch(uri)
+    assert [entry["name"] for trial in (old, new) for entry in trial.artifacts] == ["model", "model"]
+    for version, content in (("model:v0", b"one"), ("model:latest", b"two")):
+        find(uri, version, "default").download(tmp_path / "again")
+        assert (tmp_path / "again" / "weights" / "model.bin").read_bytes() == content
+
+
+def test_artifact_that_is_gone_does_not_stop_the_end(uri: str) -> None:
+    """The run finishes, and its association stays."""
+    with em.create_run(name="cnn") as run:
+        model = em.create_artifact("model")
+        run.mark_output(model)
+        shutil.rmtree(model.local)
+
+    (trial,) = track.fetch(uri)
+    assert (trial.status, run.status, len(run.associations["outputs"])) == (Status.Completed, "Complete", 1)
 
 
 def test_project_and_group_come_from_the_folder(uri: str) -> None:

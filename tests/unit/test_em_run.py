@@ -231,6 +231,7 @@ class TestFileOfMetrics:
     def test_full_disk(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Items wait in memory, half written ones too, and are in order in the file when there is room."""
         metrics = MetricsFile(str(tmp_path / "train.yaml"))
+        metrics.append({"loss": 0.5}, 0, None)
         write, room = metrics._write, [30]
 
         def limited(data: bytes) -> int:
@@ -241,14 +242,14 @@ class TestFileOfMetrics:
             return write(data[:written]) or 0
 
         metrics._write = limited
-        for step in range(5):
+        for step in range(1, 6):
             metrics.append({"loss": 0.5}, step, None)
         waiting, room[0] = metrics.unsaved(), 1 << 20
 
         assert waiting == 5
         assert metrics.unsaved() == 0
         assert [item["sequence"]["step"] for item in yaml.safe_load((tmp_path / "train.yaml").read_bytes())] == list(
-            range(5)
+            range(6)
         )
         assert len([record for record in caplog.records if "No space left" in record.message]) == 1
 

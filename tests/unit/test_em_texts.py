@@ -47,7 +47,7 @@ def test_mapping_in_a_file(tmp_path_factory: pytest.TempPathFactory, mapping: di
     write_mapping(str(path), mapping)
 
     assert repr(read_mapping(str(path))) == repr(mapping)
-    assert repr(yaml.safe_load(path.read_bytes()) or {}) == repr(mapping)
+    assert repr(yaml.safe_load(path.read_bytes())) == repr(mapping)
 
 
 def test_file_is_for_people(tmp_path: Path) -> None:

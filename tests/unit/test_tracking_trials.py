@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import track
+from tests.e2e.processes import run_all
 from track import TrackClient
 from track.structure import Status
 from track.tracking import FsspecResultTracker, TrackResultTracker, import_results
@@ -104,6 +105,24 @@ def test_any_text_is_a_key(uri: str) -> None:
     tracker["../a//b\n"] = {"x": 1}
 
     assert list(tracker.items()) == [("../a//b\n", {"x": 1})]
+
+
+def test_processes_put_one_key(uri: str) -> None:
+    """There is one trial, with one of the maps; each other key has its own."""
+
+    def work(number: int) -> None:
+        tracker = TrackResultTracker(uri)
+        tracker["same"] = {"x": number, "y": number}
+        tracker[number] = {"x": number}
+        tracker.protocol.close()
+
+    codes = run_all(work, [(number,) for number in range(4)])
+
+    found = dict(TrackResultTracker(uri).items())
+    assert codes == [0] * 4
+    assert found.pop("same") in [{"x": number, "y": number} for number in range(4)]
+    assert found == {str(number): {"x": number} for number in range(4)}
+    assert len(track.fetch(uri)) == 5
 
 
 def test_folder_of_results_is_imported(uri: str, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def git_facts(folder: str | None = None) -> dict[str, Any]:
         return {}
     remote = (_ask_git(folder, "remote") or "").splitlines()
     url = _ask_git(folder, "remote", "get-url", remote[0]) if remote else None
-    status = _ask_git(folder, "status", "--porcelain", "--untracked-files=no")
+    # Set by the repository's owner: it may not run a program of theirs.
+    status = _ask_git(folder, "-c", "core.fsmonitor=false", "status", "--porcelain", "--untracked-files=no")
     return {
         "local_path": root,
         "remote_url": None if not url else _CREDENTIALS.sub("", url),

@@ -58,6 +58,11 @@ class Lineage:
         self._all[side].append(entry)
         return True
 
+    def made_here(self) -> list[Artifact]:
+        """Return the artifacts that came out and are on this machine, as they are now."""
+        found = (self._artifact(entry) for entry in self._all["outputs"])
+        return [artifact for artifact in found if artifact is not None]
+
     def send_artifacts(self, store: Store, folder: str, make_folder: bool, strategy: str) -> None:
         """Upload the artifacts that are not in the store as they are now, and note where each is."""
         for entry in [*self._all["inputs"], *self._all["outputs"]]:

@@ -43,16 +43,20 @@ class MetricsFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._file = OpenFile.at(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        _cut_torn_item(self._file)
-        self._write: Callable[[bytes], int | None] = self._file.write
+        self._write: Callable[[bytes], int | None] = self._write_first
         self._backlog = Backlog(path)
         # Bytes of the oldest line that waits which are in the file.
         self._started = 0
         self._has_failed = False
         self._templates: dict[tuple[str, ...], str] = {}
         self._second, self._stamp = 0, ""
+
+    def _write_first(self, data: bytes) -> int | None:
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        file = OpenFile.at(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        _cut_torn_item(file)
+        self._write = file.write
+        return self._write(data)
 
     def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
         """Write one item, and return its values.
@@ -136,9 +140,10 @@ def _cut_torn_item(file: OpenFile) -> None:
 
 
 def _number(name: str, value: Any) -> float:
-    number = to_number(value)
+    # First, as some arrays of one element warn when they are made numbers.
+    number = _only_element(value)
     if number is None:
-        number = _only_element(value)
+        number = to_number(value)
     if number is None:
         raise TypeError(f"metric {name!r} is of type {type(value).__name__}: it must be a number")
     return float(number)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from track.client import TrackClient
 from track.configuration import options
+from track.errors import TrackError
 from track.logger import TrialLogger
 from track.structure import Trial
 from track.versioning import compute_hash
 
 __all__ = ["RunRecord", "is_configured"]
+
+logger = logging.getLogger(__name__)
 
 
 def is_configured() -> bool:
@@ -96,6 +100,14 @@ class RunRecord:
         if changed:
             self.trial.log_metadata(None, **changed)
         self._facts |= changed
+
+    def keep(self, name: str, folder: str) -> None:
+        """Store the files of an artifact beside the trial, and name them in its manifest."""
+        try:
+            self.trial.log_directory(folder, recursive=True, artifact=name)
+        except (TrackError, OSError) as error:
+            # They are in their own directory, whatever happens here.
+            logger.warning("artifact %r is not in the store of the trial: %s", name, error)
 
     def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
         """Record the end."""

@@ -218,13 +218,15 @@ class Run(UploadedRun):
             is_well = final_status(*exception[:2]) is Status.Completed
             self._status, self._end = "Complete" if is_well else "Failed", timestamp()
             self._streams.clear()
-            unsaved = self._files.close()
-            if unsaved:
-                logger.warning("%d items of metrics are not stored in %s", unsaved, self._local)
             self._platform = {**self._platform, **platform_facts()}
             self._files.write_part("platform", self._platform)
             self._save()
+            items, files = self._files.close()
+            if items or files:
+                logger.warning("%d items of metrics and %d files are not stored in %s", items, files, self._local)
         if self._record is not None:
+            for artifact in self._lineage.made_here():
+                self._record.keep(artifact.name, artifact.local)
             self._record.finish(*exception)
         self._end_upload()
         if self._ending is not None:

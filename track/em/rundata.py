@@ -69,6 +69,8 @@ class RunData:
             self._files.write_metrics(metrics)
         if is_new or _as_read(self._metadata()) != self._files.read_metadata():
             self._save()
+        # From now on a full disk is no reason to stop a training.
+        self._files.raises = False
 
     def _save(self) -> None:
         self._files.write_metadata(self._metadata())

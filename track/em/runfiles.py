@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -10,10 +11,11 @@ from typing import Any
 from track.em.errors import NothingThere
 from track.em.metrics import MetricsFile, file_name, read_items
 from track.em.parcels import LocalFile
-from track.em.texts import flow, read_mapping, write_mapping
-from track.tracking.places import replace_bytes
+from track.em.texts import read_mapping, write_list, write_mapping
 
 __all__ = ["METADATA", "RunFiles"]
+
+logger = logging.getLogger(__name__)
 
 METADATA = "metadata.yaml"
 _INDEX, _LOG, _METRICS = "index.yaml", "stdout.log", "metrics"
@@ -26,10 +28,19 @@ class RunFiles:
     Parameters
     ----------
     folder: str
+
+    Attributes
+    ----------
+    raises: bool
+        Whether a file that cannot be written is an error. When not, as while a run goes on, it is said once, and
+        written when there is room.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.raises = True
+        self._waiting: dict[str, Mapping[str, Any]] = {}
+        self._has_failed = False
         self._index: dict[str, Any] = {}
         self._open: dict[str, MetricsFile] = {}
         self._lock = threading.RLock()
@@ -56,7 +67,7 @@ class RunFiles:
 
     def write_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Write who the run is."""
-        write_mapping(self._path(METADATA), metadata)
+        self._write(METADATA, metadata)
 
     def read_part(self, part: str) -> dict[str, Any]:
         """Return the ``"hyperparameters"``, ``"platform"`` or ``"git"`` of the run; empty where it has none."""
@@ -67,7 +78,7 @@ class RunFiles:
 
     def write_part(self, part: str, values: Mapping[str, Any]) -> None:
         """Write such a part."""
-        write_mapping(self._path(_PARTS[part]), values)
+        self._write(_PARTS[part], values)
         self._list(part, _PARTS[part])
 
     @property
@@ -86,7 +97,25 @@ class RunFiles:
                 self._write_index()
 
     def _write_index(self) -> None:
-        write_mapping(self._path(_INDEX), self._index)
+        self._write(_INDEX, self._index)
+
+    def _write(self, name: str, mapping: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._waiting[name] = mapping
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        for name, mapping in list(self._waiting.items()):
+            try:
+                write_mapping(self._path(name), mapping)
+            except OSError as error:
+                if self.raises:
+                    raise
+                if not self._has_failed:
+                    self._has_failed = True
+                    logger.warning("%s: %s; it is written when there is room", self._path(name), error)
+                return
+            del self._waiting[name]
 
     # metrics
 
@@ -125,15 +154,17 @@ class RunFiles:
         """Write all items of all types, for a run that has none yet."""
         for kind, items in metrics.items():
             self.open_metrics(kind)
-            content = "".join(f"- {flow(item)}\n" for item in items)
-            replace_bytes(self._metrics_path(kind), content.encode())
+            if items:
+                write_list(self._metrics_path(kind), items)
             del self._open[kind]
 
-    def close(self) -> int:
-        """Close the files of metrics, and return how many items could not be written."""
-        unsaved = sum(metrics.unsaved() for metrics in self._open.values())
-        self._open.clear()
-        return unsaved
+    def close(self) -> tuple[int, int]:
+        """Close the files of metrics; return how many items, and how many other files, could not be written."""
+        with self._lock:
+            self._write_waiting()
+            unsaved = sum(metrics.unsaved() for metrics in self._open.values())
+            self._open.clear()
+            return unsaved, len(self._waiting)
 
     # for uploading
 

@@ -95,7 +95,7 @@ def write_mapping(path: str, mapping: Mapping[str, Any]) -> None:
     """Write a file whole: one line a key."""
     lines = "".join(f"{_key(key)}: {flow(value)}\n" for key, value in mapping.items())
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_bytes(path, lines.encode())
+    replace_bytes(path, (lines or "{}\n").encode())
 
 
 def _key(key: str) -> str:
@@ -131,7 +131,7 @@ def parse_mapping(content: bytes, place: str) -> dict[str, Any]:
 
 def _own_lines(content: bytes) -> dict[str, Any]:
     found = {}
-    for line in content.splitlines():
+    for line in () if content == b"{}\n" else content.splitlines():
         parts = _LINE.fullmatch(line)
         if parts is None:
             raise ValueError("not a line of ours")

@@ -65,7 +65,7 @@ class TrackResultTracker(ResultTracker):
             trial.log_metadata(None, **{_RESULTS: to_plain(values)})
             numbers = {name: value for name, value in values.items() if _can_be_metric(name, value)}
             if numbers:
-                self.protocol.log_trial_metrics(trial._trial, None, _value, **numbers)
+                trial.log_metrics(None, _value, **numbers)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
         """Return the results under ``str(key)``; empty where there are none."""
