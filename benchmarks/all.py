@@ -15,6 +15,7 @@ NAMES = (
     "short_trials",
     "import_time",
     "databases",
+    "server",
     "artifacts",
     "em",
     "growing",

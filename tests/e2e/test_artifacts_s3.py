@@ -262,6 +262,19 @@ def test_reference_to_an_object_knows_its_etag(tmp_path: Path, bucket: str, serv
         kept.read_bytes()
 
 
+def test_bucket_that_is_not_there_is_not_made(
+    tmp_path: Path, moto_bucket: str, moto_server: S3, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bucket that is misspelt does not come into being."""
+    trial = _start(tmp_path, f"{moto_bucket}-misspelt")
+
+    assert trial.log_artifact(b"weights", "model") is None
+
+    assert "the artifact 'model' is not stored" in caplog.text
+    with contextlib.closing(moto_server.client()) as client:
+        assert f"{moto_bucket}-misspelt" not in [found["Name"] for found in client.list_buckets()["Buckets"]]
+
+
 def start_local(folder: Path) -> TrialLogger:
     """Return a trial that keeps its artifacts beside its store."""
     return TrackClient(f"file:{folder}/runs.json").new_trial(parameters={})

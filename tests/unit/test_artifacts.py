@@ -236,7 +236,7 @@ def test_place_with_a_password_is_refused() -> None:
     """A URL that is recorded for others to read holds no credentials."""
     trial = start("ephemeral:?artifacts=s3://key:secret@bucket/files")
 
-    with pytest.raises(InvalidUri, match=r"s3://key:\*\*\*@bucket.*holds a user"):
+    with pytest.raises(InvalidUri, match=r"s3://key:\*\*\*@bucket.*holds credentials"):
         trial.log_artifact(b"x", "x")
 
 
@@ -266,6 +266,30 @@ def test_reference_to_a_file_stays_where_it_is(trial: TrialLogger, model: Path) 
     model.write_bytes(b"changed now")
     with pytest.raises(CorruptArtifact, match="has changed since"):
         kept.open()
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://key:secret@bucket/x", "s3://token@bucket/x", "https://example.org/x?X-Amz-Security-Token=secret"]
+)
+def test_reference_with_credentials_is_refused(trial: TrialLogger, url: str) -> None:
+    """A URL is recorded for others to read, so it holds no secret."""
+    with pytest.raises(InvalidUri, match="holds credentials") as refused:
+        trial.log_artifact(url)
+
+    assert "secret" not in str(refused.value)
+    assert trial.trial.artifacts == []
+
+
+def test_reference_to_an_object_of_a_store_is_one(trial: TrialLogger, model: Path, tmp_path: Path) -> None:
+    """Data that lies where artifacts lie is still only named."""
+    place = tmp_path / "other" / "objects" / "ab"
+    place.mkdir(parents=True)
+    (place / ("ab" * 32)).write_bytes(b"weights")
+
+    kept = logged(trial.log_artifact(f"file://{place}/{'ab' * 32}"))
+
+    assert kept.is_reference
+    assert kept.read_bytes() == b"weights"
 
 
 def test_reference_to_nothing_is_an_error(trial: TrialLogger, tmp_path: Path) -> None:
@@ -365,6 +389,16 @@ def test_empty_file_and_link_are_files(trial: TrialLogger, tmp_path: Path) -> No
         ("empty", 0, b""),
         ("link", 0, b""),
     ]
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs /proc")
+def test_file_that_tells_no_size_is_stored_whole(trial: TrialLogger) -> None:
+    """The files of /proc say that they are empty, and are not."""
+    trial.log_file("/proc/version")
+
+    (kept,) = artifacts(trial)
+    assert kept.read_bytes() == Path("/proc/version").read_bytes()
+    assert kept.size == len(kept.read_bytes()) > 0
 
 
 def test_executable_stays_executable(trial: TrialLogger, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_changed_directory_is_another_version(
     trial: TrialLogger, data: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], Any]
 ) -> None:
     """A directory that is remembered is read again where anything in it changed."""
-    monkeypatch.setattr("track.artifacts.trees.SETTLED", -(10**12))
+    monkeypatch.setattr("track.artifacts.store.SETTLED", -(10**12))
     first = logged(trial.log_directory(data, recursive=True))
     same = logged(trial.log_directory(data, recursive=True))
     change(data)
@@ -114,12 +114,28 @@ def test_changed_directory_is_another_version(
 def test_remembered_file_is_not_read_again(trial: TrialLogger, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose size, times and inode are known is not opened for its content."""
     monkeypatch.setattr("track.artifacts.hashing.SETTLED", -(10**12))
+    content = b"a" * 300_000
+    (data / "a.txt").write_bytes(content)
     trial.log_file(data / "a.txt")
     monkeypatch.setattr("track.artifacts.local.LocalFolder.keep", lambda *args: pytest.fail("it was read"))
 
     again = logged(trial.log_file(data / "a.txt"))
 
-    assert again.digest == hashlib.sha256(b"a").hexdigest()
+    assert again.digest == hashlib.sha256(content).hexdigest()
+
+
+def test_large_file_that_may_be_known_is_read_before_it_is_written(
+    trial: TrialLogger, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a size that was stored before is hashed first, and not written when it is the same."""
+    (data / "a.txt").write_bytes(b"a" * 300_001)
+    (data / "b.txt").write_bytes(b"a" * 300_001)
+    first = logged(trial.log_file(data / "a.txt"))
+    monkeypatch.setattr("track.artifacts.local.LocalFolder.keep", lambda *args: pytest.fail("it was written"))
+
+    again = logged(trial.log_file(data / "b.txt"))
+
+    assert again.uri == first.uri
 
 
 def test_what_is_left_out_is_said(

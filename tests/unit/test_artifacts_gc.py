@@ -228,6 +228,22 @@ def test_notes_go_when_a_server_has_acknowledged(tmp_path: Path, monkeypatch: py
     trial.protocol.close()
 
 
+def test_file_that_was_removed_is_stored_again(tmp_path: Path) -> None:
+    """A store does not believe that content is there because it has put it there once."""
+    folder = LocalFolder(str(tmp_path / "files"))
+    (tmp_path / "a.txt").write_text("a")
+    status = (tmp_path / "a.txt").stat()
+    stamp = status.st_size, status.st_mtime_ns, status.st_ino
+    first = folder.keep_known(str(tmp_path / "a.txt"), stamp, "lease", frozenset())
+    assert first is not None
+    folder.remove([first.key])
+
+    again = folder.keep_known(str(tmp_path / "a.txt"), stamp, "lease", frozenset())
+
+    assert again == first
+    assert folder.read(first.key) == b"a"
+
+
 def test_dead_processes_are_not_waited_for(tmp_path: Path) -> None:
     """A lease of a process that is gone is removed; one of another machine is believed for a day."""
     folder = LocalFolder(str(tmp_path / "files"))

@@ -19,6 +19,7 @@ from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder
 from track.artifacts.multipart import _part_length
 from track.artifacts.parallel import each
+from track.artifacts.progress import progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
 
 ROOT = Path(__file__).parents[2]
@@ -191,3 +192,25 @@ def test_folder_shows_no_partial_files(tmp_path: Path) -> None:
 
     assert folder.files("objects") == []
     assert [(left.owner, left.size) for left in folder.unfinished()] == [("lease", 3)]
+
+
+def test_bar_is_shown_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long transfers have a bar of tqdm at a terminal; nothing is printed elsewhere, or for small ones."""
+    tqdm = pytest.importorskip("tqdm", reason="needs tqdm: pip install track[progress]")
+    made: list[dict[str, Any]] = []
+
+    class Bar:
+        def __init__(self, **options: Any) -> None:
+            made.append(options)
+
+        def update(self, count: int) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    for is_terminal, size in ((False, 1 << 30), (True, 1000), (True, 1 << 30)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=is_terminal: answer, raising=False)
+        with progress("model.bin", size) as advance:
+            advance(10)
+
+    assert [(options["desc"], options["total"], options["unit"]) for options in made] == [("model.bin", 1 << 30, "B")]

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from track.artifacts.keys import check_name, is_tree, split_uri
+from track.artifacts.keys import check_name, check_windows, is_tree, split_uri
 from track.artifacts.location import open_folder
 from track.artifacts.progress import progress
 from track.artifacts.store import ArtifactStore
@@ -54,12 +54,12 @@ class Artifact:
     @property
     def is_directory(self) -> bool:
         """Whether it is a whole directory."""
-        return is_tree(self.uri)
+        return is_tree(self.uri) and not self.is_reference
 
     @property
     def is_reference(self) -> bool:
         """Whether the data is not in a store of ours."""
-        return not split_uri(self.uri)[1]
+        return not split_uri(self.uri)[1] or (self.digest or "").startswith("etag:")
 
     def entries(self) -> list[Entry]:
         """Return the files of a directory; `UnsafePath` where it is none."""
@@ -145,6 +145,8 @@ class Artifact:
 
         # Whoever writes to the tracking store has chosen the name.
         chosen = check_name(self.name) if target is None else os.fspath(target)
+        if target is None and os.name == "nt":
+            check_windows(chosen)
         if self.is_directory:
             store, key = self._located()
             download_entries(store, self._checked_listing(store, key), chosen, self.name)

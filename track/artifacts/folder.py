@@ -60,6 +60,19 @@ class Folder(Protocol):
         """
         ...
 
+    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+        """Store a small file of a survey, at the least cost; None where `keep` must look at it closely.
+
+        Parameters
+        ----------
+        path: str
+        stamp: tuple
+            Its size, modification time (nanoseconds) and inode in the survey.
+        owner: str
+        avoid: collection of str
+        """
+        ...
+
     def size(self, key: str) -> int | None:
         """Return the size of a file; None when there is none."""
         ...

@@ -13,16 +13,19 @@ from typing import Any, NamedTuple
 
 from track.errors import FileChanged, UnsafePath
 
-__all__ = ["CHUNK", "SETTLED", "DigestCache", "Source", "Stamp", "hash_source", "is_settled"]
+__all__ = ["CHUNK", "READ", "SETTLED", "SMALL", "DigestCache", "Source", "Stamp", "hash_source", "is_settled"]
 
-_LARGE = 1 << 20
+SMALL = 1 << 18
+"""Bytes of the largest file that is read at once, and that is read again rather than remembered."""
+
 CHUNK = 1 << 20
 """Bytes that are in memory at a time."""
 
 SETTLED = 2_000_000_000
 """Nanoseconds after which a write to a file surely shows in its times: some file systems count in 2 s."""
 
-_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How a file is opened that may turn out to be a pipe."""
 
 
 class Stamp(NamedTuple):
@@ -68,18 +71,27 @@ class Source:
         It is no file: a folder, a device, a pipe.
     """
 
-    __slots__ = ("descriptor", "path", "read_at", "stamp")
+    __slots__ = ("descriptor", "path", "read_at", "status")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.read_at = time.time_ns()
         # Not blocking: a pipe would wait for its writer.
-        self.descriptor = os.open(path, _OPEN)
-        status = os.fstat(self.descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        self.descriptor = os.open(path, READ)
+        self.status = os.fstat(self.descriptor)
+        if not stat.S_ISREG(self.status.st_mode):
             os.close(self.descriptor)
-            raise UnsafePath(f"{path!r} is {_kind(status.st_mode)}, not a file")
-        self.stamp = Stamp.of(status)
+            raise UnsafePath(f"{path!r} is {_kind(self.status.st_mode)}, not a file")
+
+    @property
+    def size(self) -> int:
+        """Bytes, as its folder tells."""
+        return self.status.st_size
+
+    @property
+    def stamp(self) -> Stamp:
+        """What changes when the file does."""
+        return Stamp.of(self.status)
 
     def __enter__(self) -> Source:
         return self
@@ -91,10 +103,10 @@ class Source:
 
     def check_unchanged(self, count: int) -> None:
         """Raise FileChanged unless all of the file was read, `count` bytes, and it is still as it was."""
-        status = os.fstat(self.descriptor)
+        before, after = self.status, os.fstat(self.descriptor)
         # The files of /proc tell no size.
-        is_whole = self.stamp.size in {count, 0}
-        if not is_whole or (status.st_size, status.st_mtime_ns) != self.stamp[:2]:
+        is_whole = before.st_size in (count, 0)
+        if not is_whole or after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
             raise FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
 
 
@@ -139,7 +151,7 @@ class DigestCache:
     Attributes
     ----------
     sizes: set of int
-        Of the large files that were read.
+        Of the files that were read.
     """
 
     def __init__(self, limit: int = 65_536) -> None:
@@ -152,11 +164,11 @@ class DigestCache:
         return self._digests.get(stamp)
 
     def add(self, source: Source, digest: str) -> None:
-        """Remember a file that did not change while it was read; its size, where it is large, in any case."""
-        if source.stamp.size >= _LARGE:
-            self.sizes.add(source.stamp.size)
-        if not is_settled(source.stamp, source.read_at):
+        """Remember a file that did not change while it was read; its size in any case."""
+        stamp = source.stamp
+        self.sizes.add(stamp.size)
+        if not is_settled(stamp, source.read_at):
             return
-        self._digests[source.stamp] = digest
+        self._digests[stamp] = digest
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)

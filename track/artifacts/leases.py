@@ -51,8 +51,8 @@ class Lease:
         self._write = write
         self._renewed = time.monotonic()
 
-    def renew(self) -> None:
-        """Say, to other machines, that the upload still goes on: once in a while is enough."""
+    def renewed(self, count: int = 0) -> None:
+        """Say, to other machines, that the upload still goes on: called for every piece, done once in a while."""
         now = time.monotonic()
         if now - self._renewed > _RENEWAL:
             self._renewed = now

@@ -13,13 +13,12 @@ from typing import BinaryIO
 
 from track.artifacts.copying import copy_source
 from track.artifacts.folder import Found, Kept, Unfinished
-from track.artifacts.hashing import Source
+from track.artifacts.hashing import READ, SMALL, Source
 from track.artifacts.keys import OBJECTS, PARTIAL, content_key
 from track.artifacts.progress import Advance
 
 __all__ = ["LocalFolder"]
 
-_SMALL = 1 << 18
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _numbers = itertools.count()
 
@@ -39,13 +38,14 @@ class LocalFolder:
         self.path = os.path.realpath(path)
         self.url = f"file://{self.path}"
         self._made: set[str] = set()
+        self._own: dict[str, set[str]] = {}
 
     def __repr__(self) -> str:
         return f"LocalFolder({self.path!r})"
 
     def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
         """Store the content of a file: copied and hashed in one pass, so that what is named is what was copied."""
-        if source.stamp.size <= _SMALL:
+        if source.size <= SMALL:
             return self._keep_small(source, owner, avoid, advance)
         partial, written = self._create(f"{PARTIAL}/", owner)
         try:
@@ -64,18 +64,52 @@ class LocalFolder:
         return Kept(key, found, size)
 
     def _keep_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
-        data = os.read(source.descriptor, _SMALL + 1)
+        # No larger a buffer than is needed: making one costs more than reading. The files of /proc tell no size.
+        pieces = iter(lambda: os.read(source.descriptor, source.size + 1 if source.size else SMALL), b"")
+        data = b"".join(pieces)
         source.check_unchanged(len(data))
-        digest = hashlib.sha256(data).hexdigest()
-        key = _free_key(digest, avoid) if avoid else content_key(OBJECTS, digest)
-        if self.size(key) != len(data):
-            self._place(key, data, owner)
         advance(len(data))
-        return Kept(key, digest, len(data))
+        return self._keep_data(data, owner, avoid)
+
+    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+        """Store a small file of a survey; None where it is not what it was then."""
+        descriptor = os.open(path, READ)
+        try:
+            data = os.read(descriptor, stamp[0] + 1)
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if len(data) != stamp[0] or (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
+            return None
+        return self._keep_data(data, owner, avoid)
+
+    def _keep_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
+        digest, size = hashlib.sha256(data).hexdigest(), len(data)
+        key = _free_key(digest, avoid) if avoid else content_key(OBJECTS, digest)
+        place = key[: key.rindex("/")]
+        mine = self._own.get(place)
+        if mine is None and place not in self._made:
+            mine = self._begin(place)
+        # In a folder that this process has made, what it has not written is hardly there; were it, no harm is done.
+        if (mine is not None and key not in mine) or self.size(key) != size:
+            self._place(key, data, owner)
+            if mine is not None:
+                mine.add(key)
+        return Kept(key, digest, size)
+
+    def _begin(self, place: str) -> set[str] | None:
+        """Make a folder; return the set of what this process writes to it, None where it was there."""
+        try:
+            os.makedirs(f"{self.path}/{place}")
+        except FileExistsError:
+            self._made.add(place)
+            return None
+        self._made.add(place)
+        return self._own.setdefault(place, set())
 
     def _place(self, key: str, data: bytes, owner: str) -> None:
         # Beside its place: moving a file within its folder costs less.
-        partial, descriptor = self._create(f"{key.rpartition('/')[0]}/", owner)
+        partial, descriptor = self._create(key[: key.rindex("/") + 1], owner)
         try:
             try:
                 written = os.write(descriptor, data)

@@ -22,7 +22,17 @@ from track.errors import InvalidUri
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, parse_uri, uri_path
 
-__all__ = ["SUFFIX", "Place", "beside", "open_folder", "place_of", "protocol_of", "register_store", "store_uri"]
+__all__ = [
+    "SUFFIX",
+    "Place",
+    "beside",
+    "check_url",
+    "open_folder",
+    "place_of",
+    "protocol_of",
+    "register_store",
+    "store_uri",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +76,11 @@ def place_of(protocol: Any) -> Place:
     Raises
     ------
     InvalidUri
-        The URL holds a password.
+        The URL holds credentials.
     """
     chosen = _chosen(protocol)
     if chosen:
-        return Place(_checked(chosen), False)
+        return Place(check_url(chosen), False)
     folder = beside(protocol)
     return Place(folder, True) if folder is not None else Place(_default(protocol), False)
 
@@ -88,9 +98,19 @@ def _chosen(protocol: Any) -> str:
     return text or str(options("artifacts.url", "") or "")
 
 
-def _checked(url: str) -> str:
-    if _is_url(url) and "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]:
-        raise InvalidUri(f"{mask_secrets(url)!r} holds a user: give credentials to fsspec's backend instead")
+def check_url(url: str) -> str:
+    """Return a URL that may be recorded for others to read.
+
+    Raises
+    ------
+    InvalidUri
+        It holds a user, a password or a token.
+    """
+    user = "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
+    if _is_url(url) and (user or mask_secrets(url) != url):
+        raise InvalidUri(
+            f"{mask_secrets(url)!r} holds credentials: give them to fsspec's backend instead, not in the URL"
+        )
     return url
 
 

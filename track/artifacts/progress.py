@@ -59,7 +59,8 @@ def _terminal_bar() -> Callable[..., Any] | None:
     if not (sys.stderr and sys.stderr.isatty()):
         return None
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         return None
-    return tqdm
+    bar: Callable[..., Any] = tqdm
+    return bar

@@ -10,7 +10,7 @@ from track.artifacts.artifact import Artifact
 from track.artifacts.folder import Kept
 from track.artifacts.hashing import Source
 from track.artifacts.keys import check_name
-from track.artifacts.location import Place, beside, open_folder, place_of, protocol_of, register_store
+from track.artifacts.location import Place, beside, check_url, open_folder, place_of, protocol_of, register_store
 from track.artifacts.references import look_up
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
@@ -73,7 +73,7 @@ class Recorder:
 
     def add_reference(self, url: str, name: str) -> Artifact:
         """Name data that stays where it is; NotFound where nothing is there."""
-        digest, size = look_up(url)
+        digest, size = look_up(check_url(url))
         return self._tell(name, url, digest, size)
 
     def _storing(self) -> Any:

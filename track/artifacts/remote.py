@@ -21,6 +21,7 @@ __all__ = ["RemoteFolder"]
 
 
 _S3 = {"s3", "s3a"}
+_FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
 
 
 class RemoteFolder:
@@ -43,14 +44,17 @@ class RemoteFolder:
         self.url = url.rstrip("/")
         self._fs, root = connected(self.url)
         self._root = root.rstrip("/")
-        self._is_s3 = not _S3.isdisjoint(schemes_of(self._fs))
+        schemes = schemes_of(self._fs)
+        self._is_s3 = not _S3.isdisjoint(schemes)
+        # Others want a folder to be there before a file is.
+        self._has_folders = _FLAT.isdisjoint(schemes)
 
     def __repr__(self) -> str:
         return f"RemoteFolder({mask_secrets(self.url)!r})"
 
     def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
         """Store the content of a file: read once for its digest, and once more where it must be sent."""
-        size = source.stamp.size
+        size = source.size
         if digest is None:
             digest, size = hash_source(source, _ignore)
         generation = 0
@@ -71,7 +75,12 @@ class RemoteFolder:
             raise BackendUnavailable(f"{self.url} has taken {size} bytes and shows {self.size(key)}")
         return Kept(key, digest, size)
 
+    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+        """Return None: here the time goes into sending."""
+        return None
+
     def _send_small(self, source: Source, key: str, digest: str, advance: Advance) -> None:
+        self._make_folder(key)
         with open(source.descriptor, "rb", closefd=False) as reader:
             data = reader.read(PART + 1)
         _check_digest(source, hashlib.sha256(data).hexdigest(), digest)
@@ -82,6 +91,7 @@ class RemoteFolder:
         """Send to another name first: not every place shows a file only when it is whole."""
         partial = self._at(f"{PARTIAL}/{owner}-{key.rpartition('/')[2]}")
         found = hashlib.sha256()
+        self._make_folder(f"{PARTIAL}/{owner}")
         with self._fs.open(partial, "wb", block_size=PART) as target:
             while data := os.read(source.descriptor, CHUNK):
                 found.update(data)
@@ -92,8 +102,12 @@ class RemoteFolder:
         except FileChanged:
             self._fs.rm_file(partial)
             raise
-        self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
+        self._make_folder(key)
         self._fs.mv(partial, self._at(key))
+
+    def _make_folder(self, key: str) -> None:
+        if self._has_folders:
+            self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
 
     def _at(self, key: str) -> str:
         return f"{self._root}/{key}"
@@ -110,8 +124,7 @@ class RemoteFolder:
     def write(self, key: str, data: bytes, owner: str = "") -> None:
         """Write a small file."""
         with translated(self.url):
-            # Places with real folders want them to be there; the others do nothing.
-            self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
+            self._make_folder(key)
             self._fs.pipe_file(self._at(key), data)
 
     def read(self, key: str) -> bytes:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from track.artifacts.folder import Folder, Kept
-from track.artifacts.hashing import DigestCache, Source, hash_source
+from track.artifacts.hashing import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key
 from track.artifacts.leases import Lease, hold_lease
 from track.artifacts.parallel import each
@@ -94,20 +94,24 @@ class ArtifactStore:
 
     def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
         with Source(path) as source:
-            known = _digests.get(source.stamp)
-            if known is None and source.stamp.size in _digests.sizes:
-                # Perhaps the same again: reading it once more costs less than writing it.
-                known, _ = hash_source(source, lambda count: None)
-                os.lseek(source.descriptor, 0, os.SEEK_SET)
-            if known is not None:
-                key = self._find(OBJECTS, known, source.stamp.size, lease)
-                if key is not None:
-                    _digests.add(source, known)
-                    return Kept(key, known, source.stamp.size)
-            with _shown(path, source.stamp.size, lease, advance) as moved:
-                kept = self.folder.keep(source, lease.uid, lease.avoid, known, moved)
-            _digests.add(source, kept.digest)
-            return kept
+            if source.size <= SMALL:
+                return self.folder.keep(source, lease.uid, lease.avoid, None, advance or lease.renewed)
+            return self._put_large(source, lease, advance)
+
+    def _put_large(self, source: Source, lease: Lease, advance: Advance | None) -> Kept:
+        known = _digests.get(source.stamp)
+        if known is None and source.size in _digests.sizes:
+            # Perhaps the same again: reading it once more costs less than writing it.
+            known, _ = hash_source(source, lease.renewed)
+            os.lseek(source.descriptor, 0, os.SEEK_SET)
+        key = None if known is None else self._find(OBJECTS, known, source.size, lease)
+        if known is not None and key is not None:
+            _digests.add(source, known)
+            return Kept(key, known, source.size)
+        with _shown(source.path, source.size, lease, advance) as moved:
+            kept = self.folder.keep(source, lease.uid, lease.avoid, known, moved)
+        _digests.add(source, kept.digest)
+        return kept
 
     def _find(self, kind: str, digest: str, size: int | None, lease: Lease) -> str | None:
         key = content_key(kind, digest)
@@ -139,9 +143,10 @@ class ArtifactStore:
         known = None if lease.avoid else _trees.get(place, rows)
         if known is not None and self.folder.size(known[0].key) is not None:
             return known
-        kept, listing = self._put_members(folder, list(members_of(rows)), lease, advance)
-        if not listing.skipped:
-            _trees.add(place, rows, read_at, (kept, listing))
+        members = list(members_of(rows))
+        kept, listing = self._put_members(folder, members, lease, advance)
+        if not listing.skipped and all(max(member.modified, member.changed) + SETTLED < read_at for member in members):
+            _trees.add(place, rows, (kept, listing))
         return kept, listing
 
     def _put_members(
@@ -164,7 +169,14 @@ class ArtifactStore:
         if member.problem:
             return member.problem
         try:
-            kept = self._put_once(member.at, lease, advance)
+            kept = None
+            if member.size <= SMALL:
+                stamp = member.size, member.modified, member.inode
+                kept = self.folder.keep_known(member.at, stamp, lease.uid, lease.avoid)
+            if kept is None:
+                kept = self._put_once(member.at, lease, advance)
+            else:
+                advance(kept.size)
         except (PermissionError, FileNotFoundError) as error:
             if error.filename != member.at:
                 raise
@@ -215,7 +227,7 @@ def _shown(path: str, total: int, lease: Lease, advance: Advance | None) -> Iter
     with progress(os.path.basename(path), total) as moved:
 
         def tell(count: int) -> None:
-            lease.renew()
+            lease.renewed(count)
             moved(count)
 
         yield tell

@@ -11,7 +11,6 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from track.artifacts.hashing import SETTLED
 from track.artifacts.keys import OBJECTS, check_path, content_key
 from track.errors import CorruptArtifact, UnsafePath
 
@@ -33,7 +32,7 @@ _FORMAT = 1
 Value = TypeVar("Value")
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A file of a directory: its relative path with ``/``, the sha256 of its content and its bytes."""
 
     path: str
@@ -96,10 +95,8 @@ class TreeCache(Generic[Value]):
         known = self._known.get(place)
         return known[1] if known is not None and known[0] == rows else None
 
-    def add(self, place: Hashable, rows: list[Row], read_at: int, value: Value) -> None:
-        """Remember a folder that was read after `read_at` (nanoseconds), if later writes will show."""
-        if any(max(member.modified, member.changed) + SETTLED >= read_at for member in members_of(rows)):
-            return
+    def add(self, place: Hashable, rows: list[Row], value: Value) -> None:
+        """Remember a folder in which a later write will surely show."""
         self._known.pop(place, None)
         self._known[place] = (rows, value)
         while sum(len(known[0]) for known in self._known.values()) > self._limit:
