@@ -29,7 +29,7 @@ def measure(folder: str, points: int, decisions: int, calls: int, idle: int, rou
     os.environ["TRACK_SOCKET_FOLDER"] = str(Path(folder) / "certificate")
     os.environ["TRACK_SOCKET_KNOWN_HOSTS"] = str(Path(folder) / "known_hosts")
     rows = through(folder, points, rounds)
-    rows += deciding(decisions, rounds)
+    rows += deciding(folder, decisions, rounds)
     rows += log_calls(folder, calls, rounds)
     return rows + idling(idle)
 
@@ -124,21 +124,23 @@ def _rate_rows(backend: str, rates: dict) -> list[Row]:
 # Decisions
 
 
-def deciding(decisions: int, rounds: int) -> list[Row]:
-    medians: dict[str, list[float]] = {layer: [] for layer in LAYERS}
-    slowest: dict[str, list[float]] = {layer: [] for layer in LAYERS}
-    for _ in range(rounds):
-        for layer, option in LAYERS.items():
-            with server("ephemeral:", option) as (port, _):
-                found = in_clients(_decide, f"socket://127.0.0.1:{port}?security_layer={option}", decisions)
-            taken = sorted(seconds * 1000 for one in found for seconds in one)
-            medians[layer].append(taken[len(taken) // 2])
-            slowest[layer].append(taken[int(len(taken) * 0.99)])
+def deciding(folder: str, decisions: int, rounds: int) -> list[Row]:
+    taken: dict[tuple[str, str], list[list[float]]] = {}
+    for number in range(rounds):
+        for backend in LEAST:
+            for layer, option in LAYERS.items():
+                place = f"file:{folder}/decided-{layer}-{number}.json" if backend == "file:" else backend
+                with server(place, option) as (port, _):
+                    found = in_clients(_decide, f"socket://127.0.0.1:{port}?security_layer={option}", decisions)
+                ordered = sorted(seconds * 1000 for one in found for seconds in one)
+                taken.setdefault((backend, layer), []).append(ordered)
     rows = []
-    for layer in LAYERS:
-        median = statistics.median(medians[layer])
-        rows.append(at_most(f"new_trial, median, {CLIENTS} clients at once, {layer}", median, 2.0, "ms"))
-        rows.append(Row(f"new_trial, slowest in a hundred, {layer}", f"{statistics.median(slowest[layer]):.3g} ms"))
+    for (backend, layer), ordered in taken.items():
+        median = statistics.median(one[len(one) // 2] for one in ordered)
+        slow = statistics.median(one[int(len(one) * 0.99)] for one in ordered)
+        what = f"new_trial into {backend}, {CLIENTS} clients at once, {layer}"
+        rows.append(at_most(f"{what}, median", median, 2.0, "ms"))
+        rows.append(Row(f"{what}, slowest in a hundred", f"{slow:.3g} ms"))
     return rows
 
 

@@ -14,6 +14,7 @@ from track.events import MetricsLogged, TrialCreated, encode
 from track.persistence.calls import CALLS
 from track.persistence.gate import Gate, Session
 from track.persistence.limits import Limits
+from track.persistence.lock import StoreLock
 from track.persistence.messages import Call, decode_reply, encode_call
 from track.persistence.served import Served
 from track.persistence.serving import Connection, Room
@@ -21,6 +22,7 @@ from track.persistence.socketclient import SocketClient
 from track.persistence.socketed import SocketServer, server_uri
 from track.persistence.wire import frame, recv_frame
 from track.persistence.worker import Worker
+from track.structure import Project
 
 # the thread
 
@@ -73,7 +75,11 @@ def test_worker_whose_caller_is_gone() -> None:
 
 def test_worker_that_was_never_used() -> None:
     """A worker without work has no thread to wait for."""
-    Worker("test").close()
+    worker = Worker("test")
+
+    worker.close()
+
+    assert "test" not in [thread.name for thread in threading.enumerate()]
 
 
 # the gate
@@ -278,3 +284,48 @@ def test_served_store_of_a_database_is_not_delivered_twice(tmp_path: Path) -> No
 
     assert type(served.protocol).__name__ == "SqliteProtocol"
     served.protocol.close()
+
+
+def test_encrypted_connection_that_was_closed_twice_can_be_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection is closed by who serves it and by who accepted it, and the server that stops then breaks it."""
+    monkeypatch.setenv("TRACK_SOCKET_KNOWN_HOSTS", str(tmp_path / "known_hosts"))
+    server = SocketServer(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))
+    with running(server) as port:
+        protocol = SocketClient(f"socket://127.0.0.1:{port}?security_layer=AES")
+        protocol.fetch_projects()
+        (connection,) = server._connections.values()
+
+        async def close_twice_and_abort() -> None:
+            for _ in range(2):
+                server.close_connection(connection.streams[1])
+            connection.abort()
+            await connection.close()
+
+        assert server._loop is not None
+        asyncio.run_coroutine_threadsafe(close_twice_and_abort(), server._loop).result(60)
+
+        assert protocol.fetch_projects() == []
+        protocol.close()
+
+
+def test_loop_goes_on_while_the_lock_is_held(tmp_path: Path) -> None:
+    """While another process decides in the same file, a decision waits for it, and other calls do not."""
+    with serving(f"file:{tmp_path}/runs.json") as port:
+        first, second = (SocketClient(f"socket://127.0.0.1:{port}") for _ in range(2))
+        first.new_project(Project(name="digits"))
+        made: list[Project] = []
+        thread = threading.Thread(target=lambda: made.append(first.new_project(Project(name="letters"))))
+
+        with StoreLock(f"{tmp_path}/runs.json.lock", 30.0):
+            thread.start()
+            connected = SocketClient(f"socket://127.0.0.1:{port}")
+            connected._link.connect()
+            before = list(made)
+        thread.join()
+
+        assert before == []
+        assert [project.name for project in second.fetch_projects()] == ["digits", "letters"]
+        for protocol in (first, second, connected):
+            protocol.close()

@@ -460,6 +460,8 @@ def test_server_that_is_stopped_twice() -> None:
     server.stop()
     server.close()
 
+    assert server._listener is None
+
 
 def test_server_stops_while_clients_are_connected() -> None:
     """A server that stops closes the connections of its clients; they notice at their next call."""

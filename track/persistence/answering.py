@@ -39,10 +39,18 @@ class Answering:
 
     async def answer(self, user: str, kind: CallKind, number: int, args: dict[str, Any], lines: bytes) -> Answered:
         """Return the first reply to a call, and where the next ones come from."""
-        # Another thread costs more than a short look into memory.
-        if kind.is_short and self.served.is_in_memory and len(lines) < _SHORT and self._thread.is_idle:
-            return self._begin(user, kind, number, args, lines)
+        # Another thread costs more than a short call that waits for nobody.
+        if kind.is_short and len(lines) < _SHORT and await self._is_idle():
+            with self.served.holding_at_once() as is_held:
+                if is_held:
+                    return self._begin(user, kind, number, args, lines)
         return await self._thread.run(self._begin, user, kind, number, args, lines)
+
+    async def _is_idle(self) -> bool:
+        """Return whether the thread has nothing to do, once it has done what it has now."""
+        if not self._thread.is_idle:
+            await self._thread.run(int)
+        return self._thread.is_idle
 
     async def go_on(self, answered: Answered) -> Answered:
         """Return the next reply."""

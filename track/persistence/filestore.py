@@ -15,6 +15,7 @@ from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch
 from track.persistence.journal import Journal
 from track.persistence.lock import StoreLock, is_network_path
+from track.persistence.openfile import require_writable, stamp_of
 from track.persistence.snapshot import read_snapshot, replace_file, snapshot_bytes
 from track.persistence.storage import LocalStorage
 
@@ -26,6 +27,7 @@ _Result = TypeVar("_Result")
 SMALL_AT_FINISH = 1 << 20
 SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
+_SHORT = 1 << 16
 
 
 class FileStore:
@@ -146,15 +148,7 @@ class FileStore:
 
     def check_writable(self) -> None:
         """Raise BackendUnavailable if the folder cannot be written to; nothing is created."""
-        folder = Path(self.path).parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            return
-        raise BackendUnavailable(
-            f"{self.path} cannot be written: {folder} is read-only or no folder; choose another, as in "
-            "TrackClient('file:///somewhere/else.json')"
-        )
+        require_writable(self.path)
 
     def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``, under the lock, with the state caught up.
@@ -167,13 +161,27 @@ class FileStore:
         if not self._writing:
             self.start_writing()
         with self.lock:
-            with self._reaching_files():
-                self._stay_current()
-            outer, self.journal.decider = self.journal.decider, threading.get_ident()
+            outer, this = self.journal.decider, threading.get_ident()
+            if outer != this:
+                with self._reaching_files():
+                    self._stay_current()
+            self.journal.decider = this
             try:
                 return action()
             finally:
                 self.journal.decider = outer
+
+    @contextlib.contextmanager
+    def holding_at_once(self) -> Iterator[bool]:
+        """Say whether a short call need not wait, for another process or for much to catch up with; keep it so."""
+        is_short = self._writing and not self.journal.durable and not self.lock_appends
+        if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.take_at_once():
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.lock.__exit__(None, None, None)
 
     def _stay_current(self) -> None:
         """Notice that somebody removed or replaced the files of a running store."""
@@ -237,14 +245,14 @@ class FileStore:
             return False
         if self.journal.is_open:
             return self._offset <= self.journal.size
-        return self._stamp() == self._snapshot_stamp
+        return stamp_of(self.path) == self._snapshot_stamp
 
     def _load(self) -> None:
         """Read the snapshot; the replay that follows begins where it ends."""
         self._is_whole = False
         before, self.storage = self.storage, LocalStorage(self.path)
         self.storage.liveness = before.liveness
-        self._snapshot_stamp = self._stamp()
+        self._snapshot_stamp = stamp_of(self.path)
         self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
         held = read_snapshot(self.path, self.storage)
         self._identity, self._offset = self.journal.identity, self.journal.start
@@ -257,13 +265,6 @@ class FileStore:
         for events, offset in self.journal.read(self._offset):
             self.storage.apply(events)
             self._offset = offset
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
     # compacting
 
@@ -315,7 +316,7 @@ class FileStore:
             held = {"id": self.journal.identity, "offset": self._offset}
             self._snapshot_size = replace_file(self.path, snapshot_bytes(self.storage, held), f"{self.path}.tmp")
             self._saved_offset = self._offset
-            self._snapshot_stamp = self._stamp()
+            self._snapshot_stamp = stamp_of(self.path)
         finally:
             self._busy = False
 

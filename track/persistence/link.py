@@ -16,7 +16,7 @@ from track import errors
 from track.errors import BackendUnavailable, RPCCallFailure, TrackError
 from track.persistence.database import OutcomeUnknown
 from track.persistence.messages import Call, Reply, decode_reply, encode_call
-from track.persistence.wire import LARGEST, frame, recv_frame
+from track.persistence.wire import LARGEST, frame, recv_answer
 
 __all__ = ["Address", "Link", "raised"]
 
@@ -78,6 +78,7 @@ class Link:
         self._process = os.getpid()
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
+        self._waiting = bytearray()
         self._number = 0
 
     def call(
@@ -115,7 +116,7 @@ class Link:
         while True:
             was_connected = self._socket is not None
             try:
-                self._connect()
+                self.connect()
                 has_begun = is_settled
                 return self._exchange(name, arguments, lines, deadline)
             except (OSError, TrackError) as error:
@@ -161,7 +162,8 @@ class Link:
 
     # the connection
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Connect, and be let in, unless that was done; called with the turn."""
         if self._socket is not None:
             return
         deadline = time.monotonic() + self.address.connect_timeout
@@ -169,7 +171,7 @@ class Link:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._encrypted(connection)
-            self._socket = connection
+            self._socket, self._waiting = connection, bytearray()
             user, password = self._credentials()
             reply, _ = self._exchange("authenticate", {"username": user, "password": password}, b"", deadline)
             if reply.status:
@@ -190,7 +192,7 @@ class Link:
         return wrap_socket(plain, context=context, hostname=address.host, fingerprint=address.fingerprint)
 
     def _forget(self) -> None:
-        connection, self._socket = self._socket, None
+        connection, self._socket, self._waiting = self._socket, None, bytearray()
         if connection is not None:
             connection.close()
 
@@ -202,7 +204,7 @@ class Link:
         self._socket.sendall(frame(payload))
         found = []
         while True:
-            reply, documents = decode_reply(recv_frame(self._socket))
+            reply, documents = decode_reply(recv_answer(self._socket, self._waiting))
             if reply.id != self._number:
                 raise ConnectionResetError("the server answers something else")
             found.append(documents)

@@ -165,6 +165,10 @@ class FileProtocol(StateProtocol):
         if self._store is not None:
             self._store.save_if_worth(SMALL_AT_FINISH)
 
+    def holding_at_once(self) -> AbstractContextManager[bool]:
+        """Say whether a short call need not wait, and keep it so meanwhile."""
+        return contextlib.nullcontext(True) if self._store is None else self._store.holding_at_once()
+
     def write_from_one_thread(self) -> None:
         """Promise that only one thread of this process writes: the journal can be cut while others do other things."""
         if self._store is not None:

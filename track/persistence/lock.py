@@ -43,11 +43,23 @@ class StoreLock:
         return self._depth > 0
 
     def __enter__(self) -> StoreLock:
-        if not self._thread.acquire(timeout=min(self.timeout, threading.TIMEOUT_MAX)):
-            raise LockTimeout(f"{self.path} was held by another thread for {self.timeout} s")
+        self._take(self.timeout)
+        return self
+
+    def take_at_once(self) -> bool:
+        """Take the lock if nobody has it, and return whether it was taken; ``with`` or `__exit__` gives it back."""
+        try:
+            self._take(0.0)
+        except LockTimeout:
+            return False
+        return True
+
+    def _take(self, timeout: float) -> None:
+        if not self._thread.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise LockTimeout(f"{self.path} was held by another thread for {timeout} s")
         try:
             if self._depth == 0 and self.path is not None:
-                self._acquire_file()
+                self._acquire_file(timeout)
             self._depth += 1
         except BaseException:
             # A signal may have raised this after the file was locked.
@@ -55,7 +67,6 @@ class StoreLock:
                 self._file.release(force=True)
             self._thread.release()
             raise
-        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
@@ -68,7 +79,7 @@ class StoreLock:
         finally:
             self._thread.release()
 
-    def _acquire_file(self) -> None:
+    def _acquire_file(self, timeout: float) -> None:
         # Imported at first use: filelock is half of what `import track` may cost.
         import filelock
 
@@ -79,10 +90,10 @@ class StoreLock:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644))
             self._file = filelock.FileLock(self.path, thread_local=False)
         try:
-            self._file.acquire(timeout=self.timeout, poll_interval=0.005)
+            self._file.acquire(timeout=timeout, poll_interval=0.005)
         except filelock.Timeout as error:
             raise LockTimeout(
-                f"{self.path} was held by another process for {self.timeout} s: is one stuck? "
+                f"{self.path} was held by another process for {timeout} s: is one stuck? "
                 "(option log.backend.lock_timeout)"
             ) from error
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
-__all__ = ["OpenFile", "is_named", "read_all", "sync_folder"]
+from track.errors import BackendUnavailable
+
+__all__ = ["OpenFile", "is_named", "read_all", "require_writable", "stamp_of", "sync_folder"]
 
 _CHUNK = 1 << 18
 
@@ -54,3 +57,31 @@ def is_named(descriptor: int, path: str) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), found)
+
+
+def stamp_of(path: str) -> tuple[int, int, int] | None:
+    """Return what is another after a file was replaced or written to; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def require_writable(path: str) -> None:
+    """Return if a file could be made, with its folders; nothing is created.
+
+    Raises
+    ------
+    BackendUnavailable
+        The folder cannot be written to.
+    """
+    folder = Path(path).parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return
+    raise BackendUnavailable(
+        f"{path} cannot be written: {folder} is read-only or no folder; choose another, as in "
+        "TrackClient('file:///somewhere/else.json')"
+    )

@@ -179,7 +179,9 @@ class Reception(ProtocolMultiplexer):
     @staticmethod
     def close_connection(writer: asyncio.StreamWriter) -> None:
         """Close the connection of a client, once what was sent has left."""
-        writer.close()
+        # A second time, asyncio's encrypted transport forgets what it needs to be aborted.
+        if not writer.is_closing():
+            writer.close()
 
     @staticmethod
     async def wait_closed(writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from track.errors import InvalidEvent, InvalidUri
@@ -69,7 +70,6 @@ class Served:
         if isinstance(protocol, Telling) and isinstance(protocol.protos[-1], EventProtocol):
             main, self._mirrors = protocol.protos[-1], protocol._mirrors
         self.protocol: Protocol = main.remote if isinstance(main, DeliveredProtocol) else main
-        self.is_in_memory = isinstance(self.protocol, EphemeralProtocol)
         self._last: dict[str, int] = {}
 
     # writing
@@ -160,6 +160,12 @@ class Served:
             case ProjectCreated():
                 return self.has("project", event.uid)
         return False
+
+    def holding_at_once(self) -> AbstractContextManager[bool]:
+        """Say whether a short call need not wait for anybody, and keep it so meanwhile."""
+        if isinstance(self.protocol, FileProtocol):
+            return self.protocol.holding_at_once()
+        return nullcontext(isinstance(self.protocol, EphemeralProtocol))
 
     def own_process(self) -> None:
         """Note that nobody else in this process writes to the store."""

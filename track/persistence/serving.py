@@ -120,7 +120,8 @@ class Connection:
         self._room.give_back(self)
         if self._streams is not None:
             self.due = self._clock() + self._limits.stop_timeout
-            self.streams[1].close()
+            if not self.streams[1].is_closing():
+                self.streams[1].close()
             with contextlib.suppress(OSError, ssl.SSLError, asyncio.TimeoutError):
                 await self.streams[1].wait_closed()
 
