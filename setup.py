@@ -49,7 +49,7 @@ setup(
     packages=find_packages(include=["track", "track.*"]),
     package_data={"track": ["py.typed"]},
     zip_safe=False,
-    install_requires=["msgspec>=0.19", "filelock>=3.12"],
+    install_requires=["msgspec>=0.19", "filelock>=3.30"],
     entry_points={"console_scripts": ["track = track.cli:main"]},
     extras_require={
         **FEATURES,

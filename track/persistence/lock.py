@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from track.errors import LockTimeout
 
@@ -17,6 +17,8 @@ _NETWORK_TYPES = {
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
     "ncpfs", "nfs", "nfs4", "panfs", "smb3", "smbfs",
 }  # fmt: skip
+
+_POLL = 0.005
 
 
 class StoreLock:
@@ -35,7 +37,7 @@ class StoreLock:
         self.timeout = timeout
         self._thread = threading.RLock()
         self._depth = 0
-        self._file: Any = None
+        self._descriptor: int | None = None
 
     @property
     def is_held(self) -> bool:
@@ -63,8 +65,8 @@ class StoreLock:
             self._depth += 1
         except BaseException:
             # A signal may have raised this after the file was locked.
-            if self._depth == 0 and self._file is not None:
-                self._file.release(force=True)
+            if self._depth == 0:
+                self._release_file()
             self._thread.release()
             raise
 
@@ -74,40 +76,57 @@ class StoreLock:
         # The depth changes while the thread lock is held, and the file goes first: nobody sees a half-open lock.
         self._depth -= 1
         try:
-            if self._depth == 0 and self._file is not None:
-                self._file.release()
+            if self._depth == 0:
+                self._release_file()
         finally:
             self._thread.release()
 
     def _acquire_file(self, timeout: float) -> None:
+        assert self.path is not None
+        deadline = time.monotonic() + timeout
+        while not self._has_locked(self.path):
+            self._release_file()
+            if time.monotonic() >= deadline:
+                raise LockTimeout(
+                    f"{self.path} was held by another process for {timeout} s: is one stuck? "
+                    "(option log.backend.lock_timeout)"
+                )
+            time.sleep(_POLL)
+
+    def _has_locked(self, path: str) -> bool:
         # Imported at first use: filelock is half of what `import track` may cost.
         import filelock
 
-        if self._file is None:
-            assert self.path is not None
-            # filelock would wait for a folder that is not there, or takes no files, as if for another process.
-            if not os.path.exists(self.path):
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644))
-            self._file = filelock.FileLock(self.path, thread_local=False)
-        try:
-            self._file.acquire(timeout=timeout, poll_interval=0.005)
-        except filelock.Timeout as error:
-            raise LockTimeout(
-                f"{self.path} was held by another process for {timeout} s: is one stuck? "
-                "(option log.backend.lock_timeout)"
-            ) from error
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        return filelock.lock_descriptor(self._descriptor, blocking=False) and _is_at(self._descriptor, path)
+
+    def _release_file(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        import filelock
+
+        # Closing is not enough: a child that was forked meanwhile has the file open too.
+        with contextlib.suppress(OSError):
+            filelock.unlock_descriptor(descriptor)
+        os.close(descriptor)
 
     def reset_after_fork(self) -> None:
         """Forget what the parent held: a child starts with a lock of its own."""
-        if self._depth and self._file is not None:
-            _locks_of_parents.append(self._file)
+        if self._descriptor is not None:
+            # Unlocking would unlock it for the parent too.
+            os.close(self._descriptor)
         self._thread = threading.RLock()
         self._depth = 0
-        self._file = None
+        self._descriptor = None
 
 
-_locks_of_parents: list[Any] = []
-"""Kept for good: an older filelock would unlock the file for the parent too when the object is collected."""
+def _is_at(descriptor: int, path: str) -> bool:
+    """Return whether the open file is still the one at `path`: somebody may have deleted it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def hold_shared(descriptor: int) -> None:

@@ -1,0 +1,107 @@
+"""The lock between processes: held by one, given back for good, whatever happens to its file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from track.errors import LockTimeout
+from track.persistence.lock import StoreLock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Give the name of a lock file."""
+    return str(tmp_path / "runs.json.lock")
+
+
+def test_held_lock_is_refused_after_the_timeout(path: str) -> None:
+    """Who cannot have the lock is told which file, and which option."""
+    with StoreLock(path, 1), pytest.raises(LockTimeout, match=r"runs\.json\.lock .* log\.backend\.lock_timeout"):
+        StoreLock(path, 0.01).__enter__()
+
+
+def test_lock_that_was_refused_can_be_had_later(path: str) -> None:
+    """Waiting in vain leaves nothing behind."""
+    other = StoreLock(path, 0.01)
+    with StoreLock(path, 1):
+        was_taken = other.take_at_once()
+
+    with other:
+        assert not was_taken
+        assert other.is_held
+
+
+def test_inner_block_keeps_the_lock(path: str) -> None:
+    """The same thread may take it again, and only the outer block gives it back."""
+    lock = StoreLock(path, 1)
+    with lock:
+        with lock:
+            pass
+        assert not StoreLock(path, 0).take_at_once()
+    assert StoreLock(path, 0).take_at_once()
+
+
+def test_forked_child_does_not_keep_the_lock(path: str) -> None:
+    """The lock is free once the parent gives it back, also while a child of that time lives."""
+    read_end, write_end = os.pipe()
+    with StoreLock(path, 1):
+        child = os.fork()
+        if child == 0:
+            os.close(write_end)
+            os.read(read_end, 1)
+            os._exit(0)
+
+    is_free = StoreLock(path, 0).take_at_once()
+    os.close(write_end)
+    os.waitpid(child, 0)
+    os.close(read_end)
+
+    assert is_free
+
+
+def test_child_does_not_unlock_for_its_parent(path: str) -> None:
+    """A child that begins anew leaves the parent's lock as it is."""
+    lock = StoreLock(path, 1)
+    with lock:
+        child = os.fork()
+        if child == 0:
+            lock.reset_after_fork()
+            os._exit(int(StoreLock(path, 0).take_at_once()))
+        _, status = os.waitpid(child, 0)
+
+        assert status == 0
+        assert not StoreLock(path, 0).take_at_once()
+
+
+def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited for a file that was deleted meanwhile locks the one that has its name, as everybody will."""
+    lock = StoreLock(path, 30)
+    tried, taken, done = threading.Event(), threading.Event(), threading.Event()
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: tried.set())
+    monkeypatch.setattr("track.persistence.lock.time", clock)
+
+    def wait() -> None:
+        with lock:
+            taken.set()
+            done.wait(30)
+
+    with open(path, "w") as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert tried.wait(30)
+        os.unlink(path)
+        fcntl.flock(old, fcntl.LOCK_UN)
+    try:
+        assert taken.wait(30)
+        assert not StoreLock(path, 0).take_at_once()
+    finally:
+        done.set()
+        waiting.join()
