@@ -264,7 +264,7 @@ class TestS3:
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [("", "Complete"), ("raise ValueError('x')", "Failed"), ("sys.exit(0)", "Complete"), ("sys.exit(3)", "Complete")],
+    [("", "Complete"), ("raise ValueError('x')", "Failed"), ("sys.exit(0)", "Complete"), ("sys.exit(3)", "Failed")],
 )
 def test_program_that_just_ends(store: Store, end: str, status: str) -> None:
     """A run that nobody finished ends with its program: failed when an exception was not caught."""

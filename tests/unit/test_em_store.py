@@ -158,9 +158,9 @@ class TestFolders:
         """Nothing can be uploaded into a run."""
         store.upload(_parcel(a=b"x"), "default", False, "new")
 
-        with pytest.raises(UploadConflict, match="is no folder but a Artifact"):
+        with pytest.raises(UploadConflict, match="is no folder but an Artifact"):
             store.upload(_parcel("other", a=b"x"), "default/data", True, "new")
-        with pytest.raises(UploadConflict, match="is no folder but a Artifact"):
+        with pytest.raises(UploadConflict, match="is no folder but an Artifact"):
             store.upload(_parcel("other", a=b"x"), "default/data/deep", True, "new")
 
 
@@ -180,7 +180,7 @@ class TestConflicts:
 
     def test_error(self, store: Store) -> None:
         """It is an error, a RuntimeError, and nothing is uploaded."""
-        with pytest.raises(UploadConflict, match="/ann/default/data is taken by a Artifact"):
+        with pytest.raises(UploadConflict, match="/ann/default/data is taken by an Artifact"):
             store.upload(_parcel("data", "data_2", a=b"mine"), "default", False, "error")
         assert issubclass(UploadConflict, RuntimeError)
         assert len(store.children("default")) == 1
@@ -376,7 +376,7 @@ class TestTrouble:
         """A run is no artifact."""
         store.upload(_parcel(a=b"one"), "default", False, "new")
 
-        with pytest.raises(NothingThere, match=r"a Artifact at /ann/default/data .* where Run was looked for"):
+        with pytest.raises(NothingThere, match=r"an Artifact at /ann/default/data .* where a Run was looked for"):
             download(store, "/ann/default/data", "Run", "here")
 
 

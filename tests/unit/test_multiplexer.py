@@ -415,6 +415,7 @@ def test_uri_is_shown_without_its_secrets() -> None:
         ("multi:a?to=ephemeral:", "should read like multi:"),
         ("multi://a?to=ephemeral:", "should read like multi:"),
         ("multi:?to=ephemeral:#a", "should read like multi:"),
+        ("multi:?to=&to=ephemeral:", "names a backend that is empty"),
         ("multi:?too=ephemeral:", "unknown option 'too'"),
         ("multi:?to=file:a.json?eager=0&strict=0", "write the & before it as %26"),
         ("multi:?to=file:a.json&to=file://./a.json", "names one backend twice"),

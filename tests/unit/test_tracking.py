@@ -195,7 +195,7 @@ def test_wrong_type_is_refused_before_anything_is_written(
 
 def test_name_of_a_result_must_be_text(tracker: FsspecResultTracker) -> None:
     """A number is no name."""
-    with pytest.raises(TypeError, match="keywords must be strings"):
+    with pytest.raises(TypeError, match="1 is no name of a result: it must be a str"):
         tracker["a"] = {1: 2}  # type: ignore[dict-item]
 
 

@@ -101,8 +101,22 @@ class Artifact(ArtifactData):
         uri: str
         obj_path: str, optional
             What it is called here, as for `add_file`; by default the last part of the URI's path.
+
+        Raises
+        ------
+        TypeError
+            It is no text.
+        ValueError
+            It is empty; or it says no name, and there is no object path.
         """
-        self._objects.refer(object_path(urlsplit(uri).path or uri, obj_path), str(uri))
+        if not isinstance(uri, str):
+            raise TypeError(f"a reference is a URI, not {type(uri).__name__}")
+        if not uri:
+            raise ValueError("a reference needs a URI")
+        source = urlsplit(uri).path or uri
+        if not source.strip("/") and (not obj_path or obj_path.endswith("/")):
+            raise ValueError(f"{uri!r} says no name for the object: give obj_path")
+        self._objects.refer(object_path(source, obj_path), uri)
 
     # reading
 

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from track.em.errors import NothingThere
-from track.em.folders import alternative_name, artifact_parent, checked_name, make_directory, timestamp
+from track.em.folders import (
+    alternative_name,
+    artifact_parent,
+    checked_labels,
+    checked_name,
+    make_directory,
+    timestamp,
+)
 from track.em.objects import Objects
 from track.em.store import Store
 from track.em.texts import flow, read_mapping, write_mapping
@@ -38,7 +45,7 @@ class ArtifactData:
         self._alternative_name = checked_name(metadata.get("alternative_name") or alternative_name(self._name))
         self._created = str(metadata.get("created_timestamp") or timestamp())
         self._remote = [dict(entry) for entry in metadata.get("remote") or ()]
-        self.labels = [str(label) for label in metadata.get("labels") or ()]
+        self._labels = checked_labels(metadata.get("labels"))
         self.description = str(metadata.get("description") or "")
         self._extra = {key: value for key, value in metadata.items() if key not in (*_FIELDS, "local")}
         self._local = self._found_local(metadata.get("local"))
@@ -59,8 +66,8 @@ class ArtifactData:
     @classmethod
     def create(cls: type[_Self], name: str, labels: Sequence[str] | None, description: str) -> _Self:
         """Return a new artifact, in a new directory."""
-        folder = make_directory(artifact_parent(), checked_name(name))
-        fields = {"name": name, "labels": list(labels or ()), "description": description}
+        fields = {"name": checked_name(name), "labels": checked_labels(labels), "description": description}
+        folder = make_directory(artifact_parent(), name)
         return cls({**fields, "alternative_name": os.path.basename(folder), "local": folder})
 
     @classmethod
@@ -87,6 +94,15 @@ class ArtifactData:
     def name(self) -> str:
         """What it is called."""
         return self._name
+
+    @property
+    def labels(self) -> list[str]:
+        """Words to find it by; assign a list to change them."""
+        return self._labels
+
+    @labels.setter
+    def labels(self, labels: Sequence[str]) -> None:
+        self._labels = checked_labels(labels)
 
     @property
     def alternative_name(self) -> str:
@@ -149,7 +165,8 @@ class ArtifactData:
         ValueError
             It is no artifact's.
         """
-        if data.get("type", "Artifact") != "Artifact" or "metadata" not in data:
+        is_one = isinstance(data, Mapping) and data.get("type", "Artifact") == "Artifact"
+        if not is_one or "metadata" not in data:
             raise ValueError("this is no artifact's data: it needs 'metadata', and the type 'Artifact'")
         self._take(data["metadata"], data.get("objects") or ())
 

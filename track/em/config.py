@@ -68,7 +68,10 @@ def _known(key: str) -> str:
 
 
 def _in_file(name: str) -> Any:
-    path = os.environ.get("T9K_CONFIG") or os.path.join(os.path.expanduser("~"), ".t9k", "t9k-config.yaml")
+    named = os.environ.get("T9K_CONFIG")
+    if named and not os.path.isfile(named):
+        raise FileNotFoundError(f"T9K_CONFIG names {named!r}, which does not exist")
+    path = named or os.path.join(os.path.expanduser("~"), ".t9k", "t9k-config.yaml")
     return read_mapping(path).get(name) if os.path.isfile(path) else None
 
 

@@ -115,7 +115,10 @@ class Params(MutableMapping[str, Any]):
         **kwargs
             More parameters.
         """
-        given = dict(new_params) if hasattr(new_params, "__iter__") else vars(new_params)
+        try:
+            given = dict(new_params) if hasattr(new_params, "__iter__") else vars(new_params)
+        except (TypeError, ValueError):
+            raise _no_mapping(new_params) from None
         checked = _checked_all({**given, **kwargs})
         self._values.update({key: value for key, value in checked.items() if override or key not in self._values})
         self._upload()
@@ -142,11 +145,24 @@ class Params(MutableMapping[str, Any]):
                 return
 
 
+def _no_mapping(values: Any) -> TypeError:
+    return TypeError(f"hyperparameters are a mapping of names to values, not {type(values).__name__}")
+
+
 def _checked_all(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise _no_mapping(values)
     for name in values:
         if not isinstance(name, str):
             raise TypeError(f"{name!r} is no name of a parameter: it must be a str")
-    return {name: _checked(name, value) for name, value in values.items()}
+    return {name: _checked_tree(name, value) for name, value in values.items()}
+
+
+def _checked_tree(name: str, value: Any) -> Any:
+    try:
+        return _checked(name, value)
+    except RecursionError:
+        raise TypeError(f"parameter {name!r} contains itself, or is too deep: JSON cannot hold it") from None
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from track.em.errors import NothingThere
 from track.em.folders import alternative_name, checked_name
-from track.em.nodes import Node
+from track.em.nodes import Node, with_article
 from track.em.parcels import digest_of
 from track.em.store import Store
 from track.em.texts import parse_mapping, read_mapping
@@ -48,8 +48,9 @@ def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node
     for tries_left in reversed(range(_TRIES)):
         node = store.find(path)
         if node is None or node.kind != kind:
-            found = "nothing" if node is None else f"a {node.kind}"
-            raise NothingThere(f"there is {found} at {path} in {store.host}, where {kind} was looked for")
+            found = "nothing" if node is None else with_article(node.kind)
+            wanted = with_article(kind)
+            raise NothingThere(f"there is {found} at {path} in {store.host}, where {wanted} was looked for")
         try:
             return _fetch(store, node, parent)
         except FileNotFoundError as error:

@@ -7,12 +7,14 @@ import re
 import secrets
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 __all__ = [
     "alternative_name",
     "artifact_parent",
+    "checked_labels",
     "checked_name",
     "is_alternative_name",
     "make_directory",
@@ -23,7 +25,7 @@ __all__ = [
 _TAIL = re.compile(r".+_\d{6}_\d{6}_[a-z0-9]{6}", re.DOTALL)
 _LETTERS = string.ascii_lowercase + string.digits
 _LONGEST = 200
-_BAD = re.compile(r"[\x00-\x1f\x7f/\\]")
+_BAD = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
 _TRIES = 100
 
 
@@ -49,9 +51,24 @@ def checked_name(name: str) -> str:
         raise TypeError(f"a name is a str, not {type(name).__name__}")
     if not name or name.startswith(".") or _BAD.search(name):
         raise ValueError(f"{name!r} cannot be a name: no slashes, no control characters, no dot at the beginning")
-    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST:
+    if len(name.encode()) > _LONGEST:
         raise ValueError(f"the name {name[:40]!r}... is too long: at most {_LONGEST} bytes")
     return name
+
+
+def checked_labels(labels: Any) -> list[str]:
+    """Return labels as a list of texts; None are none.
+
+    Raises
+    ------
+    TypeError
+        They are one text, whose letters nobody means, or cannot be listed.
+    """
+    if labels is None:
+        return []
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise TypeError(f"labels are a list of texts, not {labels!r}: write {[labels]!r}")
+    return [str(label) for label in labels]
 
 
 def alternative_name(name: str) -> str:

@@ -13,8 +13,9 @@ from track.em.folders import artifact_parent, run_parent
 from track.em.history import remote_entry
 from track.em.run import Run
 from track.em.session import current_store, find_store
-from track.em.store import checked_strategy
+from track.em.store import Store, checked_strategy
 from track.em.texts import read_mapping
+from track.errors import CorruptJournal
 
 __all__ = ["create_artifact", "create_run", "load_artifact", "load_run"]
 
@@ -60,7 +61,11 @@ def create_run(  # noqa: PLR0917 - the published signature
     Raises
     ------
     ValueError
-        The name cannot be a folder's, there is no such strategy, or the file has an unknown key.
+        The name cannot be a folder's, there is no such strategy, or the file is no YAML or has an unknown key.
+    TypeError
+        An argument is of another kind.
+    FileNotFoundError
+        There is no such config file.
     NotLoggedIn, UploadConflict, NothingThere
         With `auto_upload`, as for `Run.upload`.
 
@@ -83,13 +88,22 @@ def create_run(  # noqa: PLR0917 - the published signature
     }
     if config_path is not None:
         given |= _read_config(config_path)
-    target = (given["folder"], bool(given["make_folder"]), checked_strategy(given["conflict_strategy"]))
+    target = _checked_target(given)
     if given["auto_upload"]:
         current_store()
     run = Run.create(given["name"], given["hparams"], given["labels"], given["description"], given["folder"])
     if given["auto_upload"]:
         _upload_or_finish(run, target)
     return run
+
+
+def _checked_target(given: Mapping[str, Any]) -> tuple[str, bool, str]:
+    for name in ("auto_upload", "make_folder"):
+        if given[name] not in (True, False):
+            raise TypeError(f"{name} is True or False, not {given[name]!r}")
+    if not isinstance(given["folder"], str):
+        raise TypeError(f"a folder is a str, not {type(given['folder']).__name__}")
+    return given["folder"], bool(given["make_folder"]), checked_strategy(given["conflict_strategy"])
 
 
 def _upload_or_finish(run: Run, target: tuple[str, bool, str]) -> None:
@@ -102,7 +116,13 @@ def _upload_or_finish(run: Run, target: tuple[str, bool, str]) -> None:
 
 
 def _read_config(path: str) -> dict[str, Any]:
-    found = read_mapping(path)
+    try:
+        found = read_mapping(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no config file {path!r}; a name is given as name={path!r}") from error
+    except CorruptJournal as error:
+        # Somebody wrote it by hand: nothing stored is damaged.
+        raise ValueError(str(error)) from error
     found.pop("kind", None)
     if "folder_path" in found:
         found["folder"] = found.pop("folder_path")
@@ -180,15 +200,23 @@ def load_artifact(path: str) -> Artifact:
 
 
 def _load(path: str, kind: str, load: Callable[[str], Any], parent: str) -> Any:
-    store = find_store()
-    if os.path.isdir(path):
+    store, path = find_store(), os.fspath(path)
+    if not os.path.isdir(path):
+        if store is None:
+            raise NothingThere(f"{path!r} is no directory of this machine; to look for it in a store, call login first")
+        return _fetched(store, path, kind, load, parent)
+    try:
+        return load(path)
+    except NothingThere as here:
+        if store is None or not store.is_path(path):
+            raise
         try:
-            return load(path)
-        except NothingThere:
-            if store is None:
-                raise
-    if store is None:
-        raise NothingThere(f"{path!r} is no directory of this machine; to look for it in a store, call login first")
+            return _fetched(store, path, kind, load, parent)
+        except NothingThere as there:
+            raise NothingThere(f"{here}; {there}") from there
+
+
+def _fetched(store: Store, path: str, kind: str, load: Callable[[str], Any], parent: str) -> Any:
     found, node = download(store, store.absolute(path), kind, parent)
     loaded = load(found)
     if node is not None:

@@ -68,7 +68,10 @@ class MetricsFile:
         """
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
-        texts = values = tuple(metrics.values())
+        try:
+            texts = values = tuple(metrics.values())
+        except AttributeError:
+            raise TypeError(f"metrics are a mapping of names to numbers, not {type(metrics).__name__}") from None
         for value in values:
             # Most numbers are written as Python shows them; exponents, nan and inf are not.
             if type(value) is not float or not (1e-4 <= value < 1e16 or value == 0):
@@ -146,7 +149,10 @@ def _number(name: str, value: Any) -> float:
         number = to_number(value)
     if number is None:
         raise TypeError(f"metric {name!r} is of type {type(value).__name__}: it must be a number")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:
+        raise OverflowError(f"metric {name!r} is too large for a float") from None
 
 
 def _only_element(value: Any) -> float | None:
@@ -174,13 +180,17 @@ def file_name(kind: str, taken: Iterable[str]) -> str:
     >>> file_name("train", []), file_name("a/b", []), file_name("Train", ["train.yaml"])
     ('train.yaml', 'a%2Fb.yaml', 'Train-2.yaml')
     """
-    safe = _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), kind)[:100] or "%"
+    safe = _UNSAFE.sub(_percent_encoded, kind)[:100] or "%"
     used = {name.casefold() for name in taken}
     number, name = 1, f"{safe}.yaml"
     while name.casefold() in used:
         number += 1
         name = f"{safe}-{number}.yaml"
     return name
+
+
+def _percent_encoded(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace"))
 
 
 def read_items(path: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from track.em.folders import timestamp
 from track.em.parcels import Parcel
 from track.errors import CorruptJournal
 
-__all__ = ["Node", "decoded_name", "new_record", "parents", "record_name"]
+__all__ = ["Node", "decoded_name", "new_record", "parents", "record_name", "with_article"]
 
 _FORMAT = 1
 _ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ]$')
@@ -128,3 +128,14 @@ def _encoded_name(name: str) -> str:
 def decoded_name(name: str) -> str:
     """Return the part of a path that is so called in a place."""
     return re.sub(r"%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name)
+
+
+def with_article(kind: str) -> str:
+    """Return a word as sentences have it.
+
+    Examples
+    --------
+    >>> with_article("Run"), with_article("Artifact")
+    ('a Run', 'an Artifact')
+    """
+    return f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"

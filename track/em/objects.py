@@ -151,7 +151,7 @@ def object_path(source: str, wanted: str | None) -> str:
     name = os.path.basename(source.rstrip("/").rstrip(os.sep))
     if wanted is None or wanted in ("", "/"):
         return checked_object_path(name)
-    return checked_object_path(f"{wanted}{name}" if wanted.endswith("/") else wanted)
+    return checked_object_path(f"{wanted}{name}" if str(wanted).endswith("/") else wanted)
 
 
 def checked_object_path(path: str) -> str:
@@ -162,6 +162,8 @@ def checked_object_path(path: str) -> str:
     ValueError
         It is empty, leads out of the artifact, or into what the library keeps there.
     """
+    if not isinstance(path, str):
+        raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or _BAD.search(path):
         raise ValueError(f"{path!r} cannot be an object path: it must stay in the artifact, without '..'")

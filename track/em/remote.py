@@ -11,7 +11,7 @@ from typing import Any
 
 from track.em.errors import unreachable
 from track.em.places import CHUNK
-from track.errors import TrackError
+from track.errors import InvalidUri, TrackError
 from track.persistence.utils import mask_secrets
 from track.tracking.places import open_fsspec
 
@@ -41,7 +41,12 @@ class RemotePlace:
         self.url = url
         # Of its own: another one, of the same settings, may have a cache of what was there before.
         kept = {"skip_instance_cache": True, "use_listings_cache": False} if url.startswith(("s3:", "s3a:")) else {}
-        self._fs, root = open_fsspec(url, **settings, **kept)
+        try:
+            with _translating(url):
+                self._fs, root = open_fsspec(url, **settings, **kept)
+        except TypeError as error:
+            # Options are arguments of the file system's class.
+            raise InvalidUri(f"{mask_secrets(url)!r} cannot be opened: {error}") from error
         self._root = root.rstrip("/")
         self._is_conditional = bool(kept)
 

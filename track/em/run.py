@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from track.em.capture import OutputLog, is_wanted
 from track.em.environment import git_facts, platform_facts
 from track.em.errors import RunFinished
-from track.em.folders import checked_name, make_directory, run_parent, timestamp
+from track.em.folders import checked_labels, checked_name, make_directory, run_parent, timestamp
 from track.em.metrics import ALIASES
 from track.em.record import RunRecord, is_configured
 from track.em.runend import RunEnd
@@ -72,15 +73,23 @@ class Run(UploadedRun):
         cls, name: str, hparams: Mapping[str, Any] | None, labels: Sequence[str] | None, description: str, folder: str
     ) -> Run:
         """Return a new run, in a new directory, that has begun."""
-        local = make_directory(run_parent(), checked_name(name))
-        fields = {"name": name, "labels": list(labels or ()), "description": description}
+        fields = {"name": checked_name(name), "labels": checked_labels(labels), "description": description}
+        local = make_directory(run_parent(), name)
         metadata = {**fields, "alternative_name": os.path.basename(local), "local": local}
-        run = cls(metadata, hparams, None, platform_facts(), git_facts())
-        run._folder = folder
-        if is_wanted():
-            run._output = OutputLog(run._files.log_path)
-            run._files.list_log()
-        run._begin()
+        run = None
+        try:
+            run = cls(metadata, hparams, None, platform_facts(), git_facts())
+            run._folder = folder
+            if is_wanted():
+                run._output = OutputLog(run._files.log_path)
+                run._files.list_log()
+            run._begin()
+        except BaseException:
+            # There never was such a run.
+            if run is not None:
+                run._end_output()
+            shutil.rmtree(local, ignore_errors=True)
+            raise
         return run
 
     def __repr__(self) -> str:
@@ -156,7 +165,8 @@ class Run(UploadedRun):
         RunFinished
             The run has ended (a RuntimeError).
         """
-        stream = self._streams.get(type)
+        # A type that cannot be a key is no type either.
+        stream = self._streams.get(type) if isinstance(type, str) else None
         append, record = stream if stream is not None else self._open_stream(type)
         values = append(metrics, step, epoch)
         if record is not None:
@@ -225,6 +235,8 @@ class Run(UploadedRun):
             if items or files:
                 logger.warning("%d items of metrics and %d files are not stored in %s", items, files, self._local)
         if self._record is not None:
+            # A label that was appended is not told of otherwise.
+            self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
                 self._record.keep(artifact.name, artifact.local)
             self._record.finish(*exception)

@@ -9,7 +9,7 @@ from typing import Any
 
 from track.em.containers import Params
 from track.em.errors import NothingThere
-from track.em.folders import alternative_name, checked_name, run_parent, timestamp
+from track.em.folders import alternative_name, checked_labels, checked_name, run_parent, timestamp
 from track.em.lineage import Lineage
 from track.em.runfiles import RunFiles
 
@@ -36,7 +36,7 @@ class RunData:
             raise ValueError("the metadata of a run need a 'name'")
         self._name = checked_name(metadata["name"])
         self._alternative_name = checked_name(metadata.get("alternative_name") or alternative_name(self._name))
-        self._labels = [str(label) for label in metadata.get("labels") or ()]
+        self._labels = checked_labels(metadata.get("labels"))
         self._description = str(metadata.get("description") or "")
         self._start = str(metadata.get("start_timestamp") or timestamp())
         self._end = metadata.get("end_timestamp")
@@ -96,7 +96,7 @@ class RunData:
 
     @labels.setter
     def labels(self, labels: list[str]) -> None:
-        self._labels = [str(label) for label in labels]
+        self._labels = checked_labels(labels)
         self._save()
         self._changed()
 
@@ -106,8 +106,8 @@ class RunData:
         return self._description
 
     @description.setter
-    def description(self, description: str) -> None:
-        self._description = str(description)
+    def description(self, description: str | None) -> None:
+        self._description = str(description or "")
         self._save()
         self._changed()
 
@@ -207,7 +207,7 @@ class RunData:
         ValueError
             It is no run's.
         """
-        if data.get("type", "Run") != "Run" or "metadata" not in data:
+        if not isinstance(data, Mapping) or data.get("type", "Run") != "Run" or "metadata" not in data:
             raise ValueError("this is no run's data: it needs 'metadata', and the type 'Run'")
         parts = {name: data.get(name) for name in ("hparams", "metrics", "platform", "git")}
         RunData.__init__(self, data["metadata"], **parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from track.utils._exit_code import last_exit, unwatch, watch
 from track.utils.signal import SignalHandler
 
 __all__ = ["RunEnd"]
@@ -14,7 +15,7 @@ _unfinished: set[SignalHandler] = set()
 
 
 class RunEnd(SignalHandler):
-    """Finishes a run at the end of the interpreter: failed, when an exception ended the program.
+    """Finishes a run at the end of the interpreter: failed, when an exception or ``sys.exit(3)`` ended the program.
 
     Signals are no business of it: they become exceptions, or the trial of the run knows.
 
@@ -29,6 +30,8 @@ class RunEnd(SignalHandler):
         self._old_error = getattr(sys, "last_value", None)
         _unfinished.add(self)
         super().__init__()
+        watch(self)
+        self._old_exit = last_exit()
 
     def sigterm(self, signum: int, frame: Any) -> None:
         """Do nothing."""
@@ -42,6 +45,9 @@ class RunEnd(SignalHandler):
         if self._run.has_finished:
             return
         if error is None or error is self._old_error:
+            left = last_exit()
+            error = None if left is self._old_exit else left
+        if error is None:
             self._run.finish()
         else:
             self._run.finish(type(error), error, error.__traceback__)
@@ -50,3 +56,4 @@ class RunEnd(SignalHandler):
         """Listen no more."""
         _unfinished.discard(self)
         super().close()
+        unwatch(self)

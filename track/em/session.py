@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from track.em.config import CONFIG
 from track.em.errors import NotLoggedIn
+from track.em.folders import checked_name
 from track.em.places import DirectoryPlace, StorePlace
 from track.em.remote import RemotePlace
 from track.em.store import Store
@@ -41,7 +42,9 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
     Raises
     ------
     ValueError
-        There is no host, it is no URL, or the store refuses the key.
+        There is no host, it is no URL or one that can only be read, or the store refuses the key.
+    FileNotFoundError
+        ``T9K_CONFIG`` names a file that does not exist.
     ConnectionError
         The store does not answer (a `requests.HTTPError`, too, where requests is installed).
     MissingExtra
@@ -55,11 +58,13 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
     global _store  # noqa: PLW0603
     host = ais_host if ais_host is not None else CONFIG["aistore_host"]
     key = api_key if api_key is not None else CONFIG["api_key"]
+    if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
+        raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
     if not host:
         raise ValueError("which store? give login an ais_host such as 'file:///data/store', or set TRACK_EM_HOST")
     url, _, query = str(host).partition("?")
     settings = parse_options(query)
-    user = settings.pop("user", "") or getpass.getuser()
+    user = checked_name(settings.pop("user")) if "user" in settings else getpass.getuser()
     url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
     place = _open_place(url, key, settings, timeout or _PATIENCE)
     place.check()
@@ -78,6 +83,11 @@ def _open_place(url: str, key: str | None, settings: dict[str, Any], timeout: in
     if not scheme or "://" not in url:
         raise InvalidUri(
             f"{mask_secrets(url)!r} is no URL: it should read like file:///data/store or s3://bucket/prefix"
+        )
+    if scheme in ("http", "https"):
+        raise InvalidUri(
+            f"{mask_secrets(url)!r} cannot be written to: an upload store is a directory, file:///data/store, or a "
+            "place that keeps files, such as s3://bucket/prefix"
         )
     if scheme in ("s3", "s3a"):
         return RemotePlace(url, _s3_settings(key, settings, timeout))

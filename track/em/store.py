@@ -14,7 +14,7 @@ from typing import Any
 
 from track.em.errors import NothingThere, UploadConflict, UploadFailed
 from track.em.folders import alternative_name, checked_name
-from track.em.nodes import Node, decoded_name, new_record, parents, record_name
+from track.em.nodes import Node, decoded_name, new_record, parents, record_name, with_article
 from track.em.parcels import LocalFile, Parcel
 from track.em.places import StorePlace
 
@@ -57,6 +57,8 @@ class Store:
         ValueError
             A part of it cannot be a name, such as ``..``.
         """
+        if not isinstance(path, str):
+            raise TypeError(f"a folder is a str, not {type(path).__name__}")
         parts = path.strip("/").split("/") if path.strip("/") else []
         if not path.startswith("/"):
             parts.insert(0, self.user)
@@ -65,6 +67,13 @@ class Store:
         if not parts:
             raise ValueError(f"{path!r} names no folder: a path begins with a user")
         return "/" + "/".join(parts)
+
+    def is_path(self, path: str) -> bool:
+        """Return whether there could be something at a path."""
+        try:
+            return bool(self.absolute(path))
+        except ValueError:
+            return False
 
     def find(self, path: str) -> Node | None:
         """Return what is at an absolute path; None where nothing is."""
@@ -101,7 +110,7 @@ class Store:
             for parent in parents(absolute):
                 self._make_folder(parent)
         elif node.kind != "Folder":
-            raise UploadConflict(f"{absolute} is no folder but a {node.kind}")
+            raise UploadConflict(f"{absolute} is no folder but {with_article(node.kind)}")
         return absolute
 
     def _make_folder(self, path: str) -> None:
@@ -110,7 +119,7 @@ class Store:
         if not self.place.create(record_name(path), node.encoded()):
             found = self.find(path)
             if found is None or found.kind != "Folder":
-                raise UploadConflict(f"{path} is no folder but a {found.kind if found else 'file'}")
+                raise UploadConflict(f"{path} is no folder but {with_article(found.kind if found else 'file')}")
 
     # uploading
 
@@ -158,7 +167,7 @@ class Store:
             case "skip":
                 return None
             case "error":
-                raise UploadConflict(f"{path} is taken by a {node.kind}")
+                raise UploadConflict(f"{path} is taken by {with_article(node.kind)}")
             case "replace" if node.kind == "Folder":
                 raise UploadConflict(f"{path} is a folder, which is not replaced")
             case "replace":

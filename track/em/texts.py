@@ -42,7 +42,7 @@ def flow(value: Any) -> str:
     """
     match value:
         case str():
-            return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", _quote(value))
+            return _UNPRINTABLE.sub(_escape, _quote(value))
         case None | True | False:
             return json.dumps(value)
         case int() | float():
@@ -51,6 +51,12 @@ def flow(value: Any) -> str:
             return "{" + ", ".join(f"{flow(str(key))}: {flow(item)}" for key, item in value.items()) + "}"
         case _:
             return "[" + ", ".join(map(flow, value)) + "]"
+
+
+def _escape(found: re.Match[str]) -> str:
+    # Half of a pair, as in a file name of another encoding, is nothing that a reader of YAML takes.
+    code = ord(found[0])
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
 
 
 def number_text(value: float) -> str:

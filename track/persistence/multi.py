@@ -87,6 +87,8 @@ def _targets(uri: str) -> list[str]:
         if unquote(value).startswith("multi:"):
             raise InvalidUri(f"{mask_secrets(uri)!r}: one multi: cannot be in another, name its backends here")
     targets = [unquote(value) for name, _, value in options if name == "to"]
+    if not all(targets):
+        raise InvalidUri(f"{mask_secrets(uri)!r} names a backend that is empty")
     parts = parse_uri(uri)
     if not targets or parts["path"] or parts.get("address") or parts["fragment"]:
         raise InvalidUri(f"{mask_secrets(uri)!r} should read like multi:?to=file://a.json&to=sqlite://b.db")

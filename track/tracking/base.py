@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from track.errors import NotFound
@@ -30,14 +30,26 @@ class ResultTracker(abc.ABC):
 
     ``tracker[key]`` is ``tracker.get(key)``, and ``tracker[key] = {"loss": 0.5}`` is
     ``tracker.put(key, loss=0.5)``. A slash in a result's name (``loss/mean``, ``loss/sem``) is part of the name.
-    Between processes nothing is promised but what the store promises.
+    Iterating yields the keys. Between processes nothing is promised but what the store promises.
     """
 
     def __getitem__(self, key: KeyType) -> dict[str, ResultType]:
         return self.get(key)
 
-    def __setitem__(self, key: KeyType, results: dict[str, ResultType]) -> None:
+    def __setitem__(self, key: KeyType, results: Mapping[str, ResultType]) -> None:
+        if not isinstance(results, Mapping):
+            raise TypeError(f"results are a mapping of names to values, not {type(results).__name__}")
+        for name in results:
+            if not isinstance(name, str):
+                raise TypeError(f"{name!r} is no name of a result: it must be a str")
         self.put(key, **results)
+
+    def __iter__(self) -> Iterator[str]:
+        # Without this, Python would ask for the keys 0, 1, 2, and so on, and always be given a map.
+        return self.keys()
+
+    def __contains__(self, key: KeyType) -> bool:
+        return bool(self.get(key))
 
     @abc.abstractmethod
     def put(self, key: KeyType, /, **results: ResultType) -> None:
@@ -86,7 +98,13 @@ class ResultTracker(abc.ABC):
         ------
         ResultTimeout
             There are none in time (a LookupError and a TimeoutError).
+        ValueError
+            A time is no number of seconds, or the interval not above 0.
         """
+        _check_seconds("timeout", timeout)
+        _check_seconds("interval", interval)
+        if interval <= 0:
+            raise ValueError(f"interval is a number of seconds above 0, not {interval!r}")
         deadline = time.monotonic() + timeout
         while not (results := self.get(key)):
             left = deadline - time.monotonic()
@@ -94,6 +112,11 @@ class ResultTracker(abc.ABC):
                 raise ResultTimeout(f"nothing was put under key {str(key)!r} within {timeout:g} s")
             time.sleep(min(interval, left))
         return results
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if to_number(value) is None:
+        raise ValueError(f"{name} is a number of seconds, not {value!r}")
 
 
 def checked_results(results: dict[str, Any]) -> dict[str, ResultType]:

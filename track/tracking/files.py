@@ -10,6 +10,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from track.errors import CorruptJournal
+from track.persistence.utils import mask_secrets
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
 from track.tracking.places import is_temporary, open_place
 
@@ -47,6 +48,9 @@ class FsspecResultTracker(ResultTracker):
     def __init__(self, tracker_base: str | os.PathLike[str]) -> None:
         self._tracker_base = os.fspath(tracker_base)
         self._place = open_place(tracker_base)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({mask_secrets(self._tracker_base)!r})"
 
     def put(self, key: KeyType, /, **results: ResultType) -> None:
         """Store the results under ``str(key)``, in place of those that were there.

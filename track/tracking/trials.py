@@ -8,7 +8,9 @@ from typing import Any
 
 from track.aggregators.aggregator import ValueAggregator
 from track.client import TrackClient
+from track.errors import NotFound
 from track.logger import TrialLogger
+from track.persistence.utils import mask_secrets
 from track.plain import restore, to_plain
 from track.structure import Project, Trial
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
@@ -44,10 +46,19 @@ class TrackResultTracker(ResultTracker):
     """
 
     def __init__(self, uri_or_client: str | TrackClient, project: str = "results") -> None:
+        if not isinstance(uri_or_client, (str, TrackClient)):
+            raise TypeError(f"a store is a URI or a TrackClient, not {type(uri_or_client).__name__}")
+        if not isinstance(project, str):
+            raise TypeError(f"a project's name is a str, not {type(project).__name__}")
+        if not project:
+            raise ValueError("a project needs a name")
         client = TrackClient(uri_or_client) if isinstance(uri_or_client, str) else uri_or_client
         self.protocol = client.protocol
         self._project = Project(name=project)
         self._is_created = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.protocol!r}, project={self._project.name!r})"
 
     def put(self, key: KeyType, /, **results: ResultType) -> None:
         """Store the results under ``str(key)``, in place of those that were there.
@@ -116,15 +127,27 @@ def import_results(
     uri_or_client: str or TrackClient
     project: str
 
+    Raises
+    ------
+    NotFound
+        There are no results.
+    CorruptJournal
+        A file holds something else.
+
     Examples
     --------
     >>> FsspecResultTracker("old").put("attempt_1/out", accuracy=0.233)
     >>> import_results("old", "file://runs.json")["attempt_1/out"]
     {'accuracy': 0.233}
     """
+    source = FsspecResultTracker(tracker_base)
+    keys = list(source)
+    if not keys:
+        raise NotFound(f"there are no results in {mask_secrets(os.fspath(tracker_base))!r}: nothing is imported")
     target = TrackResultTracker(uri_or_client, project)
     known = dict(target.items())
-    for key, results in FsspecResultTracker(tracker_base).items():
+    for key in keys:
+        results = source[key]
         if key not in known or repr(known[key]) != repr(results):
             target.put(key, **results)
     return target
