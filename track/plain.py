@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-__all__ = ["is_number", "printable", "restore", "to_number", "to_plain"]
+__all__ = ["is_number", "printable", "restore", "to_number", "to_plain", "utf8"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,9 @@ def to_plain(value: Any) -> Any:
     {'lr': 0.1, 'layers': [64, 32], 'best': {'dtype': 'float', 'value': 'nan'}}
     """
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind is str:
+        return utf8(value)
+    if kind is bool or value is None:
         return value
     if kind is float:
         return value if value - value == 0 else _tagged("float", repr(value))
@@ -42,6 +44,17 @@ def to_plain(value: Any) -> Any:
     if kind is list or kind is tuple:
         return [to_plain(item) for item in value]
     return _plain_object(value)
+
+
+def utf8(text: str) -> str:
+    r"""Return text that has a UTF-8 form; a name of a file may hold bytes that are no text, which become ``?``.
+
+    Examples
+    --------
+    >>> utf8("caf\u00e9"), utf8("caf\udcff")
+    ('café', 'caf?')
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def restore(value: Any) -> Any:
@@ -139,7 +152,7 @@ def _untagged(tagged: dict[str, Any]) -> Any:
 
 
 def _key(key: Any) -> str:
-    return key if type(key) is str else str(key)
+    return utf8(key if type(key) is str else str(key))
 
 
 def _plain_mapping(mapping: Any) -> Any:
@@ -165,7 +178,7 @@ def _plain_object(value: Any) -> Any:
         case int():
             return to_plain(int(value))
         case str():
-            return str(value)
+            return utf8(str(value))
         case bytes() | bytearray() | memoryview():
             import base64
 
@@ -178,7 +191,7 @@ def _plain_object(value: Any) -> Any:
         case datetime.date() | datetime.time():
             return value.isoformat()
         case os.PathLike():
-            return os.fspath(value)
+            return to_plain(os.fspath(value))
         case Mapping():
             return _plain_mapping(value)
         case list() | tuple():

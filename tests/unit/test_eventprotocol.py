@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from track.aggregators.aggregator import RingAggregator, StatAggregator
+from track.client import TrackClient
 from track.errors import InvalidEvent, NotFound, TrialDoesNotExist
 from track.events import Event, MetricsLogged, StatusChanged, TimeLogged
 from track.persistence.ephemeral import EphemeralProtocol
@@ -247,3 +249,29 @@ def test_facts_are_said_with_methods(protocol: _Recording) -> None:
     assert (seen.metadata["dtype"], copy.fetch_groups()[0].metadata) == (1, {"dtype": 1, "value": 2})
     assert seen.status == CustomStatus("new", 42)
     assert Status.Running not in (seen.status, wanted.status)
+
+
+@pytest.mark.parametrize("uri", ["ephemeral:", "file:{}/a.json", "sqlite:{}/a.db"])
+def test_bytes_that_are_no_text_are_stored_as_question_marks(uri: str, tmp_path: Path) -> None:
+    """A name of a file with odd bytes, anywhere in parameters or metadata, does not stop a training."""
+    client = TrackClient(uri.format(tmp_path))
+    trial = client.new_trial(parameters={"path": Path("a\udcff")})
+    trial.log_metadata(**{"k\udcff": ["\ud800"]})
+    trial.finish()
+
+    (found,) = client.protocol.fetch_trials()
+
+    assert found.parameters == {"path": "a?"}
+    assert found.metadata["k?"] == ["?"]
+
+
+@pytest.mark.parametrize("uri", ["ephemeral:", "file:{}/a.json", "sqlite:{}/a.db"])
+@pytest.mark.parametrize("name", [3, "a\udcff"])
+def test_name_of_a_project_is_text(uri: str, name: Any, tmp_path: Path) -> None:
+    """Another one is refused before anything is written."""
+    client = TrackClient(uri.format(tmp_path))
+
+    with pytest.raises(InvalidEvent, match="the name of a project is text"):
+        client.set_project(name=name)
+
+    assert client.protocol.fetch_projects() == []

@@ -12,7 +12,7 @@ from track.containers.series import hashable
 from track.errors import InvalidEvent
 from track.events import TrialCreated
 from track.metrics import container_to_plain
-from track.plain import restore, to_number, to_plain
+from track.plain import restore, to_number, to_plain, utf8
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
@@ -28,6 +28,7 @@ __all__ = [
     "plain_fields",
     "plain_step",
     "require_mutator",
+    "require_text",
     "trial_created",
 ]
 
@@ -52,7 +53,7 @@ _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return user-named values as JSON-safe data, whatever the names are."""
-    return {str(name): to_plain(value) for name, value in values.items()}
+    return {utf8(str(name)): to_plain(value) for name, value in values.items()}
 
 
 def normal_status(status: Any) -> Status | CustomStatus:
@@ -191,6 +192,12 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         to_plain(trial.errors),
         status,
     )
+
+
+def require_text(what: str, name: Any) -> None:
+    """Check that a name can be stored; InvalidEvent when it is no text."""
+    if not isinstance(name, str) or utf8(name) != name:
+        raise InvalidEvent(f"{what} is text that has a UTF-8 form, not {name!r}")
 
 
 def require_mutator(attr: str) -> None:

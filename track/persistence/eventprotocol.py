@@ -30,6 +30,7 @@ from track.persistence.decisions import (
     numbers,
     plain_fields,
     require_mutator,
+    require_text,
     trial_created,
 )
 from track.persistence.protocol import Factory, Protocol
@@ -207,6 +208,7 @@ class EventProtocol(Protocol):
 
     def new_project(self, project: Project) -> Project:
         """Store a project and return it; the stored one when there is one already."""
+        require_text("the name of a project", project.uid)
 
         def create() -> Project:
             stored = self.get_project(project)
@@ -221,6 +223,8 @@ class EventProtocol(Protocol):
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
         """Store a group and return it; NotFound when its project is not stored (strict)."""
+        if group.name is not None:
+            require_text("the name of a group", group.name)
 
         def create() -> TrialGroup:
             stored = self.get_trial_group(group)
