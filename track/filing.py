@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from track.errors import BackendUnavailable, FileChanged, InvalidEvent, UnsafePath
+from track.errors import BackendUnavailable, FileChanged, InvalidEvent
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,6 +23,7 @@ __all__ = ["FileVerbs"]
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+_SHOWN = 5
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -73,7 +74,7 @@ class FileVerbs:
         """
         from track.artifacts.recording import artifact_name, check_file
 
-        path = os.fspath(file_name)
+        path = os.fsdecode(file_name)
         chosen = artifact_name(path, name)
         check_file(path)
         return self._file(chosen, lambda recorder: recorder.add_file(path, chosen))
@@ -89,26 +90,28 @@ class FileVerbs:
             The folder. Links to files in it are those files; links that leave it, devices and files that
             cannot be read are left out, with a warning, and named in the listing.
         recursive: bool
-            Whether the folders in it belong to it.
+            Whether the folders in it belong to it; by default only its own files do.
         artifact: str, optional
             What to call it; the folder's own name by default.
 
         Raises
         ------
-        FileNotFoundError, UnsafePath
-            There is no such folder.
+        FileNotFoundError, PermissionError, UnsafePath
+            There is no such folder, or it may not be read.
         """
-        from track.artifacts.recording import artifact_name
+        from track.artifacts.recording import artifact_name, check_folder
 
-        path = os.fspath(name)
+        path = os.fsdecode(name)
         chosen = artifact_name(path, artifact)
-        if not os.path.isdir(path):
-            raise UnsafePath(f"{path!r} is no folder") if os.path.lexists(path) else FileNotFoundError(path)
+        check_folder(path)
         stored = self._file(chosen, lambda recorder: recorder.add_directory(path, recursive, chosen))
         if stored is None:
             return None
         for left_out, reason in stored[1].skipped.items():
             logger.warning("%s is not in the artifact %r: it %s", left_out, chosen, reason)
+        if not stored[1].entries:
+            way_out = "" if recursive else "; recursive=True takes its folders too"
+            logger.warning("no file is in the artifact %r%s", chosen, way_out)
         return stored[0]
 
     def log_artifact(self, content: bytes | str | os.PathLike[str], name: str | None = None) -> Artifact | None:
@@ -146,13 +149,14 @@ class FileVerbs:
             return self.log_directory(path, recursive=True, artifact=name)
         return self.log_file(path, name)
 
-    def use_artifact(self, name: str, project: str | None = None) -> Artifact:
+    def use_artifact(self, name: str | Artifact, project: str | None = None) -> Artifact:
         """Return an artifact of the project, and record in the metadata (``uses``) that this trial used it.
 
         Parameters
         ----------
-        name: str
-            ``model``, ``model:latest``, ``model:v3`` or ``model@9f86d081``; see `track.artifacts.find`.
+        name: str or Artifact
+            ``model``, ``model:latest``, ``model:v3`` or ``model@9f86d081``; see `track.artifacts.find`. Or what that
+            returned.
         project: str, optional
             Another project.
 
@@ -161,9 +165,9 @@ class FileVerbs:
         NotFound
             There is no such artifact.
         """
-        from track.artifacts import find
+        from track.artifacts import Artifact, find
 
-        artifact = find(self, name, project)
+        artifact = name if isinstance(name, Artifact) else find(self, name, project)
         used = {name: getattr(artifact, name) for name in ("name", "version", "digest", "uri", "trial")}
         trial = self._created()
         self.protocol.refresh(trial)
@@ -176,8 +180,8 @@ class FileVerbs:
         """Store the script that runs, and what git knows of it; where there is no script, nothing happens.
 
         The script's text is in `code` and stored as ``code/<its name>``. In a git repository the metadata
-        (``code``) has the commit, the branch and the remote with its password masked, and changes that are
-        not committed are stored as ``code/uncommitted.diff``.
+        (``code``) has the commit, the branch, the remote with its password masked and the names of files that git
+        does not know, and changes that are not committed are stored as ``code/uncommitted.diff``.
         """
         from track.artifacts.code import describe_code
 
@@ -204,6 +208,15 @@ class FileVerbs:
             logger.warning("the artifact %r is not stored: %s", name, error)
             self._say_missing(trial, name, str(error))
             return None
+
+    def _tell_not_stored(self) -> None:
+        """Say at the end of a trial which of its artifacts are missing."""
+        trial = getattr(self, "_trial", None)
+        names = list(trial.metadata.get("artifacts_not_stored") or ()) if trial is not None else []
+        if names:
+            count = "1 artifact" if len(names) == 1 else f"{len(names)} artifacts"
+            shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+            logger.warning("%s could not be stored: %s; the metadata artifacts_not_stored says why", count, shown)
 
     def _say_missing(self, trial: Trial, name: str, reason: str) -> None:
         known = dict(trial.metadata.get("artifacts_not_stored") or {})

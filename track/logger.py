@@ -170,6 +170,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         else:
             self.protocol.flush(timeout)
         self._tell_unsaved()
+        self._tell_not_stored()
 
     def _tell_unsaved(self) -> None:
         unsaved = self.protocol.unsaved()

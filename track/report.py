@@ -85,6 +85,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         entries = report[section].items() if isinstance(report[section], dict) else [("", report[section])]
         for position, (name, value) in enumerate(entries):
             rows.append(("" if position else section, name, _cell(section, value)))
+    for position, record in enumerate(report.get("artifacts", [])):
+        size = "?" if record["size"] is None else f"{record['size']:,}"
+        rows.append(("" if position else "artifacts", record["name"], f"{size} bytes"))
     rows.extend(("errors" if position == 0 else "", "", error) for position, error in enumerate(report["errors"]))
     return rows
 

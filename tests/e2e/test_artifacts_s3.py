@@ -20,7 +20,7 @@ from track import TrackClient
 from track.artifacts import artifacts, find, gc
 from track.artifacts.multipart import PART
 from track.artifacts.recording import Recorder
-from track.errors import CorruptArtifact
+from track.errors import BackendUnavailable, CorruptArtifact, UnsafePath
 from track.logger import TrialLogger
 
 __all__ = ["moto_bucket", "moto_server", "weed_bucket", "weed_server"]
@@ -278,3 +278,30 @@ def test_bucket_that_is_not_there_is_not_made(
 def start_local(folder: Path) -> TrialLogger:
     """Return a trial that keeps its artifacts beside its store."""
     return TrackClient(f"file:{folder}/runs.json").new_trial(parameters={})
+
+
+def test_bucket_that_is_not_there_is_named(moto_bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Training goes on, and what is said names the place."""
+    uri = f"file:{tmp_path}/runs.json?artifacts=s3://{moto_bucket}-other/files"
+    trial = TrackClient(uri).new_trial(parameters={})
+
+    assert trial.log_artifact(b"x", "x") is None
+
+    assert f"s3://{moto_bucket}-other/files cannot be used" in caplog.text
+    with pytest.raises(BackendUnavailable, match=f"s3://{moto_bucket}-other/files cannot be used"):
+        gc(uri)
+
+
+def test_folder_in_a_bucket_is_no_file(moto_bucket: str, tmp_path: Path) -> None:
+    """It may be named; nobody says that it is an empty file."""
+    uri = f"file:{tmp_path}/runs.json?artifacts=s3://{moto_bucket}/files"
+    trial = TrackClient(uri).new_trial(parameters={})
+    trial.log_artifact(b"x", "x")
+
+    named = trial.log_artifact(f"s3://{moto_bucket}/files", "files")
+
+    assert named is not None
+    assert named.size is None
+    with pytest.raises(UnsafePath, match=f"s3://{moto_bucket}/files is a folder"):
+        named.download(tmp_path / "back")
+    assert not (tmp_path / "back").exists()

@@ -57,16 +57,17 @@ def test_content_of_a_record_that_waits_is_kept(small_disk: Path, tmp_path_facto
     """A record that has no room yet is not lost, and its content is not garbage meanwhile."""
     files = tmp_path_factory.mktemp("files")
     uri = f"file:{small_disk}/runs.json?artifacts={files}"
+    name = "/".join(["x" * 250] * 20)
     trial = TrackClient(uri).new_trial(parameters={})
     trial.log_artifact(b"first", "first")
 
     with _full(small_disk):
-        trial.log_artifact(b"waits", "x" * 5000)
+        trial.log_artifact(b"waits", name)
         assert trial.protocol.unsaved()
         run(gc, uri)
     trial.log_metrics(loss=0.5)
 
-    assert find(uri, "x" * 5000).read_bytes() == b"waits"
+    assert find(uri, name).read_bytes() == b"waits"
     assert trial.protocol.unsaved() == 0
 
 

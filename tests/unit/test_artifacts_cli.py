@@ -33,10 +33,20 @@ def test_artifacts_are_listed(uri: str, capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+def test_names_of_others_do_not_move_the_cursor(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes to the store chooses names; what is not printable is not printed."""
+    trial = start(uri)
+    trial.protocol.log_trial_artifact(trial.trial, "\x1b[2Jtwo\nlines", "objects/ab/" + "ab" * 32, "ab" * 32, 1)
+
+    assert main(["artifacts", "list", uri]) == 0
+
+    assert capsys.readouterr().out.splitlines()[-1].startswith("digits/?[2Jtwo?lines:v0")
+
+
 def test_no_artifacts_are_said(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A project without any is no error."""
     assert main(["artifacts", "list", uri, "--project", "letters"]) == 0
-    assert capsys.readouterr().out == "no trial has logged a file\n"
+    assert capsys.readouterr().out == "no trial of project 'letters' has logged a file\n"
 
 
 def test_artifact_is_downloaded(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from track.artifacts import artifacts, find
+from track.artifacts import artifacts, code, find
 from track.artifacts.code import describe_code, describe_repository
 from track.reading import fetch
 
@@ -132,3 +132,49 @@ def test_code_of_no_program_is_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_patch_does_not_depend_on_settings(repository: Path, tmp_path: Path) -> None:
+    """Whatever the user prefers to see, the patch is of the whole repository and can be applied."""
+    for name, value in (("diff.noprefix", "true"), ("diff.relative", "true"), ("color.diff", "always")):
+        _git(repository, "config", name, value)
+    (repository / "sub").mkdir()
+    (repository / "train.py").write_text("print('other')\n")
+
+    _, difference = describe_repository(str(repository / "sub"))
+
+    assert b"diff --git a/train.py b/train.py" in difference
+
+
+def test_files_that_git_does_not_know_are_named(repository: Path) -> None:
+    """They are not in the patch, so the record says that there is more."""
+    (repository / "helper.py").write_text("x = 1\n")
+    (repository / "data").mkdir()
+    (repository / "data" / "a.csv").write_text("1\n")
+
+    facts, difference = describe_repository(str(repository))
+
+    assert facts["untracked"] == ["data/", "helper.py"]
+    assert (facts["is_changed"], difference) == (False, b"")
+
+
+def test_unknown_difference_is_not_denied(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where git does not answer, nothing is said of changes."""
+    asked = code._ask
+    monkeypatch.setattr(
+        code, "_ask", lambda folder, verb, *rest: None if verb == "diff" else asked(folder, verb, *rest)
+    )
+
+    facts, _ = describe_repository(str(repository))
+
+    assert "is_changed" not in facts
+    assert "commit" in facts
+
+
+def test_repository_that_git_does_not_open_is_said(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As one of another user, or one that is damaged."""
+    (repository / ".git" / "HEAD").write_text("nonsense")
+
+    assert describe_repository(str(repository / "sub")) == ({}, b"")
+
+    assert f"git tells nothing of the repository in {repository}" in caplog.text

@@ -232,6 +232,18 @@ def test_table_shows_errors_and_lists(capsys: pytest.CaptureFixture[str]) -> Non
     assert "ValueError: too large" in table
 
 
+def test_table_shows_files(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a trial has logged is there by name and size; of a reference the size may be unknown."""
+    files = [{"name": "model.bin", "size": 5708}, {"name": "data", "size": None}]
+    record: dict[str, Any] = {"uri": "objects/ab", "digest": None, "at": 1.0}
+
+    write_report(Trial("ab", artifacts=[{**record, **file} for file in files]), style="table")
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["artifacts", "model.bin", "5,708", "bytes"] in lines
+    assert ["data", "?", "bytes"] in lines
+
+
 def test_table_needs_rich(client: TrackClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without rich the message says what to install."""
     monkeypatch.setitem(sys.modules, "rich.console", None)

@@ -10,9 +10,10 @@ from typing import BinaryIO
 from track.artifacts.keys import check_name, check_windows, is_tree, split_uri
 from track.artifacts.location import open_folder
 from track.artifacts.progress import progress
-from track.artifacts.store import ArtifactStore
+from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.trees import Entry
 from track.errors import CorruptArtifact, NotFound, UnsafePath
+from track.persistence.utils import mask_secrets
 
 __all__ = ["Artifact"]
 
@@ -69,10 +70,8 @@ class Artifact:
         return self._checked_listing(store, key)
 
     def _checked_listing(self, store: ArtifactStore, key: str) -> list[Entry]:
-        try:
+        with missing_named(self.name, store, key):
             return store.listing(key, self.digest).entries
-        except FileNotFoundError as error:
-            raise self._gone() from error
 
     def open(self, path: str | None = None) -> BinaryIO:
         """Return the content to read, as it is in the store, without a check of all its bytes.
@@ -87,19 +86,25 @@ class Artifact:
         NotFound
             The content, or the file, is not there.
         UnsafePath
-            It is a directory, and `path` is not given.
+            It is a directory, and `path` is not given; or it is none, and `path` is.
         """
+        if path is not None and not self.is_directory:
+            raise UnsafePath(f"{self.name!r} is no directory: open() it without {path!r}")
         if self.is_reference:
             from track.artifacts.references import open_reference
 
             return open_reference(self.uri, self.digest, self.size)
-        store, key = self._located()
-        if self.is_directory:
-            key = self._entry(store, key, path).key
-        try:
+        store, key, _ = self._content(path)
+        with missing_named(path or self.name, store, key):
             return store.open(key)
-        except FileNotFoundError as error:
-            raise self._gone() from error
+
+    def _content(self, path: str | None) -> tuple[ArtifactStore, str, str | None]:
+        """Return where the content is, or that of a file of a directory, and its digest."""
+        store, key = self._located()
+        if not self.is_directory:
+            return store, key, self.digest
+        entry = self._entry(store, key, path)
+        return store, entry.key, entry.digest
 
     def _entry(self, store: ArtifactStore, key: str, path: str | None) -> Entry:
         if path is None:
@@ -113,12 +118,11 @@ class Artifact:
         """Return the whole content; NotFound where it is not there, CorruptArtifact where it is not what was stored."""
         with self.open(path) as file:
             data = file.read()
-        expected = self.digest
-        if self.is_directory:
-            store, key = self._located()
-            expected = self._entry(store, key, path).digest
-        if not self.is_reference and hashlib.sha256(data).hexdigest() != expected:
-            raise CorruptArtifact(f"{self.name!r} in {self.uri} is not what was stored")
+        if self.is_reference:
+            return data
+        store, key, expected = self._content(path)
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise damaged(path or self.name, store, key)
         return data
 
     def download(self, target: str | os.PathLike[str] | None = None) -> str:
@@ -139,9 +143,9 @@ class Artifact:
         CorruptArtifact
             It is not what was stored.
         UnsafePath
-            A file would be outside of `target`.
+            A file would be outside of `target`, or replace a folder, or the other way round.
         """
-        from track.artifacts.download import download_content, download_entries
+        from track.artifacts.download import download_content, download_entries, make_folder
 
         # Whoever writes to the tracking store has chosen the name.
         chosen = check_name(self.name) if target is None else os.fspath(target)
@@ -151,11 +155,16 @@ class Artifact:
             store, key = self._located()
             download_entries(store, self._checked_listing(store, key), chosen, self.name)
             return chosen
-        os.makedirs(os.path.dirname(os.path.abspath(chosen)), exist_ok=True)
+        make_folder(os.path.dirname(os.path.abspath(chosen)))
         digest = None if self.is_reference else self.digest
         with progress(self.name, self.size or 0) as advance:
-            download_content(self.open, digest, self.size, chosen, advance)
+            download_content(self.open, digest, self.size, chosen, advance, damaged=self._damaged)
         return chosen
+
+    def _damaged(self) -> CorruptArtifact:
+        if self.is_reference:
+            return CorruptArtifact(f"{mask_secrets(self.uri)} has changed since it was logged")
+        return damaged(self.name, *self._located())
 
     def _located(self) -> tuple[ArtifactStore, str]:
         root, key = split_uri(self.uri)
@@ -164,6 +173,3 @@ class Artifact:
                 raise NotFound(f"{self.name!r} is beside the store that named it: open that store")
             root = self._home
         return ArtifactStore(open_folder(root)), key
-
-    def _gone(self) -> NotFound:
-        return NotFound(f"the content of {self.name!r} is not at {self.uri}: was the folder moved or removed?")

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from track.persistence.utils import mask_secrets
 
 __all__ = ["Code", "describe_code", "describe_repository"]
 
+logger = logging.getLogger(__name__)
+
 _PATIENCE = 30.0
+_SHOWN = 100
+# A repository's own settings may neither run a program nor change what the patch is of.
+_PLAIN = (
+    "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/", "--binary",
+)  # fmt: skip
+_UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--full-name", "--", ":/")
 # Inside a hook these would answer for another repository than the one of the script.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_EXTERNAL_DIFF")
 
@@ -59,12 +69,14 @@ def describe_code(script: str | None = None) -> Code | None:
 
 
 def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
-    """Return commit, branch, remote and whether anything is not committed, and the patch of that.
+    """Return commit, branch, remote, whether anything is not committed and what is untracked, and the patch of that.
 
-    Both are empty where there is no repository, no commit, or no working ``git``.
+    Both are empty where there is no repository, no commit, or no working ``git``. The patch is of files that git
+    knows; others are named, the first 100 of them.
     """
     commit = _ask(folder, "rev-parse", "HEAD")
     if not commit:
+        _tell_silent(folder)
         return {}, b""
     facts: dict[str, Any] = {"commit": commit.decode().strip()}
     branch = _ask(folder, "symbolic-ref", "--short", "-q", "HEAD")
@@ -74,10 +86,32 @@ def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
     url = _ask(folder, "config", "--get", f"remote.{remote.decode('utf-8', 'replace').strip()}.url")
     if url:
         facts["remote"] = _masked(url.decode("utf-8", "replace").strip())
-    # Set by the repository's owner: none of these may run a program of the repository.
-    difference = _ask(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "--binary", "HEAD") or b""
-    facts["is_changed"] = bool(difference)
-    return facts, difference
+    changes, difference = _describe_changes(folder)
+    return {**facts, **changes}, difference
+
+
+def _describe_changes(folder: str) -> tuple[dict[str, Any], bytes]:
+    """Return whether anything is not committed and what is untracked, and the patch; nothing where git is silent."""
+    facts: dict[str, Any] = {}
+    difference = _ask(folder, "diff", *_PLAIN, "HEAD")
+    if difference is not None:
+        facts["is_changed"] = bool(difference)
+    untracked = _ask(folder, *_UNTRACKED)
+    if untracked:
+        names = untracked.decode("utf-8", "replace").rstrip("\0").split("\0")
+        facts["untracked"] = sorted(names)[:_SHOWN]
+    return facts, difference or b""
+
+
+def _tell_silent(folder: str) -> None:
+    """Say that there is a repository, of which nothing is recorded."""
+    at = Path(folder).absolute()
+    for place in (at, *at.parents):
+        if (place / ".git").exists():
+            logger.warning(
+                "git tells nothing of the repository in %s, no commit is recorded: git rev-parse HEAD says why", place
+            )
+            return
 
 
 def _masked(url: str) -> str:

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 from track.artifacts.hashing import CHUNK
-from track.errors import BackendUnavailable, MissingExtra, NotFound, TrackError
+from track.errors import BackendUnavailable, InvalidUri, MissingExtra, NotFound, TrackError
 from track.persistence.utils import mask_secrets
 
-__all__ = ["age_of", "connected", "describe", "open_path", "open_url", "schemes_of", "translated"]
+__all__ = ["age_of", "connected", "describe", "open_path", "open_url", "reached", "schemes_of", "translated"]
 
 _SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "GCS_", "AZURE_")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
@@ -28,7 +28,16 @@ def describe(url: str) -> dict[str, Any]:
         with translated(url):
             return dict(fs.info(path))
     except FileNotFoundError as error:
+        if _is_trouble(error.__cause__):
+            raise _unavailable(url, error.__cause__) from error
         raise NotFound(f"nothing is at {mask_secrets(url)}") from error
+
+
+def _is_trouble(cause: BaseException | None) -> bool:
+    """Return whether a place that says "not found" has not been asked: fsspec says so of any error of HTTP."""
+    if isinstance(cause, OSError):
+        return not isinstance(cause, FileNotFoundError)
+    return getattr(cause, "status", 404) not in (404, 410)
 
 
 def open_url(url: str) -> BinaryIO:
@@ -85,24 +94,42 @@ def connected(url: str) -> tuple[Any, str]:
     ------
     MissingExtra
         fsspec, or the package behind the URL's scheme, is not installed.
+    InvalidUri
+        fsspec does not know the scheme.
+    BackendUnavailable
+        The place cannot be connected to.
     """
+    kind = _kind_of(url.partition("://")[0])
     settings = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
-    fs, strip = _file_system(url.partition("://")[0], os.getpid(), tuple(sorted(settings.items())))
+    with translated(url):
+        # Some schemes have their host in the URL.
+        told = tuple(sorted(kind._get_kwargs_from_urls(url).items()))
+        fs, strip = _file_system(kind, told, os.getpid(), tuple(sorted(settings.items())))
     return fs, str(strip(url))
 
 
-@functools.lru_cache(maxsize=8)
-def _file_system(scheme: str, pid: int, settings: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
-    """Return fsspec's file system of a scheme: one a process, and one for each set of settings."""
+@functools.cache
+def _kind_of(scheme: str) -> Any:
+    """Return fsspec's class of a scheme."""
     try:
         import fsspec  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
         raise MissingExtra(f'{scheme}:// needs fsspec: pip install "track[fsspec]"') from error
     try:
-        # Listings must be true now: others write here too.
-        fs = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False)
+        return fsspec.get_filesystem_class(scheme)
     except ImportError as error:
         raise MissingExtra(f"{scheme}:// needs a package that fsspec names: {error}") from error
+    except ValueError as error:
+        raise InvalidUri(f"fsspec knows no {scheme}://: is it spelled right?") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _file_system(
+    kind: Any, told: tuple[tuple[str, Any], ...], pid: int, settings: tuple[tuple[str, str], ...]
+) -> tuple[Any, Any]:
+    """Return a file system: one a process and place, and one for each set of settings."""
+    # Listings must be true now: others write here too.
+    fs = kind(**dict(told), skip_instance_cache=True, use_listings_cache=False)
     return fs, fs._strip_protocol
 
 
@@ -119,7 +146,21 @@ def translated(url: str) -> Iterator[None]:
     except (FileNotFoundError, TrackError):
         raise
     except Exception as error:  # each backend of fsspec has errors of its own
-        raise BackendUnavailable(f"{mask_secrets(url)} cannot be used: {type(error).__name__}: {error}") from error
+        raise _unavailable(url, error) from error
+
+
+@contextlib.contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Raise BackendUnavailable also for FileNotFoundError, where it is the place itself that is not there."""
+    try:
+        with translated(url):
+            yield
+    except FileNotFoundError as error:
+        raise _unavailable(url, error) from error
+
+
+def _unavailable(url: str, error: BaseException | None) -> BackendUnavailable:
+    return BackendUnavailable(f"{mask_secrets(url)} cannot be used: {type(error).__name__}: {error}")
 
 
 def age_of(known: dict[str, Any]) -> float:

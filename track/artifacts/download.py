@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -15,14 +15,22 @@ from track.artifacts.hashing import CHUNK, Source, hash_source
 from track.artifacts.keys import check_clashes, check_windows
 from track.artifacts.parallel import each
 from track.artifacts.progress import Advance, progress
-from track.artifacts.store import ArtifactStore
+from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.trees import Entry
 from track.errors import CorruptArtifact, UnsafePath
 
-__all__ = ["download_content", "download_entries", "folds_case"]
+__all__ = ["download_content", "download_entries", "folds_case", "make_folder"]
 
 
-def download_content(opened: Any, digest: str | None, size: int | None, target: str, advance: Advance) -> None:
+def download_content(
+    opened: Callable[[], BinaryIO],
+    digest: str | None,
+    size: int | None,
+    target: str,
+    advance: Advance,
+    *,
+    damaged: Callable[[], CorruptArtifact],
+) -> None:
     """Write content to a file, unless the file has it.
 
     Parameters
@@ -37,6 +45,8 @@ def download_content(opened: Any, digest: str | None, size: int | None, target: 
         A link there is replaced, not followed.
     advance: callable
         Told of bytes as they come.
+    damaged: callable
+        Returns the error of content that is not what was stored.
 
     Raises
     ------
@@ -47,8 +57,8 @@ def download_content(opened: Any, digest: str | None, size: int | None, target: 
     """
     if digest is not None and _has(target, digest, size):
         return
-    if os.path.isdir(target) and not os.path.islink(target):
-        raise UnsafePath(f"{target!r} is a folder: a file cannot replace it")
+    if target.endswith(("/", os.sep)) or (os.path.isdir(target) and not os.path.islink(target)):
+        raise UnsafePath(f"{target!r} is a folder: a file cannot replace it, name the file in it")
     with _part(target, digest) as (path, part):
         known = _resumed(part)
         found = _receive(opened, part, known, advance)
@@ -59,7 +69,7 @@ def download_content(opened: Any, digest: str | None, size: int | None, target: 
         count = part.tell()
         if (digest is not None and found != digest) or (size is not None and count != size):
             os.unlink(path)
-            raise CorruptArtifact(f"what would be {target!r} is not what was stored: {count} bytes of sha256 {found}")
+            raise damaged()
         part.flush()
         os.replace(path, target)
 
@@ -93,7 +103,7 @@ def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
             yield path, part
         except BaseException:
             # Nobody could go on with it.
-            if digest is None:
+            if digest is None or not os.fstat(part.fileno()).st_size:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             raise
@@ -159,7 +169,7 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
     if os.name == "nt":
         for path in names:
             check_windows(path)
-    os.makedirs(target, exist_ok=True)
+    make_folder(target)
     _check_case(target, names)
     parents = {os.path.dirname(path) for path in names}
     for parent in sorted(parents):
@@ -171,10 +181,28 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
 
 def _download_entry(store: ArtifactStore, entry: Entry, target: str, advance: Advance) -> None:
     at = os.path.join(target, entry.name)
-    download_content(lambda: store.open(entry.key), entry.digest, entry.size, at, advance)
+
+    def opened() -> BinaryIO:
+        with missing_named(entry.name, store, entry.key):
+            return store.open(entry.key)
+
+    download_content(
+        opened, entry.digest, entry.size, at, advance, damaged=lambda: damaged(entry.name, store, entry.key)
+    )
     if entry.is_executable:
         mode = os.stat(at).st_mode
         os.chmod(at, mode | (mode & 0o444) >> 2)
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, and those above it; UnsafePath where a file is in the way."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        at = path
+        while not os.path.lexists(at):
+            at = os.path.dirname(at)
+        raise UnsafePath(f"{at!r} is a file, not a folder") from error
 
 
 def _check_case(folder: str, names: Iterable[str]) -> None:

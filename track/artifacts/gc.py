@@ -10,15 +10,16 @@ So nothing depends on clocks or on how long an upload takes. What must wait is r
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from track.artifacts.folder import Folder, Unfinished
 from track.artifacts.keys import OBJECTS, TREES, split_uri
 from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys, read_condemned
-from track.artifacts.location import open_folder, place_of, protocol_of
+from track.artifacts.location import beside, open_folder, place_of, protocol_of
 from track.artifacts.owners import owners
 from track.artifacts.store import ArtifactStore
+from track.persistence.utils import mask_secrets
 
 __all__ = ["Swept", "gc"]
 
@@ -45,14 +46,14 @@ class Swept(NamedTuple):
     waiting: int
 
 
-def gc(source: Any, also: Iterable[str] = (), dry_run: bool = False) -> Swept:
+def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Swept:
     """Remove from a store's artifacts what no trial names.
 
     Parameters
     ----------
     source: str, TrackClient or Protocol
         A tracking store.
-    also: iterable of str
+    also: str or iterable of str
         URIs of other tracking stores that keep their artifacts in the same place, where they need a password.
     dry_run: bool
         Whether only to tell.
@@ -63,6 +64,7 @@ def gc(source: Any, also: Iterable[str] = (), dry_run: bool = False) -> Swept:
         Another tracking store keeps its artifacts here and cannot be asked. Nothing is removed.
     """
     protocol = protocol_of(source)
+    also = [also] if isinstance(also, str) else list(also)
     folder = open_folder(place_of(protocol).url)
     # Before the leases are looked at: a transfer that begins later is not in it.
     unfinished = folder.unfinished()
@@ -70,6 +72,7 @@ def gc(source: Any, also: Iterable[str] = (), dry_run: bool = False) -> Swept:
     manifests = _Manifests(folder)
     manifests.ask(owners(folder, protocol, also))
     unnamed = sizes.keys() - manifests.named()
+    manifests.tell_elsewhere(sizes.keys())
     if dry_run:
         return Swept(sorted(unnamed), sum(sizes[key] for key in unnamed), 0)
     own: list[Condemned] = []
@@ -105,6 +108,7 @@ class _Manifests:
         self._store = ArtifactStore(folder)
         self._asked: list[Any] = []
         self._listed: dict[str, list[str]] = {}
+        self._said: set[tuple[str, str]] = set()
         self._arrived: list[str] = []
 
     def ask(self, protocols: list[Any]) -> None:
@@ -115,7 +119,8 @@ class _Manifests:
         """Return all keys that must stay."""
         # First what is on its way: it may arrive in between.
         pending = pending_keys(self._folder)
-        said = {key for protocol in self._asked for key in _said(protocol)}
+        self._said = {found for protocol in self._asked for found in _said(protocol)}
+        said = {key for key, _ in self._said}
         self._arrived = [note for note, key in pending.items() if key in said]
         roots = said | set(pending.values())
         return roots.union(*(self._files_of(key) for key in roots if key.startswith(TREES)))
@@ -125,22 +130,32 @@ class _Manifests:
             try:
                 self._listed[key] = [entry.key for entry in self._store.listing(key, None).entries]
             except FileNotFoundError:
-                logger.warning("the directory %s/%s is named by a trial, and is not there", self._folder.url, key)
+                if (key, self._folder.url) in self._said:
+                    logger.warning("the directory %s/%s is named by a trial, and is not there", self._folder.url, key)
                 self._listed[key] = []
         return self._listed[key]
+
+    def tell_elsewhere(self, here: Collection[str]) -> None:
+        """Say which other places trials name, besides those of the same files under another path."""
+        places = {place for key, place in self._said if key not in here} - {self._folder.url, ""}
+        for place in sorted(places):
+            logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
 
     def forget_arrived(self) -> None:
         """Remove the notes on records that are in their trials' manifests now."""
         self._folder.remove(self._arrived)
 
 
-def _said(protocol: Any) -> Iterable[str]:
+def _said(protocol: Any) -> Iterator[tuple[str, str]]:
+    """Yield the keys that trials name, and where they say that these are."""
+    folder = beside(protocol)
+    home = "" if folder is None else open_folder(folder).url
     for trial in protocol.fetch_trials(None):
         for record in trial.artifacts:
             # Wherever it says that the key is: the same folder may have another path on another machine.
-            key = split_uri(str(record.get("uri") or ""))[1]
+            place, key = split_uri(str(record.get("uri") or ""))
             if key:
-                yield key
+                yield key, place or home
 
 
 def _adopt(folder: Folder) -> list[Condemned]:

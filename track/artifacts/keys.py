@@ -29,6 +29,8 @@ OBJECTS, TREES = "objects", "trees"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
 
 _CONTENT = re.compile(r"(?P<root>.*?)/?(?P<key>(?:objects|trees)/[0-9a-f]{2}/[0-9a-f]{64}(?:\.\d+)?)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_LONGEST = 255
 _DRIVE = re.compile(r"[A-Za-z]:")
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
@@ -69,13 +71,19 @@ def check_name(name: str) -> str:
     Raises
     ------
     UnsafePath
-        It is empty, absolute, climbs with ``..``, or holds characters that no file name should.
+        It is empty, absolute, climbs with ``..``, holds characters that no file name should, or has a part that
+        is longer than a disk takes.
     """
     check_path(name, "an artifact's name")
+    if _CONTROL.search(name):
+        raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")
     try:
         name.encode()
     except UnicodeEncodeError as error:
         raise UnsafePath(f"{name!r} is no text: give the artifact a name that is") from error
+    longest = max(name.split("/"), key=lambda part: len(part.encode()))
+    if len(longest.encode()) > _LONGEST:
+        raise UnsafePath(f"an artifact's name has parts of at most {_LONGEST} bytes: {longest[:40]!r}… is longer")
     return name
 
 

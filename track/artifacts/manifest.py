@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from track._calls import suggestion
 from track.artifacts.artifact import Artifact
 from track.artifacts.location import beside, protocol_of
-from track.errors import InvalidQuery, NotFound
+from track.errors import InvalidCall, InvalidQuery, NotFound
 from track.structure import Trial
 
 __all__ = ["artifacts", "find", "versions"]
@@ -103,8 +104,8 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
     for artifact in reversed(found):
         if match["latest"] or _is_meant(artifact, match["version"], match["digest"]):
             return artifact
-    there = ", ".join(sorted({f"v{artifact.version}" for artifact in found}))
-    raise NotFound(f"no artifact {name!r}: there are {there}")
+    last = max(artifact.version or 0 for artifact in found)
+    raise NotFound(f"no artifact {name!r}: there " + (f"are v0 to v{last}" if last else "is only v0"))
 
 
 def _is_meant(artifact: Artifact, version: str | None, digest: str | None) -> bool:
@@ -114,12 +115,16 @@ def _is_meant(artifact: Artifact, version: str | None, digest: str | None) -> bo
 
 
 def _named(source: Any, name: str, project: str | None) -> list[Artifact]:
+    if not isinstance(name, str):
+        raise InvalidCall(f"an artifact goes by its name, as in 'model.bin' or 'model.bin:v0', not by {name!r}")
     if project is None and getattr(source, "has_started", None) is not None:
         project = source.trial.project_id
     query = {} if project is None else {"project_id": project}
-    found = [artifact for artifact in artifacts(source, query) if artifact.name == name]
+    known = artifacts(source, query)
+    found = [artifact for artifact in known if artifact.name == name]
     if not found:
-        raise NotFound(f"no artifact {name!r}" + ("" if project is None else f" in project {project!r}"))
+        where = "" if project is None else f" in project {project!r}"
+        raise NotFound(f"no artifact {name!r}{where}{suggestion(name, {artifact.name for artifact in known})}")
     projects = sorted({str(artifact.project) for artifact in found})
     if len(projects) > 1:
         raise InvalidQuery(f"several projects have an artifact {name!r}: say which of {', '.join(projects)}")

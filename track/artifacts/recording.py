@@ -11,12 +11,13 @@ from track.artifacts.folder import Kept
 from track.artifacts.hashing import Source
 from track.artifacts.keys import check_name
 from track.artifacts.location import Place, beside, check_url, open_folder, place_of, protocol_of, register_store
-from track.artifacts.references import look_up
+from track.artifacts.references import absolute, look_up
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
+from track.errors import UnsafePath
 from track.structure import Trial
 
-__all__ = ["Recorder", "artifact_name", "check_file"]
+__all__ = ["Recorder", "artifact_name", "check_file", "check_folder"]
 
 _notes: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 
@@ -36,6 +37,15 @@ def check_file(path: str) -> None:
     """Raise FileNotFoundError, PermissionError or UnsafePath where there is no file to read."""
     with Source(path):
         return
+
+
+def check_folder(path: str) -> None:
+    """Raise FileNotFoundError, PermissionError or UnsafePath where there is no folder to read."""
+    try:
+        with os.scandir(path):
+            return
+    except NotADirectoryError as error:
+        raise UnsafePath(f"{path!r} is no folder") from error
 
 
 class Recorder:
@@ -73,7 +83,8 @@ class Recorder:
 
     def add_reference(self, url: str, name: str) -> Artifact:
         """Name data that stays where it is; NotFound where nothing is there."""
-        digest, size = look_up(check_url(url))
+        url = absolute(check_url(url))
+        digest, size = look_up(url)
         return self._tell(name, url, digest, size)
 
     def _storing(self) -> Any:

@@ -9,10 +9,15 @@ from typing import Any, BinaryIO, cast
 from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.persistence.utils import mask_secrets, uri_path
 
-__all__ = ["look_up", "open_reference"]
+__all__ = ["absolute", "look_up", "open_reference"]
 
 _MARKS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "checksum")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+
+
+def absolute(url: str) -> str:
+    """Return a URL that means the same from any folder: a ``file:`` URL may be relative."""
+    return f"file://{os.path.abspath(uri_path(url))}" if url.startswith("file:") else url
 
 
 def look_up(url: str) -> tuple[str | None, int | None]:
@@ -30,6 +35,8 @@ def look_up(url: str) -> tuple[str | None, int | None]:
     from track.artifacts.connecting import describe
 
     information = describe(url)
+    if information.get("type") == "directory":
+        return None, None
     mark = next((str(information[name]).strip('"') for name in _MARKS if information.get(name)), None)
     if mark is None:
         mark = next((str(information[name]) for name in _TIMES if information.get(name)), None)
@@ -56,13 +63,17 @@ def open_reference(url: str, digest: str | None, size: int | None) -> BinaryIO:
         Nothing is there any more.
     CorruptArtifact
         It is not what it was when it was logged.
+    UnsafePath
+        It is a folder.
     """
     now = look_up(url)
     if any(was is not None and was != is_now for was, is_now in zip((digest, size), now, strict=True)):
         raise CorruptArtifact(f"{mask_secrets(url)} has changed since it was logged: {(digest, size)}, now {now}")
     if url.startswith("file:"):
         return open(uri_path(url), "rb")
-    from track.artifacts.connecting import open_url
+    from track.artifacts.connecting import describe, open_url
 
+    if now == (None, None) and describe(url).get("type") == "directory":
+        raise UnsafePath(f"{mask_secrets(url)} is a folder: read its files with fsspec")
     opened: Any = open_url(url)
     return cast("BinaryIO", opened)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable
 from typing import BinaryIO
 
-from track.artifacts.connecting import age_of, connected, open_path, schemes_of, translated
+from track.artifacts.connecting import age_of, connected, open_path, reached, schemes_of, translated
 from track.artifacts.folder import Found, Kept, Unfinished
 from track.artifacts.hashing import CHUNK, Source, hash_source
 from track.artifacts.keys import OBJECTS, PARTIAL, content_key
@@ -64,7 +64,7 @@ class RemoteFolder:
             advance(size)
             return Kept(key, digest, size)
         os.lseek(source.descriptor, 0, os.SEEK_SET)
-        with translated(self.url):
+        with reached(self.url):
             if size <= PART:
                 self._send_small(source, key, digest, advance)
             elif self._is_s3:
@@ -123,7 +123,7 @@ class RemoteFolder:
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
         """Write a small file."""
-        with translated(self.url):
+        with reached(self.url):
             self._make_folder(key)
             self._fs.pipe_file(self._at(key), data)
 
@@ -159,7 +159,7 @@ class RemoteFolder:
             for found in self.files(PARTIAL)
         ]
         if self._is_s3:
-            with translated(self.url):
+            with reached(self.url):
                 left += MultipartUploads(self._fs, self._root).unfinished()
         return left
 

@@ -28,9 +28,9 @@ from track.artifacts.trees import (
     members_of,
     survey,
 )
-from track.errors import CorruptArtifact, FileChanged, UnsafePath
+from track.errors import CorruptArtifact, FileChanged, NotFound, UnsafePath
 
-__all__ = ["ArtifactStore"]
+__all__ = ["ArtifactStore", "damaged", "missing_named"]
 
 _TRIES = 3
 _digests = DigestCache()
@@ -200,7 +200,7 @@ class ArtifactStore:
         data = self.folder.read(key)
         place = f"{self.folder.url}/{key}"
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-            raise CorruptArtifact(f"{place} is not what was stored")
+            raise CorruptArtifact(f"{place} is not what was stored: remove it, and log the directory again")
         return decode_listing(data, place)
 
     def open(self, key: str) -> BinaryIO:
@@ -216,6 +216,22 @@ class ArtifactStore:
     def forget_pending(self, notes: list[str]) -> None:
         """Say that these records have arrived."""
         self.folder.remove(notes)
+
+
+@contextmanager
+def missing_named(name: str, store: ArtifactStore, key: str) -> Iterator[None]:
+    """Raise NotFound, with the place, where content of this name is not in a store."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        place = f"{store.folder.url}/{key}"
+        raise NotFound(f"the content of {name!r} is not at {place}: was the folder moved or removed?") from error
+
+
+def damaged(name: str, store: ArtifactStore, key: str) -> CorruptArtifact:
+    """Return the error of content that is there and differs from its digest."""
+    place = f"{store.folder.url}/{key}"
+    return CorruptArtifact(f"{place} is not what was stored: remove it, and log {name!r} again")
 
 
 @contextmanager

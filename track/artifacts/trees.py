@@ -203,7 +203,7 @@ def _linked(path: str, at: str, root: str) -> Member:
         known = os.stat(target)
     except OSError:
         return Member(path, at, problem="is a link to nothing")
-    if not target.startswith(root + os.sep):
+    if target != root and not target.startswith(root + os.sep):
         return Member(path, at, problem="is a link that leaves the folder")
     if not stat.S_ISREG(known.st_mode):
         return Member(path, at, problem="is a link to something that is no file")

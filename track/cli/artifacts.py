@@ -60,12 +60,14 @@ def _list(arguments: argparse.Namespace) -> int:
     query = {} if arguments.project is None else {"project_id": arguments.project}
     found = artifacts(arguments.uri, query)
     for artifact in found:
+        name = "".join(letter if letter.isprintable() else "?" for letter in artifact.name)
         size = "?" if artifact.size is None else f"{artifact.size:,}"
         project = f"{artifact.project}/" if artifact.project else ""
         digest = (artifact.digest or "")[:12]
-        print(f"{project}{artifact.name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}")
+        print(f"{project}{name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}")
     if not found:
-        print("no trial has logged a file")
+        whose = "" if arguments.project is None else f" of project {arguments.project!r}"
+        print(f"no trial{whose} has logged a file")
     return 0
 
 
