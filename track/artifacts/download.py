@@ -18,6 +18,8 @@ from track.artifacts.progress import Advance, progress
 from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.trees import Entry
 from track.errors import CorruptArtifact, UnsafePath
+from track.persistence.lock import claim
+from track.persistence.openfile import is_named
 
 __all__ = ["download_content", "download_entries", "folds_case", "make_folder"]
 
@@ -93,7 +95,7 @@ def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
     path = os.path.join(folder, name)
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
-    if not _claim(descriptor) or not _is_still(path, descriptor):
+    if not claim(descriptor) or not is_named(descriptor, path):
         os.close(descriptor)
         path = os.path.join(folder, f".{secrets.token_hex(8)}.part")
         descriptor = os.open(path, flags | os.O_EXCL, 0o666)
@@ -107,26 +109,6 @@ def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             raise
-
-
-def _claim(descriptor: int) -> bool:
-    """Return whether nobody else collects in this file; without `fcntl` (Windows) nobody can tell."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_still(path: str, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _resumed(part: BinaryIO) -> tuple[Any, int]:

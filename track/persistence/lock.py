@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 
 from track.errors import LockTimeout
+from track.persistence.openfile import is_named
 
-__all__ = ["StoreLock", "hold_exclusively", "hold_shared", "is_network_path"]
+__all__ = ["StoreLock", "claim", "hold_exclusively", "hold_shared", "is_network_path"]
 
 _NETWORK_TYPES = {
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
@@ -98,7 +99,8 @@ class StoreLock:
         import filelock
 
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        return filelock.lock_descriptor(self._descriptor, blocking=False) and _is_at(self._descriptor, path)
+        # Somebody may have deleted the file that was locked.
+        return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
 
     def _release_file(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -121,14 +123,6 @@ class StoreLock:
         self._descriptor = None
 
 
-def _is_at(descriptor: int, path: str) -> bool:
-    """Return whether the open file is still the one at `path`: somebody may have deleted it."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
 def hold_shared(descriptor: int) -> None:
     """Say, as long as the descriptor is open, that somebody uses its file."""
     try:
@@ -141,7 +135,16 @@ def hold_shared(descriptor: int) -> None:
 
 
 def hold_exclusively(descriptor: int) -> bool:
-    """Return whether this descriptor is the file's only user, and keep it so until `hold_shared`.
+    """Return whether this descriptor is the file's only user, and keep it so until `hold_shared`."""
+    if claim(descriptor):
+        return True
+    # The attempt has given up the shared hold.
+    hold_shared(descriptor)
+    return False
+
+
+def claim(descriptor: int) -> bool:
+    """Return whether nobody else holds the file, and hold it exclusively then, as long as the descriptor is open.
 
     Without `fcntl` (Windows) nobody can tell, and the answer is no.
     """
@@ -152,8 +155,6 @@ def hold_exclusively(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        # The attempt has given up the shared hold.
-        hold_shared(descriptor)
         return False
     return True
 

@@ -16,6 +16,7 @@ import msgspec
 
 from track.errors import CorruptJournal, NotFound
 from track.persistence.lock import StoreLock
+from track.persistence.openfile import stamp_of
 from track.persistence.snapshot import replace_file
 
 __all__ = ["ROLES", "Users"]
@@ -177,12 +178,9 @@ class Users:
 
     def _stat(self) -> tuple[int, int, int] | None:
         try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
+            return stamp_of(str(self.path))
         except OSError as error:
             raise CorruptJournal(f"the users in {self.path} cannot be read: {error}") from error
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _write(self, users: dict[str, _User]) -> None:
         # Made before it has content, so that nobody else could ever read it.
