@@ -161,7 +161,7 @@ def _cells(points: int) -> list[tuple]:
 
 
 def deliver_sqlite(folder: str, points: int, rounds: int) -> list[Row]:
-    from track.persistence.schema import MIGRATIONS
+    from track.persistence.sql.rows import MIGRATIONS
     from track.persistence.sqlite import SqliteProtocol
 
     table = next(statement for statement in MIGRATIONS[0] if "TABLE metrics" in statement)

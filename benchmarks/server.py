@@ -195,7 +195,7 @@ def _log_call(trial):
 
 def idling(count: int) -> list[Row]:
     from track import TrackClient
-    from track.persistence.socketclient import SocketClient
+    from track.persistence.rpc.client import SocketClient
 
     rows = []
     for layer, option in LAYERS.items():

@@ -6,16 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from track._calls import as_dict, check_fields, check_kind, differing_fields
 from track.errors import InvalidCall, NotChosen, NotFound, TrialDoesNotExist
+from track.front import as_dict, check_fields, check_kind, differing_fields
 from track.logger import TrialLogger
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.structure import Project, Trial, TrialGroup, set_current_project, split_uid
 from track.utils.delay import delay_call
 from track.versioning import default_version_hash
-
-__all__ = ["Chooser"]
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from track._calls import as_dict, suggestion
 from track.choosing import Chooser
 from track.configuration import options
-from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttribute
+from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttribute, suggestion
+from track.front import as_dict
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
 

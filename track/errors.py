@@ -32,6 +32,10 @@ read this page.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
 __all__ = [
     "AlreadyExists",
     "BackendUnavailable",
@@ -49,6 +53,7 @@ __all__ = [
     "MissingIdentity",
     "NotChosen",
     "NotFound",
+    "OutcomeUnknown",
     "RPCCallFailure",
     "TrackError",
     "TrialDoesNotExist",
@@ -56,6 +61,8 @@ __all__ = [
     "UnknownBackend",
     "UnsafePath",
     "UntrustedServer",
+    "refuse_unnamed",
+    "suggestion",
 ]
 
 
@@ -162,3 +169,26 @@ class RPCCallFailure(BackendUnavailable):
 
 class UntrustedServer(BackendUnavailable):
     """Who answers is not, or cannot be shown to be, the server that is meant; nothing was sent to it."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is meant, ready to follow a message; '' where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def refuse_unnamed(value: Any, verb: str, example: str) -> None:
+    """Raise the error of a value that was given to `verb` without a name.
+
+    Raises
+    ------
+    InvalidCall
+        Always.
+    """
+    raise InvalidCall(
+        f"{verb} wants each value by its name, not {value!r}: write {verb}({example}), or {verb}(**values) for a dict"
+    )
+
+
+class OutcomeUnknown(BackendUnavailable):
+    """A decision was sent, and the database went away before it could say whether it was stored."""

@@ -9,15 +9,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track._calls import as_dict, differing_arguments, refuse_unnamed
 from track.aggregators.aggregator import Aggregator, StatAggregator
-from track.blocks import LoggerChronoContext
-from track.ending import LateNumbers, LogSignalHandler
-from track.errors import BackendUnavailable, InvalidEvent
-from track.filing import FileVerbs
+from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
+from track.front import (
+    FileVerbs,
+    LateNumbers,
+    LoggerChronoContext,
+    LogSignalHandler,
+    OutputVerbs,
+    as_dict,
+    differing_arguments,
+)
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
-from track.showing import OutputVerbs
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.utils.delay import DelayedCall, is_delayed_call
 

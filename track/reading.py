@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from track._calls import suggestion
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import InvalidCall, MissingExtra, NotFound
+from track.errors import InvalidCall, MissingExtra, NotFound, suggestion
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol

@@ -11,8 +11,7 @@ from track.aggregators.aggregator import Aggregator, StatAggregator, restore_agg
 from track.chrono import ChronoContext
 from track.containers.series import Series
 from track.metrics import Metrics, container_from_plain, container_to_plain
-from track.nesting import flatten, unflatten
-from track.plain import printable, restore, to_plain
+from track.plain import flatten, printable, restore, to_plain, unflatten
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 

@@ -12,7 +12,7 @@ from tests.servers.mongo import new_database
 from track.events import Event, decode, encode
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.filestore import FileStore
+from track.persistence.file.store import FileStore
 from track.persistence.local import FileProtocol
 from track.persistence.mongodb import MongoProtocol
 from track.persistence.sqlite import SqliteProtocol

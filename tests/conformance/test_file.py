@@ -8,7 +8,7 @@ import pytest
 
 from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri
-from track.persistence.filestore import FileStore
+from track.persistence.file.store import FileStore
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.testing import ProtocolTests

@@ -27,8 +27,8 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence import get_protocol
-from track.persistence.decisions import trial_created
-from track.persistence.mongobuckets import SLOTS
+from track.persistence.checks import trial_created
+from track.persistence.mongo.buckets import SLOTS
 from track.persistence.mongodb import MongoProtocol, make_mongodb
 from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial

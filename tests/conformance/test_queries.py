@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from track.events import Event, MetricsLogged
+from track.persistence.checks import trial_created
 from track.persistence.cockroach import Cockroach
-from track.persistence.decisions import trial_created
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.sqlite import SqliteProtocol

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.servers.track import serving
 from track.events import Event
 from track.persistence import get_protocol
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery.protocol import DeliveredProtocol
 from track.persistence.protocol import Protocol
 from track.testing import ProtocolTests
 from track.testing.model import Model, answers

@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.test_cockroach import TestCockroach as _Kit
 from track.persistence.cockroach import Cockroach, PostgresDriver
 from track.persistence.protocol import Protocol
-from track.persistence.schema import MIGRATIONS
+from track.persistence.sql.rows import MIGRATIONS
 from track.structure import Project, Trial, TrialGroup
 
 pytestmark = pytest.mark.network

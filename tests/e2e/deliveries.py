@@ -13,7 +13,7 @@ from tests.servers.mongo import MongoWire, connected
 from tests.servers.postgres import Postgres
 from tests.servers.proxy import FaultProxy
 from track.persistence.cockroach import make_cockroach
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery.protocol import DeliveredProtocol
 from track.persistence.mongodb import make_mongodb
 from track.structure import Project, Trial
 

@@ -13,11 +13,10 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.track import Process, serving
 from track.persistence import get_protocol
 from track.persistence.local import FileProtocol
-from track.persistence.messages import Call, Reply, decode_reply, encode_call
 from track.persistence.protocol import Protocol
-from track.persistence.socketclient import SocketClient
+from track.persistence.rpc.client import SocketClient
+from track.persistence.rpc.wire import Call, Reply, decode_reply, encode_call, frame, recv_frame
 from track.persistence.sqlite import SqliteProtocol
-from track.persistence.wire import frame, recv_frame
 from track.structure import Project, Trial
 
 OPTIONS = "connect_timeout=5&timeout=20"

@@ -11,7 +11,7 @@ from track.artifacts import artifacts, find, gc
 from track.artifacts.local import LocalFolder
 from track.artifacts.recording import Recorder
 from track.errors import BackendUnavailable
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery.protocol import DeliveredProtocol
 from track.structure import Trial
 
 pytestmark = pytest.mark.network

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.deliveries import Place, log, new_trial, open_protocol, rounds
 from tests.e2e.processes import fork, run_all, wait
 from tests.servers import wait_until
-from track.persistence.spill import spill_folder
+from track.persistence.delivery.spill import spill_folder
 from track.structure import Trial
 
 pytestmark = pytest.mark.network

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.deliveries import Place, log, new_trial, open_protocol
 from tests.e2e.processes import run, run_all
 from track import fetch
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery.protocol import DeliveredProtocol
 from track.structure import Status, Trial
 
 pytestmark = pytest.mark.network

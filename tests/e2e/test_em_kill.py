@@ -14,10 +14,10 @@ import pytest
 from tests.e2e.processes import die, run, run_all
 from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: F401 - fixtures
 from track import em
-from track.em.download import download
-from track.em.parcels import LocalFile, Parcel
 from track.em.session import current_store
-from track.em.store import Store
+from track.em.store.download import download
+from track.em.store.nodes import LocalFile, Parcel
+from track.em.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("put", "create", "swap", "remove")
@@ -26,7 +26,7 @@ STEPS = ("put", "create", "swap", "remove")
 UPLOAD = """
 import os, signal, sys
 from track import em
-from track.em.parcels import LocalFile, Parcel
+from track.em.store.nodes import LocalFile, Parcel
 from track.em.session import current_store
 host, name, who, strategy, step = sys.argv[1:]
 em.login(host)

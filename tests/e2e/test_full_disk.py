@@ -17,7 +17,7 @@ from tests.e2e.processes import run, start, stored
 from track import TrackClient
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
-from track.persistence import backlog
+from track.persistence.file import backlog
 
 
 def _mount(folder: Path, options: str) -> Iterator[Path]:

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.processes import attach, die, run, start, stored
 from track import fetch
 from track.errors import ConcurrentWrite
-from track.persistence.filestore import FileStore
+from track.persistence.file.store import FileStore
 from track.persistence.local import FileProtocol
 from track.serialization import to_json
 from track.structure import Trial

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.served import killable
 from tests.servers.track import ROOT
-from track.persistence.limits import LIMITS
+from track.persistence.server.listener import LIMITS
 
 pytestmark = pytest.mark.network
 
@@ -119,7 +119,7 @@ def test_limits_are_documented() -> None:
 
 def test_options_are_documented() -> None:
     """The table of a client's options names all of them."""
-    from track.persistence.socketclient import OPTIONS
+    from track.persistence.rpc.client import OPTIONS
 
     text = (ROOT / "docs" / "server.rst").read_text(encoding="utf-8")
     table = text.partition("Options of a ``socket:`` URI")[2].partition("What the server stores")[0]

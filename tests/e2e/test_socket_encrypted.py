@@ -13,8 +13,9 @@ import pytest
 from tests.e2e.served import client
 from tests.servers.track import running, serving
 from track.errors import BackendUnavailable, UntrustedServer
-from track.persistence.socketclient import SocketClient
-from track.persistence.socketed import SocketServer, server_uri
+from track.persistence.rpc.client import SocketClient
+from track.persistence.server.server import SocketServer
+from track.persistence.socketed import server_uri
 from track.structure import Project
 
 pytestmark = [pytest.mark.network, pytest.mark.usefixtures("own_folders")]

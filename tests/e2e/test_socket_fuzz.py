@@ -20,11 +20,11 @@ from tests.e2e.deliveries import rounds
 from tests.e2e.served import client
 from tests.servers import wait_until
 from tests.servers.track import running
-from track.persistence.calls import CALLS
-from track.persistence.messages import Call, decode_reply, encode_call
-from track.persistence.socketclient import SocketClient
-from track.persistence.socketed import SocketServer, server_uri
-from track.persistence.wire import frame, recv_frame
+from track.persistence.rpc.client import SocketClient
+from track.persistence.rpc.wire import Call, decode_reply, encode_call, frame, recv_frame
+from track.persistence.server.calls import CALLS
+from track.persistence.server.server import SocketServer
+from track.persistence.socketed import server_uri
 from track.structure import Project
 
 pytestmark = pytest.mark.network

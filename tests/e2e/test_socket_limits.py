@@ -12,9 +12,8 @@ from tests.e2e.served import Stranger, client, count_up, new_trial, stranger, vi
 from tests.servers import wait_until
 from tests.servers.track import serving
 from track.errors import BackendUnavailable
-from track.persistence.messages import Call, encode_call
-from track.persistence.socketclient import SocketClient
-from track.persistence.wire import frame
+from track.persistence.rpc.client import SocketClient
+from track.persistence.rpc.wire import Call, encode_call, frame
 from track.structure import Project
 
 pytestmark = [pytest.mark.network, pytest.mark.usefixtures("own_folders")]

@@ -11,7 +11,7 @@ from tests.e2e.served import client, new_trial, visitor
 from tests.servers.track import serving
 from track.errors import BackendUnavailable, InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import FieldsMerged, MetricsLogged, TrialAttached, TrialCreated
-from track.persistence.socketclient import SocketClient
+from track.persistence.rpc.client import SocketClient
 from track.persistence.users import Users
 from track.structure import Project
 

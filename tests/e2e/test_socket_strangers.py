@@ -10,8 +10,9 @@ from tests.e2e.served import count_up, new_trial, stranger
 from tests.servers.track import serving
 from track import TrackClient
 from track.errors import InvalidUri, RPCCallFailure
-from track.persistence.socketclient import SocketClient
-from track.persistence.socketed import SocketServer, server_uri
+from track.persistence.rpc.client import SocketClient
+from track.persistence.server.server import SocketServer
+from track.persistence.socketed import server_uri
 from track.persistence.users import Users
 from track.structure import Project
 

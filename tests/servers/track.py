@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from track.persistence.socketed import SocketServer, server_uri
+from track.persistence.server.server import SocketServer
+from track.persistence.socketed import server_uri
 
 ROOT = Path(__file__).parents[2]
 

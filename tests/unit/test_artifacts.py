@@ -13,7 +13,7 @@ import pytest
 from track import TrackClient
 from track.artifacts import Artifact, artifacts, find, versions
 from track.artifacts.location import place_of
-from track.artifacts.progress import set_bar
+from track.artifacts.transfer import set_bar
 from track.errors import CorruptArtifact, InvalidEvent, InvalidQuery, InvalidUri, NotFound, UnsafePath
 from track.logger import TrialLogger
 from track.persistence.ephemeral import EphemeralProtocol

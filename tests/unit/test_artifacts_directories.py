@@ -113,7 +113,7 @@ def test_changed_directory_is_another_version(
 
 def test_remembered_file_is_not_read_again(trial: TrialLogger, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file whose size, times and inode are known is not opened for its content."""
-    monkeypatch.setattr("track.artifacts.hashing.SETTLED", -(10**12))
+    monkeypatch.setattr("track.artifacts.content.SETTLED", -(10**12))
     content = b"a" * 300_000
     (data / "a.txt").write_bytes(content)
     trial.log_file(data / "a.txt")

@@ -14,12 +14,11 @@ import pytest
 from tests.unit.test_artifacts import logged, start
 from track.artifacts import find, gc
 from track.artifacts.connecting import age_of, translated
-from track.artifacts.hashing import Source
+from track.artifacts.content import Source
 from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder
 from track.artifacts.multipart import _part_length
-from track.artifacts.parallel import each
-from track.artifacts.progress import progress
+from track.artifacts.transfer import each, progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 from track.errors import BackendUnavailable, InvalidEvent
 from track.events import Batch, Event, MetricsLogged, TrialCreated, decode_record, encode, encode_batch
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.filestore import FileStore
+from track.persistence.file.store import FileStore
 from track.persistence.local import FileProtocol
 
 CREATED = TrialCreated("ab", 0, 1.0)

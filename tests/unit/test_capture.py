@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from track import TrackClient
-from track.capture import OutputCapture
+from track.front.output import OutputCapture
 from track.logger import TrialLogger
 
 

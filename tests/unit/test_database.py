@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from track.errors import BackendUnavailable, InvalidEvent
+from track.errors import BackendUnavailable, InvalidEvent, OutcomeUnknown
 from track.events import Event, MetricsLogged
 from track.persistence.cockroach import _reason
-from track.persistence.database import Database, Outcome, OutcomeUnknown
+from track.persistence.sql.database import Database, Outcome
 from track.persistence.sqlite import SqliteDriver, SqliteProtocol
 from track.structure import Trial
 

@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from track.errors import InvalidEvent
-from track.persistence.decisions import (
+from track.persistence.checks import (
     MUTATORS,
     describe_error,
     final_status,
@@ -22,7 +22,7 @@ from track.persistence.decisions import (
     trial_created,
 )
 from track.persistence.protocol import Protocol
-from track.persistence.updates import make_trial
+from track.persistence.state.apply import make_trial
 from track.structure import CustomStatus, Status, Trial
 
 

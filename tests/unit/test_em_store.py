@@ -14,12 +14,11 @@ import pytest
 
 from tests.servers.s3 import S3, moto_bucket, moto_server, weed_server  # noqa: F401 - fixtures
 from track import em
-from track.em.download import download
 from track.em.errors import NothingThere, UploadConflict
-from track.em.nodes import record_name
-from track.em.parcels import LocalFile, Parcel
 from track.em.session import current_store
-from track.em.store import Store
+from track.em.store.download import download
+from track.em.store.nodes import LocalFile, Parcel, record_name
+from track.em.store.store import Store
 from track.errors import CorruptArtifact, CorruptJournal, FileChanged
 
 _numbers = itertools.count()

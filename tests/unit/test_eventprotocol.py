@@ -14,7 +14,7 @@ from track.errors import InvalidEvent, NotFound, TrialDoesNotExist
 from track.events import Event, MetricsLogged, StatusChanged, TimeLogged
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.translate import call_method
+from track.persistence.protocol import call_method
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from track.errors import LockTimeout
-from track.persistence.lock import StoreLock
+from track.persistence.file.lock import StoreLock
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPa
     lock = StoreLock(path, 30)
     tried, taken, done = threading.Event(), threading.Event(), threading.Event()
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: tried.set())
-    monkeypatch.setattr("track.persistence.lock.time", clock)
+    monkeypatch.setattr("track.persistence.file.lock.time", clock)
 
     def wait() -> None:
         with lock:

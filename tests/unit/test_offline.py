@@ -11,9 +11,9 @@ import pytest
 from track import Project, Trial
 from track.errors import BackendUnavailable
 from track.events import ProjectCreated
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery.protocol import DeliveredProtocol
+from track.persistence.delivery.spill import spill_folder
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.spill import spill_folder
 
 URI = "fake://server/runs"
 

@@ -14,7 +14,7 @@ from track import TrackClient, Trials, fetch, to_pandas
 from track.aggregators.aggregator import RingAggregator, ValueAggregator
 from track.errors import InvalidCall, InvalidQuery, MissingExtra, NotFound, UnknownBackend
 from track.events import MetricsLogged, encode
-from track.persistence.spill import Spill
+from track.persistence.delivery.spill import Spill
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import CustomStatus, Trial
 

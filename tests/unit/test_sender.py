@@ -13,10 +13,9 @@ import pytest
 from tests.servers import wait_until
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import Event, MetricsLogged, encode
-from track.persistence.segment import Claim
-from track.persistence.sender import Sender
-from track.persistence.sending import send_leftover, send_segment
-from track.persistence.spill import Spill, leftovers, spill_folder
+from track.persistence.delivery.segment import Claim
+from track.persistence.delivery.sender import Sender, send_leftover, send_segment
+from track.persistence.delivery.spill import Spill, leftovers, spill_folder
 
 URI = "fake://ann:secret@server/runs"
 

@@ -11,17 +11,15 @@ import pytest
 
 from tests.servers.track import running, serving
 from track.events import MetricsLogged, TrialCreated, encode
-from track.persistence.calls import CALLS
-from track.persistence.gate import Gate, Session
-from track.persistence.limits import Limits
-from track.persistence.lock import StoreLock
-from track.persistence.messages import Call, decode_reply, encode_call
-from track.persistence.served import Served
-from track.persistence.serving import Connection, Room
-from track.persistence.socketclient import SocketClient
-from track.persistence.socketed import SocketServer, server_uri
-from track.persistence.wire import frame, recv_frame
-from track.persistence.worker import Worker
+from track.persistence.file.lock import StoreLock
+from track.persistence.rpc.client import SocketClient
+from track.persistence.rpc.wire import Call, decode_reply, encode_call, frame, recv_frame
+from track.persistence.server.backend import Served
+from track.persistence.server.calls import CALLS, Worker
+from track.persistence.server.listener import Connection, Limits, Room
+from track.persistence.server.login import Gate, Session
+from track.persistence.server.server import SocketServer
+from track.persistence.socketed import server_uri
 from track.structure import Project
 
 # the thread

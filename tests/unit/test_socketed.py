@@ -33,8 +33,9 @@ from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
-from track.persistence.socketclient import SocketClient
-from track.persistence.socketed import ServerSignalHandler, SocketServer, server_uri, start_track_server
+from track.persistence.rpc.client import SocketClient
+from track.persistence.server.server import SocketServer
+from track.persistence.socketed import ServerSignalHandler, server_uri, start_track_server
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
@@ -193,7 +194,7 @@ def test_many_make_the_same_trial() -> None:
 
 def test_decision_that_others_keep_changing(protocol: SocketClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A decision whose ground never stays the same is given up, not tried for ever."""
-    monkeypatch.setattr("track.persistence.remote._TRIES", 3)
+    monkeypatch.setattr("track.persistence.rpc.remote._TRIES", 3)
     trial = new_trial(protocol)
     numbers = iter(range(100))
 

@@ -16,7 +16,8 @@ import pytest
 import track.tracking.api
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
-from track.tracking.places import MemoryPlace, replace_bytes
+from track.tracking.places import MemoryPlace
+from track.utils.files import replace_bytes
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,7 +17,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import Metrics
-from track.persistence.updates import make_trial, update
+from track.persistence.state.apply import make_trial, update
 from track.structure import CustomStatus, Status, Trial
 
 

@@ -14,10 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from track.errors import BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure, TrackError, TrialDoesNotExist
-from track.persistence.answering import error_reply
-from track.persistence.link import raised
-from track.persistence.messages import Call, Reply, decode_call, decode_reply, encode_call, encode_reply
-from track.persistence.wire import frame, read, read_frame, recv, recv_frame, send, to_bytes, to_obj, write
+from track.persistence.rpc.connection import raised
+from track.persistence.rpc.wire import (
+    Call,
+    Reply,
+    decode_call,
+    decode_reply,
+    encode_call,
+    encode_reply,
+    frame,
+    read,
+    read_frame,
+    recv,
+    recv_frame,
+    send,
+    to_bytes,
+    to_obj,
+    write,
+)
+from track.persistence.server.calls import error_reply
 from track.structure import Project, Trial
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-__all__ = ["Aggregator", "Lazy", "is_aggregator_state", "make_aggregator", "restore_aggregator", "specification"]
-
 _EVERYTHING = "series"
 # What the original called the state of a "stat".
 _OLD_NAMES = {"statstream": "stat"}

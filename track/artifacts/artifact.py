@@ -9,13 +9,11 @@ from typing import BinaryIO
 
 from track.artifacts.keys import check_name, check_windows, is_tree, split_uri
 from track.artifacts.location import open_folder
-from track.artifacts.progress import progress
 from track.artifacts.store import ArtifactStore, damaged, missing_named
+from track.artifacts.transfer import progress
 from track.artifacts.trees import Entry
 from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.persistence.utils import mask_secrets
-
-__all__ = ["Artifact"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Artifact:
         if path is not None and not self.is_directory:
             raise UnsafePath(f"{self.name!r} is no directory: open() it without {path!r}")
         if self.is_reference:
-            from track.artifacts.references import open_reference
+            from track.artifacts.connecting import open_reference
 
             return open_reference(self.uri, self.digest, self.size)
         store, key, _ = self._content(path)

@@ -12,8 +12,6 @@ from typing import Any
 
 from track.persistence.utils import mask_secrets
 
-__all__ = ["Code", "describe_code", "describe_repository"]
-
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 30.0

@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from track.artifacts.hashing import CHUNK, Source, hash_source
+from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.keys import check_clashes, check_windows
-from track.artifacts.parallel import each
-from track.artifacts.progress import Advance, progress
 from track.artifacts.store import ArtifactStore, damaged, missing_named
+from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import Entry
 from track.errors import CorruptArtifact, UnsafePath
-from track.persistence.lock import claim
-from track.persistence.openfile import is_named
-
-__all__ = ["download_content", "download_entries", "folds_case", "make_folder"]
+from track.persistence.file import claim
+from track.utils.files import is_named
 
 
 def download_content(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import BinaryIO, NamedTuple, Protocol
 
-from track.artifacts.hashing import Source
-from track.artifacts.progress import Advance
-
-__all__ = ["Folder", "Found", "Kept", "Unfinished"]
+from track.artifacts.content import Source
+from track.artifacts.transfer import Advance
 
 
 class Kept(NamedTuple):

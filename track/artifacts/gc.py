@@ -10,21 +10,21 @@ So nothing depends on clocks or on how long an upload takes. What must wait is r
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from track.artifacts.folder import Folder, Unfinished
-from track.artifacts.keys import OBJECTS, TREES, split_uri
-from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys, read_condemned
-from track.artifacts.location import beside, open_folder, place_of, protocol_of
-from track.artifacts.owners import owners
-from track.artifacts.store import ArtifactStore
-from track.persistence.utils import mask_secrets
+import msgspec
 
-__all__ = ["Swept", "gc"]
+from track.artifacts.folder import Folder, Unfinished
+from track.artifacts.keys import OBJECTS, STORES, TREES, split_uri
+from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys, read_condemned
+from track.artifacts.location import SUFFIX, beside, open_folder, place_of, protocol_of, store_uri
+from track.artifacts.store import ArtifactStore
+from track.errors import NotFound
+from track.persistence.utils import mask_secrets, uri_path
 
 logger = logging.getLogger(__name__)
-
 _ABANDONED = 7 * 24 * 3600.0
 
 
@@ -206,3 +206,37 @@ def _is_broken(left: Unfinished, leases: set[str]) -> bool:
         return left.owner not in leases
     # What could be gone on with is kept for a while.
     return left.age > _ABANDONED and not leases
+
+
+def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
+    """Return the backends of all tracking stores that were noted in a folder, and of `protocol`.
+
+    Raises
+    ------
+    NotFound
+        One of them cannot be opened from here.
+    """
+    own = store_uri(protocol, folder)
+    given = {store_uri(other, folder): other for other in map(protocol_of, also)}
+    asked = {own: protocol, **given}
+    for found in folder.files(STORES):
+        uri = str(msgspec.json.decode(folder.read(found.key))["uri"])
+        if uri not in asked:
+            asked[uri] = _opened(uri, folder, found.key)
+    return list(asked.values())
+
+
+def _opened(uri: str, folder: Folder, note: str) -> Any:
+    scheme, _, _ = uri.partition(":")
+    path = uri_path(uri) if scheme in {"file", "sqlite"} else ""
+    if uri.startswith("beside:"):
+        scheme = uri.partition(":")[2]
+        path = folder.url.removeprefix("file://").removesuffix(SUFFIX)
+        uri = f"{scheme}://{path}"
+    is_there = os.path.exists(path) or os.path.exists(f"{path}.journal") if path else "***" not in uri
+    if not is_there:
+        raise NotFound(
+            f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: give its "
+            f"URI with its password, or, if it is gone for good, remove {folder.url}/{note}"
+        )
+    return protocol_of(uri)

@@ -8,23 +8,6 @@ from collections.abc import Iterable
 
 from track.errors import UnsafePath
 
-__all__ = [
-    "CONDEMNED",
-    "LEASES",
-    "OBJECTS",
-    "PARTIAL",
-    "PENDING",
-    "STORES",
-    "TREES",
-    "check_clashes",
-    "check_name",
-    "check_path",
-    "check_windows",
-    "content_key",
-    "is_tree",
-    "split_uri",
-]
-
 OBJECTS, TREES = "objects", "trees"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
 

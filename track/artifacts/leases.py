@@ -18,8 +18,6 @@ from track.artifacts.folder import Folder, Found
 from track.artifacts.keys import CONDEMNED, LEASES, PENDING
 from track.utils.system import is_process_alive, process_identity
 
-__all__ = ["Condemned", "Lease", "condemn", "hold_lease", "live_leases", "pending_keys", "read_condemned"]
-
 _SILENT = 24 * 3600.0
 _RENEWAL = 600.0
 

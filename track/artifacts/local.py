@@ -11,13 +11,10 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import BinaryIO
 
-from track.artifacts.copying import copy_source
+from track.artifacts.content import READ, SMALL, Source, copy_source
 from track.artifacts.folder import Found, Kept, Unfinished
-from track.artifacts.hashing import READ, SMALL, Source
 from track.artifacts.keys import OBJECTS, PARTIAL, content_key
-from track.artifacts.progress import Advance
-
-__all__ = ["LocalFolder"]
+from track.artifacts.transfer import Advance
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _numbers = itertools.count()

@@ -22,18 +22,6 @@ from track.errors import InvalidUri
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, parse_uri, uri_path
 
-__all__ = [
-    "SUFFIX",
-    "Place",
-    "beside",
-    "check_url",
-    "open_folder",
-    "place_of",
-    "protocol_of",
-    "register_store",
-    "store_uri",
-]
-
 logger = logging.getLogger(__name__)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")

@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from track._calls import suggestion
 from track.artifacts.artifact import Artifact
 from track.artifacts.location import beside, protocol_of
-from track.errors import InvalidCall, InvalidQuery, NotFound
+from track.errors import InvalidCall, InvalidQuery, NotFound, suggestion
 from track.structure import Trial
-
-__all__ = ["artifacts", "find", "versions"]
 
 _SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>\d+)|@(?P<digest>[0-9a-f]{6,64}))")
 

@@ -8,13 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from track.artifacts.content import CHUNK, Source
 from track.artifacts.folder import Unfinished
-from track.artifacts.hashing import CHUNK, Source
 from track.artifacts.keys import OBJECTS
-from track.artifacts.progress import Advance
+from track.artifacts.transfer import Advance
 from track.errors import FileChanged
-
-__all__ = ["PART", "MultipartUploads"]
 
 PART = 8 << 20
 """Bytes of a part, and of the largest file that is sent in one piece."""

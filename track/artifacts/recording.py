@@ -7,17 +7,15 @@ import weakref
 from typing import Any
 
 from track.artifacts.artifact import Artifact
+from track.artifacts.connecting import absolute, look_up
+from track.artifacts.content import Source
 from track.artifacts.folder import Kept
-from track.artifacts.hashing import Source
 from track.artifacts.keys import check_name
 from track.artifacts.location import Place, beside, check_url, open_folder, place_of, protocol_of, register_store
-from track.artifacts.references import absolute, look_up
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
 from track.errors import UnsafePath
 from track.structure import Trial
-
-__all__ = ["Recorder", "artifact_name", "check_file", "check_folder"]
 
 _notes: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 

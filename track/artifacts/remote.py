@@ -9,16 +9,13 @@ from collections.abc import Collection, Iterable
 from typing import BinaryIO
 
 from track.artifacts.connecting import age_of, connected, open_path, reached, schemes_of, translated
+from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.folder import Found, Kept, Unfinished
-from track.artifacts.hashing import CHUNK, Source, hash_source
 from track.artifacts.keys import OBJECTS, PARTIAL, content_key
 from track.artifacts.multipart import PART, MultipartUploads
-from track.artifacts.progress import Advance
+from track.artifacts.transfer import Advance
 from track.errors import BackendUnavailable, FileChanged
 from track.persistence.utils import mask_secrets
-
-__all__ = ["RemoteFolder"]
-
 
 _S3 = {"s3", "s3a"}
 _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
-from track.artifacts.hashing import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key
 from track.artifacts.leases import Lease, hold_lease
-from track.artifacts.parallel import each
-from track.artifacts.progress import Advance, progress
+from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import (
     Entry,
     Listing,
@@ -29,8 +28,6 @@ from track.artifacts.trees import (
     survey,
 )
 from track.errors import CorruptArtifact, FileChanged, NotFound, UnsafePath
-
-__all__ = ["ArtifactStore", "damaged", "missing_named"]
 
 _TRIES = 3
 _digests = DigestCache()

@@ -14,20 +14,6 @@ import msgspec
 from track.artifacts.keys import OBJECTS, check_path, content_key
 from track.errors import CorruptArtifact, UnsafePath
 
-__all__ = [
-    "Entry",
-    "Listing",
-    "Member",
-    "Row",
-    "TreeCache",
-    "Value",
-    "decode_listing",
-    "encode_listing",
-    "make_entry",
-    "members_of",
-    "survey",
-]
-
 _FORMAT = 1
 Value = TypeVar("Value")
 

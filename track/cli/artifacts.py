@@ -9,8 +9,6 @@ from typing import Any
 from track.artifacts import artifacts, find, gc
 from track.errors import TrackError
 
-__all__ = ["add_parser", "run"]
-
 _HELP = "list, download and clean up the files of trials"
 _DESCRIPTION = """
 Shows which files trials have logged, brings one of them here, verified, or removes what no trial names any more.

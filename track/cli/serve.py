@@ -8,10 +8,8 @@ import sys
 from typing import Any
 
 from track.errors import TrackError
-from track.persistence.limits import LIMITS
+from track.persistence.server import LIMITS
 from track.persistence.utils import mask_secrets
-
-__all__ = ["add_parser", "run"]
 
 _HELP = "serve a store to clients on other machines"
 _DESCRIPTION = """
@@ -48,7 +46,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until the process is told to end, and return the exit code."""
     # Imported here: other commands need no asyncio.
-    from track.persistence.socketed import SocketServer, server_uri
+    from track.persistence.server import SocketServer
+    from track.persistence.socketed import server_uri
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     given = {name: getattr(arguments, name) for name in ("users", "certificate", "key")}

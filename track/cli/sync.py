@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from track.errors import CorruptJournal, TrackError
-from track.persistence.delivery import DeliveredProtocol
+from track.persistence.delivery import (
+    DeliveredProtocol,
+    Leftover,
+    leftovers,
+    send_leftover,
+    spill_folder,
+    spill_folders,
+)
 from track.persistence.registry import get_protocol
-from track.persistence.sending import send_leftover
-from track.persistence.spill import Leftover, leftovers, spill_folder, spill_folders
 from track.persistence.utils import mask_secrets
-
-__all__ = ["add_parser", "run"]
 
 _HELP = "send the events that processes have left behind"
 _DESCRIPTION = """

@@ -10,8 +10,6 @@ from typing import Any
 from track.errors import TrackError
 from track.persistence.users import ROLES, Users
 
-__all__ = ["add_parser", "run"]
-
 _HELP = "say who may use a server"
 _DESCRIPTION = """
 Keeps the file of users of a track server: names, roles, and salted hashes of passwords. A server that runs sees a

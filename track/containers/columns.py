@@ -7,8 +7,6 @@ from typing import Any
 
 from track.plain import restore, to_plain
 
-__all__ = ["LARGEST", "Column", "hashable"]
-
 LARGEST = 2**63
 """The first integer that does not fit into eight bytes."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, MutableSet
 from typing import Any
 
-__all__ = ["LazySet"]
-
 
 class LazySet(MutableSet[Any]):
     """The members of something large, fetched when somebody looks.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from track.em.artifact import Artifact
-from track.em.config import CONFIG
 from track.em.containers import Params
-from track.em.functions import create_artifact, create_run, load_artifact, load_run
+from track.em.functions import create_artifact, create_run, load_artifact, load_run, upload
 from track.em.run import Run
-from track.em.session import login, logout
-from track.em.uploading import upload
+from track.em.session import CONFIG, login, logout
 
 __all__ = [
     "CONFIG",

@@ -8,8 +8,6 @@ from typing import Any
 
 from track.plain import to_number
 
-__all__ = ["Params"]
-
 
 class Params(MutableMapping[str, Any]):
     """Parameters by name, as items and as attributes.

@@ -11,8 +11,6 @@ from typing import Any
 from track.utils.system import get_gpu_name, hostname
 from track.versioning import _ask_git
 
-__all__ = ["git_facts", "platform_facts"]
-
 _PACKAGES = (
     "numpy", "pandas", "tensorflow", "torch", "torchvision", "pytorch_lightning", "lightning", "keras", "sklearn",
     "nltk", "track",

@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from track.errors import AlreadyExists, BackendUnavailable, NotFound, TrackError
 
-__all__ = ["NotLoggedIn", "NothingThere", "RunFinished", "UploadConflict", "UploadFailed", "unreachable"]
-
 _Error = TypeVar("_Error", bound=Exception)
 
 

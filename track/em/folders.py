@@ -11,17 +11,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-__all__ = [
-    "alternative_name",
-    "artifact_parent",
-    "checked_labels",
-    "checked_name",
-    "is_alternative_name",
-    "make_directory",
-    "run_parent",
-    "timestamp",
-]
-
 _TAIL = re.compile(r".+_\d{6}_\d{6}_[a-z0-9]{6}", re.DOTALL)
 _LETTERS = string.ascii_lowercase + string.digits
 _LONGEST = 200

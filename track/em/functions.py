@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from track.em.artifact import Artifact
-from track.em.download import download
-from track.em.errors import NothingThere
-from track.em.folders import artifact_parent, run_parent
-from track.em.history import remote_entry
+from track.em.errors import NothingThere, UploadFailed
+from track.em.folders import artifact_parent, is_alternative_name, run_parent
 from track.em.run import Run
 from track.em.session import current_store, find_store
-from track.em.store import Store, checked_strategy
+from track.em.store import Store, checked_strategy, download, remote_entry
 from track.em.texts import read_mapping
 from track.errors import CorruptJournal
-
-__all__ = ["create_artifact", "create_run", "load_artifact", "load_run"]
 
 _ARGUMENTS = (
     "name", "hparams", "labels", "description", "auto_upload", "folder", "make_folder", "conflict_strategy",
@@ -223,3 +220,64 @@ def _fetched(store: Store, path: str, kind: str, load: Callable[[str], Any], par
         state = loaded.state if kind == "Artifact" else ""
         loaded.remember(remote_entry(store.host, node, "download", state))
     return loaded
+
+
+logger = logging.getLogger(__name__)
+
+
+def upload(path: str, folder: str = "default", make_folder: bool = False, conflict_strategy: str = "new") -> None:
+    """Upload the run or artifact in a directory, or all of those that are in directories directly below it.
+
+    Parameters
+    ----------
+    path: str
+        A directory.
+    folder, make_folder, conflict_strategy:
+        As for `Run.upload`.
+
+    Raises
+    ------
+    NotLoggedIn
+        Call `login` first.
+    NothingThere
+        There is no run and no artifact.
+    UploadFailed
+        Of several, some could not be uploaded; the others were.
+    """
+    current_store()
+    target = (folder, make_folder, checked_strategy(conflict_strategy))
+    one = _loaded(path)
+    if one is not None:
+        one.upload(*target)
+        return
+    below = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else []
+    several = [found for found in below if is_alternative_name(os.path.basename(found)) and _is_any(found)]
+    if not several:
+        raise NothingThere(f"{path!r} holds no run and no artifact, and there is none directly below it")
+    failed = [f"{os.path.basename(found)}: {error}" for found in several if (error := _try_upload(found, target))]
+    if failed:
+        raise UploadFailed(f"{len(failed)} of {len(several)} are not uploaded: {'; '.join(failed)}")
+
+
+def _is_any(folder: str) -> bool:
+    return os.path.isdir(folder) and (Artifact.is_in(folder) or Run.is_in(folder))
+
+
+def _loaded(folder: str) -> Run | Artifact | None:
+    if Artifact.is_in(folder):
+        return Artifact.load(folder)
+    if Run.is_in(folder):
+        run: Run = Run.load(folder)
+        return run
+    return None
+
+
+def _try_upload(folder: str, target: tuple[str, bool, str]) -> Exception | None:
+    try:
+        found = _loaded(folder)
+        if found is not None:
+            found.upload(*target)
+    except (OSError, RuntimeError, ValueError) as error:
+        logger.warning("%s is not uploaded: %s", folder, error)
+        return error
+    return None

@@ -10,8 +10,6 @@ from typing import Any
 from track.em.artifact import Artifact
 from track.em.store import Store
 
-__all__ = ["Lineage"]
-
 _KINDS = ("Model", "Dataset", "Branch", "Tag", "Commit")
 
 

@@ -12,11 +12,9 @@ from typing import Any
 from track.em.folders import timestamp
 from track.em.texts import flow, number_text, parse
 from track.errors import CorruptJournal
-from track.persistence.backlog import Backlog
-from track.persistence.openfile import OpenFile
+from track.persistence.file import Backlog
 from track.plain import to_number
-
-__all__ = ["ALIASES", "MetricsFile", "file_name", "read_items", "whole"]
+from track.utils.files import OpenFile
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from track.em.download import inside
 from track.em.errors import NothingThere
-from track.em.parcels import LocalFile, digest_of
-from track.em.places import CHUNK
+from track.em.store import CHUNK, LocalFile, digest_of, inside
 from track.em.texts import read_list, write_list
 from track.errors import AlreadyExists, CorruptArtifact, FileChanged
-from track.tracking.places import open_fsspec, replace_bytes
-
-__all__ = ["Objects", "checked_object_path", "object_path", "walk"]
+from track.tracking.places import open_fsspec
+from track.utils.files import replace_bytes
 
 logger = logging.getLogger(__name__)
 

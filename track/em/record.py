@@ -13,8 +13,6 @@ from track.logger import TrialLogger
 from track.structure import Trial
 from track.versioning import compute_hash
 
-__all__ = ["RunRecord", "is_configured"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from track.em.errors import NothingThere
 from track.em.metrics import MetricsFile, file_name, read_items
-from track.em.parcels import LocalFile
+from track.em.store import LocalFile
 from track.em.texts import read_mapping, write_list, write_mapping
-
-__all__ = ["METADATA", "RunFiles"]
 
 logger = logging.getLogger(__name__)
 

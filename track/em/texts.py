@@ -11,18 +11,7 @@ from typing import Any
 import msgspec
 
 from track.errors import CorruptJournal, MissingExtra
-from track.tracking.places import replace_bytes
-
-__all__ = [
-    "flow",
-    "number_text",
-    "parse",
-    "parse_mapping",
-    "read_list",
-    "read_mapping",
-    "write_list",
-    "write_mapping",
-]
+from track.utils.files import replace_bytes
 
 # Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")

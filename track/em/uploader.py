@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 from track.em.errors import NothingThere, UploadConflict
 from track.errors import TrackError
-from track.persistence import ending
-
-__all__ = ["Uploader"]
+from track.utils import lifecycle as ending
 
 logger = logging.getLogger(__name__)
 

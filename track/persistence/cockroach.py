@@ -12,9 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from track.errors import BackendUnavailable, InvalidEvent, MissingExtra
-from track.persistence.database import Database, Outcome, Row
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
-from track.persistence.sql import SqlProtocol
+from track.persistence.sql import Database, Outcome, Row, SqlProtocol
 from track.persistence.utils import mask_secrets, parse_uri, read_options
 
 __all__ = ["OPTIONS", "Cockroach", "PostgresDriver", "make_cockroach"]

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 from track.containers.lazy import LazySet
 from track.errors import InvalidUri
 from track.events import Batch, Event
-from track.persistence.copying import write_copy
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.storage import LocalStorage
+from track.persistence.state import State, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
 
@@ -25,9 +24,9 @@ _INBOX = 512
 
 
 class StateProtocol(EventProtocol):
-    """Base of the backends whose state is a `LocalStorage`: they answer from it."""
+    """Base of the backends whose state is a `State`: they answer from it."""
 
-    def reading(self) -> AbstractContextManager[LocalStorage]:
+    def reading(self) -> AbstractContextManager[State]:
         """Give the present state, which does not change meanwhile."""
         raise NotImplementedError
 
@@ -99,7 +98,7 @@ class EphemeralProtocol(StateProtocol):
         parts = parse_uri(uri)
         if parts["path"] or parts.get("address"):
             raise InvalidUri(f"{uri!r} names a place, but this store is in memory: use 'file:{parts['path']}'?")
-        self.storage = LocalStorage()
+        self.storage = State()
         self._inbox: deque[tuple[Event, ...]] = deque()
         self._lock = threading.RLock()
         self._draining = False
@@ -122,7 +121,7 @@ class EphemeralProtocol(StateProtocol):
             return action()
 
     @contextmanager
-    def reading(self) -> Iterator[LocalStorage]:
+    def reading(self) -> Iterator[State]:
         """Give the present state, which does not change meanwhile."""
         with self._lock:
             self._drain()

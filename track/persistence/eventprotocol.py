@@ -21,7 +21,7 @@ from track.events import (
     TimeLogged,
     TrialAttached,
 )
-from track.persistence.decisions import (
+from track.persistence.checks import (
     describe_error,
     final_status,
     metric_specification,
@@ -34,6 +34,7 @@ from track.persistence.decisions import (
     trial_created,
 )
 from track.persistence.protocol import Factory, Protocol
+from track.persistence.state import stored_in, write_copy
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
 from track.structure import Project, Status, Trial, TrialGroup
@@ -294,8 +295,6 @@ class EventProtocol(Protocol):
         """Make everything so far permanent; ``file_name_override`` gets a copy of all that is stored."""
         self.flush()
         if kwargs.get("file_name_override") is not None:
-            from track.persistence.copying import stored_in, write_copy
-
             write_copy(kwargs["file_name_override"], stored_in(self))
 
     # What a backend may answer faster.

@@ -13,14 +13,10 @@ from typing import Any, TypeVar
 from track.configuration import options
 from track.errors import ConcurrentWrite
 from track.events import Batch, Event, encode, encode_batch
-from track.persistence.buffered import BufferedStore, MemoryStore
-from track.persistence.copying import write_copy
 from track.persistence.ephemeral import StateProtocol
-from track.persistence.filestore import SMALL_AT_FINISH, FileStore
-from track.persistence.lock import StoreLock
+from track.persistence.file import SMALL_AT_FINISH, BufferedStore, FileStore, MemoryStore, StoreLock, open_store
 from track.persistence.query import OPERATORS, parse_query, resolve
-from track.persistence.storage import LocalStorage
-from track.persistence.stores import open_store
+from track.persistence.state import State, write_copy
 from track.persistence.utils import read_bool, read_choice, read_options, store_path
 from track.structure import Trial
 from track.utils.signal import SignalHandler
@@ -102,7 +98,7 @@ class FileProtocol(StateProtocol):
                 logger.warning(text, self.place)
 
     @property
-    def storage(self) -> LocalStorage:
+    def storage(self) -> State:
         """The state as of now."""
         with self.reading() as storage:
             return storage
@@ -151,7 +147,7 @@ class FileProtocol(StateProtocol):
         """Return ``action()``, during which no other thread or process decides."""
         return (self._store or self._memory_store()).atomically(action)
 
-    def reading(self) -> AbstractContextManager[LocalStorage]:
+    def reading(self) -> AbstractContextManager[State]:
         """Give the present state, which does not change meanwhile."""
         return (self._store or self._memory_store()).reading()
 

@@ -15,8 +15,6 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.protocol import Protocol
 from track.structure import Trial
 
-__all__ = ["EventRecorder", "Mirror"]
-
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 

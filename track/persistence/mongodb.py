@@ -17,13 +17,9 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.liveness import Liveness
-from track.persistence.mongobuckets import read_containers
-from track.persistence.mongoclient import Changed, Document, Mongo
-from track.persistence.mongoentry import Reads
-from track.persistence.mongoquery import render
-from track.persistence.mongowrite import last_number, store
+from track.persistence.mongo import Changed, Document, Mongo, Reads, last_number, read_containers, render, store
 from track.persistence.query import Query, parse_query
+from track.persistence.state import Liveness
 from track.persistence.utils import mask_secrets
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Status, Trial, TrialGroup

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from track.errors import CorruptJournal
+from track.persistence.file import StoreLock
 from track.persistence.local import FileProtocol
-from track.persistence.lock import StoreLock
-from track.persistence.snapshot import replace_file
 from track.persistence.utils import store_path
 from track.plain import to_plain
+from track.utils.files import replace_file
 
 __all__ = ["load_plain_pickle", "make_pickled"]
 

@@ -6,16 +6,29 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import Aggregator, StatAggregator, ValueAggregator
-from track.structure import Project, Trial, TrialGroup
+from track.events import (
+    ArtifactAdded,
+    Event,
+    FieldsMerged,
+    GroupCreated,
+    MetricsLogged,
+    ProjectCreated,
+    StatusChanged,
+    TimeLogged,
+    TrialAttached,
+    TrialCreated,
+)
+from track.plain import restore
+from track.structure import Project, Trial, TrialGroup, split_uid
+from track.structure import status as make_status
 
 if TYPE_CHECKING:
     from track.events import Event
 
-__all__ = ["Factory", "Protocol"]
+__all__ = ["Factory", "Protocol", "call_method"]
 
 Factory = Callable[[], Aggregator]
 """Makes an aggregator: ``StatAggregator.lazy(1)``."""
-
 _once = StatAggregator.lazy(1)
 _value = ValueAggregator.lazy()
 
@@ -232,7 +245,56 @@ class Protocol:
         The objects passed carry identity and the event's values only.
         """
         # Imported at first use: a program may import the client and never log.
-        from track.persistence.translate import call_method
 
         for event in events:
             call_method(self, event)
+
+
+def call_method(protocol: Protocol, event: Event) -> None:
+    """Say an event with the method of `protocol` that means the same.
+
+    The objects passed carry identity and the event's values only. Times, which only a clock of the backend's own
+    could say, become metadata.
+    """
+    match event:
+        case ProjectCreated():
+            protocol.new_project(Project(event.uid, event.name, event.description, restore(event.metadata)))
+        case GroupCreated():
+            group = TrialGroup(event.uid, event.name, event.description, restore(event.metadata))
+            group.project_id = event.project_id
+            protocol.new_trial_group(group)
+        case TrialCreated():
+            names = ("name", "description", "tags", "version", "group_id", "project_id", "parameters", "metadata")
+            values = {name: restore(getattr(event, name)) for name in names}
+            protocol.new_trial(Trial(event.hash, event.revision, **values))
+        case TrialAttached(kind="project"):
+            protocol.add_project_trial(Project(_uid=event.owner, name=event.owner), _reference(event.trial))
+        case TrialAttached():
+            protocol.add_group_trial(TrialGroup(_uid=event.owner), _reference(event.trial))
+        case FieldsMerged(kind="trial"):
+            method = {
+                "parameters": protocol.log_trial_arguments,
+                "metadata": protocol.log_trial_metadata,
+                "tags": protocol.add_trial_tags,
+            }[event.field]
+            method(_reference(event.uid), **_restored(event.values))
+        case FieldsMerged():
+            protocol.set_group_metadata(TrialGroup(_uid=event.uid), **_restored(event.values))
+        case MetricsLogged():
+            protocol.log_trial_metrics(_reference(event.trial), step=restore(event.step), **_restored(event.values))
+        case StatusChanged():
+            protocol.set_trial_status(_reference(event.trial), make_status(*event.status), event.error)
+        case ArtifactAdded():
+            protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
+        case TimeLogged():
+            protocol.log_trial_metadata(_reference(event.trial), **{f"chrono.{event.name}": event.seconds})
+
+
+def _restored(values: dict[str, Any]) -> dict[str, Any]:
+    # One by one: values named "dtype" and "value" are no tag.
+    return {name: restore(value) for name, value in values.items()}
+
+
+def _reference(uid: str) -> Trial:
+    digest, revision = split_uid(uid)
+    return Trial(digest, revision)

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from track._calls import suggestion
 from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import InvalidQuery
+from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
 from track.plain import restore, to_plain
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup

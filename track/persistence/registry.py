@@ -32,7 +32,7 @@ _BUILT_IN = {
     "none": "track.persistence.ephemeral:EphemeralProtocol",
     "pickled": "track.persistence.pickled:make_pickled",
     "pickleddb": "track.persistence.pickled:make_pickled",
-    "socket": "track.persistence.socketclient:SocketClient",
+    "socket": "track.persistence.rpc.client:SocketClient",
     "sqlite": "track.persistence.sqlite:make_sqlite",
     "tensorboard": "track.persistence.tensorboard:TensorBoardProtocol",
 }

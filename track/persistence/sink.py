@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from track.errors import BackendUnavailable, NotFound
-from track.persistence.decisions import describe_error, final_status, normal_status, numbers, plain_fields
+from track.persistence.checks import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup

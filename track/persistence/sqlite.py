@@ -11,9 +11,8 @@ from typing import Any
 
 from track.configuration import options
 from track.errors import BackendUnavailable, CorruptJournal, InvalidUri
-from track.persistence.database import Database, Outcome, Row
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
-from track.persistence.sql import SqlProtocol
+from track.persistence.sql import Database, Outcome, Row, SqlProtocol
 from track.persistence.utils import read_bool, read_options, store_path, uri_path
 
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]

@@ -1,40 +1,25 @@
-"""State in memory: the objects of one store, with their indexes."""
+"""`LocalStorage`: the state of a store with a file of its own, and no journal."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from track.aggregators.aggregator import Aggregator
-from track.containers.lazy import LazySet
 from track.errors import ConcurrentWrite
-from track.events import (
-    Batch,
-    Event,
-    FieldsMerged,
-    GroupCreated,
-    MetricsLogged,
-    ProjectCreated,
-    Record,
-    TrialAttached,
-    TrialCreated,
-)
-from track.persistence.liveness import Liveness
-from track.persistence.query import Query, parse_query
-from track.persistence.updates import make_trial, update
-from track.plain import restore
-from track.structure import Project, Status, Trial, TrialGroup
+from track.persistence.state import State, read_snapshot, snapshot_bytes
+from track.structure import Trial
+from track.utils.files import replace_file
 
 __all__ = ["LocalStorage", "load_database"]
 
 logger = logging.getLogger(__name__)
 
 
-class LocalStorage:
-    """The projects, groups and trials of one store, by uid, in the order they were created.
+class LocalStorage(State):
+    """The projects, groups and trials of a file, in memory.
 
     Parameters
     ----------
@@ -45,225 +30,14 @@ class LocalStorage:
     """
 
     def __init__(self, target_file: str | None = None, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(target_file, clock)
         self.target_file = target_file
-        self.liveness = Liveness(clock=clock)
-        self._projects: dict[str, Project] = {}
-        self._groups: dict[str, TrialGroup] = {}
-        self._trials: dict[str, Trial] = {}
-        self._by_hash: dict[str, list[str]] = {}
-        self._members: dict[str, dict[str, None]] = {}
         self._tags: dict[str, int] = {}
-        self.changed: set[str] = set()
-        """The uids of trials that the last snapshot does not show as they are."""
-        self.documents: dict[str, Any] = {}
-        """The bytes of trials in the last snapshot."""
-        self.writers: dict[str, int] = {}
-        """The number of the last event of each writer whose events come in batches."""
-
-    @property
-    def objects(self) -> dict[str, Any]:
-        """Every stored object by uid."""
-        return {**self._projects, **self._groups, **self._trials}
-
-    @property
-    def projects(self) -> set[str]:
-        """The uids of the projects."""
-        return set(self._projects)
-
-    @property
-    def groups(self) -> set[str]:
-        """The uids of the groups."""
-        return set(self._groups)
-
-    @property
-    def trials(self) -> set[str]:
-        """The uids of the trials."""
-        return set(self._trials)
-
-    @property
-    def project_names(self) -> dict[str | None, str]:
-        """Project uid by name."""
-        return {project.name: uid for uid, project in self._projects.items()}
-
-    @property
-    def group_names(self) -> dict[str | None, str]:
-        """Group uid by name; the last one where projects have groups of the same name."""
-        return {group.name: uid for uid, group in self._groups.items()}
 
     @property
     def trial_names(self) -> dict[str | None, str]:
         """Trial uid by name; the last one where several trials have the same name."""
         return {trial.name: uid for uid, trial in self._trials.items()}
-
-    # changing
-
-    def apply(self, records: Iterable[Record]) -> None:
-        """Change the state as the events say; one that names a trial that is not here is reported and skipped."""
-        trials, changed = self._trials, self.changed
-        for event in records:
-            try:
-                if type(event) is MetricsLogged:
-                    trial = trials.get(event.trial)
-                    if trial is not None:
-                        changed.add(event.trial)
-                        update(trial, event)
-                        continue
-                self._apply_one(event)
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                # One damaged line must not hide the others.
-                logger.warning("an event in %s makes no sense (%s) and is skipped: %r", self.target_file, error, event)
-
-    def _apply_batch(self, batch: Batch) -> None:
-        """Apply what is new: the events after the last one of this writer, however often they were written."""
-        last = self.writers.get(batch.writer, -1)
-        self.apply(batch.events[max(0, last + 1 - batch.first) :])
-        self.writers[batch.writer] = max(last, batch.first + len(batch.events) - 1)
-
-    def _apply_one(self, event: Record) -> None:
-        match event:
-            case ProjectCreated():
-                self._create_project(event)
-            case GroupCreated():
-                self._create_group(event)
-            case TrialCreated():
-                if event.trial not in self._trials:
-                    self.add_trial(make_trial(event))
-            case TrialAttached():
-                self._attach_trial(event)
-            case FieldsMerged(kind="group" | "project"):
-                self._merge_into_owner(event)
-            case FieldsMerged():
-                self._update(event.uid, event)
-            case Batch():
-                self._apply_batch(event)
-            case _:
-                self._update(event.trial, event)
-
-    def _update(self, uid: str, event: Event) -> None:
-        trial = self._trials.get(uid)
-        if trial is None:
-            logger.warning("an event of trial %s, which is not in %s, is skipped", uid, self.target_file)
-            return
-        self.changed.add(uid)
-        update(trial, event)
-
-    def _create_project(self, event: ProjectCreated) -> None:
-        if event.uid not in self._projects:
-            fields = (event.uid, event.name, event.description, restore(event.metadata))
-            self.add_project(Project(*fields, tags=restore(event.tags)))
-
-    def _create_group(self, event: GroupCreated) -> None:
-        if event.uid not in self._groups:
-            fields = (event.uid, event.name, event.description, restore(event.metadata))
-            self.add_group(TrialGroup(*fields, project_id=restore(event.project_id)), ())
-
-    def _attach_trial(self, event: TrialAttached) -> None:
-        if event.kind == "group":
-            self._members.setdefault(event.owner, {})[event.trial] = None
-        if event.trial in self._trials:
-            self._update(event.trial, event)
-
-    def _merge_into_owner(self, event: FieldsMerged) -> None:
-        owner: Any = (self._groups if event.kind == "group" else self._projects).get(event.uid)
-        if owner is not None:
-            getattr(owner, event.field).update({name: restore(value) for name, value in event.values.items()})
-
-    def add_project(self, project: Project) -> None:
-        """Take a project; its trials and groups are added on their own."""
-        self._projects[project.uid] = project
-
-    def add_group(self, group: TrialGroup, members: Iterable[str]) -> None:
-        """Take a group and the uids of its trials."""
-        self._groups[group.uid] = group
-        self._members.setdefault(group.uid, {}).update(dict.fromkeys(members))
-
-    def add_trial(self, trial: Trial) -> None:
-        """Take a trial."""
-        uid = trial.uid
-        self._trials[uid] = trial
-        self._by_hash.setdefault(trial.hash, []).append(uid)
-        self.changed.add(uid)
-
-    # asking
-
-    def find_trials(self, query: Any = None) -> Iterator[Trial]:
-        """Return the trials that match, oldest first, as views that later events do not change."""
-        parsed = parse_query(query, Trial)
-        alive: dict[Any, bool | None] = {}
-        for trial in self._candidates(parsed):
-            broken = self.liveness.is_broken(trial, alive)
-            if broken or self._inherited(trial):
-                seen = self._view(trial, broken)
-                if parsed.matches(seen):
-                    yield seen
-            elif parsed.matches(trial):
-                yield self._view(trial, broken)
-
-    def find_groups(self, query: Any = None) -> Iterator[TrialGroup]:
-        """Return copies of the groups that match, oldest first."""
-        return self._find_owners(query, TrialGroup, self._groups, self._group_view)
-
-    def find_projects(self, query: Any = None) -> Iterator[Project]:
-        """Return copies of the projects that match, oldest first; their groups and trials are for the caller."""
-        return self._find_owners(query, Project, self._projects, self._project_view)
-
-    def _find_owners(self, query: Any, kind: type, stored: dict[str, Any], view: Callable[[Any], Any]) -> Iterator[Any]:
-        parsed = parse_query(query, kind)
-        uid = parsed.exact("uid")
-        for owner in stored.values() if uid is None else [stored[uid]] if uid in stored else []:
-            seen = view(owner)
-            if parsed.matches(seen):
-                yield seen
-
-    def revisions(self, digest: str) -> set[int]:
-        """Return the revisions of a hash that are stored."""
-        return {self._trials[uid].revision for uid in self._by_hash.get(digest, ())}
-
-    def has(self, kind: type, uid: Any) -> bool:
-        """Return whether a trial, group or project with this uid is stored."""
-        stored: dict[type, Any] = {Trial: self._trials, TrialGroup: self._groups, Project: self._projects}
-        return uid in stored[kind]
-
-    def _candidates(self, query: Query) -> Iterable[Trial]:
-        uid, digest = query.exact("uid"), query.exact("hash")
-        if uid is not None:
-            return [self._trials[uid]] if uid in self._trials else []
-        if digest is not None:
-            return [self._trials[uid] for uid in self._by_hash.get(digest, ())]
-        return list(self._trials.values())
-
-    def _inherited(self, trial: Trial) -> dict[str, Any]:
-        project = self._projects.get(trial.project_id) if isinstance(trial.project_id, str) else None
-        return {} if project is None else project.tags
-
-    def _view(self, trial: Trial, broken: bool) -> Trial:
-        view = Trial.__new__(Trial)
-        fields = vars(view)
-        fields.update(vars(trial))
-        for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
-            fields[name] = _copy(fields[name])
-        for name in ("metrics", "chronos"):
-            fields[name] = fields[name].view()
-        inherited = self._inherited(trial)
-        if inherited:
-            tags = fields["tags"]
-            fields["tags"] = {**(tags if isinstance(tags, dict) else dict.fromkeys(map(str, tags), True)), **inherited}
-        if broken:
-            fields["status"] = Status.Broken
-        return view
-
-    def _group_view(self, group: TrialGroup) -> TrialGroup:
-        members = LazySet(lambda: list(self._members.get(group.uid, ())))
-        fields = (group._uid, group.name, group.description, _copy(group.metadata), members, group.project_id)
-        return TrialGroup(*fields)  # type: ignore[arg-type]
-
-    def _project_view(self, project: Project) -> Project:
-        fields = (project._uid, project.name, project.description, _copy(project.metadata))
-        members = [("project_id", project.uid)]
-        groups, trials = LazySet(lambda: self.find_groups(members)), LazySet(lambda: self.find_trials(members))
-        return Project(*fields, groups, trials, _copy(project.tags))  # type: ignore[arg-type]
-
-    # files: the state on its own, without a journal
 
     def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
         """Write everything to `file_name_override`, or to the target file; without either there is nothing to do.
@@ -273,8 +47,6 @@ class LocalStorage:
         ConcurrentWrite
             The target file has a journal: its backend saves it.
         """
-        from track.persistence.snapshot import replace_file, snapshot_bytes
-
         path = file_name_override or self.target_file
         if path is None:
             return
@@ -291,9 +63,8 @@ class LocalStorage:
             The file is no track file; the state stays as it was.
         """
         read = load_database(filename or self.target_file)
-        target, liveness = self.target_file, self.liveness
-        vars(self).update(vars(read))
-        self.target_file, self.liveness = target, liveness
+        own = {name: vars(self)[name] for name in ("target_file", "place", "liveness")}
+        vars(self).update(vars(read) | own)
 
     def smart_reload(self, filename: str | None = None) -> None:
         """Take what a file has that is newer; objects that are here stay the same objects.
@@ -334,9 +105,6 @@ class LocalStorage:
         """Return the trial's count before the last `smart_reload`; 0 when there was none."""
         return self._tags.get(getattr(obj, "uid", obj), 0)
 
-    def __len__(self) -> int:
-        return len(self._trials)
-
 
 def load_database(json_name: str | None) -> LocalStorage:
     """Return the state that a file holds; an empty one for None or a file that does not exist.
@@ -346,19 +114,7 @@ def load_database(json_name: str | None) -> LocalStorage:
     CorruptJournal
         The file is no track file, or of a newer version. It is left untouched.
     """
-    from track.persistence import snapshot
-
-    return snapshot.load_database(json_name)
-
-
-def _copy(value: Any) -> Any:
-    kind = type(value)
-    if kind is dict:
-        return {key: _copy(item) for key, item in value.items()}
-    if kind is list:
-        return [_copy(item) for item in value]
-    if isinstance(value, Aggregator):
-        import copy
-
-        return copy.deepcopy(value)
-    return value
+    storage = LocalStorage(json_name)
+    if json_name is not None:
+        read_snapshot(json_name, storage)
+    return storage

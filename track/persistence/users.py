@@ -15,9 +15,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from track.errors import CorruptJournal, NotFound
-from track.persistence.lock import StoreLock
-from track.persistence.openfile import stamp_of
-from track.persistence.snapshot import replace_file
+from track.persistence.file import StoreLock
+from track.utils.files import replace_file, stamp_of
 
 __all__ = ["ROLES", "Users"]
 

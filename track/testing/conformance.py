@@ -12,8 +12,6 @@ from track.errors import InvalidEvent, InvalidQuery, ItemNotFound, NotFound, Tri
 from track.persistence.protocol import Protocol
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
-__all__ = ["ProtocolTests"]
-
 
 class ProtocolTests:
     """The claims of the contract; see `track.persistence.protocol.Protocol`.

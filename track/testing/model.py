@@ -18,8 +18,6 @@ from track.events import (
 from track.persistence.protocol import Protocol
 from track.structure import Trial
 
-__all__ = ["Model", "answers"]
-
 
 class Model:
     """What a store should answer after a list of events, said in the plainest way.

@@ -19,8 +19,6 @@ from track.events import (
 )
 from track.structure import Status
 
-__all__ = ["event_lists", "finite_numbers", "json_values", "names"]
-
 _SERIES = ["series"]
 _HASHES = ("aa", "bb")
 _PROJECTS = ("p1", "p2")

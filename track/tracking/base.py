@@ -10,8 +10,6 @@ from typing import Any, TypeAlias
 from track.errors import NotFound
 from track.plain import to_number
 
-__all__ = ["KeyType", "ResultTimeout", "ResultTracker", "ResultType", "checked_results"]
-
 KeyType: TypeAlias = int | str
 """A key; the number 1 and the text "1" are the same one."""
 

@@ -14,8 +14,6 @@ from track.persistence.utils import mask_secrets
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
 from track.tracking.places import is_temporary, open_place
 
-__all__ = ["FsspecResultTracker"]
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLOAT = "__float__"
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 from track.errors import AlreadyExists, InvalidUri, MissingExtra
 from track.persistence.utils import mask_secrets, parse_uri, uri_path
-
-__all__ = ["FolderPlace", "MemoryPlace", "Place", "is_temporary", "open_fsspec", "open_place", "replace_bytes"]
+from track.utils.files import replace_bytes
 
 _TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class Place(Protocol):
@@ -121,29 +118,6 @@ def _in_the_way(name: str, path: str) -> str:
     if os.path.isdir(path):
         return f"nothing can be stored under {name!r}: there are names below it, and {path} is their folder"
     return f"nothing can be stored under {name!r}: the beginning of it is a name of its own, and a file"
-
-
-def replace_bytes(path: str, content: bytes) -> None:
-    """Write a file whole or not at all; its folder must be there.
-
-    A file that is new has the mode that everything new gets; one that is replaced keeps its mode.
-    """
-    temporary = os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, _CREATE, 0o666)
-    try:
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temporary, os.stat(path).st_mode & 0o777)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def is_temporary(name: str) -> bool:

@@ -17,8 +17,6 @@ from track.tracking.base import KeyType, ResultTracker, ResultType, checked_resu
 from track.tracking.files import FsspecResultTracker
 from track.versioning import compute_hash
 
-__all__ = ["TrackResultTracker", "import_results"]
-
 _value = ValueAggregator.lazy()
 _RESULTS = "results"
 

@@ -32,8 +32,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__: list[str] = []
-
 _length = struct.Struct(">Q").pack
 _double = struct.Struct(">d").pack
 

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["last_exit", "unwatch", "watch"]
-
 _users: set[weakref.ref[Any]] = set()
 _original: Any = sys.exit
 _is_installed = False

@@ -9,8 +9,6 @@ from typing import Any
 
 from track.utils._stream_state import FIELDS
 
-__all__ = ["StatStreamStruct"]
-
 _C_TYPES: dict[Any, Any] = {float: ctypes.c_double, int: ctypes.c_longlong}
 
 

@@ -7,8 +7,6 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-__all__: list[str] = []
-
 T = TypeVar("T")
 
 FIELDS: dict[str, type[float] | type[int]] = {

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-__all__ = ["certificate_files", "fingerprint", "fingerprint_of", "how_to_renew"]
-
 _LIFETIME = datetime.timedelta(days=36_500)
 """Clients recognise the certificate itself: an end of its validity would only cut them off."""
 

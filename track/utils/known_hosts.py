@@ -11,8 +11,6 @@ from pathlib import Path
 from track.errors import UntrustedServer
 from track.utils.certificate import fingerprint_of
 
-__all__ = ["check_fingerprint", "normal_fingerprint"]
-
 logger = logging.getLogger(__name__)
 
 _FINGERPRINT = re.compile(r"(?i)(?:sha-?256:)?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")

@@ -8,15 +8,6 @@ import ssl
 from track.errors import TrackError, UntrustedServer
 from track.utils.certificate import certificate_files, how_to_renew
 
-__all__ = [
-    "SUITES",
-    "certificate_context",
-    "check_cipher",
-    "client_context",
-    "server_context",
-    "verified_context",
-]
-
 SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256")
 """What may be negotiated."""
 

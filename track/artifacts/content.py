@@ -1,0 +1,285 @@
+"""Digests of files: read once with little memory, and not again while size, times and inode stay the same."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import queue
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from track.artifacts.transfer import Advance
+from track.errors import FileChanged, UnsafePath
+
+SMALL = 1 << 18
+"""Bytes of the largest file that is read at once, and that is read again rather than remembered."""
+CHUNK = 1 << 20
+"""Bytes that are in memory at a time."""
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a write to a file surely shows in its times: some file systems count in 2 s."""
+READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How a file is opened that may turn out to be a pipe."""
+
+
+class Stamp(NamedTuple):
+    """What changes when a file does, as far as its folder tells."""
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """Return the stamp in what `os.stat` told."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+
+
+def is_settled(stamp: Stamp, read_at: int) -> bool:
+    """Return whether a later write would show in the stamp.
+
+    Parameters
+    ----------
+    stamp: Stamp
+    read_at: int
+        When the file began to be read, nanoseconds.
+    """
+    return max(stamp.modified, stamp.changed) + SETTLED < read_at
+
+
+class Source:
+    """A regular file that is read, and found out when it changes meanwhile; use it in a ``with`` block.
+
+    Parameters
+    ----------
+    path: str
+        Links are followed.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        There is no such file, or it may not be read.
+    UnsafePath
+        It is no file: a folder, a device, a pipe.
+    """
+
+    __slots__ = ("descriptor", "path", "read_at", "status")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.read_at = time.time_ns()
+        # Not blocking: a pipe would wait for its writer.
+        self.descriptor = os.open(path, READ)
+        self.status = os.fstat(self.descriptor)
+        if not stat.S_ISREG(self.status.st_mode):
+            os.close(self.descriptor)
+            raise UnsafePath(f"{path!r} is {_kind(self.status.st_mode)}, not a file")
+
+    @property
+    def size(self) -> int:
+        """Bytes, as its folder tells."""
+        return self.status.st_size
+
+    @property
+    def stamp(self) -> Stamp:
+        """What changes when the file does."""
+        return Stamp.of(self.status)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        os.close(self.descriptor)
+
+    def check_unchanged(self, count: int) -> None:
+        """Raise FileChanged unless all of the file was read, `count` bytes, and it is still as it was."""
+        before, after = self.status, os.fstat(self.descriptor)
+        # The files of /proc tell no size.
+        is_whole = before.st_size in (count, 0)
+        if not is_whole or after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+            raise FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe or a socket" if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else "a device"
+
+
+def hash_source(source: Source, advance: Callable[[int], Any]) -> tuple[str, int]:
+    """Return the digest of a file and its size.
+
+    Parameters
+    ----------
+    source: Source
+    advance: callable
+        Told how many bytes were read, again and again.
+
+    Raises
+    ------
+    FileChanged
+        The file changed meanwhile.
+    """
+    digest, count = hashlib.sha256(), 0
+    os.lseek(source.descriptor, 0, os.SEEK_SET)
+    while data := os.read(source.descriptor, CHUNK):
+        digest.update(data)
+        count += len(data)
+        advance(len(data))
+    source.check_unchanged(count)
+    return digest.hexdigest(), count
+
+
+class DigestCache:
+    """Digests of files that were read before, by their stamps.
+
+    Parameters
+    ----------
+    limit: int
+        Digests to keep; the oldest go first.
+
+    Attributes
+    ----------
+    sizes: set of int
+        Of the files that were read.
+    """
+
+    def __init__(self, limit: int = 65_536) -> None:
+        self._limit = limit
+        self._digests: OrderedDict[Stamp, str] = OrderedDict()
+        self.sizes: set[int] = set()
+
+    def get(self, stamp: Stamp) -> str | None:
+        """Return the digest of a file with this stamp; None when it is not known."""
+        return self._digests.get(stamp)
+
+    def add(self, source: Source, digest: str) -> None:
+        """Remember a file that did not change while it was read; its size in any case."""
+        stamp = source.stamp
+        self.sizes.add(stamp.size)
+        if not is_settled(stamp, source.read_at):
+            return
+        self._digests[stamp] = digest
+        if len(self._digests) > self._limit:
+            self._digests.popitem(last=False)
+
+
+_PIECE = 8 << 20
+_BUFFER = 1 << 17
+
+
+def copy_source(source: Source, target: int, path: str, advance: Advance) -> tuple[str, int]:
+    """Copy a file to an empty one, and return the digest of the copy and its bytes.
+
+    Parameters
+    ----------
+    source: Source
+    target: int
+        Descriptor, to write.
+    path: str
+        Its path, to read.
+    advance: callable
+        Told of the bytes as they are copied.
+
+    Raises
+    ------
+    FileChanged
+        The source changed meanwhile.
+    OSError
+        The disk is full, or fails.
+    """
+    follower = _Follower(path)
+    try:
+        count = _copy_in_kernel(source.descriptor, target, follower.reached, advance)
+        if count is None:
+            count = _copy_by_hand(source.descriptor, target, follower.reached, advance)
+        source.check_unchanged(count)
+    finally:
+        digest = follower.end()
+    return digest, count
+
+
+class _Follower:
+    """Hashes a file as far as it is written."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._digest = hashlib.sha256()
+        self._pieces: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="track-digest", daemon=True)
+        self._thread.start()
+
+    def reached(self, offset: int) -> None:
+        """Say how far the file is written."""
+        self._pieces.put(offset)
+
+    def end(self) -> str:
+        """Return the digest of what was written."""
+        self._pieces.put(-1)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._digest.hexdigest()
+
+    def _run(self) -> None:
+        try:
+            with open(self._path, "rb", buffering=0) as written:
+                self._hash(written)
+        except OSError as error:
+            self._error = error
+
+    def _hash(self, written: io.FileIO) -> None:
+        buffer = bytearray(_BUFFER)
+        view, at = memoryview(buffer), 0
+        while (offset := self._pieces.get()) >= 0:
+            while at < offset:
+                length = written.readinto(view[: min(_BUFFER, offset - at)])
+                if not length:
+                    raise OSError(f"{offset - at} bytes that were written to {self._path} are not there")
+                self._digest.update(view[:length])
+                at += length
+
+
+def _copy_in_kernel(source: int, target: int, reached: Advance, advance: Advance) -> int | None:
+    """Return how many bytes were copied, None where the system cannot."""
+    copy = getattr(os, "copy_file_range", None)
+    if copy is None:
+        return None
+    count = 0
+    while True:
+        try:
+            length = copy(source, target, _PIECE)
+        except OSError:
+            # Between two file systems, or on one that cannot; a full disk says so again.
+            if count:
+                raise
+            return None
+        if not length:
+            return count
+        count += length
+        reached(count)
+        advance(length)
+
+
+def _copy_by_hand(source: int, target: int, reached: Advance, advance: Advance) -> int:
+    buffer = bytearray(_BUFFER)
+    view, count = memoryview(buffer), 0
+    with open(source, "rb", buffering=0, closefd=False) as reader:
+        while length := reader.readinto(buffer):
+            piece = view[:length]
+            while piece:
+                piece = piece[os.write(target, piece) :]
+            count += length
+            reached(count)
+            advance(length)
+    return count

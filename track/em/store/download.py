@@ -1,0 +1,127 @@
+"""A run or an artifact out of an upload store into a directory: verified, and whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from typing import Any
+
+from track.em.errors import NothingThere
+from track.em.folders import alternative_name, checked_name
+from track.em.store.nodes import Node, digest_of, with_article
+from track.em.store.store import Store
+from track.em.texts import parse_mapping, read_mapping
+from track.errors import CorruptArtifact
+
+_TRIES = 5
+
+
+def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node | None]:
+    """Return the directory that has what is at a path of the store, and what was fetched.
+
+    A directory in `parent` that has the same files already is returned as it is, and None: nothing was fetched.
+    Files that one has are not fetched again.
+
+    Parameters
+    ----------
+    store: Store
+    path: str
+        Absolute, in the store.
+    kind: str
+        ``"Run"`` or ``"Artifact"``.
+    parent: str
+        Where the directory goes.
+
+    Raises
+    ------
+    NothingThere
+        There is nothing at the path, or something else.
+    CorruptArtifact
+        Content is missing or damaged.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        node = store.find(path)
+        if node is None or node.kind != kind:
+            found = "nothing" if node is None else with_article(node.kind)
+            wanted = with_article(kind)
+            raise NothingThere(f"there is {found} at {path} in {store.host}, where {wanted} was looked for")
+        try:
+            return _fetch(store, node, parent)
+        except FileNotFoundError as error:
+            # Somebody may have replaced it since the record was read.
+            if not tries_left:
+                raise CorruptArtifact(f"content of {path} in {store.host} is missing: {error}") from error
+    raise AssertionError
+
+
+def _fetch(store: Store, node: Node, parent: str) -> tuple[str, Node | None]:
+    target = os.path.join(parent, checked_name(str(node.record["alternative_name"])))
+    if os.path.isdir(target) and all(_has_same(store, target, file) for file in node.files):
+        return target, None
+    os.makedirs(parent, exist_ok=True)
+    unfinished = os.path.join(parent, f".download-{secrets.token_hex(6)}")
+    os.mkdir(unfinished)
+    try:
+        for file in node.files:
+            _fetch_file(store, file, unfinished, target)
+        while True:
+            try:
+                os.rename(unfinished, target)
+                return target, node
+            except OSError:
+                if not os.path.lexists(target):
+                    raise
+                # What is here under this name is something else, and stays.
+                target = os.path.join(parent, alternative_name(str(node.record["name"])))
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _fetch_file(store: Store, file: dict[str, Any], unfinished: str, target: str) -> None:
+    path = inside(unfinished, str(file["name"]))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.isdir(target) and _has(target, file):
+        shutil.copyfile(inside(target, str(file["name"])), path)
+        return
+    digest = hashlib.sha256()
+    with open(path, "xb") as output:
+        for chunk in store.content(file):
+            digest.update(chunk)
+            output.write(chunk)
+    if digest.hexdigest() != file["sha256"]:
+        raise CorruptArtifact(f"{file['name']!r} from {store.host} is damaged: its content is not what was uploaded")
+
+
+def _has(folder: str, file: dict[str, Any]) -> bool:
+    with contextlib.suppress(OSError):
+        path = inside(folder, str(file["name"]))
+        return bool(os.path.getsize(path) == file["size"] and digest_of(path) == file["sha256"])
+    return False
+
+
+def _has_same(store: Store, folder: str, file: dict[str, Any]) -> bool:
+    """Return whether a folder has a file; of metadata, whether it says the same but for its ups and downs."""
+    name = str(file["name"])
+    if _has(folder, file) or name.rpartition("/")[2] != "metadata.yaml":
+        return _has(folder, file)
+    try:
+        ours = read_mapping(inside(folder, name))
+    except (OSError, ValueError):
+        return False
+    theirs = parse_mapping(b"".join(store.content(file)), name)
+    return {**ours, "remote": None} == {**theirs, "remote": None}
+
+
+def inside(folder: str, name: str) -> str:
+    """Return the path of a name in a folder; ValueError when it would be somewhere else."""
+    parts = name.split("/")
+    if os.path.isabs(name) or any(part in ("", ".", "..") for part in parts) or "\0" in name:
+        raise ValueError(f"{name!r} leads out of {folder}")
+    path = os.path.join(folder, *parts)
+    # Nor through a link.
+    if not os.path.realpath(path).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep):
+        raise ValueError(f"{name!r} leads out of {folder}")
+    return path

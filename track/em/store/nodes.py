@@ -1,0 +1,246 @@
+"""What an upload store has at a path, and how paths are written in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from track.em.errors import UploadFailed
+from track.em.folders import timestamp
+from track.em.store.places import CHUNK
+from track.errors import CorruptJournal, FileChanged
+
+_FORMAT = 1
+_ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ]$')
+_REMEMBERED = 20
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a store has at a path.
+
+    Parameters
+    ----------
+    path: str
+        ``/<user>/<folder>/.../<name>``.
+    record: dict
+        Type, id, name, alternative name, owner, times and files.
+    tag: str
+        Of the record's state.
+    """
+
+    path: str
+    record: dict[str, Any]
+    tag: str
+
+    @property
+    def kind(self) -> str:
+        """``"Folder"``, ``"Run"`` or ``"Artifact"``."""
+        return str(self.record["type"])
+
+    @property
+    def files(self) -> list[dict[str, Any]]:
+        """Its files: name, size in bytes, sha256, and where their content is."""
+        return list(self.record.get("files", ()))
+
+    def holds(self, parcel: Parcel) -> bool:
+        """Return whether it is an earlier state of what is in the parcel."""
+        same = self.record.get("alternative_name") == parcel.alternative_name
+        return bool(same and self.kind == parcel.kind)
+
+    @property
+    def state(self) -> str:
+        """What no other state of any node has."""
+        return str(self.record["state"])
+
+    def replaced(self, state: str) -> bool:
+        """Return whether this came, directly or not, in place of that state."""
+        return state in self.record.get("replaced", ())
+
+    @classmethod
+    def parse(cls, path: str, content: bytes, tag: str) -> Node:
+        """Return the node of a stored record; CorruptJournal when it is none of ours."""
+        try:
+            record = json.loads(content)
+        except ValueError as error:
+            raise CorruptJournal(f"the record of {path} cannot be read: {error}") from error
+        if not isinstance(record, dict) or record.get("format") != _FORMAT:
+            raise CorruptJournal(f"the record of {path} is not of format {_FORMAT}: a newer version wrote it?")
+        return cls(path, record, tag)
+
+    def encoded(self) -> bytes:
+        """Return the bytes to store."""
+        return json.dumps(self.record, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+
+
+def new_record(
+    described: dict[str, Any], identity: str, owner: str, files: list[dict[str, Any]], old: Node | None
+) -> dict[str, Any]:
+    """Return a record, which remembers the states that it comes in place of."""
+    now = timestamp()
+    is_update = old is not None and old.record["id"] == identity
+    return {
+        "format": _FORMAT,
+        **described,
+        "id": identity,
+        "owner": owner,
+        "created": old.record["created"] if old is not None and is_update else now,
+        "updated": now,
+        "size": sum(file["size"] for file in files),
+        "files": files,
+        "state": secrets.token_hex(8),
+        "replaced": [] if old is None else [old.state, *old.record.get("replaced", ())][:_REMEMBERED],
+    }
+
+
+def parents(path: str) -> list[str]:
+    """Return the folders on the way to an absolute path, and itself.
+
+    Examples
+    --------
+    >>> parents("/ann/cv/mnist")
+    ['/ann', '/ann/cv', '/ann/cv/mnist']
+    """
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def record_name(path: str) -> str:
+    """Return the name of the record of an absolute path, in a place.
+
+    Examples
+    --------
+    >>> record_name("/ann/what?")
+    'tree/ann/what%3F/.node'
+    """
+    return f"tree/{'/'.join(map(_encoded_name, path.strip('/').split('/')))}/.node"
+
+
+def _encoded_name(name: str) -> str:
+    """Return a name that every file system and every URL takes as it is."""
+    return _ODD.sub(lambda found: f"%{ord(found[0]):02X}", name)
+
+
+def decoded_name(name: str) -> str:
+    """Return the part of a path that is so called in a place."""
+    return re.sub(r"%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name)
+
+
+def with_article(kind: str) -> str:
+    """Return a word as sentences have it.
+
+    Examples
+    --------
+    >>> with_article("Run"), with_article("Artifact")
+    ('a Run', 'an Artifact')
+    """
+    return f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"
+
+
+def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:
+    """Return an entry: where, what, when.
+
+    Parameters
+    ----------
+    host: str
+    node: Node
+    action: str
+        ``"upload"`` or ``"download"``.
+    state: str
+        Which state of the content it was; by this a later change is known.
+    """
+    entry = {"host": host, "path": node.path, "id": str(node.record["id"]), "action": action, "timestamp": timestamp()}
+    return {**entry, "state": state} if state else entry
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file that is to be uploaded.
+
+    Parameters
+    ----------
+    name: str
+        Its name in the store, with slashes.
+    path: str
+        Where it is on this machine.
+    size: int
+        How many of its bytes are uploaded: a file that is appended to meanwhile has more.
+    sha256: str
+        Of these bytes.
+    """
+
+    name: str
+    path: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def at(cls, name: str, path: str) -> LocalFile:
+        """Return the file as it is now."""
+        size = os.path.getsize(path)
+        return cls(name, path, size, digest_of(path, size))
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes; FileChanged when they are not those that were promised."""
+        digest = hashlib.sha256()
+        try:
+            for chunk in _read(self.path, self.size):
+                digest.update(chunk)
+                yield chunk
+        except OSError as error:
+            raise UploadFailed(f"{self.path} cannot be read: {error}") from error
+        if digest.hexdigest() != self.sha256:
+            raise FileChanged(f"{self.path} was changed after it was added, or while it was read: add it again")
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A run or an artifact, as a store gets it.
+
+    Parameters
+    ----------
+    kind: str
+        ``"Run"`` or ``"Artifact"``.
+    name, alternative_name: str
+    labels, description:
+        For listings.
+    files: list of LocalFile
+    """
+
+    kind: str
+    name: str
+    alternative_name: str
+    labels: list[str] = field(default_factory=list)
+    description: str = ""
+    files: list[LocalFile] = field(default_factory=list)
+
+    def described(self) -> dict[str, Any]:
+        """Return what the store's record says of it, but for its files."""
+        return {
+            "type": self.kind,
+            "name": self.name,
+            "alternative_name": self.alternative_name,
+            "labels": self.labels,
+            "description": self.description,
+        }
+
+
+def digest_of(path: str, size: int | None = None) -> str:
+    """Return the sha256 of a file, or of its first bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for chunk in _read(path, os.path.getsize(path) if size is None else size):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(path: str, size: int) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while size > 0 and (chunk := file.read(min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk

@@ -1,0 +1,233 @@
+"""The upload store: folders of each user, and in them runs and artifacts that many people may upload at once.
+
+Content comes first, under names that nobody else uses; then one record, written in one step, makes it visible. So
+nothing is half there, whoever is killed when.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from track.em.errors import NothingThere, UploadConflict, UploadFailed
+from track.em.folders import alternative_name, checked_name
+from track.em.store.nodes import LocalFile, Node, Parcel, decoded_name, new_record, parents, record_name, with_article
+from track.em.store.places import StorePlace
+
+logger = logging.getLogger(__name__)
+STRATEGIES = ("skip", "error", "new", "replace")
+"""What may be done when a name is taken."""
+_DEFAULT = "default"
+_TRIES = 100
+_Key = tuple[str, int, str]
+
+
+class Store:
+    """Uploads and finds; made by `login`.
+
+    Parameters
+    ----------
+    place: StorePlace
+    host: str
+        The store's URL, as records of uploads name it.
+    user: str
+        Whose folders paths without a slash at the beginning are in.
+    """
+
+    def __init__(self, place: StorePlace, host: str, user: str) -> None:
+        self.place = place
+        self.host = host
+        self.user = checked_name(user)
+
+    # paths
+
+    def absolute(self, path: str) -> str:
+        """Return a path with the user before it, unless it begins with a slash.
+
+        Raises
+        ------
+        ValueError
+            A part of it cannot be a name, such as ``..``.
+        """
+        if not isinstance(path, str):
+            raise TypeError(f"a folder is a str, not {type(path).__name__}")
+        parts = path.strip("/").split("/") if path.strip("/") else []
+        if not path.startswith("/"):
+            parts.insert(0, self.user)
+        for part in parts:
+            checked_name(part)
+        if not parts:
+            raise ValueError(f"{path!r} names no folder: a path begins with a user")
+        return "/" + "/".join(parts)
+
+    def is_path(self, path: str) -> bool:
+        """Return whether there could be something at a path."""
+        try:
+            return bool(self.absolute(path))
+        except ValueError:
+            return False
+
+    def find(self, path: str) -> Node | None:
+        """Return what is at an absolute path; None where nothing is."""
+        found = self.place.read(record_name(path))
+        return None if found is None else Node.parse(path, *found)
+
+    def children(self, path: str) -> list[Node]:
+        """Return what is in a folder, sorted by name."""
+        parent = self.absolute(path)
+        names = self.place.children(record_name(parent).rpartition("/")[0])
+        found = (self.find(f"{parent}/{decoded_name(name)}") for name in names if not name.startswith("."))
+        return [node for node in found if node is not None]
+
+    # folders
+
+    def folder(self, path: str, make_folder: bool = False) -> str:
+        """Return the absolute path of a folder that is there.
+
+        The user's own folder, and ``default`` in it, are made when needed.
+
+        Raises
+        ------
+        NothingThere
+            It is not, and is not to be made.
+        UploadConflict
+            It is no folder.
+        """
+        absolute = self.absolute(path)
+        node = self.find(absolute)
+        own = (f"/{self.user}", f"/{self.user}/{_DEFAULT}")
+        if node is None and not make_folder and absolute not in own:
+            raise NothingThere(f"there is no folder {absolute} in {self.host}: give make_folder=True to make it")
+        if node is None:
+            for parent in parents(absolute):
+                self._make_folder(parent)
+        elif node.kind != "Folder":
+            raise UploadConflict(f"{absolute} is no folder but {with_article(node.kind)}")
+        return absolute
+
+    def _make_folder(self, path: str) -> None:
+        described = {"type": "Folder", "name": path.rpartition("/")[2]}
+        node = Node(path, new_record(described, uuid.uuid4().hex, self.user, [], None), "")
+        if not self.place.create(record_name(path), node.encoded()):
+            found = self.find(path)
+            if found is None or found.kind != "Folder":
+                raise UploadConflict(f"{path} is no folder but {with_article(found.kind if found else 'file')}")
+
+    # uploading
+
+    def accepts(self, parcel: Parcel, folder: str, make_folder: bool, strategy: str) -> bool:
+        """Return whether `upload` would upload; what it would raise is raised."""
+        return self._target(self.folder(folder, make_folder), parcel, strategy) is not None
+
+    def upload(self, parcel: Parcel, folder: str, make_folder: bool, strategy: str) -> Node | None:
+        """Upload, and return what is there now; None when the name is taken and the strategy is to skip.
+
+        An earlier state of the same run or artifact is replaced, whatever the strategy.
+
+        Raises
+        ------
+        UploadConflict
+            The name is taken.
+        FileChanged
+            A file was changed while it was read.
+        """
+        parent = self.folder(folder, make_folder)
+        sent: dict[_Key, dict[str, Any]] = {}
+        published: Node | None = None
+        try:
+            for _ in range(_TRIES):
+                target = self._target(parent, parcel, strategy)
+                if target is None:
+                    logger.info("%s %r is not uploaded: the name is taken in %s", parcel.kind, parcel.name, parent)
+                    return None
+                published = self._publish(*target, parcel, sent)
+                if published is not None:
+                    return published
+                # Somebody was faster: what the strategy says may be something else now.
+        finally:
+            kept = {file["content"] for file in published.files} if published else set()
+            self._remove({file["content"] for file in sent.values()} - kept)
+        raise UploadFailed(f"{parent}/{parcel.name} is changed by others all the time: try again later")
+
+    def _target(self, parent: str, parcel: Parcel, strategy: str) -> tuple[str, Node | None] | None:
+        """Return the path to upload to, and what is there; None to skip."""
+        path = f"{parent}/{parcel.name}"
+        node = self.find(path)
+        if node is None or node.holds(parcel):
+            return path, node
+        match strategy:
+            case "skip":
+                return None
+            case "error":
+                raise UploadConflict(f"{path} is taken by {with_article(node.kind)}")
+            case "replace" if node.kind == "Folder":
+                raise UploadConflict(f"{path} is a folder, which is not replaced")
+            case "replace":
+                return path, node
+        path = f"{parent}/{parcel.alternative_name}"
+        while (node := self.find(path)) is not None and not node.holds(parcel):
+            path = f"{parent}/{alternative_name(parcel.name)}"
+        return path, node
+
+    def _publish(self, path: str, old: Node | None, parcel: Parcel, sent: dict[_Key, dict[str, Any]]) -> Node | None:
+        """Send what is not there, then write the record; None when it is not in the state that was seen."""
+        is_update = old is not None and old.holds(parcel)
+        identity = str(old.record["id"]) if old is not None and is_update else uuid.uuid4().hex
+        there = {_key(file): file for file in old.files} if old is not None and is_update else {}
+        keys = [(file.name, file.size, file.sha256) for file in parcel.files]
+        for key, file in zip(keys, parcel.files, strict=True):
+            if key not in there and key not in sent:
+                sent[key] = self._send(identity, file)
+        files = [there.get(key) or sent[key] for key in keys]
+        node = Node(path, new_record(parcel.described(), identity, self.user, files, old), "")
+        if not self._write(node, old):
+            return None
+        if old is not None:
+            # Only what the record named that was replaced just now: nobody can be about to name it again.
+            self._remove({file["content"] for file in old.files} - {file["content"] for file in files})
+        return node
+
+    def _write(self, node: Node, old: Node | None) -> bool:
+        name, record = record_name(node.path), node.encoded()
+        if self.place.create(name, record) if old is None else self.place.swap(name, record, old.tag):
+            return True
+        # The answer may have been lost, and somebody else have come since.
+        now = self.find(node.path)
+        return now is not None and now.replaced(node.state)
+
+    def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
+        content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"
+        try:
+            self.place.put(content, file.chunks())
+        except BaseException:
+            self._remove({content})
+            raise
+        return {"name": file.name, "size": file.size, "sha256": file.sha256, "content": content}
+
+    def _remove(self, contents: set[str]) -> None:
+        for content in contents:
+            try:
+                self.place.remove(content)
+            except (OSError, RuntimeError, ValueError) as error:
+                # It is in nobody's way.
+                logger.debug("%s stays in %s: %s", content, self.host, error)
+
+    # downloading
+
+    def content(self, file: dict[str, Any]) -> Iterator[bytes]:
+        """Yield the bytes of a node's file; FileNotFoundError when the node was replaced meanwhile."""
+        return self.place.get(str(file["content"]))
+
+
+def checked_strategy(strategy: str) -> str:
+    """Return the strategy; ValueError when there is no such one."""
+    if strategy not in STRATEGIES:
+        raise ValueError(f"conflict_strategy {strategy!r} must be one of {', '.join(STRATEGIES)}")
+    return strategy
+
+
+def _key(file: dict[str, Any]) -> _Key:
+    return file["name"], file["size"], file["sha256"]

@@ -1,0 +1,220 @@
+"""One trial's files: what it made, what it used, and the code it ran."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from track.errors import BackendUnavailable, FileChanged, InvalidEvent
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from track.artifacts import Artifact, Recorder
+    from track.persistence.protocol import Protocol
+    from track.structure import Trial
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+_SHOWN = 5
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+class FileVerbs:
+    """The verbs of a trial that are about files; `TrialLogger` has them.
+
+    What is stored is named in the trial's manifest, and the same bytes are stored once over all trials. A store
+    that is full or away does not raise: it is said at once, and recorded in the trial's metadata
+    (``artifacts_not_stored``).
+    """
+
+    protocol: Protocol
+    code: str | None
+
+    if TYPE_CHECKING:
+
+        def _created(self) -> Trial: ...
+
+        def log_metadata(self, /, aggregator: Any = None, **kwargs: Any) -> None:
+            """Record facts about the trial; see `TrialLogger`."""
+
+    def log_file(self, file_name: str | os.PathLike[str], name: str | None = None) -> Artifact | None:
+        """Store a file as it is now, and return its artifact; None where the store is full or away.
+
+        Parameters
+        ----------
+        file_name: path
+            A link is followed.
+        name: str, optional
+            What to call it, folders with ``/`` allowed; the file's own name by default. A name that was
+            logged before gets another version.
+
+        Raises
+        ------
+        FileNotFoundError, PermissionError
+            There is no such file, or it may not be read.
+        UnsafePath
+            It is a folder, a device or a pipe; or the name is absolute or climbs.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from track import TrackClient
+        >>> _ = Path("model.txt").write_text("weights")
+        >>> trial = TrackClient("file://runs.json").new_trial(parameters={})
+        >>> trial.log_file("model.txt").size
+        7
+        """
+        from track.artifacts import artifact_name, check_file
+
+        path = os.fsdecode(file_name)
+        chosen = artifact_name(path, name)
+        check_file(path)
+        return self._file(chosen, lambda recorder: recorder.add_file(path, chosen))
+
+    def log_directory(
+        self, name: str | os.PathLike[str], recursive: bool = False, artifact: str | None = None
+    ) -> Artifact | None:
+        """Store the files of a folder as one artifact, and return it; None where the store is full or away.
+
+        Parameters
+        ----------
+        name: path
+            The folder. Links to files in it are those files; links that leave it, devices and files that
+            cannot be read are left out, with a warning, and named in the listing.
+        recursive: bool
+            Whether the folders in it belong to it; by default only its own files do.
+        artifact: str, optional
+            What to call it; the folder's own name by default.
+
+        Raises
+        ------
+        FileNotFoundError, PermissionError, UnsafePath
+            There is no such folder, or it may not be read.
+        """
+        from track.artifacts import artifact_name, check_folder
+
+        path = os.fsdecode(name)
+        chosen = artifact_name(path, artifact)
+        check_folder(path)
+        stored = self._file(chosen, lambda recorder: recorder.add_directory(path, recursive, chosen))
+        if stored is None:
+            return None
+        for left_out, reason in stored[1].skipped.items():
+            logger.warning("%s is not in the artifact %r: it %s", left_out, chosen, reason)
+        if not stored[1].entries:
+            way_out = "" if recursive else "; recursive=True takes its folders too"
+            logger.warning("no file is in the artifact %r%s", chosen, way_out)
+        return stored[0]
+
+    def log_artifact(self, content: bytes | str | os.PathLike[str], name: str | None = None) -> Artifact | None:
+        """Store a file, a folder with all that is in it, or bytes; or name data that stays where it is.
+
+        Parameters
+        ----------
+        content: path, URL or bytes
+            A URL, such as ``s3://bucket/data.parquet`` or ``file:///data/train.csv``, is recorded with
+            the size and the etag that its place tells; the data is not copied.
+        name: str, optional
+            What to call it; needed for bytes, else the last part of the path by default.
+
+        Raises
+        ------
+        FileNotFoundError, PermissionError, UnsafePath
+            As for `log_file` and `log_directory`.
+        InvalidEvent
+            Bytes have no name.
+        NotFound
+            Nothing is at the URL.
+        """
+        from track.artifacts import artifact_name
+
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            if name is None:
+                raise InvalidEvent("bytes have no name of their own: log_artifact(data, 'model.bin')")
+            data, chosen = bytes(content), artifact_name(name, name)
+            return self._file(chosen, lambda recorder: recorder.add_bytes(data, chosen))
+        path = os.fspath(content)
+        if _URL.match(path):
+            chosen = artifact_name(path, name)
+            return self._file(chosen, lambda recorder: recorder.add_reference(path, chosen))
+        if os.path.isdir(path):
+            return self.log_directory(path, recursive=True, artifact=name)
+        return self.log_file(path, name)
+
+    def use_artifact(self, name: str | Artifact, project: str | None = None) -> Artifact:
+        """Return an artifact of the project, and record in the metadata (``uses``) that this trial used it.
+
+        Parameters
+        ----------
+        name: str or Artifact
+            ``model``, ``model:latest``, ``model:v3`` or ``model@9f86d081``; see `track.artifacts.find`. Or what that
+            returned.
+        project: str, optional
+            Another project.
+
+        Raises
+        ------
+        NotFound
+            There is no such artifact.
+        """
+        from track.artifacts import Artifact, find
+
+        artifact = name if isinstance(name, Artifact) else find(self, name, project)
+        used = {name: getattr(artifact, name) for name in ("name", "version", "digest", "uri", "trial")}
+        trial = self._created()
+        self.protocol.refresh(trial)
+        known = list(trial.metadata.get("uses") or ())
+        if used not in known:
+            self.log_metadata(uses=[*known, used])
+        return artifact
+
+    def log_code(self) -> Self:
+        """Store the script that runs, and what git knows of it; where there is no script, nothing happens.
+
+        The script's text is in `code` and stored as ``code/<its name>``. In a git repository the metadata
+        (``code``) has the commit, the branch, the remote with its password masked and the names of files that git
+        does not know, and changes that are not committed are stored as ``code/uncommitted.diff``.
+        """
+        from track.artifacts import describe_code
+
+        found = describe_code()
+        if found is None:
+            return self
+        self.code = found.text
+        self.log_metadata(code=found.facts)
+        self.log_artifact(found.content, f"code/{found.name}")
+        if found.difference:
+            self.log_artifact(found.difference, "code/uncommitted.diff")
+        return self
+
+    def _file(self, name: str, action: Callable[[Recorder], Result]) -> Result | None:
+        from track.artifacts import Recorder
+
+        trial = self._created()
+        recorder = Recorder(self.protocol, trial)
+        try:
+            return action(recorder)
+        except (BackendUnavailable, FileChanged, OSError) as error:
+            if getattr(self.protocol, "raises", False):
+                raise
+            logger.warning("the artifact %r is not stored: %s", name, error)
+            self._say_missing(trial, name, str(error))
+            return None
+
+    def _tell_not_stored(self) -> None:
+        """Say at the end of a trial which of its artifacts are missing."""
+        trial = getattr(self, "_trial", None)
+        names = list(trial.metadata.get("artifacts_not_stored") or ()) if trial is not None else []
+        if names:
+            count = "1 artifact" if len(names) == 1 else f"{len(names)} artifacts"
+            shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+            logger.warning("%s could not be stored: %s; the metadata artifacts_not_stored says why", count, shown)
+
+    def _say_missing(self, trial: Trial, name: str, reason: str) -> None:
+        known = dict(trial.metadata.get("artifacts_not_stored") or {})
+        trial.metadata["artifacts_not_stored"] = {**known, name: reason}
+        self.log_metadata(artifacts_not_stored={**known, name: reason})

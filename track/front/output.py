@@ -1,0 +1,133 @@
+"""What a trial prints: its output is kept, and the time that is left is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from track.configuration import options
+from track.utils.eta import EstimatedTime
+from track.utils.out import RingOutputDecorator
+from track.utils.throttle import throttled
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class OutputVerbs:
+    """The verbs of a trial that are about standard output; `TrialLogger` has them."""
+
+    if TYPE_CHECKING:
+
+        def log_metadata(self, /, aggregator: Any = None, **kwargs: Any) -> None:
+            """Record facts about the trial."""
+
+    def __init__(self) -> None:
+        self.eta: EstimatedTime | None = None
+        self._capture: OutputCapture | None = None
+        self._eta_totals: Any = None
+        self._print_eta: Callable[..., Any] | None = None
+
+    @property
+    def stdout(self) -> Any:
+        """The tee on standard output; None when it is not captured."""
+        return None if self._capture is None else self._capture.stdout
+
+    @property
+    def stderr(self) -> Any:
+        """The tee on standard error; None when it is not captured."""
+        return None if self._capture is None else self._capture.stderr
+
+    def capture_output(self, output_size: int = 50) -> Self:
+        """Keep the last `output_size` writes to standard output and error; they join the metadata at the end."""
+        if self._capture is None:
+            self._capture = OutputCapture(output_size)
+        return self
+
+    def _end_capture(self) -> None:
+        if self._capture is not None:
+            kept = self._capture.close()
+            self._capture = None
+            if kept:
+                self.log_metadata(None, **kept)
+
+    def set_eta_total(self, t: Any) -> Self:
+        """Say how many steps there are, a number for each level of loops, outermost first."""
+        self._eta_totals = t
+        if self.eta is not None:
+            self.eta.set_totals(t)
+        return self
+
+    def show_eta(  # noqa: PLR0917 - the published signature
+        self,
+        step: Any,
+        timer: Any,
+        msg: str = "",
+        throttle: int | None = None,
+        every: float | None = None,
+        no_print: bool = False,
+    ) -> Self:
+        """Print how far the training is and how long it will take.
+
+        Parameters
+        ----------
+        step: int or tuple of int
+            The current step, from 0; one number for each level of loops, outermost first.
+        timer: StatStream or StatAggregator
+            Times of one innermost step: what ``chrono`` gives.
+        msg: str
+            Printed after it.
+        throttle: int, optional
+            Print every `throttle` calls (option ``log.print.throttle``).
+        every: float, optional
+            Print at most once in this many seconds (option ``log.print.every``).
+        no_print: bool
+            Print nothing (option ``log.print.disable``).
+        """
+        if self._print_eta is None:
+            self.eta = EstimatedTime(timer, self._eta_totals)
+            throttle = options("log.print.throttle", None) if throttle is None else throttle
+            every = options("log.print.every", None) if every is None else every
+            self._print_eta = throttled(
+                self.eta.show_eta,
+                None if throttle is None else int(throttle),
+                None if every is None else float(every),
+            )
+        if not (no_print or options("log.print.disable", False)):
+            self._print_eta(step, msg)
+        return self
+
+
+class OutputCapture:
+    """Tees ``sys.stdout`` and ``sys.stderr`` into rings, until `close`.
+
+    Parameters
+    ----------
+    size: int
+        Pieces of text to keep of each, > 0; the options ``log.stdout_capture`` and ``log.stderr_capture``
+        win.
+    """
+
+    def __init__(self, size: int = 50) -> None:
+        self.stdout = RingOutputDecorator(sys.stdout, options("log.stdout_capture", size))
+        self.stderr: RingOutputDecorator | None = None
+        # The same object twice would be written twice.
+        if sys.stderr is not sys.stdout:
+            self.stderr = RingOutputDecorator(sys.stderr, options("log.stderr_capture", size))
+            sys.stderr = self.stderr
+        sys.stdout = self.stdout
+
+    def close(self) -> dict[str, str]:
+        """Give the streams back, unless somebody replaced ours, and return what was kept by stream name."""
+        kept = {}
+        for name in ("stdout", "stderr"):
+            ring = getattr(self, name)
+            if ring is None:
+                continue
+            if getattr(sys, name) is ring:
+                setattr(sys, name, ring.file)
+            text = ring.output()
+            if text:
+                kept[name] = text
+        return kept

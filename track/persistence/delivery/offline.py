@@ -1,0 +1,115 @@
+"""What this process knows of a store while its server is away: what it was shown, and what it logged since."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+from track.errors import BackendUnavailable, TrackError
+from track.events import Event
+from track.metrics import Metrics
+from track.persistence.delivery.spill import spill_folder
+from track.persistence.ephemeral import EphemeralProtocol
+from track.structure import Trial
+
+if TYPE_CHECKING:
+    from track.persistence.delivery.sender import Sender
+
+logger = logging.getLogger(__name__)
+_REMEMBERED = 64
+_START = (0, 0, 0)
+
+
+def offline_revision() -> int:
+    """Return a revision that no trial made online gets: there it is 0, or the highest one plus one."""
+    return -1 - secrets.randbelow(1 << 52)
+
+
+def tell_away(uri: str, error: BackendUnavailable, sender: Sender | None) -> None:
+    """Say once that decisions are made here: with the reason, unless the thread that sends has given it."""
+    if sender is not None and sender.is_told:
+        logger.warning("%s is away: decisions are made here meanwhile (offline=1)", uri)
+        return
+    text = "%s (offline=1: decisions are made here meanwhile, and events wait in %s)"
+    logger.warning(text, error, spill_folder(uri))
+    if sender is not None:
+        sender.is_told = True
+
+
+class LocalView:
+    """The trials that the server showed last, with the events that wait in the spill.
+
+    Parameters
+    ----------
+    uri: str
+        For messages.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._lock = threading.RLock()
+        self._shown: dict[str, tuple[Trial, tuple[int, int]]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._store = EphemeralProtocol(strict=False)
+        self._spill: object = None
+        self._position = _START
+        self._has_begun = False
+
+    def remember(self, trial: Trial, sender: Sender | None) -> None:
+        """Keep a trial as the server shows it now, with everything that was sent; the last few are kept."""
+        number = (0, 0)
+        if sender is not None and sender.spill.segments:
+            number = (sender.spill.acknowledged[0], sender.spill.segments[0].position[0])
+        with self._lock:
+            self._shown.pop(trial.uid, None)
+            self._shown[trial.uid] = (copy.copy(trial), number)
+            while len(self._shown) > _REMEMBERED:
+                del self._shown[next(iter(self._shown))]
+            if self._has_begun:
+                self._forget()
+
+    def current(self, sender: Sender | None) -> EphemeralProtocol:
+        """Return a store of what is known now."""
+        with self._lock:
+            spill = None if sender is None else sender.spill
+            if self._spill is not spill:
+                self._forget()
+            if not self._has_begun:
+                self._has_begun = True
+                self._begin()
+            if spill is not None:
+                self._spill = spill
+                for file, first, events, after in spill.everything(self._position):
+                    for number, event in enumerate(events, first):
+                        self._apply((file, number), event)
+                    self._position = (file, first + len(events), after)
+            return self._store
+
+    def _begin(self) -> None:
+        with self._store.reading() as storage:
+            for trial, _ in self._shown.values():
+                shown = copy.copy(trial)
+                shown.metrics, shown.chronos = _known(trial.metrics), _known(trial.chronos)
+                storage.add_trial(shown)
+
+    def _apply(self, number: tuple[int, int], event: Event) -> None:
+        uid = getattr(event, "trial", "") or getattr(event, "uid", "")
+        shown = self._shown.get(uid)
+        # What the server had when it showed the trial is in the trial.
+        if shown is None or number >= shown[1]:
+            self._store.apply(event)
+
+
+def _known(measured: Metrics) -> Metrics:
+    """Return a copy of metrics; empty where only the server has them."""
+    known = Metrics()
+    try:
+        known.update(copy.deepcopy(dict(measured)))
+    except (BackendUnavailable, TrackError):
+        pass
+    return known

@@ -1,0 +1,230 @@
+"""One file of a spill: its events, how far they were sent, and who may send them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from track.errors import LockTimeout
+from track.events import Event, encode
+from track.persistence.file import TORN, Journal, StoreLock
+
+logger = logging.getLogger(__name__)
+_CHUNK = 1 << 20
+
+
+class Claim:
+    """A spill is this process's, as long as the process lives or until `give_back`.
+
+    Parameters
+    ----------
+    path: Path
+    held: file descriptor or lock
+    """
+
+    def __init__(self, path: Path, held: int | StoreLock) -> None:
+        self.path = path
+        self._held = held
+
+    @classmethod
+    def take(cls, path: Path, is_own: bool = False) -> Claim | None:
+        """Return the claim, or None when another process, or another part of this one, has it.
+
+        On a file system without locks nobody can tell, and only one's own spill is taken.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            return cls._take_portably(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as error:
+            logger.debug("%s cannot be locked: %s", path, error)
+            if not is_own:
+                os.close(descriptor)
+                return None
+        return cls(path, descriptor)
+
+    @classmethod
+    def _take_portably(cls, path: Path) -> Claim | None:
+        lock = StoreLock(str(path), timeout=0.01)
+        try:
+            lock.__enter__()
+        except LockTimeout:
+            return None
+        return cls(path, lock)
+
+    def give_back(self, remove: bool) -> None:
+        """Let go of the spill, and of the lock's file when the spill is gone for good."""
+        if remove:
+            # Before it is unlocked: a new file of this name would be another lock, on nothing.
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+        if isinstance(self._held, StoreLock):
+            self._held.__exit__(None, None, None)
+        elif self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def after_fork(self) -> None:
+        """In a child: the parent's claim ends with the parent, not with its children."""
+        if isinstance(self._held, int) and self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+
+class Segment:
+    """A file of numbered events that are being delivered.
+
+    Parameters
+    ----------
+    path: str
+        ``<writer>.journal``.
+
+    Attributes
+    ----------
+    position: (int, int)
+        How many events were acknowledged, and the byte offset after them.
+    writers: weak reference or None
+        Alive as long as a thread may still add to the file; None when nobody does.
+    refused: int
+        Events that this process was told can never be stored.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.writer = os.path.basename(path).removesuffix(".journal")
+        self.refused = 0
+        self.writers: weakref.ref[object] | None = None
+        self.position = (0, 0)
+        self._journal = Journal(path)
+        self._base = path.removesuffix(".journal")
+
+    @classmethod
+    def open(cls, path: str) -> Segment:
+        """Return the segment of a file, opened.
+
+        Raises
+        ------
+        OSError
+            It is gone, or cannot be read.
+        CorruptJournal
+            It is no journal, or one of a newer version.
+        """
+        segment = cls(path)
+        if not segment._journal.open_to_read():
+            raise FileNotFoundError(f"{path} is empty or gone")
+        segment.position = segment._noted_position()
+        return segment
+
+    def _noted_position(self) -> tuple[int, int]:
+        try:
+            noted = msgspec.json.decode(Path(f"{self._base}.sent").read_bytes())
+            return int(noted["sent"]), int(noted["offset"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Lost with the power, perhaps: everything is sent again, and the server knows it.
+            return 0, self.start
+
+    @property
+    def start(self) -> int:
+        """The offset of the first event."""
+        return self._journal.start
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return self._journal.size
+
+    @property
+    def has_writers(self) -> bool:
+        """Whether a thread may still add to the file, which others have left."""
+        return self.writers is not None and self.writers() is not None
+
+    def read(self, number: int, offset: int) -> Iterator[tuple[int, list[Event], int]]:
+        """Yield events from an offset on, a chunk at a time: the number of the first, events, offset after them."""
+        for records, after in self._journal.read(offset):
+            # A spill holds single events: batches are for stores.
+            events = cast(list[Event], records)
+            yield number, events, after
+            number += len(events)
+
+    def unsent(self) -> Iterator[tuple[int, list[Event], int]]:
+        """Yield the events that were not acknowledged, as `read` does."""
+        return self.read(*self.position)
+
+    def count_unsent(self) -> int:
+        """Return how many events are not acknowledged, without decoding them."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return 0
+        count, offset, last = 0, self.position[1], b""
+        with open(descriptor, "rb", buffering=0) as file:
+            file.seek(offset)
+            while chunk := file.read(_CHUNK):
+                # A torn line that was ended with the mark is no event.
+                count += chunk.count(b"\n") - (last + chunk).count(TORN)
+                last = chunk[-1:]
+        return count
+
+    def is_done(self) -> bool:
+        """Return whether everything in the file was acknowledged and nobody adds to it."""
+        return not self.has_writers and next(self.unsent(), None) is None
+
+    def acknowledge(self, sent: int, offset: int) -> None:
+        """Note that the server has the events before number `sent`, which end at `offset`."""
+        self.position = (sent, offset)
+        try:
+            descriptor = os.open(f"{self._base}.sent.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode({"sent": sent, "offset": offset}))
+            os.replace(f"{self._base}.sent.tmp", f"{self._base}.sent")
+        except OSError as error:
+            logger.debug("how far %s was sent is not noted: %s", self.writer, error)
+
+    def refuse(self, number: int, event: Event, error: Exception) -> str:
+        """Keep an event that the server will never take, beside the spill, and return the file's name.
+
+        Raises
+        ------
+        OSError
+            There is no room for it, so it may not be passed over yet.
+        """
+        path = f"{self._base}.refused"
+        note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}
+        with open(path, "ab+") as file:
+            file.seek(0)
+            # Met a second time when nobody could note how far it was.
+            if number not in list(map(_number, file)):
+                file.write(msgspec.json.encode(note) + b"\n")
+                self.refused += 1
+        return path
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._journal.close()
+
+    def remove(self) -> None:
+        """Remove the file, whose events the server has."""
+        self.close()
+        for suffix in ("journal", "journal.tmp", "sent", "sent.tmp"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self._base}.{suffix}")
+
+
+def _number(line: bytes) -> int | None:
+    try:
+        return int(msgspec.json.decode(line)["number"])
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,406 @@
+"""The thread that sends a spill to its server: pauses after failures, limits, flushing, the end of the process."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from track.errors import BackendUnavailable, CorruptJournal
+from track.events import Event
+from track.persistence.delivery.segment import Segment
+from track.persistence.delivery.spill import Leftover, Spill, leftovers
+from track.utils import lifecycle as ending
+
+logger = logging.getLogger(__name__)
+# Bytes in one file of a spill, about; when most of it was sent, the next one is begun.
+_SEGMENT = 32 << 20
+_IDLE = 0.1
+_LONGEST_PAUSE = 30.0
+_LONGEST_WAIT = 1.0
+_QUIET = 3.0
+_WAKE = 0.5
+_FLUSH = 30.0
+
+
+class Sender:
+    """Sends one spill until its owner is gone and everything was sent.
+
+    Parameters
+    ----------
+    uri: str
+        For messages: with its secrets masked.
+    server: Server
+    limit: int
+        Bytes of the spill beyond which events are dropped, and counted.
+    owner: object
+        Whose events these are.
+    on_change: callable
+        Told when the server goes away or comes back, and when the spill is full or has room again.
+    """
+
+    def __init__(self, uri: str, server: Server, limit: int, owner: object, on_change: Callable[[], None]) -> None:
+        self.uri = uri
+        self.server = server
+        self.limit = limit
+        self.spill = Spill(uri)
+        self.error: Exception | None = None
+        self.last_failure = 0.0
+        self.is_full = False
+        self.is_told = False
+        """Whether somebody has said already that the server is away, and why."""
+        self._owner = weakref.ref(owner)
+        self._on_change: weakref.WeakMethod[Callable[[], None]] = weakref.WeakMethod(on_change)
+        self._segment = min(_SEGMENT, max(limit // 4, 1))
+        self._wake = threading.Event()
+        self._changed = threading.Condition(threading.RLock())
+        self._turn = threading.Lock()
+        self._started = self._failed = self._failed_at = 0
+        self._progress = time.monotonic()
+        self._refused = self._dropped = 0
+        self._is_stopping = False
+        self._left: int | None = None
+        self.has_ended = False
+        self._has_looked = False
+        self._thread = threading.Thread(target=self._run, name="track-send", daemon=True)
+        self._is_threaded = False
+
+    def start(self) -> None:
+        """Open the spill and begin to send."""
+        try:
+            self._open_spill()
+        except (OSError, CorruptJournal) as error:
+            self.error = error
+            logger.warning(
+                "no spill can be written in %s (%s): events wait in memory; the option log.spill.folder names "
+                "another folder",
+                self.spill.folder,
+                error,
+            )
+        ending.add(self)
+        try:
+            self._thread.start()
+            self._is_threaded = True
+        except RuntimeError:
+            # The interpreter is ending: what is logged now is sent by `close`.
+            logger.debug("no thread can be started any more")
+
+    def _open_spill(self) -> None:
+        if not self.spill.is_open:
+            self.spill.open()
+
+    # counting
+
+    def drop(self, line: bytes) -> None:
+        """Count a line that is given up because the spill is full."""
+        with self._changed:
+            self._dropped += 1
+
+    def unsaved(self) -> int:
+        """Return how many events the server has not acknowledged."""
+        if self._left is not None:
+            return self._left
+        refused = self._refused + sum(segment.refused for segment in list(self.spill.segments))
+        return self._dropped + refused + self.spill.count_unsent()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server was away when it was last tried."""
+        return isinstance(self.error, BackendUnavailable)
+
+    # the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                self._wake.clear()
+                self._attempt()
+                if self._owner() is None and self.spill.is_sent:
+                    break
+                self._pause()
+        finally:
+            self._end()
+
+    def _attempt(self) -> None:
+        """Send what there is, and note how it went."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._started += 1
+            error: Exception | None = None
+            try:
+                self._open_spill()
+                self.spill.journal.retry()
+                self._send_own()
+                self._send_leftovers()
+            except BackendUnavailable as problem:
+                error = problem
+            except Exception as problem:  # noqa: BLE001 - whatever it is, the events wait, and this thread goes on
+                error = problem
+                if type(self.error) is not type(error):
+                    logger.error("events for %s wait in %s: %r", self.uri, self.spill.folder, error)
+            self._watch_size()
+            self._note(error)
+        finally:
+            self._turn.release()
+
+    def _send_own(self) -> None:
+        while self.spill.segments:
+            segment = self.spill.segments[0]
+            is_last = len(self.spill.segments) == 1
+            # Asked before the file is read to its end: what is added later is added to the next one.
+            is_quiet = not is_last and not segment.has_writers
+            for _ in send_segment(segment, self):
+                self._note_progress()
+            if is_last:
+                self._rotate()
+                return
+            if not is_quiet:
+                return
+            self._refused += segment.refused
+            self.spill.drop_first()
+            self._note_progress()
+
+    def _rotate(self) -> None:
+        if self.spill.size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
+            return
+        try:
+            self.spill.rotate()
+        except OSError as error:
+            logger.debug("the spill of %s goes on in the same file: %s", self.uri, error)
+
+    def _send_leftovers(self) -> None:
+        """Send what processes that are gone have left, once, between batches of one's own."""
+        if self._has_looked:
+            return
+        for leftover in leftovers(self.spill.folder, self.spill.name):
+            try:
+                for _ in send_leftover(leftover, self):
+                    self._note_progress()
+                    self._send_own()
+                    if self._is_stopping:
+                        return
+            except FileNotFoundError:
+                logger.debug("%r was sent by somebody else", leftover)
+            except BackendUnavailable:
+                raise
+            except (OSError, CorruptJournal) as error:
+                # Nothing to hold up one's own events for.
+                logger.warning("%r cannot be sent: %s", leftover, error)
+        self._has_looked = True
+
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Hand events to the server, and note that it answers before anybody can know that they were stored."""
+        self.server.receive(writer, first, events)
+        if self.error is not None:
+            self._note(None)
+
+    def _note_progress(self) -> None:
+        self._watch_size()
+        with self._changed:
+            self._progress = time.monotonic()
+            self._changed.notify_all()
+
+    def _note(self, error: Exception | None) -> None:
+        was_away, self.error = self.is_away, error
+        if was_away != self.is_away:
+            if not self.is_away:
+                self.is_told = False
+            elif not self.is_told:
+                self.is_told = True
+                logger.warning("%s: training goes on, events wait in %s", error, self.spill.folder)
+            self._tell()
+        with self._changed:
+            if error is None:
+                self._failed = 0
+            else:
+                self._failed, self._failed_at = self._failed + 1, self._started
+                self.last_failure = time.monotonic()
+            self._changed.notify_all()
+
+    def _watch_size(self) -> None:
+        # Not only what is unsent: a file that cannot be followed by the next one must not grow for ever either.
+        is_full = bool(self.spill.segments) and self.spill.size > self.limit
+        if is_full != self.is_full:
+            self.is_full = is_full
+            if is_full:
+                text = "the spill of %s has reached %d bytes: events are dropped, and counted"
+                logger.warning(text, self.uri, self.limit)
+            else:
+                logger.warning("the spill of %s has room again; %d events were dropped", self.uri, self._dropped)
+            self._tell()
+
+    def _tell(self) -> None:
+        on_change = self._on_change()
+        if on_change is not None:
+            on_change()
+
+    def _pause(self) -> None:
+        """Wait longer after each failure; look at the size of the spill meanwhile."""
+        pause = _IDLE
+        if self._failed:
+            pause = random.uniform(0.5, 1.0) * min(_IDLE * 2.0 ** min(self._failed, 30), _LONGEST_PAUSE)  # noqa: S311
+        end = time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, _LONGEST_WAIT)):
+            self._watch_size()
+
+    def _end(self) -> None:
+        late = self._late()
+        self._left = self.unsaved()
+        self.has_ended = True
+        self._tell()
+        self.spill.close(late)
+        self.server.close()
+        ending.discard(self)
+
+    def _late(self) -> Callable[[bytes], int]:
+        """Return what takes the lines of threads that were about to write when the spill was closed."""
+        owner = self._owner
+
+        def write(line: bytes) -> int:
+            protocol: Any = owner()
+            if protocol is not None:
+                protocol.append_late(line)
+            return len(line)
+
+        return write
+
+    # for others
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Return whether the server has everything logged so far, once it has or there is no hope.
+
+        Parameters
+        ----------
+        timeout: float, optional
+            Seconds to wait for that, even for a server that is away. By default as long as it goes on (30 s at
+            most), and not for a server that is away or silent (3 s).
+        """
+        if timeout is None:
+            return self._wait_sent(_FLUSH, is_patient=False)
+        return self._wait_sent(timeout, is_patient=True)
+
+    def _wait_sent(self, seconds: float, is_patient: bool) -> bool:
+        self.spill.journal.retry()
+        target, started, begin = self.spill.end, self._started, time.monotonic()
+        woken = 0.0
+        with self._changed:
+            while not self._reached(target):
+                now = time.monotonic()
+                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > _QUIET
+                if now >= begin + seconds or (is_hopeless and not is_patient):
+                    return False
+                if now - woken > _WAKE:
+                    woken = now
+                    self._wake.set()
+                if self._thread.is_alive():
+                    self._changed.wait(0.05)
+                else:
+                    self._attempt()
+        return True
+
+    def _reached(self, target: tuple[int, int]) -> bool:
+        return self.spill.acknowledged >= target and not self.spill.is_waiting
+
+    def close(self, seconds: float = ending.SECONDS) -> None:
+        """Send what can be sent in some seconds; the rest stays on the disk."""
+        deadline = time.monotonic() + seconds
+        if not self.spill.is_sent:
+            self._wait_sent(seconds, is_patient=False)
+        self._is_stopping = True
+        self._wake.set()
+        if not self._is_threaded:
+            self._end()
+        elif self._thread is not threading.current_thread():
+            # One that is stuck ends the spill itself, later.
+            self._thread.join(max(0.1, min(1.0, deadline - time.monotonic())))
+        ending.discard(self)
+
+    def hurry(self) -> None:
+        """Send now what waits for the next turn."""
+        self._wake.set()
+
+    def after_fork(self) -> None:
+        """In a child: the events are the parent's to send."""
+        self.spill.after_fork()
+
+
+BATCH = 5_000
+"""Events in one transaction, about."""
+_BATCH_BYTES = 1 << 20
+# What says that an event cannot be stored, and not that the server is away. (CorruptJournal is about tables.)
+_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+
+
+class Server(Protocol):
+    """What delivery asks of a backend that is far away."""
+
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Store events, numbered from `first` on, those that are new, all or none of them.
+
+        Raises
+        ------
+        BackendUnavailable
+            To try again later.
+        InvalidEvent
+            One of them can never be stored.
+        """
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def send_segment(segment: Segment, server: Server) -> Iterator[int]:
+    """Send what the server has not acknowledged of a file, and yield after each batch how many it refused for good.
+
+    Raises
+    ------
+    BackendUnavailable
+        The server cannot be reached; what was acknowledged stays so.
+    """
+    begin = segment.position[1]
+    batch: list[Event] = []
+    after = begin
+    for _, events, after in segment.unsent():
+        batch += events
+        if len(batch) >= BATCH or after - begin >= _BATCH_BYTES:
+            yield _deliver_and_note(segment, server, batch, after)
+            batch, begin = [], after
+    if after > begin:
+        yield _deliver_and_note(segment, server, batch, after)
+
+
+def _deliver_and_note(segment: Segment, server: Server, events: list[Event], after: int) -> int:
+    first, refused = segment.position[0], segment.refused
+    if events:
+        _deliver(segment, server, first, events)
+    segment.acknowledge(first + len(events), after)
+    return segment.refused - refused
+
+
+def _deliver(segment: Segment, server: Server, first: int, events: list[Event]) -> None:
+    """Send a batch; an event that is refused is found by halving and put aside."""
+    try:
+        server.receive(segment.writer, first, events)
+    except CorruptJournal:
+        raise
+    except _REFUSALS as error:
+        if len(events) > 1:
+            middle = len(events) // 2
+            _deliver(segment, server, first, events[:middle])
+            _deliver(segment, server, first + middle, events[middle:])
+            return
+        path = segment.refuse(first, events[0], error)
+        logger.error("an event can never be stored there and is kept in %s: %s", path, error)
+
+
+def send_leftover(leftover: Leftover, server: Server) -> Iterator[int]:
+    """Send the spill of a process that is gone, as `send_segment` does; it is removed once all is sent."""
+    with leftover.taken() as segments:
+        for segment in segments or []:
+            yield from send_segment(segment, server)
+            segment.remove()

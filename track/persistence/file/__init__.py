@@ -1,0 +1,22 @@
+"""The file store: a journal that is appended to, the snapshot that shortens it, and a lock for decisions."""
+
+from __future__ import annotations
+
+from track.persistence.file.backlog import Backlog
+from track.persistence.file.journal import TORN, Journal
+from track.persistence.file.lock import StoreLock, claim
+from track.persistence.file.memory import BufferedStore, MemoryStore
+from track.persistence.file.store import SMALL_AT_FINISH, FileStore, open_store
+
+__all__ = [
+    "SMALL_AT_FINISH",
+    "TORN",
+    "Backlog",
+    "BufferedStore",
+    "FileStore",
+    "Journal",
+    "MemoryStore",
+    "StoreLock",
+    "claim",
+    "open_store",
+]

@@ -1,0 +1,392 @@
+"""Append-only file of events: one line each, one ``write(2)`` a line.
+
+A line without its newline does not exist yet. A writer that finds a torn line ends it with a mark, so
+that readers pass over it; a line glued to a torn one is found again by its beginning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
+from track.events import FORMAT, Record, decode_record, decode_records
+from track.persistence.file.backlog import Backlog
+from track.persistence.file.lock import hold_exclusively, hold_shared
+from track.utils.files import OpenFile, is_named, read_all, sync_folder
+
+logger = logging.getLogger(__name__)
+
+
+class _Header(msgspec.Struct, tag_field="event", tag="journal"):
+    """The first line: which journal this is, in which format."""
+
+    format: int
+    id: str
+
+
+class Journal:
+    """The journal beside a store's snapshot.
+
+    Parameters
+    ----------
+    path: str
+    durable: bool
+        Whether every line reaches the disk before `append` returns, and so survives a loss of power.
+
+    Attributes
+    ----------
+    identity: str
+        Tells this journal from those that had its name before; ``""`` while no file is open.
+    start: int
+        Offset of the first event: the header's length.
+    decider: int
+        The thread whose lines may not wait: a decision that is written later may be wrong by then.
+    """
+
+    def __init__(self, path: str, durable: bool = False) -> None:
+        self.path = path
+        self.durable = durable
+        self.identity = ""
+        self.start = 0
+        self.decider = 0
+        self.backlog = Backlog(path)
+        self._reader = LineReader(path)
+        self._file: OpenFile | None = None
+        self._write: Any = _no_file
+        self._failing = False
+        self._torn = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to read, and perhaps to append to."""
+        return self._file is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return os.fstat(self._descriptor).st_size
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the open file still has its name: nobody removed or replaced it."""
+        return self._file is not None and is_named(self._descriptor, self.path)
+
+    @property
+    def _descriptor(self) -> int:
+        return _no_file() if self._file is None else self._file.fileno()
+
+    # opening and closing
+
+    def open(self) -> None:
+        """Open the file to append to it, creating it when there is none; the caller holds the store's lock.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written to.
+        CorruptJournal
+            The file is no journal, or one of a newer version.
+        """
+        # A file without a byte in it, as after a loss of power, has nothing to lose.
+        if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
+            self._take(self._create(b""))
+            return
+        self._take(self._open_named(os.O_RDWR))
+        self._end_torn_line()
+
+    def open_to_read(self) -> bool:
+        """Open the file if there is one, and return whether there is."""
+        try:
+            file = self._open_named(os.O_RDONLY)
+        except FileNotFoundError:
+            self.close()
+            return False
+        if os.fstat(file.fileno()).st_size == 0:
+            self.close()
+            return False
+        self._take(file)
+        return True
+
+    def close(self) -> None:
+        """Give the file back, once the threads that are writing to it are done."""
+        self._write = _no_file
+        self._file = None
+        self.identity = ""
+
+    def after_fork(self) -> None:
+        """In a child: let go of the parent's file; what waits in the parent is the parent's to write."""
+        self.close()
+        self.backlog.clear()
+        self.decider = 0
+        self._failing = self._torn = False
+
+    def _take(self, file: OpenFile) -> None:
+        header, start = self._read_header(file.fileno())
+        self._file, self._write = file, file.write
+        self.identity, self.start = header.id, start
+
+    def _open_named(self, mode: int) -> OpenFile:
+        while True:
+            file = OpenFile.at(self.path, mode | os.O_APPEND)
+            hold_shared(file.fileno())
+            # Another process may have replaced the file between the open and the lock.
+            if is_named(file.fileno(), self.path):
+                return file
+
+    def _create(self, lines: bytes, mode: int | None = None) -> OpenFile:
+        """Return a new journal with an identity of its own, complete before it takes its name."""
+        header = msgspec.json.encode(_Header(FORMAT, secrets.token_hex(8))) + b"\n"
+        temporary = f"{self.path}.tmp"
+        try:
+            file = OpenFile.at(temporary, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+            hold_shared(file.fileno())
+            if mode is not None:
+                os.chmod(temporary, mode)
+            file.write_all(header + lines)
+            os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        return file
+
+    def _read_header(self, descriptor: int) -> tuple[_Header, int]:
+        first, newline, _ = os.pread(descriptor, 4096, 0).partition(b"\n")
+        try:
+            header = msgspec.json.decode(first, type=_Header)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise CorruptJournal(
+                f"{self.path} is no journal of track ({error}) and was left as it is: move it away, or give the "
+                "store another name"
+            ) from error
+        if header.format > FORMAT:
+            raise CorruptJournal(
+                f"{self.path} has format {header.format}, this version of track reads up to {FORMAT}: upgrade track"
+            )
+        return header, len(first) + len(newline)
+
+    def _end_torn_line(self) -> None:
+        if self.size > self.start and os.pread(self._descriptor, 1, self.size - 1) != b"\n":
+            with contextlib.suppress(OSError):
+                self._write(TORN)
+
+    # writing
+
+    def append(self, line: bytes) -> None:
+        """Add a line, newline included, with one ``write(2)``.
+
+        When the disk is full the line waits in memory, with one warning, and is written before the next
+        one that can be.
+
+        Raises
+        ------
+        BackendUnavailable
+            It cannot be written, and is part of a decision, which cannot wait.
+        """
+        if self._failing:
+            self._append_after_failure(line)
+            return
+        try:
+            written = self._write(line)
+        except OSError as error:
+            self.keep(line, error)
+            return
+        if written != len(line):
+            self._torn = True
+            self.keep(line, "only a part of a line fitted")
+        elif self.durable:
+            self._sync()
+
+    def keep(self, line: bytes, reason: Any) -> None:
+        """Let a line wait in memory."""
+        with self.backlog.lock:
+            was_failing, self._failing = self._failing, True
+            if self.decider == threading.get_ident():
+                raise self.unavailable(reason)
+            self.backlog.add(line, self._write_whole)
+        if not was_failing and self.is_open:
+            logger.warning("%s cannot be written (%s): training goes on, events wait in memory", self.path, reason)
+
+    def retry(self) -> bool:
+        """Write the lines that wait, as far as possible, and return whether none is left."""
+        if not self._failing:
+            return True
+        with self.backlog.lock:
+            if not self.backlog.retry():
+                return False
+            self._failing = False
+        dropped = self.backlog.dropped
+        level = logging.WARNING if dropped else logging.INFO
+        logger.log(level, "%s can be written again; %d events had to be dropped", self.path, dropped)
+        return True
+
+    def unavailable(self, reason: Any) -> BackendUnavailable:
+        """Return the error that says why nothing can be decided now."""
+        return BackendUnavailable(f"{self.path} cannot be written ({reason}): make room, and try again")
+
+    def _append_after_failure(self, line: bytes) -> None:
+        if self.decider == threading.get_ident():
+            if not (self.retry() and self._write_whole(line)):
+                raise self.unavailable("earlier events wait already")
+            return
+        with self.backlog.lock:
+            # Again: another thread may just have written all that waited.
+            self._failing = True
+            self.backlog.add(line, self._write_whole)
+        self.retry()
+
+    def _write_whole(self, line: bytes) -> bool:
+        # A torn line of ours is ended first; the mark and the line go in one write.
+        data = TORN + line if self._torn else line
+        try:
+            written = self._write(data)
+        except OSError:
+            return False
+        self._torn = written != len(data)
+        if self.durable and not self._torn:
+            self._sync()
+        return not self._torn
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            logger.warning("%s may not survive a loss of power: %s", self.path, error)
+
+    # reading
+
+    def read(self, offset: int) -> Iterator[tuple[list[Record], int]]:
+        """Yield the events from a byte offset on, a chunk at a time, each with the offset after it."""
+        return self._reader.read(self._descriptor, offset)
+
+    # cutting
+
+    def cut(self, offset: int) -> bool:
+        """Begin a new, empty journal if nobody else uses this one, and return whether that was done.
+
+        Parameters
+        ----------
+        offset: int
+            How far the snapshot holds this journal; lines after it are carried over.
+        """
+        assert self._file is not None
+        old = self._file
+        if not hold_exclusively(old.fileno()):
+            return False
+        late = read_all(old.fileno(), offset)
+        carried = offset + len(late)
+        if late and not late.endswith(b"\n"):
+            late += TORN
+        try:
+            # The snapshot must have its name for good before what it holds is gone.
+            sync_folder(self.path)
+            self._move(old, carried, self._create(late, stat.S_IMODE(os.fstat(old.fileno()).st_mode)))
+        except BaseException as error:
+            hold_shared(old.fileno())
+            # A signal may have interrupted this right after the new journal took its name.
+            if not self.is_current:
+                self._move(old, carried, self._open_named(os.O_RDWR))
+            if not isinstance(error, OSError):
+                raise
+            logger.warning("%s was not shortened: %s", self.path, error)
+            return False
+        return True
+
+    def _move(self, old: OpenFile, offset: int, new: OpenFile) -> None:
+        """Go on in another file, with what a signal handler logged in the old one meanwhile."""
+        self._take(new)
+        self._reader = LineReader(self.path)
+        for line in read_all(old.fileno(), offset).splitlines(keepends=True):
+            self.append(line)
+
+
+def _no_file(*_: Any) -> Any:
+    raise OSError(errno.EBADF, "the journal is closed")
+
+
+TORN = b"\x18\n"
+"""Ends a line that was cut short: the control character "cancel" cannot be in JSON."""
+_CHUNK = 1 << 18
+_START = b'{"event":"'
+
+
+class LineReader:
+    """Reads the events of a file of lines.
+
+    Parameters
+    ----------
+    path: str
+        The file's name, for messages.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._reported: set[int] = set()
+
+    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], int]]:
+        """Yield the events from a byte offset on, a chunk at a time, each with the offset after it.
+
+        A last line without its newline is left for the next time. A broken line is reported once, with its
+        position, and does not hide the lines after it.
+        """
+        end = os.fstat(descriptor).st_size
+        length = _CHUNK
+        while offset < end:
+            chunk = os.pread(descriptor, min(length, end - offset), offset)
+            whole = chunk.rfind(b"\n") + 1
+            if whole:
+                length = _CHUNK
+                yield self._events(chunk[:whole], offset), offset + whole
+                offset += whole
+            elif not chunk or offset + len(chunk) >= end:
+                return
+            else:
+                length *= 2
+
+    def _events(self, lines: bytes, offset: int) -> list[Record]:
+        try:
+            return decode_records(lines)
+        except InvalidEvent:
+            return list(self._events_one_by_one(lines, offset))
+
+    def _events_one_by_one(self, lines: bytes, offset: int) -> Iterator[Record]:
+        # Not `splitlines`: a broken line may hold a carriage return.
+        for line in lines.split(b"\n")[:-1]:
+            event = self._event(line + b"\n", offset)
+            if event is not None:
+                yield event
+            offset += len(line) + 1
+
+    def _event(self, line: bytes, offset: int) -> Record | None:
+        if line == b"\n" or line.endswith(TORN):
+            return None
+        try:
+            return decode_record(line)
+        except InvalidEvent as error:
+            rescued = _rescue(line)
+            if rescued is None and offset not in self._reported:
+                self._reported.add(offset)
+                logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
+            return rescued
+
+
+def _rescue(line: bytes) -> Record | None:
+    """Return the whole record at the end of a line whose beginning was torn."""
+    position = line.rfind(_START)
+    while position > 0:
+        try:
+            return decode_record(line[position:])
+        except InvalidEvent:
+            position = line.rfind(_START, 0, position)
+    return None

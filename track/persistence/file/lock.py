@@ -1,0 +1,182 @@
+"""Locks: one between threads and processes for decisions, one that tells whether a file has other users."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from track.errors import LockTimeout
+from track.utils.files import is_named
+
+_NETWORK_TYPES = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
+    "ncpfs", "nfs", "nfs4", "panfs", "smb3", "smbfs",
+}  # fmt: skip
+_POLL = 0.005
+
+
+class StoreLock:
+    """A lock between threads and between processes; the same thread may take it again.
+
+    Parameters
+    ----------
+    path: str or None
+        The lock file; it is created when needed and never deleted. None locks between threads only.
+    timeout: float
+        Seconds to wait for other threads and processes, > 0.
+    """
+
+    def __init__(self, path: str | None, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self._thread = threading.RLock()
+        self._depth = 0
+        self._descriptor: int | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock is held, by whichever thread of this process."""
+        return self._depth > 0
+
+    def __enter__(self) -> StoreLock:
+        self._take(self.timeout)
+        return self
+
+    def take_at_once(self) -> bool:
+        """Take the lock if nobody has it, and return whether it was taken; ``with`` or `__exit__` gives it back."""
+        try:
+            self._take(0.0)
+        except LockTimeout:
+            return False
+        return True
+
+    def _take(self, timeout: float) -> None:
+        if not self._thread.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise LockTimeout(f"{self.path} was held by another thread for {timeout} s")
+        try:
+            if self._depth == 0 and self.path is not None:
+                self._acquire_file(timeout)
+            self._depth += 1
+        except BaseException:
+            # A signal may have raised this after the file was locked.
+            if self._depth == 0:
+                self._release_file()
+            self._thread.release()
+            raise
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        # The depth changes while the thread lock is held, and the file goes first: nobody sees a half-open lock.
+        self._depth -= 1
+        try:
+            if self._depth == 0:
+                self._release_file()
+        finally:
+            self._thread.release()
+
+    def _acquire_file(self, timeout: float) -> None:
+        assert self.path is not None
+        deadline = time.monotonic() + timeout
+        while not self._has_locked(self.path):
+            self._release_file()
+            if time.monotonic() >= deadline:
+                raise LockTimeout(
+                    f"{self.path} was held by another process for {timeout} s: is one stuck? "
+                    "(option log.backend.lock_timeout)"
+                )
+            time.sleep(_POLL)
+
+    def _has_locked(self, path: str) -> bool:
+        # Imported at first use: filelock is half of what `import track` may cost.
+        import filelock
+
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # Somebody may have deleted the file that was locked.
+        return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
+
+    def _release_file(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        import filelock
+
+        # Closing is not enough: a child that was forked meanwhile has the file open too.
+        with contextlib.suppress(OSError):
+            filelock.unlock_descriptor(descriptor)
+        os.close(descriptor)
+
+    def reset_after_fork(self) -> None:
+        """Forget what the parent held: a child starts with a lock of its own."""
+        if self._descriptor is not None:
+            # Unlocking would unlock it for the parent too.
+            os.close(self._descriptor)
+        self._thread = threading.RLock()
+        self._depth = 0
+        self._descriptor = None
+
+
+def hold_shared(descriptor: int) -> None:
+    """Say, as long as the descriptor is open, that somebody uses its file."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    # A file system without such locks will not grant an exclusive one either.
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def hold_exclusively(descriptor: int) -> bool:
+    """Return whether this descriptor is the file's only user, and keep it so until `hold_shared`."""
+    if claim(descriptor):
+        return True
+    # The attempt has given up the shared hold.
+    hold_shared(descriptor)
+    return False
+
+
+def claim(descriptor: int) -> bool:
+    """Return whether nobody else holds the file, and hold it exclusively then, as long as the descriptor is open.
+
+    Without `fcntl` (Windows) nobody can tell, and the answer is no.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
+    """Return whether `path` is on a network file system, where appends of several hosts may mix.
+
+    Parameters
+    ----------
+    path: str
+    mounts: str
+        The system's table of mounts; without one the answer is no.
+    """
+    try:
+        table = Path(mounts).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    target = os.path.realpath(path)
+    longest, kind = -1, ""
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = fields[1].encode().decode("unicode_escape")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= longest:
+            longest, kind = len(point), fields[2]
+    return kind in _NETWORK_TYPES

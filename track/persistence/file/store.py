@@ -1,0 +1,407 @@
+"""One file store: a snapshot, its journal and its lock, shared by all clients of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from track.errors import BackendUnavailable, LockTimeout, TrackError
+from track.events import Batch
+from track.persistence.file.backlog import unfinished
+from track.persistence.file.journal import Journal
+from track.persistence.file.lock import StoreLock, is_network_path
+from track.persistence.state import State, read_snapshot, snapshot_bytes
+from track.utils.files import replace_file, require_writable, stamp_of
+from track.utils.signal import run_hooks_first
+
+logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+SMALL_AT_FINISH = 1 << 20
+SMALL_AT_EXIT = 8 << 20
+_CUT_FROM = 1 << 16
+_SHORT = 1 << 16
+
+
+class FileStore:
+    """State on disk: ``report.json``, ``report.json.journal``, ``report.json.lock``.
+
+    Writing an event is one append to the journal. State is built only by replaying snapshot and journal,
+    in file order, when something is asked; so two processes never disagree.
+
+    Parameters
+    ----------
+    path: str
+        The snapshot's path.
+    lock_timeout: float
+        Seconds to wait for a decision of another process, > 0.
+    durable: bool
+        Whether each line reaches the disk at once.
+    lock_appends: bool
+        Whether each append takes the lock: on file systems of several hosts, where appends may mix.
+    """
+
+    def __init__(self, path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> None:
+        self.path = path
+        self.lock = StoreLock(f"{path}.lock", lock_timeout)
+        self.journal = Journal(f"{path}.journal", durable)
+        self.lock_appends = lock_appends or sys.platform == "win32" or is_network_path(path)
+        self.storage = State(path)
+        # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
+        self._is_whole = False
+        self._identity = ""
+        self._offset = 0
+        self._snapshot_stamp: tuple[int, int, int] | None = None
+        self._snapshot_size = 0
+        self._saved_offset = 0
+        self._writing = False
+        self.has_one_writer = False
+        self._reading = threading.RLock()
+        self._busy = False
+
+    # writing
+
+    def append(self, line: bytes) -> None:
+        """Add one event's line."""
+        if not self._writing:
+            self.start_writing()
+        if self.lock_appends:
+            self._append_locked(line)
+            return
+        self.journal.append(line)
+
+    def append_batch(self, batch: Batch, line: bytes) -> None:
+        """Add a batch, which is on the disk when this returns.
+
+        Raises
+        ------
+        BackendUnavailable
+            It cannot be written, and does not wait in memory.
+        """
+        self.atomically(lambda: self._append_and_apply(batch, line))
+
+    def _append_and_apply(self, batch: Batch, line: bytes) -> None:
+        with self._reading:
+            before = self.journal.size
+            is_current = not self._busy and self._is_built_from_files() and self._offset == before
+            self.journal.append(line)
+            # Only where nobody else wrote meanwhile; else it is read from the file, with what they wrote.
+            if is_current and self.journal.size == before + len(line):
+                # Whatever happens in the middle, the state is read again.
+                self._is_whole = False
+                self.storage.apply([batch])
+                self._offset, self._is_whole = before + len(line), True
+
+    def _append_locked(self, line: bytes) -> None:
+        try:
+            with self.lock:
+                self.journal.append(line)
+        except LockTimeout as error:
+            self.journal.keep(line, error)
+
+    def start_writing(self) -> None:
+        """Create what is missing on disk.
+
+        Raises
+        ------
+        BackendUnavailable
+            The folder cannot be written to.
+        CorruptJournal
+            The files are not ours, or of a newer version; nothing is created beside them.
+        """
+        with self._reaching_files():
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            with self.lock, self._reading:
+                if self._writing:
+                    return
+                self.catch_up()
+                self.journal.open()
+                self.catch_up()
+                if self._offset > self.journal.size:
+                    self._accept_lost_end()
+                self._writing = True
+
+    def _accept_lost_end(self) -> None:
+        """After a loss of power: the snapshot holds more of the journal than there is; go on from its end."""
+        logger.warning("%s has lost its end, which %s holds", self.journal.path, self.path)
+        self._offset = self.journal.size
+        self._write_snapshot()
+
+    @contextlib.contextmanager
+    def _reaching_files(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, TrackError):
+                raise
+            raise BackendUnavailable(
+                f"{self.path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
+                "TrackClient('file:///somewhere/else.json')"
+            ) from error
+
+    def check_writable(self) -> None:
+        """Raise BackendUnavailable if the folder cannot be written to; nothing is created."""
+        require_writable(self.path)
+
+    def atomically(self, action: Callable[[], _Result]) -> _Result:
+        """Return ``action()``, under the lock, with the state caught up.
+
+        Raises
+        ------
+        BackendUnavailable
+            The decision cannot be written; it is as if it had not been made.
+        """
+        if not self._writing:
+            self.start_writing()
+        with self.lock:
+            outer, this = self.journal.decider, threading.get_ident()
+            if outer != this:
+                with self._reaching_files():
+                    self._stay_current()
+            self.journal.decider = this
+            try:
+                return action()
+            finally:
+                self.journal.decider = outer
+
+    @contextlib.contextmanager
+    def holding_at_once(self) -> Iterator[bool]:
+        """Say whether a short call need not wait, for another process or for much to catch up with; keep it so."""
+        is_short = self._writing and not self.journal.durable and not self.lock_appends
+        if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.take_at_once():
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.lock.__exit__(None, None, None)
+
+    def _stay_current(self) -> None:
+        """Notice that somebody removed or replaced the files of a running store."""
+        if self.journal.is_current:
+            return
+        with self._reading:
+            self.catch_up()
+            if os.path.exists(self.journal.path):
+                logger.warning("%s was replaced by another program: its present content counts", self.journal.path)
+                self.journal.open()
+                self.catch_up()
+                return
+            logger.warning("%s was removed while in use: it is written again", self.journal.path)
+            self.journal.open()
+            self._identity, self._offset = self.journal.identity, self.journal.start
+            self._write_snapshot()
+
+    def flush(self) -> None:
+        """Write what could not be written before, as far as that is possible now."""
+        if self.journal.backlog:
+            if not self._writing:
+                self.start_writing()
+            self.journal.retry()
+
+    def unsaved(self) -> int:
+        """Return how many events are not on disk."""
+        return self.journal.backlog.unsaved
+
+    # reading
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[State]:
+        """Give the state, caught up, while no other thread changes it."""
+        with self._reading:
+            self.catch_up()
+            yield self.storage
+
+    def catch_up(self) -> None:
+        """Replay what was appended since the last time, by whomever."""
+        with self._reading:
+            # A signal handler that asks in the middle of a replay gets the state as it is.
+            if self._busy:
+                return
+            try:
+                self._busy = True
+                if not self._writing and not self.journal.is_current:
+                    self.journal.open_to_read()
+                if not self._is_built_from_files():
+                    self._load()
+                if self.journal.is_open:
+                    self._replay()
+            except BaseException:
+                # Whatever was half done is done again from the files.
+                self._is_whole = False
+                raise
+            finally:
+                self._busy = False
+
+    def _is_built_from_files(self) -> bool:
+        if not self._is_whole or self._identity != self.journal.identity:
+            return False
+        if self.journal.is_open:
+            return self._offset <= self.journal.size
+        return stamp_of(self.path) == self._snapshot_stamp
+
+    def _load(self) -> None:
+        """Read the snapshot; the replay that follows begins where it ends."""
+        self._is_whole = False
+        before, self.storage = self.storage, State(self.path)
+        self.storage.liveness = before.liveness
+        self._snapshot_stamp = stamp_of(self.path)
+        self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
+        held = read_snapshot(self.path, self.storage)
+        self._identity, self._offset = self.journal.identity, self.journal.start
+        if self._identity and held.get("id") == self._identity:
+            self._offset = int(held["offset"])
+        self._saved_offset = self._offset
+        self._is_whole = True
+
+    def _replay(self) -> None:
+        for events, offset in self.journal.read(self._offset):
+            self.storage.apply(events)
+            self._offset = offset
+
+    # compacting
+
+    def save(self) -> None:
+        """Bring the snapshot up to date, and shorten the journal if this process is its only user.
+
+        Raises
+        ------
+        BackendUnavailable
+            The disk is full, or was taken away. The journal still holds everything.
+        """
+        if not self._writing:
+            self.start_writing()
+        with self._reaching_files(), self.lock, self._reading:
+            # A signal handler that saves in the middle of a replay, or of another save: the journal has it all.
+            if self._busy:
+                return
+            self._stay_current()
+            self.journal.retry()
+            self.catch_up()
+            self._write_snapshot()
+            if self._offset >= _CUT_FROM and not self.lock_appends:
+                self._cut()
+
+    def save_if_worth(self, small: int) -> None:
+        """Save while the snapshot is smaller than `small` bytes, or the journal has grown to a quarter of it.
+
+        So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. A
+        disk that is full or a lock that is held leaves the journal, which holds everything.
+        """
+        if not self._writing or not self.journal.retry():
+            return
+        try:
+            grown = self.journal.size - self._saved_offset
+            if not self._is_saved() and (self._snapshot_size <= small or grown * 4 >= self._snapshot_size):
+                self.save()
+        except (OSError, TrackError) as error:
+            logger.warning("%s was not brought up to date (%s); its journal holds everything", self.path, error)
+
+    def _is_saved(self) -> bool:
+        if self.journal.size != self._saved_offset:
+            return False
+        # All files gone, and nothing logged since: somebody removed the store, and it stays removed.
+        return os.path.exists(self.path) or not self.journal.is_current
+
+    def _write_snapshot(self) -> None:
+        try:
+            self._busy = True
+            held = {"id": self.journal.identity, "offset": self._offset}
+            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.storage, held), f"{self.path}.tmp")
+            self._saved_offset = self._offset
+            self._snapshot_stamp = stamp_of(self.path)
+        finally:
+            self._busy = False
+
+    def _cut(self) -> None:
+        # Only when nobody else could be writing: no other thread of this process, no other process.
+        is_alone = self.has_one_writer or len(sys._current_frames()) == 1
+        if is_alone and self.journal.cut(self._offset):
+            self._identity = self.journal.identity
+            self._offset = self._saved_offset = self.journal.start
+
+    # life
+
+    def close(self) -> None:
+        """Save if it is worth it, and give the files back; while something waits for room they stay open."""
+        self.save_if_worth(SMALL_AT_EXIT)
+        if self.journal.retry():
+            with self._reading:
+                self._writing = False
+                self.journal.close()
+
+    def after_fork(self) -> None:
+        """In a forked child: a lock of its own now, and a file of its own when it is first needed."""
+        self.lock.reset_after_fork()
+        self.journal.after_fork()
+        self._reading = threading.RLock()
+        # Another thread of the parent was in the middle of a replay: what it had applied is not known.
+        self._is_whole = self._is_whole and not self._busy
+        self._busy = self._writing = False
+
+
+_KEPT_OPEN = 4
+_Key = tuple[str, bool, bool]
+_open_stores: weakref.WeakValueDictionary[_Key, FileStore] = weakref.WeakValueDictionary()
+_recent: OrderedDict[_Key, FileStore] = OrderedDict()
+_stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
+_opening = threading.RLock()
+
+
+def open_store(path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> FileStore:
+    """Return the store at `path`: the same object for all clients of this process."""
+    key = (os.path.realpath(path), durable, lock_appends)
+    with _opening:
+        store = _open_stores.get(key)
+        # Where its files were removed, a new client means a new store.
+        if store is None or (store.journal.is_open and not store.journal.is_current):
+            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock_appends)
+            _stores_of_process.add(store)
+            _register_hooks()
+        store.lock.timeout = lock_timeout
+        # The last few stay open: many clients, one after another, read the file once.
+        _recent[key] = store
+        _recent.move_to_end(key)
+        while len(_recent) > _KEPT_OPEN:
+            _recent.popitem(last=False)
+        return store
+
+
+def _close_all() -> None:
+    for store in list(_stores_of_process):
+        try:
+            store.flush()
+        except TrackError as error:
+            logger.warning("%s", error)
+        store.save_if_worth(SMALL_AT_EXIT)
+    for backlog in unfinished():
+        backlog.retry()
+        if backlog.unsaved:
+            logger.error("%d events could not be written to %s", backlog.unsaved, backlog.path)
+
+
+def _after_fork() -> None:
+    global _opening  # noqa: PLW0603 - the child needs its own
+    _opening = threading.RLock()
+    for store in list(_stores_of_process):
+        store.after_fork()
+    for backlog in unfinished():
+        backlog.clear()
+
+
+@functools.cache
+def _register_hooks() -> None:
+    import atexit
+
+    atexit.register(_close_all)
+    run_hooks_first()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,284 @@
+"""One client of a MongoDB server: reads, guarded writes, transactions where there are any, and what errors mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from track.errors import BackendUnavailable, ConcurrentWrite, MissingExtra, OutcomeUnknown
+from track.persistence.mongo.setup import prepare, read_address, translate
+from track.persistence.utils import mask_secrets
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Document = dict[str, Any]
+Operation = tuple[str, Document, Document]
+_RECONNECTIONS = 2
+_CLOSE = 1.0
+_DUPLICATE = 11000
+
+
+class Changed(Exception):
+    """A document is not as it was when it was read: what was based on it is decided again."""
+
+
+class Mongo:
+    """A database, through a connection pool of its own, which is made when it is needed.
+
+    Parameters
+    ----------
+    uri: str
+    has_transactions: bool, optional
+        False to do without; by default they are used where the server has them.
+    """
+
+    def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
+        try:
+            import pymongo
+            import pymongo.errors
+        except ImportError as error:
+            raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
+        self.place = mask_secrets(uri)
+        self.address = read_address(uri)
+        self.patience: float = self.address.options["timeout"]
+        self._pymongo: Any = pymongo
+        self._errors: Any = pymongo.errors
+        self._given = has_transactions
+        self.has_transactions = False
+        self._client: Any = None
+        self._database: Any = None
+        self._session: Any = None
+        self._lock = threading.RLock()
+        _clients.add(self)
+        _register_hook()
+
+    # inside a transaction, or on its own
+
+    def find(
+        self, collection: str, where: Document, sort: tuple[str, ...] = (), omit: tuple[str, ...] = ()
+    ) -> Iterator[Document]:
+        """Yield the documents that match, in the order of some fields, without some others."""
+        order = [(name, 1) for name in sort] or None
+        omitted = dict.fromkeys(omit, 0) or None
+        yield from self._database[collection].find(where, omitted, sort=order, session=self._session)
+
+    def write(self, collection: str, operations: Sequence[Operation]) -> bool:
+        """Write many documents at once, and return whether every one was written.
+
+        Parameters
+        ----------
+        collection: str
+        operations: list
+            ``("insert", {}, document)``; ``("update", filter, change)``; ``("upsert", filter, change)``, which also
+            makes a document that is not there. What exists already, or whose filter matches nothing, is passed over.
+        """
+        kinds = {
+            "insert": lambda where, change: self._pymongo.InsertOne(change),
+            "update": self._pymongo.UpdateOne,
+            "upsert": lambda where, change: self._pymongo.UpdateOne(where, change, upsert=True),
+        }
+        prepared = [kinds[kind](where, change) for kind, where, change in operations]
+        try:
+            done = self._database[collection].bulk_write(prepared, ordered=False, session=self._session)
+        except self._errors.BulkWriteError as error:
+            self._raise_unless_duplicate(error)
+            return False
+        return bool(done.inserted_count + done.matched_count + done.upserted_count == len(prepared))
+
+    def _raise_unless_duplicate(self, error: Any) -> None:
+        codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
+        if codes != {_DUPLICATE} or error.details.get("writeConcernErrors"):
+            raise error
+        if self._session is not None:
+            # The server has given up the transaction.
+            raise Changed("somebody else has created the same document") from error
+
+    def increment(self, counter: str, count: int) -> int:
+        """Return the first of the next numbers of a counter, outside of the transaction: nobody waits for another."""
+        change = {"$inc": {"value": count}}
+        found = self._database["counters"].find_one_and_update({"_id": counter}, change, return_document=True)
+        return int(found["value"]) - count + 1
+
+    # transactions
+
+    def transaction(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, run as one transaction; inside another one it joins that.
+
+        The whole of it is run again when the server asks for that, when a document is `Changed` meanwhile, and when
+        the connection breaks. A server without transactions just runs it: `action` must bear to be interrupted
+        anywhere and run again.
+
+        Raises
+        ------
+        BackendUnavailable
+            The server did not answer within the patience.
+        InvalidEvent
+            A value can never be stored there.
+        """
+        deadline = time.monotonic() + self.patience
+        broken = attempt = 0
+        while True:
+            with self.turn(deadline):
+                if self._session is not None:
+                    return action()
+                try:
+                    return self._once(action, deadline)
+                except Changed as error:
+                    if time.monotonic() > deadline:
+                        raise ConcurrentWrite(f"others keep changing the same of {self.place}: {error}") from error
+                except self._errors.PyMongoError as error:
+                    broken += isinstance(error, self._errors.ConnectionFailure)
+                    if not self._is_worth_another(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
+                        raise translate(error, self.place) from error
+                    logger.debug("transaction tried again: %s", error)
+            attempt += 1
+            _pause(attempt)
+
+    def retried(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, on its own; it is run again when the connection breaks, but not when `Changed`."""
+        deadline = time.monotonic() + self.patience
+        attempt = 0
+        while True:
+            with self.turn(deadline):
+                if self._session is not None:
+                    return action()
+                try:
+                    self._connected()
+                    return action()
+                except self._errors.PyMongoError as error:
+                    attempt += 1
+                    if not self._is_worth_another(error) or attempt > _RECONNECTIONS or time.monotonic() > deadline:
+                        raise translate(error, self.place) from error
+            _pause(attempt)
+
+    @contextmanager
+    def turn(self, deadline: float | None = None) -> Iterator[None]:
+        """Wait until no other thread uses this client."""
+        wait = self.patience if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._lock.acquire(timeout=wait):
+            raise BackendUnavailable(f"{self.place} did not answer another thread within {self.patience:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _once(self, action: Callable[[], Result], deadline: float) -> Result:
+        self._connected()
+        if not self.has_transactions:
+            return action()
+        concerns = self._pymongo.read_concern, self._pymongo.WriteConcern
+        with self._client.start_session() as session:
+            session.start_transaction(concerns[0].ReadConcern("snapshot"), concerns[1]("majority"))
+            self._session = session
+            try:
+                result = action()
+            except BaseException:
+                self._session = None
+                session.abort_transaction()
+                raise
+            self._session = None
+            self._commit(session, deadline)
+        return result
+
+    def _commit(self, session: Any, deadline: float) -> None:
+        """Commit; an answer that is lost is asked for again, which changes nothing."""
+        attempt = 0
+        while True:
+            try:
+                session.commit_transaction()
+                return
+            except self._errors.PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult"):
+                    raise
+                attempt += 1
+                if time.monotonic() > deadline or attempt > _RECONNECTIONS + 1:
+                    text = f"{translate(error, self.place)} (what was decided may be stored, or not)"
+                    raise OutcomeUnknown(text) from error
+            _pause(attempt)
+
+    # the connection
+
+    def _connected(self) -> None:
+        if self._client is None:
+            try:
+                client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
+            except (self._errors.ConfigurationError, ValueError) as error:
+                raise translate(error, self.place) from error
+            try:
+                self._prepare(client)
+            except BaseException:
+                client.close()
+                raise
+            self._client = client
+            weakref.finalize(self, _close_in, os.getpid(), client)
+
+    def _prepare(self, client: Any) -> None:
+        hello = client.admin.command("hello")
+        able = "setName" in hello or hello.get("msg") == "isdbgrid"
+        self.has_transactions = able if self._given is None else able and self._given
+        # Always of the primary: what is written is based on what was read.
+        given = client.write_concern
+        is_given = given.document and given.acknowledged
+        concern = given if is_given else self._pymongo.WriteConcern("majority", j=True)
+        self._database = client.get_database(
+            self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
+        )
+        prepare(self._database, self.place)
+
+    def _is_worth_another(self, error: Any) -> bool:
+        if isinstance(error, self._errors.ServerSelectionTimeoutError):
+            return False
+        labels = ("TransientTransactionError", "RetryableWriteError")
+        return isinstance(error, self._errors.AutoReconnect) or any(map(error.has_error_label, labels))
+
+    def close(self) -> None:
+        """Close the connections; the next question makes new ones."""
+        if self._lock.acquire(timeout=_CLOSE):
+            try:
+                client, self._client, self._database = self._client, None, None
+                if client is not None:
+                    client.close()
+            finally:
+                self._lock.release()
+
+    def _after_fork(self) -> None:
+        """In a child: the connections are the parent's, and a thread that is not here may hold the lock."""
+        if self._client is not None:
+            _clients_of_parents.append((self._client, self._session))
+        self._client = self._database = self._session = None
+        self._lock = threading.RLock()
+
+
+def _close_in(process: int, client: Any) -> None:
+    if process == os.getpid():
+        client.close()
+
+
+def _pause(attempt: int) -> None:
+    """Wait a little longer at each attempt, by chance, so that clients do not meet again."""
+    time.sleep(random.uniform(0.5, 1.0) * min(0.002 * 2**attempt, 0.5))  # noqa: S311 - no secret
+
+
+_clients: weakref.WeakSet[Mongo] = weakref.WeakSet()
+_clients_of_parents: list[Any] = []
+"""Kept for good: collecting one would say goodbye to the server in the parent's name."""
+_is_hooked = False
+
+
+def _register_hook() -> None:
+    global _is_hooked  # noqa: PLW0603 - once a process
+    if not _is_hooked and hasattr(os, "register_at_fork"):
+        _is_hooked = True
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()

@@ -1,0 +1,139 @@
+"""Queries as filters of MongoDB: what a trial's document says narrows on the server, the rest is checked after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from track.persistence.cells import text
+from track.persistence.mongo.client import Document
+from track.persistence.query import Condition, Query
+from track.structure import CustomStatus, Status, Trial
+
+_TEXTS = {
+    "group_id": "group_id",
+    "hash": "hash",
+    "project_id": "project_id",
+    "uid": "_id",
+    "version": "version_text",
+}
+_COMPARISONS = {"$eq", "$gt", "$gte", "$lt", "$lte"}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A query for trials.
+
+    Parameters
+    ----------
+    where: dict
+        Holds for the document of every trial that matches, and maybe for others.
+    rest: Query
+        What remains to be checked.
+    last: dict
+        Conditions on the last value of a metric, by its name as JSON: `where` says all of them, but for documents
+        that do not know that value.
+    """
+
+    where: Document
+    rest: Query
+    last: dict[str, list[Condition]]
+
+    def matches(self, trial: Trial, document: Document) -> bool:
+        """Return whether the trial of a document that `where` has let through matches."""
+        if not self.rest.matches(trial):
+            return False
+        if not self.last:
+            return True
+        metrics = [series for series in document["series"] if series["kind"] == "metrics" and series["last"] is None]
+        unsure = [condition for series in metrics for condition in self.last.get(series["name"], ())]
+        return all(condition.holds(trial) for condition in unsure)
+
+
+def render(query: Query) -> Filter:
+    """Return a query as a filter of MongoDB and the conditions that remain to be checked.
+
+    Examples
+    --------
+    >>> from track.persistence.query import parse_query
+    >>> render(parse_query({"hash": "ab"}, Trial)).where
+    {'$and': [{'hash': {'$in': ['ab']}}]}
+    """
+    parts: list[Document] = []
+    rest: list[Condition] = []
+    last: dict[str, list[Condition]] = {}
+    for condition in query.conditions:
+        part = _narrowed(condition)
+        if part:
+            parts.append(part)
+        if part and condition.path[0] == "metrics" and len(condition.path) == 2:
+            last.setdefault(text(condition.path[1]), []).append(condition)
+        else:
+            rest.append(condition)
+    return Filter({"$and": parts} if parts else {}, Query(tuple(rest)), last)
+
+
+def status_key(status: Any) -> str:
+    """Return the text a status is found by."""
+    return text(str(status.name).lower())
+
+
+def _narrowed(condition: Condition) -> Document | None:
+    match condition:
+        case Condition(path=(name,), name="$eq" | "$in") if name in _TEXTS:
+            return _among(_TEXTS[name], condition, str)
+        case Condition(path=("revision",), name="$eq" | "$in"):
+            return _among("revision", condition, int)
+        case Condition(path=("status",), name="$eq" | "$in"):
+            return _status(condition)
+        case Condition(path=("parameters", _, *_), name=name) if name in _COMPARISONS:
+            return _parameter(condition)
+        case Condition(path=("metrics", _, *_), name=name) if name in _COMPARISONS:
+            return _metric(condition)
+    return None
+
+
+def _choices(condition: Condition) -> list[Any]:
+    return list(condition.operand) if condition.name == "$in" else [condition.operand]
+
+
+def _among(field: str, condition: Condition, kind: type) -> Document | None:
+    choices = _choices(condition)
+    return {field: {"$in": choices}} if all(type(choice) is kind for choice in choices) else None
+
+
+def _status(condition: Condition) -> Document | None:
+    keys = []
+    for choice in _choices(condition):
+        if isinstance(choice, str):
+            keys.append(text(choice.lower()))
+        elif isinstance(choice, (Status, CustomStatus)):
+            keys.append(status_key(choice))
+        else:
+            return None
+    # A trial that is stored as running may be shown as broken.
+    return {"status": {"$in": [*keys, status_key(Status.Running)]}}
+
+
+def _is_comparable(operand: Any) -> bool:
+    return type(operand) in (int, float) and operand == operand and abs(operand) < 2**53
+
+
+def _parameter(condition: Condition) -> Document | None:
+    name = text(".".join(condition.path[1:]))
+    if _is_comparable(condition.operand):
+        return {"parameters": {"$elemMatch": {"name": name, "number": {condition.name: condition.operand}}}}
+    if type(condition.operand) is str and condition.name == "$eq":
+        return {"parameters": {"$elemMatch": {"name": name, "text": text(condition.operand)}}}
+    return None
+
+
+def _metric(condition: Condition) -> Document | None:
+    if len(condition.path) > 2:
+        # A metric with dots in its name, or a step of one with fewer.
+        names = [text(".".join(condition.path[1:end])) for end in range(2, len(condition.path) + 1)]
+        return {"series": {"$elemMatch": {"kind": "metrics", "name": {"$in": names}}}}
+    if not _is_comparable(condition.operand):
+        return None
+    known = [{"last": {condition.name: condition.operand}}, {"last": None}]
+    return {"series": {"$elemMatch": {"kind": "metrics", "name": text(condition.path[1]), "$or": known}}}

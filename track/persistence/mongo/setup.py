@@ -1,0 +1,176 @@
+"""The collections of a MongoDB store, their version, and what errors of the driver mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri
+from track.persistence.delivery import DELIVERY_OPTIONS
+from track.persistence.utils import COMMON_OPTIONS, mask_secrets, parse_uri, read_options
+
+VERSION = 1
+"""The version of the documents that this version of the library writes."""
+_INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
+    "buckets": [([("trial", 1), ("kind", 1), ("name", 1), ("number", 1)], True)],
+    "counters": [],
+    "groups": [([("position", 1)], False)],
+    "members": [([("group", 1), ("position", 1)], False)],
+    "projects": [([("position", 1)], False)],
+    "trials": [
+        ([("hash", 1), ("revision", 1)], True),
+        ([("position", 1)], False),
+        ([("project_id", 1)], False),
+        ([("parameters.name", 1), ("parameters.number", 1)], False),
+    ],
+    "writers": [],
+}
+_COUNTERS = ("groups", "projects", "trials")
+_EXISTS = 48
+_DUPLICATE = 11000
+_REFUSALS = {"DocumentTooLarge", "InvalidDocument", "InvalidStringData"}
+_TOO_LARGE = {10334, 17419, 17420}
+_WAYS_OUT = (
+    ("uthentication failed", "give user and password in the URI, mongodb://user:password@host/name?authSource=admin"),
+    ("requires authentication", "give user and password in the URI, mongodb://user:password@host/name"),
+    ("not authorized", "the user needs the role readWrite on the database"),
+    ("SSL", "add ?tls=true (and tlsCAFile=...), or ?tls=false, as the server wants it"),
+    ("certificate", "add ?tlsCAFile=... with the authority that signed the server's certificate"),
+    ("Name or service not known", "check the host's name"),
+    ("name resolution", "check the host's name"),
+    ("DNS", "check the host's name"),
+    ("Connection refused", "is the server running, on this host and port?"),
+    ("connection closed", "is this a MongoDB server? It may want ?tls=true"),
+    ("Connection reset", "is this a MongoDB server? It may want ?tls=true"),
+    ("No servers found", "is the server running, on this host and port?"),
+    ("WriteConflict", "a process that was killed may hold it: the server lets go within a minute, then try again"),
+    ("timed out", "is the server running, on this host and port?"),
+)
+
+
+def prepare(database: Any, place: str) -> None:
+    """Make the collections where there are none.
+
+    Raises
+    ------
+    CorruptJournal
+        A newer version of the library has written here.
+    """
+    found = database["format"].find_one({"_id": "documents"})
+    version = 0 if found is None else int(found["version"])
+    if version > VERSION:
+        raise CorruptJournal(
+            f"the documents in {place} have version {version}, this version of track knows {VERSION}: upgrade track"
+        )
+    if version < VERSION:
+        _make_collections(database)
+
+
+def _make_collections(database: Any) -> None:
+    """Make everything a transaction needs; somebody else may be making it at the same time."""
+    for name, indexes in _INDEXES.items():
+        try:
+            database.create_collection(name, check_exists=False)
+        except Exception as error:
+            if getattr(error, "code", None) != _EXISTS:
+                raise
+        for keys, is_unique in indexes:
+            database[name].create_index(keys, unique=is_unique)
+    for name in _COUNTERS:
+        _keep(database["counters"], name, {"$setOnInsert": {"value": 0}})
+    _keep(database["format"], "documents", {"$max": {"version": VERSION}})
+
+
+def _keep(collection: Any, name: str, change: dict[str, Any]) -> None:
+    try:
+        collection.update_one({"_id": name}, change, upsert=True)
+    except Exception as error:
+        if getattr(error, "code", None) != _DUPLICATE:
+            raise
+
+
+def translate(error: Any, place: str) -> Exception:
+    """Return our error for one of the driver, with the way out where it is known."""
+    text = _short(error)
+    if type(error).__name__ in _REFUSALS or getattr(error, "code", None) in _TOO_LARGE:
+        return InvalidEvent(f"MongoDB cannot store this: {text}")
+    way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
+    return BackendUnavailable(f"{place} cannot be used ({text}): {way_out}")
+
+
+def _short(error: Any) -> str:
+    """Return what the driver says, without the state of the cluster that it adds."""
+    text = " ".join(str(error).split())
+    for added in (", Timeout:", ", full error:", " (configured timeouts:"):
+        text = text.partition(added)[0]
+    return text
+
+
+OPTIONS: dict[str, Any] = {
+    "connect_timeout": (float, 2.5),
+    "timeout": (float, 30.0),
+    **DELIVERY_OPTIONS,
+    **COMMON_OPTIONS,
+}
+"""What may follow the ``?`` of a ``mongodb:`` URI, besides pymongo's own options."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a store is, and how it is reached.
+
+    Parameters
+    ----------
+    uri: str
+        As pymongo takes it.
+    database: str
+    options: dict
+        The values of our own options.
+    settings: dict
+        What `MongoClient` is told besides the URI, where the URI does not say it.
+    """
+
+    uri: str
+    database: str
+    options: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def read_address(uri: str) -> Address:
+    """Return the parts of a URI; pymongo must be there.
+
+    Raises
+    ------
+    InvalidUri
+        An option is not known, by us or by pymongo, or cannot be read.
+    """
+    head, _, query = uri.partition("?")
+    pairs = [pair for pair in query.split("&") if pair]
+    ours = [pair for pair in pairs if pair.partition("=")[0] in OPTIONS]
+    theirs = "&".join(pair for pair in pairs if pair not in ours)
+    given = read_options(f"{head}?{'&'.join(ours)}", OPTIONS)
+    address = f"{head}?{theirs}" if theirs else head
+    database = parse_uri(uri)["path"].strip("/") or "track"
+    return Address(address, database, given, _settings(address, theirs, given))
+
+
+def _settings(address: str, query: str, given: dict[str, Any]) -> dict[str, Any]:
+    import pymongo.errors
+    import pymongo.uri_parser as parser
+
+    try:
+        known = parser.split_options(query, validate=True, warn=False) if query else {}
+        if address.startswith("mongodb:"):
+            # The other scheme asks the network for its hosts.
+            parser.parse_uri(address)
+    except (pymongo.errors.PyMongoError, ValueError, TypeError) as error:
+        raise InvalidUri(f"{mask_secrets(address)!r} is no URI of MongoDB: {error}") from error
+    names = {str(name).lower() for name in known}
+    wait = round(given["connect_timeout"] * 1000)
+    defaults = {
+        "serverSelectionTimeoutMS": wait,
+        "connectTimeoutMS": wait,
+        "socketTimeoutMS": round(given["timeout"] * 1000),
+        "appname": "track",
+    }
+    return {name: value for name, value in defaults.items() if name.lower() not in names}

@@ -1,0 +1,333 @@
+"""Events to documents: what a batch of events changes, and how it is stored once, with and without transactions.
+
+In a transaction, a batch and the number of its last event are stored together or not at all. Without, a batch may be
+interrupted before and after every single write, and is then sent again:
+
+- Each project, group and trial is changed by one write, which holds only if the document is as it was read. The same
+  write notes in the document how far this writer's events are in it: what was changed is not changed again.
+- A trial's document also notes how many points of each name there were before, so where the new ones belong. They
+  are written to their buckets after it. Sent again, they are written to the same places again.
+- That a trial is in a group is a document of its own, written if it is not there.
+- How far the writer came is noted in `writers` last. Until then everything above is gone through again, after it
+  nothing is. A note in a document that `writers` has overtaken is dropped when there are many.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
+from track.metrics import Metrics
+from track.persistence.cells import text, trial_document
+from track.persistence.mongo.buckets import Recorder, fill, push
+from track.persistence.mongo.client import Changed, Document, Mongo, Operation
+from track.persistence.mongo.filter import status_key
+from track.persistence.state import make_trial, update
+from track.plain import restore
+from track.serialization import to_json, trial_from_document
+from track.structure import Project, Trial, TrialGroup
+
+logger = logging.getLogger(__name__)
+_decode = msgspec.json.decode
+_NOTES = 8
+_CREATIONS = (ProjectCreated, GroupCreated, TrialCreated)
+Reads = dict[tuple[str, str], int]
+"""The versions of documents that a decision is based on, by collection and uid."""
+
+
+class Note:
+    """How far a writer's events are in a document, for stores without transactions."""
+
+    def __init__(self, mongo: Mongo, writer: str, last: int) -> None:
+        self.mongo = mongo
+        self.writer = writer
+        self.last = last
+
+    def of(self, stored: Document | None) -> Document:
+        """Return this writer's note in a document."""
+        notes = stored["notes"] if stored else []
+        return next((note for note in notes if note["writer"] == self.writer), {"after": -1, "last": -1})
+
+    def fields(self, stored: Document | None, after: int, last: int, **fields: Any) -> Document:
+        """Return the notes of a document, with this writer's new one."""
+        if self.mongo.has_transactions:
+            return {} if stored else {"notes": []}
+        others = [note for note in (stored or {"notes": []})["notes"] if note["writer"] != self.writer]
+        if len(others) > _NOTES:
+            writers = {"_id": {"$in": [note["writer"] for note in others]}}
+            overtaken = {found["_id"]: found["seq"] for found in self.mongo.find("writers", writers)}
+            others = [note for note in others if overtaken.get(note["writer"], -1) < note["last"]]
+        return {"notes": [*others, {"writer": self.writer, "after": after, "last": last, **fields}]}
+
+
+class Entry:
+    """One document that a batch touches."""
+
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        collection: str,
+        uid: str,
+        stored: Document | None,
+        numbered: list[tuple[int, Event]],
+        note: Note,
+        reads: Reads | None,
+    ) -> None:
+        self.collection = collection
+        self.uid = uid
+        self.stored = stored
+        self.note = note
+        self.own = note.of(stored)
+        self.before = [event for number, event in numbered if self.own["after"] < number <= self.own["last"]]
+        self.new = [event for number, event in numbered if number > self.own["last"]]
+        self.version: int = -1 if stored is None else stored["version"]
+        self.position: int = -1 if stored is None else stored["position"]
+        self.is_changed = False
+        if reads is not None and self.new:
+            is_taken = stored is not None and isinstance(self.new[0], _CREATIONS)
+            if is_taken or reads.get((collection, uid), self.version) != self.version:
+                raise Changed(f"somebody else has changed {uid}")
+
+    @property
+    def is_created(self) -> bool:
+        """Whether it will be a new document, which needs a position."""
+        return self.stored is None and self.is_changed
+
+    def operations(self) -> list[Operation]:
+        """Return what is to be written."""
+        raise NotImplementedError
+
+    def changing(self, fields: Document) -> list[Operation]:
+        """Return the write that gives the document these fields, if it is still as it was read."""
+        self.version += 1
+        if self.stored is None:
+            return [("insert", {}, {"_id": self.uid, "version": self.version, **fields})]
+        guard = {"_id": self.uid, "version": self.version - 1}
+        return [("update", guard, {"$set": {"version": self.version, **fields}})]
+
+
+class Owner(Entry):
+    """A project or a group."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._document: Document = {} if self.stored is None else _decode(self.stored["document"])
+        for event in self.new:
+            match event:
+                case ProjectCreated() | GroupCreated() if not self._document:
+                    self._document = _owner_document(event)
+                case FieldsMerged() if self._document:
+                    self._document[event.field] = {**(self._document.get(event.field) or {}), **event.values}
+                case _:
+                    continue
+            self.is_changed = True
+
+    def operations(self) -> list[Operation]:
+        """Return what is to be written."""
+        if not self.is_changed:
+            return []
+        fields = {"document": text(self._document), "position": self.position}
+        fields["project_id"] = _key(self._document.get("project_id"))
+        return self.changing(fields | self.note.fields(self.stored, self.own["last"], self.note.last))
+
+
+class TrialEntry(Entry):
+    """A trial: its document, and the points that were logged.
+
+    Parameters are those of `Entry`. `fresh` are the recorders of what is new; `again` of what was interrupted.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        series = [] if self.stored is None else self.stored["series"]
+        self.fresh = [Recorder(kind, series) for kind in ("metrics", "times")]
+        self.again = [Recorder(kind, self.own.get("counts", ())) for kind in ("metrics", "times")]
+        self.is_again = bool(self.before)
+        if self.is_again:
+            self._run(self.before, self.again, None if self.own["created"] else self._stored_trial())
+        self.is_changed = False
+        self._trial = self._run(self.new, self.fresh, self._stored_trial())
+
+    def _stored_trial(self) -> Trial | None:
+        if self.stored is None:
+            return None
+        return trial_from_document(_decode(self.stored["document"]), Metrics(), Metrics())
+
+    def _run(self, events: list[Event], recorders: list[Recorder], trial: Trial | None) -> Trial | None:
+        if trial is not None:
+            trial.metrics, trial.chronos = recorders
+        for event in events:
+            if isinstance(event, TrialCreated):
+                if trial is not None:
+                    continue
+                trial = make_trial(event)
+                recorders[0].take(trial.metrics)
+                recorders[1].take(trial.chronos)
+                trial.metrics, trial.chronos = recorders
+            elif trial is None:
+                logger.warning("an event of trial %s, which is not stored, is skipped", self.uid)
+                continue
+            else:
+                update(trial, event)
+            self.is_changed = True
+        return trial
+
+    def operations(self) -> list[Operation]:
+        """Return what is to be written."""
+        if self.note.last < self.own["last"]:
+            return self._advance_note() if self.is_again else []
+        if not self.is_changed or self._trial is None:
+            return []
+        counts = [count for recorder in self.fresh for count in recorder.counts()]
+        series = [known for recorder in self.fresh for known in recorder.close()]
+        is_new = self.stored is None
+        note = self.note.fields(self.stored, self.own["last"], self.note.last, counts=counts, created=is_new)
+        return self.changing({**_fields(self._trial), "position": self.position, "series": series, **note})
+
+    def _advance_note(self) -> list[Operation]:
+        """Note that a part of what was interrupted is complete: it was sent again in smaller batches."""
+        counts = {(known["kind"], known["name"]): known for known in self.own["counts"]}
+        for recorder in self.again:
+            counts |= {(known["kind"], known["name"]): known for known in recorder.close()}
+        note = {"counts": list(counts.values()), "created": False}
+        return self.changing(self.note.fields(self.stored, self.note.last, self.own["last"], **note))
+
+
+def _owner_document(event: ProjectCreated | GroupCreated) -> Document:
+    owner: Project | TrialGroup
+    if isinstance(event, ProjectCreated):
+        owner = Project(event.uid, event.name, event.description, restore(event.metadata), tags=restore(event.tags))
+    else:
+        owner = TrialGroup(event.uid, event.name, event.description, restore(event.metadata))
+        owner.project_id = restore(event.project_id)
+    return {name: value for name, value in to_json(owner).items() if name not in ("trials", "groups")}
+
+
+def _fields(trial: Trial) -> Document:
+    """Return what is stored of a trial, and by what it is found."""
+    return {
+        "hash": trial.hash,
+        "revision": trial.revision,
+        "version_text": _key(trial.version),
+        "project_id": _key(trial.project_id),
+        "group_id": _key(trial.group_id),
+        "status": status_key(trial.status),
+        "parameters": [_parameter(name, value) for name, value in _leaves(trial.parameters)],
+        "document": trial_document(trial),
+    }
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield path, value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+
+
+def _parameter(name: str, value: Any) -> Document:
+    """Return by what a parameter is found: the nearest double, or a text."""
+    number = None
+    if isinstance(value, (int, float)) and value == value:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = float("inf") if value > 0 else float("-inf")
+    return {"name": text(name), "number": number, "text": text(value) if isinstance(value, str) else None}
+
+
+_KINDS: tuple[tuple[str, type[Entry]], ...] = (("projects", Owner), ("groups", Owner), ("trials", TrialEntry))
+
+
+def last_number(mongo: Mongo, writer: str) -> int:
+    """Return the number of the last event stored of `writer`, -1 for none."""
+    return int(next((found["seq"] for found in mongo.find("writers", {"_id": writer})), -1))
+
+
+def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads: Reads | None = None) -> None:
+    """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
+
+    Parameters
+    ----------
+    mongo: Mongo
+    writer: str
+    first: int
+    events: iterable of Event
+    reads: dict, optional
+        For a decision without transactions: the versions of the documents it is based on; brought up to date.
+
+    Raises
+    ------
+    Changed
+        A document is not as it was read: try again.
+    """
+    known = last_number(mongo, writer)
+    numbered = [(number, event) for number, event in enumerate(events, first) if number > known]
+    if not numbered:
+        return
+    note = Note(mongo, writer, numbered[-1][0])
+    for collection, make in _KINDS:
+        targets = _by_target(collection, numbered)
+        if not targets:
+            continue
+        stored = {document["_id"]: document for document in mongo.find(collection, {"_id": {"$in": list(targets)}})}
+        entries = [make(collection, uid, stored.get(uid), wanted, note, reads) for uid, wanted in targets.items()]
+        _write(mongo, collection, entries)
+        if reads is not None:
+            reads.update({(collection, entry.uid): entry.version for entry in entries})
+    members = [_member(event) for _, event in numbered if isinstance(event, TrialAttached) and event.kind == "group"]
+    if members and not mongo.write("members", members):
+        raise Changed("somebody else has added the same trial to the same group")
+    mongo.write("writers", [("upsert", {"_id": writer}, {"$max": {"seq": numbered[-1][0]}})])
+
+
+def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
+    trials = [entry for entry in entries if isinstance(entry, TrialEntry)]
+    for entry in trials:
+        # First, because the next note says nothing of these any more.
+        if entry.is_again:
+            fill(mongo, entry.position, entry.again)
+    created = [entry for entry in entries if entry.is_created]
+    if created:
+        first = mongo.increment(collection, len(created))
+        for position, made in enumerate(created, first):
+            made.position = position
+    operations = [operation for entry in entries for operation in entry.operations()]
+    if operations and not mongo.write(collection, operations):
+        raise Changed(f"somebody else has changed one of {len(operations)} {collection}")
+    pushes = [operation for entry in trials for operation in push(mongo, entry.position, entry.fresh)]
+    if pushes and not mongo.write("buckets", pushes):
+        for entry in trials:
+            fill(mongo, entry.position, entry.fresh)
+
+
+def _by_target(collection: str, numbered: list[tuple[int, Event]]) -> dict[str, list[tuple[int, Event]]]:
+    """Return the events about the objects of one collection, by uid."""
+    targets: dict[str, list[tuple[int, Event]]] = {}
+    for number, event in numbered:
+        match event:
+            case MetricsLogged():
+                about, uid = "trials", event.trial
+            case ProjectCreated():
+                about, uid = "projects", event.uid
+            case GroupCreated():
+                about, uid = "groups", event.uid
+            case FieldsMerged():
+                about, uid = f"{event.kind}s", event.uid
+            case _:
+                about, uid = "trials", event.trial
+        if about == collection:
+            targets.setdefault(uid, []).append((number, event))
+    return targets
+
+
+def _member(event: TrialAttached) -> Operation:
+    fields = {"group": event.owner, "trial": event.trial, "position": event.at}
+    return "upsert", {"_id": text([event.owner, event.trial])}, {"$setOnInsert": fields}

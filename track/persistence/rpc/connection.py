@@ -1,0 +1,229 @@
+"""One blocking connection to a track server: it is made when it is needed, and made again when it breaks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from track import errors
+from track.errors import BackendUnavailable, OutcomeUnknown, RPCCallFailure, TrackError
+from track.persistence.rpc.wire import LARGEST, Call, Reply, decode_reply, encode_call, frame, recv_answer
+
+_Credentials = Callable[[], tuple[str | None, str | None]]
+_RECONNECTIONS = 2
+_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+_CLOSE = 1.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, and how it is spoken to.
+
+    Parameters
+    ----------
+    host: str
+    port: int
+    layer: str or None
+        ``AES``, ``TLS`` or None.
+    fingerprint: str or None
+    cafile: str or None
+    connect_timeout: float
+        Seconds to be connected and known.
+    timeout: float
+        Seconds for an answer.
+    """
+
+    host: str
+    port: int
+    layer: str | None
+    fingerprint: str | None
+    cafile: str | None
+    connect_timeout: float
+    timeout: float
+
+    def __str__(self) -> str:
+        return f"the track server at {self.host}:{self.port}"
+
+
+class Link:
+    """Calls to a server, one after another, from any thread.
+
+    Parameters
+    ----------
+    address: Address
+    credentials: callable
+        Returns user name and password, asked at each connection.
+    """
+
+    def __init__(self, address: Address, credentials: _Credentials) -> None:
+        self.address = address
+        self.token: Any = None
+        self.largest = LARGEST
+        self._credentials = credentials
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._socket: socket.socket | None = None
+        self._waiting = bytearray()
+        self._number = 0
+
+    def call(
+        self, name: str, arguments: dict[str, Any], lines: bytes = b"", is_settled: bool = False
+    ) -> tuple[Any, bytes]:
+        """Return the value and the documents that a call is answered.
+
+        Parameters
+        ----------
+        name: str
+        arguments: dict
+        lines: bytes
+            Of events.
+        is_settled: bool
+            Whether the caller must know if it was done: it is made again until the server says so, which knows it.
+
+        Raises
+        ------
+        BackendUnavailable
+            The server does not answer.
+        OutcomeUnknown
+            It went away in the middle and did not come back in time, and the caller must know.
+        TrackError
+            As the server says.
+        """
+        with self.turn():
+            reply, documents = self._answered(name, arguments, lines, is_settled)
+        if reply.status:
+            raise raised(reply)
+        return reply.value, documents
+
+    def _answered(self, name: str, arguments: dict[str, Any], lines: bytes, is_settled: bool) -> tuple[Reply, bytes]:
+        deadline = time.monotonic() + self.address.timeout
+        attempt, has_begun = 0, False
+        while True:
+            was_connected = self._socket is not None
+            try:
+                self.connect()
+                has_begun = is_settled
+                return self._exchange(name, arguments, lines, deadline)
+            except (OSError, TrackError) as error:
+                self._forget()
+                attempt += 1
+                if has_begun:
+                    self._pause_or_give_up(error, attempt, deadline)
+                elif not was_connected or attempt > _RECONNECTIONS or time.monotonic() > deadline:
+                    raise self._unavailable(error) from error
+
+    @property
+    def process(self) -> int:
+        """The process whose connection this is."""
+        return self._process
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other threads from calling meanwhile."""
+        if self._process != os.getpid():
+            # In a child: the connection, and a thread that may hold the lock, are the parent's.
+            _of_parents.append(self._socket)
+            self._start_afresh()
+        if not self._lock.acquire(timeout=self.address.timeout):
+            raise BackendUnavailable(f"{self.address} did not answer another thread within {self.address.timeout:g} s")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _pause_or_give_up(self, error: Exception, attempt: int, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            text = f"{self._unavailable(error)} (what was decided may be stored, or not)"
+            raise OutcomeUnknown(text) from error
+        time.sleep(min(_LONGEST_PAUSE, _PAUSE * 2**attempt))
+
+    def _unavailable(self, error: Exception) -> BackendUnavailable:
+        if isinstance(error, BackendUnavailable):
+            return error
+        if isinstance(error, ssl.SSLError) and self.address.layer is not None:
+            return BackendUnavailable(f"{self.address} does not agree on {self.address.layer}: {error}")
+        text = " ".join(str(error).split()) or type(error).__name__
+        return BackendUnavailable(f"{self.address} cannot be reached ({text}): is it running, on this host and port?")
+
+    # the connection
+
+    def connect(self) -> None:
+        """Connect, and be let in, unless that was done; called with the turn."""
+        if self._socket is not None:
+            return
+        deadline = time.monotonic() + self.address.connect_timeout
+        connection = socket.create_connection((self.address.host, self.address.port), self.address.connect_timeout)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = self._encrypted(connection)
+            self._socket, self._waiting = connection, bytearray()
+            user, password = self._credentials()
+            reply, _ = self._exchange("authenticate", {"username": user, "password": password}, b"", deadline)
+            if reply.status:
+                raise raised(reply)
+            self.token, self.largest = reply.value, reply.largest
+        except BaseException:
+            self._socket = None
+            connection.close()
+            raise
+
+    def _encrypted(self, plain: socket.socket) -> socket.socket:
+        address = self.address
+        if address.layer is None:
+            return plain
+        from track.utils.encrypted import client_context, verified_context, wrap_socket
+
+        context = client_context() if address.layer == "AES" else verified_context(address.cafile)
+        return wrap_socket(plain, context=context, hostname=address.host, fingerprint=address.fingerprint)
+
+    def _forget(self) -> None:
+        connection, self._socket, self._waiting = self._socket, None, bytearray()
+        if connection is not None:
+            connection.close()
+
+    def _exchange(self, name: str, arguments: dict[str, Any], lines: bytes, deadline: float) -> tuple[Reply, bytes]:
+        assert self._socket is not None
+        self._number += 1
+        payload = encode_call(Call(name, self._number, arguments), lines)
+        self._socket.settimeout(max(0.05, deadline - time.monotonic()))
+        self._socket.sendall(frame(payload))
+        found = []
+        while True:
+            reply, documents = decode_reply(recv_answer(self._socket, self._waiting))
+            if reply.id != self._number:
+                raise ConnectionResetError("the server answers something else")
+            found.append(documents)
+            if not reply.more:
+                return reply, b"".join(found)
+
+    def close(self) -> None:
+        """Close the connection; the next call makes a new one."""
+        # A thread that is stuck with it lets go of it later.
+        if self._process == os.getpid() and self._lock.acquire(timeout=_CLOSE):
+            try:
+                self._forget()
+            finally:
+                self._lock.release()
+
+
+_of_parents: list[Any] = []
+"""Kept for good: closing one would say goodbye to the server in the parent's name."""
+
+
+def raised(reply: Reply) -> TrackError:
+    """Return the error that a reply tells of: of the class that it names, if that is one of ours."""
+    kind = getattr(errors, reply.kind, None) if reply.kind in errors.__all__ else None
+    if not (isinstance(kind, type) and issubclass(kind, TrackError)):
+        kind = RPCCallFailure
+    return kind(reply.error)

@@ -1,0 +1,211 @@
+"""The store behind a track server, as a backend: reads and decisions go straight through."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from track.containers.lazy import LazySet
+from track.errors import ConcurrentWrite, InvalidEvent
+from track.events import Event, encode
+from track.metrics import Metrics
+from track.persistence.eventprotocol import EventProtocol
+from track.persistence.query import Condition, Query, parse_query
+from track.persistence.rpc.connection import Link
+from track.plain import to_plain
+from track.serialization import from_json, trial_from_document
+from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+
+Result = TypeVar("Result")
+_decode = msgspec.json.decode
+_CALLS: dict[type, str] = {Trial: "fetch_trials", TrialGroup: "fetch_groups", Project: "fetch_projects"}
+_NAMES: dict[type, str] = {Trial: "trial", TrialGroup: "trial_group", Project: "project"}
+_ROOM = 1 << 12
+_TRIES = 1000
+
+
+class _Changed(Exception):
+    """What a decision was based on is not so any more."""
+
+
+class RemoteStore(EventProtocol):
+    """A store that a server keeps; `SocketClient` adds delivery.
+
+    A decision is made here, from what was read, and stored if that is still so; else it is made again. It is
+    numbered, as events are, so one whose answer is lost is stored once, and known to be.
+
+    Parameters
+    ----------
+    uri: str
+        For messages: with its secrets masked.
+    link: Link
+    """
+
+    def __init__(self, uri: str, link: Link) -> None:
+        super().__init__(uri)
+        self.link = link
+        self._writer, self._process, self._number = "", 0, 0
+        self._reads: dict[tuple[str, str], Any] | None = None
+        self._fresh: dict[tuple[type, str], Any] = {}
+        self._guesses = False
+
+    # writing
+
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
+
+        Raises
+        ------
+        InvalidEvent
+            They are more than the server takes at once, or one of them can never be stored.
+        """
+        self.link.call("receive", {"writer": writer, "first": first}, self._lines(events))
+
+    def last(self, writer: str) -> int:
+        """Return the number of the last event stored of `writer`, -1 for none."""
+        return int(self.link.call("last", {"writer": writer})[0])
+
+    def _lines(self, events: tuple[Event, ...] | list[Event]) -> bytes:
+        lines = b"".join(map(encode, events))
+        if len(lines) > self.link.largest - _ROOM:
+            raise InvalidEvent(f"{len(lines)} bytes are more than the server takes at once ({self.link.largest})")
+        return lines
+
+    def apply(self, *events: Event) -> None:
+        """Store facts, once, and only if what they are based on is still so."""
+        expected = [[*name, version] for name, version in (self._reads or {}).items()]
+        with self.link.turn():
+            self._renew_after_fork()
+            given = {"writer": self._writer, "first": self._number, "expected": expected}
+            self._number += len(events)
+            made, documents = self.link.call("decide", given, self._lines(events), is_settled=True)
+        if not made:
+            raise _Changed
+        for found in self._objects(documents):
+            self._fresh[type(found), found.uid] = found
+
+    def _renew_after_fork(self) -> None:
+        if self._process != self.link.process:
+            self._process, self._writer, self._number = self.link.process, secrets.token_hex(8), 0
+
+    def atomically(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, which is run again when somebody else has changed what it has read.
+
+        Raises
+        ------
+        ConcurrentWrite
+            Others have changed it again and again.
+        """
+        with self.link.turn():
+            if self._reads is not None:
+                return action()
+            for attempt in range(_TRIES):
+                self._reads, self._fresh, self._guesses = {}, {}, attempt == 0
+                try:
+                    return action()
+                except _Changed:
+                    continue
+                finally:
+                    self._reads, self._fresh = None, {}
+        raise ConcurrentWrite(f"others keep changing what is decided in {self.place}")
+
+    # asking
+
+    def fetch_trials(self, query: Any = None) -> list[Trial]:
+        """Return the trials that match, oldest first."""
+        return self._fetch(Trial, query)
+
+    def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
+        """Return the groups that match, oldest first."""
+        return self._fetch(TrialGroup, query)
+
+    def fetch_projects(self, query: Any = None) -> list[Project]:
+        """Return the projects that match, oldest first."""
+        return self._fetch(Project, query)
+
+    def _fetch(self, kind: type, query: Any, **chosen: bool) -> list[Any]:
+        parsed = parse_query(query, kind)
+        known = self._fresh.pop((kind, parsed.exact("uid") or ""), None)
+        if known is not None and len(parsed.conditions) == 1:
+            return [known]
+        sent, rest = _divided(parsed)
+        if rest.conditions:
+            # A pattern may be about what a brief answer leaves out, or about the second that matches.
+            chosen = {}
+        _, documents = self.link.call(_CALLS[kind], {"query": sent, **chosen})
+        found = [one for one in self._objects(documents) if rest.matches(one)]
+        return found[:1] if chosen.get("first") else found
+
+    def _objects(self, documents: bytes) -> list[Any]:
+        found = [self._object(_decode(line)) for line in documents.splitlines()]
+        if self._reads is not None:
+            for one in found:
+                is_trial = type(one) is Trial
+                version = one.metadata.get("_update_count") if is_trial else to_plain(one.metadata)
+                self._reads.setdefault((_NAMES[type(one)], one.uid), version)
+        return found
+
+    def _object(self, document: dict[str, Any]) -> Any:
+        members = [("project_id", document.get("uid"))]
+        match document["dtype"]:
+            case "trial":
+                measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
+                return trial_from_document(document, *measured)
+            case "trial_group":
+                group: TrialGroup = from_json(document)
+                group.trials = LazySet(partial(self._members, group.uid))  # type: ignore[assignment]
+                return group
+        project: Project = from_json(document)
+        project.trials = LazySet(partial(self.fetch_trials, members))  # type: ignore[assignment]
+        project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
+        return project
+
+    def _members(self, uid: str) -> list[str]:
+        _, documents = self.link.call("members", {"uid": uid})
+        return [_decode(line) for line in documents.splitlines()]
+
+    def _first_trial(self, query: Any) -> Trial | None:
+        return next(iter(self._fetch(Trial, query, first=True, brief=True)), None)
+
+    def _revisions(self, digest: str) -> set[int]:
+        # Most trials are new: that is tried first, and costs no question.
+        if self._reads is not None and self._guesses:
+            return set()
+        return set(self.link.call("revisions", {"uid": digest})[0])
+
+    def _has(self, kind: type, uid: Any) -> bool:
+        return bool(self.link.call("has", {"kind": _NAMES[kind], "uid": str(uid)})[0])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.link.close()
+
+
+def _measured(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = document.get(name) or {}
+    return found
+
+
+def _divided(query: Query) -> tuple[list[list[Any]], Query]:
+    """Return the conditions that the server checks, and those that are checked here: patterns."""
+    sent = [_written(condition) for condition in query.conditions if condition.name != "$regex"]
+    return sent, Query(tuple(condition for condition in query.conditions if condition.name == "$regex"))
+
+
+def _written(condition: Condition) -> list[Any]:
+    operand = condition.operand
+    if isinstance(operand, list):
+        return [".".join(condition.path), condition.name, [_operand(condition.name, one) for one in operand]]
+    return [".".join(condition.path), condition.name, _operand(condition.name, operand)]
+
+
+def _operand(name: str, operand: Any) -> Any:
+    if not isinstance(operand, (Status, CustomStatus)):
+        return to_plain(operand)
+    # Statuses are equal by name and code, and compared by code.
+    is_equal = name in ("$eq", "$ne", "$in", "$nin")
+    return {"name": operand.name, "value": operand.value} if is_equal else operand.value

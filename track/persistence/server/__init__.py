@@ -1,0 +1,11 @@
+"""The server's side: it lets clients in, and one thread answers their calls from the backend it owns."""
+
+from __future__ import annotations
+
+from track.persistence.server.listener import LIMITS
+from track.persistence.server.server import SocketServer
+
+__all__ = [
+    "LIMITS",
+    "SocketServer",
+]

@@ -1,0 +1,243 @@
+"""A store in SQL tables: events become rows, queries become ``WHERE``, whatever the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
+from typing import Any, TypeVar
+
+import msgspec
+
+from track.containers.lazy import LazySet
+from track.errors import CorruptJournal
+from track.events import Event
+from track.metrics import Metrics
+from track.persistence.cells import container_of
+from track.persistence.eventprotocol import EventProtocol
+from track.persistence.query import Query, parse_query
+from track.persistence.sql.database import Database, Row
+from track.persistence.sql.rows import MIGRATIONS, VERSION, Batch
+from track.persistence.sql.where import where
+from track.persistence.state import Liveness
+from track.serialization import from_json, trial_from_document
+from track.structure import Project, Status, Trial, TrialGroup
+
+Result = TypeVar("Result")
+_decode = msgspec.json.decode
+_PAGE = 5_000
+_LAST_COUNTS = {"value", "series"}
+_TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
+
+
+class SqlProtocol(EventProtocol):
+    """A backend over SQL; a subclass brings the database.
+
+    Parameters
+    ----------
+    uri: str
+    database: Database
+    strict: bool
+        Whether parents must be stored before their children.
+    """
+
+    def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
+        super().__init__(uri, strict)
+        self.database = database
+        self.liveness = Liveness()
+        database.on_connect = self._migrate
+
+    # writing
+
+    def apply(self, *events: Event) -> None:
+        """Store facts, in one transaction."""
+        self.database.decide(partial(self._store, events))
+
+    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing."""
+
+        def store() -> None:
+            known = self._last(writer)
+            new = tuple(events[max(0, known + 1 - first) :])
+            # Never backwards: an older batch may arrive after a newer one, from another process.
+            if new:
+                self._store(new)
+                suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
+                self.database.insert("writers", "writer, seq", [(writer, first + len(events) - 1)], suffix)
+
+        self.database.transaction(store)
+
+    def last(self, writer: str) -> int:
+        """Return the number of the last event stored of `writer`, -1 for none."""
+        return self.database.transaction(lambda: self._last(writer))
+
+    def atomically(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, as one transaction, which may be run again from the start."""
+        return self.database.decide(action)
+
+    def _store(self, events: tuple[Event, ...]) -> None:
+        if events:
+            batch = Batch(self.database)
+            batch.apply(events)
+            batch.write()
+
+    def _last(self, writer: str) -> int:
+        found = self.database.rows("SELECT seq FROM writers WHERE writer = ?", writer)
+        return int(found[0][0]) if found else -1
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.database.close()
+
+    # asking
+
+    def fetch_trials(self, query: Any = None) -> list[Trial]:
+        """Return the trials that match, oldest first."""
+        return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
+
+    def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
+        """Return the groups that match, oldest first."""
+        parsed = parse_query(query, TrialGroup)
+        sql, parameters = _owners("trial_groups", parsed)
+        rows = self.database.transaction(partial(self.database.rows, sql, *parameters))
+        groups = [self._group(document) for (document,) in rows]
+        return [group for group in groups if parsed.matches(group)]
+
+    def fetch_projects(self, query: Any = None) -> list[Project]:
+        """Return the projects that match, oldest first."""
+        parsed = parse_query(query, Project)
+        sql, parameters = _owners("projects", parsed)
+        rows = self.database.transaction(partial(self.database.rows, sql, *parameters))
+        projects = [self._project(document) for (document,) in rows]
+        return [project for project in projects if parsed.matches(project)]
+
+    def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
+        condition, parameters, rest = where(query, self._is_plain)
+        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+        tags = self._project_tags()
+        alive: dict[Any, bool | None] = {}
+        found = []
+        for row in rows:
+            trial = self._trial(row, tags)
+            if self.liveness.is_broken(trial, alive):
+                trial.status = Status.Broken
+            if rest.matches(trial):
+                found.append(trial)
+                if len(found) == limit:
+                    break
+        return found
+
+    def _is_plain(self, name: str) -> bool:
+        """Return whether a metric is compared by its last value, in every trial."""
+        odd = "SELECT spec FROM series WHERE kind = 'metrics' AND name = ? AND spec IS NOT NULL"
+        return all(_decode(spec)[0] in _LAST_COUNTS for (spec,) in self.database.rows(f"{odd} GROUP BY spec", name))
+
+    def _project_tags(self) -> dict[str, dict[str, Any]]:
+        rows = self.database.rows("SELECT uid, document FROM projects")
+        tags = {uid: _decode(document).get("tags") or {} for uid, document in rows}
+        return {uid: named for uid, named in tags.items() if named}
+
+    def _trial(self, row: Row, tags: dict[str, dict[str, Any]]) -> Trial:
+        position, points, document = row
+        metrics = Metrics(partial(self._read_points, "metrics", position, points))
+        chronos = Metrics(partial(self._read_points, "times", position, points))
+        trial = trial_from_document(_decode(document), metrics, chronos)
+        trial.tags = {**trial.tags, **tags.get(trial.project_id, {})} if tags else trial.tags
+        return trial
+
+    def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:
+        """Return the containers of a trial, as they were when it had this many points."""
+
+        def read() -> dict[str, Any]:
+            known = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
+            found = []
+            for name, spec in self.database.rows(known, position, table):
+                first, cells = self._read_cells(table, position, name, points)
+                if cells[0]:
+                    key = _decode(name)
+                    container = container_of(table, key, None if spec is None else _decode(spec), cells)
+                    found.append((first, key, container))
+            # In the order of their first points, as in every backend.
+            return {key: container for _, key, container in sorted(found, key=itemgetter(0))}
+
+        return self.database.transaction(read)
+
+    def _read_cells(self, table: str, position: int, name: str, points: int) -> tuple[int, tuple[list[Any], ...]]:
+        """Return the number of the first point of a name, and the columns, read in pages of bounded size."""
+        step = "step" if table == "metrics" else "NULL"
+        page = (
+            f"SELECT {step}, value, at, odd, seq FROM {table} "  # noqa: S608
+            f"WHERE trial = ? AND name = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT {_PAGE}"
+        )
+        columns: tuple[list[Any], ...] = ([], [], [], [])
+        first = last = -1
+        while rows := self.database.rows(page, position, name, last, points):
+            for place, column in enumerate(columns):
+                column.extend([row[place] for row in rows])
+            first = rows[0][-1] if first < 0 else first
+            last = rows[-1][-1]
+            if len(rows) < _PAGE:
+                break
+        return first, columns
+
+    def _group(self, document: str) -> TrialGroup:
+        group: TrialGroup = from_json(_decode(document) | {"trials": ()}, "trial_group")
+        members = "SELECT trial FROM members WHERE trial_group = ? ORDER BY position"
+        read = partial(self.database.rows, members, group.uid)
+        group.trials = LazySet(lambda: [uid for (uid,) in self.database.transaction(read)])  # type: ignore[assignment]
+        return group
+
+    def _project(self, document: str) -> Project:
+        project: Project = from_json(_decode(document), "project")
+        members = [("project_id", project.uid)]
+        project.trials = LazySet(partial(self.fetch_trials, members))  # type: ignore[assignment]
+        project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
+        return project
+
+    def _first_trial(self, query: Any) -> Trial | None:
+        parsed = parse_query(query, Trial)
+        found = self.database.transaction(partial(self._fetch_trials, parsed, 1))
+        return found[0] if found else None
+
+    def _revisions(self, digest: str) -> set[int]:
+        read = partial(self.database.rows, "SELECT revision FROM trials WHERE hash = ?", digest)
+        return {revision for (revision,) in self.database.transaction(read)}
+
+    def _has(self, kind: type, uid: Any) -> bool:
+        table = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}[kind]
+        read = partial(self.database.rows, f"SELECT 1 FROM {table} WHERE uid = ?", uid)  # noqa: S608
+        return bool(self.database.transaction(read))
+
+    # the tables
+
+    def _migrate(self) -> None:
+        version = self.database.transaction(self._version)
+        if version > VERSION:
+            raise CorruptJournal(
+                f"the tables in {self.uri} have version {version}, this version of track knows {VERSION}: upgrade track"
+            )
+        for number in range(version, VERSION):
+            self.database.transaction(partial(self._step, number))
+
+    def _version(self) -> int:
+        self.database.run("CREATE TABLE IF NOT EXISTS format (id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)")
+        found = self.database.rows("SELECT version FROM format WHERE id = 1")
+        return int(found[0][0]) if found else 0
+
+    def _step(self, number: int) -> None:
+        # Another process may have taken this step meanwhile.
+        if self._version() > number:
+            return
+        for statement in MIGRATIONS[number]:
+            self.database.run(statement)
+        suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
+        self.database.insert("format", "id, version", [(1, number + 1)], suffix)
+
+
+def _owners(table: str, query: Query) -> tuple[str, list[Any]]:
+    """Return the statement for projects or groups: narrowed by what has a column, the rest is checked after."""
+    known = [(name, query.exact(name)) for name in ("uid", "project_id") if table == "trial_groups" or name == "uid"]
+    exact = [(name, value) for name, value in known if isinstance(value, str)]
+    condition = " AND ".join(f"{name} = ?" for name, _ in exact) or "1 = 1"
+    sql = f"SELECT document FROM {table} WHERE {condition} ORDER BY position"  # noqa: S608
+    return sql, [value for _, value in exact]

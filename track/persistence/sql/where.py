@@ -1,0 +1,86 @@
+"""Queries as SQL: what has a column or a row of its own narrows in the database, the rest is checked after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from track.persistence.query import Condition, Query
+
+_COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
+_COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def where(query: Query, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], Query]:
+    """Return a condition on ``trials t``, its values, and the conditions that remain to be checked.
+
+    The SQL condition holds for every trial that matches, and maybe for others.
+
+    Parameters
+    ----------
+    query: Query
+    is_plain: callable
+        Returns whether the column of last values says what a metric is compared by, given its name as JSON.
+    """
+    parts, values, rest = [], [], []
+    for condition in query.conditions:
+        sql, parameters, is_exact = _render(condition, is_plain)
+        if sql:
+            parts.append(sql)
+            values.extend(parameters)
+        if not is_exact:
+            rest.append(condition)
+    return " AND ".join(parts) or "1 = 1", values, Query(tuple(rest))
+
+
+def _render(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], bool]:
+    match condition:
+        case Condition(path=(column,), name="$eq", operand=str() | int()) if column in _COLUMNS:
+            return _column(column, [condition.operand])
+        case Condition(path=(column,), name="$in", operand=list()) if column in _COLUMNS and condition.operand:
+            return _column(column, condition.operand)
+        case Condition(path=("parameters", _, *_), name=name) if name in _COMPARISONS:
+            return _parameter(condition)
+        case Condition(path=("metrics", _), name=name) if name in _COMPARISONS:
+            return _metric(condition, is_plain)
+        case _:
+            return "", [], False
+
+
+def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
+    kind = int if column == "revision" else str
+    if not all(type(choice) is kind for choice in choices):
+        return "", [], False
+    return f"t.{column} IN ({', '.join('?' * len(choices))})", list(choices), column != "version"
+
+
+def _parameter(condition: Condition) -> tuple[str, list[Any], bool]:
+    operand = condition.operand
+    name = msgspec.json.encode(".".join(condition.path[1:])).decode()
+    if type(operand) in (int, float) and operand == operand and abs(operand) < 2**53:
+        test, value = f"p.number {_COMPARISONS[condition.name]} ?", operand
+    elif type(operand) is str and condition.name == "$eq":
+        test, value = "p.text = ?", msgspec.json.encode(operand).decode()
+    else:
+        return "", [], False
+    sql = f"t.position IN (SELECT p.trial FROM parameters p WHERE p.name = ? AND {test})"  # noqa: S608
+    return sql, [name, value], False
+
+
+def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], bool]:
+    operand = condition.operand
+    if type(operand) not in (int, float) or operand != operand or abs(operand) >= 2**53:
+        return "", [], False
+    name = msgspec.json.encode(condition.path[1]).decode()
+    if not is_plain(name):
+        return "", [], False
+    # Where there are no steps, a value that was given one is a pair, which compares with no number.
+    test = (
+        f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ? "
+        "AND (s.spec IS NULL OR s.stepped = 0)"
+    )
+    # True equals 1 in the database, and nowhere else.
+    is_exact = condition.name != "$eq"
+    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], is_exact  # noqa: S608

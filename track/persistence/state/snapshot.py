@@ -1,0 +1,310 @@
+"""The JSON file of a store: all of its objects, one trial a paragraph, and how far the journal is in it.
+
+``{"format": 1, "journal": {"id": ..., "offset": ...}, "projects": [...]}``. The original's format, a bare
+list of projects, is read too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from track.errors import BackendUnavailable, CorruptJournal
+from track.events import FORMAT
+from track.metrics import Metrics
+from track.persistence.state.state import State
+from track.plain import to_plain
+from track.serialization import from_json, to_json, trial_from_document
+from track.structure import Trial, TrialGroup
+from track.utils.files import OpenFile, replace_file
+
+if TYPE_CHECKING:
+    from track.persistence.protocol import Protocol
+
+_CACHED_UP_TO = 1 << 16
+_KEPT_UP_TO = 1 << 12
+_UNIQUE = 160
+_encode = msgspec.json.Encoder().encode
+_decode_containers = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _TrialDocument(msgspec.Struct):
+    """A stored trial, its measurements left as bytes."""
+
+    uid: str | None = None
+    revision: Any = 0
+    hash: str | None = None
+    name: Any = None
+    description: Any = None
+    version: Any = None
+    tags: Any = None
+    group_id: Any = None
+    project_id: Any = None
+    parameters: Any = None
+    metadata: Any = None
+    metrics: msgspec.Raw = msgspec.Raw(b"{}")
+    chronos: msgspec.Raw = msgspec.Raw(b"{}")
+    errors: Any = None
+    status: Any = None
+    artifacts: Any = None
+    timestamps: Any = None
+    process: Any = None
+    order: int = 0
+
+    def get(self, name: str) -> Any:
+        """Return a field, as a mapping would."""
+        return getattr(self, name)
+
+
+class _ProjectDocument(msgspec.Struct):
+    """A stored project; `trials` are parsed on their own."""
+
+    uid: str | None = None
+    name: str | None = None
+    description: Any = None
+    metadata: Any = None
+    tags: Any = None
+    groups: list[dict[str, Any]] = []
+    trials: list[msgspec.Raw] = []
+    order: int = 0
+
+
+class _Snapshot(msgspec.Struct):
+    """The whole file."""
+
+    projects: list[_ProjectDocument] = []
+    groups: list[dict[str, Any]] = []
+    trials: list[msgspec.Raw] = []
+    format: int | None = None
+    journal: dict[str, Any] = {}
+    writers: dict[str, int] = {}
+
+
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_original = msgspec.json.Decoder(list[_ProjectDocument]).decode
+_decode_trial = msgspec.json.Decoder(_TrialDocument).decode
+
+
+def read_snapshot(path: str, storage: State) -> dict[str, Any]:
+    """Fill an empty storage from a file, and return which journal is in it, up to which offset.
+
+    Raises
+    ------
+    CorruptJournal
+        The file is no track file, or of a newer version.
+    """
+    try:
+        file = OpenFile.at(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return {}
+    data = file.readall()
+    if not data.strip():
+        return {}
+    snapshot = _parse(path, data)
+    if snapshot.format is None:
+        raise CorruptJournal(
+            f"{path} is no track file (it has no format) and was left as it is: move it away, or give the store "
+            "another name"
+        )
+    if snapshot.format > FORMAT:
+        raise CorruptJournal(
+            f"{path} has format {snapshot.format}, this version of track reads up to {FORMAT}: upgrade track"
+        )
+    _fill(storage, snapshot, file, data)
+    return snapshot.journal
+
+
+def _parse(path: str, data: bytes) -> _Snapshot:
+    try:
+        if data.lstrip().startswith(b"["):
+            return _Snapshot(projects=_decode_original(data), format=FORMAT)
+        return _decode_snapshot(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptJournal(
+            f"{path} is no track file ({error}) and was left as it is: move it away, or give the store another name"
+        ) from error
+
+
+def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
+    storage.writers.update(snapshot.writers)
+    for project in sorted(snapshot.projects, key=lambda project: project.order):
+        fields = {"uid": project.uid, "name": project.name, "description": project.description}
+        storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
+    groups = [*snapshot.groups, *(group for project in snapshot.projects for group in project.groups)]
+    for group in sorted(groups, key=lambda group: group.get("order", 0)):
+        storage.add_group(from_json(group | {"trials": ()}, "trial_group"), group.get("trials") or ())
+    documents = [*_documents(snapshot.trials, file, data, None)]
+    for project in snapshot.projects:
+        documents += _documents(project.trials, file, data, project.uid or project.name)
+    for order, trial, stored in sorted(documents, key=lambda document: document[0]):
+        storage.add_trial(trial)
+        if order:
+            storage.documents[trial.uid] = stored
+            storage.changed.discard(trial.uid)
+
+
+def _documents(
+    raws: list[msgspec.Raw], file: OpenFile, data: bytes, owner: str | None
+) -> Iterator[tuple[int, Trial, _Stored]]:
+    """Yield each trial with its place among all trials and where its bytes are."""
+    position = 0
+    for raw in raws:
+        view = memoryview(raw)
+        # It begins with the trial's uid: nothing before it reads the same.
+        position = max(data.find(bytes(view[:_UNIQUE]), position), 0)
+        stored: _Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, len(view))
+        position += len(view)
+        document = _decode_trial(raw)
+        if document.project_id is None:
+            document.project_id = owner
+        fields = (_lazy(document.metrics, stored, "metrics"), _lazy(document.chronos, stored, "chronos"))
+        trial = trial_from_document(document, *fields)
+        if isinstance(trial.metadata, dict):
+            trial.metadata.setdefault("_update_count", 0)
+        yield document.order, trial, stored
+
+
+class _Region:
+    """The bytes of one trial in the snapshot, left on disk: the open file keeps them there if it is replaced."""
+
+    __slots__ = ("_file", "_length", "_offset")
+
+    def __init__(self, file: OpenFile, offset: int, length: int) -> None:
+        self._file = file
+        self._offset = offset
+        self._length = length
+
+    def __bytes__(self) -> bytes:
+        data = bytearray()
+        while len(data) < self._length:
+            piece = os.pread(self._file.fileno(), self._length - len(data), self._offset + len(data))
+            if not piece:
+                raise CorruptJournal("the snapshot was cut short while it was in use")
+            data += piece
+        return bytes(data)
+
+
+_Stored: TypeAlias = bytes | _Region
+"""A trial's document: in memory when it is small, else where it is on disk."""
+
+
+def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
+    if bytes(memoryview(raw)[:3]) == b"{}":
+        return Metrics()
+    return Metrics(lambda: _decode_containers(getattr(_decode_trial(bytes(stored)), field)))
+
+
+def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
+    """Yield the file's content, piece by piece.
+
+    Parameters
+    ----------
+    storage: State
+    journal: dict
+        Which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
+    """
+    owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
+    stray: list[Trial] = []
+    order: dict[str, int] = {}
+    for position, (uid, trial) in enumerate(storage._trials.items()):
+        order[uid] = position + 1
+        owned.get(trial.project_id if isinstance(trial.project_id, str) else None, stray).append(trial)
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for position, group in enumerate(storage._groups.values()):
+        owner = group.project_id if group.project_id in owned else None
+        groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
+    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(journal))
+    if storage.writers:
+        yield b',\n "writers": ' + _encode(storage.writers)
+    yield b',\n "projects": ['
+    for position, (uid, project) in enumerate(storage._projects.items()):
+        yield b",\n\n" if position else b"\n\n"
+        document: dict[str, Any] = {"dtype": "project", "uid": uid, "name": project.name}
+        document["description"] = project.description
+        document |= {"metadata": to_plain(project.metadata), "tags": to_plain(project.tags), "order": position}
+        yield _encode(document)[:-1] + b',\n "trials": ['
+        yield from _trial_bytes(storage, owned[uid], order)
+        yield b'],\n "groups": ' + _group_bytes(groups.get(uid, [])) + b"}"
+    yield b"]"
+    if stray:
+        yield b',\n\n "trials": ['
+        yield from _trial_bytes(storage, stray, order)
+        yield b"]"
+    if groups.get(None):
+        yield b',\n\n "groups": ' + _group_bytes(groups[None])
+    yield b"}\n"
+
+
+def _group_document(storage: State, group: TrialGroup) -> dict[str, Any]:
+    document: dict[str, Any] = to_json(group)
+    # A document for people nests keys with dots; what is stored is as it was logged.
+    document["metadata"] = to_plain(group.metadata)
+    document["trials"] = list(storage._members.get(group.uid, ()))
+    return document
+
+
+def _group_bytes(documents: list[dict[str, Any]]) -> bytes:
+    documents = sorted(documents, key=lambda document: str(document["name"]))
+    return b"[" + b",\n  ".join(_encode(document) for document in documents) + b"]"
+
+
+def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int]) -> Iterator[bytes]:
+    separator = b"\n\n"
+    for trial in trials:
+        uid = trial.uid
+        cached = storage.documents.get(uid)
+        if cached is None or uid in storage.changed:
+            cached = _document_bytes(trial, order[uid])
+            if len(cached) < _CACHED_UP_TO:
+                storage.documents[uid] = cached
+            else:
+                storage.documents.pop(uid, None)
+        yield separator
+        yield bytes(cached)
+        separator = b",\n\n"
+    storage.changed.difference_update(uid for uid in order if uid in storage.documents)
+
+
+def _document_bytes(trial: Trial, order: int) -> bytes:
+    """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
+    document = to_json(trial) | {"order": order}
+    lines = []
+    for key, value in document.items():
+        if key in ("metrics", "chronos") and value:
+            named = b",\n   ".join(_encode(name) + b": " + _encode(container) for name, container in value.items())
+            lines.append(b'"%s": {\n   %s}' % (key.encode(), named))
+        else:
+            lines.append(b'"%s": %s' % (key.encode(), _encode(value)))
+    return b"{" + b",\n  ".join(lines) + b"}"
+
+
+def write_copy(path: str, storage: State) -> None:
+    """Write all of a state to a JSON file, whole or not at all; missing folders are created.
+
+    Raises
+    ------
+    BackendUnavailable
+        The file cannot be written.
+    """
+    try:
+        Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, snapshot_bytes(storage, {}))
+    except OSError as error:
+        reason = error.strerror or error
+        raise BackendUnavailable(f"{path} cannot be written ({reason}): name a file in a folder that can") from error
+
+
+def stored_in(protocol: Protocol) -> State:
+    """Return a state made of everything that a backend answers."""
+    storage = State()
+    for project in protocol.fetch_projects():
+        storage.add_project(project)
+    for group in protocol.fetch_groups():
+        storage.add_group(group, group.trials)
+    for trial in protocol.fetch_trials():
+        storage.add_trial(trial)
+    return storage
