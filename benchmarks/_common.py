@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,10 @@ def against(what: str, measured: float, peer: float, name: str, unit: str, limit
     return Row(what, f"{measured:,.2f} {unit}", f"{name}: {peer:,.2f} {unit}", f"{ratio:.2f}{allowed}", verdict)
 
 
-def print_table(title: str, rows: Iterable[Row]) -> None:
-    """Print the rows below their header, in aligned columns."""
-    lines = [HEADER, *((row.what, row.measured, row.against, row.ratio, row.verdict) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+def print_table(title: str, rows: Iterable[Any], header: tuple[str, ...] = HEADER) -> None:
+    """Print the rows, whose fields are texts, below their header, in aligned columns."""
+    lines = [header, *map(astuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print(f"\n{title}\n")
     for number, line in enumerate(lines):
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -62,7 +62,12 @@ def print_table(title: str, rows: Iterable[Row]) -> None:
     sys.stdout.flush()
 
 
-def run(document: str, measure: Callable[..., list[Row]], **sizes: tuple[int, int]) -> None:
+def run(
+    document: str,
+    measure: Callable[..., list[Any]],
+    header: tuple[str, ...] = HEADER,
+    **sizes: tuple[int, int],
+) -> None:
     """Read the command line, print the table of `measure`, and exit: 1 with ``--strict`` when a row is missed.
 
     Parameters
@@ -70,7 +75,9 @@ def run(document: str, measure: Callable[..., list[Row]], **sizes: tuple[int, in
     document: str
         The script's docstring; its first line is the title.
     measure: callable
-        Gets the folder to work in and each size, and returns the rows.
+        Gets the folder to work in and each size, and returns the rows: each a `Row`, or what `header` is above.
+    header: tuple of str
+        Of the columns.
     **sizes
         Option by name: its value, and its value with ``--quick``.
     """
@@ -86,8 +93,8 @@ def run(document: str, measure: Callable[..., list[Row]], **sizes: tuple[int, in
     with tempfile.TemporaryDirectory(prefix="track-benchmark-", dir=parent) as folder:
         rows = measure(folder, **chosen)
     said = ", ".join(f"{name} {value:,}" for name, value in chosen.items())
-    print_table(f"{document.splitlines()[0].rstrip('.')} ({said})", rows)
-    sys.exit(1 if strict and any(row.verdict == MISSED for row in rows) else 0)
+    print_table(f"{document.splitlines()[0].rstrip('.')} ({said})", rows, header)
+    sys.exit(1 if strict and any(MISSED in astuple(row) for row in rows) else 0)
 
 
 # Timing

@@ -19,6 +19,7 @@ NAMES = (
     "artifacts",
     "em",
     "growing",
+    "walks",
     "peers",
 )
 

@@ -72,6 +72,7 @@ class Postgres:
         if self._user:
             os.chown(self._base, self._user["user"], self._user["group"])
         self._data = f"{self._base}/data"
+        self.log = Path(self._base) / "log"
         self._environment = {**os.environ, "LC_ALL": "C", "HOME": self._base}
         command = [f"{folder}/initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
         subprocess.run(
@@ -94,7 +95,7 @@ class Postgres:
         command = [f"{self._binaries}/postgres", *place]
         for setting in settings:
             command += ["-c", setting]
-        with open(f"{self._base}/log", "ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -108,7 +109,7 @@ class Postgres:
             )
         deadline = time.monotonic() + 30
         while not self._is_ready():
-            assert self._process.poll() is None, Path(f"{self._base}/log").read_text()
+            assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, "PostgreSQL did not start within 30 s"
             time.sleep(0.02)
 
