@@ -19,7 +19,7 @@ from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
 from track.tracking.places import MemoryPlace
 from track.utils.files import replace_bytes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

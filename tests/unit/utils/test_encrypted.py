@@ -34,7 +34,7 @@ from track.utils.encrypted import (
     wrap_socket,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
 
 

@@ -20,7 +20,7 @@ from track.persistence.multiplexer import ProtocolMultiplexer
 from track.persistence.protocol import Protocol
 from track.structure import Project, Trial
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -546,7 +546,7 @@ class TestLineage:
 def test_import_writes_nothing(tmp_path: Path) -> None:
     """No folder appears, and no heavy package is imported."""
     script = "import sys, track.em; print(sorted({'fsspec', 'numpy', 'yaml', 's3fs', 'requests'} & set(sys.modules)))"
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,

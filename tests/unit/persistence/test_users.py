@@ -21,7 +21,7 @@ from track.errors import CorruptJournal, NotFound
 from track.persistence import users as module
 from track.persistence.users import ROLES, Users
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

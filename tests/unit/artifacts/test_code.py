@@ -14,7 +14,7 @@ from track.artifacts import artifacts, code, find
 from track.artifacts.code import describe_code, describe_repository
 from track.reading import fetch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 

@@ -325,7 +325,7 @@ def test_killed_while_adding(artifact: Artifact, tmp_path: Path) -> None:
         "objects.os.replace = dying\n"
         "em.load_artifact(sys.argv[1]).add_dir('a')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", script, artifact.local], env=environment, cwd=tmp_path, check=False)
 
     again = em.load_artifact(artifact.local)

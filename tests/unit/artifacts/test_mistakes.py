@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_artifacts import logged, start
+from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import find, gc
 from track.errors import CorruptArtifact, InvalidCall, InvalidUri, NotFound, UnsafePath
 from track.logger import TrialLogger

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_artifacts import logged, start
+from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import find, gc
 from track.artifacts.connecting import age_of, translated
 from track.artifacts.content import Source
@@ -21,7 +21,7 @@ from track.artifacts.multipart import _part_length
 from track.artifacts.transfer import each, progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 _WITHOUT = """
 import sys

@@ -16,7 +16,7 @@ from track.persistence.registry import get_protocol
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import Trial
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "cli.rst").read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_artifacts import start
+from tests.unit.artifacts.test_artifacts import start
 from track.artifacts.leases import hold_lease
 from track.artifacts.local import LocalFolder
 from track.artifacts.store import ArtifactStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.unit.test_artifacts import logged, start
+from tests.unit.artifacts.test_artifacts import logged, start
 from track import TrackClient
 from track.artifacts import artifacts, find, gc
 from track.artifacts.keys import OBJECTS

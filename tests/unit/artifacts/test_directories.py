@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.test_artifacts import logged, start
+from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import Artifact, artifacts, find
 from track.artifacts import download as downloading
 from track.artifacts.keys import check_clashes, check_windows

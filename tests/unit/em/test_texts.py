@@ -17,7 +17,7 @@ from track.em.texts import flow, parse, read_list, read_mapping, write_list, wri
 from track.errors import CorruptJournal
 
 yaml = pytest.importorskip("yaml")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # PyYAML refuses a key of more than 1,024 characters.
 TEXT = st.text(max_size=50)
