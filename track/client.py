@@ -52,9 +52,7 @@ class TrackClient(Chooser):
         if backend in (None, "", _CONFIGURED):
             backend = options("log.backend.name", _CONFIGURED) or _CONFIGURED
         super().__init__(get_protocol(backend), stores_nothing=backend in (_CONFIGURED, f"{_CONFIGURED}:"))
-        check = getattr(self.protocol, "check_writable", None)
-        if check is not None:
-            check()
+        self.protocol.check_writable()
         self._attach_to_environment()
 
     def _attach_to_environment(self) -> None:

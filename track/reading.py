@@ -71,7 +71,7 @@ def fetch(uri: str, query: Any = None) -> Trials:
             raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     protocol = get_protocol(uri)
     found = Trials(protocol.fetch_trials(query))
-    left_behind = getattr(protocol, "left_behind", int)()
+    left_behind = protocol.left_behind()
     if left_behind:
         text = "%d events of processes that are gone are not in %s yet: `python -m track sync` sends them"
         logger.warning(text, left_behind, mask_secrets(uri))

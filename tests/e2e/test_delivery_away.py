@@ -122,7 +122,7 @@ def test_finish_waits_as_long_as_it_is_told(sql_place: Place) -> None:
     client.protocol.flush(30)
     sql_place.proxy.refuse()
     trial.log_metrics(step=1, loss=0.4)
-    wait_until(lambda: client.protocol._sender.is_away)
+    wait_until(lambda: client.protocol._reach.is_away)
 
     sender = client.protocol._sender
     failures = sender._failed
@@ -165,7 +165,7 @@ def test_strict_raises_while_the_server_is_known_to_be_away(sql_place: Place) ->
     trial = new_trial(protocol)
     sql_place.proxy.refuse()
     log(protocol, trial, 1, 1)
-    wait_until(lambda: protocol._sender.is_away)
+    wait_until(lambda: protocol._reach.is_away)
 
     with pytest.raises(BackendUnavailable, match="strict=1"):
         log(protocol, trial, 2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -352,6 +353,35 @@ def test_exported_names_exist(module: str) -> None:
     loaded = importlib.import_module(module)
 
     assert not [name for name in exported if not hasattr(loaded, name)]
+
+
+def _own_classes(module: str) -> list[type]:
+    """Return the public classes that a module defines."""
+    loaded = importlib.import_module(module)
+    kinds = [kind for name, kind in vars(loaded).items() if isinstance(kind, type) and not name.startswith("_")]
+    return [kind for kind in kinds if kind.__module__ == module]
+
+
+def _documented(kind: type) -> dict[str, str]:
+    """Return the docstrings of the public methods and properties that a class defines."""
+    found = {name: value.fget if isinstance(value, property) else value for name, value in vars(kind).items()}
+    found = {name: getattr(value, "__func__", value) for name, value in found.items() if not name.startswith("_")}
+    return {
+        name: value.__doc__ or ""
+        for name, value in found.items()
+        if inspect.isfunction(value) and not hasattr(value, "__wrapped__")
+    }
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "track.__main__"])
+def test_methods_say_what_they_do_once(module: str) -> None:
+    """A public method has a docstring, its own or an inherited one, and no override says its base's again."""
+    pytest.importorskip("hypothesis")
+    for kind in _own_classes(module):
+        for name, text in _documented(kind).items():
+            inherited = [getattr(base, name).__doc__ for base in kind.__mro__[1:] if hasattr(base, name)]
+            assert text or any(inherited), f"{module}.{kind.__name__}.{name} says nothing"
+            assert not text or text not in inherited, f"{module}.{kind.__name__}.{name} repeats what it inherits"
 
 
 def test_import_track_is_light() -> None:

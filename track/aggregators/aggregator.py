@@ -102,7 +102,6 @@ class MinAggregator(ValueAggregator):
 
     @staticmethod
     def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
         return Lazy(MinAggregator)
 
 
@@ -118,7 +117,6 @@ class MaxAggregator(ValueAggregator):
 
     @staticmethod
     def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
         return Lazy(MaxAggregator)
 
 
@@ -133,7 +131,6 @@ class SumAggregator(ValueAggregator):
 
     @staticmethod
     def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
         return Lazy(SumAggregator)
 
 

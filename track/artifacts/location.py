@@ -19,6 +19,7 @@ from track.artifacts.keys import STORES
 from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidUri
+from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, parse_uri, uri_path
 
@@ -38,7 +39,7 @@ class Place(NamedTuple):
     is_beside: bool
 
 
-def protocol_of(source: Any) -> Any:
+def protocol_of(source: Any) -> Protocol:
     """Return the backend behind a URI, a client, a trial's logger, or a backend.
 
     Raises
@@ -53,12 +54,11 @@ def protocol_of(source: Any) -> Any:
             # It says so when there is none.
             fetch(source, {"uid": ""})
         source = get_protocol(source)
-    protocol = getattr(source, "protocol", source)
-    # Of several backends the last one answers.
-    return getattr(protocol, "protos", (protocol,))[-1]
+    protocol: Protocol = source if isinstance(source, Protocol) else source.protocol
+    return protocol.main
 
 
-def place_of(protocol: Any) -> Place:
+def place_of(protocol: Protocol) -> Place:
     """Return where the artifacts of a backend are.
 
     Raises
@@ -66,24 +66,16 @@ def place_of(protocol: Any) -> Place:
     InvalidUri
         The URL holds credentials.
     """
-    chosen = _chosen(protocol)
+    chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
     if chosen:
         return Place(check_url(chosen), False)
     folder = beside(protocol)
     return Place(folder, True) if folder is not None else Place(_default(protocol), False)
 
 
-def beside(protocol: Any) -> str | None:
+def beside(protocol: Protocol) -> str | None:
     """Return the folder beside a store that is a file; None for others."""
-    path = _own_file(protocol)
-    return None if path is None else f"{path}{SUFFIX}"
-
-
-def _chosen(protocol: Any) -> str:
-    # A backend that delivers has a URI without options; the one behind it has them.
-    uri = getattr(getattr(protocol, "remote", protocol), "uri", None)
-    text = str(parse_uri(uri)["query"].get("artifacts", "")) if isinstance(uri, str) else ""
-    return text or str(options("artifacts.url", "") or "")
+    return None if protocol.file is None else f"{protocol.file}{SUFFIX}"
 
 
 def check_url(url: str) -> str:
@@ -106,26 +98,12 @@ def _is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
-def _own_file(protocol: Any) -> str | None:
-    uri = getattr(protocol, "uri", None)
-    scheme = parse_uri(uri)["scheme"] if isinstance(uri, str) else ""
-    if scheme == "sqlite":
-        return os.path.realpath(uri_path(str(uri)))
-    path = getattr(protocol, "path", None)
-    if scheme not in _FILES or not path:
-        return None
-    # As it was when the store was opened: the working directory may be another one now.
-    lock = getattr(getattr(protocol, "lock", None), "path", None)
-    return str(lock).removesuffix(".lock") if lock else os.path.realpath(str(path))
-
-
-def _default(protocol: Any) -> str:
-    scheme = str(getattr(protocol, "uri", "")).partition(":")[0]
-    if scheme in {"ephemeral", "ephemeraldb", "none", "file"}:
+def _default(protocol: Protocol) -> str:
+    if protocol.uri.partition(":")[0] in {"ephemeral", "ephemeraldb", "none", "file"}:
         return _temporary(os.getpid())
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     folder = os.path.join(data, "track", "artifacts")
-    _say_where(mask_secrets(str(getattr(protocol, "uri", protocol))), folder)
+    _say_where(mask_secrets(protocol.uri or repr(protocol)), folder)
     return folder
 
 
@@ -169,7 +147,7 @@ def open_folder(url: str) -> Folder:
     return RemoteFolder(url)
 
 
-def register_store(folder: Folder, protocol: Any) -> None:
+def register_store(folder: Folder, protocol: Protocol) -> None:
     """Note in a folder of artifacts which tracking store names what is in it: `gc` asks them all."""
     uri = store_uri(protocol, folder)
     known = (os.getpid(), folder.url, uri)
@@ -184,9 +162,8 @@ def register_store(folder: Folder, protocol: Any) -> None:
 def store_uri(protocol: Any, folder: Folder) -> str:
     """Return how a folder of artifacts calls a tracking store: ``beside:`` for the one that it moves with."""
     own = beside(protocol)
-    uri = mask_secrets(str(getattr(protocol, "uri", protocol)))
+    uri = mask_secrets(protocol.uri or repr(protocol))
     scheme = uri.partition(":")[0]
     if own is not None and f"file://{own}" == folder.url:
         return f"beside:{scheme}"
-    path = _own_file(protocol)
-    return uri.partition("?")[0] if path is None else f"{scheme}://{path}"
+    return uri.partition("?")[0] if protocol.file is None else f"{scheme}://{protocol.file}"

@@ -92,7 +92,7 @@ class Recorder:
 
     def _record(self, name: str, kept: Kept) -> Artifact:
         uri = kept.key if self._place.is_beside else f"{self.store.folder.url}/{kept.key}"
-        is_immediate = getattr(self._protocol, "eager", False) and beside(self._protocol) is not None
+        is_immediate = self._protocol.stores_at_once and self._protocol.file is not None
         if not is_immediate:
             self._note(kept.key)
         artifact = self._tell(name, uri, kept.digest, kept.size)
@@ -107,12 +107,12 @@ class Recorder:
     def _forget_arrived(self) -> None:
         """Remove the notes of records that a server has acknowledged."""
         notes = _notes.get(self._protocol)
-        if notes and hasattr(self._protocol, "remote") and not self._protocol.unsaved():
+        if notes and self._protocol.server is not None and not self._protocol.unsaved():
             self.store.forget_pending(notes)
             notes.clear()
 
     def _tell(self, name: str, uri: str, digest: str | None, size: int | None) -> Artifact:
         self._told.log_trial_artifact(self._trial, name, uri, digest, size)
-        at = self._protocol.clock() if hasattr(self._protocol, "clock") else 0.0
+        at = self._protocol.clock()
         home = beside(self._protocol)
         return Artifact(name, uri, digest, size, at, self._trial.uid, self._trial.project_id, _home=home)

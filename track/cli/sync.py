@@ -9,13 +9,13 @@ from typing import Any
 
 from track.errors import CorruptJournal, TrackError
 from track.persistence.delivery import (
-    DeliveredProtocol,
     Leftover,
     leftovers,
     send_leftover,
     spill_folder,
     spill_folders,
 )
+from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 
@@ -57,9 +57,9 @@ def _servers(uri: str | None) -> list[tuple[str, Path]]:
     return [(uri, spill_folder(_open(uri).uri))]
 
 
-def _open(uri: str) -> DeliveredProtocol:
+def _open(uri: str) -> Protocol:
     protocol = get_protocol(uri)
-    if not isinstance(protocol, DeliveredProtocol):
+    if protocol.server is None:
         raise TrackError(f"{mask_secrets(uri)} is no server: there is nothing to send")
     return protocol
 
@@ -106,7 +106,7 @@ def _send(uri: str, folder: Path) -> int:
         protocol.close()
 
 
-def _send_one(leftover: Leftover, protocol: DeliveredProtocol) -> int:
+def _send_one(leftover: Leftover, protocol: Protocol) -> int:
     before = leftover.count_unsent()
     if leftover.is_alive():
         print(f"{protocol.uri}: {leftover.name} is being sent by its process ({before} events wait)")

@@ -199,7 +199,7 @@ class FileVerbs:
         try:
             return action(recorder)
         except (BackendUnavailable, FileChanged, OSError) as error:
-            if getattr(self.protocol, "raises", False):
+            if self.protocol.raises:
                 raise
             logger.warning("the artifact %r is not stored: %s", name, error)
             self._say_missing(trial, name, str(error))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,12 +36,10 @@ class StateProtocol(EventProtocol):
             return list(storage.find_trials(query))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        """Return the groups that match, oldest first."""
         with self.reading() as storage:
             return list(storage.find_groups(query))
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        """Return the projects that match, oldest first."""
         with self.reading() as storage:
             projects = list(storage.find_projects(query))
         for project in projects:
@@ -52,25 +50,23 @@ class StateProtocol(EventProtocol):
         return projects
 
     def refresh(self, trial: Trial) -> None:
-        """Bring `trial` up to date with what is stored."""
         with self.reading() as storage:
             for stored in storage.find_trials({"uid": trial.uid}):
                 vars(trial).update(vars(stored))
 
     def last(self, writer: str) -> int:
-        """Return the number of the last event stored of `writer`, -1 for none."""
         with self.reading() as storage:
             return storage.writers.get(writer, -1)
 
-    def _first_trial(self, query: Any) -> Trial | None:
+    def first_trial(self, query: Any = None) -> Trial | None:
         with self.reading() as storage:
             return next(storage.find_trials(query), None)
 
-    def _revisions(self, digest: str) -> set[int]:
+    def revisions(self, digest: str) -> set[int]:
         with self.reading() as storage:
             return storage.revisions(digest)
 
-    def _has(self, kind: type, uid: Any) -> bool:
+    def has(self, kind: type, uid: Any) -> bool:
         with self.reading() as storage:
             return storage.has(kind, uid)
 
@@ -110,10 +106,12 @@ class EphemeralProtocol(StateProtocol):
         if len(inbox) > _INBOX:
             self._drain()
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing."""
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         with self.reading() as storage:
-            storage.apply([Batch(writer, first, events)])
+            storage.apply([Batch(writer, first, list(events))])
+
+    def at_once(self) -> AbstractContextManager[bool]:
+        return nullcontext(True)
 
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``; other threads wait."""
@@ -122,7 +120,6 @@ class EphemeralProtocol(StateProtocol):
 
     @contextmanager
     def reading(self) -> Iterator[State]:
-        """Give the present state, which does not change meanwhile."""
         with self._lock:
             self._drain()
             yield self.storage

@@ -33,7 +33,7 @@ from track.persistence.checks import (
     require_text,
     trial_created,
 )
-from track.persistence.protocol import Factory, Protocol
+from track.persistence.protocol import Factory, Listener, Protocol
 from track.persistence.state import stored_in, write_copy
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
@@ -44,7 +44,6 @@ __all__ = ["EventProtocol"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
 _once = StatAggregator.lazy(1)
 _value = ValueAggregator.lazy()
 
@@ -60,20 +59,58 @@ class EventProtocol(Protocol):
         Whether a group needs its project to be stored, and an attachment both of its ends.
     """
 
+    answers = True
+    takes_events = True
+
     def __init__(self, uri: str, strict: bool = True) -> None:
         self.uri = uri
         self.strict = strict
-        self.clock: Callable[[], float] = time.time
+        self.clock = time.time
+        self.listeners: list[Listener] = []
         self._known: set[str] = set()
         self._timers: dict[tuple[str, str, int], list[tuple[float, Any, Any]]] = {}
+        self._deciding = threading.local()
 
     def apply(self, *events: Event) -> None:
         """Store facts; see `Protocol` for what may be raised."""
         raise NotImplementedError
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, during which nobody else writes. `action` may be run more than once."""
         raise NotImplementedError
+
+    # storing what a method has decided, and telling those who listen
+
+    def _record(self, event: Event) -> None:
+        self.apply(event)
+        if self.listeners:
+            self._tell(event)
+
+    def _tell(self, *events: Event) -> None:
+        """Tell the listeners, once what they hear is stored for good."""
+        undecided = getattr(self._deciding, "events", None)
+        if undecided is not None:
+            undecided.extend(events)
+            return
+        for listener in self.listeners:
+            listener(events)
+
+    def _as_one_step(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, run atomically; listeners hear what its last attempt has stored."""
+        if not self.listeners:
+            return self.atomically(action)
+        outer, stored = getattr(self._deciding, "events", None), []  # type: ignore[var-annotated]
+
+        def attempt() -> Result:
+            stored.clear()
+            return action()
+
+        self._deciding.events = stored
+        try:
+            result = self.atomically(attempt)
+        finally:
+            self._deciding.events = outer
+        self._tell(*stored)
+        return result
 
     @property
     def place(self) -> str:
@@ -105,25 +142,26 @@ class EventProtocol(Protocol):
         if step is not None and type(step) is not int:
             step = metric_step(step, kwargs)
         spec = None if aggregator is None else metric_specification(aggregator)
-        self.apply(MetricsLogged(uid, kwargs, self.clock(), step, spec))
+        event = MetricsLogged(uid, kwargs, self.clock(), step, spec)
+        self.apply(event)
+        if self.listeners:
+            self._tell(event)
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Record that the trial runs now, in this process."""
         uid = self._require(trial.uid)
         self._timers[(uid, "runtime", 0)] = [(time.perf_counter(), None, None)]
         running = (Status.Running.name, Status.Running.value)
-        self.apply(StatusChanged(uid, running, self.clock(), process=process_identity()))
+        self._record(StatusChanged(uid, running, self.clock(), process=process_identity()))
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
-        """Record that the trial ended, well or with this exception, and how long it ran."""
         uid = self._require(trial.uid)
         started = self._timers.pop((uid, "runtime", 0), None)
         if started:
             seconds = time.perf_counter() - started[0][0]
-            self.apply(TimeLogged(uid, "runtime", seconds, self.clock(), ["sum"]))
+            self._record(TimeLogged(uid, "runtime", seconds, self.clock(), ["sum"]))
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
-        self.apply(StatusChanged(uid, (status.name, status.value), self.clock(), error))
+        self._record(StatusChanged(uid, (status.name, status.value), self.clock(), error))
 
     def log_trial_chrono_start(
         self,
@@ -154,53 +192,46 @@ class EventProtocol(Protocol):
         seconds = time.perf_counter() - started
         if uid not in self._known:
             self._require(uid)
-        self.apply(TimeLogged(uid, name, seconds, self.clock(), specification(aggregator)))
+        self._record(TimeLogged(uid, name, seconds, self.clock(), specification(aggregator)))
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
-        """Merge parameters into the trial; its uid stays."""
         self._merge(trial.uid, "parameters", kwargs)
 
     def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = _value, **kwargs: Any) -> None:
-        """Merge metadata into the trial; with an aggregator other than the default, append to it."""
         spec = specification(aggregator)
         self._merge(trial.uid, "metadata", kwargs, None if spec == ["value"] else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
-        """Merge tags into the trial."""
         self._merge(trial.uid, "tags", kwargs)
 
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Replace the status; InvalidEvent when it is no status."""
         chosen = normal_status(status)
         text = None if error is None else str(error)
-        self.apply(StatusChanged(self._require(trial.uid), (chosen.name, chosen.value), self.clock(), text))
+        self._record(StatusChanged(self._require(trial.uid), (chosen.name, chosen.value), self.clock(), text))
 
     def log_trial_artifact(
         self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
     ) -> None:
-        """Add a file to the trial's manifest."""
-        self.apply(ArtifactAdded(self._require(trial.uid), name, uri, self.clock(), digest, size))
+        self._record(ArtifactAdded(self._require(trial.uid), name, uri, self.clock(), digest, size))
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
-        if not self._has(TrialGroup, group.uid):
+        if not self.has(TrialGroup, group.uid):
             raise NotFound(f"no group {group.name or group.uid!r} is stored in {self.place}")
-        self.apply(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), self.clock()))
+        self._record(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), self.clock()))
 
     # creating
 
     def get_project(self, project: Project) -> Project | None:
-        """Return the stored project with this uid, or None."""
         found = self.fetch_projects({"uid": project.uid})
         return found[0] if found else None
 
     def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
-        """Return the stored group with this uid, or None."""
         found = self.fetch_groups({"uid": group.uid})
         return found[0] if found else None
 
     def get_trial(self, trial: Trial) -> list[Trial]:
-        """Return the trial with this uid, then the other revisions of its hash; ``[]`` when unknown."""
         revisions = self.fetch_trials({"hash": trial.hash})
         if trial.uid not in [found.uid for found in revisions]:
             return []
@@ -208,7 +239,6 @@ class EventProtocol(Protocol):
         return sorted(revisions, key=lambda found: (found.revision != trial.revision, found.revision))
 
     def new_project(self, project: Project) -> Project:
-        """Store a project and return it; the stored one when there is one already."""
         require_text("the name of a project", project.uid)
 
         def create() -> Project:
@@ -217,10 +247,10 @@ class EventProtocol(Protocol):
                 logger.error("project %r is stored already: the stored one is used", project.uid)
                 return stored
             fields = to_plain([project.metadata, project.tags])
-            self.apply(ProjectCreated(project.uid, self.clock(), project.name, project.description, *fields))
+            self._record(ProjectCreated(project.uid, self.clock(), project.name, project.description, *fields))
             return self.fetch_projects({"uid": project.uid})[0]
 
-        return self.atomically(create)
+        return self._as_one_step(create)
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
         """Store a group and return it; NotFound when its project is not stored (strict)."""
@@ -233,10 +263,10 @@ class EventProtocol(Protocol):
                 return stored
             self._require_project(group.project_id)
             fields = (group.name, group.description, to_plain(group.metadata), to_plain(group.project_id))
-            self.apply(GroupCreated(group.uid, self.clock(), *fields))
+            self._record(GroupCreated(group.uid, self.clock(), *fields))
             return self.fetch_groups({"uid": group.uid})[0]
 
-        return self.atomically(create)
+        return self._as_one_step(create)
 
     def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
         """Store a trial and return it; None when its uid is stored and `auto_increment` is false."""
@@ -247,11 +277,11 @@ class EventProtocol(Protocol):
             if revision is None:
                 return None
             trial.revision = revision
-            self.apply(trial_created(trial, self.clock()))
+            self._record(trial_created(trial, self.clock()))
             self._known.add(trial.uid)
             return self.fetch_trials({"uid": trial.uid})[0]
 
-        return self.atomically(create)
+        return self._as_one_step(create)
 
     def add_project_trial(self, project: Project, trial: Trial) -> None:
         """Move the trial into the project; NotFound when either is not stored (strict)."""
@@ -266,20 +296,18 @@ class EventProtocol(Protocol):
     # deciding
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        """Change the first match as one step, and return it changed."""
         require_mutator(attr)
 
         def update() -> Trial:
-            found = self._first_trial(query)
+            found = self.first_trial(query)
             if found is None:
                 raise ItemNotFound(f"no trial in {self.place} matches {query!r}")
             getattr(self, attr)(found, *args, **kwargs)
             return self.fetch_trials({"uid": found.uid})[0]
 
-        return self.atomically(update)
+        return self._as_one_step(update)
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
-        """Change the first match as one step, and return it changed."""
         require_mutator(attr)
 
         def update() -> TrialGroup:
@@ -289,7 +317,7 @@ class EventProtocol(Protocol):
             getattr(self, attr)(found[0], *args, **kwargs)
             return self.fetch_groups({"uid": found[0].uid})[0]
 
-        return self.atomically(update)
+        return self._as_one_step(update)
 
     def commit(self, **kwargs: Any) -> None:
         """Make everything so far permanent; ``file_name_override`` gets a copy of all that is stored."""
@@ -297,45 +325,33 @@ class EventProtocol(Protocol):
         if kwargs.get("file_name_override") is not None:
             write_copy(kwargs["file_name_override"], stored_in(self))
 
-    # What a backend may answer faster.
-
-    def _first_trial(self, query: Any) -> Trial | None:
-        return next(iter(self.fetch_trials(query)), None)
-
-    def _revisions(self, digest: str) -> set[int]:
-        return {found.revision for found in self.fetch_trials({"hash": digest})}
-
     def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
-        revisions = self._revisions(digest)
+        revisions = self.revisions(digest)
         if trial.revision not in revisions:
             return trial.revision
         return max(revisions) + 1 if auto_increment else None
 
-    def _has(self, kind: type, uid: Any) -> bool:
-        fetch: Any = {Trial: self.fetch_trials, TrialGroup: self.fetch_groups, Project: self.fetch_projects}[kind]
-        return bool(fetch({"uid": uid}))
-
     def _require(self, uid: str) -> str:
         if uid not in self._known:
-            if not self._has(Trial, uid):
+            if not self.has(Trial, uid):
                 raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.place}: create it with new_trial")
             self._known.add(uid)
         return uid
 
     def _require_project(self, uid: Any) -> None:
-        if self.strict and not self._has(Project, uid):
+        if self.strict and not self.has(Project, uid):
             raise NotFound(f"no project {uid!r} is stored in {self.place}: create it with new_project")
 
     def _attach(self, trial: Trial, kind: str, owner: str) -> None:
         uid = self._require(trial.uid) if self.strict else trial.uid
         if kind == "project":
             self._require_project(owner)
-        elif self.strict and not self._has(TrialGroup, owner):
+        elif self.strict and not self.has(TrialGroup, owner):
             raise NotFound(f"no group {owner!r} is stored in {self.place}: create it with new_trial_group")
-        self.apply(TrialAttached(uid, kind, owner, self.clock()))
+        self._record(TrialAttached(uid, kind, owner, self.clock()))
 
     def _merge(self, uid: str, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
-        self.apply(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))
+        self._record(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))
 
 
 def _end_after_error(end_callback: Callable[[], Any] | None) -> None:

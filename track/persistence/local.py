@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -109,6 +109,15 @@ class FileProtocol(StateProtocol):
         return (self._store or self._memory_store()).lock
 
     @property
+    def file(self) -> str | None:
+        # As it was when the store was opened: the working directory may be another one now.
+        return (self._store or self._memory_store()).path
+
+    @property
+    def stores_at_once(self) -> bool:  # type: ignore[override]
+        return self.eager or self.path is None
+
+    @property
     def thread_lock(self) -> StoreLock:
         """The same lock: it is between threads and processes."""
         return self.lock
@@ -126,21 +135,12 @@ class FileProtocol(StateProtocol):
         for event in events:
             self._append(encode(event))
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
-
-        Raises
-        ------
-        BackendUnavailable
-            They cannot be written now, and none of them is stored.
-        """
-        self.receive_batch(Batch(writer, first, events), encode_batch(writer, first, b"".join(map(encode, events))))
-
-    def receive_batch(self, batch: Batch, line: bytes) -> None:
-        """Store a batch whose line is known, as `receive` does."""
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        batch = Batch(writer, first, list(events))
         if self._store is None:
             self._memory_store().keep([batch])
         else:
+            line = encode_batch(writer, first, b"".join(map(encode, events)) if lines is None else lines)
             self._store.append_batch(batch, line)
 
     def atomically(self, action: Callable[[], _Result]) -> _Result:
@@ -148,25 +148,23 @@ class FileProtocol(StateProtocol):
         return (self._store or self._memory_store()).atomically(action)
 
     def reading(self) -> AbstractContextManager[State]:
-        """Give the present state, which does not change meanwhile."""
         return (self._store or self._memory_store()).reading()
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Record the end, and bring the JSON file up to date if that is cheap."""
         super().log_trial_finish(trial, exc_type, exc_val, exc_tb)
-        self.save_if_worth()
+        self.tidy()
 
-    def save_if_worth(self) -> None:
+    def tidy(self) -> None:
         """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
         if self._store is not None:
             self._store.save_if_worth(SMALL_AT_FINISH)
 
-    def holding_at_once(self) -> AbstractContextManager[bool]:
-        """Say whether a short call need not wait, and keep it so meanwhile."""
-        return contextlib.nullcontext(True) if self._store is None else self._store.holding_at_once()
+    def at_once(self) -> AbstractContextManager[bool]:
+        return contextlib.nullcontext(True) if self._store is None else self._store.at_once()
 
-    def write_from_one_thread(self) -> None:
-        """Promise that only one thread of this process writes: the journal can be cut while others do other things."""
+    def own_process(self) -> None:
+        """Note that only one thread of this process writes: the journal can be cut while others do other things."""
         if self._store is not None:
             self._store.has_one_writer = True
 

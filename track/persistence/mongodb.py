@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -65,12 +65,10 @@ class MongoProtocol(EventProtocol):
             # What the decision was based on must still be so; if not, all of it is decided again.
             self.mongo.retried(partial(store, self.mongo, self._writer, first, events, self._reads))
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing."""
-        self.mongo.transaction(partial(store, self.mongo, writer, first, events))
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.mongo.transaction(partial(store, self.mongo, writer, first, list(events)))
 
     def last(self, writer: str) -> int:
-        """Return the number of the last event stored of `writer`, -1 for none."""
         return self.mongo.retried(partial(last_number, self.mongo, writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
@@ -115,12 +113,10 @@ class MongoProtocol(EventProtocol):
         return self.mongo.retried(lambda: list(self._find_trials(parsed)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        """Return the groups that match, oldest first."""
         parsed = parse_query(query, TrialGroup)
         return [group for group in map(self._group, self._owners("groups", parsed)) if parsed.matches(group)]
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        """Return the projects that match, oldest first."""
         parsed = parse_query(query, Project)
         return [project for project in map(self._project, self._owners("projects", parsed)) if parsed.matches(project)]
 
@@ -185,15 +181,15 @@ class MongoProtocol(EventProtocol):
         project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
         return project
 
-    def _first_trial(self, query: Any) -> Trial | None:
+    def first_trial(self, query: Any = None) -> Trial | None:
         parsed = parse_query(query, Trial)
         return self.mongo.retried(lambda: next(self._find_trials(parsed), None))
 
-    def _revisions(self, digest: str) -> set[int]:
+    def revisions(self, digest: str) -> set[int]:
         found = partial(self.mongo.find, "trials", {"hash": digest}, (), ("document", "parameters", "series", "notes"))
         return self.mongo.retried(lambda: {trial["revision"] for trial in found()})
 
-    def _has(self, kind: type, uid: Any) -> bool:
+    def has(self, kind: type, uid: Any) -> bool:
         found = partial(self.mongo.find, _COLLECTIONS[kind], {"_id": uid}, (), ("document", "parameters", "series"))
         return self.mongo.retried(lambda: next(found(), None) is not None)
 

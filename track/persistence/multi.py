@@ -40,25 +40,11 @@ class MultiProtocol(ProtocolMultiplexer):
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
         super().__init__(*_backends(uri))
+        self.uri = uri
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({mask_secrets(self.uri)!r})"
-
-    def check_writable(self) -> None:
-        """Return if the backend that decides can be written to; a mirror that cannot is said.
-
-        Raises
-        ------
-        BackendUnavailable
-            It cannot.
-        """
-        if hasattr(self._main, "check_writable"):
-            self._main.check_writable()
-        for mirror in self._mirrors:
-            if hasattr(mirror.backend, "check_writable"):
-                mirror.call("check_writable")
 
 
 def _backends(uri: str) -> list[Protocol]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 from track.aggregators.aggregator import Aggregator, StatAggregator, ValueAggregator
 from track.events import (
@@ -18,17 +21,18 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 
-if TYPE_CHECKING:
-    from track.events import Event
-
-__all__ = ["Factory", "Protocol", "call_method"]
+__all__ = ["Factory", "Listener", "Protocol", "call_method"]
 
 Factory = Callable[[], Aggregator]
 """Makes an aggregator: ``StatAggregator.lazy(1)``."""
+Listener = Callable[[Sequence[Event]], None]
+"""Is told what was stored."""
+Result = TypeVar("Result")
 _once = StatAggregator.lazy(1)
 _value = ValueAggregator.lazy()
 
@@ -47,7 +51,58 @@ class Protocol:
 
     **Errors.** A logging method does not raise because of the environment (a full disk, a server that is
     away); it raises at once for a mistake in the program: `TrialDoesNotExist`, `InvalidEvent`.
+
+    **What it is.** A caller never asks for the class of a backend: it reads the attributes below and calls the methods,
+    each of which has a default that is true of a backend that was written method by method.
+
+    Attributes
+    ----------
+    uri: str
+        How it was opened.
+    clock: callable
+        Returns unix seconds.
+    answers: bool
+        Whether it answers every question itself; otherwise `track.persistence.get_protocol` adds a copy in memory.
+    takes_events: bool
+        Whether it is told of facts by `apply`, with their times and revisions; otherwise by its methods.
+    stores_at_once: bool
+        Whether what is logged is stored when the call returns; not where it waits to be sent, or to be saved.
+    raises: bool
+        Whether a logging method raises because of the environment after all (``?strict=1``).
+    server: Server or None
+        What a backend that delivers sends to.
+    listeners: list of callables
+        Of a backend that takes events: each is told what the methods have decided, once it is stored, in order.
     """
+
+    uri: str = ""
+    clock: Callable[[], float] = staticmethod(time.time)
+    answers = False
+    takes_events = False
+    stores_at_once = True
+    raises = False
+    server: Any = None
+    listeners: list[Listener]
+
+    @property
+    def main(self) -> Protocol:
+        """The backend that decides: itself, or of several the last."""
+        return self
+
+    @property
+    def file(self) -> str | None:
+        """The absolute path of the file that the store is, as it was when it was opened; None where it is none."""
+        return None
+
+    @property
+    def artifacts(self) -> str:
+        """Where its URI says that files of trials are kept; '' where it says nothing."""
+        return str(parse_uri(self.uri)["query"].get("artifacts", "")) if self.uri else ""
+
+    @property
+    def remedy(self) -> str:
+        """What becomes of events that are not stored; '' where nothing is to be said."""
+        return ""
 
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""
@@ -203,6 +258,19 @@ class Protocol:
         """Return the trials that match, oldest first; see `track.persistence.query`."""
         raise NotImplementedError
 
+    def first_trial(self, query: Any = None) -> Trial | None:
+        """Return the oldest trial that matches, or None."""
+        return next(iter(self.fetch_trials(query)), None)
+
+    def revisions(self, digest: str) -> set[int]:
+        """Return the revisions of a trial's hash that are stored."""
+        return {found.revision for found in self.fetch_trials({"hash": digest})}
+
+    def has(self, kind: type, uid: Any) -> bool:
+        """Return whether something is stored: `kind` is `Trial`, `TrialGroup` or `Project`."""
+        fetch: Any = {Trial: self.fetch_trials, TrialGroup: self.fetch_groups, Project: self.fetch_projects}[kind]
+        return bool(fetch({"uid": uid}))
+
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         """Return the groups that match, oldest first."""
         raise NotImplementedError
@@ -235,19 +303,89 @@ class Protocol:
         """
         return
 
+    def check_writable(self) -> None:
+        """Return if the store can be written to; nothing is created.
+
+        Raises
+        ------
+        BackendUnavailable
+            It cannot.
+        """
+        return
+
+    def left_behind(self) -> int:
+        """Return how many events of processes that are gone wait on this machine, to be sent by the next one."""
+        return 0
+
+    def tidy(self) -> None:
+        """Bring what is on disk up to date, where that is cheap."""
+        return
+
     def close(self) -> None:
         """Give back files and connections; nothing logged is lost."""
         return
 
+    # as facts
+
     def apply(self, *events: Event) -> None:
-        """Tell the backend facts by calling its own methods: a backend of methods can follow one of events.
+        """Tell the backend facts; by default by calling its own methods, so that it can follow one of events.
 
         The objects passed carry identity and the event's values only.
         """
-        # Imported at first use: a program may import the client and never log.
-
         for event in events:
             call_method(self, event)
+
+    def atomically(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, during which nobody else writes. `action` may be run more than once.
+
+        By default it is simply run: a backend that cannot exclude others is written to by one server alone.
+        """
+        return action()
+
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        """Store events that somebody has numbered, those that are new: what was sent before changes nothing.
+
+        By default the numbers are remembered as long as the object lives.
+
+        Parameters
+        ----------
+        writer: str
+            Who numbers them.
+        first: int
+            The number of the first.
+        events: sequence of Event
+        lines: bytes, optional
+            The same events as lines, where the caller has them.
+
+        Raises
+        ------
+        InvalidEvent
+            One of them can never be stored.
+        BackendUnavailable
+            They cannot be stored now.
+        """
+        known = _numbers.setdefault(self, {})
+        for number, event in enumerate(events, first):
+            if number > known.get(writer, -1):
+                self.apply(event)
+                known[writer] = number
+
+    def last(self, writer: str) -> int:
+        """Return the number of the last event that `receive` has stored of `writer`, -1 for none."""
+        return _numbers.get(self, {}).get(writer, -1)
+
+    # for a server that uses it alone
+
+    def at_once(self) -> AbstractContextManager[bool]:
+        """Say whether a short call need not wait for anybody, and keep it so meanwhile."""
+        return nullcontext(False)
+
+    def own_process(self) -> None:
+        """Note that one thread of this process uses it, and no other thread writes to the store."""
+        return
+
+
+_numbers: weakref.WeakKeyDictionary[Protocol, dict[str, int]] = weakref.WeakKeyDictionary()
 
 
 def call_method(protocol: Protocol, event: Event) -> None:

@@ -110,13 +110,11 @@ def get_protocol(backend_name: str | None) -> Protocol:
 
 def _finished(protocol: Protocol) -> Protocol:
     """Give a backend that was written method by method a mirror in memory, which answers what it cannot."""
-    from track.persistence.eventprotocol import EventProtocol
-
-    if isinstance(protocol, EventProtocol):
+    if protocol.answers:
         return protocol
     from track.persistence.multiplexer import ProtocolMultiplexer, make_mirror
 
-    return protocol if isinstance(protocol, ProtocolMultiplexer) else ProtocolMultiplexer(make_mirror(), protocol)
+    return ProtocolMultiplexer(make_mirror(), protocol)
 
 
 def _factory(scheme: str) -> Callable[[str], Protocol]:

@@ -129,7 +129,6 @@ class SinkProtocol(Protocol):
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
-        """Start a timer."""
         if start_callback is not None:
             start_callback()
         timers = self._timers.setdefault((trial.uid, name, threading.get_ident()), [])

@@ -92,6 +92,11 @@ class SqliteProtocol(SqlProtocol):
             raise InvalidUri(f"{uri!r} names no file: write sqlite://runs.db or sqlite:///abs/runs.db")
         driver = SqliteDriver(os.path.abspath(path), given["timeout"], given["fsync"])
         super().__init__(uri, Database(driver, given["timeout"]), strict)
+        self._file = os.path.realpath(path)
+
+    @property
+    def file(self) -> str | None:
+        return self._file
 
 
 def _read(uri: str) -> dict[str, Any]:

@@ -1,14 +1,22 @@
-"""The end of the process, and a fork of it: who is told, and how long the end may take."""
+"""The life of a process: what is done at its end and after a fork, and how long to wait before trying again.
+
+At the end, in this order: what has something left to say (`at_exit` with ``is_early``), then what sends, all at the
+same time (`add`), then what saves files. All of it in one hook of the interpreter, and one after a fork.
+"""
 
 from __future__ import annotations
 
-import atexit
+import functools
+import logging
 import os
 import sys
 import time
-from typing import Protocol
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from track.utils.signal import run_hooks_first
+logger = logging.getLogger(__name__)
+Hook = Callable[[], None]
 
 SECONDS = 5.0
 """How long the end of the interpreter may be held up."""
@@ -27,45 +35,143 @@ class Ending(Protocol):
         """In a child: leave everything to the parent."""
 
 
-_known: set[Ending] = set()
+class Forked(Protocol):
+    """What holds locks, files or connections, which a child of this process must not share."""
+
+    def after_fork(self) -> None:
+        """In a child: make what is one's own anew."""
+
+
+_early: list[Hook] = []
+_late: list[Hook] = []
+_endings: set[Ending] = set()
 """Keeps them until they have ended, whoever forgets them."""
-_is_hooked = False
+_forked: weakref.WeakSet[Any] = weakref.WeakSet()
+_fork_hooks: list[Hook] = []
+_inherited: list[Any] = []
 _finalized = 0
+
+
+# the end
+
+
+def at_exit(hook: Hook, is_early: bool = False) -> None:
+    """Call `hook` when the interpreter ends, once: before what sends and saves, or after it."""
+    hooks = _early if is_early else _late
+    if hook not in hooks:
+        hooks.append(hook)
+    _hook_exit()
 
 
 def add(ending: Ending) -> None:
     """Let something be told of the end, and live until then."""
-    global _is_hooked, _finalized  # noqa: PLW0603
-    _known.add(ending)
-    if not _is_hooked:
-        _is_hooked = True
-        atexit.register(_close_all)
-        run_hooks_first()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forget_all)
+    global _finalized  # noqa: PLW0603
+    _endings.add(ending)
+    _hook_exit()
+    at_fork(_forget_endings)
     # A process that multiprocessing has forked ends without `atexit`; it forgets what its parent has registered.
     util = sys.modules.get("multiprocessing.util")
     if util is not None and _finalized != os.getpid():
         _finalized = os.getpid()
-        util.Finalize(None, _close_all, exitpriority=0)
+        util.Finalize(None, _end_all, exitpriority=0)
 
 
 def discard(ending: Ending) -> None:
     """Forget something that has ended."""
-    _known.discard(ending)
+    _endings.discard(ending)
 
 
-def _close_all() -> None:
+@functools.cache
+def _hook_exit() -> None:
+    import atexit
+
+    atexit.register(_exit)
+
+
+def _exit() -> None:
+    for hook in _early:
+        _call(hook)
+    _end_all()
+    for hook in _late:
+        _call(hook)
+
+
+def _end_all() -> None:
     deadline = time.monotonic() + SECONDS
-    known = list(_known)
+    endings = list(_endings)
     # All at the same time.
-    for ending in known:
+    for ending in endings:
         ending.hurry()
-    for ending in known:
+    for ending in endings:
         ending.close(max(0.2, deadline - time.monotonic()))
 
 
-def _forget_all() -> None:
-    for ending in list(_known):
+def _call(hook: Hook) -> None:
+    try:
+        hook()
+    except Exception:
+        logger.exception("a hook at the end of the process raised")
+
+
+# a fork
+
+
+def at_fork(hook: Hook) -> None:
+    """Call `hook` in every child of this process, once, before anything else runs there."""
+    if hook not in _fork_hooks:
+        _fork_hooks.append(hook)
+    _hook_fork()
+
+
+def watch_forks(forked: Forked) -> None:
+    """Let something that is used until it is collected know that it is in a child."""
+    _forked.add(forked)
+    _hook_fork()
+
+
+def keep_inherited(connection: Any) -> None:
+    """In a child: keep a connection of the parent for good; collecting it would say goodbye in the parent's name."""
+    _inherited.append(connection)
+
+
+@functools.cache
+def _hook_fork() -> None:
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    for hook in _fork_hooks:
+        hook()
+    for forked in list(_forked):
+        forked.after_fork()
+
+
+def _forget_endings() -> None:
+    for ending in list(_endings):
         ending.after_fork()
-    _known.clear()
+    _endings.clear()
+
+
+# trying again
+
+
+def backoff(attempt: int, first: float = 0.002, longest: float = 0.5) -> float:
+    """Return how long to wait before an attempt: exponential backoff with jitter, so that clients do not meet again.
+
+    Parameters
+    ----------
+    attempt: int
+        How many have failed, from 1 on.
+    first: float
+        Seconds that the wait is about twice of after the first failure, > 0.
+    longest: float
+        Seconds that it never exceeds.
+
+    Examples
+    --------
+    >>> 0.002 <= backoff(1) <= 0.004, 0.25 <= backoff(99) <= 0.5
+    (True, True)
+    """
+    import random
+
+    return random.uniform(0.5, 1.0) * min(first * 2.0 ** min(attempt, 30), longest)  # noqa: S311 - no secret

@@ -8,17 +8,18 @@ or how it ends, says nothing about the parent's work.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from track.utils.lifecycle import at_exit, at_fork
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["SignalHandler", "run_hooks_first"]
+__all__ = ["SignalHandler"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +63,6 @@ class SignalHandler:
     def close(self) -> None:
         """Unregister; the last one puts back the signal handlers found at the beginning."""
         _dispatcher.unregister(self)
-
-
-def run_hooks_first() -> None:
-    """Let the `atexit` hooks of handlers run before what was registered with the interpreter so far.
-
-    For what closes files and connections at the end: the hooks may have something to write.
-    """
-    _dispatcher.hook_again()
 
 
 class _Link:
@@ -156,22 +149,10 @@ class _Dispatcher:
         return _Delivery(self._active, signum)
 
     def _hook(self) -> None:
-        if self._is_hooked:
-            return
-        import atexit
-
-        self._is_hooked = True
-        atexit.register(self._at_exit)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_afresh)
-
-    def hook_again(self) -> None:
-        if self._is_hooked:
-            import atexit
-
-            # Registered last, called first.
-            atexit.unregister(self._at_exit)
-            atexit.register(self._at_exit)
+        if not self._is_hooked:
+            self._is_hooked = True
+            at_exit(self._at_exit, is_early=True)
+            at_fork(self._start_afresh)
 
     def _install(self) -> None:
         for signum, method in self._METHODS:

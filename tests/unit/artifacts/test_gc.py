@@ -18,6 +18,7 @@ from track.artifacts.location import open_folder, place_of, protocol_of
 from track.artifacts.recording import Recorder
 from track.artifacts.store import ArtifactStore
 from track.errors import BackendUnavailable, NotFound
+from track.persistence.protocol import Protocol
 from track.utils.system import process_identity
 
 
@@ -311,12 +312,11 @@ def test_nothing_is_removed_when_manifests_cannot_be_read(tmp_path: Path, monkey
     key = _garbage(uri)
     answers = [lambda: trial.protocol.fetch_trials(None)]
 
-    class Failing:
+    class Failing(Protocol):
         uri = trial.protocol.uri
-        path = f"{tmp_path}/runs.json"
-        eager = True
+        file = f"{tmp_path}/runs.json"
 
-        def fetch_trials(self, query: object) -> object:
+        def fetch_trials(self, query: object = None) -> object:
             if answers:
                 return answers.pop()()
             raise BackendUnavailable("away")

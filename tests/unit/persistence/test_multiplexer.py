@@ -212,7 +212,7 @@ def test_mirror_that_cannot_be_asked_is_told(trial: Trial, monkeypatch: pytest.M
     main, mirror = EphemeralProtocol(), make_mirror()
     for proto in (main, mirror):
         proto.new_trial(trial)
-    monkeypatch.setattr(mirror, "_has", _away)
+    monkeypatch.setattr(mirror, "has", _away)
     both = ProtocolMultiplexer(mirror, main)
 
     both.log_trial_metrics(trial, step=0, loss=1.0)
@@ -334,7 +334,7 @@ def test_facts_reach_a_mirror_of_methods(trial: Trial) -> None:
 
 
 def test_two_may_listen_to_one_backend(trial: Trial) -> None:
-    """A backend that decides for two sets of mirrors tells both."""
+    """Whoever has asked, the mirrors of both multiplexers hear what their backend has decided."""
     main, mirrors = EphemeralProtocol(), [make_mirror(), make_mirror()]
     first, second = (ProtocolMultiplexer(mirror, main) for mirror in mirrors)
     first.new_trial(trial)
@@ -342,7 +342,7 @@ def test_two_may_listen_to_one_backend(trial: Trial) -> None:
 
     first.log_trial_metrics(trial, step=0, loss=1.0)
 
-    assert [len(proto.fetch_trials()) for proto in (main, *mirrors)] == [2, 1, 1]
+    assert [len(proto.fetch_trials()) for proto in (main, *mirrors)] == [2, 2, 2]
     assert dict(main.get_trial(trial)[0].metrics["loss"]) == {0: 1.0}
 
 

@@ -14,7 +14,7 @@ from tests.servers import wait_until
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import Event, MetricsLogged, encode
 from track.persistence.delivery.segment import Claim
-from track.persistence.delivery.sender import Sender, send_leftover, send_segment
+from track.persistence.delivery.sender import Reachability, Sender, send_leftover, send_segment
 from track.persistence.delivery.spill import Spill, leftovers, spill_folder
 
 URI = "fake://ann:secret@server/runs"
@@ -31,7 +31,7 @@ class FakeServer:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+    def receive(self, writer: str, first: int, events: list[Event], lines: bytes | None = None) -> None:
         """Store what is new, all or nothing."""
         self.may_answer.wait()
         if self.error is not None:
@@ -77,7 +77,7 @@ def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sender(server: FakeServer, owner: Owner) -> Iterator[Sender]:
     """Give a sender that runs."""
-    made = Sender(URI, server, 1 << 30, owner, owner.change)
+    made = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
     made.start()
     yield made
     server.may_answer.set()
@@ -206,7 +206,7 @@ def test_unknown_error_does_not_end_delivery(
     """Whatever the backend raises, the thread goes on and the events wait."""
     server.error = RuntimeError("not thought of")
     _log(sender, 1, 10)
-    wait_until(lambda: sender.error is not None)
+    wait_until(lambda: sender.reach.error is not None)
 
     server.error = None
 
@@ -219,7 +219,7 @@ def test_newer_tables_keep_everything_waiting(sender: Sender, server: FakeServer
     """Tables of a newer version say nothing about the events: they are kept, and not refused."""
     server.error = CorruptJournal("the tables have version 9")
     _log(sender, 1, 10)
-    wait_until(lambda: sender.error is not None)
+    wait_until(lambda: sender.reach.error is not None)
 
     assert sender.unsaved() == 10
     assert not list(sender.spill.folder.glob("*.refused"))
@@ -262,7 +262,7 @@ def test_refused_event_is_counted_when_the_server_goes_away_meanwhile(sender: Se
     server.refused = {2.0}
     receive, calls = server.receive, iter(range(1000))
 
-    def break_later(writer: str, first: int, events: list[Event]) -> None:
+    def break_later(writer: str, first: int, events: list[Event], lines: bytes | None = None) -> None:
         # The fourth one follows the refusal.
         if next(calls) == 4:
             raise BackendUnavailable("it is away")
@@ -289,7 +289,7 @@ def test_limit_is_kept_and_counted_while_the_server_is_away(
             self.append = sender.drop if sender.is_full else sender.spill.journal.append
 
     router = Router()
-    sender = Sender(URI, server, 20_000, router, router.change)
+    sender = Sender(Reachability(URI), server, 20_000, router, router.change)
     sender.start()
     router.change()
     for number in range(1, 1001):
@@ -314,11 +314,11 @@ def test_limit_is_kept_and_counted_while_the_server_is_away(
 def test_sender_without_owner_sends_and_ends(server: FakeServer) -> None:
     """A backend that nobody refers to any more sends what it was told, and its spill is removed."""
     owner = Owner()
-    sender = Sender(URI, server, 1 << 30, owner, owner.change)
+    sender = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
     sender.start()
     server.error = BackendUnavailable("it is away")
     _log(sender, 1, 10)
-    wait_until(lambda: sender.is_away)
+    wait_until(lambda: sender.reach.is_away)
 
     del owner
     server.error = None
@@ -351,7 +351,7 @@ def test_spill_that_cannot_be_written_waits_in_memory(
 ) -> None:
     """Without a folder for the spill nothing raises; the events are sent when there is one."""
     (tmp_path / spill_folder(URI).name).write_text("in the way")
-    sender = Sender(URI, server, 1 << 30, owner, owner.change)
+    sender = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
     sender.start()
 
     _log(sender, 1, 10)

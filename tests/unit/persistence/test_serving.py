@@ -280,8 +280,13 @@ def test_served_store_of_a_database_is_not_delivered_twice(tmp_path: Path) -> No
 
     served = Served(get_protocol(f"sqlite:{tmp_path}/runs.db"))
 
-    assert type(served.protocol).__name__ == "SqliteProtocol"
-    served.protocol.close()
+    served.receive("w", 0, encode(TrialCreated("ab", 0, 1.0)))
+
+    other = get_protocol(f"sqlite:{tmp_path}/runs.db")
+    assert [trial.uid for trial in other.fetch_trials()] == ["ab_0"]
+    assert served.protocol.left_behind() == 0
+    for protocol in (served.protocol, other):
+        protocol.close()
 
 
 def test_encrypted_connection_that_was_closed_twice_can_be_broken(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import secrets
 import threading
 from typing import TYPE_CHECKING
@@ -11,14 +10,12 @@ from typing import TYPE_CHECKING
 from track.errors import BackendUnavailable, TrackError
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.delivery.spill import spill_folder
 from track.persistence.ephemeral import EphemeralProtocol
 from track.structure import Trial
 
 if TYPE_CHECKING:
     from track.persistence.delivery.sender import Sender
 
-logger = logging.getLogger(__name__)
 _REMEMBERED = 64
 _START = (0, 0, 0)
 
@@ -26,17 +23,6 @@ _START = (0, 0, 0)
 def offline_revision() -> int:
     """Return a revision that no trial made online gets: there it is 0, or the highest one plus one."""
     return -1 - secrets.randbelow(1 << 52)
-
-
-def tell_away(uri: str, error: BackendUnavailable, sender: Sender | None) -> None:
-    """Say once that decisions are made here: with the reason, unless the thread that sends has given it."""
-    if sender is not None and sender.is_told:
-        logger.warning("%s is away: decisions are made here meanwhile (offline=1)", uri)
-        return
-    text = "%s (offline=1: decisions are made here meanwhile, and events wait in %s)"
-    logger.warning(text, error, spill_folder(uri))
-    if sender is not None:
-        sender.is_told = True
 
 
 class LocalView:

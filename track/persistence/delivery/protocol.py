@@ -8,32 +8,30 @@ stores each once. Decisions and questions flush first, then go straight through.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, OutcomeUnknown
 from track.events import Event, decode_lines, encode
-from track.persistence.delivery.offline import LocalView, offline_revision, tell_away
-from track.persistence.delivery.sender import Sender, Server
+from track.persistence.delivery.offline import LocalView, offline_revision
+from track.persistence.delivery.sender import Reachability, Sender, Server
 from track.persistence.delivery.spill import count_left_behind
+from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
+from track.utils.lifecycle import watch_forks
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+Owner = TypeVar("Owner", Project, TrialGroup, Project | None, TrialGroup | None)
 DELIVERY_OPTIONS: dict[str, Any] = {
     "offline": (read_bool, False),
     "spill_limit": (int, 1 << 30),
     "strict": (read_bool, False),
 }
 """What may follow the ``?`` of the URI of every backend that delivers: how to read it, and its default."""
-_PATIENCE = 30.0
 _TRUSTED = 5.0
 
 
@@ -56,6 +54,8 @@ class DeliveredProtocol(EventProtocol):
         Bytes of spill beyond which events are dropped, and counted.
     """
 
+    stores_at_once = False
+
     def __init__(  # noqa: PLR0917 - as the options of the URI are read
         self,
         uri: str,
@@ -71,27 +71,30 @@ class DeliveredProtocol(EventProtocol):
         self.offline = offline
         self.raises = strict
         self.limit = spill_limit
-        self.patience = _PATIENCE
+        # What is decided there and what is logged here is heard by the same listeners.
+        self.listeners = remote.listeners
+        self._reach = Reachability(uri)
         self._left = 0
         self._sender: Sender | None = None
         self._view = LocalView(uri)
-        self._away: tuple[float, BackendUnavailable] | None = None
-        self._answering: EventProtocol = remote
-        self._decider = 0
+        self._is_deciding_here = False
         self._opening = threading.RLock()
-        self._deciding = threading.RLock()
         self._owners: set[tuple[type, Any]] = set()
         self._append: Callable[[bytes], None] = self._append_first
-        _live.add(self)
-        _register_hook()
+        watch_forks(self)
+
+    @property
+    def artifacts(self) -> str:
+        return self.remote.artifacts
+
+    @property
+    def file(self) -> str | None:
+        return self.remote.file
 
     # writing
 
     def apply(self, *events: Event) -> None:
-        """Store facts: in the spill; straight away where they are part of a decision."""
-        if self._decider and self._decider == threading.get_ident() and self._answering is self.remote:
-            self.remote.apply(*events)
-            return
+        """Store facts, in the spill."""
         for event in events:
             self._append(encode(event))
 
@@ -107,8 +110,7 @@ class DeliveredProtocol(EventProtocol):
     def _opened(self) -> Sender:
         with self._opening:
             if self._sender is None or self._sender.has_ended:
-                sender = Sender(self.uri, self.server, self.limit, self, self._reroute)
-                sender.is_told = self._away is not None
+                sender = Sender(self._reach, self.server, self.limit, self, self._reroute)
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -119,15 +121,14 @@ class DeliveredProtocol(EventProtocol):
         sender = self._sender
         if sender is None or sender.has_ended:
             self._append = self._append_first
-        elif self.raises and (sender.is_away or sender.is_full):
+        elif self.raises and (self._reach.is_away or sender.is_full):
             self._append = self._refuse
         else:
             self._append = sender.drop if sender.is_full else sender.spill.journal.append
 
     def _refuse(self, line: bytes) -> None:
-        sender = self._sender
-        if sender is not None and sender.is_away and sender.error is not None:
-            raise BackendUnavailable(f"{sender.error} (strict=1: nothing is logged meanwhile)")
+        if self._reach.is_away:
+            raise BackendUnavailable(f"{self._reach.error} (strict=1: nothing is logged meanwhile)")
         raise BackendUnavailable(f"the spill of {self.uri} has reached {self.limit} bytes (strict=1)")
 
     # how far
@@ -160,105 +161,121 @@ class DeliveredProtocol(EventProtocol):
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
         return count_left_behind(self.uri)
 
+    # deciding and asking: forwarded whole
+
+    def _ask(self, question: Callable[[EventProtocol], Result]) -> Result:
+        """Return what the server answers, or decides, once it has what was logged before; offline, what is known here.
+
+        Raises
+        ------
+        BackendUnavailable
+            It does not answer, and nothing may be decided here.
+        """
+        if self.offline and self._reach.failed_within(_TRUSTED):
+            return question(self._here())
+        try:
+            self._flush_or_raise()
+            result = question(self.remote)
+        except OutcomeUnknown:
+            raise
+        except BackendUnavailable as error:
+            if not self.offline:
+                raise
+            self._reach.note(error)
+            return question(self._here())
+        self._is_deciding_here = False
+        return result
+
+    def _here(self) -> OfflineView:
+        if not self._is_deciding_here:
+            self._is_deciding_here = True
+            self._reach.tell_offline()
+        return OfflineView(self, self._view.current(self._sender))
+
     def _flush_or_raise(self) -> None:
         """Flush before a decision; a server that is away is an error here."""
         sender = self._sender
         if sender is None or sender.spill.is_sent:
             return
         # A program that asks again and again waits for a server that is silent once in a while only.
-        if sender.is_away and time.monotonic() - sender.last_failure < _TRUSTED:
-            raise BackendUnavailable(str(sender.error))
+        if self._reach.failed_within(_TRUSTED):
+            raise BackendUnavailable(str(self._reach.error))
         if not sender.flush():
-            raise BackendUnavailable(str(sender.error or f"{self.uri} does not take the events that wait for it"))
-
-    # deciding and asking
-
-    @property
-    def _is_deciding(self) -> bool:
-        return self._decider == threading.get_ident()
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait until no other thread decides."""
-        if not self._deciding.acquire(timeout=self.patience):
-            raise BackendUnavailable(f"{self.uri} did not answer another thread within {self.patience:g} s")
-        try:
-            yield
-        finally:
-            self._deciding.release()
+            raise BackendUnavailable(str(self._reach.error or f"{self.uri} does not take the events that wait for it"))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, as one transaction of the server, which may run it again from the start."""
-        if self._is_deciding:
-            return action()
-        with self._turn():
-            return self._with_server(
-                lambda: self.remote.atomically(lambda: self._decide(action, self.remote)),
-                lambda view: self._decide_here(action, view),
-            )
+        return self._ask(lambda backend: backend.atomically(action))
 
-    def _decide(self, action: Callable[[], Result], answering: EventProtocol) -> Result:
-        # Only now: what a signal handler logs before and after is no part of the transaction.
-        self._decider, self._answering = threading.get_ident(), answering
-        try:
-            return action()
-        finally:
-            self._decider, self._answering = 0, self.remote
+    def get_project(self, project: Project) -> Project | None:
+        return self._seen(self._ask(lambda backend: backend.get_project(project)))
 
-    def _decide_here(self, action: Callable[[], Result], view: EventProtocol) -> Result:
-        sender = self._opened()
-        if sender.is_full:
-            raise BackendUnavailable(f"the spill of {self.uri} has reached {self.limit} bytes: nothing can be decided")
-        journal = sender.spill.journal
-        # What is decided must be on the disk: it may not wait in memory.
-        journal.decider = threading.get_ident()
-        try:
-            return self._decide(action, view)
-        finally:
-            journal.decider = 0
+    def new_project(self, project: Project) -> Project:
+        return self._seen(self._ask(lambda backend: backend.new_project(project)))
 
-    def _with_server(self, online: Callable[[], Result], offline: Callable[[EventProtocol], Result]) -> Result:
-        if self.offline and self._is_surely_away():
-            return offline(self._view.current(self._sender))
-        try:
-            self._flush_or_raise()
-            result = online()
-        except OutcomeUnknown:
-            raise
-        except BackendUnavailable as error:
-            if not self.offline:
-                raise
-            if self._away is None:
-                tell_away(self.uri, error, self._sender)
-            self._away = (time.monotonic(), error)
-            return offline(self._view.current(self._sender))
-        self._away = None
-        return result
+    def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
+        return self._seen(self._ask(lambda backend: backend.get_trial_group(group)))
 
-    def _is_surely_away(self) -> bool:
-        if self._away is None or time.monotonic() - self._away[0] >= _TRUSTED:
-            return False
-        sender = self._sender
-        return sender is None or sender.is_away or not sender.spill.is_sent
+    def new_trial_group(self, group: TrialGroup) -> TrialGroup:
+        return self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
 
-    def _ask(self, question: Callable[[EventProtocol], Result]) -> Result:
-        if self._is_deciding:
-            if self._answering is self.remote:
-                return question(self.remote)
-            return question(self._view.current(self._sender))
-        return self._with_server(lambda: question(self.remote), question)
+    def get_trial(self, trial: Trial) -> list[Trial]:
+        found = self._ask(lambda backend: backend.get_trial(trial))
+        if found:
+            self._known.add(trial.uid)
+            if not self._is_deciding_here:
+                self._view.remember(found[0], self._sender)
+        return found
+
+    def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
+        """Store a trial and return it; None when its uid is stored and `auto_increment` is false.
+
+        Offline it gets a revision below 0, which no trial gets that was made online.
+        """
+        made = self._ask(lambda backend: backend.new_trial(trial, auto_increment))
+        if made is not None:
+            self._known.add(made.uid)
+            if not self._is_deciding_here:
+                # As it was given: what was measured before is nothing that the server must be asked for.
+                self._view.remember(trial, self._sender)
+        return made
+
+    def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
+        return self._ask(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
+
+    def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
+        return self._ask(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
-        return self._ask(lambda answering: answering.fetch_trials(query))
+        return self._ask(lambda backend: backend.fetch_trials(query))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        """Return the groups that match, oldest first."""
-        return self._ask(lambda answering: answering.fetch_groups(query))
+        return self._ask(lambda backend: backend.fetch_groups(query))
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        """Return the projects that match, oldest first."""
-        return self._ask(lambda answering: answering.fetch_projects(query))
+        return self._ask(lambda backend: backend.fetch_projects(query))
+
+    def first_trial(self, query: Any = None) -> Trial | None:
+        return self._ask(lambda backend: backend.first_trial(query))
+
+    def revisions(self, digest: str) -> set[int]:
+        return self._ask(lambda backend: backend.revisions(digest))
+
+    def has(self, kind: type, uid: Any) -> bool:
+        # Nothing is ever removed, so what was there once needs no second look.
+        if (kind, uid) not in self._owners and self._ask(lambda backend: backend.has(kind, uid)):
+            self._owners.add((kind, uid))
+        return (kind, uid) in self._owners
+
+    def _seen(self, found: Owner) -> Owner:
+        if found is not None:
+            self._owners.add((type(found), found.uid))
+        return found
+
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.remote.receive(writer, first, events, lines)
+
+    def last(self, writer: str) -> int:
+        return self.remote.last(writer)
 
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date; while the server is away, with what this process logged."""
@@ -267,45 +284,6 @@ class DeliveredProtocol(EventProtocol):
         except BackendUnavailable as error:
             logger.warning("%s: the trial is shown as this process knows it", error)
             self._view.current(self._sender).refresh(trial)
-
-    def get_trial(self, trial: Trial) -> list[Trial]:
-        """Return the trial with this uid, then the other revisions of its hash."""
-        found = super().get_trial(trial)
-        if found and self._away is None:
-            self._view.remember(found[0], self._sender)
-        return found
-
-    def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
-        """Store a trial and return it; None when its uid is stored and `auto_increment` is false.
-
-        Offline it gets a revision below 0, which no trial gets that was made online.
-        """
-        made = super().new_trial(trial, auto_increment)
-        if made is not None and self._away is None:
-            # Looked at now, while the server answers.
-            len(made.metrics), len(made.chronos)
-            self._view.remember(made, self._sender)
-        return made
-
-    def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
-        if self._answering is not self.remote:
-            return offline_revision()
-        return super()._free_revision(trial, digest, auto_increment)
-
-    def _first_trial(self, query: Any) -> Trial | None:
-        return self._ask(lambda answering: answering._first_trial(query))
-
-    def _revisions(self, digest: str) -> set[int]:
-        return self._ask(lambda answering: answering._revisions(digest))
-
-    def _has(self, kind: type, uid: Any) -> bool:
-        # Nothing is ever removed, so what was there once needs no second look.
-        if (kind, uid) in self._owners:
-            return True
-        found = self._ask(lambda answering: answering._has(kind, uid))
-        if found and not self._is_deciding:
-            self._owners.add((kind, uid))
-        return found
 
     # life
 
@@ -319,25 +297,64 @@ class DeliveredProtocol(EventProtocol):
             self._left += sender.unsaved()
         self.remote.close()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""
         self._sender = None
-        self._decider, self._answering, self._left = 0, self.remote, 0
-        self._opening, self._deciding = threading.RLock(), threading.RLock()
+        self._left = 0
+        self._reach = Reachability(self.uri)
+        self._opening = threading.RLock()
         self._append = self._append_first
         self._view = LocalView(self.uri)
 
 
-_live: weakref.WeakSet[DeliveredProtocol] = weakref.WeakSet()
-_is_hooked = False
+class OfflineView(EventProtocol):
+    """Decides for a backend whose server is away: from what this process knows, and into the spill.
 
+    Parameters
+    ----------
+    delivered: DeliveredProtocol
+    known: EphemeralProtocol
+        What is known now; it answers.
+    """
 
-def _register_hook() -> None:
-    global _is_hooked  # noqa: PLW0603
-    if not _is_hooked and hasattr(os, "register_at_fork"):
-        _is_hooked = True
-        os.register_at_fork(after_in_child=_after_fork)
+    def __init__(self, delivered: DeliveredProtocol, known: EphemeralProtocol) -> None:
+        super().__init__(delivered.uri, delivered.strict)
+        self.clock = delivered.clock
+        self.listeners = delivered.listeners
+        self._delivered = delivered
+        self._known_now = known
 
+    def apply(self, *events: Event) -> None:
+        sender = self._delivered._opened()
+        if sender.is_full:
+            raise BackendUnavailable(
+                f"the spill of {self.uri} has reached {self._delivered.limit} bytes: nothing can be decided"
+            )
+        journal = sender.spill.journal
+        # What is decided must be on the disk: it may not wait in memory.
+        journal.decider = threading.get_ident()
+        try:
+            for event in events:
+                journal.append(encode(event))
+        finally:
+            journal.decider = 0
+        self._known_now = self._delivered._view.current(sender)
 
-def _after_fork() -> None:
-    for protocol in list(_live):
-        protocol._after_fork()
+    def atomically(self, action: Callable[[], Result]) -> Result:
+        with self._delivered._opening:
+            return action()
+
+    def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
+        return offline_revision()
+
+    def fetch_trials(self, query: Any = None) -> list[Trial]:
+        return self._known_now.fetch_trials(query)
+
+    def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
+        return self._known_now.fetch_groups(query)
+
+    def fetch_projects(self, query: Any = None) -> list[Project]:
+        return self._known_now.fetch_projects(query)
+
+    def has(self, kind: type, uid: Any) -> bool:
+        return (kind, uid) in self._delivered._owners or self._known_now.has(kind, uid)

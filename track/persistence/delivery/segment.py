@@ -151,17 +151,15 @@ class Segment:
         """Whether a thread may still add to the file, which others have left."""
         return self.writers is not None and self.writers() is not None
 
-    def read(self, number: int, offset: int) -> Iterator[tuple[int, list[Event], int]]:
-        """Yield events from an offset on, a chunk at a time: the number of the first, events, offset after them."""
-        for records, after in self._journal.read(offset):
+    def read(self, offset: int) -> Iterator[tuple[list[Event], bytes | None, int]]:
+        """Yield events from an offset on, a chunk at a time: events, their lines where all are whole, offset after."""
+        for records, lines, after in self._journal.read(offset):
             # A spill holds single events: batches are for stores.
-            events = cast(list[Event], records)
-            yield number, events, after
-            number += len(events)
+            yield cast(list[Event], records), lines, after
 
-    def unsent(self) -> Iterator[tuple[int, list[Event], int]]:
+    def unsent(self) -> Iterator[tuple[list[Event], bytes | None, int]]:
         """Yield the events that were not acknowledged, as `read` does."""
-        return self.read(*self.position)
+        return self.read(self.position[1])
 
     def count_unsent(self) -> int:
         """Return how many events are not acknowledged, without decoding them."""

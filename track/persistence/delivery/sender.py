@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import Event
 from track.persistence.delivery.segment import Segment
-from track.persistence.delivery.spill import Leftover, Spill, leftovers
-from track.utils import lifecycle as ending
+from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_folder
+from track.utils import lifecycle
+from track.utils.lifecycle import backoff
 
 logger = logging.getLogger(__name__)
 # Bytes in one file of a spill, about; when most of it was sent, the next one is begun.
@@ -27,13 +27,61 @@ _WAKE = 0.5
 _FLUSH = 30.0
 
 
-class Sender:
-    """Sends one spill until its owner is gone and everything was sent.
+class Reachability:
+    """Whether a server is away, as whoever has tried it last knows: the thread that sends, or a decision.
 
     Parameters
     ----------
     uri: str
         For messages: with its secrets masked.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.error: Exception | None = None
+        self._failed_at = 0.0
+        self._is_told = False
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server was away when it was last tried."""
+        return isinstance(self.error, BackendUnavailable)
+
+    def failed_within(self, seconds: float) -> bool:
+        """Return whether the server was away a moment ago: to try it again so soon is no use."""
+        return self.is_away and time.monotonic() - self._failed_at < seconds
+
+    def note(self, error: Exception | None) -> bool:
+        """Note how it went, and return whether the server has gone away or come back."""
+        was_away, self.error = self.is_away, error
+        if error is not None:
+            self._failed_at = time.monotonic()
+        if not self.is_away:
+            self._is_told = False
+        return was_away != self.is_away
+
+    def tell(self) -> None:
+        """Say that the server is away, and why, unless that was said already."""
+        if not self._is_told:
+            self._is_told = True
+            logger.warning("%s: training goes on, events wait in %s", self.error, spill_folder(self.uri))
+
+    def tell_offline(self) -> None:
+        """Say that decisions are made here meanwhile; with the reason, unless that was said already."""
+        if self._is_told:
+            logger.warning("%s is away: decisions are made here meanwhile (offline=1)", self.uri)
+            return
+        self._is_told = True
+        text = "%s (offline=1: decisions are made here meanwhile, and events wait in %s)"
+        logger.warning(text, self.error, spill_folder(self.uri))
+
+
+class Sender:
+    """Sends one spill until its owner is gone and everything was sent.
+
+    Parameters
+    ----------
+    reach: Reachability
     server: Server
     limit: int
         Bytes of the spill beyond which events are dropped, and counted.
@@ -43,16 +91,15 @@ class Sender:
         Told when the server goes away or comes back, and when the spill is full or has room again.
     """
 
-    def __init__(self, uri: str, server: Server, limit: int, owner: object, on_change: Callable[[], None]) -> None:
-        self.uri = uri
+    def __init__(
+        self, reach: Reachability, server: Server, limit: int, owner: object, on_change: Callable[[], None]
+    ) -> None:
+        self.uri = uri = reach.uri
+        self.reach = reach
         self.server = server
         self.limit = limit
         self.spill = Spill(uri)
-        self.error: Exception | None = None
-        self.last_failure = 0.0
         self.is_full = False
-        self.is_told = False
-        """Whether somebody has said already that the server is away, and why."""
         self._owner = weakref.ref(owner)
         self._on_change: weakref.WeakMethod[Callable[[], None]] = weakref.WeakMethod(on_change)
         self._segment = min(_SEGMENT, max(limit // 4, 1))
@@ -74,14 +121,14 @@ class Sender:
         try:
             self._open_spill()
         except (OSError, CorruptJournal) as error:
-            self.error = error
+            self.reach.note(error)
             logger.warning(
                 "no spill can be written in %s (%s): events wait in memory; the option log.spill.folder names "
                 "another folder",
                 self.spill.folder,
                 error,
             )
-        ending.add(self)
+        lifecycle.add(self)
         try:
             self._thread.start()
             self._is_threaded = True
@@ -106,11 +153,6 @@ class Sender:
             return self._left
         refused = self._refused + sum(segment.refused for segment in list(self.spill.segments))
         return self._dropped + refused + self.spill.count_unsent()
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the server was away when it was last tried."""
-        return isinstance(self.error, BackendUnavailable)
 
     # the thread
 
@@ -141,10 +183,12 @@ class Sender:
                 error = problem
             except Exception as problem:  # noqa: BLE001 - whatever it is, the events wait, and this thread goes on
                 error = problem
-                if type(self.error) is not type(error):
+                if type(self.reach.error) is not type(error):
                     logger.error("events for %s wait in %s: %r", self.uri, self.spill.folder, error)
             self._watch_size()
-            self._note(error)
+            # Without anything to send, nothing is known of a server that was away.
+            if error is not None or not self.reach.is_away:
+                self._note(error)
         finally:
             self._turn.release()
 
@@ -193,10 +237,10 @@ class Sender:
                 logger.warning("%r cannot be sent: %s", leftover, error)
         self._has_looked = True
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         """Hand events to the server, and note that it answers before anybody can know that they were stored."""
-        self.server.receive(writer, first, events)
-        if self.error is not None:
+        self.server.receive(writer, first, events, lines)
+        if self.reach.error is not None:
             self._note(None)
 
     def _note_progress(self) -> None:
@@ -206,20 +250,15 @@ class Sender:
             self._changed.notify_all()
 
     def _note(self, error: Exception | None) -> None:
-        was_away, self.error = self.is_away, error
-        if was_away != self.is_away:
-            if not self.is_away:
-                self.is_told = False
-            elif not self.is_told:
-                self.is_told = True
-                logger.warning("%s: training goes on, events wait in %s", error, self.spill.folder)
+        if self.reach.note(error):
+            if self.reach.is_away:
+                self.reach.tell()
             self._tell()
         with self._changed:
             if error is None:
                 self._failed = 0
             else:
                 self._failed, self._failed_at = self._failed + 1, self._started
-                self.last_failure = time.monotonic()
             self._changed.notify_all()
 
     def _watch_size(self) -> None:
@@ -241,9 +280,7 @@ class Sender:
 
     def _pause(self) -> None:
         """Wait longer after each failure; look at the size of the spill meanwhile."""
-        pause = _IDLE
-        if self._failed:
-            pause = random.uniform(0.5, 1.0) * min(_IDLE * 2.0 ** min(self._failed, 30), _LONGEST_PAUSE)  # noqa: S311
+        pause = backoff(self._failed, _IDLE, _LONGEST_PAUSE) if self._failed else _IDLE
         end = time.monotonic() + pause
         while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, _LONGEST_WAIT)):
             self._watch_size()
@@ -255,7 +292,7 @@ class Sender:
         self._tell()
         self.spill.close(late)
         self.server.close()
-        ending.discard(self)
+        lifecycle.discard(self)
 
     def _late(self) -> Callable[[bytes], int]:
         """Return what takes the lines of threads that were about to write when the spill was closed."""
@@ -306,7 +343,7 @@ class Sender:
     def _reached(self, target: tuple[int, int]) -> bool:
         return self.spill.acknowledged >= target and not self.spill.is_waiting
 
-    def close(self, seconds: float = ending.SECONDS) -> None:
+    def close(self, seconds: float = lifecycle.SECONDS) -> None:
         """Send what can be sent in some seconds; the rest stays on the disk."""
         deadline = time.monotonic() + seconds
         if not self.spill.is_sent:
@@ -318,7 +355,7 @@ class Sender:
         elif self._thread is not threading.current_thread():
             # One that is stuck ends the spill itself, later.
             self._thread.join(max(0.1, min(1.0, deadline - time.monotonic())))
-        ending.discard(self)
+        lifecycle.discard(self)
 
     def hurry(self) -> None:
         """Send now what waits for the next turn."""
@@ -339,16 +376,8 @@ _REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError
 class Server(Protocol):
     """What delivery asks of a backend that is far away."""
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store events, numbered from `first` on, those that are new, all or none of them.
-
-        Raises
-        ------
-        BackendUnavailable
-            To try again later.
-        InvalidEvent
-            One of them can never be stored.
-        """
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        """Store events, numbered from `first` on, those that are new, all or none; see `Protocol.receive`."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -362,40 +391,56 @@ def send_segment(segment: Segment, server: Server) -> Iterator[int]:
     BackendUnavailable
         The server cannot be reached; what was acknowledged stays so.
     """
-    begin = segment.position[1]
-    batch: list[Event] = []
-    after = begin
-    for _, events, after in segment.unsent():
-        batch += events
-        if len(batch) >= BATCH or after - begin >= _BATCH_BYTES:
-            yield _deliver_and_note(segment, server, batch, after)
-            batch, begin = [], after
-    if after > begin:
-        yield _deliver_and_note(segment, server, batch, after)
+    batch = _Batch(segment)
+    for events, lines, after in segment.unsent():
+        batch.add(events, lines, after)
+        if batch.is_large:
+            yield batch.deliver(server)
+            batch = _Batch(segment)
+    if batch.after > segment.position[1]:
+        yield batch.deliver(server)
 
 
-def _deliver_and_note(segment: Segment, server: Server, events: list[Event], after: int) -> int:
-    first, refused = segment.position[0], segment.refused
-    if events:
-        _deliver(segment, server, first, events)
-    segment.acknowledge(first + len(events), after)
-    return segment.refused - refused
+class _Batch:
+    """The next events of a segment: sent at once, as the lines they are, and put aside one by one when refused."""
 
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self.events: list[Event] = []
+        self.lines: bytes | None = b""
+        self.after = segment.position[1]
 
-def _deliver(segment: Segment, server: Server, first: int, events: list[Event]) -> None:
-    """Send a batch; an event that is refused is found by halving and put aside."""
-    try:
-        server.receive(segment.writer, first, events)
-    except CorruptJournal:
-        raise
-    except _REFUSALS as error:
-        if len(events) > 1:
-            middle = len(events) // 2
-            _deliver(segment, server, first, events[:middle])
-            _deliver(segment, server, first + middle, events[middle:])
-            return
-        path = segment.refuse(first, events[0], error)
-        logger.error("an event can never be stored there and is kept in %s: %s", path, error)
+    def add(self, events: list[Event], lines: bytes | None, after: int) -> None:
+        self.events += events
+        self.lines = None if lines is None or self.lines is None else self.lines + lines
+        self.after = after
+
+    @property
+    def is_large(self) -> bool:
+        return len(self.events) >= BATCH or self.after - self.segment.position[1] >= _BATCH_BYTES
+
+    def deliver(self, server: Server) -> int:
+        """Send them, note how far that was, and return how many were refused for good."""
+        first, refused = self.segment.position[0], self.segment.refused
+        if self.events:
+            self._send(server, first, self.events, self.lines)
+        self.segment.acknowledge(first + len(self.events), self.after)
+        return self.segment.refused - refused
+
+    def _send(self, server: Server, first: int, events: list[Event], lines: bytes | None) -> None:
+        """Send events; one that is refused is found by halving."""
+        try:
+            server.receive(self.segment.writer, first, events, lines)
+        except CorruptJournal:
+            raise
+        except _REFUSALS as error:
+            if len(events) > 1:
+                middle = len(events) // 2
+                self._send(server, first, events[:middle], None)
+                self._send(server, first + middle, events[middle:], None)
+                return
+            path = self.segment.refuse(first, events[0], error)
+            logger.error("an event can never be stored there and is kept in %s: %s", path, error)
 
 
 def send_leftover(leftover: Leftover, server: Server) -> Iterator[int]:

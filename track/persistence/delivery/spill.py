@@ -192,8 +192,9 @@ class Spill:
         for file, segment in enumerate(segments, finished):
             number, offset = (start[1], max(start[2], segment.start)) if file == start[0] else (0, segment.start)
             if file >= start[0]:
-                for first, events, after in segment.read(number, offset):
-                    yield file, first, events, after
+                for events, _, after in segment.read(offset):
+                    yield file, number, events, after
+                    number += len(events)
 
     # life
 

@@ -266,8 +266,8 @@ class Journal:
 
     # reading
 
-    def read(self, offset: int) -> Iterator[tuple[list[Record], int]]:
-        """Yield the events from a byte offset on, a chunk at a time, each with the offset after it."""
+    def read(self, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
+        """Yield the events from a byte offset on, as `LineReader.read` does."""
         return self._reader.read(self._descriptor, offset)
 
     # cutting
@@ -334,8 +334,10 @@ class LineReader:
         self.path = path
         self._reported: set[int] = set()
 
-    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], int]]:
-        """Yield the events from a byte offset on, a chunk at a time, each with the offset after it.
+    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
+        """Yield the events from a byte offset on, a chunk at a time: events, their bytes, and the offset after them.
+
+        The bytes are None where some of them are no event.
 
         A last line without its newline is left for the next time. A broken line is reported once, with its
         position, and does not hide the lines after it.
@@ -347,18 +349,18 @@ class LineReader:
             whole = chunk.rfind(b"\n") + 1
             if whole:
                 length = _CHUNK
-                yield self._events(chunk[:whole], offset), offset + whole
+                yield *self._events(chunk[:whole], offset), offset + whole
                 offset += whole
             elif not chunk or offset + len(chunk) >= end:
                 return
             else:
                 length *= 2
 
-    def _events(self, lines: bytes, offset: int) -> list[Record]:
+    def _events(self, lines: bytes, offset: int) -> tuple[list[Record], bytes | None]:
         try:
-            return decode_records(lines)
+            return decode_records(lines), lines
         except InvalidEvent:
-            return list(self._events_one_by_one(lines, offset))
+            return list(self._events_one_by_one(lines, offset)), None
 
     def _events_one_by_one(self, lines: bytes, offset: int) -> Iterator[Record]:
         # Not `splitlines`: a broken line may hold a carriage return.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import sys
@@ -21,7 +20,7 @@ from track.persistence.file.journal import Journal
 from track.persistence.file.lock import StoreLock, is_network_path
 from track.persistence.state import State, read_snapshot, snapshot_bytes
 from track.utils.files import replace_file, require_writable, stamp_of
-from track.utils.signal import run_hooks_first
+from track.utils.lifecycle import at_exit, at_fork
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -173,7 +172,7 @@ class FileStore:
                 self.journal.decider = outer
 
     @contextlib.contextmanager
-    def holding_at_once(self) -> Iterator[bool]:
+    def at_once(self) -> Iterator[bool]:
         """Say whether a short call need not wait, for another process or for much to catch up with; keep it so."""
         is_short = self._writing and not self.journal.durable and not self.lock_appends
         if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.take_at_once():
@@ -263,7 +262,7 @@ class FileStore:
         self._is_whole = True
 
     def _replay(self) -> None:
-        for events, offset in self.journal.read(self._offset):
+        for events, _, offset in self.journal.read(self._offset):
             self.storage.apply(events)
             self._offset = offset
 
@@ -365,7 +364,8 @@ def open_store(path: str, lock_timeout: float, durable: bool = False, lock_appen
         if store is None or (store.journal.is_open and not store.journal.is_current):
             store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock_appends)
             _stores_of_process.add(store)
-            _register_hooks()
+            at_exit(_close_all)
+            at_fork(_after_fork)
         store.lock.timeout = lock_timeout
         # The last few stay open: many clients, one after another, read the file once.
         _recent[key] = store
@@ -395,13 +395,3 @@ def _after_fork() -> None:
         store.after_fork()
     for backlog in unfinished():
         backlog.clear()
-
-
-@functools.cache
-def _register_hooks() -> None:
-    import atexit
-
-    atexit.register(_close_all)
-    run_hooks_first()
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)

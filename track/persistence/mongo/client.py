@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 import weakref
@@ -15,6 +14,8 @@ from typing import Any, TypeVar
 from track.errors import BackendUnavailable, ConcurrentWrite, MissingExtra, OutcomeUnknown
 from track.persistence.mongo.setup import prepare, read_address, translate
 from track.persistence.utils import mask_secrets
+from track.utils import lifecycle
+from track.utils.lifecycle import backoff
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -56,8 +57,7 @@ class Mongo:
         self._database: Any = None
         self._session: Any = None
         self._lock = threading.RLock()
-        _clients.add(self)
-        _register_hook()
+        lifecycle.watch_forks(self)
 
     # inside a transaction, or on its own
 
@@ -139,7 +139,7 @@ class Mongo:
                         raise translate(error, self.place) from error
                     logger.debug("transaction tried again: %s", error)
             attempt += 1
-            _pause(attempt)
+            time.sleep(backoff(attempt))
 
     def retried(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, on its own; it is run again when the connection breaks, but not when `Changed`."""
@@ -156,7 +156,7 @@ class Mongo:
                     attempt += 1
                     if not self._is_worth_another(error) or attempt > _RECONNECTIONS or time.monotonic() > deadline:
                         raise translate(error, self.place) from error
-            _pause(attempt)
+            time.sleep(backoff(attempt))
 
     @contextmanager
     def turn(self, deadline: float | None = None) -> Iterator[None]:
@@ -201,7 +201,7 @@ class Mongo:
                 if time.monotonic() > deadline or attempt > _RECONNECTIONS + 1:
                     text = f"{translate(error, self.place)} (what was decided may be stored, or not)"
                     raise OutcomeUnknown(text) from error
-            _pause(attempt)
+            time.sleep(backoff(attempt))
 
     # the connection
 
@@ -248,10 +248,10 @@ class Mongo:
             finally:
                 self._lock.release()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a child: the connections are the parent's, and a thread that is not here may hold the lock."""
         if self._client is not None:
-            _clients_of_parents.append((self._client, self._session))
+            lifecycle.keep_inherited((self._client, self._session))
         self._client = self._database = self._session = None
         self._lock = threading.RLock()
 
@@ -259,26 +259,3 @@ class Mongo:
 def _close_in(process: int, client: Any) -> None:
     if process == os.getpid():
         client.close()
-
-
-def _pause(attempt: int) -> None:
-    """Wait a little longer at each attempt, by chance, so that clients do not meet again."""
-    time.sleep(random.uniform(0.5, 1.0) * min(0.002 * 2**attempt, 0.5))  # noqa: S311 - no secret
-
-
-_clients: weakref.WeakSet[Mongo] = weakref.WeakSet()
-_clients_of_parents: list[Any] = []
-"""Kept for good: collecting one would say goodbye to the server in the parent's name."""
-_is_hooked = False
-
-
-def _register_hook() -> None:
-    global _is_hooked  # noqa: PLW0603 - once a process
-    if not _is_hooked and hasattr(os, "register_at_fork"):
-        _is_hooked = True
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-def _after_fork() -> None:
-    for client in list(_clients):
-        client._after_fork()

@@ -126,7 +126,6 @@ class Owner(Entry):
             self.is_changed = True
 
     def operations(self) -> list[Operation]:
-        """Return what is to be written."""
         if not self.is_changed:
             return []
         fields = {"document": text(self._document), "position": self.position}
@@ -176,7 +175,6 @@ class TrialEntry(Entry):
         return trial
 
     def operations(self) -> list[Operation]:
-        """Return what is to be written."""
         if self.note.last < self.own["last"]:
             return self._advance_note() if self.is_again else []
         if not self.is_changed or self._trial is None:

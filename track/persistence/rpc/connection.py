@@ -15,6 +15,7 @@ from typing import Any
 from track import errors
 from track.errors import BackendUnavailable, OutcomeUnknown, RPCCallFailure, TrackError
 from track.persistence.rpc.wire import LARGEST, Call, Reply, decode_reply, encode_call, frame, recv_answer
+from track.utils.lifecycle import backoff, keep_inherited
 
 _Credentials = Callable[[], tuple[str | None, str | None]]
 _RECONNECTIONS = 2
@@ -133,7 +134,7 @@ class Link:
         """Keep other threads from calling meanwhile."""
         if self._process != os.getpid():
             # In a child: the connection, and a thread that may hold the lock, are the parent's.
-            _of_parents.append(self._socket)
+            keep_inherited(self._socket)
             self._start_afresh()
         if not self._lock.acquire(timeout=self.address.timeout):
             raise BackendUnavailable(f"{self.address} did not answer another thread within {self.address.timeout:g} s")
@@ -146,7 +147,7 @@ class Link:
         if time.monotonic() > deadline:
             text = f"{self._unavailable(error)} (what was decided may be stored, or not)"
             raise OutcomeUnknown(text) from error
-        time.sleep(min(_LONGEST_PAUSE, _PAUSE * 2**attempt))
+        time.sleep(backoff(attempt, _PAUSE, _LONGEST_PAUSE))
 
     def _unavailable(self, error: Exception) -> BackendUnavailable:
         if isinstance(error, BackendUnavailable):
@@ -215,10 +216,6 @@ class Link:
                 self._forget()
             finally:
                 self._lock.release()
-
-
-_of_parents: list[Any] = []
-"""Kept for good: closing one would say goodbye to the server in the parent's name."""
 
 
 def raised(reply: Reply) -> TrackError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -55,22 +55,15 @@ class RemoteStore(EventProtocol):
 
     # writing
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
-
-        Raises
-        ------
-        InvalidEvent
-            They are more than the server takes at once, or one of them can never be stored.
-        """
-        self.link.call("receive", {"writer": writer, "first": first}, self._lines(events))
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.link.call("receive", {"writer": writer, "first": first}, self._sendable(events, lines))
 
     def last(self, writer: str) -> int:
-        """Return the number of the last event stored of `writer`, -1 for none."""
         return int(self.link.call("last", {"writer": writer})[0])
 
-    def _lines(self, events: tuple[Event, ...] | list[Event]) -> bytes:
-        lines = b"".join(map(encode, events))
+    def _sendable(self, events: Sequence[Event], lines: bytes | None = None) -> bytes:
+        """Return events as lines; InvalidEvent where they are more than the server takes at once."""
+        lines = b"".join(map(encode, events)) if lines is None else lines
         if len(lines) > self.link.largest - _ROOM:
             raise InvalidEvent(f"{len(lines)} bytes are more than the server takes at once ({self.link.largest})")
         return lines
@@ -82,7 +75,7 @@ class RemoteStore(EventProtocol):
             self._renew_after_fork()
             given = {"writer": self._writer, "first": self._number, "expected": expected}
             self._number += len(events)
-            made, documents = self.link.call("decide", given, self._lines(events), is_settled=True)
+            made, documents = self.link.call("decide", given, self._sendable(events), is_settled=True)
         if not made:
             raise _Changed
         for found in self._objects(documents):
@@ -120,11 +113,9 @@ class RemoteStore(EventProtocol):
         return self._fetch(Trial, query)
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        """Return the groups that match, oldest first."""
         return self._fetch(TrialGroup, query)
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        """Return the projects that match, oldest first."""
         return self._fetch(Project, query)
 
     def _fetch(self, kind: type, query: Any, **chosen: bool) -> list[Any]:
@@ -168,16 +159,16 @@ class RemoteStore(EventProtocol):
         _, documents = self.link.call("members", {"uid": uid})
         return [_decode(line) for line in documents.splitlines()]
 
-    def _first_trial(self, query: Any) -> Trial | None:
+    def first_trial(self, query: Any = None) -> Trial | None:
         return next(iter(self._fetch(Trial, query, first=True, brief=True)), None)
 
-    def _revisions(self, digest: str) -> set[int]:
+    def revisions(self, digest: str) -> set[int]:
         # Most trials are new: that is tried first, and costs no question.
         if self._reads is not None and self._guesses:
             return set()
         return set(self.link.call("revisions", {"uid": digest})[0])
 
-    def _has(self, kind: type, uid: Any) -> bool:
+    def has(self, kind: type, uid: Any) -> bool:
         return bool(self.link.call("has", {"kind": _NAMES[kind], "uid": str(uid)})[0])
 
     def close(self) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 from track.errors import InvalidEvent, InvalidUri
 from track.events import (
@@ -20,17 +19,10 @@ from track.events import (
     decode_record,
     encode_batch,
 )
-from track.persistence.delivery import DeliveredProtocol
-from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.eventprotocol import EventProtocol
-from track.persistence.local import FileProtocol
-from track.persistence.mirrors import Mirror
-from track.persistence.multiplexer import Telling
 from track.persistence.protocol import Protocol
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
 
-Result = TypeVar("Result")
 KINDS: dict[str, type] = {"trial": Trial, "trial_group": TrialGroup, "project": Project}
 """What a backend stores, by the name it has in documents."""
 Expectation = tuple[str, str, Any]
@@ -47,8 +39,7 @@ def version(found: Any) -> Any:
 class Served:
     """The backend behind a server, used by one thread.
 
-    What it is told is stored in it when the call returns: a backend that delivers is used without its delivery.
-    Where a backend cannot remember who wrote what, it is remembered here, until the server ends.
+    What it is told is stored in it when the call returns: a backend that delivers hands it on.
 
     Parameters
     ----------
@@ -61,14 +52,10 @@ class Served:
     """
 
     def __init__(self, protocol: Protocol) -> None:
-        if isinstance(protocol, FileProtocol) and protocol.path is not None and not protocol.eager:
+        # What delivers passes on what it receives.
+        if not protocol.stores_at_once and protocol.server is None:
             raise InvalidUri(f"{protocol.uri!r} cannot be served: with eager=0 nothing is stored before it is saved")
-        self._mirrors: list[Mirror] = []
-        main = protocol
-        if isinstance(protocol, Telling) and isinstance(protocol.protos[-1], EventProtocol):
-            main, self._mirrors = protocol.protos[-1], protocol._mirrors
-        self.protocol: Protocol = main.remote if isinstance(main, DeliveredProtocol) else main
-        self._last: dict[str, int] = {}
+        self.protocol = protocol
 
     # writing
 
@@ -82,68 +69,26 @@ class Served:
         BackendUnavailable
             They cannot be stored now.
         """
-        self._store(*self._batch(writer, first, lines))
+        self.protocol.receive(writer, first, _events(writer, first, lines), lines)
 
-    def decide(self, writer: str, first: int, expected: Sequence[Expectation], lines: bytes) -> Batch | None:
+    def decide(self, writer: str, first: int, expected: Sequence[Expectation], lines: bytes) -> Sequence[Event] | None:
         """Store events if what they are based on is still so, and return them; None if it is not.
 
         A decision that was stored before, whose answer was lost, is returned again.
         """
-        batch, line = self._batch(writer, first, lines)
+        events = _events(writer, first, lines)
 
         def action() -> bool:
-            if self.last(writer) >= first + len(batch.events) - 1:
+            if self.protocol.last(writer) >= first + len(events) - 1:
                 return True
             if not all(self._is_as(*expectation) for expectation in expected):
                 return False
-            if any(self._is_taken(event) for event in batch.events):
+            if any(self._is_taken(event) for event in events):
                 return False
-            self._store(batch, line)
+            self.protocol.receive(writer, first, events, lines)
             return True
 
-        return batch if self._atomically(action) else None
-
-    def last(self, writer: str) -> int:
-        """Return the number of the last event stored of `writer`, -1 for none."""
-        remembers: Callable[[str], int] | None = getattr(self.protocol, "last", None)
-        return self._last.get(writer, -1) if remembers is None else remembers(writer)
-
-    def _batch(self, writer: str, first: int, lines: bytes) -> tuple[Batch, bytes]:
-        # As the line of a journal, which it may become: what cannot be read there is not taken here.
-        line = encode_batch(writer, first, lines)
-        batch = decode_record(line)
-        if not isinstance(batch, Batch) or (batch.writer, batch.first) != (writer, first) or not batch.events:
-            raise InvalidEvent("the lines are no events")
-        admit(batch.events)
-        return batch, line
-
-    def _store(self, batch: Batch, line: bytes) -> None:
-        new = batch.events[max(0, self.last(batch.writer) + 1 - batch.first) :] if self._mirrors else []
-        self._store_in_main(batch, line)
-        for mirror in self._mirrors:
-            if isinstance(mirror.backend, EventProtocol):
-                mirror.apply(new)
-            else:
-                mirror.call("apply", *new)
-
-    def _store_in_main(self, batch: Batch, line: bytes) -> None:
-        receive: Callable[[str, int, list[Event]], None] | None = getattr(self.protocol, "receive", None)
-        if isinstance(self.protocol, FileProtocol):
-            self.protocol.receive_batch(batch, line)
-        elif receive is not None:
-            receive(batch.writer, batch.first, batch.events)
-        else:
-            self._apply_new(batch)
-
-    def _apply_new(self, batch: Batch) -> None:
-        for number, event in enumerate(batch.events, batch.first):
-            if number > self._last.get(batch.writer, -1):
-                self.protocol.apply(event)
-                self._last[batch.writer] = number
-
-    def _atomically(self, action: Callable[[], Result]) -> Result:
-        # Other backends are written to by this server alone, one call after another.
-        return self.protocol.atomically(action) if isinstance(self.protocol, EventProtocol) else action()
+        return events if self.protocol.atomically(action) else None
 
     def _is_as(self, kind: str, uid: str, expected: Any) -> bool:
         found = self.fetch(kind, {"uid": uid})
@@ -152,35 +97,19 @@ class Served:
     def _is_taken(self, event: Event) -> bool:
         match event:
             case TrialCreated():
-                return self.has("trial", event.trial)
+                return self.protocol.has(Trial, event.trial)
             case GroupCreated():
-                return self.has("trial_group", event.uid)
+                return self.protocol.has(TrialGroup, event.uid)
             case ProjectCreated():
-                return self.has("project", event.uid)
+                return self.protocol.has(Project, event.uid)
         return False
-
-    def holding_at_once(self) -> AbstractContextManager[bool]:
-        """Say whether a short call need not wait for anybody, and keep it so meanwhile."""
-        if isinstance(self.protocol, FileProtocol):
-            return self.protocol.holding_at_once()
-        return nullcontext(isinstance(self.protocol, EphemeralProtocol))
-
-    def own_process(self) -> None:
-        """Note that nobody else in this process writes to the store."""
-        if isinstance(self.protocol, FileProtocol):
-            self.protocol.write_from_one_thread()
-
-    def tidy(self) -> None:
-        """Bring a file up to date where that is worth it."""
-        if isinstance(self.protocol, FileProtocol):
-            self.protocol.save_if_worth()
 
     # asking
 
     def fetch(self, kind: str, query: Any, is_first: bool = False) -> list[Any]:
         """Return the objects of a kind that match, oldest first, or only the first of them."""
-        if is_first and kind == "trial" and isinstance(self.protocol, EventProtocol):
-            found = self.protocol._first_trial(query)
+        if is_first and kind == "trial":
+            found = self.protocol.first_trial(query)
             return [] if found is None else [found]
         fetch: dict[str, Callable[[Any], list[Any]]] = {
             "trial": self.protocol.fetch_trials,
@@ -189,27 +118,24 @@ class Served:
         }
         return fetch[kind](query)[: 1 if is_first else None]
 
-    def has(self, kind: str, uid: str) -> bool:
-        """Return whether something with this uid is stored."""
-        if isinstance(self.protocol, EventProtocol):
-            return self.protocol._has(KINDS[kind], uid)
-        return bool(self.fetch(kind, {"uid": uid}))
-
-    def revisions(self, digest: str) -> list[int]:
-        """Return the revisions of a hash that are stored, sorted."""
-        if isinstance(self.protocol, EventProtocol):
-            return sorted(self.protocol._revisions(digest))
-        return sorted({found.revision for found in self.protocol.fetch_trials({"hash": digest})})
-
     def members(self, uid: str) -> list[str]:
         """Return the uids of the trials of a group."""
         found = self.fetch("trial_group", {"uid": uid})
         return list(found[0].trials) if found else []
 
-    def touched(self, batch: Batch) -> list[Any]:
-        """Return what the events of a batch are about, as it is now."""
-        names = dict.fromkeys(_subject(event) for event in batch.events)
+    def touched(self, events: Sequence[Event]) -> list[Any]:
+        """Return what events are about, as it is now."""
+        names = dict.fromkeys(_subject(event) for event in events)
         return [found for kind, uid in names for found in self.fetch(kind, {"uid": uid})]
+
+
+def _events(writer: str, first: int, lines: bytes) -> Sequence[Event]:
+    # As the line of a journal, which it may become: what cannot be read there is not taken here.
+    batch = decode_record(encode_batch(writer, first, lines))
+    if not isinstance(batch, Batch) or (batch.writer, batch.first) != (writer, first) or not batch.events:
+        raise InvalidEvent("the lines are no events")
+    admit(batch.events)
+    return batch.events
 
 
 def _subject(event: Event) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import msgspec
 from track import errors
 from track.errors import BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure, TrackError
 from track.persistence.rpc import Reply
-from track.persistence.server.backend import Served
+from track.persistence.server.backend import KINDS, Served
 from track.plain import restore, to_plain
 from track.serialization import to_json
 from track.structure import Trial, TrialGroup
@@ -143,7 +143,7 @@ def _decide(served: Served, user: str, given: _Decided, lines: bytes) -> Answer:
 
 
 def _last(served: Served, user: str, given: _Writer, lines: bytes) -> Answer:
-    return Answer(served.last(_own(user, given.writer)))
+    return Answer(served.protocol.last(_own(user, given.writer)))
 
 
 def _fetch(kind: str) -> Callable[[Served, str, Any, bytes], Answer]:
@@ -179,11 +179,11 @@ def _short(operators: dict[str, Any]) -> Any:
 
 
 def _has(served: Served, user: str, given: _Object, lines: bytes) -> Answer:
-    return Answer(served.has(given.kind, given.uid))
+    return Answer(served.protocol.has(KINDS[given.kind], given.uid))
 
 
 def _revisions(served: Served, user: str, given: _Uid, lines: bytes) -> Answer:
-    return Answer(served.revisions(given.uid))
+    return Answer(sorted(served.protocol.revisions(given.uid)))
 
 
 def _members(served: Served, user: str, given: _Uid, lines: bytes) -> Answer:
@@ -236,7 +236,7 @@ class Answering:
         """Return the first reply to a call, and where the next ones come from."""
         # Another thread costs more than a short call that waits for nobody.
         if kind.is_short and len(lines) < _SHORT and await self._is_idle():
-            with self.served.holding_at_once() as is_held:
+            with self.served.protocol.at_once() as is_held:
                 if is_held:
                     return self._begin(user, kind, number, args, lines)
         return await self._thread.run(self._begin, user, kind, number, args, lines)
@@ -254,7 +254,7 @@ class Answering:
 
     async def tidy(self) -> None:
         """Let the store do what it does from time to time."""
-        await self._thread.run(self.served.tidy)
+        await self._thread.run(self.served.protocol.tidy)
 
     def close(self) -> None:
         """Wait for the call that is being answered."""

@@ -324,7 +324,7 @@ class SocketServer(Reception):
 
     def own_process(self) -> None:
         """Say that this process does nothing else with the store: a file's journal is shortened while it runs."""
-        self._answering.served.own_process()
+        self._answering.served.protocol.own_process()
 
     def run_server(self) -> None:
         """Serve until `stop` is called, or the process is told to end.

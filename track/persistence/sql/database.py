@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import enum
 import logging
-import os
-import random
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from track.errors import BackendUnavailable, InvalidEvent, OutcomeUnknown
+from track.utils import lifecycle
+from track.utils.lifecycle import backoff
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -78,8 +77,7 @@ class Database:
         self._is_committing = False
         self._writer = secrets.token_hex(8)
         self._seq = 0
-        _databases.add(self)
-        _register_hook()
+        lifecycle.watch_forks(self)
 
     # statements
 
@@ -156,7 +154,7 @@ class Database:
                     logger.debug("transaction tried again: %s", error)
             # It did not happen, and others may go first.
             attempt += 1
-            _pause(attempt)
+            time.sleep(backoff(attempt))
 
     @contextmanager
     def _turn(self, deadline: float) -> Iterator[None]:
@@ -198,7 +196,7 @@ class Database:
             elif time.monotonic() > deadline:
                 text = f"{self.driver.translate(unsettled)} (what was decided may be stored, or not)"
                 raise OutcomeUnknown(text) from problem
-            _pause(attempt)
+            time.sleep(backoff(attempt))
 
     def _raise_unless_again(self, error: Exception, outcome: Outcome) -> None:
         if outcome is Outcome.REFUSED:
@@ -256,34 +254,11 @@ class Database:
             finally:
                 self._lock.release()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In a child: the connection is the parent's, and a thread that is not here may hold the lock."""
         if self._connection is not None:
-            _connections_of_parents.append(self._connection)
+            lifecycle.keep_inherited(self._connection)
         self._connection = None
         self._lock = threading.RLock()
         self._in_transaction = False
         self._writer, self._seq = secrets.token_hex(8), 0
-
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_connections_of_parents: list[Any] = []
-"""Kept for good: collecting one would say goodbye to the server in the parent's name."""
-_is_hooked = False
-
-
-def _register_hook() -> None:
-    global _is_hooked  # noqa: PLW0603
-    if not _is_hooked and hasattr(os, "register_at_fork"):
-        _is_hooked = True
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-def _after_fork() -> None:
-    for database in list(_databases):
-        database._after_fork()
-
-
-def _pause(attempt: int) -> None:
-    """Wait a little longer at each attempt, by chance, so that clients do not meet again."""
-    time.sleep(random.uniform(0.5, 1.0) * min(0.002 * 2**attempt, 0.5))  # noqa: S311 - no secret

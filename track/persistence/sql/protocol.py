@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -53,8 +53,7 @@ class SqlProtocol(EventProtocol):
         """Store facts, in one transaction."""
         self.database.decide(partial(self._store, events))
 
-    def receive(self, writer: str, first: int, events: list[Event]) -> None:
-        """Store the events that `writer` numbered from `first` on; those it had sent before change nothing."""
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
         def store() -> None:
             known = self._last(writer)
@@ -68,7 +67,6 @@ class SqlProtocol(EventProtocol):
         self.database.transaction(store)
 
     def last(self, writer: str) -> int:
-        """Return the number of the last event stored of `writer`, -1 for none."""
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
@@ -96,7 +94,6 @@ class SqlProtocol(EventProtocol):
         return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        """Return the groups that match, oldest first."""
         parsed = parse_query(query, TrialGroup)
         sql, parameters = _owners("trial_groups", parsed)
         rows = self.database.transaction(partial(self.database.rows, sql, *parameters))
@@ -104,7 +101,6 @@ class SqlProtocol(EventProtocol):
         return [group for group in groups if parsed.matches(group)]
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        """Return the projects that match, oldest first."""
         parsed = parse_query(query, Project)
         sql, parameters = _owners("projects", parsed)
         rows = self.database.transaction(partial(self.database.rows, sql, *parameters))
@@ -194,16 +190,16 @@ class SqlProtocol(EventProtocol):
         project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
         return project
 
-    def _first_trial(self, query: Any) -> Trial | None:
+    def first_trial(self, query: Any = None) -> Trial | None:
         parsed = parse_query(query, Trial)
         found = self.database.transaction(partial(self._fetch_trials, parsed, 1))
         return found[0] if found else None
 
-    def _revisions(self, digest: str) -> set[int]:
+    def revisions(self, digest: str) -> set[int]:
         read = partial(self.database.rows, "SELECT revision FROM trials WHERE hash = ?", digest)
         return {revision for (revision,) in self.database.transaction(read)}
 
-    def _has(self, kind: type, uid: Any) -> bool:
+    def has(self, kind: type, uid: Any) -> bool:
         table = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}[kind]
         read = partial(self.database.rows, f"SELECT 1 FROM {table} WHERE uid = ?", uid)  # noqa: S608
         return bool(self.database.transaction(read))
