@@ -124,6 +124,7 @@ PUBLIC = (
     "track.persistence",
     "track.persistence.cockroach",
     "track.persistence.cometml",
+    "track.persistence.delivery",
     "track.persistence.ephemeral",
     "track.persistence.eventprotocol",
     "track.persistence.local",
