@@ -15,8 +15,8 @@ from track.em.errors import unreachable
 from track.errors import InvalidUri, TrackError
 from track.persistence.file import StoreLock
 from track.persistence.utils import mask_secrets
-from track.tracking.places import is_temporary, open_fsspec
-from track.utils.files import replace_bytes
+from track.tracking.places import open_fsspec
+from track.utils.files import is_temporary, replace_file
 
 CHUNK = 1 << 20
 """Bytes that are in memory at a time, about."""
@@ -100,7 +100,7 @@ class DirectoryPlace:
         with self._lock:
             if os.path.lexists(path):
                 return False
-            replace_bytes(path, record)
+            replace_file(path, [record], sync=False, follow=False)
         return True
 
     def swap(self, name: str, record: bytes, tag: str) -> bool:
@@ -109,7 +109,7 @@ class DirectoryPlace:
             found = self.read(name)
             if found is None or found[1] != tag:
                 return False
-            replace_bytes(self._path(name), record)
+            replace_file(self._path(name), [record], sync=False, follow=False)
         return True
 
     def children(self, name: str) -> list[str]:
