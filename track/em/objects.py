@@ -11,12 +11,11 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from track.em.errors import NothingThere
-from track.em.store import CHUNK, LocalFile, digest_of, inside
+from track.em.store import CHUNK, LocalFile
 from track.em.texts import read_list, write_list
-from track.errors import AlreadyExists, CorruptArtifact, FileChanged
+from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
 from track.tracking.places import open_fsspec
-from track.utils.files import replace_file
+from track.utils.files import digest_of, inside, replace_file
 
 logger = logging.getLogger(__name__)
 

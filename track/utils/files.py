@@ -222,7 +222,7 @@ def inside(folder: str, name: str) -> str:
     UnsafePath
         It would be somewhere else, also through a link (a ValueError).
     """
-    path = os.path.join(folder, checked_path(name))
+    path = os.path.join(folder, checked_path(name, f"a path in {folder}"))
     root = os.path.realpath(folder)
     if not os.path.realpath(path).startswith(root.rstrip("/") + "/"):
         raise UnsafePath(f"{name!r} leads out of {root}")

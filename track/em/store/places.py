@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from track.em.errors import unreachable
-from track.errors import InvalidUri, TrackError
+from track.errors import BackendUnavailable, InvalidUri, TrackError
 from track.persistence.file import StoreLock
 from track.persistence.utils import mask_secrets
 from track.tracking.places import open_fsspec
@@ -305,3 +304,16 @@ def _translated(error: Exception, url: str) -> Exception:
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _DRIVERS:
         return unreachable(f"{place} does not answer: {error}")
     return error
+
+
+def unreachable(message: str) -> Exception:
+    """Return the error of a store that does not answer: a ConnectionError, and with requests an HTTPError of theirs."""
+    try:
+        from requests import HTTPError  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        return BackendUnavailable(message)
+
+    class Unreachable(BackendUnavailable, HTTPError):  # type: ignore[misc, unused-ignore]
+        """The store cannot be reached."""
+
+    return Unreachable(message)
