@@ -38,7 +38,7 @@ def dying(action):
         return action(*arguments)
     return call
 for step in ("put", "create", "swap", "remove"):
-    setattr(store.place, step, dying(getattr(store.place, step)))
+    setattr(store.objects, step, dying(getattr(store.objects, step)))
 files = [LocalFile.at(file, os.path.join(who, file)) for file in ("a", "b")]
 node = store.upload(Bundle("Artifact", name, who, files=files), "default", True, strategy)
 print("" if node is None else node.path)
@@ -93,7 +93,7 @@ def _dying(store: Store, step: int, is_after: bool, action: Callable[[], Any]) -
         return call
 
     for name in STEPS:
-        setattr(store.place, name, counted(getattr(store.place, name)))
+        setattr(store.objects, name, counted(getattr(store.objects, name)))
     action()
 
 
@@ -133,7 +133,7 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
     content = os.urandom(1 << 20)
 
     def upload() -> None:
-        put = store.place.put
+        put = store.objects.put
 
         def half(name: str, chunks: Any) -> None:
             def cut() -> Iterator[bytes]:
@@ -142,12 +142,12 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
 
             put(name, cut())
 
-        store.place.put = half  # type: ignore[method-assign]
+        store.objects.put = half  # type: ignore[method-assign]
         store.upload(Bundle("Artifact", "data", "data_1", files=_files("new", content)), "default", False, "new")
 
     assert run(upload) == -9
     assert store.children("default") == []
-    assert [store.place.children(f"content/{name}") for name in store.place.children("content")] in ([], [[]])
+    assert [store.objects.children(f"content/{name}") for name in store.objects.children("content")] in ([], [[]])
 
 
 @pytest.mark.parametrize("strategy", ["skip", "error", "new", "replace"])

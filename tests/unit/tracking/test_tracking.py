@@ -15,8 +15,8 @@ import pytest
 
 import track.tracking.api
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
+from track.objectstore import MemoryStore
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
-from track.tracking.places import MemoryPlace
 
 ROOT = Path(__file__).parents[3]
 
@@ -343,12 +343,12 @@ def test_memory_with_fsspec() -> None:
 
 def test_own_memory() -> None:
     """The built-in memory keeps names apart by base, and lists them."""
-    place, other = MemoryPlace("/test_own_memory"), MemoryPlace("/test_own")
+    place, other = MemoryStore("memory://test_own_memory/x"), MemoryStore("memory://test_own/x")
     place.write("a/b", b"{}")
 
     assert (place.read("a/b"), other.read("a/b"), place.read("a")) == (b"{}", None, None)
     assert (list(place.names()), list(other.names())) == (["a/b"], [])
-    assert place.where("a/b") == "memory://test_own_memory/a/b"
+    assert place.where("a/b") == "memory://test_own_memory/x/a/b"
 
 
 def test_without_fsspec(tmp_path: Path) -> None:
