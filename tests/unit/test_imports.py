@@ -69,6 +69,7 @@ ORDER = (
     "track.persistence.socketed",
     "track.distributed.*",
     # the front
+    "track.objectstore",
     "track.reading",
     "track.artifacts.*",
     "track.front.*",

@@ -11,12 +11,11 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from track.em.errors import NothingThere
-from track.em.store import CHUNK, LocalFile, digest_of, inside
+from track.em.store import LocalFile
 from track.em.texts import read_list, write_list
-from track.errors import AlreadyExists, CorruptArtifact, FileChanged
-from track.tracking.places import open_fsspec
-from track.utils.files import replace_bytes
+from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
+from track.utils.files import digest_of, inside, replace_file
+from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,8 @@ class Objects:
         if references or os.path.exists(inside(self.folder, _REFERENCES)):
             import json
 
-            replace_bytes(inside(self.folder, _REFERENCES), json.dumps(references, indent=2).encode())
+            text = json.dumps(references, indent=2).encode()
+            replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""
@@ -121,10 +121,7 @@ class Objects:
             raise NothingThere(f"there is no object {path!r} in {self.folder}")
         if "reference" not in each:
             return open(inside(self.folder, path), "rb")
-        uri = str(each["reference"])
-        filesystem, name = open_fsspec(uri)
-        file: BinaryIO = filesystem.open(name, "rb")
-        return file
+        return open_url(str(each["reference"]))
 
     def export(self, folder: str) -> None:
         """Copy everything into another directory."""

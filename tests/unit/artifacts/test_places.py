@@ -13,13 +13,14 @@ import pytest
 
 from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import find, gc
-from track.artifacts.connecting import age_of, translated
+from track.artifacts.connecting import age_of
 from track.artifacts.content import Source
 from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder
 from track.artifacts.multipart import _part_length
 from track.artifacts.transfer import each, progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
+from track.utils.filesystem import translated
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +59,7 @@ def test_url_without_its_package_says_what_to_install(monkeypatch: pytest.Monkey
     """A scheme that needs a package names it."""
     monkeypatch.setitem(sys.modules, "fsspec", None)
 
-    with pytest.raises(MissingExtra, match=r'gs:// needs fsspec: pip install "track\[fsspec\]"'):
+    with pytest.raises(MissingExtra, match=r'gs://bucket/files needs fsspec: pip install "track\[fsspec\]"'):
         open_folder("gs://bucket/files")
 
 
