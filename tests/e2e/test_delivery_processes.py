@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.children import join, python, run, run_all
 from tests.e2e.deliveries import Place, log, new_trial, open_protocol
-from tests.e2e.processes import run, run_all
 from track import fetch
 from track.persistence.delivery.protocol import DeliveredProtocol
 from track.structure import Status, Trial
@@ -152,7 +150,7 @@ def test_forgotten_backend_sends_what_was_logged(place: Place) -> None:
 
     worker = multiprocessing.get_context("fork").Process(target=_log_and_leave, args=(place.uri, trial))
     worker.start()
-    worker.join()
+    join(worker)
 
     assert worker.exitcode == 0
     assert place.numbers(trial) == list(range(1, 2001))
@@ -170,9 +168,9 @@ def test_trial_left_open_is_finished_and_delivered_at_exit(tmp_path: Path) -> No
         "    globals()[uri] = trial\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = python("-c", script, tmp_path)
 
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     for uri in (f"file:{tmp_path}/a.json", f"sqlite:{tmp_path}/b.db"):
         (trial,) = fetch(uri)
         assert (trial.status, dict(trial.metrics["loss"])) == (Status.Completed, {0: 1.0})
