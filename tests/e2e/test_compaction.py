@@ -127,8 +127,11 @@ def test_kill_at_any_call_of_a_save_is_harmless(filled: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_interrupt_at_any_call_of_a_save_is_harmless(filled: Path, tmp_path: Path, after: bool) -> None:
+def test_interrupt_at_any_call_of_a_save_is_harmless(
+    filled: Path, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C at the k-th system call of a save, for every k: the process goes on, and each event is there once."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_LOCK_TIMEOUT", "1")
     code, count = 11, 0
     while code != 12:
         count += 1
