@@ -7,11 +7,11 @@ import graphlib
 import importlib
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.children import python
 
 ROOT = Path(__file__).parents[2]
 
@@ -393,7 +393,6 @@ def test_import_track_is_light() -> None:
         f"print(*sorted((set(sys.modules) - before) & set({HEAVY!r})))"
     )
 
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-c", script)
 
     assert (done.stdout.split(), done.stderr) == ([], "")

@@ -1,4 +1,4 @@
-"""The upload store: folders, strategies and downloads, the same on a directory, in memory and on S3."""
+"""The upload store: folders, strategies and downloads, the same on a directory and in memory; e2e/ has S3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.servers.s3 import S3, moto_bucket, moto_server, weed_server  # noqa: F401 - fixtures
 from track import em
 from track.em.session import current_store
 from track.em.store.download import download
@@ -23,28 +22,13 @@ from track.errors import CorruptArtifact, CorruptJournal, FileChanged, NothingTh
 _numbers = itertools.count()
 
 
-@pytest.fixture(
-    params=["directory", "memory", "moto", pytest.param("weed", marks=[pytest.mark.slow, pytest.mark.network])]
-)
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(params=["directory", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give an empty place."""
     if request.param == "directory":
         return f"file://{tmp_path}/store"
-    if request.param == "memory":
-        pytest.importorskip("fsspec")
-        return f"memory://store-{os.getpid()}-{next(_numbers)}"
-    pytest.importorskip("s3fs")
-    if request.param == "moto":
-        return f"s3://{request.getfixturevalue('moto_bucket')}/prefix"
-    for name, value in request.getfixturevalue("weed_server").environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{request.getfixturevalue('one_weed_bucket')}/prefix-{next(_numbers)}"
-
-
-@pytest.fixture(scope="module")
-def one_weed_bucket(weed_server: S3) -> str:  # noqa: F811
-    """Give a bucket for all tests: this server has room for a few only."""
-    return weed_server.new_bucket()
+    pytest.importorskip("fsspec")
+    return f"memory://store-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture
