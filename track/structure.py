@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from track.errors import MissingIdentity
+from track.plain import text_keys, to_plain
 from track.versioning import compute_hash
 
 __all__ = [
@@ -195,9 +196,12 @@ class Trial:
 
     def compute_hash(self) -> str:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""
-        parameters = self.parameters if isinstance(self.parameters, dict) else vars(self.parameters)
-        # Not as keywords: a parameter may be called anything.
-        return compute_hash(self.name, self.version, **{str(key): value for key, value in parameters.items()})
+        given = self.parameters if isinstance(self.parameters, dict) else vars(self.parameters)
+        parameters = dict(text_keys(given.items()))
+        try:
+            return compute_hash(self.name, self.version, **parameters)
+        except Exception:  # noqa: BLE001 - a value that cannot be asked is identified by what is stored of it
+            return compute_hash(self.name, self.version, **{name: to_plain(item) for name, item in parameters.items()})
 
     @property
     def hash(self) -> str:

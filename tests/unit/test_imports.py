@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 # and among them there is no circle.
 ORDER = (
     # nouns and words
+    "track.shown",
     "track.errors",
+    "track.fields",
     "track.plain",
     "track.containers.*",
     "track.configuration",

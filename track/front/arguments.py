@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from track.errors import InvalidCall, suggestion
-from track.plain import to_plain
+from track.fields import fields_of, unwrapped
+from track.plain import text_keys, to_plain
+from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
 
 _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "a trial"}
@@ -39,26 +42,34 @@ def check_kind(kind: type, given: Any, example: str) -> None:
         It is not; the message shows the `example`.
     """
     if given is not None and not isinstance(given, kind):
-        raise InvalidCall(f"{given!r} is no {kind.__name__}: write {example}")
+        raise InvalidCall(f"{shown(given)} is no {kind.__name__}: write {example}")
 
 
 def as_dict(arguments: Any) -> dict[str, Any]:
-    """Return arguments given as a mapping, a Namespace or None as a dictionary.
+    """Return arguments as a dictionary: those of an object with fields, or that a parser finds on the command line.
 
     Raises
     ------
     InvalidCall
-        They are none of these.
+        They are nothing that has fields.
     """
     if arguments is None:
         return {}
-    if not isinstance(arguments, Mapping) and (isinstance(arguments, type) or not hasattr(arguments, "__dict__")):
+    if isinstance(arguments, argparse.ArgumentParser):
+        arguments = arguments.parse_args()
+    try:
+        held = unwrapped(arguments)
+        fields = fields_of(held)
+        if fields is None and not isinstance(held, type):
+            fields = getattr(held, "__dict__", None)
+    except Exception:  # noqa: BLE001 - what an object does when it is asked must not stop a training
+        fields = {type(arguments).__name__: arguments}
+    if fields is None:
         raise InvalidCall(
-            f"parameters are a dict or a Namespace, not {arguments!r}: write parameters={{'lr': 0.1}}, "
+            f"parameters are a dict or a Namespace, not {shown(arguments)}: write parameters={{'lr': 0.1}}, "
             "log_arguments(lr=0.1), or log_arguments(values) for a dict"
         )
-    values = arguments if isinstance(arguments, Mapping) else vars(arguments)
-    return {str(name): value for name, value in values.items()}
+    return dict(text_keys(fields.items()))
 
 
 def differing_arguments(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,8 @@ from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
 from track.metrics import container_to_plain
-from track.plain import restore, to_number, to_plain, utf8
+from track.plain import restore, text_keys, to_number, to_plain, utf8
+from track.shown import shown, text_of
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
@@ -29,13 +30,14 @@ MUTATORS = frozenset(
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+_LARGEST_CODE = 2**31 - 1
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return user-named values as JSON-safe data, whatever the names are."""
-    return {utf8(str(name)): to_plain(value) for name, value in values.items()}
+    return {name: to_plain(value) for name, value in text_keys(values.items())}
 
 
 def normal_status(status: Any) -> Status | CustomStatus:
@@ -46,19 +48,34 @@ def normal_status(status: Any) -> Status | CustomStatus:
     InvalidEvent
         It says none. A status of one's own is ``CustomStatus(name, code)``.
     """
-    if isinstance(status, (Status, CustomStatus)):
+    if isinstance(status, Status):
         return status
+    if isinstance(status, CustomStatus):
+        return _checked_status(status.name, status.value)
     made: Any = None
     if isinstance(status, str):
         made = make_status(status)
     elif isinstance(status, int) and not isinstance(status, bool):
         made = make_status(value=status)
     elif isinstance(status, dict) and {"name", "value"} <= set(status):
-        return make_status(status["name"], status["value"]) or Status.CreatedGroup
+        return _checked_status(status["name"], status["value"])
     if isinstance(made, Status):
         return made
+    raise _no_status(status)
+
+
+def _checked_status(name: Any, code: Any) -> Status | CustomStatus:
+    if not (name is None or isinstance(name, str)) or not (code is None or isinstance(code, int)):
+        raise _no_status((name, code))
+    if code is not None and abs(code) > _LARGEST_CODE:
+        raise _no_status((name, code))
+    made = make_status(None if name is None else utf8(name), None if code is None else int(code))
+    return made or Status.CreatedGroup
+
+
+def _no_status(status: Any) -> InvalidEvent:
     names = ", ".join(member.name for member in Status)
-    raise InvalidEvent(f"{status!r} is no status; use {names}, or CustomStatus(name, code)")
+    return InvalidEvent(f"{shown(status)} is no status; use {names}, or CustomStatus(name, code)")
 
 
 def final_status(exc_type: Any, exc_val: Any) -> Status:
@@ -77,7 +94,7 @@ def final_status(exc_type: Any, exc_val: Any) -> Status:
 
 def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
     """Return ``TypeName: message`` and the end of the traceback, down to where the program was."""
-    text = str(exc_val) if exc_val is not None else ""
+    text = utf8(text_of(exc_val)) if exc_val is not None else ""
     head = f"{exc_type.__name__}: {text}" if text else str(exc_type.__name__)
     frames = traceback.extract_tb(exc_tb)
     while frames and frames[-1].filename in _RAISED_FOR_OTHERS:
@@ -99,7 +116,7 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
         number = to_number(value)
         if number is None:
             raise InvalidEvent(
-                f"metric {name!r} is {value!r}, of type {type(value).__name__}: a metric is a number; "
+                f"metric {shown(name)} is {shown(value)}, of type {type(value).__name__}: a metric is a number; "
                 "other values belong in log_metadata"
             )
         converted[name] = number
@@ -114,13 +131,13 @@ def plain_step(step: Any) -> Any:
     InvalidEvent
         It cannot be a key, as a dictionary cannot.
     """
-    number = to_number(step)
-    plain = to_plain(step if number is None else number)
+    number = None if isinstance(step, tuple) else to_number(step)
+    plain = list(map(plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
     if type(plain) is list or type(plain) is dict:
         try:
             hash(hashable(restore(plain)))
         except TypeError as error:
-            raise InvalidEvent(f"step {step!r} cannot be a key: use a number, a text or a tuple of them") from error
+            raise InvalidEvent(f"step {shown(step)} cannot be a key: use a number, a text or a tuple of them") from error
     return plain
 
 
@@ -179,7 +196,7 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
 def require_text(what: str, name: Any) -> None:
     """Check that a name can be stored; InvalidEvent when it is no text."""
     if not isinstance(name, str) or utf8(name) != name:
-        raise InvalidEvent(f"{what} is text that has a UTF-8 form, not {name!r}")
+        raise InvalidEvent(f"{what} is text that has a UTF-8 form, not {shown(name)}")
 
 
 def require_mutator(attr: str) -> None:

@@ -17,12 +17,13 @@ from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
-from track.plain import restore, to_plain
+from track.plain import restore, to_number, to_plain
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
+_MEASURED = ("metrics", "chronos")
 _STATUSES = {status.name.lower(): status for status in Status}
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
@@ -163,13 +164,19 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
     if name in ("$in", "$nin"):
         if isinstance(operand, (str, bytes)) or not isinstance(operand, Iterable):
             raise InvalidQuery(f"{name} on {'.'.join(path)!r} wants a list of values, not {operand!r}")
-        return Condition(path, name, [_stored(choice) for choice in operand])
-    return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(operand))
+        return Condition(path, name, [_stored(path, choice) for choice in operand])
+    return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(path, operand))
 
 
-def _stored(operand: Any) -> Any:
-    """Return an operand as it would have been stored: a tuple is a list, a date is unix seconds."""
-    return operand if _is_status(operand) else restore(to_plain(operand))
+def _stored(path: tuple[str, ...], operand: Any) -> Any:
+    """Return an operand as it would have been stored: a tuple is a list, a date is unix seconds.
+
+    A number that was measured has every bit; a parameter of 32 bits is its shortest decimal.
+    """
+    if _is_status(operand):
+        return operand
+    number = to_number(operand) if path[0] in _MEASURED else None
+    return restore(to_plain(operand)) if number is None else number
 
 
 def resolve(item: Any, path: tuple[str, ...] | list[str]) -> Any:
