@@ -223,13 +223,13 @@ class Chooser:
         force: bool
             Whether to replace a trial that is set and has not finished.
         **kwargs
-            Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a dict or Namespace;
-            ``arguments`` is the same), ...
+            Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a mapping, a Namespace,
+            an object with fields, or an ArgumentParser; ``arguments`` is the same), ...
 
         Raises
         ------
         InvalidCall
-            A field does not exist, or the parameters are no dict and no Namespace.
+            A field does not exist, or the parameters have no fields.
         """
         if not isinstance(force, (bool, int)):
             raise InvalidCall(f"what is {force!r}? Write new_trial(parameters={{'lr': 0.1}}), new_trial(name='first')")

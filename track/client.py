@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -71,7 +70,7 @@ class TrackClient(Chooser):
 
     def log_arguments(
         self,
-        args: argparse.ArgumentParser | argparse.Namespace | Mapping[str, Any] | None = None,
+        args: Any = None,
         show: bool = False,
         **kwargs: Any,
     ) -> argparse.Namespace:
@@ -79,8 +78,9 @@ class TrackClient(Chooser):
 
         Parameters
         ----------
-        args: ArgumentParser, Namespace or mapping, optional
-            A parser parses the command line.
+        args: optional
+            A mapping, a Namespace, an object with fields (of a dataclass, attrs, pydantic, OmegaConf, ...), or an
+            ArgumentParser, which parses the command line.
         show: bool
             Whether to print them.
         **kwargs
@@ -93,20 +93,14 @@ class TrackClient(Chooser):
         InvalidCall
             `args` is something else.
         """
-        if isinstance(args, argparse.ArgumentParser):
-            args = args.parse_args()
         arguments = {**kwargs, **as_dict(args)}
         if show:
             _show(arguments)
-        self._current().log_arguments(arguments)
-        given = argparse.Namespace()
-        # Not as keywords: a parameter may be called anything.
-        vars(given).update(arguments)
-        return given
+        return self._current().log_arguments(arguments)
 
     def get_arguments(
         self,
-        args: argparse.ArgumentParser | argparse.Namespace | Mapping[str, Any] | None = None,
+        args: Any = None,
         show: bool = False,
         **kwargs: Any,
     ) -> argparse.Namespace:

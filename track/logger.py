@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import threading
@@ -19,6 +20,7 @@ from track.front import (
     OutputVerbs,
     as_dict,
     differing_arguments,
+    named_metrics,
 )
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
@@ -32,6 +34,7 @@ __all__ = ["LogSignalHandler", "LoggerChronoContext", "TrialLogger"]
 
 logger = logging.getLogger(__name__)
 _once = StatAggregator.lazy(1)
+_UNGIVEN: Any = object()
 
 
 class TrialLogger(OutputVerbs, FileVerbs):
@@ -196,13 +199,19 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     # logging
 
-    def log_metrics(self, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any) -> None:
+    def log_metrics(
+        self, metrics: Any = _UNGIVEN, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any
+    ) -> None:
         """Record one number a name.
 
         Parameters
         ----------
+        metrics: mapping, optional
+            Number by metric name, as in ``log_metrics({"val/loss": 0.5}, step=3)``.
         step: any hashable value, optional
-            An epoch, a batch, a time. The same step again replaces the value.
+            An epoch, a batch, a time. The same step again replaces the value. A value without a step takes the
+            next one where the metric has steps; where it has none yet, its values get the steps 0, 1, 2, ... at
+            the first step. A metric with an aggregator has no steps.
         aggregator: callable, optional
             What becomes of values without a step, chosen at a name's first use:
             ``StatAggregator.lazy(1)``. By default all are kept.
@@ -216,14 +225,18 @@ class TrialLogger(OutputVerbs, FileVerbs):
         """
         if not self.has_started:
             self.start()
+        if metrics is not _UNGIVEN:
+            step, aggregator, kwargs = named_metrics(metrics, step, aggregator, kwargs)
         self._log_metrics(self._trial, step, aggregator, **kwargs)
 
-    def log_arguments(self, args: Any = None, /, **kwargs: Any) -> None:
-        """Give a pending trial its parameters, which creates it; a trial that exists keeps those it has.
+    def log_arguments(self, args: Any = None, /, **kwargs: Any) -> argparse.Namespace:
+        """Give a pending trial its parameters, and return them; a trial that exists keeps those it has.
 
         Parameters
         ----------
-        args: mapping or Namespace, optional
+        args: optional
+            A mapping, a Namespace, an object with fields (of a dataclass, attrs, pydantic, OmegaConf, ...), or an
+            ArgumentParser, which parses the command line.
         **kwargs
             More parameters; `args` wins where both name one.
 
@@ -233,9 +246,12 @@ class TrialLogger(OutputVerbs, FileVerbs):
             `args` is something else.
         """
         arguments = {**kwargs, **as_dict(args)}
+        given = argparse.Namespace()
+        # Not as keywords: a parameter may be called anything.
+        vars(given).update(arguments)
         if self._pending is not None:
             self._create(arguments)
-            return
+            return given
         differing = differing_arguments(self._trial.parameters, arguments)
         if differing:
             logger.warning(
@@ -243,6 +259,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
                 "trial)",
                 ", ".join(differing),
             )
+        return given
 
     def log_metadata(self, /, aggregator: Factory | None = None, **kwargs: Any) -> None:
         """Record facts about the trial that are not its parameters; a later value replaces an earlier one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from track.aggregators.aggregator import Aggregator, StatAggregator, restore_aggregator
 from track.chrono import ChronoContext
 from track.containers.series import Series
-from track.metrics import Metrics, container_from_plain, container_to_plain
-from track.plain import flatten, printable, restore, to_plain, unflatten
+from track.metrics import Metrics, container_to_plain
+from track.plain import flatten, printable, restore, text_keys, to_plain, unflatten
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 
@@ -32,6 +33,9 @@ __all__ = [
     "trial_from_document",
     "unflatten",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class SerializerAspect:
@@ -254,11 +258,11 @@ def to_json(k: Any, short: bool = False) -> Any:
     if aspect is not None:
         return aspect.to_json(k, short)
     if isinstance(k, Series):
-        return {str(step): to_json(value, short) for step, value in k.items()} if short else container_to_plain(k)
+        return {step: to_json(value, True) for step, value in text_keys(k.items())} if short else container_to_plain(k)
     if isinstance(k, Aggregator):
         return to_json(k.to_json(True), True) if short else k.to_json()
     if isinstance(k, Mapping):
-        return {str(key): to_json(value, short) for key, value in k.items()}
+        return {key: to_json(value, short) for key, value in text_keys(k.items())}
     if isinstance(k, (list, tuple)):
         return [to_json(value, short) for value in k]
     own = getattr(k, "to_json", None)
@@ -333,10 +337,7 @@ def _own_json(own: Any, short: bool) -> Any:
 
 
 def _metrics(plain: Any) -> Metrics:
-    metrics = Metrics()
-    for name, value in (plain or {}).items():
-        metrics[name] = container_from_plain(value)
-    return metrics
+    return Metrics(lambda: plain) if plain else Metrics()
 
 
 def _metadata(plain: Any) -> Any:
@@ -348,4 +349,9 @@ def _metadata(plain: Any) -> Any:
 def _maybe_aggregator(plain: Any) -> Any:
     from track.aggregators.aggregator import is_aggregator_state
 
-    return restore_aggregator(plain) if is_aggregator_state(plain) else restore(plain)
+    if is_aggregator_state(plain):
+        try:
+            return restore_aggregator(plain)
+        except Exception:  # noqa: BLE001 - somebody's own dictionary, which only looks like a state
+            logger.debug("no aggregator: %r", plain)
+    return restore(plain)

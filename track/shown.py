@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 LONGEST_REPR = 280
 _LONGEST_INTEGER = 2000
+_SHOWN_WHOLE = 12
 
 
 class _Short(reprlib.Repr):
@@ -66,12 +67,17 @@ def text_of(value: Any) -> str:
         return f"<{type(value).__name__}: its text failed with {type(error).__name__}>"
 
 
-def ends(first: Iterable[str], last: str, count: int, what: str) -> str:
-    """Return the first items and the last of many, and how many there are.
+def listed(item: Callable[[int], str], size: int, what: str) -> str:
+    """Return the texts of `size` items, or of the first, the last and how many there are, where they are many or long.
 
     Examples
     --------
-    >>> ends(["0: 0.9", "1: 0.8"], "91: 0.1", 92, "points")
-    '0: 0.9, 1: 0.8, ... 91: 0.1 (92 points)'
+    >>> listed(str, 3, "values"), listed(str, 92, "values")
+    ('0, 1, 2', '0, 1, 2, ... 91 (92 values)')
     """
-    return f"{', '.join(first)}, ... {last} ({count:,} {what})"
+    if size <= _SHOWN_WHOLE:
+        text = ", ".join(map(item, range(size)))
+        if len(text) < LONGEST_REPR:
+            return text
+    first = map(item, range(min(3, size - 1)))
+    return f"{', '.join([*first, f'... {item(size - 1)}'])} ({size:,} {what})"

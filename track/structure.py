@@ -10,6 +10,7 @@ from typing import Any
 
 from track.errors import MissingIdentity
 from track.plain import text_keys, to_plain
+from track.shown import cut, shown, text_of
 from track.versioning import compute_hash
 
 __all__ = [
@@ -101,7 +102,22 @@ class CustomStatus:
         return str(self._name).lower()
 
     def __repr__(self) -> str:
-        return f"CStatus<{self._name}>"
+        return f"CStatus<{cut(text_of(self._name), 100)}>"
+
+
+def named_tags(tags: Any) -> dict[str, Any]:
+    """Return tags by name: those of a list are true.
+
+    Examples
+    --------
+    >>> named_tags(["draft"]), named_tags({"paper": "v2"}), named_tags(None)
+    ({'draft': True}, {'paper': 'v2'}, {})
+    """
+    if isinstance(tags, dict):
+        return tags
+    if isinstance(tags, (list, tuple, set, frozenset)):
+        return {text_of(tag): True for tag in tags}
+    return {text_of(tags): True} if tags else {}
 
 
 _status_names = {member.name.lower(): member for member in Status}
@@ -149,7 +165,7 @@ def split_uid(uid: str) -> tuple[str, int]:
     return digest, int(revision)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Trial:
     """A single training run.
 
@@ -194,6 +210,11 @@ class Trial:
     def __post_init__(self) -> None:
         self.revision = int(self.revision)
 
+    def __repr__(self) -> str:
+        # Not the uid: to look at a trial is no reason to fix its hash.
+        digest = "" if self._hash is None else f" ({cut(text_of(self._hash), 15)}_{self.revision})"
+        return f"<Trial {shown(self.name, 100)}{digest}, {cut(text_of(self.status), 100)}>"
+
     def compute_hash(self) -> str:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""
         given = self.parameters if isinstance(self.parameters, dict) else vars(self.parameters)
@@ -237,7 +258,7 @@ class Trial:
         return hash(self.uid)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TrialGroup:
     """A named set of trials, inside a project; a trial may be in several.
 
@@ -253,6 +274,9 @@ class TrialGroup:
     metadata: dict[str, Any] = field(default_factory=dict)
     trials: set[str] = field(default_factory=set)
     project_id: Any = None
+
+    def __repr__(self) -> str:
+        return f"<TrialGroup {shown(self.name, 100)} of project {shown(self.project_id, 100)}>"
 
     def compute_uid(self) -> str:
         """Return the hash of name and project.
@@ -281,7 +305,7 @@ class TrialGroup:
         return hash(self.uid)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Project:
     """The top: all trials and groups of one piece of work.
 
@@ -300,6 +324,9 @@ class Project:
     groups: set[TrialGroup] = field(default_factory=set)
     trials: set[Trial] = field(default_factory=set)
     tags: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Project {shown(self.name, 100)}>"
 
     def compute_uid(self) -> str:
         """Return the name.

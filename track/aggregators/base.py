@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from track.shown import shown
+
+logger = logging.getLogger(__name__)
 _EVERYTHING = "series"
 # What the original called the state of a "stat".
 _OLD_NAMES = {"statstream": "stat"}
@@ -113,7 +117,12 @@ def specification(factory: Any) -> list[Any] | None:
 def make_aggregator(spec: list[Any]) -> Aggregator:
     """Return a new aggregator for a specification; a kind this program does not know keeps all values."""
     kind, *arguments = spec
-    return _kinds.get(kind, _kinds[_EVERYTHING])(*arguments)
+    known = _kinds.get(kind)
+    try:
+        return _kinds[_EVERYTHING]() if known is None else known(*arguments)
+    except Exception as error:  # noqa: BLE001 - the class may be a user's own
+        logger.warning("no aggregator can be made of %s (%s): all values are kept", shown(spec), error)
+        return _kinds[_EVERYTHING]()
 
 
 def is_aggregator_state(plain: Any) -> bool:

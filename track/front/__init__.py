@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
+from track.front.arguments import (
+    as_dict,
+    check_fields,
+    check_kind,
+    differing_arguments,
+    differing_fields,
+    named_metrics,
+)
 from track.front.blocks import LoggerChronoContext
 from track.front.ending import LateNumbers, LogSignalHandler
 from track.front.files import FileVerbs
@@ -19,4 +26,5 @@ __all__ = [
     "check_kind",
     "differing_arguments",
     "differing_fields",
+    "named_metrics",
 ]

@@ -72,6 +72,24 @@ def as_dict(arguments: Any) -> dict[str, Any]:
     return dict(text_keys(fields.items()))
 
 
+def named_metrics(first: Any, step: Any, aggregator: Any, named: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return step, aggregator and metrics of a call that begins with a value without a name: metrics, or the step.
+
+    Raises
+    ------
+    InvalidCall
+        A metric has the name of one of the other two.
+    """
+    if not isinstance(first, Mapping):
+        # As in log_metrics(3, loss=0.5).
+        return first, step if aggregator is None else aggregator, named
+    metrics = as_dict(first)
+    for name in ("step", "aggregator"):
+        if name in metrics:
+            raise InvalidCall(f"a metric cannot be called {name!r}: write log_metrics(values, step=3) for its step")
+    return step, aggregator, {**named, **metrics}
+
+
 def differing_arguments(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Return the names whose given value is not the stored one."""
     return [name for name, value in given.items() if to_plain(stored.get(name)) != to_plain(value)]

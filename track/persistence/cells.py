@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from track.aggregators.aggregator import TimeSeriesAggregator
-from track.containers.series import Points, Series
+from track.containers.series import Points, Series, hashable
 from track.metrics import Metrics
 from track.plain import restore, to_plain
 from track.serialization import to_json
@@ -51,8 +51,7 @@ def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, A
         return step, value
     exact = _decode(odd)
     if "step" in exact:
-        found = restore(exact["step"])
-        step = tuple(found) if isinstance(found, list) else found
+        step = hashable(restore(exact["step"]))
     return step, restore(exact["value"]) if "value" in exact else value
 
 

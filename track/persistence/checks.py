@@ -137,7 +137,9 @@ def plain_step(step: Any) -> Any:
         try:
             hash(hashable(restore(plain)))
         except TypeError as error:
-            raise InvalidEvent(f"step {shown(step)} cannot be a key: use a number, a text or a tuple of them") from error
+            raise InvalidEvent(
+                f"step {shown(step)} cannot be a key: use a number, a text or a tuple of them"
+            ) from error
     return plain
 
 

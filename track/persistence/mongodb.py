@@ -21,8 +21,9 @@ from track.persistence.mongo import Changed, Document, Mongo, Reads, last_number
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness
 from track.persistence.utils import mask_secrets
+from track.plain import restore
 from track.serialization import from_json, trial_from_document
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import Project, Status, Trial, TrialGroup, named_tags
 
 __all__ = ["MongoProtocol", "make_mongodb"]
 
@@ -145,7 +146,7 @@ class MongoProtocol(EventProtocol):
 
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         found = self.mongo.find("projects", {})
-        tags = {project["_id"]: _decode(project["document"]).get("tags") or {} for project in found}
+        tags = {project["_id"]: restore(_decode(project["document"]).get("tags") or {}) for project in found}
         return {uid: named for uid, named in tags.items() if named}
 
     def _trial(self, document: Document, tags: dict[str, dict[str, Any]]) -> Trial:
@@ -155,8 +156,7 @@ class MongoProtocol(EventProtocol):
         )
         inherited = tags.get(trial.project_id) if isinstance(trial.project_id, str) else None
         if inherited:
-            own = trial.tags if isinstance(trial.tags, dict) else dict.fromkeys(map(str, trial.tags), True)
-            trial.tags = {**own, **inherited}
+            trial.tags = {**named_tags(trial.tags), **inherited}
         return trial
 
     def _read_points(self, position: int, series: list[Document], kind: str) -> dict[str, Any]:

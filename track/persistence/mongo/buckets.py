@@ -16,7 +16,7 @@ from track.errors import BackendUnavailable
 from track.metrics import Metrics
 from track.persistence.cells import LARGEST, container_of, encode_cell, imported_points, text
 from track.persistence.mongo.client import Document, Mongo, Operation
-from track.plain import restore
+from track.plain import restore, utf8
 
 SLOTS = 2_000
 """Places in one bucket: about 80 kB of plain points, and below 1 MiB whatever they are."""
@@ -29,12 +29,11 @@ _ATTEMPTS = 100
 class _Column:
     """The new points of one name."""
 
-    __slots__ = ("is_stepped", "odd", "series", "start", "steps", "times", "values")
+    __slots__ = ("odd", "series", "start", "steps", "times", "values")
 
     def __init__(self, series: Document) -> None:
         self.series = series
         self.start: int = series["count"]
-        self.is_stepped: bool = series["stepped"]
         self.steps: list[int | None] = []
         self.values: list[float | None] = []
         self.times: list[float | None] = []
@@ -93,7 +92,7 @@ class Recorder:
             # The common point: a name seen before, an integer step or none, a finite float.
             if (
                 column is not None
-                and (step is None or (is_plain_step and column.is_stepped))
+                and (step is None or is_plain_step)
                 and type(value) is float
                 and value
                 and value - value == 0
@@ -120,7 +119,7 @@ class Recorder:
     def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
         column = self.columns.get(name)
         if column is None:
-            key = text(name)
+            key = text(utf8(name))
             known = self.series.get(key)
             if known is None:
                 known = {"kind": self.kind, "name": key, "count": 0, "last": None}
@@ -128,9 +127,6 @@ class Recorder:
                 known["plain"] = self.kind == "metrics" and (spec is None or spec[0] in _PLAIN)
                 self.series[key] = known
             column = self.columns[name] = _Column(known)
-        if step is not None and not column.is_stepped:
-            # Its last value is a pair, or whatever the aggregator makes of one.
-            column.series["plain"] = False
         column.add(step, value, at)
 
     def counts(self) -> list[Document]:

@@ -27,7 +27,7 @@ from track.persistence.mongo.buckets import Recorder, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import make_trial, update
-from track.plain import restore
+from track.plain import restore, to_plain
 from track.serialization import to_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
@@ -120,7 +120,9 @@ class Owner(Entry):
                 case ProjectCreated() | GroupCreated() if not self._document:
                     self._document = _owner_document(event)
                 case FieldsMerged() if self._document:
-                    self._document[event.field] = {**(self._document.get(event.field) or {}), **event.values}
+                    known = restore(self._document.get(event.field) or {})
+                    added = {name: restore(value) for name, value in event.values.items()}
+                    self._document[event.field] = to_plain({**known, **added})
                 case _:
                     continue
             self.is_changed = True

@@ -20,8 +20,9 @@ from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, VERSION, Batch
 from track.persistence.sql.where import where
 from track.persistence.state import Liveness
+from track.plain import restore
 from track.serialization import from_json, trial_from_document
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import Project, Status, Trial, TrialGroup, named_tags
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
@@ -130,7 +131,7 @@ class SqlProtocol(EventProtocol):
 
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT uid, document FROM projects")
-        tags = {uid: _decode(document).get("tags") or {} for uid, document in rows}
+        tags = {uid: restore(_decode(document).get("tags") or {}) for uid, document in rows}
         return {uid: named for uid, named in tags.items() if named}
 
     def _trial(self, row: Row, tags: dict[str, dict[str, Any]]) -> Trial:
@@ -138,7 +139,8 @@ class SqlProtocol(EventProtocol):
         metrics = Metrics(partial(self._read_points, "metrics", position, points))
         chronos = Metrics(partial(self._read_points, "times", position, points))
         trial = trial_from_document(_decode(document), metrics, chronos)
-        trial.tags = {**trial.tags, **tags.get(trial.project_id, {})} if tags else trial.tags
+        inherited = tags.get(trial.project_id) if isinstance(trial.project_id, str) else None
+        trial.tags = {**named_tags(trial.tags), **inherited} if inherited else trial.tags
         return trial
 
     def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from track.metrics import Metrics
 from track.persistence.cells import LARGEST, encode_cell, imported_points, text, trial_document
 from track.persistence.sql.database import Database, Row
 from track.persistence.state import make_trial, update
-from track.plain import restore
+from track.plain import restore, to_plain, utf8
 from track.serialization import flatten, to_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
@@ -51,7 +51,7 @@ class _Recorder:
         self._add(name, seconds, None, spec, at)
 
     def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
-        entry, key = self._entry, self._keys.setdefault(name, text(name))
+        entry, key = self._entry, self._keys.setdefault(name, text(utf8(name)))
         number, cell, odd = encode_cell(step, value)
         if self._table == "metrics":
             self.rows.append((entry.position, key, entry.points, number, cell, at, odd))
@@ -159,7 +159,10 @@ class Batch:
         found = self._database.rows(f"SELECT document FROM {table} WHERE uid = ?", event.uid)  # noqa: S608
         if found:
             document = _decode(found[0][0])
-            document[event.field] = {**(document.get(event.field) or {}), **event.values}
+            fields = restore(document.get(event.field) or {}) | {
+                name: restore(one) for name, one in event.values.items()
+            }
+            document[event.field] = to_plain(fields)
             self._database.run(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
@@ -221,6 +224,9 @@ def _number(value: int | float) -> float | None:
         number = float(value)
     except OverflowError:
         number = math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError):
+        # A trial from another store may bring anything.
+        return None
     return None if math.isnan(number) else number
 
 

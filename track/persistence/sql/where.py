@@ -76,11 +76,7 @@ def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
     name = msgspec.json.encode(condition.path[1]).decode()
     if not is_plain(name):
         return "", [], False
-    # Where there are no steps, a value that was given one is a pair, which compares with no number.
-    test = (
-        f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ? "
-        "AND (s.spec IS NULL OR s.stepped = 0)"
-    )
+    test = f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ?"
     # True equals 1 in the database, and nowhere else.
     is_exact = condition.name != "$eq"
     return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], is_exact  # noqa: S608

@@ -17,9 +17,9 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.metrics import Metrics, container_from_plain
+from track.metrics import Metrics, add_to
 from track.plain import restore
-from track.structure import Status, Trial
+from track.structure import Status, Trial, named_tags
 from track.structure import status as make_status
 
 
@@ -56,7 +56,7 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
     values = {name: restore(value) for name, value in event.values.items()}
     target = getattr(trial, event.field)
     if not isinstance(target, dict):
-        target = {str(tag): True for tag in target} if target else {}
+        target = named_tags(target)
         setattr(trial, event.field, target)
     if event.aggregator is None:
         target.update(values)
@@ -64,7 +64,7 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
     for name, value in values.items():
         if not isinstance(target.get(name), Aggregator):
             target[name] = make_aggregator(event.aggregator)
-        target[name].append_at(value, event.at)
+        add_to(target[name], name, value, event.at)
 
 
 def _change_status(trial: Trial, event: StatusChanged) -> None:
@@ -122,7 +122,4 @@ def make_trial(event: TrialCreated) -> Trial:
 
 
 def _make_metrics(plain: dict[str, Any]) -> Metrics:
-    metrics = Metrics()
-    for name, value in plain.items():
-        metrics[name] = container_from_plain(value)
-    return metrics
+    return Metrics(lambda: plain) if plain else Metrics()

@@ -24,7 +24,7 @@ from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.plain import restore
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import Project, Status, Trial, TrialGroup, named_tags
 
 logger = logging.getLogger(__name__)
 
@@ -236,8 +236,7 @@ class State:
             fields[name] = fields[name].view()
         inherited = self._inherited(trial)
         if inherited:
-            tags = fields["tags"]
-            fields["tags"] = {**(tags if isinstance(tags, dict) else dict.fromkeys(map(str, tags), True)), **inherited}
+            fields["tags"] = {**named_tags(fields["tags"]), **inherited}
         if broken:
             fields["status"] = Status.Broken
         return view
