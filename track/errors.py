@@ -224,7 +224,8 @@ def refuse_unnamed(value: Any, verb: str, example: str) -> None:
         Always.
     """
     raise InvalidCall(
-        f"{verb} wants each value by its name, not {shown(value)}: write {verb}({example}), or {verb}(**values) for a dict"
+        f"{verb} wants each value by its name, not {shown(value)}: write {verb}({example}), "
+        f"or {verb}(**values) for a dict"
     )
 
 

@@ -73,7 +73,8 @@ def _tree(value: Any, above: list[int]) -> Any:
         return _plain_object(value, above)
     except RecursionError:
         raise
-    except Exception as error:  # noqa: BLE001 - what an object does when it is asked must not stop a training
+    except Exception as error:
+        # What an object does when it is asked must not stop a training.
         logger.debug("asking a %s failed", kind, exc_info=error)
         return _plain_repr(value)
     finally:
@@ -338,7 +339,7 @@ def _plain_array(array: Any, above: list[int]) -> Any:
 
 
 def _shortest(number: Any, dtype: Any) -> Any:
-    """Return a number of 32 or 16 bits as a person writes it: the double of its shortest decimal; lists item by item."""
+    """Return a number of 32 or 16 bits, or lists of them, as a person writes it: the double of its shortest decimal."""
     known = _SHORT_FLOATS.get(str(dtype).rpartition(".")[2])
     if known is None:
         return number

@@ -1,4 +1,4 @@
-"""Short texts of values, for a `repr` or a message: bounded in length and cost whatever is inside, and never an error."""
+"""Short texts of values, for a `repr` or a message: of bounded length and cost, and never an error."""
 
 from __future__ import annotations
 

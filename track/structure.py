@@ -222,7 +222,8 @@ class Trial:
         try:
             return compute_hash(self.name, self.version, **parameters)
         except Exception:  # noqa: BLE001 - a value that cannot be asked is identified by what is stored of it
-            return compute_hash(self.name, self.version, **{name: to_plain(item) for name, item in parameters.items()})
+            plain = {name: to_plain(item) for name, item in parameters.items()}
+            return compute_hash(to_plain(self.name), to_plain(self.version), **plain)
 
     @property
     def hash(self) -> str:

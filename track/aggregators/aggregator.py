@@ -246,7 +246,7 @@ class RingAggregator(Aggregator):
         """Return the kept values, as they are (`short`) or with what makes the ring again."""
         if short:
             return self.val
-        return {"dtype": self.kind, "arguments": list(self.arguments), "value": _plain(self.val)}
+        return {"dtype": self.kind, "arguments": _plain(self.arguments), "value": _plain(self.val)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the state that ``to_json()`` described."""

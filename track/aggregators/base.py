@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from track.plain import to_plain
 from track.shown import shown
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Lazy:
     def __init__(self, aggregator_t: type[Aggregator], **kwargs: Any) -> None:
         self._class = aggregator_t
         self._kwargs = kwargs
-        self.spec = [aggregator_t.kind, *aggregator_t(**kwargs).arguments]
+        self.spec = [aggregator_t.kind, *map(to_plain, aggregator_t(**kwargs).arguments)]
 
     def __call__(self) -> Aggregator:
         """Return a new aggregator."""
@@ -111,7 +112,7 @@ def specification(factory: Any) -> list[Any] | None:
     made = factory() if callable(factory) else factory
     if not isinstance(made, Aggregator):
         raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {factory!r}")
-    return [made.kind, *made.arguments]
+    return [made.kind, *map(to_plain, made.arguments)]
 
 
 def make_aggregator(spec: list[Any]) -> Aggregator:

@@ -74,7 +74,7 @@ class Points:
         return points
 
     def numbered(self) -> Points:
-        """Return the same points with the steps 0, 1, 2, ...; nothing is copied, so these are not to be used any more."""
+        """Return these points, which are not to be used any more, with the steps 0, 1, 2, ...; nothing is copied."""
         points = Points(stepped=True)
         points.step = Column.from_list(list(range(len(self))))
         points.value, points.at = self.value, self.at

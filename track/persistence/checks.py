@@ -31,8 +31,22 @@ MUTATORS = frozenset(
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
 _LARGEST_CODE = 2**31 - 1
+_LARGEST_REVISION = 2**31 - 1
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return a name or a description as text that has a UTF-8 form."""
+    return None if value is None else utf8(text_of(value))
+
+
+def fields_by_name(what: str, value: Any) -> dict[str, Any]:
+    """Return values by name as JSON-safe data; one value without a name is called `what`."""
+    plain = to_plain(value)
+    if plain is None:
+        return {}
+    return plain if isinstance(plain, dict) else {what: plain}
 
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -173,25 +187,26 @@ def metric_step(step: Any, values: dict[str, Any]) -> Any:
 
 def trial_created(trial: Trial, at: float) -> TrialCreated:
     """Return the fact that `trial` exists."""
-    status = None if trial.status is None else (trial.status.name, trial.status.value)
-    if status == (Status.CreatedGroup.name, Status.CreatedGroup.value):
-        status = None
+    require_text("the hash of a trial", trial.hash)
+    if abs(trial.revision) > _LARGEST_REVISION:
+        raise InvalidEvent(f"revision {shown(trial.revision)} of a trial cannot be stored")
+    status = Status.CreatedGroup if trial.status is None else normal_status(trial.status)
     return TrialCreated(
         trial.hash,
         trial.revision,
         at,
-        trial.name,
-        trial.description,
+        text_or_none(trial.name),
+        text_or_none(trial.description),
         to_plain(trial.tags),
-        trial.version,
+        text_or_none(trial.version),
         to_plain(trial.group_id),
         to_plain(trial.project_id),
-        to_plain(trial.parameters),
-        to_plain(trial.metadata),
-        {name: container_to_plain(value) for name, value in trial.metrics.items()},
-        {name: container_to_plain(value) for name, value in trial.chronos.items()},
-        to_plain(trial.errors),
-        status,
+        fields_by_name("parameters", trial.parameters),
+        fields_by_name("metadata", trial.metadata),
+        {name: container_to_plain(value) for name, value in text_keys(trial.metrics.items())},
+        {name: container_to_plain(value) for name, value in text_keys(trial.chronos.items())},
+        to_plain(trial.errors if isinstance(trial.errors, (list, tuple)) else [trial.errors]),
+        None if status is Status.CreatedGroup else (status.name, status.value),
     )
 
 

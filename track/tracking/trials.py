@@ -74,7 +74,7 @@ class TrackResultTracker(ResultTracker):
             trial.log_metadata(None, **{_RESULTS: to_plain(values)})
             numbers = {name: value for name, value in values.items() if _can_be_metric(name, value)}
             if numbers:
-                trial.log_metrics(None, _value, **numbers)
+                trial.log_metrics(numbers, aggregator=_value)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
         """Return the results under ``str(key)``; empty where there are none."""
