@@ -13,6 +13,7 @@ from track.chrono import ChronoContext
 from track.containers.series import Series
 from track.metrics import Metrics, container_to_plain
 from track.plain import flatten, printable, restore, text_keys, to_plain, unflatten
+from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 
@@ -118,7 +119,7 @@ class SerializerTrial(SerializerAspect):
             "metadata": metadata,
             "metrics": to_json(trial.metrics, True),
             "chronos": _runtime_first(to_json(trial.chronos, True)),
-            "errors": list(map(str, trial.errors)),
+            "errors": list(map(text_of, trial.errors)),
             "status": {"value": trial.status.value, "name": trial.status.name},
         }
         if trial.artifacts:

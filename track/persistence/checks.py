@@ -13,7 +13,7 @@ from track.events import TrialCreated
 from track.metrics import container_to_plain
 from track.plain import restore, text_keys, to_number, to_plain, utf8
 from track.shown import shown, text_of
-from track.structure import CustomStatus, Status, Trial
+from track.structure import CustomStatus, Status, Trial, named_tags
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
 
@@ -46,7 +46,15 @@ def fields_by_name(what: str, value: Any) -> dict[str, Any]:
     plain = to_plain(value)
     if plain is None:
         return {}
-    return plain if isinstance(plain, dict) else {what: plain}
+    # A number that JSON cannot say is a dictionary only until it is restored.
+    return plain if isinstance(restore(plain), dict) else {what: plain}
+
+
+def plain_tags(tags: Any) -> Any:
+    """Return tags as JSON-safe data: by name, or a list of them."""
+    plain = to_plain(tags)
+    known = restore(plain)
+    return plain if known and isinstance(known, (dict, list)) else named_tags(known)
 
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         at,
         text_or_none(trial.name),
         text_or_none(trial.description),
-        to_plain(trial.tags),
+        plain_tags(trial.tags),
         text_or_none(trial.version),
         to_plain(trial.group_id),
         to_plain(trial.project_id),
@@ -205,7 +213,7 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         fields_by_name("metadata", trial.metadata),
         {name: container_to_plain(value) for name, value in text_keys(trial.metrics.items())},
         {name: container_to_plain(value) for name, value in text_keys(trial.chronos.items())},
-        to_plain(trial.errors if isinstance(trial.errors, (list, tuple)) else [trial.errors]),
+        [utf8(text_of(error)) for error in (trial.errors if isinstance(trial.errors, list) else [trial.errors])],
         None if status is Status.CreatedGroup else (status.name, status.value),
     )
 

@@ -30,6 +30,7 @@ from track.persistence.checks import (
     normal_status,
     numbers,
     plain_fields,
+    plain_tags,
     require_mutator,
     require_text,
     text_or_none,
@@ -251,7 +252,7 @@ class EventProtocol(Protocol):
                 logger.error("project %r is stored already: the stored one is used", project.uid)
                 return stored
             texts = (text_or_none(project.name), text_or_none(project.description))
-            fields = (fields_by_name("metadata", project.metadata), to_plain(named_tags(project.tags)))
+            fields = (fields_by_name("metadata", project.metadata), named_tags(plain_tags(project.tags)))
             self._record(ProjectCreated(project.uid, self.clock(), *texts, *fields))
             return self.fetch_projects({"uid": project.uid})[0]
 
