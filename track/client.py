@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
+from html import escape
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +14,8 @@ from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttr
 from track.front import as_dict
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
+from track.shown import cut, shown
+from track.utils.out import write_out
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
 
@@ -189,14 +191,17 @@ class TrackClient(Chooser):
         return suggestion(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
 
     def __repr__(self) -> str:
-        shown = [repr(self._place())]
+        parts = [cut(repr(self._place()), 120)]
         if self.project is not None:
-            shown.append(f"project={self.project.name!r}")
+            parts.append(f"project={shown(self.project.name, 40)}")
         if self.group is not None:
-            shown.append(f"group={self.group.name!r}")
+            parts.append(f"group={shown(self.group.name, 40)}")
         if self.logger is not None:
-            shown.append(f"trial={self.logger.label!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+            parts.append(f"trial={shown(self.logger.label, 40)}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>" if self.logger is None else self.logger._repr_html_()
 
     def _current(self) -> TrialLogger:
         if self.logger is None:
@@ -207,4 +212,4 @@ class TrackClient(Chooser):
 def _show(arguments: dict[str, Any]) -> None:
     rule = "-" * 80
     lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_out("\n".join(lines) + "\n")

@@ -60,6 +60,19 @@ def fields_of(value: Any) -> dict[Any, Any] | None:
     return None if names is None else _read(value, names)
 
 
+def given_fields(arguments: Any) -> dict[Any, Any] | None:
+    """Return the fields of what is given as all parameters: also of a parser of the command line, and of any object.
+
+    None for what has no fields at all.
+    """
+    argparse = sys.modules.get("argparse")
+    if argparse is not None and isinstance(arguments, argparse.ArgumentParser):
+        arguments = arguments.parse_args()
+    held = unwrapped(arguments)
+    fields = fields_of(held)
+    return getattr(held, "__dict__", None) if fields is None and not isinstance(held, type) else fields
+
+
 def items_of(container: Any, items: Iterable[Any]) -> list[Any]:
     """Return the items of a container; ValueError for one that is not Python's own and seems to have no end."""
     if isinstance(container, _BUILTIN):

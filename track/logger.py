@@ -24,7 +24,9 @@ from track.front import (
 )
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
+from track.shown import cut, text_of
 from track.structure import Trial, get_current_trial, set_current_trial
+from track.table import html_of, trial_html
 from track.utils.delay import DelayedCall, is_delayed_call
 
 if TYPE_CHECKING:
@@ -99,8 +101,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def label(self) -> str:
         """The trial's name, or the beginning of its uid where it has none; nothing is created or read for it."""
         if self._pending is not None:
-            return str(self._pending.arguments.get("name") or "a trial")
-        return str(self._trial.name or self._short_uid)
+            return cut(text_of(self._pending.arguments.get("name") or "a trial"), 100)
+        return cut(text_of(self._trial.name or self._short_uid), 100)
 
     @property
     def _short_uid(self) -> str:
@@ -111,6 +113,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             return f"<{type(self).__name__} of {self.label!r}, which waits for its parameters>"
         life = "finished" if self.has_finished else "running" if self.has_started else "not started"
         return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
+
+    def _repr_html_(self) -> str:
+        # To look at a trial that waits for its parameters does not create it.
+        return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
 
     def _created(self) -> Trial:
         if self._pending is not None:

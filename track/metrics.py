@@ -16,6 +16,7 @@ from track.aggregators.aggregator import (
     make_aggregator,
     restore_aggregator,
 )
+from track.aggregators.base import add_to, tell_once
 from track.containers.series import Points, Series
 from track.plain import is_number, printable, restore, to_plain, utf8
 from track.shown import shown, text_of
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 _loading = threading.RLock()
 _EVERYTHING = ["series"]
 _TAGS = ("float", "int", "bytes", "dict")
-_MANY = 1000
-_told: set[str] = set()
 
 
 class Metrics(MutableMapping[str, Any]):
@@ -162,10 +161,10 @@ def _readable(name: str, plain: Any) -> Any:
         return container_from_plain(plain)
     except Exception as error:  # noqa: BLE001 - an aggregator of somebody else's may raise anything
         logger.warning("%r cannot be decoded (%s: %s), and is kept as it is stored", name, type(error).__name__, error)
-        return Undecoded(plain)
+        return _Undecoded(plain)
 
 
-class Undecoded(dict[str, Any]):
+class _Undecoded(dict[str, Any]):
     """The stored state of a container that this program cannot make: of an aggregator whose class it does not know."""
 
 
@@ -192,7 +191,7 @@ def container_to_plain(container: Any) -> Any:
         return {"dtype": "steps", **container.points.to_plain()}
     if isinstance(container, Aggregator):
         return container.to_json(short=False)
-    if isinstance(container, Undecoded):
+    if isinstance(container, _Undecoded):
         return dict(container)
     plain = to_plain(container)
     # A user's own dictionary must not be mistaken for the state of an aggregator.
@@ -267,8 +266,8 @@ def _append(  # noqa: PLR0917 - called in two places
         container = containers[name] = Series() if step is not None else make_aggregator(spec or _EVERYTHING)
     elif step is not None and type(container) is TimeSeriesAggregator:
         container = containers[name] = Series(container.points.numbered())
-    elif isinstance(container, Undecoded):
-        _tell_once(f"{name!r} has a container that this program does not know: what is logged to it is left out")
+    elif isinstance(container, _Undecoded):
+        tell_once(f"{name!r} has a container that this program does not know: what is logged to it is left out")
         return
     elif not isinstance(container, (Series, Aggregator)):
         container = containers[name] = _going_on(name, container)
@@ -276,7 +275,7 @@ def _append(  # noqa: PLR0917 - called in two places
         container.append(step, value, at)
         return
     if step is not None:
-        _tell_once(f"metric {name!r} has an aggregator ({container.kind}), so it has no steps: they are ignored")
+        tell_once(f"metric {name!r} has an aggregator ({container.kind}), so it has no steps: they are ignored")
     add_to(container, name, restore(value) if value.__class__ is dict else value, at)
 
 
@@ -286,22 +285,6 @@ def _going_on(name: str, value: Any) -> Aggregator:
     if is_number(value):
         container.append(value)
     return container
-
-
-def add_to(aggregator: Aggregator, name: str, value: Any, at: float) -> None:
-    """Give an aggregator a value; what it cannot take is left out, and said once: whatever is stored can be read."""
-    try:
-        aggregator.append_at(value, at)
-    except Exception as error:  # noqa: BLE001 - the aggregator may be a user's own
-        _tell_once(f"{name!r}: its aggregator ({aggregator.kind}) cannot take {shown(value, 60)} ({error}): left out")
-
-
-def _tell_once(text: str) -> None:
-    if text not in _told:
-        if len(_told) >= _MANY:
-            _told.clear()
-        _told.add(text)
-        logger.warning("%s", text)
 
 
 def _view(container: Any) -> Any:

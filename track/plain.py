@@ -386,6 +386,21 @@ def _warn_once(kind: type, text: str) -> None:
         logger.warning(text, name)
 
 
+def named_tags(tags: Any) -> dict[str, Any]:
+    """Return tags by name: those of a list are true.
+
+    Examples
+    --------
+    >>> named_tags(["draft"]), named_tags({"paper": "v2"}), named_tags(None)
+    ({'draft': True}, {'paper': 'v2'}, {})
+    """
+    if isinstance(tags, dict):
+        return tags
+    if isinstance(tags, (list, tuple, set, frozenset)):
+        return {text_of(tag): True for tag in tags}
+    return {text_of(tags): True} if tags else {}
+
+
 def unflatten(flat: Any) -> Any:
     """Return a dictionary with its dotted keys nested: ``opt.lr`` becomes ``{"opt": {"lr": ...}}``.
 

@@ -16,6 +16,7 @@ from track.plain import flatten, printable, restore, text_keys, to_plain, unflat
 from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
+from track.table import HIDDEN_METADATA
 
 __all__ = [
     "SerializerAspect",
@@ -99,7 +100,7 @@ class SerializerTrial(SerializerAspect):
     """A trial: the report's form (`short`), or everything."""
 
     ignore_short = frozenset({"uid", "project_id", "group_id", "hash", "dtype"})
-    ignore_meta = frozenset({"_update_count", "heartbeat", "_last_change"})
+    ignore_meta = HIDDEN_METADATA
 
     def to_json(self, obj: Trial, short: bool = False) -> dict[str, Any]:
         """Return the trial's document; the short one has the key order of a report."""

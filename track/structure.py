@@ -11,6 +11,7 @@ from typing import Any
 from track.errors import MissingIdentity
 from track.plain import text_keys, to_plain
 from track.shown import cut, shown, text_of
+from track.table import html_of, trial_html
 from track.versioning import compute_hash
 
 __all__ = [
@@ -103,21 +104,6 @@ class CustomStatus:
 
     def __repr__(self) -> str:
         return f"CStatus<{cut(text_of(self._name), 100)}>"
-
-
-def named_tags(tags: Any) -> dict[str, Any]:
-    """Return tags by name: those of a list are true.
-
-    Examples
-    --------
-    >>> named_tags(["draft"]), named_tags({"paper": "v2"}), named_tags(None)
-    ({'draft': True}, {'paper': 'v2'}, {})
-    """
-    if isinstance(tags, dict):
-        return tags
-    if isinstance(tags, (list, tuple, set, frozenset)):
-        return {text_of(tag): True for tag in tags}
-    return {text_of(tags): True} if tags else {}
 
 
 _status_names = {member.name.lower(): member for member in Status}
@@ -214,6 +200,9 @@ class Trial:
         # Not the uid: to look at a trial is no reason to fix its hash.
         digest = "" if self._hash is None else f" ({cut(text_of(self._hash), 15)}_{self.revision})"
         return f"<Trial {shown(self.name, 100)}{digest}, {cut(text_of(self.status), 100)}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(lambda: trial_html(self), self)
 
     def compute_hash(self) -> str:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""

@@ -31,6 +31,7 @@ ORDER = (
     "track.aggregators.*",
     "track.metrics",
     "track.chrono",
+    "track.table",
     "track.structure",
     "track.events",
     "track.serialization",

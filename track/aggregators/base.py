@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 _EVERYTHING = "series"
 # What the original called the state of a "stat".
 _OLD_NAMES = {"statstream": "stat"}
+_MANY = 1000
+_told: set[str] = set()
 _kinds: dict[str, type[Aggregator]] = {}
 
 
@@ -142,3 +144,20 @@ def restore_aggregator(state: dict[str, Any]) -> Aggregator:
     aggregator = make_aggregator([kind, *state.get("arguments", [])])
     aggregator.restore(state)
     return aggregator
+
+
+def add_to(aggregator: Aggregator, name: str, value: Any, at: float) -> None:
+    """Give an aggregator a value; what it cannot take is left out, and said once: whatever is stored can be read."""
+    try:
+        aggregator.append_at(value, at)
+    except Exception as error:  # noqa: BLE001 - the aggregator may be a user's own
+        tell_once(f"{name!r}: its aggregator ({aggregator.kind}) cannot take {shown(value, 60)} ({error}): left out")
+
+
+def tell_once(text: str) -> None:
+    """Warn, where this was not said before."""
+    if text not in _told:
+        if len(_told) >= _MANY:
+            _told.clear()
+        _told.add(text)
+        logger.warning("%s", text)

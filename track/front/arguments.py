@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from track.errors import InvalidCall, suggestion
-from track.fields import fields_of, unwrapped
+from track.fields import given_fields
 from track.plain import text_keys, to_plain
 from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
@@ -55,13 +54,8 @@ def as_dict(arguments: Any) -> dict[str, Any]:
     """
     if arguments is None:
         return {}
-    if isinstance(arguments, argparse.ArgumentParser):
-        arguments = arguments.parse_args()
     try:
-        held = unwrapped(arguments)
-        fields = fields_of(held)
-        if fields is None and not isinstance(held, type):
-            fields = getattr(held, "__dict__", None)
+        fields = given_fields(arguments)
     except Exception:  # noqa: BLE001 - what an object does when it is asked must not stop a training
         fields = {type(arguments).__name__: arguments}
     if fields is None:

@@ -11,9 +11,9 @@ from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
 from track.metrics import container_to_plain
-from track.plain import restore, text_keys, to_number, to_plain, utf8
+from track.plain import named_tags, restore, text_keys, to_number, to_plain, utf8
 from track.shown import shown, text_of
-from track.structure import CustomStatus, Status, Trial, named_tags
+from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
 

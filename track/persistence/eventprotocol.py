@@ -39,9 +39,9 @@ from track.persistence.checks import (
 from track.persistence.protocol import Factory, Listener, Protocol
 from track.persistence.state import stored_in, write_copy
 from track.persistence.utils import mask_secrets
-from track.plain import to_plain, utf8
-from track.shown import text_of
-from track.structure import Project, Status, Trial, TrialGroup, named_tags
+from track.plain import named_tags, to_plain, utf8
+from track.shown import cut, text_of
+from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.system import process_identity
 
 __all__ = ["EventProtocol"]
@@ -128,7 +128,7 @@ class EventProtocol(Protocol):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.place!r})"
+        return f"{type(self).__name__}({cut(repr(self.place), 200)})"
 
     # logging
 

@@ -21,9 +21,9 @@ from track.persistence.mongo import Changed, Document, Mongo, Reads, last_number
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness
 from track.persistence.utils import mask_secrets
-from track.plain import restore
+from track.plain import named_tags, restore
 from track.serialization import from_json, trial_from_document
-from track.structure import Project, Status, Trial, TrialGroup, named_tags
+from track.structure import Project, Status, Trial, TrialGroup
 
 __all__ = ["MongoProtocol", "make_mongodb"]
 

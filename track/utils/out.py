@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from track.containers.ring import RingBuffer
@@ -10,7 +12,40 @@ from track.containers.ring import RingBuffer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["RingOutputDecorator"]
+__all__ = ["RingOutputDecorator", "write_out"]
+
+logger = logging.getLogger(__name__)
+
+
+def write_out(text: str) -> None:
+    """Write a text to standard output; where there is none, or it is closed or full, that is said, and nothing raised.
+
+    A character that the output's encoding does not have becomes ``?``.
+    """
+    out = sys.stdout
+    try:
+        if out is None:
+            raise OSError("there is no standard output")
+        encoding = getattr(out, "encoding", None) or "utf-8"
+        data = text.encode(encoding, "replace")
+        if type(out) is io.TextIOWrapper and isinstance(getattr(out.buffer, "raw", None), io.FileIO):
+            _write_through(out, data)
+            return
+        out.write(data.decode(encoding))
+        out.flush()
+    except (OSError, ValueError) as error:
+        logger.warning("%d characters are not printed: %s", len(text), error)
+
+
+def _write_through(out: io.TextIOWrapper, data: bytes) -> None:
+    """Write to the file behind a stream: what it refuses must not wait in a buffer, where it would fail the exit."""
+    out.flush()
+    raw = out.buffer.raw  # type: ignore[attr-defined]
+    while data:
+        written = raw.write(data)
+        if written is None:
+            raise BlockingIOError("it takes nothing at the moment")
+        data = data[written:]
 
 
 class RingOutputDecorator:

@@ -20,9 +20,9 @@ from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, VERSION, Batch
 from track.persistence.sql.where import where
 from track.persistence.state import Liveness
-from track.plain import restore
+from track.plain import named_tags, restore
 from track.serialization import from_json, trial_from_document
-from track.structure import Project, Status, Trial, TrialGroup, named_tags
+from track.structure import Project, Status, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode

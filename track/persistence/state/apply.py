@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, make_aggregator
+from track.aggregators.base import add_to
 from track.containers.series import hashable
 from track.events import (
     ArtifactAdded,
@@ -17,9 +18,9 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.metrics import Metrics, add_to
-from track.plain import restore
-from track.structure import Status, Trial, named_tags
+from track.metrics import Metrics
+from track.plain import named_tags, restore
+from track.structure import Status, Trial
 from track.structure import status as make_status
 
 

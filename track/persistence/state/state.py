@@ -23,8 +23,8 @@ from track.events import (
 from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_trial, update
 from track.persistence.state.liveness import Liveness
-from track.plain import restore
-from track.structure import Project, Status, Trial, TrialGroup, named_tags
+from track.plain import named_tags, restore
+from track.structure import Project, Status, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
 
