@@ -76,8 +76,20 @@ def _write_table(trial: Trial) -> None:
     table.add_column("value", overflow="fold")
     for row in report_rows(trial):
         table.add_row(*map(Text, row))
-    # As wide and as colourful as the terminal is; what it cannot show is replaced as the text is written.
-    console = Console(file=sys.stdout or io.StringIO())
-    with console.capture() as captured:
-        console.print(table)
-    write_out(captured.get())
+    page = _Page()
+    Console(file=page).print(table)
+    write_out(page.getvalue())
+
+
+class _Page(io.StringIO):
+    """What is printed, kept: with the lines and colours that standard output can show, whatever becomes of that."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        try:
+            return sys.stdout.isatty()
+        except (AttributeError, ValueError):
+            return False
