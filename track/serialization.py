@@ -93,7 +93,7 @@ class SerializerStatStream(SerializerAspect):
 
     def to_json(self, obj: Any, short: bool = False) -> Any:
         """Return the summary (`short`), or all of the state."""
-        return obj.to_json(short)
+        return printable(obj.to_json(True)) if short else obj.to_json()
 
 
 class SerializerTrial(SerializerAspect):
