@@ -14,7 +14,7 @@ from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttr
 from track.front import as_dict
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
-from track.shown import cut, shown
+from track.shown import cut, shown, text_of
 from track.utils.out import write_out
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
@@ -211,5 +211,5 @@ class TrackClient(Chooser):
 
 def _show(arguments: dict[str, Any]) -> None:
     rule = "-" * 80
-    lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
+    lines = [rule, *(f"{name:>30}: {text_of(value)}" for name, value in arguments.items()), rule]
     write_out("\n".join(lines) + "\n")

@@ -22,8 +22,10 @@ from track.front import (
     differing_arguments,
     named_metrics,
 )
+from track.persistence.checks import fields_by_name, plain_tags
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
+from track.plain import named_tags, restore
 from track.shown import cut, text_of
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.table import html_of, trial_html
@@ -280,7 +282,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if aggregator is not None and not callable(aggregator):
             refuse_unnamed(aggregator, "log_metadata", "gpu='V100'")
         if self._pending is not None and aggregator is None:
-            known = self._pending.arguments.get("metadata") or {}
+            known = restore(fields_by_name("metadata", self._pending.arguments.get("metadata")))
             self._pending.add_arguments(metadata={**known, **kwargs})
             return
         chosen = {} if aggregator is None else {"aggregator": aggregator}
@@ -297,7 +299,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if unnamed:
             refuse_unnamed(unnamed[0], "add_tags", "paper='v2'")
         if self._pending is not None:
-            known = self._pending.arguments.get("tags") or {}
+            known = named_tags(restore(plain_tags(self._pending.arguments.get("tags"))))
             self._pending.add_arguments(tags={**known, **kwargs})
             return
         for name in sorted(self._project_tags().keys() & kwargs.keys()):

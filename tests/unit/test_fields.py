@@ -388,6 +388,67 @@ def test_nothing_an_object_does_stops_a_training(make: Callable[[], Any]) -> Non
     assert len(repr(trial.trial)) < 300
 
 
+@pytest.mark.parametrize("make", [_Hostile, _circle, _recursive, _everything])
+def test_nothing_stops_the_other_fronts(
+    make: Callable[[], Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters of a run, fields given to a trial that waits, arguments that are printed, and queries."""
+    from track.em.containers import Params
+
+    value = make()
+    client = TrackClient("ephemeral:")
+    log = client.new_trial(metadata={"a": value}, tags=[value], name="first")
+    log.log_metadata(x=value)
+    log.add_tags(x=value)
+    client.log_arguments({"x": value}, show=True)
+    client.set_project(name="orphan", metadata={"x": value})
+    client.new_trial(parameters={"x": value}, metadata={"y": value}, name="first")
+    params = Params(lambda: None, {"x": value})
+
+    found = client.protocol.fetch_trials({"parameters.x": value, "name": {"$in": ["first", value]}})
+
+    assert [trial.name for trial in found] == ["first"]
+    assert len(repr(params)) < 300
+
+
+def test_pending_trial_keeps_metadata_of_any_form() -> None:
+    """What is logged before its parameters joins what it was given, also by an object with fields or in a list."""
+    log = TrackClient("ephemeral:").new_trial(metadata=_Data(), tags=["draft"])
+
+    log.log_metadata(gpu="V100")
+    log.add_tags(paper="v2")
+    log.log_arguments(lr=0.1)
+
+    trial = log.trial
+    assert (trial.metadata["lr"], trial.metadata["gpu"]) == (0.1, "V100")
+    assert trial.tags == {"draft": True, "paper": "v2"}
+
+
+@pytest.mark.parametrize(
+    ("value", "logged"),
+    [
+        (numpy.ma.masked, "nan"),
+        (numpy.ma.array([1.0], mask=[True]), "nan"),
+        (numpy.longdouble(1.5), "1.5"),
+        (numpy.ones((1, 1)), "1.0"),
+        (numpy.float32(0.1), "0.10000000149011612"),
+    ],
+)
+def test_runs_log_odd_numbers(value: Any, logged: str, tmp_path: Any) -> None:
+    """`track.em` takes the same numbers as a trial, and what is masked is NaN."""
+    from track.em.metrics import MetricsFile
+
+    assert repr(MetricsFile(f"{tmp_path}/train.yaml").append({"loss": value}, 0, None)) == f"({logged},)"
+
+
+def test_run_refuses_what_is_no_number(tmp_path: Any) -> None:
+    """An object that raises at everything is refused as any other."""
+    from track.em.metrics import MetricsFile
+
+    with pytest.raises(TypeError, match="metric 'loss' is of type _Hostile"):
+        MetricsFile(f"{tmp_path}/train.yaml").append({"loss": _Hostile()}, 0, None)
+
+
 def test_deep_data_are_kept_to_a_depth() -> None:
     """Two hundred levels are data; what is below the deepest is text."""
     deep: Any = 1

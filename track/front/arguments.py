@@ -7,7 +7,7 @@ from typing import Any
 
 from track.errors import InvalidCall, suggestion
 from track.fields import given_fields
-from track.plain import text_keys, to_plain
+from track.plain import restore, text_keys, to_plain
 from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
 
@@ -93,7 +93,7 @@ def differing_fields(chosen: Any, wanted: Any) -> list[str]:
     """Return the fields that `wanted`, an object of the same kind, has and that are not so in `chosen`."""
     differing = []
     for name in ("name", "description", "project_id", "metadata", "tags"):
-        value = getattr(wanted, name, None)
+        value = restore(to_plain(getattr(wanted, name, None)))
         if not value:
             continue
         stored = getattr(chosen, name)
