@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
-from enum import Enum
 from typing import Any
 
 from track.fields import given_fields
@@ -165,9 +164,9 @@ def _checked_all(values: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return a value as files and JSON can hold it; tuples stay tuples, and bytes are their base64."""
-    if isinstance(value, str) and not isinstance(value, Enum):
-        return str.__str__(value)
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+    if type(value) is str:
+        return value
+    if type(value) is tuple:
         return tuple(map(_plain, value))
     return _in_json(restore(to_plain(value)))
 

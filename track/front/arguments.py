@@ -74,7 +74,7 @@ def named_metrics(first: Any, step: Any, aggregator: Any, named: dict[str, Any])
     InvalidCall
         A metric has the name of one of the other two.
     """
-    if not isinstance(first, Mapping):
+    if not issubclass(type(first), Mapping):
         # As in log_metrics(3, loss=0.5).
         return first, step if aggregator is None else aggregator, named
     metrics = as_dict(first)

@@ -227,7 +227,7 @@ def _last_value(value: Any) -> Any:
 
 
 def _is_status(value: Any) -> bool:
-    return isinstance(value, (Status, CustomStatus))
+    return issubclass(type(value), (Status, CustomStatus))
 
 
 def _equal(value: Any, operand: Any) -> bool:
