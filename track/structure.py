@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from track.errors import MissingIdentity
+from track.fields import given_fields
 from track.plain import text_keys, to_plain
 from track.shown import cut, shown, text_of
 from track.table import html_of, trial_html
@@ -206,8 +207,9 @@ class Trial:
 
     def compute_hash(self) -> str:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""
-        given = self.parameters if isinstance(self.parameters, dict) else vars(self.parameters)
-        parameters = dict(text_keys(given.items()))
+        given = self.parameters if isinstance(self.parameters, dict) else given_fields(self.parameters)
+        # What has no fields is stored under this name, too.
+        parameters = dict(text_keys({"parameters": self.parameters}.items() if given is None else given.items()))
         try:
             return compute_hash(self.name, self.version, **parameters)
         except Exception:  # noqa: BLE001 - a value that cannot be asked is identified by what is stored of it

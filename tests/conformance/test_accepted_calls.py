@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.servers.mongo import new_database
+from tests.servers.track import serving
 from track import CustomStatus, Project, Status, Trial, TrialGroup
 from track.aggregators.aggregator import (
     MaxAggregator,
@@ -29,6 +30,7 @@ from track.aggregators.aggregator import (
 )
 from track.containers.series import Series
 from track.errors import TrackError
+from track.persistence import get_protocol
 from track.persistence.cockroach import Cockroach
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
@@ -272,3 +274,26 @@ def test_nothing_accepted_makes_mongodb_unreadable(mongo_server: str, tmp_path: 
     """The same on a MongoDB-wire server (SecantusDB)."""
     uri = new_database(mongo_server)
     _check(lambda: MongoProtocol(uri), tmp_path, calls)
+
+
+@_on_servers
+@given(calls=_calls)
+def test_nothing_accepted_stays_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[Call]) -> None:
+    """The same as a user gets SQLite: behind the delivery layer, where an event that no store takes would block all."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    path = tmp_path / f"{next(_counter)}.db"
+    _check(lambda: get_protocol(f"sqlite:{path}"), tmp_path, calls)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.network
+@_on_servers
+@given(calls=_calls)
+def test_nothing_accepted_stops_a_track_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[Call]
+) -> None:
+    """The same through a server, which reads what clients send it."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    monkeypatch.setenv("TRACK_SOCKET_FOLDER", str(tmp_path / "server"))
+    with serving("ephemeral:") as port:
+        uri = f"socket://127.0.0.1:{port}?security_layer=None"
+        _check(lambda: get_protocol(uri), tmp_path, calls)  # type: ignore[arg-type, return-value]
