@@ -31,7 +31,7 @@ MUTATORS = frozenset(
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
 _LARGEST_CODE = 2**31 - 1
-_LARGEST_REVISION = 2**31 - 1
+_LARGEST_REVISION = 2**62
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 
