@@ -76,6 +76,9 @@ class Metrics(MutableMapping[str, Any]):
                 else:
                     container.points.append(step, value, at)
                 continue
+            if step is None and isinstance(container, Aggregator):
+                add_to(container, name, value if value.__class__ is not dict else restore(value), at)
+                continue
             # A name that has no UTF-8 form is stored as another one, by every backend.
             _append(containers, utf8(name), value, step, spec, at)
 
@@ -269,14 +272,14 @@ def _append(  # noqa: PLR0917 - called in two places
     elif isinstance(container, _Undecoded):
         tell_once(f"{name!r} has a container that this program does not know: what is logged to it is left out")
         return
-    elif not isinstance(container, (Series, Aggregator)):
+    elif not isinstance(container, Aggregator) and type(container) is not Series:
         container = containers[name] = _going_on(name, container)
-    if isinstance(container, Series):
+    if not isinstance(container, Aggregator):
         container.append(step, value, at)
         return
     if step is not None:
         tell_once(f"metric {name!r} has an aggregator ({container.kind}), so it has no steps: they are ignored")
-    add_to(container, name, restore(value) if value.__class__ is dict else value, at)
+    add_to(container, name, value if value.__class__ is not dict else restore(value), at)
 
 
 def _going_on(name: str, value: Any) -> Aggregator:
