@@ -72,10 +72,11 @@ class RemoteStore(EventProtocol):
     def apply(self, *events: Event) -> None:
         """Store facts, once, and only if what they are based on is still so."""
         expected = [[*name, seen] for name, seen in (self._reads or {}).items()]
+        lines = self._sendable(events)
         with self.link.turn():
             given = {"writer": self._writer, "first": self._number, "expected": expected}
             self._number += len(events)
-            made, documents = self.link.call("decide", given, self._sendable(events), is_settled=True)
+            made, documents = self.link.call("decide", given, lines, is_settled=True)
         if not made:
             raise _Changed
         for found in self._objects(documents):

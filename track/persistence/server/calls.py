@@ -9,7 +9,7 @@ import asyncio
 import copy
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -29,6 +29,7 @@ Answer = tuple[Any, Iterable[bytes]]
 """A value, and documents that are made one by one while they are sent."""
 Piece = tuple[Reply, bytes]
 """One reply to a call, and the documents that come with it; the last one says that no more follow."""
+Send = Callable[[Reply, bytes], Awaitable[None]]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 _encode = msgspec.json.Encoder().encode
@@ -222,13 +223,15 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._work, name="track-store", daemon=True)
         self._has_begun = False
 
-    async def answer(
-        self, user: str, kind: CallKind, number: int, arguments: dict[str, Any], lines: bytes
-    ) -> AsyncIterator[Piece]:
-        """Yield the replies to a call: one, or several where the documents are many.
+    async def answer(  # noqa: PLR0917
+        self, send: Send, user: str, kind: CallKind, number: int, arguments: dict[str, Any], lines: bytes
+    ) -> None:
+        """Answer a call: with one reply, or several where the documents are many.
 
         Parameters
         ----------
+        send: callable
+            Sends a reply, and documents.
         user: str
             Who calls; empty where nobody has a name.
         kind: CallKind
@@ -241,11 +244,11 @@ class Dispatcher:
         """
         replies = _replies(self._backend, user, kind, number, arguments, lines)
         is_short = kind.is_short and len(lines) < _SHORT
-        piece = await (self._first(replies) if is_short else self.run(next, replies))
-        yield piece
-        while piece[0].more:
-            piece = await self.run(next, replies)
-            yield piece
+        reply, documents = await (self._first(replies) if is_short else self.run(next, replies))
+        await send(reply, documents)
+        while reply.more:
+            reply, documents = await self.run(next, replies)
+            await send(reply, documents)
 
     async def _first(self, replies: Iterator[Piece]) -> Piece:
         """Return the first reply to a short call: another thread costs more than one that waits for nobody."""

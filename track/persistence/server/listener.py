@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from track.errors import RPCCallFailure
-from track.persistence.rpc import LARGEST, Reply, encode_message, frame, read_length, read_payload
+from track.persistence.rpc import LARGEST, Call, Reply, decode_call, encode_message, frame, read_length, read_payload
 from track.persistence.server.login import Session
 from track.utils.tls import check_cipher
 
@@ -75,13 +75,13 @@ class Connection:
         if self.session is not None:
             self.due = self._clock() + seconds
 
-    async def receive(self) -> bytes | None:
-        """Return the next frame, None when the client is gone.
+    async def receive(self) -> tuple[Call, bytes] | None:
+        """Return the next call and the lines after it, None when the client is gone.
 
         Raises
         ------
         RPCCallFailure
-            The frame is too large.
+            The frame is too large, or no call.
         """
         self.is_busy = False
         self._budget.give_back(self)
@@ -97,7 +97,7 @@ class Connection:
         self._budget.fill(self)
         self.is_busy = True
         self.allow(_NEVER)
-        return payload
+        return decode_call(payload)
 
     async def send(self, reply: Reply, documents: bytes = b"") -> None:
         """Send a reply, and wait while the client does not take it."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
-from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, decode_call, error_reply, is_loopback, security_layer
+from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, error_reply, is_loopback, security_layer
 from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
 from track.persistence.server.login import Login
@@ -165,10 +165,10 @@ class SocketServer(Protocol):
 
     async def _let_in(self, connection: Connection, writer: asyncio.StreamWriter) -> bool:
         """Answer the first call, which says who the client is, and return whether it was let in."""
-        payload = await connection.receive()
-        if payload is None:
+        received = await connection.receive()
+        if received is None:
             return False
-        call, _ = decode_call(payload)
+        call, _ = received
         user, password = call.args.get("username"), call.args.get("password")
         if call.name != "authenticate" or not all(text is None or isinstance(text, str) for text in (user, password)):
             await connection.send(error_reply(call.id, RPCCallFailure("say who you are first: authenticate")))
@@ -186,10 +186,10 @@ class SocketServer(Protocol):
 
     async def _serve_calls(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         while not self._listener.is_stopping:
-            payload = await connection.receive()
-            if payload is None:
+            received = await connection.receive()
+            if received is None:
                 return
-            call, lines = decode_call(payload)
+            call, lines = received
             await self.exec(connection.reader, writer, call.name, CALLS.get(call.name), call.args, (call.id, lines))
 
     async def exec(  # noqa: PLR0917 - as the original
@@ -214,7 +214,7 @@ class SocketServer(Protocol):
         cache: tuple, optional
             The number of the call, and the lines after it.
         """
-        connection = self._listener.connection(reader, writer)
+        connection = self._listener.connections[reader]
         session = connection.session
         number, lines = cache or (0, b"")
         if session is None:
@@ -225,8 +225,7 @@ class SocketServer(Protocol):
             text = f"user {session.user!r} may {session.role}; {proc_name!r} is for those who may {proc.role}"
         else:
             given = self.process_args(args)
-            async for reply, documents in self._dispatcher.answer(session.user, proc, number, given, lines):
-                await connection.send(reply, documents)
+            await self._dispatcher.answer(connection.send, session.user, proc, number, given, lines)
             return
         await connection.send(error_reply(number, RPCCallFailure(text)))
 
