@@ -24,7 +24,8 @@ from track.utils.lifecycle import watch_forks
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-_ROOM = 1 << 12
+# Bytes of a call, at most, besides its lines.
+_HEAD = 1 << 12
 _TRIES = 1000
 
 
@@ -35,8 +36,9 @@ class _Changed(Exception):
 class RemoteStore(EventProtocol):
     """A store that a server keeps; `SocketClient` adds delivery.
 
-    A decision is made here, from what was read, and stored if that is still so; else it is made again. It is
-    numbered, as events are, so one whose answer is lost is stored once, and known to be.
+    A decision is made here, from what was read, and stored by a compare-and-set: if that is still so, and else it is
+    made again. It is numbered, as events are, so to send it twice is idempotent. `track.persistence.server.calls`
+    answers what is asked here.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ class RemoteStore(EventProtocol):
     def _sendable(self, events: Sequence[Event], lines: bytes | None = None) -> bytes:
         """Return events as lines; InvalidEvent where they are more than the server takes at once."""
         lines = b"".join(map(encode, events)) if lines is None else lines
-        if len(lines) > self.link.largest - _ROOM:
+        if len(lines) > self.link.largest - _HEAD:
             raise InvalidEvent(f"{len(lines)} bytes are more than the server takes at once ({self.link.largest})")
         return lines
 
