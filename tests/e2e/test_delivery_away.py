@@ -57,7 +57,7 @@ def test_threads_that_wait_for_a_silent_server_all_end(sql_place: Place) -> None
     """Several threads that decide at once all get their error, none of them waits for the others' sum."""
     protocol = sql_place.open()
     new_trial(protocol)
-    protocol.patience = 6.0
+    protocol.patience = 3.0
     errors: list[BaseException] = []
 
     def decide(number: int) -> None:
