@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.children import run
+from tests.children import room_for, run
 from tests.e2e.disks import full, mounted
 from tests.e2e.processes import start, stored
 from track import TrackClient
@@ -123,14 +122,12 @@ def test_save_on_a_full_disk_keeps_the_file(small_disk: Path) -> None:
 
 def _log_beyond_the_limit(path: Path) -> None:
     trial = start(path)
-    room = os.path.getsize(f"{path}.journal") + 5_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    _log_until_full(trial, 0, 300)
-    waiting = trial.protocol.unsaved()
-    (seen,) = stored(path)
-    assert waiting > 200
-    assert len(seen.metrics["value"].val) + waiting == 300
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with room_for(Path(f"{path}.journal"), 5_000):
+        _log_until_full(trial, 0, 300)
+        waiting = trial.protocol.unsaved()
+        (seen,) = stored(path)
+        assert waiting > 200
+        assert len(seen.metrics["value"].val) + waiting == 300
     _log_until_full(trial, 300, 310)
     assert trial.protocol.unsaved() == 0
 
@@ -148,11 +145,9 @@ def test_file_that_may_not_grow_loses_nothing(tmp_path: Path) -> None:
 def _drop_beyond_the_backlog(path: Path) -> None:
     backlog._LIMIT = 10_000
     trial = start(path)
-    size = os.path.getsize(f"{path}.journal")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
-    _log_until_full(trial, 0, 300)
-    assert trial.protocol.unsaved() == 300
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with room_for(Path(f"{path}.journal"), 10):
+        _log_until_full(trial, 0, 300)
+        assert trial.protocol.unsaved() == 300
     trial.log_metrics(value=300)
     (seen,) = stored(path)
     values = seen.metrics["value"].val
