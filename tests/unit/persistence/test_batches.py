@@ -15,6 +15,7 @@ from track.errors import BackendUnavailable, InvalidEvent
 from track.events import Batch, Event, MetricsLogged, TrialCreated, decode_record, encode, encode_batch
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.local import FileProtocol
+from track.persistence.sqlite import SqliteProtocol
 
 CREATED = TrialCreated("ab", 0, 1.0)
 
@@ -30,12 +31,14 @@ def values(protocol: Any) -> list[float]:
     return list(trial.metrics["n"].val) if "n" in trial.metrics else []
 
 
-@pytest.fixture(params=["ephemeral", "file", "file in memory", "reopened", "saved"])
+@pytest.fixture(params=["ephemeral", "file", "file in memory", "reopened", "saved", "sqlite"])
 def protocol(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Give a store that has a trial."""
     made: Any = EphemeralProtocol() if request.param == "ephemeral" else FileProtocol(f"file:{tmp_path}/runs.json")
     if request.param == "file in memory":
         made = FileProtocol("file:")
+    if request.param == "sqlite":
+        made = SqliteProtocol(f"sqlite:{tmp_path}/runs.db")
     made.receive("w", 0, [CREATED])
     made.kind = request.param
     return made
