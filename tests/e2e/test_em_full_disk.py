@@ -12,11 +12,7 @@ from track.em.session import current_store
 
 
 @pytest.mark.root
-def test_training_goes_on(
-    small_disk: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_training_goes_on(small_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Metrics, parameters and labels are said to wait, and are all in the files when there is room."""
     monkeypatch.setenv("EM_RUN_PARENT_DIR", str(small_disk / "runs"))
     run = em.create_run(name="cnn")
@@ -39,9 +35,7 @@ def test_training_goes_on(
 
 @pytest.mark.root
 def test_end_tells_the_truth(
-    small_disk: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When there is no room to the end, `finish` says how much is not stored, and does not raise."""
     monkeypatch.setenv("EM_RUN_PARENT_DIR", str(small_disk / "runs"))
@@ -58,9 +52,7 @@ def test_end_tells_the_truth(
 
 @pytest.mark.root
 def test_upload_to_a_full_disk(
-    small_disk: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    small_disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is an error, nothing is visible, and it succeeds when there is room."""
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
