@@ -79,7 +79,7 @@ def test_client_killed_at_any_call(place: Place) -> None:
     protocol = place.open()
     trial = new_trial(protocol)
 
-    for turn in range(rounds(8, 50)):
+    for turn in range(rounds(6, 50)):
         returned = _killed_client(place, trial, f"n{turn}", choice.randint(1, 4000))
         if turn % 2:
             done = _sync(place.uri)
