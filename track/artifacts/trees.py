@@ -11,8 +11,9 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from track.artifacts.keys import OBJECTS, check_path, content_key
+from track.artifacts.keys import OBJECTS, content_key
 from track.errors import CorruptArtifact, UnsafePath
+from track.utils.files import checked_path, is_below
 
 _FORMAT = 1
 Value = TypeVar("Value")
@@ -127,7 +128,7 @@ def decode_listing(data: bytes, place: str) -> Listing:
     if listing.format > _FORMAT:
         raise CorruptArtifact(f"{place} was written by a later version of track: update track to read it")
     for name in names:
-        check_path(name)
+        checked_path(name, "a path in an artifact")
     return listing
 
 
@@ -178,7 +179,7 @@ def members_of(rows: list[Row]) -> Iterator[Member]:
         elif len(row) == 2:
             place, prefix = row
         elif stat.S_ISREG(row[1]):
-            yield Member(prefix + row[0], f"{place}{os.sep}{row[0]}", *row[1:])
+            yield Member(prefix + row[0], f"{place}/{row[0]}", *row[1:])
         else:
             yield Member(prefix + row[0], row[0], problem="is no file: a device, a pipe or a socket")
 
@@ -189,7 +190,7 @@ def _linked(path: str, at: str, root: str) -> Member:
         known = os.stat(target)
     except OSError:
         return Member(path, at, problem="is a link to nothing")
-    if target != root and not target.startswith(root + os.sep):
+    if target != root and not is_below(root, target):
         return Member(path, at, problem="is a link that leaves the folder")
     if not stat.S_ISREG(known.st_mode):
         return Member(path, at, problem="is a link to something that is no file")

@@ -17,7 +17,7 @@ import pytest
 from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import Artifact, artifacts, find
 from track.artifacts import download as downloading
-from track.artifacts.keys import check_clashes, check_windows
+from track.artifacts.keys import check_clashes
 from track.artifacts.trees import Entry, Listing, encode_listing
 from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.logger import TrialLogger
@@ -386,13 +386,6 @@ def test_clashes_are_found(paths: list[str]) -> None:
     """Case, composition and special letters: what a disk may fold, clashes."""
     with pytest.raises(UnsafePath, match="are one file on this disk"):
         check_clashes(paths)
-
-
-@pytest.mark.parametrize("path", ["c:x", "a\\b", "nul", "sub/con.txt", "COM1"])
-def test_names_of_windows_are_refused_there(path: str) -> None:
-    """What Windows takes for a device or another drive is no file's name there."""
-    with pytest.raises(UnsafePath, match="Windows"):
-        check_windows(path)
 
 
 def test_broken_listing_is_named(trial: TrialLogger, data: Path, tmp_path: Path) -> None:
