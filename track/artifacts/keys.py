@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from track.errors import UnsafePath
 from track.utils.files import checked_path
@@ -26,6 +27,12 @@ def content_key(kind: str, digest: str, generation: int = 0) -> str:
     'objects/ab/aba'
     """
     return f"{kind}/{digest[:2]}/{digest}{f'.{generation}' if generation else ''}"
+
+
+def free_key(kind: str, digest: str, avoid: Collection[str]) -> str:
+    """Return where content goes: the first generation that is not about to be removed."""
+    keys = (content_key(kind, digest, generation) for generation in itertools.count())
+    return next(key for key in keys if key not in avoid)
 
 
 def is_tree(uri: str) -> bool:

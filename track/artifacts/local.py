@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from track.artifacts.content import READ, SMALL, Source, copy_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
-from track.artifacts.keys import OBJECTS, PARTIAL, content_key
+from track.artifacts.keys import OBJECTS, PARTIAL, content_key, free_key
 from track.artifacts.transfer import Advance
 from track.utils.files import replacing
 
@@ -52,7 +52,7 @@ class LocalFolder(Folder):
                 found, size = copy_source(source, written, partial, advance)
             finally:
                 os.close(written)
-            key = _free_key(found, avoid)
+            key = free_key(OBJECTS, found, avoid)
             if self.size(key) != size:
                 self._make_folder(key)
                 os.replace(partial, self._at(key))
@@ -83,7 +83,7 @@ class LocalFolder(Folder):
 
     def _keep_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
         digest, size = hashlib.sha256(data).hexdigest(), len(data)
-        key = _free_key(digest, avoid) if avoid else content_key(OBJECTS, digest)
+        key = free_key(OBJECTS, digest, avoid) if avoid else content_key(OBJECTS, digest)
         place = key[: key.rindex("/")]
         mine = self._own.get(place)
         if mine is None and place not in self._made:
@@ -174,11 +174,6 @@ def _is_partial(key: str) -> bool:
 
 def _owner(key: str) -> str:
     return key.rpartition("/")[2][1:].partition("-")[0]
-
-
-def _free_key(digest: str, avoid: Collection[str]) -> str:
-    keys = (content_key(OBJECTS, digest, generation) for generation in itertools.count())
-    return next(key for key in keys if key not in avoid)
 
 
 def _walk(path: str) -> Iterator[os.DirEntry[str]]:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from track.artifacts.connecting import age_of
 from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
-from track.artifacts.keys import OBJECTS, PARTIAL, content_key
+from track.artifacts.keys import OBJECTS, PARTIAL, free_key
 from track.artifacts.multipart import PART, MultipartUploads
 from track.artifacts.transfer import Advance
 from track.errors import BackendUnavailable, FileChanged
@@ -55,9 +55,7 @@ class RemoteFolder(Folder):
         size = source.size
         if digest is None:
             digest, size = hash_source(source, _ignore)
-        generation = 0
-        while (key := content_key(OBJECTS, digest, generation)) in avoid:
-            generation += 1
+        key = free_key(OBJECTS, digest, avoid)
         if self.size(key) == size:
             advance(size)
             return Kept(key, digest, size)

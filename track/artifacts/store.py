@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
-from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key
+from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key, free_key
 from track.artifacts.leases import Lease, hold_lease
 from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import (
@@ -121,9 +121,7 @@ class ArtifactStore:
 
     def _put_content(self, kind: str, data: bytes, lease: Lease) -> Kept:
         digest = hashlib.sha256(data).hexdigest()
-        generation = 0
-        while (key := content_key(kind, digest, generation)) in lease.avoid:
-            generation += 1
+        key = free_key(kind, digest, lease.avoid)
         if self.folder.size(key) != len(data):
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))

@@ -25,12 +25,7 @@ _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 class Objects:
-    """The objects in the directory of an artifact.
-
-    Parameters
-    ----------
-    folder: str
-    """
+    """The objects in the directory of an artifact."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder

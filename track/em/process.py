@@ -15,12 +15,7 @@ _unfinished: set[ProgramEnd] = set()
 
 
 class RunEnd(ProgramEnd):
-    """Finishes a run at the end of the interpreter: failed, when an exception or ``sys.exit(3)`` ended the program.
-
-    Parameters
-    ----------
-    run: Run
-    """
+    """Finishes a run at the end of the interpreter: failed, when an exception or ``sys.exit(3)`` ended the program."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
@@ -56,12 +51,7 @@ class _Tee(Tee):
 
 
 class OutputLog:
-    """Copies standard output to a file, until `close`.
-
-    Parameters
-    ----------
-    path: str
-    """
+    """Copies standard output to a file, until `close`."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -89,7 +89,6 @@ class FsspecResultTracker(ResultTracker):
         return {name: _restored(value) for name, value in found.items()}
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with `prefix`, sorted."""
         yield from sorted(name for name in self._store.names() if name.startswith(prefix))
 
 
