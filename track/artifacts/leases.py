@@ -1,4 +1,4 @@
-"""Who is storing something now: what `gc` waits for.
+"""Leases: who is storing something now, which is what `gc` waits for.
 
 A lease is a small file that is there from before an upload looks for content that it need not send, until its
 record is in the tracking store. A pending note stays until a record that is still on its way is seen there.
@@ -50,8 +50,8 @@ class Lease:
         self._write = write
         self._renewed = time.monotonic()
 
-    def renewed(self, count: int = 0) -> None:
-        """Say, to other machines, that the upload still goes on: called for every piece, done once in a while."""
+    def heartbeat(self, count: int = 0) -> None:
+        """Give a heartbeat to other machines, every ten minutes at most: called for every piece of the upload."""
         now = time.monotonic()
         if now - self._renewed > _RENEWAL:
             self._renewed = now
@@ -74,7 +74,7 @@ class Condemned(NamedTuple):
 
 @contextmanager
 def hold_lease(folder: Folder) -> Iterator[Lease]:
-    """Give a lease, and end it."""
+    """Give a lease, and release it."""
     uid = secrets.token_hex(8)
     key = f"{LEASES}/{uid}"
     content = msgspec.json.encode(process_identity())

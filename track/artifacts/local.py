@@ -41,10 +41,10 @@ class LocalFolder(Folder):
     def __repr__(self) -> str:
         return f"LocalFolder({self.path!r})"
 
-    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+    def put(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
         # Copied and hashed in one pass, so that what is named is what was copied.
         if source.size <= SMALL:
-            return self._keep_small(source, owner, avoid, advance)
+            return self._put_small(source, owner, avoid, advance)
         partial = self._partial(f"{PARTIAL}/", owner)
         written = os.open(partial, _CREATE, 0o666)
         try:
@@ -62,15 +62,15 @@ class LocalFolder(Folder):
                 os.unlink(partial)
         return Kept(key, found, size)
 
-    def _keep_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
+    def _put_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
         # No larger a buffer than is needed: making one costs more than reading. The files of /proc tell no size.
         pieces = iter(lambda: os.read(source.descriptor, source.size + 1 if source.size else SMALL), b"")
         data = b"".join(pieces)
         source.check_unchanged(len(data))
         advance(len(data))
-        return self._keep_data(data, owner, avoid)
+        return self._put_data(data, owner, avoid)
 
-    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
         descriptor = os.open(path, READ)
         try:
             data = os.read(descriptor, stamp[0] + 1)
@@ -79,37 +79,31 @@ class LocalFolder(Folder):
             os.close(descriptor)
         if len(data) != stamp[0] or (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
             return None
-        return self._keep_data(data, owner, avoid)
+        return self._put_data(data, owner, avoid)
 
-    def _keep_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
+    def _put_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
         digest, size = hashlib.sha256(data).hexdigest(), len(data)
         key = free_key(OBJECTS, digest, avoid) if avoid else content_key(OBJECTS, digest)
-        place = key[: key.rindex("/")]
-        mine = self._own.get(place)
-        if mine is None and place not in self._made:
-            mine = self._begin(place)
+        folder = key[: key.rindex("/")]
+        mine = self._own.get(folder)
+        if mine is None and folder not in self._made:
+            mine = self._begin(folder)
         # In a folder that this process has made, what it has not written is hardly there; were it, no harm is done.
         if (mine is not None and key not in mine) or self.size(key) != size:
-            self._place(key, data, owner)
+            self.write(key, data, owner)
             if mine is not None:
                 mine.add(key)
         return Kept(key, digest, size)
 
-    def _begin(self, place: str) -> set[str] | None:
+    def _begin(self, folder: str) -> set[str] | None:
         """Make a folder; return the set of what this process writes to it, None where it was there."""
         try:
-            os.makedirs(f"{self.path}/{place}")
+            os.makedirs(f"{self.path}/{folder}")
         except FileExistsError:
-            self._made.add(place)
+            self._made.add(folder)
             return None
-        self._made.add(place)
-        return self._own.setdefault(place, set())
-
-    def _place(self, key: str, data: bytes, owner: str) -> None:
-        # Beside its place: moving a file within its folder costs less.
-        partial = self._partial(key[: key.rindex("/") + 1], owner)
-        with replacing(self._at(key), sync=False, mode=0o666, temporary=partial) as file:
-            file.write_all(data)
+        self._made.add(folder)
+        return self._own.setdefault(folder, set())
 
     def _partial(self, folder: str, owner: str) -> str:
         """Return the path of a new file that nobody sees yet: a name with a dot, the lease, and a number."""
@@ -133,7 +127,10 @@ class LocalFolder(Folder):
             return None
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
-        self._place(key, data, owner)
+        # Beside its place: moving a file within its folder costs less.
+        partial = self._partial(key[: key.rindex("/") + 1], owner)
+        with replacing(self._at(key), sync=False, mode=0o666, temporary=partial) as file:
+            file.write_all(data)
 
     def read(self, key: str) -> bytes:
         with open(self._at(key), "rb") as file:

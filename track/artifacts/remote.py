@@ -50,7 +50,7 @@ class RemoteFolder(Folder):
     def __repr__(self) -> str:
         return f"RemoteFolder({mask_secrets(self.url)!r})"
 
-    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+    def put(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
         # Read once for its digest, and once more where it must be sent.
         size = source.size
         if digest is None:
@@ -71,7 +71,7 @@ class RemoteFolder(Folder):
             raise BackendUnavailable(f"{self.url} has taken {size} bytes and shows {self.size(key)}")
         return Kept(key, digest, size)
 
-    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
         # Here the time goes into sending.
         return None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
 from track.em.session import current_store
-from track.em.store import Node, Store, checked_strategy
+from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
 from track.errors import NothingThere
 
 if TYPE_CHECKING:
@@ -207,6 +207,10 @@ class Item(abc.ABC):
             A file in an artifact's directory is not what was added.
         """
         self.send(current_store(), folder, make_folder, checked_strategy(conflict_strategy))
+
+    def _bundle(self, files: Sequence[LocalFile] = ()) -> Bundle:
+        """Return what a store gets."""
+        return Bundle(self.kind, self._name, self._alternative_name, list(self._labels), self._description, list(files))
 
     def remember(self, entry: dict[str, str]) -> None:
         """Note an upload or download."""

@@ -117,7 +117,7 @@ def test_remembered_file_is_not_read_again(trial: TrialLogger, data: Path, monke
     content = b"a" * 300_000
     (data / "a.txt").write_bytes(content)
     trial.log_file(data / "a.txt")
-    monkeypatch.setattr("track.artifacts.local.LocalFolder.keep", lambda *args: pytest.fail("it was read"))
+    monkeypatch.setattr("track.artifacts.local.LocalFolder.put", lambda *args: pytest.fail("it was read"))
 
     again = logged(trial.log_file(data / "a.txt"))
 
@@ -131,7 +131,7 @@ def test_large_file_that_may_be_known_is_read_before_it_is_written(
     (data / "a.txt").write_bytes(b"a" * 300_001)
     (data / "b.txt").write_bytes(b"a" * 300_001)
     first = logged(trial.log_file(data / "a.txt"))
-    monkeypatch.setattr("track.artifacts.local.LocalFolder.keep", lambda *args: pytest.fail("it was written"))
+    monkeypatch.setattr("track.artifacts.local.LocalFolder.put", lambda *args: pytest.fail("it was written"))
 
     again = logged(trial.log_file(data / "b.txt"))
 
