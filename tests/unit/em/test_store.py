@@ -376,18 +376,3 @@ class TestTrouble:
 
         with pytest.raises(NothingThere, match=r"an Artifact at /ann/default/data .* where a Run was looked for"):
             download(store, "/ann/default/data", "Run", "here")
-
-
-def test_conditional_writes(store: Store) -> None:
-    """A record is created once, and replaced only in the state that was seen."""
-    objects = store.objects
-
-    created = [objects.create("tree/x/.node", b"one"), objects.create("tree/x/.node", b"two")]
-    found = objects.tagged("tree/x/.node")
-    assert found is not None
-    swapped = [objects.swap("tree/x/.node", b"three", found[1]), objects.swap("tree/x/.node", b"four", found[1])]
-
-    assert created == [True, False]
-    assert swapped == [True, False]
-    assert (objects.tagged("tree/x/.node") or ())[0] == b"three"
-    assert objects.swap("tree/nothing/.node", b"x", found[1]) is False
