@@ -106,7 +106,7 @@ def test_names_stay_in_the_folder(folder: FolderStore, name: str, tmp_path: Path
         lambda: folder.put(name, [b"x"]),
         lambda: folder.remove(name),
     ):
-        with pytest.raises(UnsafePath, match="does not climb"):
+        with pytest.raises(UnsafePath, match="not climb"):
             action()
 
     assert (tmp_path / "outside").read_bytes() == b"outside"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from track.em.folders import artifact_parent, timestamp
+from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
 from track.em.store import LocalFile, Node, Store, remote_entry
@@ -40,7 +40,6 @@ class Artifact(Item):
 
     kind = "Artifact"
     metadata_file = ".em/metadata.yaml"
-    parent = staticmethod(artifact_parent)
 
     def __init__(
         self, metadata: Mapping[str, Any], objects: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
+from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, parent_of, with_article
 from track.em.session import current_store
 from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
 from track.errors import NothingThere
@@ -27,10 +27,10 @@ class Item(abc.ABC):
     metadata_file: ClassVar[str]
     """The file in its directory that says who it is."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def parent() -> str:
+    @classmethod
+    def parent(cls) -> str:
         """Return the folder that new ones are put into."""
+        return parent_of(cls.kind)
 
     def _identify(self, metadata: Mapping[str, Any], *own: str) -> None:
         """Become the one that the metadata describe; `own` are the fields that the subclass reads."""

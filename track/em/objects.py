@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from track.em.store import LocalFile
 from track.em.texts import read_list, write_list
-from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere, UnsafePath
+from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
 from track.utils.files import checked_path, digest_of, inside, is_below, replace_file, replacing
 from track.utils.filesystem import CHUNK, open_url
 
@@ -154,15 +154,11 @@ def checked_object_path(path: str) -> str:
     if not isinstance(path, str):
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    try:
-        checked_path("/".join(parts))
-    except UnsafePath as error:
-        raise ValueError(f"{path!r} cannot be an object path: {error}") from error
     if _BAD.search(path):
         raise ValueError(f"{path!r} cannot be an object path: it has control characters or backslashes")
-    if parts[0] == _OWN:
+    if parts[:1] == [_OWN]:
         raise ValueError(f"{path!r} cannot be an object path: {_OWN} is where the library keeps its notes")
-    return "/".join(parts)
+    return checked_path("/".join(parts), "an object path")
 
 
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
-from track.em.folders import run_parent, timestamp
+from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.lineage import Lineage
 from track.em.metrics import ALIASES
@@ -61,7 +61,6 @@ class Run(Item):
 
     kind = "Run"
     metadata_file = METADATA
-    parent = staticmethod(run_parent)
 
     def __init__(
         self,
