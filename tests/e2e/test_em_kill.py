@@ -16,7 +16,7 @@ from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server 
 from track import em
 from track.em.session import current_store
 from track.em.store.download import download
-from track.em.store.nodes import LocalFile, Parcel
+from track.em.store.nodes import Bundle, LocalFile
 from track.em.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ STEPS = ("put", "create", "swap", "remove")
 UPLOAD = """
 import os, signal, sys
 from track import em
-from track.em.store.nodes import LocalFile, Parcel
+from track.em.store.nodes import LocalFile, Bundle
 from track.em.session import current_store
 host, name, who, strategy, step = sys.argv[1:]
 em.login(host)
@@ -40,7 +40,7 @@ def dying(action):
 for step in ("put", "create", "swap", "remove"):
     setattr(store.place, step, dying(getattr(store.place, step)))
 files = [LocalFile.at(file, os.path.join(who, file)) for file in ("a", "b")]
-node = store.upload(Parcel("Artifact", name, who, files=files), "default", True, strategy)
+node = store.upload(Bundle("Artifact", name, who, files=files), "default", True, strategy)
 print("" if node is None else node.path)
 """
 
@@ -107,11 +107,11 @@ def test_killed_at_every_step(store: Store, old: str, is_after: bool) -> None:
         name = f"data {step}"
         if old != "nothing":
             owner = f"mine {step}" if old == "mine" else "other"
-            store.upload(Parcel("Artifact", name, owner, files=_files("old", b"old")), "default", False, "replace")
-        parcel = Parcel("Artifact", name, f"mine {step}", files=_files("new", b"new"))
+            store.upload(Bundle("Artifact", name, owner, files=_files("old", b"old")), "default", False, "replace")
+        bundle = Bundle("Artifact", name, f"mine {step}", files=_files("new", b"new"))
 
-        def upload(parcel: Parcel = parcel) -> object:
-            return store.upload(parcel, "default", False, "replace")
+        def upload(bundle: Bundle = bundle) -> object:
+            return store.upload(bundle, "default", False, "replace")
 
         codes.append(run(_dying, store, step, is_after, upload))
 
@@ -143,7 +143,7 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
             put(name, cut())
 
         store.place.put = half  # type: ignore[method-assign]
-        store.upload(Parcel("Artifact", "data", "data_1", files=_files("new", content)), "default", False, "new")
+        store.upload(Bundle("Artifact", "data", "data_1", files=_files("new", content)), "default", False, "new")
 
     assert run(upload) == -9
     assert store.children("default") == []
@@ -155,8 +155,8 @@ def test_processes_upload_one_name(store: Store, strategy: str) -> None:
     """Of six processes, as many have the name as the strategy says; each upload is whole."""
 
     def upload(number: int) -> None:
-        parcel = Parcel("Artifact", "data", f"data_{number}", files=_files(f"{number}", b"%d" % number))
-        store.upload(parcel, "default", False, strategy)
+        bundle = Bundle("Artifact", "data", f"data_{number}", files=_files(f"{number}", b"%d" % number))
+        store.upload(bundle, "default", False, strategy)
 
     codes = run_all(upload, [(number,) for number in range(6)])
 

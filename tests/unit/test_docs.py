@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -22,6 +23,12 @@ MODULES_WITH_EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in sorted((ROOT / "track").rglob("*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "track").rglob("*.py"))
 ]
 
 
@@ -104,3 +111,19 @@ def test_examples_in_docstrings(module: str, tmp_path: Path, monkeypatch: pytest
         runner.run(test)
 
     assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_methods_have_a_docstring_or_inherit_one(module: str) -> None:
+    """What a public method does is said once: where it is defined first."""
+    loaded = importlib.import_module(module)
+    classes = [found for found in vars(loaded).values() if inspect.isclass(found) and found.__module__ == module]
+
+    methods = [
+        getattr(owner, name)
+        for owner in classes
+        for name, found in vars(owner).items()
+        if not name.startswith("_") and not owner.__name__.startswith("_") and inspect.isroutine(found)
+    ]
+
+    assert not [method.__qualname__ for method in methods if not inspect.getdoc(method)]

@@ -352,7 +352,7 @@ def test_no_repository_is_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("answer"), ["", "abc", "abc x y z +0000", "abc 1 y z +aaaa", f"abc {10**30} y z +0000"])
 def test_strange_answer_of_git_is_no_version(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A git that prints something else is as good as none."""
-    monkeypatch.setattr(track.versioning, "_ask_git", lambda *_: answer)
+    monkeypatch.setattr(track.versioning, "ask_text", lambda *_: answer)
 
     assert get_git_version("module.py") == (None, None)
 

@@ -94,3 +94,14 @@ def timestamp(seconds: float | None = None) -> str:
     """Return a time (unix seconds; now by default) as ISO 8601, local, with its offset."""
     moment = datetime.fromtimestamp(time.time() if seconds is None else seconds)
     return moment.astimezone().isoformat(timespec="seconds")
+
+
+def with_article(kind: str) -> str:
+    """Return a word as sentences have it.
+
+    Examples
+    --------
+    >>> with_article("Run"), with_article("Artifact")
+    ('a Run', 'an Artifact')
+    """
+    return f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"

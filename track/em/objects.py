@@ -11,12 +11,11 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from track.em.errors import NothingThere
-from track.em.store import CHUNK, LocalFile, digest_of, inside
+from track.em.store import CHUNK, LocalFile
 from track.em.texts import read_list, write_list
-from track.errors import AlreadyExists, CorruptArtifact, FileChanged
+from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
 from track.tracking.places import open_fsspec
-from track.utils.files import replace_bytes
+from track.utils.files import digest_of, inside, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,8 @@ class Objects:
         if references or os.path.exists(inside(self.folder, _REFERENCES)):
             import json
 
-            replace_bytes(inside(self.folder, _REFERENCES), json.dumps(references, indent=2).encode())
+            text = json.dumps(references, indent=2).encode()
+            replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""

@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from track.configuration import options
-from track.em.errors import NotLoggedIn
 from track.em.folders import checked_name
 from track.em.store import DirectoryPlace, RemotePlace, Store, StorePlace
 from track.em.texts import read_mapping
-from track.errors import InvalidUri
+from track.errors import InvalidUri, NotLoggedIn
 from track.persistence.utils import mask_secrets, parse_options, uri_path
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from track.em.errors import NothingThere, UploadConflict
-from track.errors import TrackError
+from track.errors import NothingThere, TrackError, UploadConflict
 from track.utils import lifecycle as ending
 
 logger = logging.getLogger(__name__)

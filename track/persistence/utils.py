@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from track.errors import InvalidUri
+from track.utils.masking import mask_secrets
 
 __all__ = [
     "COMMON_OPTIONS",
@@ -28,7 +29,6 @@ _URI = re.compile(
     re.DOTALL,
 )
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
-_SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])key$)")
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
 
 COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {"artifacts": (str, "")}
@@ -205,27 +205,3 @@ def read_choice(*choices: str) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def mask_secrets(uri: str) -> str:
-    """Return the URI with its password, and every option named like a secret, as ``***``.
-
-    Examples
-    --------
-    >>> mask_secrets("mongodb://ann:secret@db:27017/runs?token=abc&w=1")
-    'mongodb://ann:***@db:27017/runs?token=***&w=1'
-    """
-    head, question, query = str(uri).partition("?")
-    # Up to the last @: a password with a slash in it is malformed, and still a secret.
-    head = re.sub(r"((?:^|:)//[^/?#@:]*:)[^?#]*@", r"\1***@", head)
-    return head + question + "&".join(map(_mask_option, query.split("&")))
-
-
-def _mask_option(option: str) -> str:
-    name, equals, value = option.partition("=")
-    if equals and _SECRET.search(name):
-        return f"{name}=***"
-    plain = unquote(value)
-    # The URI of another backend.
-    masked = mask_secrets(plain) if "://" in plain else plain
-    return option if masked == plain else f"{name}={quote(masked, safe=':/?=@*,+')}"

@@ -12,7 +12,8 @@ from typing import Any
 from track.errors import CorruptJournal
 from track.persistence.utils import mask_secrets
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
-from track.tracking.places import is_temporary, open_place
+from track.tracking.places import open_place
+from track.utils.files import is_temporary
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLOAT = "__float__"

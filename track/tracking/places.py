@@ -10,9 +10,8 @@ from typing import Any, Protocol
 
 from track.errors import AlreadyExists, InvalidUri, MissingExtra
 from track.persistence.utils import mask_secrets, parse_uri, uri_path
-from track.utils.files import replace_bytes
+from track.utils.files import is_temporary, replace_file
 
-_TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
 
@@ -94,10 +93,10 @@ class FolderPlace:
         path = self._inside(name)
         try:
             try:
-                replace_bytes(path, content)
+                replace_file(path, [content], sync=False, follow=False)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                replace_bytes(path, content)
+                replace_file(path, [content], sync=False, follow=False)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise AlreadyExists(_in_the_way(name, path)) from error
         except PermissionError as error:
@@ -118,11 +117,6 @@ def _in_the_way(name: str, path: str) -> str:
     if os.path.isdir(path):
         return f"nothing can be stored under {name!r}: there are names below it, and {path} is their folder"
     return f"nothing can be stored under {name!r}: the beginning of it is a name of its own, and a file"
-
-
-def is_temporary(name: str) -> bool:
-    """Return whether a file of this name is one that is not finished; listings pass over it."""
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 class MemoryPlace:

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from track import em
-from track.em.errors import NothingThere
-from track.errors import InvalidUri, UnknownBackend
+from track.errors import InvalidUri, NothingThere, UnknownBackend
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ import pytest
 
 from track import em
 from track.em.environment import git_facts
-from track.em.errors import NothingThere
 from track.em.metrics import MetricsFile, read_items
 from track.em.run import Run
+from track.errors import NothingThere
 
 yaml = pytest.importorskip("yaml")
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.servers.s3 import S3, moto_bucket, moto_server  # noqa: F401 - fixtures
 from track import em
-from track.em.errors import NotLoggedIn, unreachable
 from track.em.session import Config, current_store
-from track.errors import BackendUnavailable
+from track.em.store.places import unreachable
+from track.errors import BackendUnavailable, NotLoggedIn
 
 
 @pytest.fixture(autouse=True)

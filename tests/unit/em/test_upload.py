@@ -15,10 +15,9 @@ import pytest
 from tests.servers import wait_until
 from tests.servers.s3 import moto_bucket, moto_server  # noqa: F401 - fixtures
 from track import em
-from track.em.errors import NothingThere, NotLoggedIn, UploadConflict, UploadFailed
 from track.em.session import current_store
 from track.em.uploader import Uploader
-from track.errors import FileChanged
+from track.errors import FileChanged, NothingThere, NotLoggedIn, UploadConflict, UploadFailed
 
 _numbers = itertools.count()
 

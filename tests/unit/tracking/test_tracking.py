@@ -17,7 +17,6 @@ import track.tracking.api
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
 from track.tracking.places import MemoryPlace
-from track.utils.files import replace_bytes
 
 ROOT = Path(__file__).parents[3]
 
@@ -287,32 +286,6 @@ def test_file_that_is_not_finished_is_no_key(tracker: FsspecResultTracker, tmp_p
     assert list(tracker.keys()) == ["a"]
     with pytest.raises(ValueError, match="unfinished file"):
         tracker.get(left)
-
-
-def test_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full there is no half file, and no rest."""
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("track.tracking.places.os.write", full)
-    with pytest.raises(OSError, match="No space left"):
-        replace_bytes(str(path), b"new")
-
-    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"a": b"old"}
-
-
-def test_replaced_file_keeps_its_mode(tmp_path: Path) -> None:
-    """Who could read the old one can read the new one."""
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-
-    replace_bytes(str(path), b"new")
-
-    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_reader_never_sees_a_part(tracker: FsspecResultTracker) -> None:

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from track.em.errors import unreachable
-from track.errors import InvalidUri, TrackError
+from track.errors import BackendUnavailable, InvalidUri, TrackError
 from track.persistence.file import StoreLock
 from track.persistence.utils import mask_secrets
-from track.tracking.places import is_temporary, open_fsspec
-from track.utils.files import replace_bytes
+from track.tracking.places import open_fsspec
+from track.utils.files import is_temporary, replace_file
 
 CHUNK = 1 << 20
 """Bytes that are in memory at a time, about."""
@@ -100,7 +99,7 @@ class DirectoryPlace:
         with self._lock:
             if os.path.lexists(path):
                 return False
-            replace_bytes(path, record)
+            replace_file(path, [record], sync=False, follow=False)
         return True
 
     def swap(self, name: str, record: bytes, tag: str) -> bool:
@@ -109,7 +108,7 @@ class DirectoryPlace:
             found = self.read(name)
             if found is None or found[1] != tag:
                 return False
-            replace_bytes(self._path(name), record)
+            replace_file(self._path(name), [record], sync=False, follow=False)
         return True
 
     def children(self, name: str) -> list[str]:
@@ -305,3 +304,16 @@ def _translated(error: Exception, url: str) -> Exception:
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _DRIVERS:
         return unreachable(f"{place} does not answer: {error}")
     return error
+
+
+def unreachable(message: str) -> Exception:
+    """Return the error of a store that does not answer: a ConnectionError, and with requests an HTTPError of theirs."""
+    try:
+        from requests import HTTPError  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        return BackendUnavailable(message)
+
+    class Unreachable(BackendUnavailable, HTTPError):  # type: ignore[misc, unused-ignore]
+        """The store cannot be reached."""
+
+    return Unreachable(message)

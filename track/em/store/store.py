@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from track.em.errors import NothingThere, UploadConflict, UploadFailed
-from track.em.folders import alternative_name, checked_name
-from track.em.store.nodes import LocalFile, Node, Parcel, decoded_name, new_record, parents, record_name, with_article
+from track.em.folders import alternative_name, checked_name, with_article
+from track.em.store.nodes import Bundle, LocalFile, Node, decoded_name, new_record, parents, record_name
 from track.em.store.places import StorePlace
+from track.errors import NothingThere, UploadConflict, UploadFailed
 
 logger = logging.getLogger(__name__)
 STRATEGIES = ("skip", "error", "new", "replace")
@@ -118,11 +118,11 @@ class Store:
 
     # uploading
 
-    def accepts(self, parcel: Parcel, folder: str, make_folder: bool, strategy: str) -> bool:
+    def accepts(self, bundle: Bundle, folder: str, make_folder: bool, strategy: str) -> bool:
         """Return whether `upload` would upload; what it would raise is raised."""
-        return self._target(self.folder(folder, make_folder), parcel, strategy) is not None
+        return self._target(self.folder(folder, make_folder), bundle, strategy) is not None
 
-    def upload(self, parcel: Parcel, folder: str, make_folder: bool, strategy: str) -> Node | None:
+    def upload(self, bundle: Bundle, folder: str, make_folder: bool, strategy: str) -> Node | None:
         """Upload, and return what is there now; None when the name is taken and the strategy is to skip.
 
         An earlier state of the same run or artifact is replaced, whatever the strategy.
@@ -139,24 +139,24 @@ class Store:
         published: Node | None = None
         try:
             for _ in range(_TRIES):
-                target = self._target(parent, parcel, strategy)
+                target = self._target(parent, bundle, strategy)
                 if target is None:
-                    logger.info("%s %r is not uploaded: the name is taken in %s", parcel.kind, parcel.name, parent)
+                    logger.info("%s %r is not uploaded: the name is taken in %s", bundle.kind, bundle.name, parent)
                     return None
-                published = self._publish(*target, parcel, sent)
+                published = self._publish(*target, bundle, sent)
                 if published is not None:
                     return published
                 # Somebody was faster: what the strategy says may be something else now.
         finally:
             kept = {file["content"] for file in published.files} if published else set()
             self._remove({file["content"] for file in sent.values()} - kept)
-        raise UploadFailed(f"{parent}/{parcel.name} is changed by others all the time: try again later")
+        raise UploadFailed(f"{parent}/{bundle.name} is changed by others all the time: try again later")
 
-    def _target(self, parent: str, parcel: Parcel, strategy: str) -> tuple[str, Node | None] | None:
+    def _target(self, parent: str, bundle: Bundle, strategy: str) -> tuple[str, Node | None] | None:
         """Return the path to upload to, and what is there; None to skip."""
-        path = f"{parent}/{parcel.name}"
+        path = f"{parent}/{bundle.name}"
         node = self.find(path)
-        if node is None or node.holds(parcel):
+        if node is None or node.holds(bundle):
             return path, node
         match strategy:
             case "skip":
@@ -167,22 +167,22 @@ class Store:
                 raise UploadConflict(f"{path} is a folder, which is not replaced")
             case "replace":
                 return path, node
-        path = f"{parent}/{parcel.alternative_name}"
-        while (node := self.find(path)) is not None and not node.holds(parcel):
-            path = f"{parent}/{alternative_name(parcel.name)}"
+        path = f"{parent}/{bundle.alternative_name}"
+        while (node := self.find(path)) is not None and not node.holds(bundle):
+            path = f"{parent}/{alternative_name(bundle.name)}"
         return path, node
 
-    def _publish(self, path: str, old: Node | None, parcel: Parcel, sent: dict[_Key, dict[str, Any]]) -> Node | None:
+    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: dict[_Key, dict[str, Any]]) -> Node | None:
         """Send what is not there, then write the record; None when it is not in the state that was seen."""
-        is_update = old is not None and old.holds(parcel)
+        is_update = old is not None and old.holds(bundle)
         identity = str(old.record["id"]) if old is not None and is_update else uuid.uuid4().hex
         there = {_key(file): file for file in old.files} if old is not None and is_update else {}
-        keys = [(file.name, file.size, file.sha256) for file in parcel.files]
-        for key, file in zip(keys, parcel.files, strict=True):
+        keys = [(file.name, file.size, file.sha256) for file in bundle.files]
+        for key, file in zip(keys, bundle.files, strict=True):
             if key not in there and key not in sent:
                 sent[key] = self._send(identity, file)
         files = [there.get(key) or sent[key] for key in keys]
-        node = Node(path, new_record(parcel.described(), identity, self.user, files, old), "")
+        node = Node(path, new_record(bundle.described(), identity, self.user, files, old), "")
         if not self._write(node, old):
             return None
         if old is not None:
