@@ -8,7 +8,8 @@ import pytest
 
 from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri
-from track.persistence.file.store import FileStore
+from track.persistence.ephemeral import StateProtocol
+from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.testing import ProtocolTests
@@ -24,12 +25,8 @@ class TestFile(ProtocolTests):
 
     def reopen(self, protocol: Protocol) -> Protocol:
         """Return a protocol whose state is read from the disk again."""
-        assert isinstance(protocol, FileProtocol)
-        again = FileProtocol(protocol.uri)
-        assert protocol.path is not None
-        again._store = FileStore(protocol.path, 30.0)
-        again._append = again._store.append
-        return again
+        assert protocol.file is not None
+        return StateProtocol(protocol.uri, True, FileStore(protocol.file, 30.0))
 
 
 class TestFileAfterSave(TestFile):

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.processes import attach, die, fork, run, start, stored, wait
 from track.logger import TrialLogger
+from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
 
 _POINTS = 1_500
@@ -251,8 +252,8 @@ def test_interrupted_replay_is_not_doubled(tmp_path: Path, monkeypatch: pytest.M
         trial.log_metrics(value=number)
     protocol = trial.protocol
     assert isinstance(protocol, FileProtocol)
-    assert protocol._store is not None
-    storage = protocol._store.storage
+    assert isinstance(protocol.store, FileStore)
+    storage = protocol.store.state
     apply = storage.apply
 
     def interrupted(events: Any) -> None:

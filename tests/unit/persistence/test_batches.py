@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,8 @@ import pytest
 
 from track.errors import BackendUnavailable, InvalidEvent
 from track.events import Batch, Event, MetricsLogged, TrialCreated, decode_record, encode, encode_batch
-from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.file.store import FileStore
+from track.persistence.ephemeral import EphemeralProtocol, StateProtocol
+from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
 
 CREATED = TrialCreated("ab", 0, 1.0)
@@ -29,12 +32,10 @@ def values(protocol: Any) -> list[float]:
     return list(trial.metrics["n"].val) if "n" in trial.metrics else []
 
 
-def reopened(protocol: FileProtocol) -> FileProtocol:
+def reopened(protocol: StateProtocol) -> StateProtocol:
     """Return a protocol whose state is read from the disk again."""
-    again = FileProtocol(protocol.uri)
-    assert protocol.path is not None
-    again._store = FileStore(protocol.path, 30.0)
-    return again
+    assert protocol.file is not None
+    return StateProtocol(protocol.uri, True, FileStore(protocol.file, 30.0))
 
 
 @pytest.fixture(params=["ephemeral", "file", "file in memory", "reopened", "saved"])
@@ -139,9 +140,8 @@ def test_batch_after_a_torn_one(tmp_path: Path) -> None:
 
 def test_batch_beside_another_process(tmp_path: Path) -> None:
     """What others write to the file between batches is seen, in the order of the file."""
-    protocol, other = (FileProtocol(f"file:{tmp_path}/runs.json") for _ in range(2))
-    other._store = FileStore(str(tmp_path / "runs.json"), 30.0)
-    other._append = other._store.append
+    protocol = FileProtocol(f"file:{tmp_path}/runs.json")
+    other = reopened(protocol)
     protocol.receive("w", 0, [CREATED])
 
     for number in range(0, 6, 2):
@@ -151,41 +151,29 @@ def test_batch_beside_another_process(tmp_path: Path) -> None:
     assert values(protocol) == values(reopened(protocol)) == list(range(6))
 
 
-def test_batch_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch for which there is no room raises, and does not wait in memory: it is sent again."""
+@contextmanager
+def room_for(path: Path, extra: int) -> Iterator[None]:
+    """Let no file grow beyond the present size of this one and some bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + extra, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(("extra", "reason"), [(0, "File too large"), (40, "only a part")])
+def test_batch_that_cannot_be_written(tmp_path: Path, extra: int, reason: str) -> None:
+    """A batch for which there is no room raises, does not wait, and is whole when it is sent again."""
     protocol = FileProtocol(f"file:{tmp_path}/runs.json")
     protocol.receive("w", 0, [CREATED])
-    journal = protocol._store.journal  # type: ignore[union-attr]
-    write = journal._write
 
-    def full(data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    journal._write = full
-    with pytest.raises(BackendUnavailable, match="No space left"):
-        protocol.receive("w", 1, points(1))
-    journal._write = write
-    protocol.receive("w", 1, points(1))
-
-    assert protocol.unsaved() == 0
-    assert values(protocol) == values(reopened(protocol)) == [1]
-
-
-def test_batch_that_fits_in_part(tmp_path: Path) -> None:
-    """Of a batch that was written in part nothing is stored, and it is whole when it is sent again."""
-    protocol = FileProtocol(f"file:{tmp_path}/runs.json")
-    protocol.receive("w", 0, [CREATED])
-    journal = protocol._store.journal  # type: ignore[union-attr]
-    write = journal._write
-    journal._write = lambda data: write(data[: len(data) // 2])
-
-    with pytest.raises(BackendUnavailable, match="only a part"):
+    with room_for(tmp_path / "runs.json.journal", extra), pytest.raises(BackendUnavailable, match=reason):
         protocol.receive("w", 1, points(1, 2))
-    journal._write = write
     nothing = values(protocol)
     protocol.receive("w", 1, points(1, 2))
 
-    assert nothing == []
+    assert (nothing, protocol.unsaved()) == ([], 0)
     assert values(protocol) == values(reopened(protocol)) == [1, 2]
 
 
