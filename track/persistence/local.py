@@ -79,7 +79,7 @@ class FileProtocol(StateProtocol):
         self.stores_at_once = self.eager or self.path is None
         # Names of the original: one lock, between threads and processes, and the timers that run.
         self.lock = self.thread_lock = self.store.lock
-        self.chronos = self._timers
+        self.chronos = self._timers.running
         if self.path is None and self.eager:
             text = "%s names no file: nothing will be stored; name one, as in file://report.json"
             logger.warning(text, self.place)

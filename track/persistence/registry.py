@@ -102,8 +102,7 @@ def get_protocol(backend_name: str | None) -> Protocol:
     if uri == "none":
         uri = "none:"
     scheme = parse_uri(uri)["scheme"]
-    # One letter is a drive of Windows.
-    if len(scheme) < 2:
+    if not scheme:
         raise UnknownBackend(f"{mask_secrets(uri)!r} names no backend: did you mean 'file:{mask_secrets(uri)}'?")
     return _finished(_factory(scheme)(uri))
 
