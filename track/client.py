@@ -15,10 +15,9 @@ from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttr
 from track.front import as_dict
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
+from track.persistence.utils import names_no_store
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
-
-_CONFIGURED = "none"
 
 
 class TrackClient(Chooser):
@@ -48,10 +47,10 @@ class TrackClient(Chooser):
     {0: 0.5}
     """
 
-    def __init__(self, backend: str = _CONFIGURED) -> None:
-        if backend in (None, "", _CONFIGURED):
-            backend = options("log.backend.name", _CONFIGURED) or _CONFIGURED
-        super().__init__(get_protocol(backend), stores_nothing=backend in (_CONFIGURED, f"{_CONFIGURED}:"))
+    def __init__(self, backend: str = "none") -> None:
+        if names_no_store(backend) and backend != "none:":
+            backend = options("log.backend.name", None)
+        super().__init__(get_protocol(backend), stores_nothing=names_no_store(backend))
         self.protocol.check_writable()
         self._attach_to_environment()
 

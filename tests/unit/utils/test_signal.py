@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,8 +11,6 @@ import threading
 import pytest
 
 from track.utils.signal import SignalHandler, _dispatcher, _Link
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
 # A script says when it is ready, waits for its signal, and tells what happened, one word a line.
 PRELUDE = """
