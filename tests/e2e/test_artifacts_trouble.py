@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import run, start
+from tests.children import run
+from tests.e2e.processes import start
 from tests.e2e.test_full_disk import _as_nobody, _full, small_disk
 from track import TrackClient
 from track.artifacts import artifacts, find, gc

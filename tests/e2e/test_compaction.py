@@ -7,7 +7,6 @@ import fcntl
 import gc
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import attach, die, fork, run, start, stored, wait
+from tests.children import die, ended, fork, run, start_program, wait
+from tests.e2e.processes import attach, start, stored
 from track.logger import TrialLogger
 from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
@@ -128,8 +128,11 @@ def test_kill_at_any_call_of_a_save_is_harmless(filled: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_interrupt_at_any_call_of_a_save_is_harmless(filled: Path, tmp_path: Path, after: bool) -> None:
+def test_interrupt_at_any_call_of_a_save_is_harmless(
+    filled: Path, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C at the k-th system call of a save, for every k: the process goes on, and each event is there once."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_LOCK_TIMEOUT", "1")
     code, count = 11, 0
     while code != 12:
         count += 1
@@ -176,11 +179,11 @@ def test_kill_by_the_kernel_in_a_save_is_harmless(filled: Path, tmp_path: Path, 
     for count in (1, 2, 3, 4):
         path = _copies(filled, tmp_path, count)
         (trial,) = stored(path)
-        python = [sys.executable, "-c", _SAVE, str(path), trial.uid]
+        command = [sys.executable, "-c", _SAVE, path, trial.uid]
         inject = f"inject={call}:signal=KILL:when={count}"
 
-        traced = ["strace", "-f", "-o", os.devnull, "-e", f"trace={call}", "-e", inject, *python]
-        done = subprocess.run(traced, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+        traced = ["strace", "-f", "-o", os.devnull, "-e", f"trace={call}", "-e", inject, *command]
+        done = ended(start_program(*traced))
 
         if "ptrace" in done.stderr:
             pytest.skip(f"strace cannot trace here: {done.stderr.splitlines()[0]}")

@@ -7,19 +7,16 @@ import os
 import random
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.children import fork, python, run_all, wait
 from tests.e2e.deliveries import Place, log, new_trial, open_protocol, rounds
-from tests.e2e.processes import fork, run_all, wait
 from tests.servers import wait_until
 from track.persistence.delivery.spill import spill_folder
 from track.structure import Trial
 
 pytestmark = pytest.mark.network
-ROOT = Path(__file__).parents[2]
 
 
 def test_server_killed_during_a_run(durable_place: Place) -> None:
@@ -67,8 +64,7 @@ def _killed_client(place: Place, trial: Trial, name: str, calls: int) -> int:
 
 
 def _sync(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "track", "sync", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return python("-m", "track", "sync", *arguments)
 
 
 def test_client_killed_at_any_call(place: Place) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.processes import die, run, run_all
+from tests.children import die, ended, python, run, run_all, start_python
 from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: F401 - fixtures
 from track import em
 from track.em.session import current_store
@@ -19,7 +18,6 @@ from track.em.store.download import download
 from track.em.store.nodes import Bundle, LocalFile
 from track.em.store.store import Store
 
-ROOT = Path(__file__).parents[2]
 STEPS = ("put", "create", "swap", "remove")
 
 # Uploads an artifact whose two files say who it is, and dies at a step of it when told to.
@@ -38,7 +36,7 @@ def dying(action):
         return action(*arguments)
     return call
 for step in ("put", "create", "swap", "remove"):
-    setattr(store.place, step, dying(getattr(store.place, step)))
+    setattr(store.objects, step, dying(getattr(store.objects, step)))
 files = [LocalFile.at(file, os.path.join(who, file)) for file in ("a", "b")]
 node = store.upload(Bundle("Artifact", name, who, files=files), "default", True, strategy)
 print("" if node is None else node.path)
@@ -93,7 +91,7 @@ def _dying(store: Store, step: int, is_after: bool, action: Callable[[], Any]) -
         return call
 
     for name in STEPS:
-        setattr(store.place, name, counted(getattr(store.place, name)))
+        setattr(store.objects, name, counted(getattr(store.objects, name)))
     action()
 
 
@@ -133,7 +131,7 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
     content = os.urandom(1 << 20)
 
     def upload() -> None:
-        put = store.place.put
+        put = store.objects.put
 
         def half(name: str, chunks: Any) -> None:
             def cut() -> Iterator[bytes]:
@@ -142,12 +140,12 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
 
             put(name, cut())
 
-        store.place.put = half  # type: ignore[method-assign]
+        store.objects.put = half  # type: ignore[method-assign]
         store.upload(Bundle("Artifact", "data", "data_1", files=_files("new", content)), "default", False, "new")
 
     assert run(upload) == -9
     assert store.children("default") == []
-    assert [store.place.children(f"content/{name}") for name in store.place.children("content")] in ([], [[]])
+    assert [store.objects.children(f"content/{name}") for name in store.objects.children("content")] in ([], [[]])
 
 
 @pytest.mark.parametrize("strategy", ["skip", "error", "new", "replace"])
@@ -199,9 +197,7 @@ class TestS3:
 
     def _start(self, host: str, who: str, strategy: str, step: int = 0) -> subprocess.Popen[str]:
         _files(who, who.encode())
-        command = [sys.executable, "-c", UPLOAD, host, "data", who, strategy, str(step)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return start_python("-c", UPLOAD, host, "data", who, strategy, str(step))
 
     def test_killed_uploads(self, host: str) -> None:
         """Killed before each step of a replacement, what was there stays, and can be replaced all the same."""
@@ -215,10 +211,9 @@ class TestS3:
             ("second", 4, -9, "second"),
             ("third", 0, 0, "third"),
         ):
-            process = self._start(host, who, "replace", step)
-            _, errors = process.communicate(timeout=100)
+            done = ended(self._start(host, who, "replace", step))
 
-            assert process.returncode == code, errors
+            assert done.returncode == code, done.stderr
             node = store.find("/ann/default/data")
             assert (node and node.record["alternative_name"]) == left
             if node is not None:
@@ -228,12 +223,11 @@ class TestS3:
     def test_processes_upload_one_name(self, host: str, strategy: str) -> None:
         """Of four processes, as many have the name as the strategy says; each upload is whole."""
         processes = [self._start(host, f"data_{number}", strategy) for number in range(4)]
-        for process in processes:
-            process.communicate(timeout=100)
+        codes = [ended(process).returncode for process in processes]
 
         nodes = current_store().children("default")
         assert len(nodes) == (4 if strategy == "new" else 1)
-        assert [process.returncode for process in processes].count(0) == (1 if strategy == "error" else 4)
+        assert codes.count(0) == (1 if strategy == "error" else 4)
         for node in nodes:
             assert _whole(current_store(), node.path).decode() == node.record["alternative_name"]
 
@@ -244,9 +238,7 @@ class TestS3:
             "run = em.create_run(name='cnn', auto_upload=True)\n"
             "for step in range(100): run.log('train', {'loss': 0.5}, step=step)\n"
         )
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", script, host]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+        done = python("-c", script, host)
 
         folder, _ = download(current_store(), "/ann/default/cnn", "Run", str(tmp_path / "read"))
         found = em.load_run(folder)
@@ -275,9 +267,7 @@ def test_program_that_just_ends(store: Store, end: str, status: str) -> None:
         "    run.log('train', {'loss': 0.5}, step=1)\n"
         f"main()\n{end}\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script, f"{store.host}?user=ann"]
-    subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    python("-c", script, f"{store.host}?user=ann")
 
     folder, _ = download(store, "/ann/default/cnn", "Run", "read")
     assert (em.load_run(folder).status, len(em.load_run(folder).metrics["train"])) == (status, 1)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import run, start, stored
+from tests.children import run
+from tests.e2e.processes import start, stored
 from track import TrackClient
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger

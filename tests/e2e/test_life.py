@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import attach, die, run, start, stored
+from tests.children import die, python, run
+from tests.e2e.processes import attach, start, stored
 from track import fetch
 from track.errors import ConcurrentWrite
 from track.persistence.file import FileStore
@@ -216,7 +215,7 @@ def test_store_removed_after_its_trial_stays_removed(tmp_path: Path) -> None:
     )
     folder = tmp_path / "runs"
 
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    done = python("-c", script, folder)
 
     assert not folder.exists()
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")

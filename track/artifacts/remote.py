@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable
 from typing import BinaryIO
 
-from track.artifacts.connecting import age_of, connected, open_path, reached, schemes_of, translated
+from track.artifacts.connecting import age_of
 from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.folder import Found, Kept, Unfinished
 from track.artifacts.keys import OBJECTS, PARTIAL, content_key
@@ -16,6 +16,7 @@ from track.artifacts.multipart import PART, MultipartUploads
 from track.artifacts.transfer import Advance
 from track.errors import BackendUnavailable, FileChanged
 from track.persistence.utils import mask_secrets
+from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
 
 _S3 = {"s3", "s3a"}
 _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
@@ -39,7 +40,7 @@ class RemoteFolder:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._fs, root = connected(self.url)
+        self._fs, root = connect(self.url)
         self._root = root.rstrip("/")
         schemes = schemes_of(self._fs)
         self._is_s3 = not _S3.isdisjoint(schemes)

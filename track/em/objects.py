@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from track.em.store import CHUNK, LocalFile
+from track.em.store import LocalFile
 from track.em.texts import read_list, write_list
 from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
-from track.tracking.places import open_fsspec
 from track.utils.files import digest_of, inside, replace_file
+from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
 
@@ -121,10 +121,7 @@ class Objects:
             raise NothingThere(f"there is no object {path!r} in {self.folder}")
         if "reference" not in each:
             return open(inside(self.folder, path), "rb")
-        uri = str(each["reference"])
-        filesystem, name = open_fsspec(uri)
-        file: BinaryIO = filesystem.open(name, "rb")
-        return file
+        return open_url(str(each["reference"]))
 
     def export(self, folder: str) -> None:
         """Copy everything into another directory."""

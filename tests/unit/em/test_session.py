@@ -11,7 +11,7 @@ import pytest
 from tests.servers.s3 import S3, moto_bucket, moto_server  # noqa: F401 - fixtures
 from track import em
 from track.em.session import Config, current_store
-from track.em.store.places import unreachable
+from track.em.store.places import failed
 from track.errors import BackendUnavailable, NotLoggedIn
 
 
@@ -45,7 +45,7 @@ def test_failed_login_keeps_the_old_store() -> None:
     em.login("file:one")
     store = current_store()
 
-    with pytest.raises(ConnectionError, match="cannot be reached"):
+    with pytest.raises(ConnectionError, match="cannot be used"):
         em.login("file:not/there")
     assert current_store() is store
     em.logout()
@@ -94,19 +94,19 @@ def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.Mo
 def test_bucket_that_is_not_there(moto_bucket: str) -> None:  # noqa: F811
     """It is as if the server were away."""
     pytest.importorskip("s3fs")
-    with pytest.raises(ConnectionError, match="does not exist"):
+    with pytest.raises(ConnectionError, match="cannot be used: FileNotFoundError"):
         em.login(f"s3://{moto_bucket}-nowhere/prefix")
 
 
 def test_error_is_what_people_catch() -> None:
     """Of the library, of Python, and of requests where it is installed."""
     requests = pytest.importorskip("requests")
-    error = unreachable("away")
+    error = failed("s3://bucket", OSError("away"))
 
     assert isinstance(error, BackendUnavailable)
     assert isinstance(error, ConnectionError)
     assert isinstance(error, requests.HTTPError)
-    assert str(error) == "away"
+    assert str(error) == "s3://bucket cannot be used: OSError: away"
 
 
 class TestConfig:

@@ -1,4 +1,4 @@
-"""The upload store: folders, strategies and downloads, the same on a directory, in memory and on S3."""
+"""The upload store: folders, strategies and downloads, the same on a directory and in memory; e2e/ has S3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.servers.s3 import S3, moto_bucket, moto_server, weed_server  # noqa: F401 - fixtures
 from track import em
 from track.em.session import current_store
 from track.em.store.download import download
@@ -23,28 +22,13 @@ from track.errors import CorruptArtifact, CorruptJournal, FileChanged, NothingTh
 _numbers = itertools.count()
 
 
-@pytest.fixture(
-    params=["directory", "memory", "moto", pytest.param("weed", marks=[pytest.mark.slow, pytest.mark.network])]
-)
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(params=["directory", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give an empty place."""
     if request.param == "directory":
         return f"file://{tmp_path}/store"
-    if request.param == "memory":
-        pytest.importorskip("fsspec")
-        return f"memory://store-{os.getpid()}-{next(_numbers)}"
-    pytest.importorskip("s3fs")
-    if request.param == "moto":
-        return f"s3://{request.getfixturevalue('moto_bucket')}/prefix"
-    for name, value in request.getfixturevalue("weed_server").environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{request.getfixturevalue('one_weed_bucket')}/prefix-{next(_numbers)}"
-
-
-@pytest.fixture(scope="module")
-def one_weed_bucket(weed_server: S3) -> str:  # noqa: F811
-    """Give a bucket for all tests: this server has room for a few only."""
-    return weed_server.new_bucket()
+    pytest.importorskip("fsspec")
+    return f"memory://store-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture
@@ -74,9 +58,9 @@ def _contents(store: Store, path: str) -> dict[str, bytes]:
 
 def _all_content(store: Store) -> list[str]:
     """Return the names of all content in the store."""
-    folders = store.place.children("content")
+    folders = store.objects.children("content")
     return sorted(
-        f"content/{folder}/{name}" for folder in folders for name in store.place.children(f"content/{folder}")
+        f"content/{folder}/{name}" for folder in folders for name in store.objects.children(f"content/{folder}")
     )
 
 
@@ -124,7 +108,7 @@ class TestFolders:
     def test_folders_of_two_users(self, store: Store) -> None:
         """The same path is another one for another user; with a slash it is the same."""
         store.upload(_bundle(a=b"of ann"), "x", True, "new")
-        bob = Store(store.place, store.host, "bob")
+        bob = Store(store.objects, store.host, "bob")
         bob.upload(_bundle(a=b"of bob"), "x", True, "new")
 
         assert _contents(store, "/ann/x/data") == _contents(bob, "/ann/x/data") == {"a": b"of ann"}
@@ -315,8 +299,8 @@ class TestTrouble:
         """It is not taken for what was uploaded, and leaves nothing here."""
         node = store.upload(_bundle(a=b"one"), "default", False, "new")
         assert node is not None
-        store.place.remove(node.files[0]["content"])
-        store.place.put(node.files[0]["content"], [b"two"])
+        store.objects.remove(node.files[0]["content"])
+        store.objects.put(node.files[0]["content"], [b"two"])
 
         with pytest.raises(CorruptArtifact, match=r"'a' from .* is damaged"):
             download(store, node.path, "Artifact", "here")
@@ -326,7 +310,7 @@ class TestTrouble:
         """It is said, and leaves nothing here."""
         node = store.upload(_bundle(a=b"one"), "default", False, "new")
         assert node is not None
-        store.place.remove(node.files[0]["content"])
+        store.objects.remove(node.files[0]["content"])
 
         with pytest.raises(CorruptArtifact, match=r"content of /ann/default/data .* is missing"):
             download(store, node.path, "Artifact", "here")
@@ -351,7 +335,7 @@ class TestTrouble:
     @pytest.mark.parametrize("record", [b"{", b"[]", b'{"format": 99}'])
     def test_damaged_record(self, store: Store, record: bytes) -> None:
         """It is named, and not taken for a free name."""
-        store.place.create(record_name("/ann/default/data"), record)
+        store.objects.create(record_name("/ann/default/data"), record)
 
         with pytest.raises(CorruptJournal, match="the record of /ann/default/data"):
             store.upload(_bundle(a=b"x"), "default", False, "new")
@@ -364,7 +348,7 @@ class TestTrouble:
         found = store.find(node.path)
         assert found is not None
         found.record["files"][0]["name"] = name
-        store.place.swap(record_name(node.path), json.dumps(found.record).encode(), found.tag)
+        store.objects.swap(record_name(node.path), json.dumps(found.record).encode(), found.tag)
 
         with pytest.raises(ValueError, match="does not climb"):
             download(store, node.path, "Artifact", "here/deep")
@@ -380,14 +364,14 @@ class TestTrouble:
 
 def test_conditional_writes(store: Store) -> None:
     """A record is created once, and replaced only in the state that was seen."""
-    place = store.place
+    objects = store.objects
 
-    created = [place.create("tree/x/.node", b"one"), place.create("tree/x/.node", b"two")]
-    found = place.read("tree/x/.node")
+    created = [objects.create("tree/x/.node", b"one"), objects.create("tree/x/.node", b"two")]
+    found = objects.tagged("tree/x/.node")
     assert found is not None
-    swapped = [place.swap("tree/x/.node", b"three", found[1]), place.swap("tree/x/.node", b"four", found[1])]
+    swapped = [objects.swap("tree/x/.node", b"three", found[1]), objects.swap("tree/x/.node", b"four", found[1])]
 
     assert created == [True, False]
     assert swapped == [True, False]
-    assert (place.read("tree/x/.node") or ())[0] == b"three"
-    assert place.swap("tree/nothing/.node", b"x", found[1]) is False
+    assert (objects.tagged("tree/x/.node") or ())[0] == b"three"
+    assert objects.swap("tree/nothing/.node", b"x", found[1]) is False

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.children import fork, run, wait
 from track.errors import LockTimeout
 from track.persistence.file.lock import StoreLock
 
@@ -51,16 +52,17 @@ def test_inner_block_keeps_the_lock(path: str) -> None:
 def test_forked_child_does_not_keep_the_lock(path: str) -> None:
     """The lock is free once the parent gives it back, also while a child of that time lives."""
     read_end, write_end = os.pipe()
+
+    def stay() -> None:
+        os.close(write_end)
+        os.read(read_end, 1)
+
     with StoreLock(path, 1):
-        child = os.fork()
-        if child == 0:
-            os.close(write_end)
-            os.read(read_end, 1)
-            os._exit(0)
+        child = fork(stay)
 
     is_free = StoreLock(path, 0).try_acquire()
     os.close(write_end)
-    os.waitpid(child, 0)
+    wait(child)
     os.close(read_end)
 
     assert is_free
@@ -69,14 +71,13 @@ def test_forked_child_does_not_keep_the_lock(path: str) -> None:
 def test_child_does_not_unlock_for_its_parent(path: str) -> None:
     """A child that begins anew leaves the parent's lock as it is."""
     lock = StoreLock(path, 1)
-    with lock:
-        child = os.fork()
-        if child == 0:
-            lock.reset_after_fork()
-            os._exit(int(StoreLock(path, 0).try_acquire()))
-        _, status = os.waitpid(child, 0)
 
-        assert status == 0
+    def begin_anew() -> None:
+        lock.reset_after_fork()
+        assert not StoreLock(path, 0).try_acquire()
+
+    with lock:
+        assert run(begin_anew) == 0
         assert not StoreLock(path, 0).try_acquire()
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.e2e.processes import run
+from tests.children import fork, run, wait
 from tests.servers import wait_until
 from tests.servers.track import running, serving
 from track import TrackClient
@@ -509,8 +509,6 @@ def _serve_and_be_interrupted(folder: Path) -> None:
 
 def test_interrupted_server(tmp_path: Path) -> None:
     """`start_track_server` ends with KeyboardInterrupt when it is interrupted, after what is under way."""
-    from tests.e2e.processes import fork, wait
-
     pid = fork(_serve_and_be_interrupted, tmp_path)
     wait_until(lambda: (tmp_path / "ready").exists() and (tmp_path / "ready").read_text())
     port = int((tmp_path / "ready").read_text())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +12,10 @@ from pathlib import Path
 import pytest
 
 import track.tracking.api
+from tests.children import printed_by, python
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
+from track.objectstore import MemoryStore
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
-from track.tracking.places import MemoryPlace
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -343,12 +340,12 @@ def test_memory_with_fsspec() -> None:
 
 def test_own_memory() -> None:
     """The built-in memory keeps names apart by base, and lists them."""
-    place, other = MemoryPlace("/test_own_memory"), MemoryPlace("/test_own")
+    place, other = MemoryStore("memory://test_own_memory/x"), MemoryStore("memory://test_own/x")
     place.write("a/b", b"{}")
 
     assert (place.read("a/b"), other.read("a/b"), place.read("a")) == (b"{}", None, None)
     assert (list(place.names()), list(other.names())) == (["a/b"], [])
-    assert place.where("a/b") == "memory://test_own_memory/a/b"
+    assert place.where("a/b") == "memory://test_own_memory/x/a/b"
 
 
 def test_without_fsspec(tmp_path: Path) -> None:
@@ -364,9 +361,7 @@ def test_without_fsspec(tmp_path: Path) -> None:
         "except MissingExtra as error:\n    print(error)\n"
     )
 
-    command = [sys.executable, "-W", "error", "-c", script]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = python("-W", "error", "-c", script, cwd=tmp_path)
 
     assert (done.stdout, done.stderr) == ('s3://bucket/x needs fsspec: pip install "track[fsspec]"\n', "")
 
@@ -382,6 +377,4 @@ def test_import_is_light() -> None:
     """`track.tracking` brings in neither fsspec nor numpy."""
     script = "import sys, track.tracking; print(sorted({'fsspec', 'numpy'} & set(sys.modules)))"
 
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-
-    assert done.stdout == "[]\n"
+    assert printed_by(script) == "[]"

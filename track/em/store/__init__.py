@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from track.em.store.download import download
 from track.em.store.nodes import Bundle, LocalFile, Node, remote_entry
-from track.em.store.places import CHUNK, DirectoryPlace, RemotePlace, StorePlace
+from track.em.store.places import open_place
 from track.em.store.store import Store, checked_strategy
 
 __all__ = [
-    "CHUNK",
     "Bundle",
-    "DirectoryPlace",
     "LocalFile",
     "Node",
-    "RemotePlace",
     "Store",
-    "StorePlace",
     "checked_strategy",
     "download",
+    "open_place",
     "remote_entry",
 ]

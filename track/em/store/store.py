@@ -14,8 +14,8 @@ from typing import Any
 
 from track.em.folders import alternative_name, checked_name, with_article
 from track.em.store.nodes import Bundle, LocalFile, Node, decoded_name, new_record, parents, record_name
-from track.em.store.places import StorePlace
 from track.errors import NothingThere, UploadConflict, UploadFailed
+from track.objectstore import ObjectStore
 
 logger = logging.getLogger(__name__)
 STRATEGIES = ("skip", "error", "new", "replace")
@@ -30,15 +30,15 @@ class Store:
 
     Parameters
     ----------
-    place: StorePlace
+    objects: ObjectStore
     host: str
         The store's URL, as records of uploads name it.
     user: str
         Whose folders paths without a slash at the beginning are in.
     """
 
-    def __init__(self, place: StorePlace, host: str, user: str) -> None:
-        self.place = place
+    def __init__(self, objects: ObjectStore, host: str, user: str) -> None:
+        self.objects = objects
         self.host = host
         self.user = checked_name(user)
 
@@ -72,13 +72,13 @@ class Store:
 
     def find(self, path: str) -> Node | None:
         """Return what is at an absolute path; None where nothing is."""
-        found = self.place.read(record_name(path))
+        found = self.objects.tagged(record_name(path))
         return None if found is None else Node.parse(path, *found)
 
     def children(self, path: str) -> list[Node]:
         """Return what is in a folder, sorted by name."""
         parent = self.absolute(path)
-        names = self.place.children(record_name(parent).rpartition("/")[0])
+        names = self.objects.children(record_name(parent).rpartition("/")[0])
         found = (self.find(f"{parent}/{decoded_name(name)}") for name in names if not name.startswith("."))
         return [node for node in found if node is not None]
 
@@ -111,7 +111,7 @@ class Store:
     def _make_folder(self, path: str) -> None:
         described = {"type": "Folder", "name": path.rpartition("/")[2]}
         node = Node(path, new_record(described, uuid.uuid4().hex, self.user, [], None), "")
-        if not self.place.create(record_name(path), node.encoded()):
+        if not self.objects.create(record_name(path), node.encoded()):
             found = self.find(path)
             if found is None or found.kind != "Folder":
                 raise UploadConflict(f"{path} is no folder but {with_article(found.kind if found else 'file')}")
@@ -192,7 +192,7 @@ class Store:
 
     def _write(self, node: Node, old: Node | None) -> bool:
         name, record = record_name(node.path), node.encoded()
-        if self.place.create(name, record) if old is None else self.place.swap(name, record, old.tag):
+        if self.objects.create(name, record) if old is None else self.objects.swap(name, record, old.tag):
             return True
         # The answer may have been lost, and somebody else have come since.
         now = self.find(node.path)
@@ -201,7 +201,7 @@ class Store:
     def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
         content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"
         try:
-            self.place.put(content, file.chunks())
+            self.objects.put(content, file.chunks())
         except BaseException:
             self._remove({content})
             raise
@@ -210,7 +210,7 @@ class Store:
     def _remove(self, contents: set[str]) -> None:
         for content in contents:
             try:
-                self.place.remove(content)
+                self.objects.remove(content)
             except (OSError, RuntimeError, ValueError) as error:
                 # It is in nobody's way.
                 logger.debug("%s stays in %s: %s", content, self.host, error)
@@ -219,7 +219,7 @@ class Store:
 
     def content(self, file: dict[str, Any]) -> Iterator[bytes]:
         """Yield the bytes of a node's file; FileNotFoundError when the node was replaced meanwhile."""
-        return self.place.get(str(file["content"]))
+        return self.objects.get(str(file["content"]))
 
 
 def checked_strategy(strategy: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from track.events import Event, encode
 from track.persistence.file import TORN, Journal, claim
+from track.utils.files import replace_file
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 20
@@ -159,10 +160,8 @@ class Segment:
         """Note that the server has the events before number `sent`, which end at `offset`."""
         self.position = (sent, offset)
         try:
-            descriptor = os.open(f"{self._base}.sent.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode({"sent": sent, "offset": offset}))
-            os.replace(f"{self._base}.sent.tmp", f"{self._base}.sent")
+            note = msgspec.json.encode({"sent": sent, "offset": offset})
+            replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False, mode=0o600)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
 
