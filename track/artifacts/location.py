@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
 import logging
@@ -22,6 +21,7 @@ from track.errors import InvalidUri
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets, uri_path
 from track.reading import open_stored
+from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _temporary(pid: int) -> str:
         if os.getpid() == pid:
             shutil.rmtree(folder, ignore_errors=True)
 
-    atexit.register(remove)
+    at_exit(remove)
     return folder
 
 
