@@ -213,12 +213,10 @@ class EventProtocol(Protocol):
     # creating
 
     def get_project(self, project: Project) -> Project | None:
-        found = self.fetch_projects({"uid": project.uid})
-        return found[0] if found else None
+        return next(iter(self.fetch_projects({"uid": project.uid})), None)
 
     def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
-        found = self.fetch_groups({"uid": group.uid})
-        return found[0] if found else None
+        return next(iter(self.fetch_groups({"uid": group.uid})), None)
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         revisions = self.fetch_trials({"hash": trial.hash})

@@ -164,13 +164,8 @@ class LockFileRemover(SignalHandler):
         """Remove the file."""
         self.remove()
 
-    def sigint(self, signum: int, frame: Any) -> None:
-        """Remove the file."""
-        self.remove()
-
-    def atexit(self) -> None:
-        """Remove the file."""
-        self.remove()
+    sigint = sigterm
+    atexit = remove
 
 
 def execute_query(obj: Any, query: Any) -> bool:
