@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -13,7 +14,7 @@ from tests.children import die, python, run
 from tests.e2e.processes import attach, start, stored
 from track import fetch
 from track.errors import ConcurrentWrite
-from track.persistence.file.store import FileStore
+from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
 from track.serialization import to_json
 from track.structure import Trial
@@ -54,7 +55,7 @@ def test_trial_of_another_host_is_broken_after_a_silence(tmp_path: Path) -> None
     statuses = []
     for later in (0.0, 10_000.0):
         store = FileStore(str(path), 30.0)
-        store.storage.liveness.clock = lambda later=later: now + later
+        store.state.liveness.clock = lambda later=later: now + later
         with store.reading() as storage:
             statuses += [seen.status.name for seen in storage.find_trials()]
 
@@ -140,8 +141,8 @@ def test_lazy_store_writes_at_save(tmp_path: Path) -> None:
     assert stored(path)[0].metrics["value"].val == [0, 1]
 
 
-def test_lazy_stores_that_made_the_same_trial_are_told(tmp_path: Path) -> None:
-    """The second to save gets ConcurrentWrite, and the file keeps the first."""
+def test_lazy_stores_that_made_the_same_trial_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The second to save gets ConcurrentWrite, the file keeps the first, and what was not saved is said at the end."""
     path = tmp_path / "runs.json"
 
     assert run(_save_the_same_twice, path) == 0
@@ -159,6 +160,8 @@ def _save_the_same_twice(path: Path) -> None:
     first.commit()
     with pytest.raises(ConcurrentWrite, match="ab_0"):
         second.commit()
+    del second, protocol
+    gc.collect()
 
 
 @pytest.mark.parametrize("option", ["?lock=always", "?durability=fsync", "?fsync=1"])

@@ -74,7 +74,6 @@ ORDER = (
     "track.artifacts.*",
     "track.front.*",
     "track.logger",
-    "track.choosing",
     "track.client",
     "track",
     # features over the front

@@ -10,6 +10,7 @@ from track.client import TrackClient
 from track.configuration import options
 from track.errors import TrackError
 from track.logger import TrialLogger
+from track.persistence.utils import names_no_store
 from track.structure import Trial
 from track.versioning import compute_hash
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def is_configured() -> bool:
     """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
-    return options("log.backend.name", None) not in (None, "", "none", "none:")
+    return not names_no_store(options("log.backend.name", None))
 
 
 class RunRecord:

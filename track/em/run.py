@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from track.configuration import options
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
 from track.em.folders import timestamp
@@ -231,7 +232,8 @@ class Run(Item):
                 fields: dict[str, Any] = {"description": self._description or None, "metadata": facts}
                 fields |= {"tags": dict.fromkeys(self._labels, True), "parameters": self._hparams.as_dict()}
                 self._record = RunRecord(self._name, self._alternative_name, self._folder, **fields)
-            self._ending = RunEnd(self)
+            if options("process.hooks", True):
+                self._ending = RunEnd(self)
 
     def _hparams_changed(self) -> None:
         self._files.write_part("hyperparameters", self._hparams.as_dict())

@@ -88,7 +88,7 @@ class Uploader:
                 logger.warning("%s is not uploaded, and tried again: %s", self.what, error)
             self.error = error
             self._wake.set()
-            return min(_LONGEST, max(_SHORTEST, 2 * pause)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            return min(_LONGEST, max(_SHORTEST, 2 * pause)) * random.SystemRandom().uniform(0.5, 1.0)
         if self.error is not None:
             logger.warning("%s is uploaded again", self.what)
             self.error = None

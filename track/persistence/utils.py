@@ -13,7 +13,10 @@ from track.utils.masking import mask_secrets
 
 __all__ = [
     "COMMON_OPTIONS",
+    "file_of",
+    "is_stored",
     "mask_secrets",
+    "names_no_store",
     "parse_options",
     "parse_uri",
     "read_bool",
@@ -29,6 +32,7 @@ _URI = re.compile(
     re.DOTALL,
 )
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
+_FILES = {"file", "pickled", "pickleddb", "sqlite"}
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
 
 COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {"artifacts": (str, "")}
@@ -134,6 +138,27 @@ def uri_path(uri: str) -> str:
     if "\0" in path:
         raise InvalidUri(f"{mask_secrets(uri)!r} has a NUL in its path: no file is called so")
     return os.path.expanduser(path) if path.startswith("~/") else path
+
+
+def file_of(uri: str) -> str | None:
+    """Return the path of the file that the store of a URI is; None where it is none.
+
+    Examples
+    --------
+    >>> file_of("sqlite:runs.db?strict=1"), file_of("socket://host/runs.db"), file_of("file:")
+    ('runs.db', None, None)
+    """
+    return (uri_path(uri) or None) if parse_uri(uri)["scheme"] in _FILES else None
+
+
+def is_stored(path: str) -> bool:
+    """Return whether a store is at a path: its file, or the journal of one that was never saved."""
+    return os.path.exists(path) or os.path.exists(f"{path}.journal")
+
+
+def names_no_store(uri: str | None) -> bool:
+    """Return whether a backend is left open: None, ``''``, ``none`` or ``none:``, which keep everything in memory."""
+    return uri in (None, "", "none", "none:")
 
 
 def store_path(uri: str) -> str:
