@@ -22,7 +22,7 @@ from tests.e2e.served import client
 from tests.servers import wait_until
 from tests.servers.track import serving
 from track.persistence.rpc.client import SocketClient
-from track.persistence.rpc.wire import Call, decode_reply, encode_call, frame, recv_frame
+from track.persistence.rpc.wire import Call, decode_reply, encode_message, frame, recv_frame
 from track.persistence.server.calls import CALLS
 from track.structure import Project
 
@@ -47,7 +47,7 @@ class Server:
         """Send bytes over a connection of their own, and read until the server has nothing to say."""
         with contextlib.closing(socket.create_connection(("127.0.0.1", self.port), 30)) as connection:
             if is_known:
-                connection.sendall(frame(encode_call(Call("authenticate"))))
+                connection.sendall(frame(encode_message(Call("authenticate"))))
                 assert decode_reply(recv_frame(connection))[0].status == 0
             with contextlib.suppress(ConnectionError):
                 connection.sendall(data)
@@ -58,7 +58,7 @@ class Server:
     def ask(self, name: str, arguments: Any, lines: bytes) -> int:
         """Return the status of the reply to a call that may be anything."""
         with contextlib.closing(socket.create_connection(("127.0.0.1", self.port), 30)) as connection:
-            connection.sendall(frame(encode_call(Call("authenticate"))))
+            connection.sendall(frame(encode_message(Call("authenticate"))))
             recv_frame(connection)
             head = msgspec.json.encode({"__rpc__": name, "id": 5, "args": arguments})
             connection.sendall(frame(head + b"\n" + lines))
@@ -128,7 +128,7 @@ def test_deeply_nested_message(server: Server) -> None:
 
 def _fuzz(server: Server, seed: int, count: int, failures: list[BaseException]) -> None:
     choice = random.Random(seed)
-    calls = [frame(encode_call(Call(name, 1, {"writer": "w", "first": 0}), b'{"event":"time"}')) for name in CALLS]
+    calls = [frame(encode_message(Call(name, 1, {"writer": "w", "first": 0}), b'{"event":"time"}')) for name in CALLS]
     try:
         for _ in range(count):
             data = bytearray(choice.choice(calls) + choice.randbytes(choice.randint(0, 400)))

@@ -13,7 +13,7 @@ from tests.servers import wait_until
 from tests.servers.track import serving
 from track.errors import BackendUnavailable
 from track.persistence.rpc.client import SocketClient
-from track.persistence.rpc.wire import Call, encode_call, frame
+from track.persistence.rpc.wire import Call, encode_message, frame
 from track.structure import Project
 
 pytestmark = [pytest.mark.network, pytest.mark.usefixtures("own_folders")]
@@ -137,7 +137,7 @@ def test_client_that_does_not_read_its_answers() -> None:
 def _is_reset(connection: socket.socket) -> bool:
     """Return whether the server has broken the connection; what it sent before is not read."""
     try:
-        connection.sendall(frame(encode_call(Call("ping"))))
+        connection.sendall(frame(encode_message(Call("ping"))))
     except OSError:
         return True
     return False
