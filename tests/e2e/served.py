@@ -76,8 +76,10 @@ def killable(uri: str, *arguments: str) -> Iterator[Process]:
     """Give a server in a process of its own."""
     server = Process(uri, *arguments)
     server.start()
-    yield server
-    server.kill()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 class Stranger:
