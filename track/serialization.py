@@ -160,7 +160,6 @@ class SerializerTrialGroup(SerializerAspect):
         return unflatten(v) if isinstance(v, dict) else v
 
     def to_json(self, obj: TrialGroup, short: bool = False) -> dict[str, Any]:
-        """Return the group's document."""
         return {
             "dtype": "trial_group",
             "uid": obj.uid,
@@ -175,7 +174,6 @@ class SerializerTrialGroup(SerializerAspect):
         return self.maybe_unflatten(to_json(value, True))
 
     def from_json(self, obj: Any) -> TrialGroup:
-        """Return the group of a document."""
         return TrialGroup(
             _uid=obj.get("uid"),
             name=obj.get("name"),
@@ -190,7 +188,6 @@ class SerializerProject(SerializerAspect):
     """A project with the documents of its groups and trials."""
 
     def to_json(self, obj: Project, short: bool = False) -> dict[str, Any]:
-        """Return the project's document."""
         trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.uid))
         document = {
             "dtype": "project",

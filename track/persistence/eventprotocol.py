@@ -307,7 +307,6 @@ class EventProtocol(Protocol):
         return self._as_one_step(update)
 
     def commit(self, **kwargs: Any) -> None:
-        """Make everything so far permanent; ``file_name_override`` gets a copy of all that is stored."""
         self.flush()
         if kwargs.get("file_name_override") is not None:
             write_copy(kwargs["file_name_override"], stored_in(self))
