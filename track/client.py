@@ -462,7 +462,7 @@ class TrackClient:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _place(self) -> str:
-        return mask_secrets(str(getattr(self.protocol, "uri", self.protocol)))
+        return mask_secrets(self.protocol.uri or repr(self.protocol))
 
     def _current(self) -> TrialLogger:
         if self.logger is None:

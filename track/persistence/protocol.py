@@ -235,7 +235,7 @@ class Protocol:
         raise NotImplementedError
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, as one step, and return it changed.
+        """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class Protocol:
         raise NotImplementedError
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
-        """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, as one step, and return it changed.
+        """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
         Raises
         ------
