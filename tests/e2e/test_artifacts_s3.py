@@ -14,16 +14,13 @@ import pytest
 
 from tests.children import python
 from tests.servers.proxy import FaultProxy
-from tests.servers.s3 import S3, moto_bucket, moto_server, weed_bucket, weed_server
+from tests.servers.s3 import S3
 from track import TrackClient
 from track.artifacts import artifacts, find, gc
 from track.artifacts.multipart import PART
 from track.artifacts.recording import Recorder
 from track.errors import BackendUnavailable, CorruptArtifact, UnsafePath
 from track.logger import TrialLogger
-
-__all__ = ["moto_bucket", "moto_server", "weed_bucket", "weed_server"]
-
 
 pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
 

@@ -18,7 +18,6 @@ import pytest
 from tests.children import die, ended, fork, run, start_program, wait
 from tests.e2e.processes import attach, start, stored
 from track.logger import TrialLogger
-from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
 
 _POINTS = 1_500
@@ -251,12 +250,11 @@ def test_interrupted_replay_is_not_doubled(tmp_path: Path, monkeypatch: pytest.M
     """Ctrl-C in the middle of a replay does not make the next save store events twice."""
     path = tmp_path / "runs.json"
     trial: TrialLogger = start(path)
-    for number in range(10):
-        trial.log_metrics(value=number)
     protocol = trial.protocol
     assert isinstance(protocol, FileProtocol)
-    assert isinstance(protocol.store, FileStore)
-    storage = protocol.store.state
+    storage = protocol.storage
+    for number in range(10):
+        trial.log_metrics(value=number)
     apply = storage.apply
 
     def interrupted(events: Any) -> None:

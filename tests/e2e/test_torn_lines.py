@@ -8,22 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import attach, run, start, stored
+from tests.children import die, run
+from tests.e2e.processes import attach, start, stored
 from track import TrackClient, fetch
 from track.errors import CorruptJournal
 
 
-def _write(path: Path, points: int = 3, is_saved: bool = False) -> str:
-    assert run(_write_and_die, path, points, is_saved) == 0
-    return stored(path)[0].uid
-
-
-def _write_and_die(path: Path, points: int, is_saved: bool) -> None:
+def _log_and_die(path: Path, points: int, is_saved: bool) -> None:
     trial = start(path)
     for number in range(points):
         trial.log_metrics(value=number)
     if is_saved:
         trial.save()
+    die()
+
+
+def _write(path: Path, points: int = 3, is_saved: bool = False) -> str:
+    """Log in another process, which is killed, and return the trial's uid."""
+    assert run(_log_and_die, path, points, is_saved) == -9
+    return stored(path)[0].uid
 
 
 def _values(path: Path) -> list[float]:

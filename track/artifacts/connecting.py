@@ -1,4 +1,4 @@
-"""Data that stay where they are: what their place tells of them, and whether they are what was logged."""
+"""References: what the service behind a URL tells of the data there, and whether they are what was logged."""
 
 from __future__ import annotations
 

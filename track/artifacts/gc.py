@@ -1,4 +1,4 @@
-"""Remove what no manifest names, and never what one does, also while others are storing.
+"""Mark and sweep: remove what no manifest names, and never what one does, also while others are storing.
 
 1. What no trial names is *condemned*: written down where every later upload sees it, and bases nothing on it.
 2. Uploads that were going on at that moment may have; they are waited for, each by its lease.

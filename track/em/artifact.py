@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from track.em.folders import artifact_parent, timestamp
+from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
-from track.em.store import Bundle, LocalFile, Node, Store, remote_entry
+from track.em.store import LocalFile, Node, Store, remote_entry
 from track.em.texts import flow, read_mapping, write_mapping
 from track.errors import NothingThere
 
@@ -40,7 +40,6 @@ class Artifact(Item):
 
     kind = "Artifact"
     metadata_file = ".em/metadata.yaml"
-    parent = staticmethod(artifact_parent)
 
     def __init__(
         self, metadata: Mapping[str, Any], objects: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None
@@ -209,8 +208,7 @@ class Artifact(Item):
         self._save()
         state = self.state
         files = [*self._objects.local_files(), LocalFile.at(self.metadata_file, self._metadata_path)]
-        bundle = Bundle(self.kind, self._name, self._alternative_name, list(self._labels), self._description, files)
-        node = store.upload(bundle, folder, make_folder, strategy)
+        node = store.upload(self._bundle(files), folder, make_folder, strategy)
         if node is not None:
             self.remember(remote_entry(store.host, node, "upload", state))
         return node

@@ -65,4 +65,4 @@ def _entrypoint(root: str) -> str | None:
     if not isinstance(script, str):
         return None
     relative = os.path.relpath(os.path.realpath(script), os.path.realpath(root))
-    return None if relative.startswith(os.pardir) else relative.replace(os.sep, "/")
+    return None if relative.startswith(os.pardir) else relative

@@ -19,9 +19,6 @@ from track.errors import CorruptJournal, NothingThere, UploadFailed
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item", bound=Item)
-_ARGUMENTS = (
-    "name", "hparams", "labels", "description", "auto_upload", "folder", "make_folder", "conflict_strategy",
-)  # fmt: skip
 
 
 def create_run(  # noqa: PLR0917 - the published signature
@@ -87,7 +84,7 @@ def create_run(  # noqa: PLR0917 - the published signature
         "conflict_strategy": conflict_strategy,
     }
     if config_path is not None:
-        given |= _read_config(config_path)
+        given |= _read_config(config_path, given)
     target = _checked_target(given)
     if given["auto_upload"]:
         current_store()
@@ -115,7 +112,7 @@ def _upload_or_finish(run: Run, target: tuple[str, bool, str]) -> None:
         raise
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _read_config(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = read_mapping(path)
     except FileNotFoundError as error:
@@ -126,9 +123,9 @@ def _read_config(path: str) -> dict[str, Any]:
     found.pop("kind", None)
     if "folder_path" in found:
         found["folder"] = found.pop("folder_path")
-    unknown = sorted(found.keys() - set(_ARGUMENTS))
+    unknown = sorted(found.keys() - known.keys())
     if unknown:
-        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(_ARGUMENTS)}")
+        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(known)}")
     return found
 
 

@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
+from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, parent_of, with_article
 from track.em.session import current_store
-from track.em.store import Node, Store, checked_strategy
+from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
 from track.errors import NothingThere
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ class Item(abc.ABC):
     metadata_file: ClassVar[str]
     """The file in its directory that says who it is."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def parent() -> str:
+    @classmethod
+    def parent(cls) -> str:
         """Return the folder that new ones are put into."""
+        return parent_of(cls.kind)
 
     def _identify(self, metadata: Mapping[str, Any], *own: str) -> None:
         """Become the one that the metadata describe; `own` are the fields that the subclass reads."""
@@ -207,6 +207,10 @@ class Item(abc.ABC):
             A file in an artifact's directory is not what was added.
         """
         self.send(current_store(), folder, make_folder, checked_strategy(conflict_strategy))
+
+    def _bundle(self, files: Sequence[LocalFile] = ()) -> Bundle:
+        """Return what a store gets."""
+        return Bundle(self.kind, self._name, self._alternative_name, list(self._labels), self._description, list(files))
 
     def remember(self, entry: dict[str, str]) -> None:
         """Note an upload or download."""

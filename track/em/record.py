@@ -100,7 +100,7 @@ class RunRecord:
             self.trial.log_metadata(None, **changed)
         self._facts |= changed
 
-    def keep(self, name: str, folder: str) -> None:
+    def store_artifact(self, name: str, folder: str) -> None:
         """Store the files of an artifact beside the trial, and name them in its manifest."""
         try:
             self.trial.log_directory(folder, recursive=True, artifact=name)

@@ -14,7 +14,7 @@ from typing import Any
 from track.configuration import options
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
-from track.em.folders import run_parent, timestamp
+from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.lineage import Lineage
 from track.em.metrics import ALIASES
@@ -22,7 +22,7 @@ from track.em.process import OutputLog, RunEnd, is_wanted
 from track.em.record import RunRecord, is_configured
 from track.em.runfiles import METADATA, RunFiles
 from track.em.session import current_store
-from track.em.store import Bundle, Node, Store, checked_strategy, remote_entry
+from track.em.store import Node, Store, checked_strategy, remote_entry
 from track.em.uploader import Uploader
 from track.errors import RunFinished
 from track.logger import TrialLogger
@@ -62,7 +62,6 @@ class Run(Item):
 
     kind = "Run"
     metadata_file = METADATA
-    parent = staticmethod(run_parent)
 
     def __init__(
         self,
@@ -83,9 +82,9 @@ class Run(Item):
         self._output: OutputLog | None = None
         self._ending: RunEnd | None = None
         self._more: dict[str, Any] = {}
-        self._take(metadata, hparams, metrics, platform, git)
+        self._fill(metadata, hparams, metrics, platform, git)
 
-    def _take(self, metadata: Mapping[str, Any], hparams: Any, metrics: Any, platform: Any, git: Any) -> None:
+    def _fill(self, metadata: Mapping[str, Any], hparams: Any, metrics: Any, platform: Any, git: Any) -> None:
         self._identify(metadata, *_FIELDS)
         self._start = str(metadata.get("start_timestamp") or timestamp())
         self._end = metadata.get("end_timestamp")
@@ -97,7 +96,7 @@ class Run(Item):
 
     def _become(self, data: Mapping[str, Any]) -> None:
         with self._lock:
-            self._take(data["metadata"], *(data.get(part) for part in _PARTS))
+            self._fill(data["metadata"], *(data.get(part) for part in _PARTS))
             # What else the data hold is kept.
             self._more = {key: value for key, value in data.items() if key not in (*_PARTS, "type", "metadata")}
             # The files may be others now.
@@ -304,9 +303,8 @@ class Run(Item):
     # uploading
 
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
-        described = (self.kind, self._name, self._alternative_name, list(self._labels), self._description)
         with self._sending:
-            if not store.accepts(Bundle(*described), folder, make_folder, strategy):
+            if not store.accepts(self._bundle(), folder, make_folder, strategy):
                 logger.info("run %r is not uploaded: the name is taken in %s", self._name, folder)
                 return None
             self._lineage.send_artifacts(store, folder, make_folder, strategy)
@@ -314,7 +312,7 @@ class Run(Item):
                 self._save()
             if self._record is not None:
                 self._record.set_facts(associations=self.associations)
-            node = store.upload(Bundle(*described, self._files.local_files()), folder, make_folder, strategy)
+            node = store.upload(self._bundle(self._files.local_files()), folder, make_folder, strategy)
             if node is not None:
                 self.remember(remote_entry(store.host, node, "upload"))
             return node
@@ -403,7 +401,7 @@ class Run(Item):
             # A label that was appended is not told of otherwise.
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
-                self._record.keep(artifact.name, artifact.local)
+                self._record.store_artifact(artifact.name, artifact.local)
             self._record.finish(*exception)
         self._end_upload()
         if self._ending is not None:

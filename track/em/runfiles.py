@@ -23,10 +23,6 @@ _PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml"
 class RunFiles:
     """The directory of a run.
 
-    Parameters
-    ----------
-    folder: str
-
     Attributes
     ----------
     raises: bool

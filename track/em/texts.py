@@ -89,8 +89,12 @@ def _parse_yaml(text: bytes) -> Any:
 def write_mapping(path: str, mapping: Mapping[str, Any]) -> None:
     """Write a file whole: one line a key."""
     lines = "".join(f"{_key(key)}: {flow(value)}\n" for key, value in mapping.items())
+    _replace(path, lines or "{}\n")
+
+
+def _replace(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_file(path, [(lines or "{}\n").encode()], sync=False, follow=False)
+    replace_file(path, [text.encode()], sync=False, follow=False)
 
 
 def _key(key: str) -> str:
@@ -138,8 +142,7 @@ def _own_lines(content: bytes) -> dict[str, Any]:
 def write_list(path: str, items: Iterable[Any]) -> None:
     """Write a file whole: one line an item."""
     lines = "".join(f"- {flow(item)}\n" for item in items)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_file(path, [(lines or "[]\n").encode()], sync=False, follow=False)
+    _replace(path, lines or "[]\n")
 
 
 def read_list(path: str) -> list[Any]:

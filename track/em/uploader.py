@@ -1,4 +1,4 @@
-"""Uploads a run again whenever it has changed, in a thread: the network may fail, the training may not."""
+"""Uploads a run in the background whenever it has changed: debounced, and with backoff while the network fails."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _FLUSH = 60.0
 class Uploader:
     """Calls `upload` after every change, one call for many that come together, until `close`.
 
-    An upload that fails is tried again, with growing pauses, and said once. What cannot succeed, because the name
-    was taken or the folder removed, ends it.
+    An upload that fails is tried again, with exponential backoff and jitter, and said once. What cannot succeed,
+    because the name was taken or the folder removed, ends it.
 
     Parameters
     ----------

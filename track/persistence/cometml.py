@@ -6,6 +6,7 @@ from typing import Any
 
 from track.errors import InvalidUri, MissingExtra
 from track.persistence.sink import SinkProtocol
+from track.persistence.state import named_tags
 from track.persistence.utils import mask_secrets, read_options, uri_path
 from track.plain import restore
 from track.structure import CustomStatus, Status, Trial
@@ -56,7 +57,7 @@ class CometMLProtocol(SinkProtocol):
             run.set_name(trial.name)
         run.log_other("trial_uid", trial.uid)
         self.run_facts(run, "parameters", trial.parameters)
-        self.run_facts(run, "tags", trial.tags)
+        self.run_facts(run, "tags", named_tags(trial.tags))
         self.run_facts(run, "metadata", trial.metadata)
         return run
 

@@ -396,7 +396,8 @@ def call_method(protocol: Protocol, event: Event) -> None:
     """
     match event:
         case ProjectCreated():
-            protocol.new_project(Project(event.uid, event.name, event.description, restore(event.metadata)))
+            fields = (event.uid, event.name, event.description, restore(event.metadata))
+            protocol.new_project(Project(*fields, tags=restore(event.tags)))
         case GroupCreated():
             group = TrialGroup(event.uid, event.name, event.description, restore(event.metadata))
             group.project_id = event.project_id

@@ -23,6 +23,7 @@ from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
+_EXACT = 2**53
 _STATUSES = {status.name.lower(): status for status in Status}
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
@@ -45,6 +46,12 @@ class Condition:
     path: tuple[str, ...]
     name: str
     operand: Any
+
+    @property
+    def has_exact_number(self) -> bool:
+        """Whether the operand is a number that a double says exactly: databases compare by doubles."""
+        operand = self.operand
+        return type(operand) in (int, float) and operand == operand and abs(operand) < _EXACT
 
     def holds(self, item: Any) -> bool:
         """Return whether `item` satisfies it; a comparison with nothing, or of unlike types, does not hold."""

@@ -6,19 +6,20 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from track.configuration import options
 from track.errors import BackendUnavailable, CorruptJournal, InvalidUri
-from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
-from track.persistence.sql import Database, Outcome, Row, SqlProtocol
+from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol, deliver
+from track.persistence.sql import Database, Driver, Outcome, Row, SqlProtocol
 from track.persistence.utils import read_bool, read_options, store_path, uri_path
 
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 
 
-class SqliteDriver:
+class SqliteDriver(Driver):
     """One SQLite file, in WAL mode: readers do not wait for writers."""
 
     Error: type[Exception] = sqlite3.Error
@@ -30,7 +31,6 @@ class SqliteDriver:
         self.durable = durable
 
     def connect(self) -> sqlite3.Connection:
-        """Return a connection; BackendUnavailable where the file cannot be opened."""
         try:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
@@ -45,11 +45,9 @@ class SqliteDriver:
         return connection
 
     def execute(self, connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Row]:
-        """Run one statement and return its rows."""
         return connection.execute(sql, parameters).fetchall()
 
     def insert(self, connection: sqlite3.Connection, sql: str, rows: Sequence[Row], suffix: str) -> None:
-        """Insert many rows."""
         values = ", ".join("?" * len(rows[0]))
         connection.executemany(f"{sql} VALUES ({values}) {suffix}", rows)
 
@@ -68,7 +66,6 @@ class SqliteDriver:
         return nullcontext()
 
     def translate(self, error: Exception) -> Exception:
-        """Return our error for one of SQLite."""
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
         return BackendUnavailable(f"{self.path} cannot be used: {error}")
@@ -107,6 +104,4 @@ def _read(uri: str) -> dict[str, Any]:
 def make_sqlite(uri: str) -> DeliveredProtocol:
     """Return the backend of a ``sqlite:`` URI: a log call returns at once, and a thread delivers."""
     where = f"sqlite://{os.path.abspath(uri_path(uri))}" if uri_path(uri) else uri
-    given = _read(uri)
-    chosen = {name: given[name] for name in DELIVERY_OPTIONS}
-    return DeliveredProtocol(where, SqliteProtocol(uri), SqliteProtocol(uri), **chosen)
+    return deliver(where, partial(SqliteProtocol, uri), _read(uri))

@@ -6,7 +6,6 @@ import errno
 import importlib
 import io
 import itertools
-import math
 import os
 import re
 import socket
@@ -17,8 +16,9 @@ from typing import Any
 
 from track.errors import InvalidUri, MissingExtra
 from track.persistence.sink import SinkProtocol
+from track.persistence.state import named_tags
 from track.persistence.utils import mask_secrets, read_options, uri_path
-from track.plain import restore
+from track.plain import nearest_double, restore
 from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["TensorBoardProtocol", "run_name"]
@@ -56,8 +56,9 @@ class TensorBoardProtocol(SinkProtocol):
     def run_open(self, trial: Trial) -> Any:
         """Begin an event file, with the trial's parameters, tags and metadata as texts."""
         run = _Run(self._tensorboard, os.path.join(self.folder, run_name(trial)))
-        for kind in ("parameters", "tags", "metadata"):
-            self.run_facts(run, kind, getattr(trial, kind))
+        facts = {"parameters": trial.parameters, "tags": named_tags(trial.tags), "metadata": trial.metadata}
+        for kind, values in facts.items():
+            self.run_facts(run, kind, values)
         return run
 
     def run_numbers(self, run: Any, values: dict[str, Any], step: Any) -> None:
@@ -121,7 +122,7 @@ class _Run:
                 step = self._counts.get(name, 0)
                 self._counts[name] = step + 1
             self._names.add(name)
-            self._write(step=step, summary=self._scalar(name, _float(value)))
+            self._write(step=step, summary=self._scalar(name, nearest_double(value)))
 
     def _scalar(self, name: str, value: float) -> Any:
         # Not tensorboardX's own: it logs a warning at every NaN.
@@ -170,13 +171,6 @@ class _Run:
 
 
 _counter = itertools.count()
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def _tag(name: str) -> str:

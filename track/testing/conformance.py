@@ -11,7 +11,7 @@ import pytest
 
 from track.aggregators.aggregator import RingAggregator, StatAggregator, ValueAggregator
 from track.errors import InvalidEvent, InvalidQuery, ItemNotFound, NotFound, TrialDoesNotExist
-from track.events import MetricsLogged, encode
+from track.events import MetricsLogged, TrialAttached, encode
 from track.persistence.protocol import Protocol
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
@@ -153,6 +153,30 @@ class ProtocolTests:
         again = self.reopen(protocol)
         assert [group.trials for group in again.fetch_groups()] == [{trial.uid}, {trial.uid}]
         assert again.get_trial(trial)[0].group_id == groups[1].uid
+
+    def test_trials_of_a_group_are_in_the_order_they_were_added(self, protocol: Protocol) -> None:
+        """A group's trials come in the order of attachment, whatever the clocks of those who attached them said."""
+        protocol.new_project(Project(name="digits"))
+        group = protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+        made = [protocol.new_trial(Trial(parameters={"n": n}, project_id="digits")) for n in range(4)]
+        uids = [trial.uid for trial in made if trial is not None]
+        order = [uids[2], uids[0], uids[3], uids[1]]
+
+        for uid, at in zip([*order, order[0]], (9.0, 5.0, 5.0, 1.0, 10.0), strict=True):
+            protocol.apply(TrialAttached(uid, "group", group.uid, at))
+
+        assert [list(found.trials) for found in self.reopen(protocol).fetch_groups()] == [order]
+
+    @pytest.mark.parametrize("own", [["quick", "7"], {"quick": True, "7": True}], ids=["list", "names"])
+    def test_trial_shows_the_tags_of_its_project(self, protocol: Protocol, own: Any) -> None:
+        """A trial has the tags of its project besides its own; a list of tags are names that hold."""
+        protocol.new_project(Project(name="digits", tags={"task": "mnist"}))
+        expected = {"quick": True, "7": True, "task": "mnist"}
+
+        made = protocol.new_trial(Trial(parameters={"lr": 0.1}, tags=own, project_id="digits"))
+
+        assert made is not None
+        assert [found.tags for found in self.reopen(protocol).fetch_trials({"tags.task": "mnist"})] == [expected]
 
     # logging
 
@@ -404,6 +428,15 @@ class ProtocolTests:
 
         assert stat.count == 3
         assert stat.avg > 0
+
+    def test_chrono_without_an_aggregator_keeps_statistics(self, protocol: Protocol, trial: Trial) -> None:
+        """A timer that is given no aggregator keeps what it keeps by default."""
+        nothing: Any = None
+        for _ in range(4):
+            protocol.log_trial_chrono_start(trial, "batch", aggregator=nothing)
+            protocol.log_trial_chrono_finish(trial, "batch", None, None, None)
+
+        assert self.stored(protocol, trial).chronos["batch"].count == 3
 
     def test_chrono_calls_back_once(self, protocol: Protocol, trial: Trial) -> None:
         """The callbacks of a timer are called once each, start first."""

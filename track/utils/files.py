@@ -193,7 +193,7 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def checked_path(name: str, what: str = "a path") -> str:
+def checked_path(name: str, what: str) -> str:
     """Return a relative path with ``/`` that stays below any folder it is joined to, unless through a link.
 
     Raises
@@ -203,14 +203,14 @@ def checked_path(name: str, what: str = "a path") -> str:
 
     Examples
     --------
-    >>> checked_path("a/b")
+    >>> checked_path("a/b", "a key")
     'a/b'
     """
     parts = name.split("/") if isinstance(name, str) else [""]
-    if any(part in ("", ".", "..") for part in parts):
-        raise UnsafePath(f"{what} is relative and does not climb: {name!r} is not")
+    if "" in parts or "." in parts or ".." in parts:
+        raise UnsafePath(f"{name!r} cannot be {what}: it must be relative, and not climb with '..'")
     if "\0" in name:
-        raise UnsafePath(f"{what} holds no NUL: {name!r} does")
+        raise UnsafePath(f"{name!r} cannot be {what}: it has a NUL in it")
     return name
 
 
@@ -223,7 +223,11 @@ def inside(folder: str, name: str) -> str:
         It would be somewhere else, also through a link (a ValueError).
     """
     path = os.path.join(folder, checked_path(name, f"a path in {folder}"))
-    root = os.path.realpath(folder)
-    if not os.path.realpath(path).startswith(root.rstrip("/") + "/"):
-        raise UnsafePath(f"{name!r} leads out of {root}")
+    if not is_below(folder, path):
+        raise UnsafePath(f"{name!r} leads out of {os.path.realpath(folder)}")
     return path
+
+
+def is_below(folder: str, path: str) -> bool:
+    """Return whether a path leads into a folder, with all links followed."""
+    return os.path.realpath(path).startswith(os.path.realpath(folder).rstrip("/") + "/")

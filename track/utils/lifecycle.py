@@ -1,4 +1,4 @@
-"""The life of a process: what is done at its end and after a fork, and how long to wait before trying again.
+"""The life of a process: what is done at its end and after a fork, and how long to wait for a turn, or to try again.
 
 At the end, in this order: what has something left to say (`at_exit` with ``is_early``), then what sends, all at the
 same time (`add`), then what saves files. All of it in one hook of the interpreter, and one after a fork.
@@ -12,8 +12,11 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+from track.errors import BackendUnavailable
 
 logger = logging.getLogger(__name__)
 Hook = Callable[[], None]
@@ -152,7 +155,30 @@ def _forget_endings() -> None:
     _endings.clear()
 
 
-# trying again
+# waiting
+
+
+@contextmanager
+def turn(lock: Any, place: str, patience: float, deadline: float | None = None) -> Iterator[None]:
+    """Hold a lock; BackendUnavailable when another thread does not let go of it within the patience.
+
+    Parameters
+    ----------
+    lock: Lock or RLock
+    place: str
+        What is waited for, for the message.
+    patience: float
+        Seconds.
+    deadline: float, optional
+        On the monotonic clock; by default now and the patience.
+    """
+    seconds = patience if deadline is None else max(0.0, deadline - time.monotonic())
+    if not lock.acquire(timeout=seconds):
+        raise BackendUnavailable(f"{place} did not answer another thread within {patience:g} s")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def backoff(attempt: int, first: float = 0.002, longest: float = 0.5) -> float:

@@ -88,7 +88,7 @@ def test_file_that_changes_while_it_is_sent_is_not_stored(
     folder: Any = open_folder(bucket)
 
     with Source(str(path)) as source, pytest.raises(FileChanged, match="changed while it was read"):
-        folder.keep(source, "lease", frozenset(), "0" * 64, lambda count: None)
+        folder.put(source, "lease", frozenset(), "0" * 64, lambda count: None)
 
     assert folder.files("objects") == []
     assert folder.files("partial") == []

@@ -14,7 +14,6 @@ import pytest
 import track.tracking.api
 from tests.children import printed_by, python
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
-from track.objectstore import MemoryStore
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
 
 
@@ -336,16 +335,6 @@ def test_memory_with_fsspec() -> None:
     assert json.loads(fsspec.get_mapper("memory://test_memory_with_fsspec/base")["a/b"]) == {"x": 1}
     assert list(tracker.items()) == [("a/b", {"x": 1})]
     assert tracker["a"] == tracker["c"] == {}
-
-
-def test_own_memory() -> None:
-    """The built-in memory keeps names apart by base, and lists them."""
-    place, other = MemoryStore("memory://test_own_memory/x"), MemoryStore("memory://test_own/x")
-    place.write("a/b", b"{}")
-
-    assert (place.read("a/b"), other.read("a/b"), place.read("a")) == (b"{}", None, None)
-    assert (list(place.names()), list(other.names())) == (["a/b"], [])
-    assert place.where("a/b") == "memory://test_own_memory/x/a/b"
 
 
 def test_without_fsspec(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The upload store: folders of each user, and in them runs and artifacts that many people may upload at once.
 
-Content comes first, under names that nobody else uses; then one record, written in one step, makes it visible. So
-nothing is half there, whoever is killed when.
+Content comes first, under names that nobody else uses; then one record, written by compare-and-swap, makes it visible.
+So nothing is half there, whoever is killed when, and an upload is idempotent.
 """
 
 from __future__ import annotations

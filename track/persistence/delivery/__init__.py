@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.delivery.protocol import DELIVERY_OPTIONS, DeliveredProtocol
+from track.persistence.delivery.protocol import DELIVERY_OPTIONS, DeliveredProtocol, deliver
 from track.persistence.delivery.sender import send_leftover
 from track.persistence.delivery.spill import Leftover, leftovers, spill_folder, spill_folders
 
@@ -10,6 +10,7 @@ __all__ = [
     "DELIVERY_OPTIONS",
     "DeliveredProtocol",
     "Leftover",
+    "deliver",
     "leftovers",
     "send_leftover",
     "spill_folder",

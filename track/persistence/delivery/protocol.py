@@ -307,6 +307,21 @@ class DeliveredProtocol(EventProtocol):
         self._view = LocalView(self.uri)
 
 
+def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> DeliveredProtocol:
+    """Return a backend that logs to a local spill and delivers to a server.
+
+    Parameters
+    ----------
+    uri: str
+        Without its password.
+    make: callable
+        Returns a backend with connections of its own: once for decisions, and once for sending.
+    options: dict
+        Of the URI; `DELIVERY_OPTIONS` are among them.
+    """
+    return DeliveredProtocol(uri, make(), make(), **{name: options[name] for name in DELIVERY_OPTIONS})
+
+
 class OfflineView(EventProtocol):
     """Decides for a backend whose server is away: from what this process knows, and into the spill.
 

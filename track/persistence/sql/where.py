@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from track.persistence.cells import text
 from track.persistence.query import Condition, Query
 
 _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
@@ -58,23 +57,20 @@ def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
 
 def _parameter(condition: Condition) -> tuple[str, list[Any], bool]:
     operand = condition.operand
-    name = msgspec.json.encode(".".join(condition.path[1:])).decode()
-    if type(operand) in (int, float) and operand == operand and abs(operand) < 2**53:
+    if condition.has_exact_number:
         test, value = f"p.number {_COMPARISONS[condition.name]} ?", operand
     elif type(operand) is str and condition.name == "$eq":
-        test, value = "p.text = ?", msgspec.json.encode(operand).decode()
+        test, value = "p.text = ?", text(operand)
     else:
         return "", [], False
+    name = text(".".join(condition.path[1:]))
     sql = f"t.position IN (SELECT p.trial FROM parameters p WHERE p.name = ? AND {test})"  # noqa: S608
     return sql, [name, value], False
 
 
 def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], bool]:
-    operand = condition.operand
-    if type(operand) not in (int, float) or operand != operand or abs(operand) >= 2**53:
-        return "", [], False
-    name = msgspec.json.encode(condition.path[1]).decode()
-    if not is_plain(name):
+    name = text(condition.path[1])
+    if not condition.has_exact_number or not is_plain(name):
         return "", [], False
     # Where there are no steps, a value that was given one is a pair, which compares with no number.
     test = (
@@ -83,4 +79,4 @@ def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
     )
     # True equals 1 in the database, and nowhere else.
     is_exact = condition.name != "$eq"
-    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], is_exact  # noqa: S608
+    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, condition.operand], is_exact  # noqa: S608

@@ -11,7 +11,9 @@ from track.events import (
     ArtifactAdded,
     Event,
     FieldsMerged,
+    GroupCreated,
     MetricsLogged,
+    ProjectCreated,
     StatusChanged,
     TimeLogged,
     TrialAttached,
@@ -19,7 +21,7 @@ from track.events import (
 )
 from track.metrics import metrics_from_plain
 from track.plain import restore
-from track.structure import Status, Trial
+from track.structure import Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
 
 
@@ -54,10 +56,8 @@ def _log_time(trial: Trial, event: TimeLogged) -> None:
 
 def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
     values = {name: restore(value) for name, value in event.values.items()}
-    target = getattr(trial, event.field)
-    if not isinstance(target, dict):
-        target = {str(tag): True for tag in target} if target else {}
-        setattr(trial, event.field, target)
+    target = named_tags(getattr(trial, event.field))
+    setattr(trial, event.field, target)
     if event.aggregator is None:
         target.update(values)
         return
@@ -98,6 +98,29 @@ _updates: dict[type, Callable[[Trial, Any], None]] = {
     ArtifactAdded: _add_artifact,
     TrialAttached: _attach,
 }
+
+
+def named_tags(tags: Any) -> dict[str, Any]:
+    """Return tags by name: those that were given as a list hold.
+
+    Examples
+    --------
+    >>> named_tags(["quick", "night"])
+    {'quick': True, 'night': True}
+    """
+    return tags if isinstance(tags, dict) else dict.fromkeys(map(str, tags or ()), True)
+
+
+def make_project(event: ProjectCreated) -> Project:
+    """Return the project that the event says exists."""
+    fields = (event.uid, event.name, event.description, restore(event.metadata))
+    return Project(*fields, tags=restore(event.tags))
+
+
+def make_group(event: GroupCreated) -> TrialGroup:
+    """Return the group that the event says exists."""
+    fields = (event.uid, event.name, event.description, restore(event.metadata))
+    return TrialGroup(*fields, project_id=restore(event.project_id))
 
 
 def make_trial(event: TrialCreated) -> Trial:
