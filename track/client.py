@@ -361,14 +361,7 @@ class TrackClient:
         vars(given).update(arguments)
         return given
 
-    def get_arguments(
-        self,
-        args: argparse.ArgumentParser | argparse.Namespace | Mapping[str, Any] | None = None,
-        show: bool = False,
-        **kwargs: Any,
-    ) -> argparse.Namespace:
-        """Give the trial its parameters, and return them all: another name of `log_arguments`."""
-        return self.log_arguments(args, show, **kwargs)
+    get_arguments = log_arguments
 
     def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
         """Add tags to the trial, also to one that waits for its parameters."""
