@@ -181,7 +181,10 @@ class EventProtocol(Protocol):
             return
         if uid not in self._known:
             self._require(uid)
-        self._record(TimeLogged(uid, name, seconds, self.clock(), specification(aggregator)))
+        event = TimeLogged(uid, name, seconds, self.clock(), specification(aggregator))
+        self.apply(event)
+        if self.listeners:
+            self._tell(event)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "parameters", kwargs)
