@@ -88,7 +88,6 @@ class Timers:
 
         Parameters
         ----------
-        trial, name: str
         given: any
             What `stop` gives back.
         start_callback, end_callback: callable, optional

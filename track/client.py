@@ -105,7 +105,6 @@ class TrackClient:
 
         Parameters
         ----------
-        version: str, optional
         version_fun: callable, optional
             Returns the version, when a trial is created.
         """
@@ -122,7 +121,6 @@ class TrackClient:
 
         Parameters
         ----------
-        project: Project, optional
         force: bool
             Whether to replace a project that is chosen already.
         get_only: bool
@@ -161,7 +159,6 @@ class TrackClient:
 
         Parameters
         ----------
-        group: TrialGroup, optional
         force: bool
             Whether to replace a group that is chosen already.
         get_only: bool
@@ -201,7 +198,6 @@ class TrackClient:
 
         Parameters
         ----------
-        trial: Trial, optional
         force: bool
             Whether to replace a trial that is set and has not finished.
         **kwargs

@@ -27,7 +27,6 @@ class StateProtocol(EventProtocol):
 
     Parameters
     ----------
-    uri: str
     strict: bool
         Whether parents must be stored before their children.
     store: FileStore or MemoryStore

@@ -124,7 +124,6 @@ class Protocol:
 
         Parameters
         ----------
-        trial: Trial
         name: str
             Times with the same name are aggregated.
         aggregator: callable
@@ -153,7 +152,6 @@ class Protocol:
 
         Parameters
         ----------
-        trial: Trial
         step: any hashable value, optional
             The same step again replaces the value.
         aggregator: callable, optional
@@ -178,8 +176,6 @@ class Protocol:
 
         Parameters
         ----------
-        trial: Trial
-        name: str
         uri: str
             Where its content is.
         digest: str, optional
@@ -353,7 +349,6 @@ class Protocol:
             Who numbers them.
         first: int
             The number of the first.
-        events: sequence of Event
         lines: bytes, optional
             The same events as lines, where the caller has them.
 

@@ -83,7 +83,6 @@ class FileStore:
 
         Parameters
         ----------
-        batch: Batch
         lines: bytes, optional
             Its events as lines, where the caller has them.
 
