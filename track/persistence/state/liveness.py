@@ -33,7 +33,6 @@ class Liveness:
 
         Parameters
         ----------
-        trial: Trial
         alive: dict
             What was found out about processes already; filled.
         """
