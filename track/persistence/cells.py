@@ -200,16 +200,21 @@ def comparable(value: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def parameter_cells(trial: Trial) -> Iterator[tuple[str, float | None, str | None]]:
-    """Yield by what each parameter is found: its dotted name as JSON, and a number or a text as JSON."""
-    for name, value in dict(_leaves(trial.parameters, "")).items():
-        yield text(name), comparable(value), text(value) if isinstance(value, str) else None
+def parameter_cells(trial: Trial) -> list[tuple[str, float | None, str | None]]:
+    """Return by what each parameter is found: its dotted name as JSON, and a number or a text as JSON."""
+    found: dict[str, Any] = {}
+    if isinstance(trial.parameters, dict):
+        _flatten(trial.parameters, "", found)
+    return [
+        (text(name), comparable(value), text(value) if isinstance(value, str) else None)
+        for name, value in found.items()
+    ]
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield path, value
-        return
-    # Two may have one path, `a.b` and `b` of `a`: the longer key is the one that is found, and comes last.
-    for key, item in sorted(value.items(), key=lambda pair: len(str(pair[0]))):
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+def _flatten(nested: dict[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    # Two may have one path, `a.b` and `b` of `a`: queries see the one with the longer key, which comes last.
+    for key in sorted(nested, key=len):
+        if isinstance(nested[key], dict):
+            _flatten(nested[key], f"{prefix}{key}.", found)
+        else:
+            found[f"{prefix}{key}"] = nested[key]

@@ -175,7 +175,7 @@ def test_fork_in_the_middle_of_a_transaction(database: Database) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(write, b"y" if database._lock.acquire(timeout=1) and not database._in_transaction else b"n")
+        os.write(write, b"y" if database._lock.acquire(timeout=1) and not database._inside else b"n")
         os._exit(0)
     os.waitpid(pid, 0)
     may_end.set()

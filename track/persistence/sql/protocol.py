@@ -210,4 +210,4 @@ class SqlProtocol(EventProtocol):
         for statement in MIGRATIONS[number]:
             self.database.run(statement)
         suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
-        self.database.insert("format", "id, version", [(1, number + 1)], suffix)
+        self.database.insert("format", "id, version", suffix, rows=[(1, number + 1)])
