@@ -22,6 +22,11 @@ class LinesBackend(EventProtocol):
         self.path = Path(uri_path(uri))
         self.lock = threading.RLock()
 
+    @property
+    def file(self):
+        """The file that the store is: artifacts are kept beside it."""
+        return str(self.path.resolve())
+
     def apply(self, *events):
         """Store facts."""
         with self.lock, self.path.open("ab") as file:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 pytest.register_assert_rewrite("track.testing")
 
+from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: E402, F401 - fixtures
 from track.configuration import reset_configuration  # noqa: E402 - after the rewriting is asked for
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """Undo that a shell starts what runs behind it (``pytest &``) deaf to SIGINT: children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

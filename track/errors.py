@@ -5,8 +5,11 @@
     TrackError
     ├── NotFound                (LookupError)
     │   ├── TrialDoesNotExist
-    │   └── ItemNotFound
+    │   ├── ItemNotFound
+    │   ├── NothingThere        (RuntimeError)
+    │   └── ResultTimeout       (TimeoutError)
     ├── AlreadyExists           (ValueError)
+    │   └── UploadConflict      (RuntimeError)
     ├── MissingIdentity         (AssertionError, ValueError)
     ├── UnknownBackend          (ValueError)
     ├── MissingExtra            (ImportError)
@@ -16,6 +19,9 @@
     ├── InvalidCall             (TypeError, ValueError)
     ├── UnknownAttribute        (AttributeError)
     ├── NotChosen               (RuntimeError)
+    ├── NotLoggedIn             (RuntimeError)
+    ├── RunFinished             (RuntimeError)
+    ├── UploadFailed            (RuntimeError)
     ├── LockTimeout             (TimeoutError)
     ├── ConcurrentWrite         (RuntimeError)
     ├── CorruptJournal          (ValueError)
@@ -53,14 +59,20 @@ __all__ = [
     "MissingIdentity",
     "NotChosen",
     "NotFound",
+    "NotLoggedIn",
+    "NothingThere",
     "OutcomeUnknown",
     "RPCCallFailure",
+    "ResultTimeout",
+    "RunFinished",
     "TrackError",
     "TrialDoesNotExist",
     "UnknownAttribute",
     "UnknownBackend",
     "UnsafePath",
     "UntrustedServer",
+    "UploadConflict",
+    "UploadFailed",
     "refuse_unnamed",
     "suggestion",
 ]
@@ -82,8 +94,20 @@ class ItemNotFound(NotFound):
     """No stored object matches the query of a ``fetch_and_update_*`` call."""
 
 
+class NothingThere(NotFound, RuntimeError):
+    """There is no run, artifact, file or folder at this path."""
+
+
+class ResultTimeout(NotFound, TimeoutError):
+    """Nothing was put under a key in the time that somebody waited."""
+
+
 class AlreadyExists(TrackError, ValueError):
     """Something with this name or uid is there already."""
+
+
+class UploadConflict(AlreadyExists, RuntimeError):
+    """The name is taken in the folder, and the strategy is not to go on."""
 
 
 class MissingIdentity(TrackError, AssertionError, ValueError):
@@ -120,6 +144,18 @@ class UnknownAttribute(TrackError, AttributeError):
 
 class NotChosen(TrackError, RuntimeError):
     """There is no trial, or no project, to work on yet."""
+
+
+class NotLoggedIn(TrackError, RuntimeError):
+    """An upload store is needed, and `track.em.login` was not called."""
+
+
+class RunFinished(TrackError, RuntimeError):
+    """The run has ended, and takes no more metrics."""
+
+
+class UploadFailed(TrackError, RuntimeError):
+    """One or several uploads failed; the others were done."""
 
 
 class LockTimeout(TrackError, TimeoutError):

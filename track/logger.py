@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import Aggregator, StatAggregator
+from track.configuration import options
 from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
 from track.front import (
     FileVerbs,
@@ -142,7 +143,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
         set_current_trial(trial)
-        self._signals = LogSignalHandler(self)
+        if options("process.hooks", True):
+            self._signals = LogSignalHandler(self)
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None

@@ -13,18 +13,16 @@ from track.errors import InvalidCall, MissingExtra, NotFound, suggestion
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
-from track.persistence.utils import mask_secrets, parse_uri, store_path
+from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.structure import Status, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "to_pandas"]
+__all__ = ["Trials", "fetch", "open_stored", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
-
-_FILES = ("file", "pickled", "pickleddb", "sqlite")
 
 
 class Trials(list[Trial]):
@@ -65,11 +63,7 @@ def fetch(uri: str, query: Any = None) -> Trials:
     >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
     []
     """
-    if parse_uri(uri)["scheme"] in _FILES:
-        path = store_path(uri)
-        if path and not os.path.exists(path) and not os.path.exists(f"{path}.journal"):
-            raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
-    protocol = get_protocol(uri)
+    protocol = open_stored(uri)
     found = Trials(protocol.fetch_trials(query))
     left_behind = protocol.left_behind()
     if left_behind:
@@ -78,6 +72,19 @@ def fetch(uri: str, query: Any = None) -> Trials:
     if not found:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found
+
+
+def open_stored(uri: str) -> Protocol:
+    """Return the backend of a URI whose store is there; nothing is created.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    """
+    if file_of(uri) is not None and not is_stored(path := store_path(uri)):
+        raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
+    return get_protocol(uri)
 
 
 def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:

@@ -233,8 +233,33 @@ class Trial:
         return hash(self.uid)
 
 
+class _Owner:
+    """What a group and a project share: who they are is their uid."""
+
+    _uid: str | None
+
+    def compute_uid(self) -> str:
+        """Return the uid of one that was given none."""
+        raise NotImplementedError
+
+    @property
+    def uid(self) -> str:
+        """The uid: as given, else computed at the first look and kept."""
+        if self._uid is None:
+            self._uid = self.compute_uid()
+        return self._uid
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return self.uid == other
+        return self.uid == other.uid if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+
 @dataclass(eq=False)
-class TrialGroup:
+class TrialGroup(_Owner):
     """A named set of trials, inside a project; a trial may be in several.
 
     Parameters
@@ -263,22 +288,9 @@ class TrialGroup:
                 raise MissingIdentity(f"a group's uid needs its {attribute}, which is not set")
         return compute_hash(self.name, self.project_id)
 
-    @property
-    def uid(self) -> str:
-        """The uid: as given, else computed at the first look and kept."""
-        if self._uid is None:
-            self._uid = self.compute_uid()
-        return self._uid
-
-    def __eq__(self, other: object) -> bool:
-        return _same_uid(self, other, TrialGroup)
-
-    def __hash__(self) -> int:
-        return hash(self.uid)
-
 
 @dataclass(eq=False)
-class Project:
+class Project(_Owner):
     """The top: all trials and groups of one piece of work.
 
     Parameters
@@ -308,26 +320,6 @@ class Project:
         if self.name is None:
             raise MissingIdentity("a project's uid is its name, which is not set")
         return self.name
-
-    @property
-    def uid(self) -> str:
-        """The uid: as given, else the name."""
-        if self._uid is None:
-            self._uid = self.compute_uid()
-        return self._uid
-
-    def __eq__(self, other: object) -> bool:
-        return _same_uid(self, other, Project)
-
-    def __hash__(self) -> int:
-        return hash(self.uid)
-
-
-def _same_uid(item: Any, other: object, kind: type) -> bool:
-    if isinstance(other, str):
-        return bool(item.uid == other)
-    unknown: bool = NotImplemented
-    return bool(item.uid == getattr(other, "uid", None)) if isinstance(other, kind) else unknown
 
 
 _current_project: contextvars.ContextVar[Any] = contextvars.ContextVar("project", default=None)

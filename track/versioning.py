@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from track.utils._canonical import encode
+from track.utils.files import read_chunks
+from track.utils.git import ask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +29,6 @@ __all__ = [
 HASH_VERSION = 1
 """Version of the encoding behind `compute_hash`, to be stored beside every hash."""
 
-_CHUNK = 1 << 20
-_GIT_TIMEOUT = 5.0
 _COMMIT_DIGITS = 20
 
 
@@ -63,9 +63,8 @@ def compute_version(files: Iterable[str | os.PathLike[str]]) -> str:
         raise TypeError(f"compute_version takes a list of files: [{files!r}]")
     digest = hashlib.sha256()
     for name in files:
-        with open(name, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        for chunk in read_chunks(os.fspath(name)):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -122,30 +121,7 @@ def get_git_version(module: ModuleType | str | os.PathLike[str]) -> tuple[str, d
     file = getattr(module, "__file__", module)
     if not isinstance(file, (str, os.PathLike)):
         return None, None
-    answer = _ask_git(os.path.dirname(os.path.abspath(file)), "log", "-1", "--format=%H %ct %ci")
-    return _parse_commit(answer) if answer else (None, None)
-
-
-def _ask_git(folder: str, *arguments: str) -> str | None:
-    import subprocess
-
-    # Inside a hook these would answer for another repository than the one of `folder`.
-    misleading = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
-    environment = {name: value for name, value in os.environ.items() if name not in misleading}
-    command = ["git", "-C", folder, "-c", "log.showSignature=false", *arguments]
-    try:
-        answer = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT,
-            check=True,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+    return _parse_commit(ask_text(os.path.dirname(os.path.abspath(file)), "log", "-1", "--format=%H %ct %ci"))
 
 
 def _parse_commit(answer: str) -> tuple[str, datetime] | tuple[None, None]:

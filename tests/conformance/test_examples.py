@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.servers.track import serving
+from track import TrackClient, fetch
+from track.artifacts import find, gc
 from track.persistence import get_protocol, register, unregister
 from track.persistence.protocol import Protocol
 from track.testing import ProtocolTests
@@ -36,6 +39,62 @@ class TestLines(ProtocolTests):
     def reopen(self, protocol: Any) -> Protocol:
         """Return what a new process would see."""
         return _example("own_backend_events").LinesBackend(protocol.uri)
+
+
+@pytest.fixture
+def lines() -> Iterator[None]:
+    """Let ``lines:`` be served by the example."""
+    register("lines", _example("own_backend_events").LinesBackend)
+    yield
+    unregister("lines")
+
+
+class TestServedLines(ProtocolTests):
+    """The same backend behind a server."""
+
+    @pytest.fixture
+    def protocol(self, tmp_path: Path, lines: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Protocol]:
+        """Give a client of an empty server."""
+        monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+        with serving(f"lines:{tmp_path}/facts.jsonl") as port:
+            self.opened = [get_protocol(f"socket://127.0.0.1:{port}")]
+            yield self.opened[0]
+            for protocol in self.opened:
+                protocol.close()
+
+    def reopen(self, protocol: Protocol) -> Protocol:
+        """Return another client, once everything is delivered."""
+        protocol.flush()
+        self.opened.append(get_protocol(protocol.uri))
+        return self.opened[-1]
+
+
+@pytest.mark.parametrize("uri", ["multi:?to=lines:{at}&to=file:{other}", "multi:?to=file:{other}&to=lines:{at}"])
+def test_backend_of_ones_own_is_mirrored_and_mirrors(tmp_path: Path, lines: None, uri: str) -> None:
+    """Whether it decides or follows, it has the same trial, at the same times, as a backend of ours."""
+    at, other = tmp_path / "facts.jsonl", tmp_path / "runs.json"
+    client = TrackClient(uri.format(at=at, other=other))
+    with client.new_trial(parameters={"lr": 0.1}) as trial:
+        trial.log_metrics(step=0, loss=0.5)
+    client.protocol.close()
+
+    ((own,), (ours,)) = fetch(f"lines:{at}"), fetch(f"file:{other}")
+
+    assert own.uid == ours.uid
+    assert own.timestamps == ours.timestamps
+    assert dict(own.metrics["loss"]) == dict(ours.metrics["loss"]) == {0: 0.5}
+
+
+def test_backend_of_ones_own_has_artifacts_beside_it(tmp_path: Path, lines: None) -> None:
+    """A store that says which file it is has its artifacts beside that file, and they are found and collected there."""
+    uri = f"lines:{tmp_path}/facts.jsonl"
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    with TrackClient(uri).new_trial(parameters={"lr": 0.1}) as trial:
+        trial.log_file(str(tmp_path / "model.bin"))
+
+    assert find(uri, "model.bin").read_bytes() == b"weights"
+    assert gc(uri).removed == []
+    assert (tmp_path / "facts.jsonl.artifacts" / "objects").is_dir()
 
 
 class TestCsv(ProtocolTests):

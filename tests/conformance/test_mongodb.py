@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.children import run
 from tests.servers import mongo
 from tests.servers.postgres import free_port
 from track.errors import BackendUnavailable, CorruptJournal, InvalidUri, MissingExtra
@@ -592,17 +593,10 @@ def test_forked_child_connects_on_its_own(store: Callable[[], MongoProtocol]) ->
     protocol = store()
     protocol.new_trial(Trial("aa"))
 
-    child = os.fork()
-    if child == 0:
-        try:
-            protocol.apply(MetricsLogged("aa_0", {"child": 1.0}, 1.0, 0))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
+    code = run(protocol.apply, MetricsLogged("aa_0", {"child": 1.0}, 1.0, 0))
     protocol.apply(MetricsLogged("aa_0", {"parent": 1.0}, 1.0, 0))
 
-    assert status == 0
+    assert code == 0
     assert set(protocol.fetch_trials()[0].metrics) == {"child", "parent"}
 
 

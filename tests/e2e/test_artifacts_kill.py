@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import attach, die, fork, run, run_all, start, wait
+from tests.children import die, fork, run, run_all, wait
+from tests.e2e.processes import attach, start
 from track.artifacts import artifacts, find, gc
 from track.artifacts.leases import hold_lease
 from track.artifacts.local import LocalFolder

@@ -6,26 +6,21 @@ import contextlib
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.children import python
 from tests.servers.proxy import FaultProxy
-from tests.servers.s3 import S3, moto_bucket, moto_server, weed_bucket, weed_server
+from tests.servers.s3 import S3
 from track import TrackClient
 from track.artifacts import artifacts, find, gc
 from track.artifacts.multipart import PART
 from track.artifacts.recording import Recorder
 from track.errors import BackendUnavailable, CorruptArtifact, UnsafePath
 from track.logger import TrialLogger
-
-__all__ = ["moto_bucket", "moto_server", "weed_bucket", "weed_server"]
-
-ROOT = Path(__file__).parents[2]
 
 pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
 
@@ -178,8 +173,8 @@ def test_killed_upload_goes_on_where_it_was(tmp_path: Path, bucket: str, server:
     """After SIGKILL nothing is visible, and the next upload sends only the parts that are not there."""
     path = _large(tmp_path, 4)
     uri = f"file:{tmp_path}/runs.json?artifacts=s3://{bucket}/files"
-    done = subprocess.run([sys.executable, "-c", _KILLED, uri, str(path)], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
+    done = python("-c", _KILLED, uri, path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert not _objects(server, bucket)
     assert artifacts(uri) == []
     assert _parts(server, bucket) == 3

@@ -7,7 +7,6 @@ import fcntl
 import gc
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import attach, die, fork, run, start, stored, wait
+from tests.children import die, ended, fork, run, start_program, wait
+from tests.e2e.processes import attach, start, stored
 from track.logger import TrialLogger
 from track.persistence.local import FileProtocol
 
@@ -127,8 +127,11 @@ def test_kill_at_any_call_of_a_save_is_harmless(filled: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_interrupt_at_any_call_of_a_save_is_harmless(filled: Path, tmp_path: Path, after: bool) -> None:
+def test_interrupt_at_any_call_of_a_save_is_harmless(
+    filled: Path, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C at the k-th system call of a save, for every k: the process goes on, and each event is there once."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_LOCK_TIMEOUT", "1")
     code, count = 11, 0
     while code != 12:
         count += 1
@@ -175,11 +178,11 @@ def test_kill_by_the_kernel_in_a_save_is_harmless(filled: Path, tmp_path: Path, 
     for count in (1, 2, 3, 4):
         path = _copies(filled, tmp_path, count)
         (trial,) = stored(path)
-        python = [sys.executable, "-c", _SAVE, str(path), trial.uid]
+        command = [sys.executable, "-c", _SAVE, path, trial.uid]
         inject = f"inject={call}:signal=KILL:when={count}"
 
-        traced = ["strace", "-f", "-o", os.devnull, "-e", f"trace={call}", "-e", inject, *python]
-        done = subprocess.run(traced, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+        traced = ["strace", "-f", "-o", os.devnull, "-e", f"trace={call}", "-e", inject, *command]
+        done = ended(start_program(*traced))
 
         if "ptrace" in done.stderr:
             pytest.skip(f"strace cannot trace here: {done.stderr.splitlines()[0]}")
@@ -247,12 +250,11 @@ def test_interrupted_replay_is_not_doubled(tmp_path: Path, monkeypatch: pytest.M
     """Ctrl-C in the middle of a replay does not make the next save store events twice."""
     path = tmp_path / "runs.json"
     trial: TrialLogger = start(path)
-    for number in range(10):
-        trial.log_metrics(value=number)
     protocol = trial.protocol
     assert isinstance(protocol, FileProtocol)
-    assert protocol._store is not None
-    storage = protocol._store.storage
+    storage = protocol.storage
+    for number in range(10):
+        trial.log_metrics(value=number)
     apply = storage.apply
 
     def interrupted(events: Any) -> None:

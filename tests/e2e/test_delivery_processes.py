@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.children import join, printed_by, python, run, run_all
 from tests.e2e.deliveries import Place, log, new_trial, open_protocol
-from tests.e2e.processes import run, run_all
 from track import fetch
 from track.persistence.delivery.protocol import DeliveredProtocol
 from track.structure import Status, Trial
@@ -122,25 +120,21 @@ def test_clock_set_back(place: Place) -> None:
 
 def _log_and_leave(uri: str, trial: Trial) -> None:
     protocol = open_protocol(uri)
-    protocol._known.add(trial.uid)
+    assert protocol.get_trial(trial)
     log(protocol, trial, 1, 2000)
-
-
-def _leave_as_a_program(uri: str, trial: Trial) -> None:
-    import atexit
-
-    _log_and_leave(uri, trial)
-    atexit._run_exitfuncs()
 
 
 def test_exit_sends_what_was_logged(place: Place) -> None:
     """A program that ends right after logging has sent everything."""
-    protocol = place.open()
-    trial = new_trial(protocol)
+    trial = new_trial(place.open())
+    script = (
+        "import sys; from track import TrackClient\n"
+        "trial = TrackClient(sys.argv[1]).set_trial(uid=sys.argv[2])\n"
+        "for number in range(1, 2001): trial.log_metrics(step=number, n=number)\n"
+    )
 
-    code = run(_leave_as_a_program, place.uri, trial)
+    printed_by(script, place.uri, trial.uid)
 
-    assert code == 0
     assert place.numbers(trial) == list(range(1, 2001))
 
 
@@ -152,7 +146,7 @@ def test_forgotten_backend_sends_what_was_logged(place: Place) -> None:
 
     worker = multiprocessing.get_context("fork").Process(target=_log_and_leave, args=(place.uri, trial))
     worker.start()
-    worker.join()
+    join(worker)
 
     assert worker.exitcode == 0
     assert place.numbers(trial) == list(range(1, 2001))
@@ -170,9 +164,9 @@ def test_trial_left_open_is_finished_and_delivered_at_exit(tmp_path: Path) -> No
         "    globals()[uri] = trial\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = python("-c", script, tmp_path)
 
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     for uri in (f"file:{tmp_path}/a.json", f"sqlite:{tmp_path}/b.db"):
         (trial,) = fetch(uri)
         assert (trial.status, dict(trial.metrics["loss"])) == (Status.Completed, {0: 1.0})

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.processes import die, run, run_all
-from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: F401 - fixtures
+from tests.children import die, ended, python, run, run_all, start_python
 from track import em
 from track.em.session import current_store
 from track.em.store.download import download
-from track.em.store.nodes import LocalFile, Parcel
+from track.em.store.nodes import Bundle, LocalFile
 from track.em.store.store import Store
 
-ROOT = Path(__file__).parents[2]
 STEPS = ("put", "create", "swap", "remove")
 
 # Uploads an artifact whose two files say who it is, and dies at a step of it when told to.
 UPLOAD = """
 import os, signal, sys
 from track import em
-from track.em.store.nodes import LocalFile, Parcel
+from track.em.store.nodes import LocalFile, Bundle
 from track.em.session import current_store
 host, name, who, strategy, step = sys.argv[1:]
 em.login(host)
@@ -38,9 +35,9 @@ def dying(action):
         return action(*arguments)
     return call
 for step in ("put", "create", "swap", "remove"):
-    setattr(store.place, step, dying(getattr(store.place, step)))
+    setattr(store.objects, step, dying(getattr(store.objects, step)))
 files = [LocalFile.at(file, os.path.join(who, file)) for file in ("a", "b")]
-node = store.upload(Parcel("Artifact", name, who, files=files), "default", True, strategy)
+node = store.upload(Bundle("Artifact", name, who, files=files), "default", True, strategy)
 print("" if node is None else node.path)
 """
 
@@ -93,7 +90,7 @@ def _dying(store: Store, step: int, is_after: bool, action: Callable[[], Any]) -
         return call
 
     for name in STEPS:
-        setattr(store.place, name, counted(getattr(store.place, name)))
+        setattr(store.objects, name, counted(getattr(store.objects, name)))
     action()
 
 
@@ -107,11 +104,11 @@ def test_killed_at_every_step(store: Store, old: str, is_after: bool) -> None:
         name = f"data {step}"
         if old != "nothing":
             owner = f"mine {step}" if old == "mine" else "other"
-            store.upload(Parcel("Artifact", name, owner, files=_files("old", b"old")), "default", False, "replace")
-        parcel = Parcel("Artifact", name, f"mine {step}", files=_files("new", b"new"))
+            store.upload(Bundle("Artifact", name, owner, files=_files("old", b"old")), "default", False, "replace")
+        bundle = Bundle("Artifact", name, f"mine {step}", files=_files("new", b"new"))
 
-        def upload(parcel: Parcel = parcel) -> object:
-            return store.upload(parcel, "default", False, "replace")
+        def upload(bundle: Bundle = bundle) -> object:
+            return store.upload(bundle, "default", False, "replace")
 
         codes.append(run(_dying, store, step, is_after, upload))
 
@@ -133,7 +130,7 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
     content = os.urandom(1 << 20)
 
     def upload() -> None:
-        put = store.place.put
+        put = store.objects.put
 
         def half(name: str, chunks: Any) -> None:
             def cut() -> Iterator[bytes]:
@@ -142,12 +139,12 @@ def test_killed_in_the_middle_of_a_file(store: Store) -> None:
 
             put(name, cut())
 
-        store.place.put = half  # type: ignore[method-assign]
-        store.upload(Parcel("Artifact", "data", "data_1", files=_files("new", content)), "default", False, "new")
+        store.objects.put = half  # type: ignore[method-assign]
+        store.upload(Bundle("Artifact", "data", "data_1", files=_files("new", content)), "default", False, "new")
 
     assert run(upload) == -9
     assert store.children("default") == []
-    assert [store.place.children(f"content/{name}") for name in store.place.children("content")] in ([], [[]])
+    assert [store.objects.children(f"content/{name}") for name in store.objects.children("content")] in ([], [[]])
 
 
 @pytest.mark.parametrize("strategy", ["skip", "error", "new", "replace"])
@@ -155,8 +152,8 @@ def test_processes_upload_one_name(store: Store, strategy: str) -> None:
     """Of six processes, as many have the name as the strategy says; each upload is whole."""
 
     def upload(number: int) -> None:
-        parcel = Parcel("Artifact", "data", f"data_{number}", files=_files(f"{number}", b"%d" % number))
-        store.upload(parcel, "default", False, strategy)
+        bundle = Bundle("Artifact", "data", f"data_{number}", files=_files(f"{number}", b"%d" % number))
+        store.upload(bundle, "default", False, strategy)
 
     codes = run_all(upload, [(number,) for number in range(6)])
 
@@ -199,9 +196,7 @@ class TestS3:
 
     def _start(self, host: str, who: str, strategy: str, step: int = 0) -> subprocess.Popen[str]:
         _files(who, who.encode())
-        command = [sys.executable, "-c", UPLOAD, host, "data", who, strategy, str(step)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return start_python("-c", UPLOAD, host, "data", who, strategy, str(step))
 
     def test_killed_uploads(self, host: str) -> None:
         """Killed before each step of a replacement, what was there stays, and can be replaced all the same."""
@@ -215,10 +210,9 @@ class TestS3:
             ("second", 4, -9, "second"),
             ("third", 0, 0, "third"),
         ):
-            process = self._start(host, who, "replace", step)
-            _, errors = process.communicate(timeout=100)
+            done = ended(self._start(host, who, "replace", step))
 
-            assert process.returncode == code, errors
+            assert done.returncode == code, done.stderr
             node = store.find("/ann/default/data")
             assert (node and node.record["alternative_name"]) == left
             if node is not None:
@@ -228,12 +222,11 @@ class TestS3:
     def test_processes_upload_one_name(self, host: str, strategy: str) -> None:
         """Of four processes, as many have the name as the strategy says; each upload is whole."""
         processes = [self._start(host, f"data_{number}", strategy) for number in range(4)]
-        for process in processes:
-            process.communicate(timeout=100)
+        codes = [ended(process).returncode for process in processes]
 
         nodes = current_store().children("default")
         assert len(nodes) == (4 if strategy == "new" else 1)
-        assert [process.returncode for process in processes].count(0) == (1 if strategy == "error" else 4)
+        assert codes.count(0) == (1 if strategy == "error" else 4)
         for node in nodes:
             assert _whole(current_store(), node.path).decode() == node.record["alternative_name"]
 
@@ -244,9 +237,7 @@ class TestS3:
             "run = em.create_run(name='cnn', auto_upload=True)\n"
             "for step in range(100): run.log('train', {'loss': 0.5}, step=step)\n"
         )
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", script, host]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+        done = python("-c", script, host)
 
         folder, _ = download(current_store(), "/ann/default/cnn", "Run", str(tmp_path / "read"))
         found = em.load_run(folder)
@@ -275,9 +266,7 @@ def test_program_that_just_ends(store: Store, end: str, status: str) -> None:
         "    run.log('train', {'loss': 0.5}, step=1)\n"
         f"main()\n{end}\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script, f"{store.host}?user=ann"]
-    subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    python("-c", script, f"{store.host}?user=ann")
 
     folder, _ = download(store, "/ann/default/cnn", "Run", "read")
     assert (em.load_run(folder).status, len(em.load_run(folder).metrics["train"])) == (status, 1)

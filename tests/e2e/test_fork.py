@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import fork, run, start, stored, wait
+from tests.children import fork, run, wait
+from tests.e2e.processes import start, stored
 from track import TrackClient
 
 

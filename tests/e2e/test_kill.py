@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import die, run, start, stored
+from tests.children import die, run
+from tests.e2e.processes import start, stored
 from track.logger import TrialLogger
 
 _CALLS = 40

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import attach, die, run, start, stored
+from tests.children import die, python, run
+from tests.e2e.processes import attach, start, stored
 from track import fetch
 from track.errors import ConcurrentWrite
-from track.persistence.file.store import FileStore
+from track.persistence.file import FileStore
 from track.persistence.local import FileProtocol
 from track.serialization import to_json
 from track.structure import Trial
@@ -55,7 +55,7 @@ def test_trial_of_another_host_is_broken_after_a_silence(tmp_path: Path) -> None
     statuses = []
     for later in (0.0, 10_000.0):
         store = FileStore(str(path), 30.0)
-        store.storage.liveness.clock = lambda later=later: now + later
+        store.state.liveness.clock = lambda later=later: now + later
         with store.reading() as storage:
             statuses += [seen.status.name for seen in storage.find_trials()]
 
@@ -98,7 +98,7 @@ def test_symlink_is_the_same_store(tmp_path: Path) -> None:
     one = FileProtocol(f"file:{tmp_path}/real/runs.json")
     two = FileProtocol(f"file:{tmp_path}/link/runs.json")
 
-    assert one._store is two._store
+    assert one.lock is two.lock
 
 
 def test_odd_names_are_kept(tmp_path: Path) -> None:
@@ -141,9 +141,16 @@ def test_lazy_store_writes_at_save(tmp_path: Path) -> None:
     assert stored(path)[0].metrics["value"].val == [0, 1]
 
 
-def test_lazy_stores_that_made_the_same_trial_are_told(tmp_path: Path) -> None:
-    """The second to save gets ConcurrentWrite, and the file keeps the first."""
+def test_lazy_stores_that_made_the_same_trial_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The second to save gets ConcurrentWrite, the file keeps the first, and what was not saved is said at the end."""
     path = tmp_path / "runs.json"
+
+    assert run(_save_the_same_twice, path) == 0
+
+    assert [trial.metadata["number"] for trial in stored(path)] == [0]
+
+
+def _save_the_same_twice(path: Path) -> None:
     first, second = FileProtocol(f"file:{path}?eager=0"), FileProtocol(f"file:{path}?eager=0")
     for number, protocol in enumerate((first, second)):
         trial = protocol.new_trial(Trial("ab"))
@@ -153,9 +160,8 @@ def test_lazy_stores_that_made_the_same_trial_are_told(tmp_path: Path) -> None:
     first.commit()
     with pytest.raises(ConcurrentWrite, match="ab_0"):
         second.commit()
-
-    assert [trial.metadata["number"] for trial in stored(path)] == [0]
-    second._memory._events.clear()  # type: ignore[union-attr]
+    del second, protocol
+    gc.collect()
 
 
 @pytest.mark.parametrize("option", ["?lock=always", "?durability=fsync", "?fsync=1"])
@@ -213,7 +219,7 @@ def test_store_removed_after_its_trial_stays_removed(tmp_path: Path) -> None:
     )
     folder = tmp_path / "runs"
 
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    done = python("-c", script, folder)
 
     assert not folder.exists()
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")

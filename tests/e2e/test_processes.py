@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import attach, fork, run_all, start, stored, wait
+from tests.children import fork, join, run_all, wait
+from tests.e2e.processes import attach, start, stored
 from track import TrackClient
 from track.errors import ItemNotFound, TrialDoesNotExist
 from track.persistence.local import FileProtocol
@@ -167,7 +168,7 @@ def test_spawned_process_logs_with_the_uri(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_log_in_spawned, args=(f"file:{path}", uid))
 
     process.start()
-    process.join()
+    join(process)
 
     assert process.exitcode == 0
     assert stored(path)[0].metrics["value"].val == [1]

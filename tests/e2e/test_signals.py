@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.children import python
 from tests.e2e.processes import stored
 
 _BEGIN = """
@@ -45,8 +45,7 @@ ENDS = {
 
 
 def _run(path: Path, script: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _BEGIN + script, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    return python("-c", _BEGIN + script, path)
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.children import ROOT, python
 from tests.e2e.served import killable
-from tests.servers.track import ROOT
 from track.persistence.server.listener import LIMITS
 
 pytestmark = pytest.mark.network
@@ -32,14 +29,8 @@ for trial in track.fetch(sys.argv[1]):
 """
 
 
-def _run(*arguments: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *arguments]
-    everything = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, input=given, env=everything, capture_output=True, text=True, check=False)
-
-
 def _add_user(users: Path, name: str, role: str) -> None:
-    done = _run(
+    done = python(
         "-m", "track", "user", "add", name, "--role", role, "--users", str(users), "--password-stdin", given="right\n"
     )
     assert done.returncode == 0, done.stderr
@@ -65,10 +56,10 @@ def test_team_of_two(settings: Path) -> None:
         fingerprint = re.search(r"fingerprint=(\S+)", server.lines[2])
         assert fingerprint
         uri = f"@127.0.0.1:{server.port}?security_layer=AES&fingerprint={fingerprint[1]}"
-        logged = _run("-c", SCRIPT, TRACK_LOG_BACKEND_NAME=f"socket://ann:right{uri}")
-        read = _run("-c", READ, f"socket://bob:right{uri}")
-        forbidden = _run("-c", SCRIPT, TRACK_LOG_BACKEND_NAME=f"socket://bob:right{uri}")
-        unknown = _run("-c", READ, f"socket://bob:wrong{uri}")
+        logged = python("-c", SCRIPT, TRACK_LOG_BACKEND_NAME=f"socket://ann:right{uri}")
+        read = python("-c", READ, f"socket://bob:right{uri}")
+        forbidden = python("-c", SCRIPT, TRACK_LOG_BACKEND_NAME=f"socket://bob:right{uri}")
+        unknown = python("-c", READ, f"socket://bob:wrong{uri}")
         code, _ = server.end()
 
     assert (logged.returncode, logged.stderr) == (0, "")
@@ -100,7 +91,7 @@ def test_server_alone(settings: Path) -> None:
 )
 def test_wrong_usage(settings: Path, arguments: tuple[str, ...], named: str) -> None:
     """What cannot be served is said on one line, with the way out, and the exit code is 2."""
-    done = _run("-m", "track", "serve", "--port", "0", *arguments)
+    done = python("-m", "track", "serve", "--port", "0", *arguments)
 
     assert done.returncode == 2
     assert named in done.stderr

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import itertools
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from tests.servers import start_server
 from tests.servers.postgres import free_port
 
-_PR_SET_PDEATHSIG = 1
 _numbers = itertools.count()
 
 
 def is_installed() -> bool:
     """Return whether there is a server to start."""
     return importlib.util.find_spec("secantus") is not None
-
-
-def _die_with_the_tests() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class MongoWire:
@@ -53,23 +45,9 @@ class MongoWire:
         """Start the server, on the port it has, and return once it answers."""
         program = [sys.executable, "-c", "import sys; from secantus.cli import main; sys.exit(main())"]
         command = [*program, "--port", str(self.port), "--storage-path", f"{self._base}/data", *self._arguments]
-        with open(f"{self._base}/log", "ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._base,
-                start_new_session=True,
-                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one call into the kernel
-            )
-        deadline = time.monotonic() + 30
-        while not self._is_ready():
-            assert self._process.poll() is None, Path(f"{self._base}/log").read_text()
-            assert time.monotonic() < deadline, "SecantusDB did not start within 30 s"
-            time.sleep(0.02)
+        self._process = start_server(command, self._base, self._is_ready, signal.SIGTERM)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, _: int) -> bool:
         import pymongo
         import pymongo.errors
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import glob
 import itertools
 import os
@@ -12,11 +11,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from tests.servers import start_server
+
 _numbers = itertools.count()
 
 
@@ -48,10 +47,6 @@ def _unprivileged() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _die_with_the_tests() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-
-
 class Postgres:
     """One server, with its data in a temporary folder.
 
@@ -72,12 +67,12 @@ class Postgres:
         if self._user:
             os.chown(self._base, self._user["user"], self._user["group"])
         self._data = f"{self._base}/data"
-        self.log = Path(self._base) / "log"
         self._environment = {**os.environ, "LC_ALL": "C", "HOME": self._base}
         command = [f"{folder}/initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
         subprocess.run(
             command + ([] if durable else ["--no-sync"]),
             check=True,
+            timeout=60,
             stdout=subprocess.DEVNULL,
             cwd=self._base,
             env=self._environment,
@@ -95,31 +90,16 @@ class Postgres:
         command = [f"{self._binaries}/postgres", *place]
         for setting in settings:
             command += ["-c", setting]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._base,
-                env=self._environment,
-                start_new_session=True,
-                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one system call
-                **self._user,
-            )
-        deadline = time.monotonic() + 30
-        while not self._is_ready():
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, "PostgreSQL did not start within 30 s"
-            time.sleep(0.02)
+        options = {"env": self._environment, **self._user}
+        self._process = start_server(command, self._base, self._is_ready, signal.SIGINT, **options)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, pid: int) -> bool:
         try:
             lines = Path(f"{self._data}/postmaster.pid").read_text().splitlines()
         except OSError:
             return False
         # A crashed server leaves its file behind.
-        return len(lines) > 7 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready"
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def new_database(self) -> str:
         """Return the URI of a new, empty database."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import itertools
 import json
 import logging
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +20,8 @@ from typing import Any
 
 import pytest
 
-_PR_SET_PDEATHSIG = 1
+from tests.servers import start_server
+
 _KEY, _SECRET = "testkey", "testsecret"
 _numbers = itertools.count()
 
@@ -123,21 +120,7 @@ class Weed:
 
     def start(self) -> None:
         """Start the server, on the ports it has, and return once it answers."""
-        with open(f"{self._base}/log", "ab") as log:
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._base,
-                start_new_session=True,
-                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - one system call
-            )
-        deadline = time.monotonic() + 60
-        while not self._is_ready():
-            assert self._process.poll() is None, Path(f"{self._base}/log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "SeaweedFS did not start within 60 s"
-            time.sleep(0.05)
+        self._process = start_server(self._command(), self._base, self._is_ready)
 
     def _command(self) -> list[str]:
         names = ("master", "volume", "filer", "s3")
@@ -151,7 +134,7 @@ class Weed:
             "-master.volumeSizeLimitMB=64", "-volume.max=50", "-volume.preStopSeconds=0",
         ]  # fmt: skip
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, _: int) -> bool:
         try:
             with urllib.request.urlopen(f"{self.s3.endpoint}/healthz", timeout=2):
                 return True
@@ -185,11 +168,7 @@ def _free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def _die_with_the_tests() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-# Fixtures: import the ones a test file uses, under their names.
+# Fixtures of all tests.
 
 
 @pytest.fixture(scope="session")
@@ -218,9 +197,13 @@ def moto_bucket(moto_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def weed_bucket(weed_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+def weed_bucket(weed_server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give the name of an empty bucket on SeaweedFS, which ``s3://`` URLs find."""
-    return _found_by_urls(weed_server, monkeypatch)
+    name = _found_by_urls(weed_server, monkeypatch)
+    yield name
+    # It has room for a few only.
+    with contextlib.closing(weed_server.client()) as client:
+        client.delete_bucket(Bucket=name)
 
 
 def _found_by_urls(server: S3, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from tests.children import deadline, ended, start_python
 from track.persistence.server.server import SocketServer
 from track.persistence.socketed import server_uri
-
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -59,11 +55,11 @@ class Process:
 
     def start(self) -> None:
         """Start it, and return once clients may connect."""
-        command = [sys.executable, "-m", "track", "serve", self._backend, "--port", str(self.port), *self._arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.lines = [self._process.stdout.readline().rstrip("\n") for _ in range(3)]
+        arguments = ("serve", self._backend, "--port", str(self.port), *self._arguments)
+        self._process = start_python("-m", "track", *arguments, stderr=None, PYTHONUNBUFFERED="1")
+        with deadline(self._process.pid) as printed:
+            printed.extend(self._process.stdout.readline() for _ in range(3))  # type: ignore[union-attr]
+        self.lines = [line.rstrip("\n") for line in printed]
         self.port = int(self.lines[0].rpartition(":")[2])
 
     @property
@@ -82,5 +78,5 @@ class Process:
         if process is None:
             return 0, ""
         process.send_signal(number)
-        printed, _ = process.communicate(timeout=60)
-        return process.returncode, printed
+        done = ended(process)
+        return done.returncode, done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from track.configuration import OPTIONS
+from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,17 @@ def test_every_scheme_is_documented() -> None:
     documented = [_literal(row[0]).rstrip(":/") for row in _rows("schemes")]
 
     assert sorted(documented) == sorted(known_schemes())
+
+
+def test_every_member_of_the_contract_is_documented() -> None:
+    """The table in docs/extending.rst names what callers may ask of any backend, beside the methods it is told by."""
+    documented = {name for row in _rows("contract", "extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
+
+    told = {name for name in vars(Protocol) if name.startswith(("log_", "new_", "get_", "add_", "set_", "fetch_"))}
+    explained = {"apply", "atomically", "refresh", "commit", "flush", "close", "uri"}
+    asked = {name for name in {*vars(Protocol), *Protocol.__annotations__} if not name.startswith("_")}
+
+    assert documented == asked - told - explained
 
 
 def test_every_extra_is_documented() -> None:

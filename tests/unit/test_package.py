@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import track
-
-ROOT = Path(__file__).parents[2]
+from tests.children import python
 
 
 @pytest.mark.parametrize(
@@ -79,10 +77,7 @@ def test_import_touches_nothing(tmp_path: Path) -> None:
         "assert before == after, after; assert threading.active_count() == 1"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = python("-W", "error", "-c", script, cwd=tmp_path, PATH="")
 
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     assert list(tmp_path.iterdir()) == []

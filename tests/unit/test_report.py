@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 import track
+from tests.children import python
 from track import TrackClient
 from track.aggregators.aggregator import RingAggregator, StatAggregator, ValueAggregator
 from track.errors import MissingExtra
@@ -32,8 +32,6 @@ KEYS = [
     "errors",
     "status",
 ]
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -281,12 +279,7 @@ client.report()
 
 def test_overview_of_the_seed_runs(tmp_path: Path) -> None:
     """The first program of the documentation prints the documented shape, and nothing else, anywhere."""
-    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
-
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", OVERVIEW],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = python("-W", "error", "-c", OVERVIEW, cwd=tmp_path, PATH="")
 
     assert (done.stderr, done.returncode) == ("", 0)
     report = json.loads(done.stdout)

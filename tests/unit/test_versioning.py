@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import track.versioning
+from tests.children import ROOT, printed_by, python
 from track.utils._canonical import encode
 from track.versioning import (
     HASH_VERSION,
@@ -102,16 +103,7 @@ def test_digest_is_the_same_in_another_process() -> None:
         "from track.versioning import compute_hash;print(compute_hash({'a', 'b', 'c'}, object(), len, f=lambda: 0))"
     )
 
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
+    digests = {printed_by(script, PYTHONHASHSEED=seed) for seed in ("1", "2")}
 
     assert len(digests) == 1
 
@@ -262,10 +254,8 @@ def test_single_name_is_not_a_list_of_files() -> None:
 def _run_script(tmp_path: Path, *arguments: str, **files: str) -> str:
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    root = str(Path(track.versioning.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((root, str(tmp_path)))}
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = python(*arguments, cwd=tmp_path, PYTHONPATH=os.pathsep.join((str(ROOT), str(tmp_path))))
+    assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
@@ -352,7 +342,7 @@ def test_no_repository_is_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("answer"), ["", "abc", "abc x y z +0000", "abc 1 y z +aaaa", f"abc {10**30} y z +0000"])
 def test_strange_answer_of_git_is_no_version(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A git that prints something else is as good as none."""
-    monkeypatch.setattr(track.versioning, "_ask_git", lambda *_: answer)
+    monkeypatch.setattr(track.versioning, "ask_text", lambda *_: answer)
 
     assert get_git_version("module.py") == (None, None)
 

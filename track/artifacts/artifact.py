@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from track.artifacts.keys import check_name, check_windows, is_tree, split_uri
+from track.artifacts.keys import check_name, is_tree, split_uri
 from track.artifacts.location import open_folder
 from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.transfer import progress
@@ -147,8 +147,6 @@ class Artifact:
 
         # Whoever writes to the tracking store has chosen the name.
         chosen = check_name(self.name) if target is None else os.fspath(target)
-        if target is None and os.name == "nt":
-            check_windows(chosen)
         if self.is_directory:
             store, key = self._located()
             download_entries(store, self._checked_listing(store, key), chosen, self.name)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from track.persistence.utils import mask_secrets
+from track.utils.git import ask_git, head_of, remote_of
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +20,6 @@ _PLAIN = (
     "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/", "--binary",
 )  # fmt: skip
 _UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--full-name", "--", ":/")
-# Inside a hook these would answer for another repository than the one of the script.
-_MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_EXTERNAL_DIFF")
 
 
 @dataclass(frozen=True)
@@ -72,18 +69,12 @@ def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
     Both are empty where there is no repository, no commit, or no working ``git``. The patch is of files that git
     knows; others are named, the first 100 of them.
     """
-    commit = _ask(folder, "rev-parse", "HEAD")
+    commit, branch = head_of(folder)
     if not commit:
         _tell_silent(folder)
         return {}, b""
-    facts: dict[str, Any] = {"commit": commit.decode().strip()}
-    branch = _ask(folder, "symbolic-ref", "--short", "-q", "HEAD")
-    if branch:
-        facts["branch"] = branch.decode("utf-8", "replace").strip()
-    remote = _ask(folder, "config", "--get", f"branch.{facts.get('branch')}.remote") or b"origin"
-    url = _ask(folder, "config", "--get", f"remote.{remote.decode('utf-8', 'replace').strip()}.url")
-    if url:
-        facts["remote"] = _masked(url.decode("utf-8", "replace").strip())
+    named = {"branch": branch, "remote": remote_of(folder, branch)}
+    facts: dict[str, Any] = {"commit": commit, **{name: value for name, value in named.items() if value}}
     changes, difference = _describe_changes(folder)
     return {**facts, **changes}, difference
 
@@ -91,10 +82,10 @@ def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
 def _describe_changes(folder: str) -> tuple[dict[str, Any], bytes]:
     """Return whether anything is not committed and what is untracked, and the patch; nothing where git is silent."""
     facts: dict[str, Any] = {}
-    difference = _ask(folder, "diff", *_PLAIN, "HEAD")
+    difference = ask_git(folder, "diff", *_PLAIN, "HEAD", timeout=_PATIENCE)
     if difference is not None:
         facts["is_changed"] = bool(difference)
-    untracked = _ask(folder, *_UNTRACKED)
+    untracked = ask_git(folder, *_UNTRACKED, timeout=_PATIENCE)
     if untracked:
         names = untracked.decode("utf-8", "replace").rstrip("\0").split("\0")
         facts["untracked"] = sorted(names)[:_SHOWN]
@@ -110,30 +101,3 @@ def _tell_silent(folder: str) -> None:
                 "git tells nothing of the repository in %s, no commit is recorded: git rev-parse HEAD says why", place
             )
             return
-
-
-def _masked(url: str) -> str:
-    """Return a remote without its credentials; a token may stand where a user does."""
-    head, scheme, rest = url.partition("://")
-    user, at, host = rest.partition("/")[0].rpartition("@")
-    if scheme and at and (":" in user or user != "git"):
-        path = rest.partition("/")[2]
-        return f"{head}://***@{host}/{path}"
-    return mask_secrets(url)
-
-
-def _ask(folder: str, *arguments: str) -> bytes | None:
-    environment = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
-    command = ["git", "-C", folder, "-c", "core.fsmonitor=false", *arguments]
-    try:
-        answer = subprocess.run(
-            command,
-            env={**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=True,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return answer.stdout

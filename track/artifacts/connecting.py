@@ -1,34 +1,29 @@
-"""The connection to a place that fsspec opens: the one file that imports it (the extra ``fsspec``)."""
+"""References: what the service behind a URL tells of the data there, and whether they are what was logged."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
 import os
 import stat
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from track.artifacts.content import CHUNK
-from track.errors import BackendUnavailable, CorruptArtifact, InvalidUri, MissingExtra, NotFound, TrackError, UnsafePath
+from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.persistence.utils import mask_secrets, uri_path
+from track.utils.filesystem import connect, open_url, translated, unavailable
 
-_SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "GCS_", "AZURE_")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
 def describe(url: str) -> dict[str, Any]:
     """Return what the place of a URL tells of the data there; NotFound where there is none."""
-    fs, path = connected(url)
+    fs, path = connect(url)
     try:
         with translated(url):
             return dict(fs.info(path))
     except FileNotFoundError as error:
         if _is_trouble(error.__cause__):
-            raise _unavailable(url, error.__cause__) from error
+            raise unavailable(url, error.__cause__) from error
         raise NotFound(f"nothing is at {mask_secrets(url)}") from error
 
 
@@ -37,129 +32,6 @@ def _is_trouble(cause: BaseException | None) -> bool:
     if isinstance(cause, OSError):
         return not isinstance(cause, FileNotFoundError)
     return getattr(cause, "status", 404) not in (404, 410)
-
-
-def open_url(url: str) -> BinaryIO:
-    """Return the data at a URL, to read."""
-    fs, path = connected(url)
-    return open_path(fs, path, url)
-
-
-def open_path(fs: Any, path: str, url: str) -> BinaryIO:
-    """Return a file of a file system, to read and seek in; its errors are ours."""
-    with translated(url):
-        if "memory" in schemes_of(fs):
-            # What it opens is the stored object itself, with one position for all readers.
-            return io.BytesIO(fs.cat_file(path))
-        opened = fs.open(path, "rb", block_size=4 << 20, cache_type="readahead")
-    return cast("BinaryIO", io.BufferedReader(_Reader(opened, url), CHUNK))
-
-
-class _Reader(io.RawIOBase):
-    """A file of fsspec whose errors are ours."""
-
-    def __init__(self, opened: Any, url: str) -> None:
-        self._opened = opened
-        self._url = url
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        with translated(self._url):
-            data = self._opened.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return int(self._opened.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._opened.tell())
-
-    def close(self) -> None:
-        if not self.closed:
-            self._opened.close()
-        super().close()
-
-
-def connected(url: str) -> tuple[Any, str]:
-    """Return fsspec's file system for a URL, and the path in it.
-
-    Raises
-    ------
-    MissingExtra
-        fsspec, or the package behind the URL's scheme, is not installed.
-    InvalidUri
-        fsspec does not know the scheme.
-    BackendUnavailable
-        The place cannot be connected to.
-    """
-    kind = _kind_of(url.partition("://")[0])
-    settings = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
-    with translated(url):
-        # Some schemes have their host in the URL.
-        told = tuple(sorted(kind._get_kwargs_from_urls(url).items()))
-        fs, strip = _file_system(kind, told, os.getpid(), tuple(sorted(settings.items())))
-    return fs, str(strip(url))
-
-
-@functools.cache
-def _kind_of(scheme: str) -> Any:
-    """Return fsspec's class of a scheme."""
-    try:
-        import fsspec  # type: ignore[import-untyped, unused-ignore]
-    except ImportError as error:
-        raise MissingExtra(f'{scheme}:// needs fsspec: pip install "track[fsspec]"') from error
-    try:
-        return fsspec.get_filesystem_class(scheme)
-    except ImportError as error:
-        raise MissingExtra(f"{scheme}:// needs a package that fsspec names: {error}") from error
-    except ValueError as error:
-        raise InvalidUri(f"fsspec knows no {scheme}://: is it spelled right?") from error
-
-
-@functools.lru_cache(maxsize=8)
-def _file_system(
-    kind: Any, told: tuple[tuple[str, Any], ...], pid: int, settings: tuple[tuple[str, str], ...]
-) -> tuple[Any, Any]:
-    """Return a file system: one a process and place, and one for each set of settings."""
-    # Listings must be true now: others write here too.
-    fs = kind(**dict(told), skip_instance_cache=True, use_listings_cache=False)
-    return fs, fs._strip_protocol
-
-
-def schemes_of(fs: Any) -> set[str]:
-    """Return the schemes that a file system serves."""
-    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-
-
-@contextlib.contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Raise BackendUnavailable for whatever a file system raises; FileNotFoundError stays what it is."""
-    try:
-        yield
-    except (FileNotFoundError, TrackError):
-        raise
-    except Exception as error:  # each backend of fsspec has errors of its own
-        raise _unavailable(url, error) from error
-
-
-@contextlib.contextmanager
-def reached(url: str) -> Iterator[None]:
-    """Raise BackendUnavailable also for FileNotFoundError, where it is the place itself that is not there."""
-    try:
-        with translated(url):
-            yield
-    except FileNotFoundError as error:
-        raise _unavailable(url, error) from error
-
-
-def _unavailable(url: str, error: BaseException | None) -> BackendUnavailable:
-    return BackendUnavailable(f"{mask_secrets(url)} cannot be used: {type(error).__name__}: {error}")
 
 
 def age_of(known: dict[str, Any]) -> float:
@@ -233,5 +105,4 @@ def open_reference(url: str, digest: str | None, size: int | None) -> BinaryIO:
 
     if now == (None, None) and describe(url).get("type") == "directory":
         raise UnsafePath(f"{mask_secrets(url)} is a folder: read its files with fsspec")
-    opened: Any = open_url(url)
-    return cast("BinaryIO", opened)
+    return open_url(url)

@@ -23,7 +23,7 @@ CHUNK = 1 << 20
 """Bytes that are in memory at a time."""
 SETTLED = 2_000_000_000
 """Nanoseconds after which a write to a file surely shows in its times: some file systems count in 2 s."""
-READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+READ = os.O_RDONLY | os.O_NONBLOCK
 """How a file is opened that may turn out to be a pipe."""
 
 

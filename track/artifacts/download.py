@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from track.artifacts.content import CHUNK, Source, hash_source
-from track.artifacts.keys import check_clashes, check_windows
+from track.artifacts.keys import check_clashes
 from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import Entry
@@ -56,7 +56,7 @@ def download_content(
     """
     if digest is not None and _has(target, digest, size):
         return
-    if target.endswith(("/", os.sep)) or (os.path.isdir(target) and not os.path.islink(target)):
+    if target.endswith("/") or (os.path.isdir(target) and not os.path.islink(target)):
         raise UnsafePath(f"{target!r} is a folder: a file cannot replace it, name the file in it")
     with _part(target, digest) as (path, part):
         known = _resumed(part)
@@ -90,7 +90,7 @@ def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
     folder = os.path.dirname(target) or os.curdir
     name = f".{digest[:32]}.part" if digest else f".{secrets.token_hex(8)}.part"
     path = os.path.join(folder, name)
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o666)
     if not claim(descriptor) or not is_named(descriptor, path):
         os.close(descriptor)
@@ -145,9 +145,6 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
         A file is not what was stored.
     """
     names = [entry.name for entry in entries]
-    if os.name == "nt":
-        for path in names:
-            check_windows(path)
     make_folder(target)
     _check_case(target, names)
     parents = {os.path.dirname(path) for path in names}

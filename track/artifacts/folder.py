@@ -1,4 +1,4 @@
-"""What an artifact store needs of the place where its files are: a local folder, or anything fsspec opens."""
+"""The object store below an artifact store: a local folder, or anything fsspec opens; leases, and no partial files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Folder(Protocol):
     workers: int
     """How many files are best moved at a time."""
 
-    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+    def put(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
         """Store the content of a file, once.
 
         Parameters
@@ -58,8 +58,8 @@ class Folder(Protocol):
         """
         ...
 
-    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        """Store a small file of a survey, at the least cost; None where `keep` must look at it closely.
+    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+        """Store a small file of a survey, at the least cost; None where `put` must look at it closely.
 
         Parameters
         ----------

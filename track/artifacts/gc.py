@@ -1,4 +1,4 @@
-"""Remove what no manifest names, and never what one does, also while others are storing.
+"""Mark and sweep: remove what no manifest names, and never what one does, also while others are storing.
 
 1. What no trial names is *condemned*: written down where every later upload sees it, and bases nothing on it.
 2. Uploads that were going on at that moment may have; they are waited for, each by its lease.
@@ -10,7 +10,6 @@ So nothing depends on clocks or on how long an upload takes. What must wait is r
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys
 from track.artifacts.location import SUFFIX, beside, open_folder, place_of, protocol_of, store_uri
 from track.artifacts.store import ArtifactStore
 from track.errors import NotFound
-from track.persistence.utils import mask_secrets, uri_path
+from track.persistence.utils import file_of, is_stored, mask_secrets
 
 logger = logging.getLogger(__name__)
 _ABANDONED = 7 * 24 * 3600.0
@@ -228,12 +227,12 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
 
 def _opened(uri: str, folder: Folder, note: str) -> Any:
     scheme, _, _ = uri.partition(":")
-    path = uri_path(uri) if scheme in {"file", "sqlite"} else ""
+    path = file_of(uri)
     if uri.startswith("beside:"):
         scheme = uri.partition(":")[2]
         path = folder.url.removeprefix("file://").removesuffix(SUFFIX)
         uri = f"{scheme}://{path}"
-    is_there = os.path.exists(path) or os.path.exists(f"{path}.journal") if path else "***" not in uri
+    is_there = is_stored(path) if path else "***" not in uri
     if not is_there:
         raise NotFound(
             f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: give its "

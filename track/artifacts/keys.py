@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from track.errors import UnsafePath
+from track.utils.files import checked_path
 
 OBJECTS, TREES = "objects", "trees"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
@@ -14,8 +16,6 @@ PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "c
 _CONTENT = re.compile(r"(?P<root>.*?)/?(?P<key>(?:objects|trees)/[0-9a-f]{2}/[0-9a-f]{64}(?:\.\d+)?)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 255
-_DRIVE = re.compile(r"[A-Za-z]:")
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def content_key(kind: str, digest: str, generation: int = 0) -> str:
@@ -27,6 +27,12 @@ def content_key(kind: str, digest: str, generation: int = 0) -> str:
     'objects/ab/aba'
     """
     return f"{kind}/{digest[:2]}/{digest}{f'.{generation}' if generation else ''}"
+
+
+def free_key(kind: str, digest: str, avoid: Collection[str]) -> str:
+    """Return where content goes: the first generation that is not about to be removed."""
+    keys = (content_key(kind, digest, generation) for generation in itertools.count())
+    return next(key for key in keys if key not in avoid)
 
 
 def is_tree(uri: str) -> bool:
@@ -57,7 +63,7 @@ def check_name(name: str) -> str:
         It is empty, absolute, climbs with ``..``, holds characters that no file name should, or has a part that
         is longer than a disk takes.
     """
-    check_path(name, "an artifact's name")
+    checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")
     try:
@@ -68,28 +74,6 @@ def check_name(name: str) -> str:
     if len(longest.encode()) > _LONGEST:
         raise UnsafePath(f"an artifact's name has parts of at most {_LONGEST} bytes: {longest[:40]!r}… is longer")
     return name
-
-
-def check_path(path: str, what: str = "a path in an artifact") -> str:
-    """Return a relative path with ``/`` that stays below any folder it is joined to.
-
-    Raises
-    ------
-    UnsafePath
-        It does not, or Windows would open something else than a file under this name.
-    """
-    parts = path.split("/") if isinstance(path, str) else []
-    if not parts or "" in parts or "." in parts or ".." in parts:
-        raise UnsafePath(f"{what} is relative and does not climb: {path!r} is not")
-    if "\0" in path:
-        raise UnsafePath(f"{what} holds no NUL: {path!r} does")
-    return path
-
-
-def check_windows(path: str) -> None:
-    r"""Raise UnsafePath where Windows would take a path for something else: ``c:x``, ``a\b``, ``nul.txt``."""
-    if "\\" in path or _DRIVE.match(path) or any(_DEVICES.fullmatch(part) for part in path.split("/")):
-        raise UnsafePath(f"{path!r} is no name of a file on Windows")
 
 
 def check_clashes(paths: Iterable[str]) -> None:

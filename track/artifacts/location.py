@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import hashlib
 import logging
@@ -20,15 +19,15 @@ from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidUri
 from track.persistence.protocol import Protocol
-from track.persistence.registry import get_protocol
-from track.persistence.utils import mask_secrets, parse_uri, uri_path
+from track.persistence.utils import mask_secrets, uri_path
+from track.reading import open_stored
+from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 SUFFIX = ".artifacts"
 """What the folder beside a store is called, after the store's own name."""
-_FILES = {"file", "sqlite", "pickled", "pickleddb"}
 _registered: set[tuple[int, str, str]] = set()
 
 
@@ -48,12 +47,7 @@ def protocol_of(source: Any) -> Protocol:
         The URI is that of a file which does not exist.
     """
     if isinstance(source, str):
-        if parse_uri(source)["scheme"] in _FILES:
-            from track.reading import fetch
-
-            # It says so when there is none.
-            fetch(source, {"uid": ""})
-        source = get_protocol(source)
+        source = open_stored(source)
     protocol: Protocol = source if isinstance(source, Protocol) else source.protocol
     return protocol.main
 
@@ -126,7 +120,7 @@ def _temporary(pid: int) -> str:
         if os.getpid() == pid:
             shutil.rmtree(folder, ignore_errors=True)
 
-    atexit.register(remove)
+    at_exit(remove)
     return folder
 
 

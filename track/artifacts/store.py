@@ -1,4 +1,4 @@
-"""A store of files by their content: the same bytes are kept once."""
+"""A content-addressed store: files go by their digest, so that the same bytes are stored once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
-from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key
+from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key, free_key
 from track.artifacts.leases import Lease, hold_lease
 from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import (
@@ -35,7 +35,7 @@ _trees: TreeCache[tuple[Kept, Listing]] = TreeCache()
 
 
 class ArtifactStore:
-    """Files by content, in a folder.
+    """Content-addressed files, in a folder.
 
     Parameters
     ----------
@@ -92,21 +92,21 @@ class ArtifactStore:
     def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
         with Source(path) as source:
             if source.size <= SMALL:
-                return self.folder.keep(source, lease.uid, lease.avoid, None, advance or lease.renewed)
+                return self.folder.put(source, lease.uid, lease.avoid, None, advance or lease.heartbeat)
             return self._put_large(source, lease, advance)
 
     def _put_large(self, source: Source, lease: Lease, advance: Advance | None) -> Kept:
         known = _digests.get(source.stamp)
         if known is None and source.size in _digests.sizes:
             # Perhaps the same again: reading it once more costs less than writing it.
-            known, _ = hash_source(source, lease.renewed)
+            known, _ = hash_source(source, lease.heartbeat)
             os.lseek(source.descriptor, 0, os.SEEK_SET)
         key = None if known is None else self._find(OBJECTS, known, source.size, lease)
         if known is not None and key is not None:
             _digests.add(source, known)
             return Kept(key, known, source.size)
         with _shown(source.path, source.size, lease, advance) as moved:
-            kept = self.folder.keep(source, lease.uid, lease.avoid, known, moved)
+            kept = self.folder.put(source, lease.uid, lease.avoid, known, moved)
         _digests.add(source, kept.digest)
         return kept
 
@@ -121,9 +121,7 @@ class ArtifactStore:
 
     def _put_content(self, kind: str, data: bytes, lease: Lease) -> Kept:
         digest = hashlib.sha256(data).hexdigest()
-        generation = 0
-        while (key := content_key(kind, digest, generation)) in lease.avoid:
-            generation += 1
+        key = free_key(kind, digest, lease.avoid)
         if self.folder.size(key) != len(data):
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))
@@ -135,15 +133,15 @@ class ArtifactStore:
 
         Files that cannot be read, and links that leave the folder, are left out: the listing names them.
         """
-        place, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
+        identity, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
         rows = survey(folder, recursive)
-        known = None if lease.avoid else _trees.get(place, rows)
+        known = None if lease.avoid else _trees.get(identity, rows)
         if known is not None and self.folder.size(known[0].key) is not None:
             return known
         members = list(members_of(rows))
         kept, listing = self._put_members(folder, members, lease, advance)
         if not listing.skipped and all(max(member.modified, member.changed) + SETTLED < read_at for member in members):
-            _trees.add(place, rows, (kept, listing))
+            _trees.add(identity, rows, (kept, listing))
         return kept, listing
 
     def _put_members(
@@ -169,7 +167,7 @@ class ArtifactStore:
             kept = None
             if member.size <= SMALL:
                 stamp = member.size, member.modified, member.inode
-                kept = self.folder.keep_known(member.at, stamp, lease.uid, lease.avoid)
+                kept = self.folder.put_known(member.at, stamp, lease.uid, lease.avoid)
             if kept is None:
                 kept = self._put_once(member.at, lease, advance)
             else:
@@ -195,10 +193,10 @@ class ArtifactStore:
             It is not what was stored.
         """
         data = self.folder.read(key)
-        place = f"{self.folder.url}/{key}"
+        where = f"{self.folder.url}/{key}"
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-            raise CorruptArtifact(f"{place} is not what was stored: remove it, and log the directory again")
-        return decode_listing(data, place)
+            raise CorruptArtifact(f"{where} is not what was stored: remove it, and log the directory again")
+        return decode_listing(data, where)
 
     def open(self, key: str) -> BinaryIO:
         """Return a file of the store, to read."""
@@ -240,7 +238,7 @@ def _shown(path: str, total: int, lease: Lease, advance: Advance | None) -> Iter
     with progress(os.path.basename(path), total) as moved:
 
         def tell(count: int) -> None:
-            lease.renewed(count)
+            lease.heartbeat(count)
             moved(count)
 
         yield tell

@@ -13,13 +13,6 @@ Advance = Callable[[int], Any]
 """Told how many bytes more were moved."""
 _PATIENCE = 1.0
 _SMALL = 8 << 20
-_chosen: Callable[..., Any] | None = None
-
-
-def set_bar(bar: Callable[..., Any] | None) -> None:
-    """Show transfers with this class, which takes the arguments of tqdm; None is tqdm itself, at a terminal."""
-    global _chosen  # noqa: PLW0603
-    _chosen = bar
 
 
 @contextmanager
@@ -33,7 +26,7 @@ def progress(name: str, total: int) -> Iterator[Advance]:
     total: int
         Bytes of the whole transfer.
     """
-    bar = _make_bar(name, total) if total >= _SMALL or _chosen is not None else None
+    bar = _make_bar(name, total) if total >= _SMALL else None
     if bar is None:
         yield _ignore
         return
@@ -48,7 +41,7 @@ def _ignore(count: int) -> None:
 
 
 def _make_bar(name: str, total: int) -> Any:
-    make = _chosen or _terminal_bar()
+    make = _terminal_bar()
     if make is None:
         return None
     return make(total=total, desc=name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=_PATIENCE)

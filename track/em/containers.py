@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from track.plain import to_number
@@ -81,21 +81,6 @@ class Params(MutableMapping[str, Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Params:
         # What it tells of its changes stays the same one.
         return Params(self._upload, self._values)
-
-    def keys(self) -> KeysView[str]:
-        """Return a live view of the names."""
-        view: KeysView[str] = self._values.keys()
-        return view
-
-    def values(self) -> ValuesView[Any]:
-        """Return a live view of the values."""
-        view: ValuesView[Any] = self._values.values()
-        return view
-
-    def items(self) -> ItemsView[str, Any]:
-        """Return a live view of names and values."""
-        view: ItemsView[str, Any] = self._values.items()
-        return view
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as a dictionary of its own."""

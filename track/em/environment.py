@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
 from typing import Any
 
+from track.utils.git import ask_git, ask_text, head_of, remote_of
 from track.utils.system import get_gpu_name, hostname
-from track.versioning import _ask_git
 
 _PACKAGES = (
     "numpy", "pandas", "tensorflow", "torch", "torchvision", "pytorch_lightning", "lightning", "keras", "sklearn",
@@ -21,7 +20,6 @@ _FRAMEWORKS = {
     "pytorch_lightning": "PyTorch Lightning",
     "sklearn": "scikit-learn",
 }
-_CREDENTIALS = re.compile(r"(?<=//)[^/@]*@")
 
 
 def platform_facts() -> dict[str, Any]:
@@ -46,18 +44,16 @@ def git_facts(folder: str | None = None) -> dict[str, Any]:
     Credentials are cut out of the remote's URL; on no branch, ``branch`` is None.
     """
     folder = folder or os.getcwd()
-    root = _ask_git(folder, "rev-parse", "--show-toplevel")
+    root = ask_text(folder, "rev-parse", "--show-toplevel")
     if not root:
         return {}
-    remote = (_ask_git(folder, "remote") or "").splitlines()
-    url = _ask_git(folder, "remote", "get-url", remote[0]) if remote else None
-    # Set by the repository's owner: it may not run a program of theirs.
-    status = _ask_git(folder, "-c", "core.fsmonitor=false", "status", "--porcelain", "--untracked-files=no")
+    commit, branch = head_of(folder)
+    status = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
     return {
         "local_path": root,
-        "remote_url": None if not url else _CREDENTIALS.sub("", url),
-        "branch": _ask_git(folder, "symbolic-ref", "--quiet", "--short", "HEAD") or None,
-        "commit": _ask_git(folder, "rev-parse", "--verify", "--quiet", "HEAD") or None,
+        "remote_url": remote_of(folder, branch).replace("***@", "") or None,
+        "branch": branch or None,
+        "commit": commit or None,
         "is_dirty": None if status is None else bool(status),
         "entrypoint": _entrypoint(root),
     }
@@ -69,4 +65,4 @@ def _entrypoint(root: str) -> str | None:
     if not isinstance(script, str):
         return None
     relative = os.path.relpath(os.path.realpath(script), os.path.realpath(root))
-    return None if relative.startswith(os.pardir) else relative.replace(os.sep, "/")
+    return None if relative.startswith(os.pardir) else relative

@@ -18,14 +18,10 @@ _BAD = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
 _TRIES = 100
 
 
-def run_parent() -> str:
-    """Return the folder that new runs are put into: ``EM_RUN_PARENT_DIR``, else ``.em/runs``."""
-    return os.path.abspath(os.environ.get("EM_RUN_PARENT_DIR") or os.path.join(".em", "runs"))
-
-
-def artifact_parent() -> str:
-    """Return the folder that new artifacts are put into: ``EM_ARTIFACT_PARENT_DIR``, else ``.em/artifacts``."""
-    return os.path.abspath(os.environ.get("EM_ARTIFACT_PARENT_DIR") or os.path.join(".em", "artifacts"))
+def parent_of(kind: str) -> str:
+    """Return the folder that new ones are put into: ``EM_RUN_PARENT_DIR``, else ``.em/runs``; of artifacts alike."""
+    named = os.environ.get(f"EM_{kind.upper()}_PARENT_DIR")
+    return os.path.abspath(named or os.path.join(".em", f"{kind.lower()}s"))
 
 
 def checked_name(name: str) -> str:
@@ -94,3 +90,14 @@ def timestamp(seconds: float | None = None) -> str:
     """Return a time (unix seconds; now by default) as ISO 8601, local, with its offset."""
     moment = datetime.fromtimestamp(time.time() if seconds is None else seconds)
     return moment.astimezone().isoformat(timespec="seconds")
+
+
+def with_article(kind: str) -> str:
+    """Return a word as sentences have it.
+
+    Examples
+    --------
+    >>> with_article("Run"), with_article("Artifact")
+    ('a Run', 'an Artifact')
+    """
+    return f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"

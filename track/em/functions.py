@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from track.em.artifact import Artifact
-from track.em.errors import NothingThere, UploadFailed
-from track.em.folders import artifact_parent, is_alternative_name, run_parent
+from track.em.folders import is_alternative_name
+from track.em.item import Item
 from track.em.run import Run
 from track.em.session import current_store, find_store
 from track.em.store import Store, checked_strategy, download, remote_entry
 from track.em.texts import read_mapping
-from track.errors import CorruptJournal
+from track.errors import CorruptJournal, NothingThere, UploadFailed
 
-_ARGUMENTS = (
-    "name", "hparams", "labels", "description", "auto_upload", "folder", "make_folder", "conflict_strategy",
-)  # fmt: skip
+logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item", bound=Item)
 
 
 def create_run(  # noqa: PLR0917 - the published signature
@@ -84,7 +84,7 @@ def create_run(  # noqa: PLR0917 - the published signature
         "conflict_strategy": conflict_strategy,
     }
     if config_path is not None:
-        given |= _read_config(config_path)
+        given |= _read_config(config_path, given)
     target = _checked_target(given)
     if given["auto_upload"]:
         current_store()
@@ -112,7 +112,7 @@ def _upload_or_finish(run: Run, target: tuple[str, bool, str]) -> None:
         raise
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _read_config(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = read_mapping(path)
     except FileNotFoundError as error:
@@ -123,9 +123,9 @@ def _read_config(path: str) -> dict[str, Any]:
     found.pop("kind", None)
     if "folder_path" in found:
         found["folder"] = found.pop("folder_path")
-    unknown = sorted(found.keys() - set(_ARGUMENTS))
+    unknown = sorted(found.keys() - known.keys())
     if unknown:
-        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(_ARGUMENTS)}")
+        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(known)}")
     return found
 
 
@@ -176,7 +176,7 @@ def load_run(
         What the store has is damaged.
     """
     target = (folder, make_folder, checked_strategy(conflict_strategy))
-    run: Run = _load(path, "Run", Run.load, run_parent())
+    run = _load(path, Run)
     if auto_upload:
         run.upload_from_now_on(*target)
     return run
@@ -192,37 +192,32 @@ def load_artifact(path: str) -> Artifact:
     CorruptArtifact
         What the store has is damaged.
     """
-    artifact: Artifact = _load(path, "Artifact", Artifact.load, artifact_parent())
-    return artifact
+    return _load(path, Artifact)
 
 
-def _load(path: str, kind: str, load: Callable[[str], Any], parent: str) -> Any:
+def _load(path: str, cls: type[_Item]) -> _Item:
     store, path = find_store(), os.fspath(path)
     if not os.path.isdir(path):
         if store is None:
             raise NothingThere(f"{path!r} is no directory of this machine; to look for it in a store, call login first")
-        return _fetched(store, path, kind, load, parent)
+        return _fetch(store, path, cls)
     try:
-        return load(path)
+        return cls.load(path)
     except NothingThere as here:
         if store is None or not store.is_path(path):
             raise
         try:
-            return _fetched(store, path, kind, load, parent)
+            return _fetch(store, path, cls)
         except NothingThere as there:
             raise NothingThere(f"{here}; {there}") from there
 
 
-def _fetched(store: Store, path: str, kind: str, load: Callable[[str], Any], parent: str) -> Any:
-    found, node = download(store, store.absolute(path), kind, parent)
-    loaded = load(found)
+def _fetch(store: Store, path: str, cls: type[_Item]) -> _Item:
+    found, node = download(store, store.absolute(path), cls.kind, cls.parent())
+    loaded = cls.load(found)
     if node is not None:
-        state = loaded.state if kind == "Artifact" else ""
-        loaded.remember(remote_entry(store.host, node, "download", state))
+        loaded.remember(remote_entry(store.host, node, "download", loaded.state))
     return loaded
-
-
-logger = logging.getLogger(__name__)
 
 
 def upload(path: str, folder: str = "default", make_folder: bool = False, conflict_strategy: str = "new") -> None:
@@ -251,7 +246,11 @@ def upload(path: str, folder: str = "default", make_folder: bool = False, confli
         one.upload(*target)
         return
     below = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else []
-    several = [found for found in below if is_alternative_name(os.path.basename(found)) and _is_any(found)]
+    several = [
+        found
+        for found in below
+        if is_alternative_name(os.path.basename(found)) and (Artifact.is_in(found) or Run.is_in(found))
+    ]
     if not several:
         raise NothingThere(f"{path!r} holds no run and no artifact, and there is none directly below it")
     failed = [f"{os.path.basename(found)}: {error}" for found in several if (error := _try_upload(found, target))]
@@ -259,17 +258,9 @@ def upload(path: str, folder: str = "default", make_folder: bool = False, confli
         raise UploadFailed(f"{len(failed)} of {len(several)} are not uploaded: {'; '.join(failed)}")
 
 
-def _is_any(folder: str) -> bool:
-    return os.path.isdir(folder) and (Artifact.is_in(folder) or Run.is_in(folder))
-
-
-def _loaded(folder: str) -> Run | Artifact | None:
-    if Artifact.is_in(folder):
-        return Artifact.load(folder)
-    if Run.is_in(folder):
-        run: Run = Run.load(folder)
-        return run
-    return None
+def _loaded(folder: str) -> Item | None:
+    kinds: tuple[type[Item], ...] = (Artifact, Run)
+    return next((kind.load(folder) for kind in kinds if kind.is_in(folder)), None)
 
 
 def _try_upload(folder: str, target: tuple[str, bool, str]) -> Exception | None:

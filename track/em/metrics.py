@@ -33,10 +33,6 @@ class MetricsFile:
     """Appends items to the file of one type; items of several threads and processes do not mix.
 
     An item that could not be written, as when the disk is full, waits in memory.
-
-    Parameters
-    ----------
-    path: str
     """
 
     def __init__(self, path: str) -> None:

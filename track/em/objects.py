@@ -6,17 +6,16 @@ import hashlib
 import logging
 import os
 import re
-import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from track.em.errors import NothingThere
-from track.em.store import CHUNK, LocalFile, digest_of, inside
+from track.em.store import LocalFile
 from track.em.texts import read_list, write_list
-from track.errors import AlreadyExists, CorruptArtifact, FileChanged
-from track.tracking.places import open_fsspec
-from track.utils.files import replace_bytes
+from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
+from track.utils.files import checked_path, digest_of, inside, is_below, replace_file, replacing
+from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +25,7 @@ _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 class Objects:
-    """The objects in the directory of an artifact.
-
-    Parameters
-    ----------
-    folder: str
-    """
+    """The objects in the directory of an artifact."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -93,7 +87,8 @@ class Objects:
         if references or os.path.exists(inside(self.folder, _REFERENCES)):
             import json
 
-            replace_bytes(inside(self.folder, _REFERENCES), json.dumps(references, indent=2).encode())
+            text = json.dumps(references, indent=2).encode()
+            replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""
@@ -121,10 +116,7 @@ class Objects:
             raise NothingThere(f"there is no object {path!r} in {self.folder}")
         if "reference" not in each:
             return open(inside(self.folder, path), "rb")
-        uri = str(each["reference"])
-        filesystem, name = open_fsspec(uri)
-        file: BinaryIO = filesystem.open(name, "rb")
-        return file
+        return open_url(str(each["reference"]))
 
     def export(self, folder: str) -> None:
         """Copy everything into another directory."""
@@ -145,7 +137,7 @@ def object_path(source: str, wanted: str | None) -> str:
     >>> object_path("1.png", None), object_path("x/1.png", "a/"), object_path("x", "/b/a")
     ('1.png', 'a/1.png', 'b/a')
     """
-    name = os.path.basename(source.rstrip("/").rstrip(os.sep))
+    name = os.path.basename(source.rstrip("/"))
     if wanted is None or wanted in ("", "/"):
         return checked_object_path(name)
     return checked_object_path(f"{wanted}{name}" if str(wanted).endswith("/") else wanted)
@@ -162,11 +154,11 @@ def checked_object_path(path: str) -> str:
     if not isinstance(path, str):
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or _BAD.search(path):
-        raise ValueError(f"{path!r} cannot be an object path: it must stay in the artifact, without '..'")
-    if parts[0] == _OWN:
+    if _BAD.search(path):
+        raise ValueError(f"{path!r} cannot be an object path: it has control characters or backslashes")
+    if parts[:1] == [_OWN]:
         raise ValueError(f"{path!r} cannot be an object path: {_OWN} is where the library keeps its notes")
-    return "/".join(parts)
+    return checked_path("/".join(parts), "an object path")
 
 
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
@@ -178,14 +170,14 @@ def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
     own: str
         The artifact's directory, which is passed over where it is below.
     """
-    root, own = os.path.realpath(folder), os.path.realpath(own)
+    own = os.path.realpath(own)
     for parent, folders, files in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) != own)
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted([*files, *links]):
             path = os.path.join(parent, name)
-            if _is_inside(root, path) and os.path.isfile(path):
-                yield os.path.relpath(path, folder).replace(os.sep, "/"), path
+            if (not os.path.islink(path) or is_below(folder, path)) and os.path.isfile(path):
+                yield os.path.relpath(path, folder), path
             else:
                 logger.warning("%s is left out: it is no file, or a link that leads elsewhere", path)
 
@@ -194,30 +186,20 @@ def _fail(error: OSError) -> None:
     raise error
 
 
-def _is_inside(root: str, path: str) -> bool:
-    return not os.path.islink(path) or os.path.realpath(path).startswith(root + os.sep)
-
-
 def _copy(source: str, target: str) -> tuple[int, str]:
     """Copy a file in one step, and return its size and digest; FileChanged when it changes meanwhile."""
     if os.path.exists(target) and os.path.samefile(source, target):
         return os.path.getsize(target), digest_of(target)
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = f"{os.path.dirname(target)}{os.sep}.track-{secrets.token_hex(8)}.tmp"
     digest, size = hashlib.sha256(), 0
-    try:
-        with open(source, "rb") as given, open(temporary, "xb") as output:
-            before = os.fstat(given.fileno())
-            while chunk := given.read(CHUNK):
-                digest.update(chunk)
-                size += output.write(chunk)
-            after = os.fstat(given.fileno())
+    with open(source, "rb") as given, replacing(target, sync=False, mode=0o666) as output:
+        before = os.fstat(given.fileno())
+        while chunk := given.read(CHUNK):
+            digest.update(chunk)
+            output.write_all(chunk)
+            size += len(chunk)
+        after = os.fstat(given.fileno())
         if size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
             raise FileChanged(f"{source} changed while it was read: add it when nobody writes to it")
-        shutil.copymode(source, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+        os.fchmod(output.fileno(), stat.S_IMODE(before.st_mode))
     return size, digest.hexdigest()

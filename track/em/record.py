@@ -10,6 +10,7 @@ from track.client import TrackClient
 from track.configuration import options
 from track.errors import TrackError
 from track.logger import TrialLogger
+from track.persistence.utils import names_no_store
 from track.structure import Trial
 from track.versioning import compute_hash
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def is_configured() -> bool:
     """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
-    return options("log.backend.name", None) not in (None, "", "none", "none:")
+    return not names_no_store(options("log.backend.name", None))
 
 
 class RunRecord:
@@ -99,7 +100,7 @@ class RunRecord:
             self.trial.log_metadata(None, **changed)
         self._facts |= changed
 
-    def keep(self, name: str, folder: str) -> None:
+    def store_artifact(self, name: str, folder: str) -> None:
         """Store the files of an artifact beside the trial, and name them in its manifest."""
         try:
             self.trial.log_directory(folder, recursive=True, artifact=name)

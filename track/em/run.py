@@ -11,30 +11,57 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from track.configuration import options
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
-from track.em.errors import NothingThere, RunFinished
-from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, run_parent, timestamp
+from track.em.folders import timestamp
+from track.em.item import Item
 from track.em.lineage import Lineage
 from track.em.metrics import ALIASES
 from track.em.process import OutputLog, RunEnd, is_wanted
 from track.em.record import RunRecord, is_configured
-from track.em.runfiles import RunFiles
+from track.em.runfiles import METADATA, RunFiles
 from track.em.session import current_store
-from track.em.store import Node, Parcel, Store, checked_strategy, remote_entry
+from track.em.store import Node, Store, checked_strategy, remote_entry
 from track.em.uploader import Uploader
+from track.errors import RunFinished
 from track.logger import TrialLogger
 from track.persistence.checks import final_status
 from track.structure import Status
 
-_FIELDS = (
-    "name", "labels", "description", "start_timestamp", "end_timestamp", "status", "alternative_name", "associations",
-    "remote",
-)  # fmt: skip
+logger = logging.getLogger(__name__)
+
+_FIELDS = ("start_timestamp", "end_timestamp", "status", "associations")
+_PARTS = ("hparams", "metrics", "platform", "git")
+_Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
+_Record = Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]
 
 
-class RunData:
-    """A run without its verbs; see `track.em.run.Run`."""
+class Run(Item):
+    """A run of a program: `track.em.create_run` makes one.
+
+    What is logged is in files of its directory when the call returns. Where a store is configured
+    (``TRACK_LOG_BACKEND_NAME``), the run is a trial in it, too.
+
+    Parameters
+    ----------
+    metadata: dict
+        At least ``name``; more of what `to_dict` gives. A directory that is not there is made.
+    hparams, platform, git: dict, optional
+    metrics: dict, optional
+        A list of items a type, as the attribute has it.
+
+    Examples
+    --------
+    >>> from track import em
+    >>> with em.create_run(name="cnn", hparams={"lr": 0.1}) as run:
+    ...     run.log("train", {"loss": 0.5}, step=100, epoch=1)
+    >>> run.status, run.metrics["train"][0]["value"]
+    ('Complete', {'loss': 0.5})
+    """
+
+    kind = "Run"
+    metadata_file = METADATA
 
     def __init__(
         self,
@@ -44,33 +71,65 @@ class RunData:
         platform: Mapping[str, Any] | None = None,
         git: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(metadata, Mapping) or not metadata.get("name"):
-            raise ValueError("the metadata of a run need a 'name'")
-        self._name = checked_name(metadata["name"])
-        self._alternative_name = checked_name(metadata.get("alternative_name") or alternative_name(self._name))
-        self._labels = checked_labels(metadata.get("labels"))
-        self._description = str(metadata.get("description") or "")
+        self._lock, self._sending = threading.RLock(), threading.RLock()
+        self._pid = os.getpid()
+        self._has_begun = False
+        self._folder = "default"
+        self._record: RunRecord | None = None
+        self._uploader: Uploader | None = None
+        self._is_automatic = False
+        self._streams: dict[str, tuple[_Log, _Record | None]] = {}
+        self._output: OutputLog | None = None
+        self._ending: RunEnd | None = None
+        self._more: dict[str, Any] = {}
+        self._fill(metadata, hparams, metrics, platform, git)
+
+    def _fill(self, metadata: Mapping[str, Any], hparams: Any, metrics: Any, platform: Any, git: Any) -> None:
+        self._identify(metadata, *_FIELDS)
         self._start = str(metadata.get("start_timestamp") or timestamp())
         self._end = metadata.get("end_timestamp")
         self._status = str(metadata.get("status") or "Running")
         self._lineage = Lineage(metadata.get("associations"))
-        self._remote = [dict(entry) for entry in metadata.get("remote") or ()]
-        self._extra = {key: value for key, value in metadata.items() if key not in (*_FIELDS, "local")}
-        self._more: dict[str, Any] = {}
-        self._local = self._found_local(metadata.get("local"))
         self._hparams = Params(self._hparams_changed, hparams)
         self._platform, self._git = dict(platform or {}), dict(git or {})
         self._bring_up_to_date(metrics)
 
-    def _found_local(self, local: str | None) -> str:
-        # A directory of another machine may be no directory here.
-        if local and os.path.isdir(local):
-            return os.path.abspath(local)
-        return os.path.join(run_parent(), self._alternative_name)
+    def _become(self, data: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._fill(data["metadata"], *(data.get(part) for part in _PARTS))
+            # What else the data hold is kept.
+            self._more = {key: value for key, value in data.items() if key not in (*_PARTS, "type", "metadata")}
+            # The files may be others now.
+            self._streams.clear()
+
+    @classmethod
+    def create(
+        cls, name: str, hparams: Mapping[str, Any] | None, labels: Sequence[str] | None, description: str, folder: str
+    ) -> Run:
+        """Return a new run, in a new directory, that has begun."""
+        metadata = cls._new(name, labels, description)
+        run = None
+        try:
+            run = cls(metadata, hparams, None, platform_facts(), git_facts())
+            run._folder = folder
+            if is_wanted():
+                run._output = OutputLog(run._files.log_path)
+                run._files.list_log()
+            run._begin()
+        except BaseException:
+            # There never was such a run.
+            if run is not None:
+                run._end_output()
+            shutil.rmtree(metadata["local"], ignore_errors=True)
+            raise
+        return run
+
+    def __repr__(self) -> str:
+        return f"<Run {self._alternative_name!r}, {self._status}, in {self._local}>"
 
     def _bring_up_to_date(self, metrics: Mapping[str, list[dict[str, Any]]] | None) -> None:
         """Write what the files do not say already: nothing at all, when the run was read from them."""
-        is_new = not RunFiles.are_in(self._local)
+        is_new = not self.is_in(self._local)
         os.makedirs(self._local, exist_ok=True)
         self._files = RunFiles(self._local)
         parts = {"hyperparameters": self._hparams.as_dict(), "platform": self._platform, "git": self._git}
@@ -87,41 +146,7 @@ class RunData:
     def _save(self) -> None:
         self._files.write_metadata(self._metadata())
 
-    def _hparams_changed(self) -> None:
-        self._files.write_part("hyperparameters", self._hparams.as_dict())
-        self._changed()
-
-    def _changed(self) -> None:
-        """Tell others that something is new; for the subclass."""
-
     # facts
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        return self._name
-
-    @property
-    def labels(self) -> list[str]:
-        """Words to find it by; assign a list to change them."""
-        return self._labels
-
-    @labels.setter
-    def labels(self, labels: list[str]) -> None:
-        self._labels = checked_labels(labels)
-        self._save()
-        self._changed()
-
-    @property
-    def description(self) -> str:
-        """What it is about."""
-        return self._description
-
-    @description.setter
-    def description(self, description: str | None) -> None:
-        self._description = str(description or "")
-        self._save()
-        self._changed()
 
     @property
     def start_timestamp(self) -> str:
@@ -137,11 +162,6 @@ class RunData:
     def status(self) -> str:
         """``"Running"``, ``"Complete"`` or ``"Failed"``."""
         return self._status
-
-    @property
-    def alternative_name(self) -> str:
-        """What it alone is called: the name, when it was made, six letters or digits."""
-        return self._alternative_name
 
     @property
     def associations(self) -> dict[str, list[dict[str, str]]]:
@@ -173,267 +193,23 @@ class RunData:
         """The repository and the commit; empty where there was none."""
         return copy.deepcopy(self._git)
 
-    @property
-    def remote(self) -> list[dict[str, str]]:
-        """Where and when it was uploaded and downloaded."""
-        return copy.deepcopy(self._remote)
-
-    @property
-    def local(self) -> str:
-        """The directory it is in."""
-        return self._local
-
-    # as data
-
-    def _metadata(self) -> dict[str, Any]:
+    def _own_metadata(self) -> dict[str, Any]:
         return {
-            "name": self._name,
-            "labels": list(self._labels),
-            "description": self._description,
             "start_timestamp": self._start,
             "end_timestamp": self._end,
             "status": self._status,
-            "alternative_name": self._alternative_name,
             "associations": self.associations,
-            "remote": self.remote,
-            **copy.deepcopy(self._extra),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-like data of its own."""
-        return {
-            "type": "Run",
-            "metadata": {**self._metadata(), "local": self._local},
-            "hparams": self._hparams.as_dict(),
-            "metrics": self.metrics,
-            "platform": self.platform,
-            "git": self.git,
-            **copy.deepcopy(self._more),
-        }
-
-    def parse_from_dict(self, data: Mapping[str, Any]) -> None:
-        """Become what `to_dict` gave; what else the data hold is kept.
-
-        Raises
-        ------
-        ValueError
-            It is no run's.
-        """
-        if not isinstance(data, Mapping) or data.get("type", "Run") != "Run" or "metadata" not in data:
-            raise ValueError("this is no run's data: it needs 'metadata', and the type 'Run'")
-        parts = {name: data.get(name) for name in ("hparams", "metrics", "platform", "git")}
-        RunData.__init__(self, data["metadata"], **parts)
-        self._more = {key: value for key, value in data.items() if key not in (*parts, "type", "metadata")}
-
-    @staticmethod
-    def is_in(folder: str) -> bool:
-        """Return whether a directory holds a run."""
-        return RunFiles.are_in(folder)
+    def _parts(self) -> dict[str, Any]:
+        parts = (self._hparams.as_dict(), self.metrics, self.platform, self.git)
+        return {**dict(zip(_PARTS, parts, strict=True)), **copy.deepcopy(self._more)}
 
     @classmethod
-    def load(cls, folder: str) -> Any:
-        """Return the run in a directory, in which nothing is changed.
-
-        Raises
-        ------
-        NothingThere
-            There is none.
-        """
-        if not RunFiles.are_in(folder):
-            raise NothingThere(f"{folder} holds no run: there is no metadata.yaml in it")
+    def _read(cls, folder: str) -> Run:
         files = RunFiles(folder)
-        metadata = {**files.read_metadata(), "local": os.path.abspath(folder)}
-        parts = {part: files.read_part(part) for part in ("hyperparameters", "platform", "git")}
-        return cls(metadata, parts["hyperparameters"], None, parts["platform"], parts["git"])
-
-
-def _as_read(values: Any) -> Any:
-    """Return data as a file gives it back: tuples are lists there."""
-    if isinstance(values, Mapping):
-        return {str(key): _as_read(value) for key, value in values.items()}
-    return [_as_read(value) for value in values] if isinstance(values, (list, tuple)) else values
-
-
-logger = logging.getLogger(__name__)
-
-
-class UploadedRun(RunData):
-    """A run that can be uploaded; see `track.em.run.Run`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._lock = threading.RLock()
-        self._sending = threading.RLock()
-        self._record: RunRecord | None = None
-        self._uploader: Uploader | None = None
-        self._is_automatic = False
-        super().__init__(*args, **kwargs)
-
-    def upload(self, folder: str = "default", make_folder: bool = False, conflict_strategy: str = "new") -> None:
-        """Upload the run, and the artifacts that it is associated with, unless they are there as they are now.
-
-        Parameters
-        ----------
-        folder: str
-            Where to; ``/<user>/`` is put before a path without a slash at the beginning.
-        make_folder: bool
-            Whether to make the folder, and those above it, when it is not there.
-        conflict_strategy: str
-            When another has its name there: ``"skip"`` the upload, ``"error"``, ``"new"`` to use the alternative
-            name, ``"replace"`` the other.
-
-        Raises
-        ------
-        NotLoggedIn
-            Call `login` first.
-        UploadConflict
-            The name is taken, with ``"error"``.
-        NothingThere
-            There is no such folder.
-        """
-        self._send(current_store(), folder, make_folder, checked_strategy(conflict_strategy))
-
-    def _send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
-        described = ("Run", self._name, self._alternative_name, list(self._labels), self._description)
-        with self._sending:
-            if not store.accepts(Parcel(*described), folder, make_folder, strategy):
-                logger.info("run %r is not uploaded: the name is taken in %s", self._name, folder)
-                return None
-            self._lineage.send_artifacts(store, folder, make_folder, strategy)
-            with self._lock:
-                self._save()
-            if self._record is not None:
-                self._record.set_facts(associations=self.associations)
-            node = store.upload(Parcel(*described, self._files.local_files()), folder, make_folder, strategy)
-            if node is not None:
-                self.remember(remote_entry(store.host, node, "upload"))
-            return node
-
-    def remember(self, entry: dict[str, str]) -> None:
-        """Note an upload or download."""
-        with self._lock:
-            # A run that is uploaded again and again is told once, with its last time.
-            if self._is_automatic and self._remote and {**self._remote[-1], **_time(entry)} == entry:
-                self._remote[-1] = entry
-            else:
-                self._remote.append(entry)
-            self._save()
-
-    def upload_from_now_on(self, folder: str, make_folder: bool, conflict_strategy: str) -> None:
-        """Upload the run now, and in the background whenever it has changed, until it finishes.
-
-        Raises
-        ------
-        UploadConflict, NothingThere
-            As for `upload`; a store that does not answer is tried again in the background.
-        """
-        store, strategy = current_store(), checked_strategy(conflict_strategy)
-        self._is_automatic = True
-        try:
-            if self._send(store, folder, make_folder, strategy) is None:
-                return
-        except ConnectionError as error:
-            logger.warning("%s: the upload of run %r is tried again", error, self._alternative_name)
-        again = lambda: self._send(store, folder, make_folder, strategy)  # noqa: E731 - a name for a message
-        self._uploader = Uploader(f"run {self._alternative_name!r}", again)
-        self._uploader.notify()
-
-    def _notify(self) -> None:
-        if self._uploader is not None:
-            self._uploader.notify()
-
-    def _end_upload(self) -> None:
-        uploader, self._uploader = self._uploader, None
-        if uploader is not None:
-            uploader.notify()
-            uploader.close()
-
-
-def _time(entry: Mapping[str, str]) -> dict[str, str]:
-    return {"timestamp": entry["timestamp"]}
-
-
-_Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
-_Record = Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]
-
-
-class Run(UploadedRun):
-    """A run of a program: `track.em.create_run` makes one.
-
-    What is logged is in files of its directory when the call returns. Where a store is configured
-    (``TRACK_LOG_BACKEND_NAME``), the run is a trial in it, too.
-
-    Parameters
-    ----------
-    metadata: dict
-        At least ``name``; more of what `to_dict` gives. A directory that is not there is made.
-    hparams, platform, git: dict, optional
-    metrics: dict, optional
-        A list of items a type, as the attribute has it.
-
-    Examples
-    --------
-    >>> from track import em
-    >>> with em.create_run(name="cnn", hparams={"lr": 0.1}) as run:
-    ...     run.log("train", {"loss": 0.5}, step=100, epoch=1)
-    >>> run.status, run.metrics["train"][0]["value"]
-    ('Complete', {'loss': 0.5})
-    """
-
-    def __init__(
-        self,
-        metadata: Mapping[str, Any],
-        hparams: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, list[dict[str, Any]]] | None = None,
-        platform: Mapping[str, Any] | None = None,
-        git: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._pid = os.getpid()
-        self._has_begun = False
-        self._folder = "default"
-        self._streams: dict[str, tuple[_Log, _Record | None]] = {}
-        self._output: OutputLog | None = None
-        self._ending: RunEnd | None = None
-        super().__init__(metadata, hparams, metrics, platform, git)
-
-    @classmethod
-    def create(
-        cls, name: str, hparams: Mapping[str, Any] | None, labels: Sequence[str] | None, description: str, folder: str
-    ) -> Run:
-        """Return a new run, in a new directory, that has begun."""
-        fields = {"name": checked_name(name), "labels": checked_labels(labels), "description": description}
-        local = make_directory(run_parent(), name)
-        metadata = {**fields, "alternative_name": os.path.basename(local), "local": local}
-        run = None
-        try:
-            run = cls(metadata, hparams, None, platform_facts(), git_facts())
-            run._folder = folder
-            if is_wanted():
-                run._output = OutputLog(run._files.log_path)
-                run._files.list_log()
-            run._begin()
-        except BaseException:
-            # There never was such a run.
-            if run is not None:
-                run._end_output()
-            shutil.rmtree(local, ignore_errors=True)
-            raise
-        return run
-
-    def __repr__(self) -> str:
-        return f"<Run {self._alternative_name!r}, {self._status}, in {self._local}>"
-
-    def parse_from_dict(self, data: Mapping[str, Any]) -> None:
-        """Become what `to_dict` gave; what else the data hold is kept.
-
-        Raises
-        ------
-        ValueError
-            It is no run's.
-        """
-        with self._lock:
-            super().parse_from_dict(data)
-            # The files may be others now.
-            self._streams.clear()
+        hparams, platform, git = map(files.read_part, ("hyperparameters", "platform", "git"))
+        return cls({**files.read_metadata(), "local": folder}, hparams, None, platform, git)
 
     @property
     def has_finished(self) -> bool:
@@ -456,7 +232,16 @@ class Run(UploadedRun):
                 fields: dict[str, Any] = {"description": self._description or None, "metadata": facts}
                 fields |= {"tags": dict.fromkeys(self._labels, True), "parameters": self._hparams.as_dict()}
                 self._record = RunRecord(self._name, self._alternative_name, self._folder, **fields)
-            self._ending = RunEnd(self)
+            if options("process.hooks", True):
+                self._ending = RunEnd(self)
+
+    def _hparams_changed(self) -> None:
+        self._files.write_part("hyperparameters", self._hparams.as_dict())
+        self._changed()
+
+    def _described(self) -> None:
+        self._save()
+        self._changed()
 
     def _changed(self) -> None:
         self._begin()
@@ -464,7 +249,8 @@ class Run(UploadedRun):
             self._record.set_params(self._hparams)
             self._record.set_labels(self._labels)
             self._record.set_facts(description=self._description, associations=self.associations)
-        self._notify()
+        if self._uploader is not None:
+            self._uploader.notify()
 
     def update(self, new_params: Any = (), override: bool = True, **kwargs: Any) -> None:
         """Set hyperparameters: ``run.hparams.update(...)``."""
@@ -513,6 +299,56 @@ class Run(UploadedRun):
             record = None if self._record is None else self._record.metrics(name)
             self._streams[kind] = (self._files.open_metrics(name).append, record)
             return self._streams[kind]
+
+    # uploading
+
+    def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
+        with self._sending:
+            if not store.accepts(self._bundle(), folder, make_folder, strategy):
+                logger.info("run %r is not uploaded: the name is taken in %s", self._name, folder)
+                return None
+            self._lineage.send_artifacts(store, folder, make_folder, strategy)
+            with self._lock:
+                self._save()
+            if self._record is not None:
+                self._record.set_facts(associations=self.associations)
+            node = store.upload(self._bundle(self._files.local_files()), folder, make_folder, strategy)
+            if node is not None:
+                self.remember(remote_entry(store.host, node, "upload"))
+            return node
+
+    def remember(self, entry: dict[str, str]) -> None:
+        with self._lock:
+            # A run that is uploaded again and again is told once, with its last time.
+            same_time = {"timestamp": entry["timestamp"]}
+            if self._is_automatic and self._remote and {**self._remote[-1], **same_time} == entry:
+                self._remote.pop()
+            super().remember(entry)
+
+    def upload_from_now_on(self, folder: str, make_folder: bool, conflict_strategy: str) -> None:
+        """Upload the run now, and in the background whenever it has changed, until it finishes.
+
+        Raises
+        ------
+        UploadConflict, NothingThere
+            As for `upload`; a store that does not answer is tried again in the background.
+        """
+        store, strategy = current_store(), checked_strategy(conflict_strategy)
+        self._is_automatic = True
+        try:
+            if self.send(store, folder, make_folder, strategy) is None:
+                return
+        except ConnectionError as error:
+            logger.warning("%s: the upload of run %r is tried again", error, self._alternative_name)
+        again = lambda: self.send(store, folder, make_folder, strategy)  # noqa: E731 - a name for a message
+        self._uploader = Uploader(f"run {self._alternative_name!r}", again)
+        self._uploader.notify()
+
+    def _end_upload(self) -> None:
+        uploader, self._uploader = self._uploader, None
+        if uploader is not None:
+            uploader.notify()
+            uploader.close()
 
     # lineage
 
@@ -565,7 +401,7 @@ class Run(UploadedRun):
             # A label that was appended is not told of otherwise.
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
-                self._record.keep(artifact.name, artifact.local)
+                self._record.store_artifact(artifact.name, artifact.local)
             self._record.finish(*exception)
         self._end_upload()
         if self._ending is not None:
@@ -585,3 +421,10 @@ class Run(UploadedRun):
         # A forked child that leaves the block of its parent says nothing about the run.
         if self._pid == os.getpid() and not self.has_finished:
             self.finish(exc_type, exc_val, exc_tb)
+
+
+def _as_read(values: Any) -> Any:
+    """Return data as a file gives it back: tuples are lists there."""
+    if isinstance(values, Mapping):
+        return {str(key): _as_read(value) for key, value in values.items()}
+    return [_as_read(value) for value in values] if isinstance(values, (list, tuple)) else values

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from track.em.errors import NothingThere
 from track.em.metrics import MetricsFile, file_name, read_items
 from track.em.store import LocalFile
 from track.em.texts import read_mapping, write_list, write_mapping
+from track.errors import NothingThere
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +22,6 @@ _PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml"
 
 class RunFiles:
     """The directory of a run.
-
-    Parameters
-    ----------
-    folder: str
 
     Attributes
     ----------
@@ -44,11 +40,6 @@ class RunFiles:
         self._lock = threading.RLock()
         if os.path.exists(self._path(_INDEX)):
             self._index = read_mapping(self._path(_INDEX))
-
-    @staticmethod
-    def are_in(folder: str) -> bool:
-        """Return whether a directory holds a run."""
-        return os.path.isfile(os.path.join(folder, METADATA))
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, *name.split("/"))

@@ -10,12 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from track.configuration import options
-from track.em.errors import NotLoggedIn
 from track.em.folders import checked_name
-from track.em.store import DirectoryPlace, RemotePlace, Store, StorePlace
+from track.em.store import Store, open_place
 from track.em.texts import read_mapping
-from track.errors import InvalidUri
-from track.persistence.utils import mask_secrets, parse_options, uri_path
+from track.errors import NotLoggedIn
+from track.persistence.utils import parse_options
 
 logger = logging.getLogger(__name__)
 _PATIENCE = 30
@@ -64,49 +63,9 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
     settings = parse_options(query)
     user = checked_name(settings.pop("user")) if "user" in settings else getpass.getuser()
     url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
-    place = _open_place(url, key, settings, timeout or _PATIENCE)
-    place.check()
-    _store = Store(place, f"file://{place.root}" if isinstance(place, DirectoryPlace) else mask_secrets(url), user)
-
-
-def _open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int) -> StorePlace:
-    scheme = url.partition(":")[0] if ":" in url else ""
-    if scheme == "file" or url.startswith("/"):
-        if settings:
-            raise InvalidUri(f"a directory has no option {min(settings)!r}; the options are: user")
-        path = uri_path(url) if scheme else url
-        if not path:
-            raise InvalidUri(f"{url!r} names no directory")
-        return DirectoryPlace(path)
-    if not scheme or "://" not in url:
-        raise InvalidUri(
-            f"{mask_secrets(url)!r} is no URL: it should read like file:///data/store or s3://bucket/prefix"
-        )
-    if scheme in ("http", "https"):
-        raise InvalidUri(
-            f"{mask_secrets(url)!r} cannot be written to: an upload store is a directory, file:///data/store, or a "
-            "place that keeps files, such as s3://bucket/prefix"
-        )
-    if scheme in ("s3", "s3a"):
-        return RemotePlace(url, _s3_settings(key, settings, timeout))
-    return RemotePlace(url, {**settings, **({"token": key} if key else {})})
-
-
-def _s3_settings(key: str | None, settings: dict[str, Any], timeout: int) -> dict[str, Any]:
-    unknown = sorted(settings.keys() - {"endpoint_url", "region"})
-    if unknown:
-        raise InvalidUri(f"S3 has no option {unknown[0]!r}; the options are: endpoint_url, region, user")
-    found: dict[str, Any] = {"config_kwargs": {"connect_timeout": min(timeout, 10), "read_timeout": timeout}}
-    if "endpoint_url" in settings:
-        found["endpoint_url"] = settings["endpoint_url"]
-    if "region" in settings:
-        found["client_kwargs"] = {"region_name": settings["region"]}
-    if key:
-        access, colon, secret = key.partition(":")
-        if not colon or not access or not secret:
-            raise ValueError("Invalid API Key: for S3 it reads <access key>:<secret>")
-        found |= {"key": access, "secret": secret}
-    return found
+    objects, shown = open_place(url, key, settings, timeout or _PATIENCE)
+    objects.check()
+    _store = Store(objects, shown, user)
 
 
 def logout() -> None:

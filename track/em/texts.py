@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from track.errors import CorruptJournal, MissingExtra
-from track.utils.files import replace_bytes
+from track.utils.files import replace_file
 
 # Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -89,8 +89,12 @@ def _parse_yaml(text: bytes) -> Any:
 def write_mapping(path: str, mapping: Mapping[str, Any]) -> None:
     """Write a file whole: one line a key."""
     lines = "".join(f"{_key(key)}: {flow(value)}\n" for key, value in mapping.items())
+    _replace(path, lines or "{}\n")
+
+
+def _replace(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_bytes(path, (lines or "{}\n").encode())
+    replace_file(path, [text.encode()], sync=False, follow=False)
 
 
 def _key(key: str) -> str:
@@ -138,8 +142,7 @@ def _own_lines(content: bytes) -> dict[str, Any]:
 def write_list(path: str, items: Iterable[Any]) -> None:
     """Write a file whole: one line an item."""
     lines = "".join(f"- {flow(item)}\n" for item in items)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_bytes(path, (lines or "[]\n").encode())
+    _replace(path, lines or "[]\n")
 
 
 def read_list(path: str) -> list[Any]:

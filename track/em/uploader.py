@@ -1,4 +1,4 @@
-"""Uploads a run again whenever it has changed, in a thread: the network may fail, the training may not."""
+"""Uploads a run in the background whenever it has changed: debounced, and with backoff while the network fails."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from track.em.errors import NothingThere, UploadConflict
-from track.errors import TrackError
+from track.errors import NothingThere, TrackError, UploadConflict
 from track.utils import lifecycle as ending
 
 logger = logging.getLogger(__name__)
@@ -23,8 +22,8 @@ _FLUSH = 60.0
 class Uploader:
     """Calls `upload` after every change, one call for many that come together, until `close`.
 
-    An upload that fails is tried again, with growing pauses, and said once. What cannot succeed, because the name
-    was taken or the folder removed, ends it.
+    An upload that fails is tried again, with exponential backoff and jitter, and said once. What cannot succeed,
+    because the name was taken or the folder removed, ends it.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ class Uploader:
                 logger.warning("%s is not uploaded, and tried again: %s", self.what, error)
             self.error = error
             self._wake.set()
-            return min(_LONGEST, max(_SHORTEST, 2 * pause)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            return min(_LONGEST, max(_SHORTEST, 2 * pause)) * random.SystemRandom().uniform(0.5, 1.0)
         if self.error is not None:
             logger.warning("%s is uploaded again", self.what)
             self.error = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
 from track.front.blocks import LoggerChronoContext
-from track.front.ending import LateNumbers, LogSignalHandler
+from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, finish_with
 from track.front.files import FileVerbs
-from track.front.output import OutputVerbs
+from track.front.output import OutputVerbs, Tee
 
 __all__ = [
     "FileVerbs",
@@ -14,9 +14,12 @@ __all__ = [
     "LogSignalHandler",
     "LoggerChronoContext",
     "OutputVerbs",
+    "ProgramEnd",
+    "Tee",
     "as_dict",
     "check_fields",
     "check_kind",
     "differing_arguments",
     "differing_fields",
+    "finish_with",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from track.persistence.protocol import Protocol
 from track.structure import Status, Trial
@@ -49,7 +50,47 @@ class LateNumbers:
         )
 
 
-class LogSignalHandler(SignalHandler):
+class ProgramEnd(SignalHandler):
+    """Is told of the end of the interpreter, and knows what ended the program.
+
+    Signals are no business of it: they become exceptions, or end the program.
+    """
+
+    def __init__(self) -> None:
+        # An exception that was unhandled, and an exit that was called, before now say nothing about what begins now.
+        self._old_error = getattr(sys, "last_value", None)
+        super().__init__()
+        watch(self)
+        self._old_exit = last_exit()
+
+    def close(self) -> None:
+        super().close()
+        unwatch(self)
+
+    def sigterm(self, signum: int, frame: Any) -> None:
+        """Do nothing."""
+
+    def sigint(self, signum: int, frame: Any) -> None:
+        """Do nothing."""
+
+    def error(self) -> BaseException | None:
+        """Return the exception that nobody handled, else the exit that was called; None where the program just ends."""
+        error = getattr(sys, "last_value", None)
+        if error is not None and error is not self._old_error:
+            return cast("BaseException", error)
+        left = last_exit()
+        return None if left is self._old_exit else left
+
+
+def finish_with(error: BaseException | None, finish: Callable[..., Any]) -> None:
+    """Call a method that takes the three parts of an exception, or nothing."""
+    if error is None:
+        finish()
+    else:
+        finish(type(error), error, error.__traceback__)
+
+
+class LogSignalHandler(ProgramEnd):
     """Records that the process of a running trial was told to stop, or ended without `finish`.
 
     Parameters
@@ -59,16 +100,7 @@ class LogSignalHandler(SignalHandler):
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
-        # An exception that was unhandled before this trial started says nothing about it.
-        self._old_error = getattr(sys, "last_value", None)
         super().__init__()
-        watch(self)
-        self._old_exit = last_exit()
-
-    def close(self) -> None:
-        """Unregister."""
-        super().close()
-        unwatch(self)
 
     def sigterm(self, signum: int, frame: Any) -> None:
         """Set the status to Interrupted."""
@@ -87,14 +119,9 @@ class LogSignalHandler(SignalHandler):
         """Finish a trial that was started and not finished."""
         if not self._logger.has_started or self._logger.has_finished:
             return
-        error = getattr(sys, "last_value", None)
-        if error is not None and error is not self._old_error:
-            self._logger.finish(type(error), error, error.__traceback__)
-        elif self._logger.was_interrupted:
+        error = self.error()
+        if self._logger.was_interrupted and (error is None or isinstance(error, SystemExit)):
             with contextlib.suppress(Exception):
                 self._logger.finish(SystemExit, SystemExit(128 + 15), None)
         else:
-            left = last_exit()
-            if left is self._old_exit:
-                left = None
-            self._logger.finish(None if left is None else SystemExit, left)
+            finish_with(error, self._logger.finish)

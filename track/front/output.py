@@ -99,6 +99,28 @@ class OutputVerbs:
         return self
 
 
+class Tee(RingOutputDecorator):
+    """Stands in for a standard stream, until `give_back`.
+
+    Parameters
+    ----------
+    stream: str
+        ``"stdout"`` or ``"stderr"``.
+    size: int
+        Pieces of text to keep, > 0.
+    """
+
+    def __init__(self, stream: str, size: int) -> None:
+        super().__init__(getattr(sys, stream), size)
+        self._stream = stream
+        setattr(sys, stream, self)
+
+    def give_back(self) -> None:
+        """Put the stream back, unless somebody replaced ours."""
+        if getattr(sys, self._stream) is self:
+            setattr(sys, self._stream, self.file)
+
+
 class OutputCapture:
     """Tees ``sys.stdout`` and ``sys.stderr`` into rings, until `close`.
 
@@ -110,24 +132,16 @@ class OutputCapture:
     """
 
     def __init__(self, size: int = 50) -> None:
-        self.stdout = RingOutputDecorator(sys.stdout, options("log.stdout_capture", size))
-        self.stderr: RingOutputDecorator | None = None
         # The same object twice would be written twice.
-        if sys.stderr is not sys.stdout:
-            self.stderr = RingOutputDecorator(sys.stderr, options("log.stderr_capture", size))
-            sys.stderr = self.stderr
-        sys.stdout = self.stdout
+        is_one = sys.stderr is sys.stdout
+        self.stdout = Tee("stdout", options("log.stdout_capture", size))
+        self.stderr = None if is_one else Tee("stderr", options("log.stderr_capture", size))
 
     def close(self) -> dict[str, str]:
-        """Give the streams back, unless somebody replaced ours, and return what was kept by stream name."""
+        """Give the streams back, and return what was kept by stream name."""
         kept = {}
-        for name in ("stdout", "stderr"):
-            ring = getattr(self, name)
-            if ring is None:
-                continue
-            if getattr(sys, name) is ring:
-                setattr(sys, name, ring.file)
-            text = ring.output()
-            if text:
-                kept[name] = text
-        return kept
+        for name, tee in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if tee is not None:
+                tee.give_back()
+                kept[name] = tee.output()
+        return {name: text for name, text in kept.items() if text}

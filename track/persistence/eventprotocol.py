@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from track.aggregators.aggregator import StatAggregator, ValueAggregator, specification
+from track.chrono import Timers
 from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
@@ -68,7 +69,8 @@ class EventProtocol(Protocol):
         self.clock = time.time
         self.listeners: list[Listener] = []
         self._known: set[str] = set()
-        self._timers: dict[tuple[str, str, int], list[tuple[float, Any, Any]]] = {}
+        self._timers = Timers()
+        self._begun: dict[str, float] = {}
         self._deciding = threading.local()
 
     def apply(self, *events: Event) -> None:
@@ -149,16 +151,15 @@ class EventProtocol(Protocol):
 
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)
-        self._timers[(uid, "runtime", 0)] = [(time.perf_counter(), None, None)]
+        self._begun[uid] = time.perf_counter()
         running = (Status.Running.name, Status.Running.value)
         self._record(StatusChanged(uid, running, self.clock(), process=process_identity()))
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         uid = self._require(trial.uid)
-        started = self._timers.pop((uid, "runtime", 0), None)
-        if started:
-            seconds = time.perf_counter() - started[0][0]
-            self._record(TimeLogged(uid, "runtime", seconds, self.clock(), ["sum"]))
+        begun = self._begun.pop(uid, None)
+        if begun is not None:
+            self._record(TimeLogged(uid, "runtime", time.perf_counter() - begun, self.clock(), ["sum"]))
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
         self._record(StatusChanged(uid, (status.name, status.value), self.clock(), error))
@@ -171,25 +172,13 @@ class EventProtocol(Protocol):
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
-        """Start a timer; timers of one name nest, and do not mix between threads."""
-        if start_callback is not None:
-            start_callback()
-        timers = self._timers.setdefault((trial.uid, name, threading.get_ident()), [])
-        timers.append((time.perf_counter(), aggregator, end_callback))
+        self._timers.start(trial.uid, name, aggregator, start_callback, end_callback)
 
     def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
-        """Stop the innermost timer of this name in this thread."""
         uid = trial.uid
-        timers = self._timers.get((uid, name, threading.get_ident()))
-        if not timers:
-            raise NotFound(f"no timer {name!r} was started in this thread")
-        started, aggregator, end_callback = timers.pop()
-        if exc_type is not None:
-            _end_after_error(end_callback)
+        seconds, aggregator = self._timers.stop(uid, name, exc_type is not None)
+        if seconds is None:
             return
-        if end_callback is not None:
-            end_callback()
-        seconds = time.perf_counter() - started
         if uid not in self._known:
             self._require(uid)
         self._record(TimeLogged(uid, name, seconds, self.clock(), specification(aggregator)))
@@ -224,12 +213,10 @@ class EventProtocol(Protocol):
     # creating
 
     def get_project(self, project: Project) -> Project | None:
-        found = self.fetch_projects({"uid": project.uid})
-        return found[0] if found else None
+        return next(iter(self.fetch_projects({"uid": project.uid})), None)
 
     def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
-        found = self.fetch_groups({"uid": group.uid})
-        return found[0] if found else None
+        return next(iter(self.fetch_groups({"uid": group.uid})), None)
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         revisions = self.fetch_trials({"hash": trial.hash})
@@ -352,13 +339,3 @@ class EventProtocol(Protocol):
 
     def _merge(self, uid: str, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
         self._record(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))
-
-
-def _end_after_error(end_callback: Callable[[], Any] | None) -> None:
-    if end_callback is None:
-        return
-    try:
-        end_callback()
-    except Exception:
-        # Raised from here it would hide the exception of the block.
-        logger.exception("the end callback of a chrono raised, after its block did")

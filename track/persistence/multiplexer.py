@@ -82,8 +82,9 @@ class ProtocolMultiplexer(Protocol):
         # Those that hear what the main backend has decided; the others are called as it is.
         self._hearing = [mirror for mirror in self._mirrors if main.takes_events and mirror.backend.takes_events]
         self._called = [mirror for mirror in self._mirrors if mirror not in self._hearing]
-        if self._hearing:
-            main.listeners.extend(mirror.apply for mirror in self._hearing)
+        if main.takes_events:
+            self.listeners = main.listeners
+            self.listeners.extend(mirror.apply for mirror in self._hearing)
         self._is_missing_said = False
 
     def __repr__(self) -> str:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from track.errors import BackendUnavailable, NotFound
+from track.chrono import Timers
+from track.errors import BackendUnavailable
 from track.persistence.checks import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
@@ -36,7 +37,7 @@ class SinkProtocol(Protocol):
         self._runs: dict[str, Any] = {}
         self._ended: set[str] = set()
         self._opening = threading.Lock()
-        self._timers: dict[tuple[str, str, int], list[tuple[float, Callable[[], Any] | None]]] = {}
+        self._timers = Timers()
         self._missed = 0
 
     def __repr__(self) -> str:
@@ -129,21 +130,13 @@ class SinkProtocol(Protocol):
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
-        if start_callback is not None:
-            start_callback()
-        timers = self._timers.setdefault((trial.uid, name, threading.get_ident()), [])
-        timers.append((time.perf_counter(), end_callback))
+        self._timers.start(trial.uid, name, None, start_callback, end_callback)
 
     def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Stop the timer and note its seconds as the number ``chrono_<name>``; NotFound when there is none."""
-        timers = self._timers.get((trial.uid, name, threading.get_ident()))
-        if not timers:
-            raise NotFound(f"no timer {name!r} was started in this thread")
-        started, end_callback = timers.pop()
-        if end_callback is not None:
-            end_callback()
-        if exc_type is None:
-            self._tell(trial, self.run_numbers, {f"chrono_{name}": time.perf_counter() - started}, None)
+        seconds, _ = self._timers.stop(trial.uid, name, exc_type is not None)
+        if seconds is not None:
+            self._tell(trial, self.run_numbers, {f"chrono_{name}": seconds}, None)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         """Note parameters."""

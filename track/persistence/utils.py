@@ -6,13 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from track.errors import InvalidUri
+from track.utils.masking import mask_secrets
 
 __all__ = [
     "COMMON_OPTIONS",
+    "file_of",
+    "is_stored",
     "mask_secrets",
+    "names_no_store",
     "parse_options",
     "parse_uri",
     "read_bool",
@@ -28,7 +32,7 @@ _URI = re.compile(
     re.DOTALL,
 )
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
-_SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])key$)")
+_FILES = {"file", "pickled", "pickleddb", "sqlite"}
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
 
 COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {"artifacts": (str, "")}
@@ -136,6 +140,27 @@ def uri_path(uri: str) -> str:
     return os.path.expanduser(path) if path.startswith("~/") else path
 
 
+def file_of(uri: str) -> str | None:
+    """Return the path of the file that the store of a URI is; None where it is none.
+
+    Examples
+    --------
+    >>> file_of("sqlite:runs.db?strict=1"), file_of("socket://host/runs.db"), file_of("file:")
+    ('runs.db', None, None)
+    """
+    return (uri_path(uri) or None) if parse_uri(uri)["scheme"] in _FILES else None
+
+
+def is_stored(path: str) -> bool:
+    """Return whether a store is at a path: its file, or the journal of one that was never saved."""
+    return os.path.exists(path) or os.path.exists(f"{path}.journal")
+
+
+def names_no_store(uri: str | None) -> bool:
+    """Return whether a backend is left open: None, ``''``, ``none`` or ``none:``, which keep everything in memory."""
+    return uri in (None, "", "none", "none:")
+
+
 def store_path(uri: str) -> str:
     """Return the path of the one file that a URI names, as `uri_path` does.
 
@@ -205,27 +230,3 @@ def read_choice(*choices: str) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def mask_secrets(uri: str) -> str:
-    """Return the URI with its password, and every option named like a secret, as ``***``.
-
-    Examples
-    --------
-    >>> mask_secrets("mongodb://ann:secret@db:27017/runs?token=abc&w=1")
-    'mongodb://ann:***@db:27017/runs?token=***&w=1'
-    """
-    head, question, query = str(uri).partition("?")
-    # Up to the last @: a password with a slash in it is malformed, and still a secret.
-    head = re.sub(r"((?:^|:)//[^/?#@:]*:)[^?#]*@", r"\1***@", head)
-    return head + question + "&".join(map(_mask_option, query.split("&")))
-
-
-def _mask_option(option: str) -> str:
-    name, equals, value = option.partition("=")
-    if equals and _SECRET.search(name):
-        return f"{name}=***"
-    plain = unquote(value)
-    # The URI of another backend.
-    masked = mask_secrets(plain) if "://" in plain else plain
-    return option if masked == plain else f"{name}={quote(masked, safe=':/?=@*,+')}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from track.tracking.base import KeyType, ResultTimeout, ResultTracker, ResultType
+from track.errors import ResultTimeout
+from track.tracking.base import KeyType, ResultTracker, ResultType
 from track.tracking.files import FsspecResultTracker
 from track.tracking.trials import TrackResultTracker, import_results
 

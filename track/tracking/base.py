@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from track.errors import NotFound
+from track.errors import ResultTimeout
 from track.plain import to_number
 
 KeyType: TypeAlias = int | str
@@ -17,10 +17,6 @@ ResultType: TypeAlias = int | float | str
 """A result; a text has at most 1,024 bytes in UTF-8."""
 
 _LONGEST = 1024
-
-
-class ResultTimeout(NotFound, TimeoutError):
-    """Nothing was put under a key in the time that somebody waited."""
 
 
 class ResultTracker(abc.ABC):

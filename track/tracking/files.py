@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from track.errors import CorruptJournal
-from track.persistence.utils import mask_secrets
+from track.errors import CorruptJournal, MissingExtra
+from track.objectstore import FolderStore, FsspecStore, MemoryStore, ObjectStore
+from track.persistence.utils import mask_secrets, uri_path
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
-from track.tracking.places import is_temporary, open_place
+from track.utils.files import checked_path, is_temporary
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 _FLOAT = "__float__"
 
 
@@ -45,7 +47,7 @@ class FsspecResultTracker(ResultTracker):
 
     def __init__(self, tracker_base: str | os.PathLike[str]) -> None:
         self._tracker_base = os.fspath(tracker_base)
-        self._place = open_place(tracker_base)
+        self._store = _open(self._tracker_base)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({mask_secrets(self._tracker_base)!r})"
@@ -64,7 +66,7 @@ class FsspecResultTracker(ResultTracker):
         AlreadyExists
             In a folder: another key is ``<key>/...``, or the beginning of this one.
         """
-        self._place.write(_checked_key(key), _to_json(checked_results(results)))
+        self._store.write(_checked_key(key), _to_json(checked_results(results)))
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
         """Return the results under ``str(key)``; empty where there are none.
@@ -75,20 +77,30 @@ class FsspecResultTracker(ResultTracker):
             The file holds something else (a ValueError).
         """
         name = _checked_key(key)
-        content = self._place.read(name)
+        content = self._store.read(name)
         if content is None:
             return {}
         try:
             found = json.loads(content)
         except ValueError as error:
-            raise CorruptJournal(f"{self._place.where(name)}, key {name!r}, is not JSON: {error}") from error
+            raise CorruptJournal(f"{self._store.where(name)}, key {name!r}, is not JSON: {error}") from error
         if not isinstance(found, dict):
-            raise CorruptJournal(f"{self._place.where(name)}, key {name!r}, holds no map of results")
+            raise CorruptJournal(f"{self._store.where(name)}, key {name!r}, holds no map of results")
         return {name: _restored(value) for name, value in found.items()}
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with `prefix`, sorted."""
-        yield from sorted(name for name in self._place.names() if name.startswith(prefix))
+        yield from sorted(name for name in self._store.names() if name.startswith(prefix))
+
+
+def _open(base: str) -> ObjectStore:
+    if base.startswith("file:") or not _SCHEME.match(base):
+        return FolderStore(uri_path(base) if base.startswith("file:") else os.path.expanduser(base))
+    try:
+        return FsspecStore(base)
+    except MissingExtra:
+        if base.startswith("memory://"):
+            return MemoryStore(base)
+        raise
 
 
 def _checked_key(key: KeyType) -> str:
@@ -96,11 +108,9 @@ def _checked_key(key: KeyType) -> str:
     if not isinstance(key, (int, str)):
         raise TypeError(f"a key is an int or a str, not {type(key).__name__}")
     name = str(key)
-    parts = name.replace("\\", "/").split("/") if os.sep == "\\" else name.split("/")
-    if not name or any(part in ("", ".", "..") for part in parts) or _CONTROL.search(name):
-        raise ValueError(f"{name!r} cannot be a key: it must be a relative path without '.', '..' and empty parts")
-    if (os.sep == "\\" and ":" in name) or any(map(is_temporary, parts)):
-        raise ValueError(f"{name!r} cannot be a key: it names a drive, or an unfinished file of ours")
+    checked_path(name, "a key")
+    if _CONTROL.search(name) or any(map(is_temporary, name.split("/"))):
+        raise ValueError(f"{name!r} cannot be a key: it has control characters, or names an unfinished file of ours")
     return name
 
 

@@ -77,16 +77,13 @@ class TrackResultTracker(ResultTracker):
                 trial.log_metrics(None, _value, **numbers)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
-        """Return the results under ``str(key)``; empty where there are none."""
         found = self.protocol.get_trial(self._trial(_checked_key(key)))
         return _results_of(found[0]) if found else {}
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with `prefix`, sorted."""
         yield from (key for key, _ in self.items(prefix))
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, dict[str, ResultType]]]:
-        """Yield each key that begins with `prefix`, and its results, sorted by key."""
         found = self.protocol.fetch_trials({"project_id": self._project.uid})
         ours = [trial for trial in found if trial.hash == self._trial(str(trial.name)).hash]
         for trial in sorted(ours, key=lambda trial: str(trial.name)):

@@ -1,30 +1,34 @@
-"""Open files as the journal needs them."""
+"""Files: opened for threads, replaced whole or not at all, named so that they stay in their folder."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from track.errors import BackendUnavailable
+from track.errors import BackendUnavailable, UnsafePath
 
 _CHUNK = 1 << 18
+_TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
 
 
 class OpenFile(io.FileIO):
     """A file that is closed when the last thread that writes to it is done, not before."""
 
     @classmethod
-    def at(cls, path: str, flags: int) -> OpenFile:
-        """Return the file at a path, opened as the flags of `os.open` say."""
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    def at(cls, path: str, flags: int, mode: int = 0o666) -> OpenFile:
+        """Return the file at a path, opened as flags and mode of `os.open` say."""
+        descriptor = os.open(path, flags, mode)
         return cls(descriptor, "r+" if flags & os.O_RDWR else "r")
 
-    def write_all(self, data: bytes) -> None:
+    def write_all(self, data: bytes | bytearray) -> None:
         """Write all of the data, in as many steps as it takes."""
         view = memoryview(data)
         while view:
@@ -41,6 +45,23 @@ def read_all(descriptor: int, offset: int) -> bytes:
         chunks.append(chunk)
         offset += len(chunk)
     return b"".join(chunks)
+
+
+def read_chunks(path: str, size: int | None = None) -> Iterator[bytes]:
+    """Yield a file, or its first `size` bytes, some of it at a time."""
+    left = float("inf") if size is None else size
+    with open(path, "rb", buffering=0) as file:
+        while left > 0 and (chunk := file.read(int(min(_CHUNK, left)))):
+            left -= len(chunk)
+            yield chunk
+
+
+def digest_of(path: str, size: int | None = None) -> str:
+    """Return the sha256 of a file, or of its first `size` bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for chunk in read_chunks(path, size):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sync_folder(path: str) -> None:
@@ -89,52 +110,40 @@ def require_writable(path: str) -> None:
     )
 
 
-def replace_file(path: str, pieces: Iterable[bytes], temporary: str | None = None) -> int:
-    """Write a file whole or not at all, and return its size in bytes; its mode is kept.
+@contextmanager
+def replacing(
+    path: str, *, sync: bool = True, mode: int | None = None, temporary: str | None = None
+) -> Iterator[OpenFile]:
+    """Give a new file that takes the place of the one at `path` when the block ends, whole or not at all.
+
+    A link at `path` is replaced itself: whoever may put links there does not choose what is written to.
 
     Parameters
     ----------
     path: str
-    pieces: iterable of bytes
+        Its folder must be there.
+    sync: bool
+        Whether the content reaches the disk before the name does. The file is open after the block only then.
+    mode: int, optional
+        Permissions of the file, less the umask. By default those of the file that is replaced, exactly; of a file
+        that is new, those that everything new gets.
     temporary: str, optional
-        The neighbour that gets the content, reaches the disk, and takes the name. One that was left behind
-        is overwritten: for callers that hold a lock. By default it has a name of its own.
+        The neighbour that gets the content first. One that was left behind is overwritten: for callers that hold
+        a lock. By default it has a name of its own, see `is_temporary`.
     """
-    target = os.path.realpath(path)
-    temporary = temporary or f"{target}.{secrets.token_hex(4)}.tmp"
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if temporary is None else os.O_TRUNC)
+    temporary = temporary or temporary_beside(path)
     try:
-        with open(temporary, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            # A file that is new has the mode that everything new gets.
+        file = OpenFile.at(temporary, flags, 0o666 if mode is None else mode)
+        if mode is None:
             with contextlib.suppress(FileNotFoundError):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
+        yield file
+        if sync:
             os.fsync(file.fileno())
-            size = file.tell()
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    return size
-
-
-def replace_bytes(path: str, content: bytes) -> None:
-    """Write a file whole or not at all; its folder must be there.
-
-    A file that is new has the mode that everything new gets; one that is replaced keeps its mode.
-    """
-    temporary = os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, _CREATE, 0o666)
-    try:
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temporary, os.stat(path).st_mode & 0o777)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        finally:
-            os.close(descriptor)
+        else:
+            # Some file systems say only now that there was no room.
+            file.close()
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -142,4 +151,83 @@ def replace_bytes(path: str, content: bytes) -> None:
         raise
 
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+def replace_file(
+    path: str,
+    pieces: Iterable[bytes],
+    temporary: str | None = None,
+    *,
+    sync: bool = True,
+    mode: int | None = None,
+    follow: bool = True,
+) -> int:
+    """Write a file whole or not at all, and return its size in bytes; see `replacing`.
+
+    Parameters
+    ----------
+    path: str
+    pieces: iterable of bytes
+    temporary: str, optional
+    sync: bool
+    mode: int, optional
+    follow: bool
+        Whether a link at `path` stays, and the file that it leads to is replaced.
+    """
+    size, waiting = 0, bytearray()
+    with replacing(os.path.realpath(path) if follow else path, sync=sync, mode=mode, temporary=temporary) as file:
+        for piece in pieces:
+            waiting += piece
+            if len(waiting) >= _CHUNK:
+                file.write_all(waiting)
+                size, waiting = size + len(waiting), bytearray()
+        file.write_all(waiting)
+    return size + len(waiting)
+
+
+def temporary_beside(path: str) -> str:
+    """Return the name of a new neighbour of a file, of which `is_temporary` is true."""
+    return os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file of this name is one that is not finished; listings pass over it."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def checked_path(name: str, what: str) -> str:
+    """Return a relative path with ``/`` that stays below any folder it is joined to, unless through a link.
+
+    Raises
+    ------
+    UnsafePath
+        It is no text, is empty or absolute, climbs with ``..``, or has a NUL in it (a ValueError).
+
+    Examples
+    --------
+    >>> checked_path("a/b", "a key")
+    'a/b'
+    """
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if "" in parts or "." in parts or ".." in parts:
+        raise UnsafePath(f"{name!r} cannot be {what}: it must be relative, and not climb with '..'")
+    if "\0" in name:
+        raise UnsafePath(f"{name!r} cannot be {what}: it has a NUL in it")
+    return name
+
+
+def inside(folder: str, name: str) -> str:
+    """Return the path of a name with slashes in a folder.
+
+    Raises
+    ------
+    UnsafePath
+        It would be somewhere else, also through a link (a ValueError).
+    """
+    path = os.path.join(folder, checked_path(name, f"a path in {folder}"))
+    if not is_below(folder, path):
+        raise UnsafePath(f"{name!r} leads out of {os.path.realpath(folder)}")
+    return path
+
+
+def is_below(folder: str, path: str) -> bool:
+    """Return whether a path leads into a folder, with all links followed."""
+    return os.path.realpath(path).startswith(os.path.realpath(folder).rstrip("/") + "/")

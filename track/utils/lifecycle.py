@@ -200,4 +200,5 @@ def backoff(attempt: int, first: float = 0.002, longest: float = 0.5) -> float:
     """
     import random
 
-    return random.uniform(0.5, 1.0) * min(first * 2.0 ** min(attempt, 30), longest)  # noqa: S311 - no secret
+    # Not the generator that the program may have given a seed.
+    return random.SystemRandom().uniform(0.5, 1.0) * min(first * 2.0 ** min(attempt, 30), longest)

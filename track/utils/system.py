@@ -140,10 +140,7 @@ def _is_elsewhere(started: Any) -> bool:
         return False
 
 
-def _exists(pid: int) -> bool | None:
-    # On Windows signal 0 is not a question: it would be delivered.
-    if os.name != "posix":
-        return None
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 from track import TrackClient
-from track.artifacts import Artifact, artifacts, find, versions
+from track.artifacts import Artifact, artifacts, find, transfer, versions
 from track.artifacts.location import place_of
-from track.artifacts.transfer import set_bar
 from track.errors import CorruptArtifact, InvalidEvent, InvalidQuery, InvalidUri, NotFound, UnsafePath
 from track.logger import TrialLogger
 from track.persistence.ephemeral import EphemeralProtocol
@@ -338,19 +337,17 @@ class _Bar:
         self.is_closed = True
 
 
-def test_transfer_is_shown(trial: TrialLogger, tmp_path: Path) -> None:
+def test_transfer_is_shown(trial: TrialLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bar is told of every byte, of uploads and downloads."""
     path = tmp_path / "large.bin"
-    path.write_bytes(os.urandom(3 << 20))
+    path.write_bytes(os.urandom(9 << 20))
     _Bar.made = []
-    set_bar(_Bar)
-    try:
-        kept = logged(trial.log_file(path))
-        kept.download(tmp_path / "back.bin")
-    finally:
-        set_bar(None)
+    monkeypatch.setattr(transfer, "_terminal_bar", lambda: _Bar)
 
-    assert [(bar.total, bar.moved, bar.is_closed) for bar in _Bar.made] == [(3 << 20, 3 << 20, True)] * 2
+    kept = logged(trial.log_file(path))
+    kept.download(tmp_path / "back.bin")
+
+    assert [(bar.total, bar.moved, bar.is_closed) for bar in _Bar.made] == [(9 << 20, 9 << 20, True)] * 2
 
 
 def test_missing_file_is_an_error(trial: TrialLogger, tmp_path: Path) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.children import python
 from track.artifacts import artifacts, code, find
 from track.artifacts.code import describe_code, describe_repository
 from track.reading import fetch
 
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 
@@ -113,9 +112,9 @@ def test_code_of_a_program_is_stored(repository: Path, tmp_path: Path) -> None:
     )
     (repository / "train.py").write_text(text)
 
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    subprocess.run([sys.executable, "train.py", uri], cwd=repository, env=environment, check=True)
+    done = python("train.py", uri, cwd=repository)
 
+    assert done.returncode == 0, done.stderr
     assert {found.name for found in artifacts(uri)} == {"code/train.py", "code/uncommitted.diff"}
     assert find(uri, "code/train.py").read_bytes().decode() == text
     assert b"+trial = TrackClient" in find(uri, "code/uncommitted.diff").read_bytes()
@@ -129,7 +128,7 @@ def test_code_of_no_program_is_nothing(tmp_path: Path) -> None:
     command = "from track import TrackClient; t = TrackClient('ephemeral:').new_trial(parameters={}).log_code(); "
     command += "assert t.code is None and t.trial.artifacts == []"
 
-    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = python("-c", command)
 
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -160,10 +159,7 @@ def test_files_that_git_does_not_know_are_named(repository: Path) -> None:
 
 def test_unknown_difference_is_not_denied(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where git does not answer, nothing is said of changes."""
-    asked = code._ask
-    monkeypatch.setattr(
-        code, "_ask", lambda folder, verb, *rest: None if verb == "diff" else asked(folder, verb, *rest)
-    )
+    monkeypatch.setattr(code, "ask_git", lambda folder, verb, *rest, timeout: None)
 
     facts, _ = describe_repository(str(repository))
 

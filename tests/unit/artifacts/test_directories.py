@@ -17,7 +17,7 @@ import pytest
 from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import Artifact, artifacts, find
 from track.artifacts import download as downloading
-from track.artifacts.keys import check_clashes, check_windows
+from track.artifacts.keys import check_clashes
 from track.artifacts.trees import Entry, Listing, encode_listing
 from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.logger import TrialLogger
@@ -117,7 +117,7 @@ def test_remembered_file_is_not_read_again(trial: TrialLogger, data: Path, monke
     content = b"a" * 300_000
     (data / "a.txt").write_bytes(content)
     trial.log_file(data / "a.txt")
-    monkeypatch.setattr("track.artifacts.local.LocalFolder.keep", lambda *args: pytest.fail("it was read"))
+    monkeypatch.setattr("track.artifacts.local.LocalFolder.put", lambda *args: pytest.fail("it was read"))
 
     again = logged(trial.log_file(data / "a.txt"))
 
@@ -131,7 +131,7 @@ def test_large_file_that_may_be_known_is_read_before_it_is_written(
     (data / "a.txt").write_bytes(b"a" * 300_001)
     (data / "b.txt").write_bytes(b"a" * 300_001)
     first = logged(trial.log_file(data / "a.txt"))
-    monkeypatch.setattr("track.artifacts.local.LocalFolder.keep", lambda *args: pytest.fail("it was written"))
+    monkeypatch.setattr("track.artifacts.local.LocalFolder.put", lambda *args: pytest.fail("it was written"))
 
     again = logged(trial.log_file(data / "b.txt"))
 
@@ -324,7 +324,7 @@ def test_name_that_climbs_is_refused_at_a_download(trial: TrialLogger) -> None:
     """Nobody else's name decides where a download without a target goes."""
     evil = Artifact("../../evil", "objects/00/" + "0" * 64, "0" * 64, 1, 0.0, "t")
 
-    with pytest.raises(UnsafePath, match="does not climb"):
+    with pytest.raises(UnsafePath, match="not climb"):
         evil.download()
 
 
@@ -386,13 +386,6 @@ def test_clashes_are_found(paths: list[str]) -> None:
     """Case, composition and special letters: what a disk may fold, clashes."""
     with pytest.raises(UnsafePath, match="are one file on this disk"):
         check_clashes(paths)
-
-
-@pytest.mark.parametrize("path", ["c:x", "a\\b", "nul", "sub/con.txt", "COM1"])
-def test_names_of_windows_are_refused_there(path: str) -> None:
-    """What Windows takes for a device or another drive is no file's name there."""
-    with pytest.raises(UnsafePath, match="Windows"):
-        check_windows(path)
 
 
 def test_broken_listing_is_named(trial: TrialLogger, data: Path, tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.children import printed_by, python
 from tests.servers import wait_until
 from track.cli import main, make_parser
 from track.persistence.registry import get_protocol
@@ -34,13 +33,13 @@ import os
 from track.persistence.registry import get_protocol
 from track.structure import Trial
 protocol = get_protocol({uri!r})
+assert protocol.get_trial(Trial({trial.hash!r}))
 protocol.server.receive = lambda *_: (_ for _ in ()).throw(ConnectionError("away"))
-protocol._known.add({trial.uid!r})
 for number in range({count}):
     protocol.log_trial_metrics(Trial({trial.hash!r}), step=number, n=number)
 os._exit(0)
 """
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+    assert printed_by(script) == ""
     return uri
 
 
@@ -153,9 +152,7 @@ def test_server_that_wants_a_password_must_be_named(
 
 def test_runs_as_a_module() -> None:
     """``python -m track`` is the program."""
-    done = subprocess.run(
-        [sys.executable, "-m", "track", "sync", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = python("-m", "track", "sync", "--help")
 
     assert done.returncode == 0
     assert "usage: track sync" in done.stdout

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.children import python
 from track import em
 from track.em.artifact import Artifact
 from track.errors import AlreadyExists, CorruptArtifact, FileChanged
@@ -325,8 +324,7 @@ def test_killed_while_adding(artifact: Artifact, tmp_path: Path) -> None:
         "objects.os.replace = dying\n"
         "em.load_artifact(sys.argv[1]).add_dir('a')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run([sys.executable, "-c", script, artifact.local], env=environment, cwd=tmp_path, check=False)
+    done = python("-c", script, artifact.local, cwd=tmp_path)
 
     again = em.load_artifact(artifact.local)
     assert done.returncode == -9

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from track import em
-from track.em.errors import NothingThere
-from track.errors import InvalidUri, UnknownBackend
+from track.errors import InvalidUri, NothingThere, UnknownBackend
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +217,7 @@ class TestLogin:
     def test_server_of_another_kind_that_is_away(self) -> None:
         """It is a ConnectionError that names the store."""
         pytest.importorskip("fsspec")
-        with pytest.raises(ConnectionError, match=r"ftp://127.0.0.1:1/x does not answer: .*refused"):
+        with pytest.raises(ConnectionError, match=r"ftp://127.0.0.1:1/x cannot be used: .*refused"):
             em.login("ftp://127.0.0.1:1/x")
 
     def test_option_that_is_missing(self) -> None:

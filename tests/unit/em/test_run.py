@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from tests.children import printed_by
 from track import em
 from track.em.environment import git_facts
-from track.em.errors import NothingThere
 from track.em.metrics import MetricsFile, read_items
 from track.em.run import Run
+from track.errors import NothingThere
 
 yaml = pytest.importorskip("yaml")
 
@@ -546,17 +547,9 @@ class TestLineage:
 def test_import_writes_nothing(tmp_path: Path) -> None:
     """No folder appears, and no heavy package is imported."""
     script = "import sys, track.em; print(sorted({'fsspec', 'numpy', 'yaml', 's3fs', 'requests'} & set(sys.modules)))"
-    root = str(Path(__file__).parents[3])
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={"PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = printed_by(script, cwd=tmp_path)
 
-    assert done.stdout == "[]\n"
+    assert said == "[]"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.s3 import S3, moto_bucket, moto_server  # noqa: F401 - fixtures
+from tests.servers.s3 import S3
 from track import em
-from track.em.errors import NotLoggedIn, unreachable
 from track.em.session import Config, current_store
-from track.errors import BackendUnavailable
+from track.em.store.places import failed
+from track.errors import BackendUnavailable, NotLoggedIn
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_failed_login_keeps_the_old_store() -> None:
     em.login("file:one")
     store = current_store()
 
-    with pytest.raises(ConnectionError, match="cannot be reached"):
+    with pytest.raises(ConnectionError, match="cannot be used"):
         em.login("file:not/there")
     assert current_store() is store
     em.logout()
@@ -76,7 +76,7 @@ def test_key_of_s3(key: str) -> None:
         em.login("s3://bucket", key)
 
 
-def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Endpoint, region and key are all there is to say; neither key nor options are in the host's name."""
     pytest.importorskip("s3fs")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -91,22 +91,22 @@ def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.Mo
     em.logout()
 
 
-def test_bucket_that_is_not_there(moto_bucket: str) -> None:  # noqa: F811
+def test_bucket_that_is_not_there(moto_bucket: str) -> None:
     """It is as if the server were away."""
     pytest.importorskip("s3fs")
-    with pytest.raises(ConnectionError, match="does not exist"):
+    with pytest.raises(ConnectionError, match="cannot be used: FileNotFoundError"):
         em.login(f"s3://{moto_bucket}-nowhere/prefix")
 
 
 def test_error_is_what_people_catch() -> None:
     """Of the library, of Python, and of requests where it is installed."""
     requests = pytest.importorskip("requests")
-    error = unreachable("away")
+    error = failed("s3://bucket", OSError("away"))
 
     assert isinstance(error, BackendUnavailable)
     assert isinstance(error, ConnectionError)
     assert isinstance(error, requests.HTTPError)
-    assert str(error) == "away"
+    assert str(error) == "s3://bucket cannot be used: OSError: away"
 
 
 class TestConfig:

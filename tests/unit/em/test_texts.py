@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.children import python
 from track.em.texts import flow, parse, read_list, read_mapping, write_list, write_mapping
 from track.errors import CorruptJournal
 
 yaml = pytest.importorskip("yaml")
-ROOT = Path(__file__).parents[3]
 
 # PyYAML refuses a key of more than 1,024 characters.
 TEXT = st.text(max_size=50)
@@ -109,8 +106,6 @@ def test_own_files_need_no_yaml_package(tmp_path: Path) -> None:
         "except ImportError as error:\n    print(error)\n"
     )
 
-    command = [sys.executable, "-W", "error", "-c", script]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = python("-W", "error", "-c", script, cwd=tmp_path)
 
     assert (done.stdout, done.stderr) == ('reading YAML of other programs needs PyYAML: pip install "track[em]"\n', "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from track.errors import BackendUnavailable, InvalidEvent, OutcomeUnknown
-from track.events import Event, MetricsLogged
+from track.errors import BackendUnavailable, OutcomeUnknown
 from track.persistence.cockroach import _reason
 from track.persistence.sql.database import Database, Outcome
-from track.persistence.sqlite import SqliteDriver, SqliteProtocol
-from track.structure import Trial
+from track.persistence.sqlite import SqliteDriver
 
 
 class Broken(sqlite3.Error):
@@ -133,14 +130,6 @@ def test_server_away_from_the_start_is_an_error_at_once(driver: FaultyDriver, da
     assert not isinstance(caught.value, OutcomeUnknown)
 
 
-def test_value_that_cannot_be_stored_is_an_invalid_event(database: Database) -> None:
-    """An error about the data is not taken for a server that is away."""
-    database.transaction(lambda: database.run("CREATE TABLE picky (number BIGINT CHECK (number < 3))"))
-
-    with pytest.raises(InvalidEvent, match="cannot store this"):
-        database.transaction(lambda: database.run("INSERT INTO picky VALUES (5)"))
-
-
 def test_thread_that_waits_for_another_ends(database: Database) -> None:
     """A transaction behind one that is stuck raises within its patience."""
     is_stuck, may_end = threading.Event(), threading.Event()
@@ -159,45 +148,6 @@ def test_thread_that_waits_for_another_ends(database: Database) -> None:
 
     may_end.set()
     thread.join()
-
-
-def test_fork_in_the_middle_of_a_transaction(database: Database) -> None:
-    """A child whose parent's other thread was in a transaction has a connection, and a lock, of its own."""
-    is_inside, may_end = threading.Event(), threading.Event()
-
-    def stay() -> None:
-        is_inside.set()
-        may_end.wait()
-
-    thread = threading.Thread(target=lambda: database.transaction(stay))
-    thread.start()
-    is_inside.wait()
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.write(write, b"y" if database._lock.acquire(timeout=1) and not database._inside else b"n")
-        os._exit(0)
-    os.waitpid(pid, 0)
-    may_end.set()
-    thread.join()
-
-    assert os.read(read, 1) == b"y"
-    assert _decide(database) == 0
-
-
-def test_older_batch_after_a_newer_one_changes_nothing(tmp_path: Path) -> None:
-    """A second sender that is behind does not make the store forget what it has."""
-    protocol = SqliteProtocol(f"sqlite:{tmp_path}/runs.db")
-    trial = protocol.new_trial(Trial(parameters={"lr": 1}))
-    assert trial is not None
-    events: list[Event] = [MetricsLogged(trial.uid, {"n": float(n)}, 1.0, n) for n in range(1, 11)]
-
-    protocol.receive("writer", 0, events)
-    protocol.receive("writer", 0, events[:5])
-    protocol.receive("writer", 5, events[5:])
-
-    assert protocol.last("writer") == 9
-    assert protocol.database.transaction(lambda: protocol.database.rows("SELECT COUNT(*) FROM metrics")) == [(10,)]
 
 
 def test_reason_is_given_once() -> None:

@@ -144,7 +144,7 @@ def test_unknown_trial_is_refused_by_every_verb(protocol: _Recording, call: Any)
 def test_trial_created_by_another_is_known(protocol: _Recording) -> None:
     """A trial may come from another writer at any time."""
     other = _Recording()
-    other.storage = protocol.storage
+    other.store = protocol.store
 
     other.log_trial_metrics(Trial("ab"), loss=1.0)
 

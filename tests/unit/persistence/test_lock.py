@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.children import fork, run, wait
 from track.errors import LockTimeout
 from track.persistence.file.lock import StoreLock
 
@@ -31,7 +32,7 @@ def test_lock_that_was_refused_can_be_had_later(path: str) -> None:
     """Waiting in vain leaves nothing behind."""
     other = StoreLock(path, 0.01)
     with StoreLock(path, 1):
-        was_taken = other.take_at_once()
+        was_taken = other.try_acquire()
 
     with other:
         assert not was_taken
@@ -44,23 +45,24 @@ def test_inner_block_keeps_the_lock(path: str) -> None:
     with lock:
         with lock:
             pass
-        assert not StoreLock(path, 0).take_at_once()
-    assert StoreLock(path, 0).take_at_once()
+        assert not StoreLock(path, 0).try_acquire()
+    assert StoreLock(path, 0).try_acquire()
 
 
 def test_forked_child_does_not_keep_the_lock(path: str) -> None:
     """The lock is free once the parent gives it back, also while a child of that time lives."""
     read_end, write_end = os.pipe()
-    with StoreLock(path, 1):
-        child = os.fork()
-        if child == 0:
-            os.close(write_end)
-            os.read(read_end, 1)
-            os._exit(0)
 
-    is_free = StoreLock(path, 0).take_at_once()
+    def stay() -> None:
+        os.close(write_end)
+        os.read(read_end, 1)
+
+    with StoreLock(path, 1):
+        child = fork(stay)
+
+    is_free = StoreLock(path, 0).try_acquire()
     os.close(write_end)
-    os.waitpid(child, 0)
+    wait(child)
     os.close(read_end)
 
     assert is_free
@@ -69,15 +71,14 @@ def test_forked_child_does_not_keep_the_lock(path: str) -> None:
 def test_child_does_not_unlock_for_its_parent(path: str) -> None:
     """A child that begins anew leaves the parent's lock as it is."""
     lock = StoreLock(path, 1)
-    with lock:
-        child = os.fork()
-        if child == 0:
-            lock.reset_after_fork()
-            os._exit(int(StoreLock(path, 0).take_at_once()))
-        _, status = os.waitpid(child, 0)
 
-        assert status == 0
-        assert not StoreLock(path, 0).take_at_once()
+    def begin_anew() -> None:
+        lock.reset_after_fork()
+        assert not StoreLock(path, 0).try_acquire()
+
+    with lock:
+        assert run(begin_anew) == 0
+        assert not StoreLock(path, 0).try_acquire()
 
 
 def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPa
         fcntl.flock(old, fcntl.LOCK_UN)
     try:
         assert taken.wait(30)
-        assert not StoreLock(path, 0).take_at_once()
+        assert not StoreLock(path, 0).try_acquire()
     finally:
         done.set()
         waiting.join()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from track import TrackClient
-from track.errors import BackendUnavailable, InvalidUri, UnknownBackend
+from track.errors import BackendUnavailable, InvalidUri
 from track.events import MetricsLogged
 from track.persistence import get_protocol, register, unregister
 from track.persistence.checks import trial_created
@@ -428,12 +428,6 @@ def test_uri_that_makes_no_sense_is_refused(uri: str, problem: str) -> None:
     """The message says what is wrong with it."""
     with pytest.raises(InvalidUri, match=problem):
         get_protocol(uri)
-
-
-def test_unknown_backend_in_a_uri_is_named() -> None:
-    """A misspelled scheme is suggested, as everywhere."""
-    with pytest.raises(UnknownBackend, match="did you mean 'file:'"):
-        get_protocol("multi:?to=flie:a.json")
 
 
 def test_place_that_cannot_be_written_to_is_said_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Parts of a track server: its thread, its gate, its room, and what it does from time to time."""
+"""Parts of a track server: its thread, its login, its byte budget, and what it does from time to time."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from typing import Any
 
 import pytest
 
+from tests.servers import wait_until
 from tests.servers.track import running, serving
 from track.events import MetricsLogged, TrialCreated, encode
+from track.persistence import get_protocol
+from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.file.lock import StoreLock
 from track.persistence.rpc.client import SocketClient
-from track.persistence.rpc.wire import Call, decode_reply, encode_call, frame, recv_frame
-from track.persistence.server.backend import Served
-from track.persistence.server.calls import CALLS, Worker
-from track.persistence.server.listener import Connection, Limits, Room
-from track.persistence.server.login import Gate, Session
+from track.persistence.rpc.wire import Call, decode_reply, encode_message, frame, recv_frame
+from track.persistence.server.calls import CALLS, Dispatcher
+from track.persistence.server.listener import ByteBudget, Connection, Limits
+from track.persistence.server.login import LONGEST_DELAY, Login, Session
 from track.persistence.server.server import SocketServer
 from track.persistence.socketed import server_uri
 from track.structure import Project
 
+ROOT = Path(__file__).parents[3]
+
 # the thread
 
 
-def test_worker_works_in_order() -> None:
-    """What is given to a worker is done one after another, in one thread, and handed back."""
+def test_dispatcher_works_in_order() -> None:
+    """What is given to the dispatcher is done one after another, in one thread, and handed back."""
 
     async def use() -> list[Any]:
-        worker = Worker("test")
-        found = await asyncio.gather(*(worker.run(lambda n: (n, threading.get_ident()), n) for n in range(100)))
-        worker.close()
+        dispatcher = Dispatcher(EphemeralProtocol())
+        found = await asyncio.gather(*(dispatcher.run(lambda n: (n, threading.get_ident()), n) for n in range(100)))
+        dispatcher.close()
         return found
 
     found = asyncio.run(use())
@@ -40,47 +44,46 @@ def test_worker_works_in_order() -> None:
     assert len({thread for _, thread in found} - {threading.get_ident()}) == 1
 
 
-def test_worker_hands_errors_back() -> None:
-    """An error is raised where the result is awaited, and the worker goes on."""
+def test_dispatcher_hands_errors_back() -> None:
+    """An error is raised where the result is awaited, and the dispatcher goes on."""
 
     async def use() -> int:
-        worker = Worker("test")
+        dispatcher = Dispatcher(EphemeralProtocol())
         with pytest.raises(ZeroDivisionError):
-            await worker.run(lambda: 1 // 0)
-        found = await worker.run(lambda: 7)
-        assert worker.is_idle
-        worker.close()
+            await dispatcher.run(lambda: 1 // 0)
+        found = await dispatcher.run(lambda: 7)
+        dispatcher.close()
         return found
 
     assert asyncio.run(use()) == 7
 
 
-def test_worker_whose_caller_is_gone() -> None:
+def test_dispatcher_whose_caller_is_gone() -> None:
     """What nobody waits for any more is done, and its result is let go."""
 
     async def use() -> int:
-        worker = Worker("test")
+        dispatcher = Dispatcher(EphemeralProtocol())
         gate = threading.Event()
-        waiting = worker.run(gate.wait)
+        waiting = dispatcher.run(gate.wait)
         waiting.cancel()
         gate.set()
-        found = await worker.run(lambda: 7)
-        worker.close()
+        found = await dispatcher.run(lambda: 7)
+        dispatcher.close()
         return found
 
     assert asyncio.run(use()) == 7
 
 
-def test_worker_that_was_never_used() -> None:
-    """A worker without work has no thread to wait for."""
-    worker = Worker("test")
+def test_dispatcher_that_was_never_used() -> None:
+    """A dispatcher without work has no thread to wait for."""
+    dispatcher = Dispatcher(EphemeralProtocol())
 
-    worker.close()
+    dispatcher.close()
 
-    assert "test" not in [thread.name for thread in threading.enumerate()]
+    assert "track-store" not in [thread.name for thread in threading.enumerate()]
 
 
-# the gate
+# the login
 
 
 def test_roles_contain_each_other() -> None:
@@ -100,19 +103,19 @@ def test_every_call_has_a_role() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"status": 1}, {}, None, True, {"return": "admin"}])
-def test_gate_opens_for_a_clear_yes_only(answer: Any) -> None:
+def test_login_wants_a_clear_yes(answer: Any) -> None:
     """Whatever a hook returns that is no clear yes keeps the client out."""
 
     async def use() -> Session | None:
-        gate = Gate(0.0)
-        found = await gate.check("here", lambda: answer, "ann")
-        gate.close()
+        login = Login(0.0)
+        found = await login.check("here", lambda: answer, "ann")
+        login.close()
         return found
 
     assert asyncio.run(use()) is None
 
 
-def test_gate_lets_one_guess_at_a_time() -> None:
+def test_one_guess_at_a_time() -> None:
     """After a wrong password an address guesses one at a time; a right one is let in after its turn."""
     most = 0
     now = 0
@@ -125,10 +128,10 @@ def test_gate_lets_one_guess_at_a_time() -> None:
         return {"status": 0 if password == "right" else 1, "return": "read"}
 
     async def use() -> list[Session | None]:
-        gate = Gate(0.001)
-        guesses = [gate.check("here", lambda word=word: guess(word), "ann") for word in ("a", "b", "c", "right")]
+        login = Login(0.001)
+        guesses = [login.check("here", lambda word=word: guess(word), "ann") for word in ("a", "b", "c", "right")]
         found = await asyncio.gather(*guesses)
-        gate.close()
+        login.close()
         return list(found)
 
     assert asyncio.run(use()) == [None, None, None, Session("ann", "read")]
@@ -142,29 +145,38 @@ def test_hook_that_raises_keeps_the_client_out(caplog: pytest.LogCaptureFixture)
         raise OSError("users.json cannot be read")
 
     async def use() -> Session | None:
-        gate = Gate(0.0)
-        found = await gate.check("here", check, "ann")
-        gate.close()
+        login = Login(0.0)
+        found = await login.check("here", check, "ann")
+        login.close()
         return found
 
     assert asyncio.run(use()) is None
     assert "users.json cannot be read" in caplog.text
 
 
-# the room
+def test_delay_is_as_it_is_documented() -> None:
+    """After many wrong passwords the pause is the longest one that docs and docstrings name."""
+    documented = (ROOT / "docs" / "server.rst").read_text(encoding="utf-8")
+
+    assert f"for the same address, up to {LONGEST_DELAY:g}\n" in documented
+    for text in (Limits.__doc__, Login.__doc__):
+        assert f"up to {LONGEST_DELAY:g}." in " ".join((text or "").split())
 
 
-def test_room_makes_wait_and_lets_in() -> None:
+# the byte budget
+
+
+def test_budget_makes_wait_and_lets_in() -> None:
     """What does not fit waits for what is there; little things never wait."""
     large = 1 << 20
 
     async def use() -> list[str]:
-        room = Room(large)
-        first, second, third = (Connection(Limits(), room) for _ in range(3))
+        budget = ByteBudget(large)
+        first, second, third = (Connection(Limits(), budget) for _ in range(3))
         order: list[str] = []
 
         async def enter(name: str, connection: Connection, length: int) -> None:
-            await room.take(connection, length)
+            await budget.take(connection, length)
             order.append(name)
 
         await enter("first", first, large)
@@ -172,44 +184,44 @@ def test_room_makes_wait_and_lets_in() -> None:
         await asyncio.sleep(0)
         await enter("small", third, 100)
         order.append("first leaves")
-        room.give_back(first)
+        budget.give_back(first)
         await waiting
-        room.give_back(second)
+        budget.give_back(second)
         return order
 
     assert asyncio.run(use()) == ["first", "small", "first leaves", "second"]
 
 
-def test_room_knows_who_keeps_others_waiting() -> None:
-    """Who has taken room and does not fill it is named, once somebody waits, and not before."""
+def test_budget_knows_who_keeps_others_waiting() -> None:
+    """Who has taken bytes and does not send them is named, once somebody waits, and not before."""
     large = 1 << 20
 
     async def use() -> list[int]:
-        room = Room(large)
-        first, second = (Connection(Limits(), room) for _ in range(2))
-        await room.take(first, large)
+        budget = ByteBudget(large)
+        first, second = (Connection(Limits(), budget) for _ in range(2))
+        await budget.take(first, large)
         later = asyncio.get_running_loop().time() + 60
-        found = [len(room.slow(later))]
-        waiting = asyncio.create_task(room.take(second, large))
+        found = [len(budget.slow(later))]
+        waiting = asyncio.create_task(budget.take(second, large))
         await asyncio.sleep(0)
-        found.append(len(room.slow(later)))
-        room.fill(first)
-        found.append(len(room.slow(later)))
-        room.give_back(first)
+        found.append(len(budget.slow(later)))
+        budget.fill(first)
+        found.append(len(budget.slow(later)))
+        budget.give_back(first)
         await waiting
         return found
 
     assert asyncio.run(use()) == [0, 1, 0]
 
 
-def test_slow_sender_makes_room() -> None:
-    """Who announces much and sends it slowly is sent away when others need the room."""
+def test_slow_sender_gives_its_bytes_back() -> None:
+    """Who announces much and sends it slowly is sent away when others need the budget."""
     import socket
     import struct
 
     with serving("ephemeral:", waiting=1 << 17, frame_timeout=60.0) as port:
         slow = socket.create_connection(("127.0.0.1", port), 60)
-        slow.sendall(frame(encode_call(Call("authenticate"))))
+        slow.sendall(frame(encode_message(Call("authenticate"))))
         recv_frame(slow)
         slow.sendall(struct.pack("<I", 1 << 17) + b"{")
         protocol = SocketClient(f"socket://127.0.0.1:{port}")
@@ -232,14 +244,14 @@ def test_batches_one_behind_another() -> None:
 
     with serving("ephemeral:") as port:
         connection = socket.create_connection(("127.0.0.1", port), 30)
-        connection.sendall(frame(encode_call(Call("authenticate"))))
+        connection.sendall(frame(encode_message(Call("authenticate"))))
         recv_frame(connection)
         batches: list[list[Any]] = [[TrialCreated("ab", 0, 1.0)]]
         batches += [[MetricsLogged("ab_0", {"n": float(n)}, 1.0)] for n in range(50)]
 
         for number, events in enumerate(batches):
             call = Call("receive", number, {"writer": "w", "first": number})
-            connection.sendall(frame(encode_call(call, b"".join(map(encode, events)))))
+            connection.sendall(frame(encode_message(call, b"".join(map(encode, events)))))
         replies = [decode_reply(recv_frame(connection))[0] for _ in batches]
 
         connection.close()
@@ -250,8 +262,10 @@ def test_batches_one_behind_another() -> None:
     assert list(found.metrics["n"].val) == list(range(50))
 
 
-def test_server_shortens_its_journal(tmp_path: Path) -> None:
+def test_server_shortens_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that owns its process writes the JSON file and cuts the journal while it runs."""
+    monkeypatch.setattr("track.persistence.server.server._TIDY", 0.05)
+    journal = tmp_path / "runs.json.journal"
     server = SocketServer(server_uri(f"file:{tmp_path}/runs.json", "127.0.0.1", 0, None))
     server.own_process()
     with running(server) as port:
@@ -259,16 +273,10 @@ def test_server_shortens_its_journal(tmp_path: Path) -> None:
         events: Any = [TrialCreated("ab", 0, 1.0)]
         events += [MetricsLogged("ab_0", {"n": float(n)}, 1.0) for n in range(3000)]
         protocol.server.receive("w", 0, events)
-        before = (tmp_path / "runs.json.journal").stat().st_size
-        assert server._loop is not None
-
-        asyncio.run_coroutine_threadsafe(server._answering.tidy(), server._loop).result(60)
-        after = (tmp_path / "runs.json.journal").stat().st_size
+        wait_until(lambda: journal.stat().st_size < 200)
         protocol.server.receive("w", 0, [*events, MetricsLogged("ab_0", {"n": -1.0}, 1.0)])
 
         (found,) = protocol.fetch_trials()
-        assert before > 100_000
-        assert after < 200
         assert list(found.metrics["n"].val) == [*range(3000), -1]
         protocol.server.close()
         protocol.close()
@@ -276,17 +284,16 @@ def test_server_shortens_its_journal(tmp_path: Path) -> None:
 
 def test_served_store_of_a_database_is_not_delivered_twice(tmp_path: Path) -> None:
     """A database behind a server is used directly: what is acknowledged is in it."""
-    from track.persistence import get_protocol
+    uri = f"sqlite:{tmp_path}/runs.db"
+    with serving(uri) as port:
+        protocol = SocketClient(f"socket://127.0.0.1:{port}")
+        protocol.server.receive("w", 0, [TrialCreated("ab", 0, 1.0)])
 
-    served = Served(get_protocol(f"sqlite:{tmp_path}/runs.db"))
-
-    served.receive("w", 0, encode(TrialCreated("ab", 0, 1.0)))
-
-    other = get_protocol(f"sqlite:{tmp_path}/runs.db")
-    assert [trial.uid for trial in other.fetch_trials()] == ["ab_0"]
-    assert served.protocol.left_behind() == 0
-    for protocol in (served.protocol, other):
-        protocol.close()
+        other = get_protocol(uri)
+        assert [trial.uid for trial in other.fetch_trials()] == ["ab_0"]
+        assert other.left_behind() == 0
+        for opened in (protocol.server, protocol, other):
+            opened.close()
 
 
 def test_encrypted_connection_that_was_closed_twice_can_be_broken(
@@ -298,11 +305,12 @@ def test_encrypted_connection_that_was_closed_twice_can_be_broken(
     with running(server) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}?security_layer=AES")
         protocol.fetch_projects()
-        (connection,) = server._connections.values()
+        (connection,) = server._listener.connections.values()
 
         async def close_twice_and_abort() -> None:
             for _ in range(2):
-                server.close_connection(connection.streams[1])
+                assert connection.writer is not None
+                server.close_connection(connection.writer)
             connection.abort()
             await connection.close()
 

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
-import sys
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.children import ended, start_python
 from track.errors import CorruptJournal, NotFound
 from track.persistence import users as module
 from track.persistence.users import ROLES, Users
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -233,10 +230,10 @@ import sys
 for number in range(5):
     users.Users({str(users.path)!r}).add(f"process{{sys.argv[1]}}.{{number}}", "x", "read")
 """
-    children = [subprocess.Popen([sys.executable, "-c", script, str(number)], cwd=ROOT) for number in range(2)]
+    children = [start_python("-c", script, str(number)) for number in range(2)]
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda number: users.add(f"thread{number}", "x", "read"), range(12)))
-    codes = [child.wait(60) for child in children]
+    codes = [ended(child).returncode for child in children]
 
     assert codes == [0, 0]
     assert len(Users(users.path).list()) == 1 + 12 + 2 * 5

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +12,9 @@ from pathlib import Path
 import pytest
 
 import track.tracking.api
+from tests.children import printed_by, python
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
-from track.tracking.places import MemoryPlace
-from track.utils.files import replace_bytes
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -289,32 +284,6 @@ def test_file_that_is_not_finished_is_no_key(tracker: FsspecResultTracker, tmp_p
         tracker.get(left)
 
 
-def test_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full there is no half file, and no rest."""
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("track.tracking.places.os.write", full)
-    with pytest.raises(OSError, match="No space left"):
-        replace_bytes(str(path), b"new")
-
-    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"a": b"old"}
-
-
-def test_replaced_file_keeps_its_mode(tmp_path: Path) -> None:
-    """Who could read the old one can read the new one."""
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-
-    replace_bytes(str(path), b"new")
-
-    assert path.stat().st_mode & 0o777 == 0o640
-
-
 def test_reader_never_sees_a_part(tracker: FsspecResultTracker) -> None:
     """While a thread replaces a map again and again, a reader finds one of the maps whole."""
     maps = [{f"name {index}": number for index in range(200)} for number in range(2)]
@@ -368,16 +337,6 @@ def test_memory_with_fsspec() -> None:
     assert tracker["a"] == tracker["c"] == {}
 
 
-def test_own_memory() -> None:
-    """The built-in memory keeps names apart by base, and lists them."""
-    place, other = MemoryPlace("/test_own_memory"), MemoryPlace("/test_own")
-    place.write("a/b", b"{}")
-
-    assert (place.read("a/b"), other.read("a/b"), place.read("a")) == (b"{}", None, None)
-    assert (list(place.names()), list(other.names())) == (["a/b"], [])
-    assert place.where("a/b") == "memory://test_own_memory/a/b"
-
-
 def test_without_fsspec(tmp_path: Path) -> None:
     """Folders and `memory://` need no other package; the rest says which it needs."""
     script = (
@@ -391,9 +350,7 @@ def test_without_fsspec(tmp_path: Path) -> None:
         "except MissingExtra as error:\n    print(error)\n"
     )
 
-    command = [sys.executable, "-W", "error", "-c", script]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = python("-W", "error", "-c", script, cwd=tmp_path)
 
     assert (done.stdout, done.stderr) == ('s3://bucket/x needs fsspec: pip install "track[fsspec]"\n', "")
 
@@ -409,6 +366,4 @@ def test_import_is_light() -> None:
     """`track.tracking` brings in neither fsspec nor numpy."""
     script = "import sys, track.tracking; print(sorted({'fsspec', 'numpy'} & set(sys.modules)))"
 
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-
-    assert done.stdout == "[]\n"
+    assert printed_by(script) == "[]"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import track
-from tests.e2e.processes import run_all
+from tests.children import run_all
 from track import TrackClient
 from track.structure import Status
 from track.tracking import FsspecResultTracker, TrackResultTracker, import_results

@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import stat
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.children import ended, printed_by, start_python
 from track.errors import MissingExtra, TrackError, UntrustedServer
 from track.utils import listen_socket, open_socket
 from track.utils.certificate import certificate_files, fingerprint_of
@@ -34,7 +34,6 @@ from track.utils.encrypted import (
     wrap_socket,
 )
 
-ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
 
 
@@ -123,16 +122,12 @@ def test_key_is_private(server: Path) -> None:
 
 def test_servers_that_start_at_once_have_one_certificate(tmp_path: Path) -> None:
     """Eight threads and three processes make one pair that belongs together."""
-    command = [
-        sys.executable,
-        "-c",
-        f"from track.utils.encrypted import fingerprint; print(fingerprint({str(tmp_path)!r}))",
-    ]
-    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    script = "import sys; from track.utils.encrypted import fingerprint; print(fingerprint(sys.argv[1]))"
+    processes = [start_python("-c", script, tmp_path) for _ in range(3)]
     with ThreadPoolExecutor(8) as threads:
         printed = set(threads.map(lambda _: fingerprint(tmp_path), range(8)))
 
-    printed |= {process.communicate(timeout=SECONDS)[0].strip() for process in processes}
+    printed |= {ended(process).stdout.strip() for process in processes}
 
     assert len(printed) == 1
     assert isinstance(server_context(tmp_path), ssl.SSLContext)
@@ -187,9 +182,7 @@ from track.utils.encrypted import client_context, fingerprint, server_context
 client_context(), server_context({str(server)!r})
 print(fingerprint({str(server)!r}))
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == fingerprint(server)
+    assert printed_by(script) == fingerprint(server)
 
 
 def test_places_come_from_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from tests.children import printed_by
 from track.utils import log
 
 
@@ -37,9 +36,7 @@ def test_import_changes_nothing() -> None:
         "logging.getLogRecordFactory() is logging.LogRecord)"
     )
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "([], 30) ([], 30) ([], 30) True"
+    assert printed_by(script) == "([], 30) ([], 30) ([], 30) True"
 
 
 @_alone()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 
 import pytest
 
+from tests.children import deadline, start_python
 from track.utils.signal import SignalHandler, _dispatcher, _Link
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
 # A script says when it is ready, waits for its signal, and tells what happened, one word a line.
 PRELUDE = """
@@ -46,22 +42,16 @@ def wait():
 
 def _run(script: str, *signals: signal.Signals) -> tuple[list[str], int, str]:
     """Run a script, send it each signal when it says `ready`; return its lines, exit code and messages."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    lines = []
+    process = start_python("-c", PRELUDE + textwrap.dedent(script))
     waiting = list(signals)
-    with process:
+    with process, deadline(process.pid) as printed:
         for line in process.stdout:  # type: ignore[union-attr]
             if line == "ready\n" and waiting:
                 process.send_signal(waiting.pop(0))
             else:
-                lines.append(line.strip())
+                printed.append(line)
         messages = process.stderr.read()  # type: ignore[union-attr]
-    return lines, process.returncode, messages
+    return [line.strip() for line in printed], process.returncode, messages
 
 
 def test_sigterm_calls_all_handlers_and_unwinds() -> None:

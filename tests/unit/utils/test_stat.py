@@ -9,14 +9,13 @@ import math
 import multiprocessing
 import pickle
 import statistics
-import subprocess
-import sys
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.children import join, printed_by
 from track.utils.stat import StatStream, StatStreamStruct
 
 numbers = st.floats(-1e6, 1e6)
@@ -252,9 +251,7 @@ def test_import_and_plain_use_are_light() -> None:
         "print(*({'multiprocessing', 'ctypes'} & set(sys.modules)))"
     )
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == ""
+    assert printed_by(script) == ""
 
 
 def _observe(stream: StatStream, count: int) -> None:
@@ -275,7 +272,7 @@ def test_workers_update_one_stream(method: str) -> None:
         worker.start()
     _observe(stream, 2000)
     for worker in workers:
-        worker.join()
+        join(worker)
 
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert (stream.count, stream.total) == (6000, 12000.0)

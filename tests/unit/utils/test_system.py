@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
 
+from tests.children import deadline, ended, python, start_python
 from track.utils import system
 from track.utils.system import get_gpu_name, hostname, is_process_alive, process_identity
 
@@ -88,14 +88,16 @@ def test_identity_cannot_be_changed_by_its_reader() -> None:
 
 def test_process_is_alive_until_it_has_ended() -> None:
     """Running is alive; a zombie and a process that is gone are not."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = start_python("-c", "input()")
     identity = process_identity(child.pid)
 
     running = is_process_alive(identity)
-    child.stdin.close()  # type: ignore[union-attr]
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    child.stdin.write("\n")  # type: ignore[union-attr]
+    child.stdin.flush()  # type: ignore[union-attr]
+    with deadline(child.pid):
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     zombie = is_process_alive(identity)
-    child.wait()
+    ended(child)
     gone = is_process_alive(identity)
 
     assert (running, zombie, gone) == (True, False, False)
@@ -129,8 +131,8 @@ def test_process_of_another_host_cannot_be_seen(change: dict[str, object]) -> No
 
 def test_identity_without_a_start_is_judged_by_its_pid() -> None:
     """Where the start is unknown, the pid alone decides."""
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
+    child = start_python("-c", "")
+    ended(child)
 
     assert is_process_alive({**process_identity(), "started": None}) is True
     assert is_process_alive({**process_identity(), "pid": child.pid, "started": None}) is False
@@ -159,9 +161,9 @@ def test_forked_child_is_another_process() -> None:
         "sys.exit(now['pid'] != os.getpid() or now == before)"
     )
 
-    done = subprocess.run([sys.executable, "-c", script], check=False)
+    done = python("-c", script)
 
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert process_identity() == parent
 
 

@@ -9,12 +9,12 @@ import secrets
 import shutil
 from typing import Any
 
-from track.em.errors import NothingThere
-from track.em.folders import alternative_name, checked_name
-from track.em.store.nodes import Node, digest_of, with_article
+from track.em.folders import alternative_name, checked_name, with_article
+from track.em.store.nodes import Node
 from track.em.store.store import Store
 from track.em.texts import parse_mapping, read_mapping
-from track.errors import CorruptArtifact
+from track.errors import CorruptArtifact, NothingThere
+from track.utils.files import digest_of, inside
 
 _TRIES = 5
 
@@ -113,15 +113,3 @@ def _has_same(store: Store, folder: str, file: dict[str, Any]) -> bool:
         return False
     theirs = parse_mapping(b"".join(store.content(file)), name)
     return {**ours, "remote": None} == {**theirs, "remote": None}
-
-
-def inside(folder: str, name: str) -> str:
-    """Return the path of a name in a folder; ValueError when it would be somewhere else."""
-    parts = name.split("/")
-    if os.path.isabs(name) or any(part in ("", ".", "..") for part in parts) or "\0" in name:
-        raise ValueError(f"{name!r} leads out of {folder}")
-    path = os.path.join(folder, *parts)
-    # Nor through a link.
-    if not os.path.realpath(path).startswith(os.path.realpath(folder).rstrip(os.sep) + os.sep):
-        raise ValueError(f"{name!r} leads out of {folder}")
-    return path

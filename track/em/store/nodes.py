@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from track.em.errors import UploadFailed
 from track.em.folders import timestamp
-from track.em.store.places import CHUNK
-from track.errors import CorruptJournal, FileChanged
+from track.errors import CorruptJournal, FileChanged, UploadFailed
+from track.utils.files import digest_of, read_chunks
 
 _FORMAT = 1
 _ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ]$')
@@ -49,10 +48,10 @@ class Node:
         """Its files: name, size in bytes, sha256, and where their content is."""
         return list(self.record.get("files", ()))
 
-    def holds(self, parcel: Parcel) -> bool:
-        """Return whether it is an earlier state of what is in the parcel."""
-        same = self.record.get("alternative_name") == parcel.alternative_name
-        return bool(same and self.kind == parcel.kind)
+    def holds(self, bundle: Bundle) -> bool:
+        """Return whether it is an earlier state of what is in the bundle."""
+        same = self.record.get("alternative_name") == bundle.alternative_name
+        return bool(same and self.kind == bundle.kind)
 
     @property
     def state(self) -> str:
@@ -132,17 +131,6 @@ def decoded_name(name: str) -> str:
     return re.sub(r"%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name)
 
 
-def with_article(kind: str) -> str:
-    """Return a word as sentences have it.
-
-    Examples
-    --------
-    >>> with_article("Run"), with_article("Artifact")
-    ('a Run', 'an Artifact')
-    """
-    return f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"
-
-
 def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:
     """Return an entry: where, what, when.
 
@@ -190,7 +178,7 @@ class LocalFile:
         """Yield its bytes; FileChanged when they are not those that were promised."""
         digest = hashlib.sha256()
         try:
-            for chunk in _read(self.path, self.size):
+            for chunk in read_chunks(self.path, self.size):
                 digest.update(chunk)
                 yield chunk
         except OSError as error:
@@ -200,7 +188,7 @@ class LocalFile:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Bundle:
     """A run or an artifact, as a store gets it.
 
     Parameters
@@ -229,18 +217,3 @@ class Parcel:
             "labels": self.labels,
             "description": self.description,
         }
-
-
-def digest_of(path: str, size: int | None = None) -> str:
-    """Return the sha256 of a file, or of its first bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    for chunk in _read(path, os.path.getsize(path) if size is None else size):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read(path: str, size: int) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while size > 0 and (chunk := file.read(min(CHUNK, size))):
-            size -= len(chunk)
-            yield chunk

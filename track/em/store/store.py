@@ -1,7 +1,7 @@
 """The upload store: folders of each user, and in them runs and artifacts that many people may upload at once.
 
-Content comes first, under names that nobody else uses; then one record, written in one step, makes it visible. So
-nothing is half there, whoever is killed when.
+Content comes first, under names that nobody else uses; then one record, written by compare-and-swap, makes it visible.
+So nothing is half there, whoever is killed when, and an upload is idempotent.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from track.em.errors import NothingThere, UploadConflict, UploadFailed
-from track.em.folders import alternative_name, checked_name
-from track.em.store.nodes import LocalFile, Node, Parcel, decoded_name, new_record, parents, record_name, with_article
-from track.em.store.places import StorePlace
+from track.em.folders import alternative_name, checked_name, with_article
+from track.em.store.nodes import Bundle, LocalFile, Node, decoded_name, new_record, parents, record_name
+from track.errors import NothingThere, UploadConflict, UploadFailed
+from track.objectstore import ObjectStore
 
 logger = logging.getLogger(__name__)
 STRATEGIES = ("skip", "error", "new", "replace")
@@ -30,15 +30,15 @@ class Store:
 
     Parameters
     ----------
-    place: StorePlace
+    objects: ObjectStore
     host: str
         The store's URL, as records of uploads name it.
     user: str
         Whose folders paths without a slash at the beginning are in.
     """
 
-    def __init__(self, place: StorePlace, host: str, user: str) -> None:
-        self.place = place
+    def __init__(self, objects: ObjectStore, host: str, user: str) -> None:
+        self.objects = objects
         self.host = host
         self.user = checked_name(user)
 
@@ -72,13 +72,13 @@ class Store:
 
     def find(self, path: str) -> Node | None:
         """Return what is at an absolute path; None where nothing is."""
-        found = self.place.read(record_name(path))
+        found = self.objects.tagged(record_name(path))
         return None if found is None else Node.parse(path, *found)
 
     def children(self, path: str) -> list[Node]:
         """Return what is in a folder, sorted by name."""
         parent = self.absolute(path)
-        names = self.place.children(record_name(parent).rpartition("/")[0])
+        names = self.objects.children(record_name(parent).rpartition("/")[0])
         found = (self.find(f"{parent}/{decoded_name(name)}") for name in names if not name.startswith("."))
         return [node for node in found if node is not None]
 
@@ -111,18 +111,18 @@ class Store:
     def _make_folder(self, path: str) -> None:
         described = {"type": "Folder", "name": path.rpartition("/")[2]}
         node = Node(path, new_record(described, uuid.uuid4().hex, self.user, [], None), "")
-        if not self.place.create(record_name(path), node.encoded()):
+        if not self.objects.create(record_name(path), node.encoded()):
             found = self.find(path)
             if found is None or found.kind != "Folder":
                 raise UploadConflict(f"{path} is no folder but {with_article(found.kind if found else 'file')}")
 
     # uploading
 
-    def accepts(self, parcel: Parcel, folder: str, make_folder: bool, strategy: str) -> bool:
+    def accepts(self, bundle: Bundle, folder: str, make_folder: bool, strategy: str) -> bool:
         """Return whether `upload` would upload; what it would raise is raised."""
-        return self._target(self.folder(folder, make_folder), parcel, strategy) is not None
+        return self._target(self.folder(folder, make_folder), bundle, strategy) is not None
 
-    def upload(self, parcel: Parcel, folder: str, make_folder: bool, strategy: str) -> Node | None:
+    def upload(self, bundle: Bundle, folder: str, make_folder: bool, strategy: str) -> Node | None:
         """Upload, and return what is there now; None when the name is taken and the strategy is to skip.
 
         An earlier state of the same run or artifact is replaced, whatever the strategy.
@@ -139,24 +139,24 @@ class Store:
         published: Node | None = None
         try:
             for _ in range(_TRIES):
-                target = self._target(parent, parcel, strategy)
+                target = self._target(parent, bundle, strategy)
                 if target is None:
-                    logger.info("%s %r is not uploaded: the name is taken in %s", parcel.kind, parcel.name, parent)
+                    logger.info("%s %r is not uploaded: the name is taken in %s", bundle.kind, bundle.name, parent)
                     return None
-                published = self._publish(*target, parcel, sent)
+                published = self._publish(*target, bundle, sent)
                 if published is not None:
                     return published
                 # Somebody was faster: what the strategy says may be something else now.
         finally:
             kept = {file["content"] for file in published.files} if published else set()
             self._remove({file["content"] for file in sent.values()} - kept)
-        raise UploadFailed(f"{parent}/{parcel.name} is changed by others all the time: try again later")
+        raise UploadFailed(f"{parent}/{bundle.name} is changed by others all the time: try again later")
 
-    def _target(self, parent: str, parcel: Parcel, strategy: str) -> tuple[str, Node | None] | None:
+    def _target(self, parent: str, bundle: Bundle, strategy: str) -> tuple[str, Node | None] | None:
         """Return the path to upload to, and what is there; None to skip."""
-        path = f"{parent}/{parcel.name}"
+        path = f"{parent}/{bundle.name}"
         node = self.find(path)
-        if node is None or node.holds(parcel):
+        if node is None or node.holds(bundle):
             return path, node
         match strategy:
             case "skip":
@@ -167,22 +167,22 @@ class Store:
                 raise UploadConflict(f"{path} is a folder, which is not replaced")
             case "replace":
                 return path, node
-        path = f"{parent}/{parcel.alternative_name}"
-        while (node := self.find(path)) is not None and not node.holds(parcel):
-            path = f"{parent}/{alternative_name(parcel.name)}"
+        path = f"{parent}/{bundle.alternative_name}"
+        while (node := self.find(path)) is not None and not node.holds(bundle):
+            path = f"{parent}/{alternative_name(bundle.name)}"
         return path, node
 
-    def _publish(self, path: str, old: Node | None, parcel: Parcel, sent: dict[_Key, dict[str, Any]]) -> Node | None:
+    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: dict[_Key, dict[str, Any]]) -> Node | None:
         """Send what is not there, then write the record; None when it is not in the state that was seen."""
-        is_update = old is not None and old.holds(parcel)
+        is_update = old is not None and old.holds(bundle)
         identity = str(old.record["id"]) if old is not None and is_update else uuid.uuid4().hex
         there = {_key(file): file for file in old.files} if old is not None and is_update else {}
-        keys = [(file.name, file.size, file.sha256) for file in parcel.files]
-        for key, file in zip(keys, parcel.files, strict=True):
+        keys = [(file.name, file.size, file.sha256) for file in bundle.files]
+        for key, file in zip(keys, bundle.files, strict=True):
             if key not in there and key not in sent:
                 sent[key] = self._send(identity, file)
         files = [there.get(key) or sent[key] for key in keys]
-        node = Node(path, new_record(parcel.described(), identity, self.user, files, old), "")
+        node = Node(path, new_record(bundle.described(), identity, self.user, files, old), "")
         if not self._write(node, old):
             return None
         if old is not None:
@@ -192,7 +192,7 @@ class Store:
 
     def _write(self, node: Node, old: Node | None) -> bool:
         name, record = record_name(node.path), node.encoded()
-        if self.place.create(name, record) if old is None else self.place.swap(name, record, old.tag):
+        if self.objects.create(name, record) if old is None else self.objects.swap(name, record, old.tag):
             return True
         # The answer may have been lost, and somebody else have come since.
         now = self.find(node.path)
@@ -201,7 +201,7 @@ class Store:
     def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
         content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"
         try:
-            self.place.put(content, file.chunks())
+            self.objects.put(content, file.chunks())
         except BaseException:
             self._remove({content})
             raise
@@ -210,7 +210,7 @@ class Store:
     def _remove(self, contents: set[str]) -> None:
         for content in contents:
             try:
-                self.place.remove(content)
+                self.objects.remove(content)
             except (OSError, RuntimeError, ValueError) as error:
                 # It is in nobody's way.
                 logger.debug("%s stays in %s: %s", content, self.host, error)
@@ -219,7 +219,7 @@ class Store:
 
     def content(self, file: dict[str, Any]) -> Iterator[bytes]:
         """Yield the bytes of a node's file; FileNotFoundError when the node was replaced meanwhile."""
-        return self.place.get(str(file["content"]))
+        return self.objects.get(str(file["content"]))
 
 
 def checked_strategy(strategy: str) -> str:

@@ -25,6 +25,7 @@ from track.events import Event
 from track.persistence.delivery.segment import Claim, Segment
 from track.persistence.file import Journal
 from track.persistence.utils import mask_secrets
+from track.utils.files import replace_file
 
 logger = logging.getLogger(__name__)
 _TRIES, _PAUSE = 3, 0.005
@@ -324,10 +325,8 @@ def _forget_if_empty(folder: Path) -> None:
 
 
 def _write_note(folder: Path, text: bytes) -> None:
-    """Write whose spills these are, whole; not by `replace_file`, whose wait for the disk a note is not worth."""
-    temporary = folder / f"{secrets.token_hex(4)}.tmp"
-    temporary.write_bytes(text)
-    temporary.replace(folder / _NOTE)
+    """Write whose spills these are."""
+    replace_file(str(folder / _NOTE), [text], sync=False)
 
 
 def count_left_behind(uri: str) -> int:

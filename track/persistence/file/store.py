@@ -9,12 +9,12 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
-from track.events import Batch
+from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.backlog import unfinished
 from track.persistence.file.journal import Journal
 from track.persistence.file.lock import StoreLock, is_network_path
@@ -52,8 +52,8 @@ class FileStore:
         self.path = path
         self.lock = StoreLock(f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
-        self.lock_appends = lock_appends or sys.platform == "win32" or is_network_path(path)
-        self.storage = State(path)
+        self.lock_appends = lock_appends or is_network_path(path)
+        self.state = State(path)
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
         self._identity = ""
@@ -68,23 +68,32 @@ class FileStore:
 
     # writing
 
-    def append(self, line: bytes) -> None:
-        """Add one event's line."""
+    def apply(self, events: Sequence[Event]) -> None:
+        """Add events: one write to the journal each."""
         if not self._writing:
             self.start_writing()
-        if self.lock_appends:
-            self._append_locked(line)
-            return
-        self.journal.append(line)
+        for event in events:
+            if self.lock_appends:
+                self._append_locked(encode(event))
+            else:
+                self.journal.append(encode(event))
 
-    def append_batch(self, batch: Batch, line: bytes) -> None:
-        """Add a batch, which is on the disk when this returns.
+    def receive(self, batch: Batch, lines: bytes | None = None) -> None:
+        """Add events that somebody has numbered, which are on the disk when this returns.
+
+        Parameters
+        ----------
+        batch: Batch
+        lines: bytes, optional
+            Its events as lines, where the caller has them.
 
         Raises
         ------
         BackendUnavailable
-            It cannot be written, and does not wait in memory.
+            They cannot be written, and do not wait in memory.
         """
+        lines = b"".join(map(encode, batch.events)) if lines is None else lines
+        line = encode_batch(batch.writer, batch.first, lines)
         self.atomically(lambda: self._append_and_apply(batch, line))
 
     def _append_and_apply(self, batch: Batch, line: bytes) -> None:
@@ -96,7 +105,7 @@ class FileStore:
             if is_current and self.journal.size == before + len(line):
                 # Whatever happens in the middle, the state is read again.
                 self._is_whole = False
-                self.storage.apply([batch])
+                self.state.apply([batch])
                 self._offset, self._is_whole = before + len(line), True
 
     def _append_locked(self, line: bytes) -> None:
@@ -104,7 +113,7 @@ class FileStore:
             with self.lock:
                 self.journal.append(line)
         except LockTimeout as error:
-            self.journal.keep(line, error)
+            self.journal.postpone(line, error)
 
     def start_writing(self) -> None:
         """Create what is missing on disk.
@@ -175,7 +184,7 @@ class FileStore:
     def at_once(self) -> Iterator[bool]:
         """Say whether a short call need not wait, for another process or for much to catch up with; keep it so."""
         is_short = self._writing and not self.journal.durable and not self.lock_appends
-        if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.take_at_once():
+        if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.try_acquire():
             yield False
             return
         try:
@@ -217,7 +226,7 @@ class FileStore:
         """Give the state, caught up, while no other thread changes it."""
         with self._reading:
             self.catch_up()
-            yield self.storage
+            yield self.state
 
     def catch_up(self) -> None:
         """Replay what was appended since the last time, by whomever."""
@@ -250,11 +259,11 @@ class FileStore:
     def _load(self) -> None:
         """Read the snapshot; the replay that follows begins where it ends."""
         self._is_whole = False
-        before, self.storage = self.storage, State(self.path)
-        self.storage.liveness = before.liveness
+        before, self.state = self.state, State(self.path)
+        self.state.liveness = before.liveness
         self._snapshot_stamp = stamp_of(self.path)
         self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
-        held = read_snapshot(self.path, self.storage)
+        held = read_snapshot(self.path, self.state)
         self._identity, self._offset = self.journal.identity, self.journal.start
         if self._identity and held.get("id") == self._identity:
             self._offset = int(held["offset"])
@@ -263,7 +272,7 @@ class FileStore:
 
     def _replay(self) -> None:
         for events, _, offset in self.journal.read(self._offset):
-            self.storage.apply(events)
+            self.state.apply(events)
             self._offset = offset
 
     # compacting
@@ -314,7 +323,7 @@ class FileStore:
         try:
             self._busy = True
             held = {"id": self.journal.identity, "offset": self._offset}
-            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.storage, held), f"{self.path}.tmp")
+            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.state, held), f"{self.path}.tmp")
             self._saved_offset = self._offset
             self._snapshot_stamp = stamp_of(self.path)
         finally:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+from tests.children import ROOT, python
+
+FOLDER = ROOT / "benchmarks"
 ALONE = sorted(path.stem for path in FOLDER.glob("[!_]*.py") if path.stem not in ("all", "peers"))
 # First and last column of a table that is not of `_common.Row`.
 HEADERS = {"walks": ("walk", "statements")}
 
 
 def _run(name: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FOLDER / f"{name}.py"), "--quick", *options]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=110)
+    return python(FOLDER / f"{name}.py", "--quick", *options, cwd=folder, seconds=110)
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -1,0 +1,66 @@
+"""What git knows of a folder: asked in one way, which runs no program of the repository and asks nobody."""
+
+from __future__ import annotations
+
+import os
+
+from track.utils.masking import mask_remote
+
+_PATIENCE = 5.0
+# Inside a hook these would answer for another repository than the one of the folder.
+_MISLEADING = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_EXTERNAL_DIFF", "GIT_INDEX_FILE",
+    "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_WORK_TREE",
+}  # fmt: skip
+_SETTINGS = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+
+
+def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE) -> bytes | None:
+    """Return what a command of git prints; None where it fails, or there is no git.
+
+    Parameters
+    ----------
+    folder: str
+    *arguments
+        A command that only reads, and its arguments. One that shows differences wants ``--no-ext-diff`` and
+        ``--no-textconv``, or runs what the repository's settings say.
+    timeout: float
+        Seconds to wait at most, > 0.
+    """
+    import subprocess
+
+    environment = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
+    try:
+        return subprocess.run(
+            ["git", "-C", folder, *_SETTINGS, *arguments],
+            env={**environment, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=True,
+        ).stdout
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def ask_text(folder: str, *arguments: str) -> str:
+    """Return what a command of git prints, as text without white space around it; '' where it fails."""
+    return (ask_git(folder, *arguments) or b"").decode("utf-8", "replace").strip()
+
+
+def head_of(folder: str) -> tuple[str, str]:
+    """Return commit and branch; each '' where there is none."""
+    commit = ask_text(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    return commit, ask_text(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+
+
+def remote_of(folder: str, branch: str) -> str:
+    """Return the URL of the remote of a branch, else of ``origin``, else of the first one; '' where there is none.
+
+    Credentials in it are ``***``.
+    """
+    entries = ask_text(folder, "config", "-z", "--get-regexp", r"^(branch\..*\.remote|remote\..*\.url)$").split("\0")
+    known = dict(entry.partition("\n")[::2] for entry in entries)
+    names = known.get(f"branch.{branch}.remote"), "origin"
+    first = next((url for name, url in known.items() if name.startswith("remote.")), "")
+    return mask_remote(next((known[key] for name in names if (key := f"remote.{name}.url") in known), first))
