@@ -57,16 +57,8 @@ def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, A
 def named_container(table: str, name: str, spec: str | None, cells: tuple[list[Any], ...]) -> tuple[str, Any]:
     """Return a name, and the container that its columns make.
 
-    Parameters
-    ----------
-    table: str
-        ``"metrics"`` or ``"times"``.
-    name: str
-        As JSON.
-    spec: str, optional
-        Which aggregator was given at the first use, as JSON.
-    cells: four lists
-        Steps, values, times and what they cannot say, in the order they were logged; at least one of each.
+    `name`, and `spec`, which says the aggregator of the first use, are JSON. The cells are the steps, values, times
+    and what these cannot say, in the order they were logged; there is at least one of each.
     """
     key, given = _decode(name), None if spec is None else _decode(spec)
     steps, values, times, odd = cells
@@ -138,6 +130,10 @@ class PointColumns:
         """Take one time."""
         self._add(name, seconds, None, spec or ["stat", 1], at)
 
+    def items(self) -> tuple[()]:
+        """Return nothing: points are no part of the trial's document."""
+        return ()
+
     def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
         column = self.columns.get(name)
         if column is None:
@@ -174,13 +170,8 @@ def _imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
 
 
 def trial_document(trial: Trial) -> str:
-    """Return the trial as JSON, without what it measured, which grows."""
-    metrics, chronos = trial.metrics, trial.chronos
-    trial.metrics, trial.chronos = {}, {}
-    try:
-        return text(to_json(trial))
-    finally:
-        trial.metrics, trial.chronos = metrics, chronos
+    """Return a trial that is measured into columns as JSON, without what it measured, which grows."""
+    return text(to_json(trial))
 
 
 def owner_document(event: ProjectCreated | GroupCreated) -> dict[str, Any]:

@@ -89,13 +89,11 @@ class MongoProtocol(EventProtocol):
         self._writer, self._seq, self._reads = secrets.token_hex(8), 0, None
 
     def close(self) -> None:
-        """Close the connections."""
         self.mongo.close()
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
         parsed = parse_query(query, Trial)
         return self.mongo.retried(lambda: list(self._find_trials(parsed)))
 

@@ -94,12 +94,8 @@ class Database:
     # statements
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
-        """Return the rows of a statement, inside the transaction that runs."""
+        """Run a statement, inside the transaction that runs, and return its rows."""
         return self.driver.execute(self._connection, sql, parameters)
-
-    def run(self, sql: str, *parameters: Any) -> None:
-        """Run a statement, inside the transaction that runs."""
-        self.driver.execute(self._connection, sql, parameters)
 
     def insert(self, table: str, columns: str, suffix: str = "", *, rows: Sequence[Row]) -> None:
         """Insert many rows, with what follows the values, inside the transaction that runs."""
@@ -184,12 +180,12 @@ class Database:
             self._connect()
         self._is_committing = False
         with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):
-            self.run(self.driver.begin)
+            self.rows(self.driver.begin)
             self._inside = threading.get_ident()
             try:
                 result = action()
                 self._is_committing = True
-                self.run("COMMIT")
+                self.rows("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
@@ -225,7 +221,7 @@ class Database:
 
     def _roll_back(self) -> None:
         try:
-            self.run("ROLLBACK")
+            self.rows("ROLLBACK")
         except self.driver.Error:
             self._forget()
 

@@ -50,7 +50,6 @@ class SqlProtocol(EventProtocol):
     # writing
 
     def apply(self, *events: Event) -> None:
-        """Store facts, in one transaction."""
         self.database.decide(partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
@@ -68,7 +67,6 @@ class SqlProtocol(EventProtocol):
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, as one transaction, which may be run again from the start."""
         return self.database.decide(action)
 
     def _store(self, events: Sequence[Event]) -> None:
@@ -80,13 +78,11 @@ class SqlProtocol(EventProtocol):
         return -1 if (seq := self.database.marked(writer)) is None else seq
 
     def close(self) -> None:
-        """Close the connection."""
         self.database.close()
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
         return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
@@ -199,7 +195,9 @@ class SqlProtocol(EventProtocol):
             self.database.transaction(partial(self._step, number))
 
     def _version(self) -> int:
-        self.database.run("CREATE TABLE IF NOT EXISTS format (id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)")
+        self.database.rows(
+            "CREATE TABLE IF NOT EXISTS format (id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)"
+        )
         found = self.database.rows("SELECT version FROM format WHERE id = 1")
         return int(found[0][0]) if found else 0
 
@@ -208,6 +206,6 @@ class SqlProtocol(EventProtocol):
         if self._version() > number:
             return
         for statement in MIGRATIONS[number]:
-            self.database.run(statement)
+            self.database.rows(statement)
         suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
         self.database.insert("format", "id, version", suffix, rows=[(1, number + 1)])

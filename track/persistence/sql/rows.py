@@ -78,13 +78,7 @@ class _Entry:
 
 
 class UnitOfWork:
-    """Collects what events change, in a transaction, and writes it.
-
-    Parameters
-    ----------
-    database: Database
-        Inside a transaction.
-    """
+    """Collects what events change, inside a transaction, and writes it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -160,7 +154,7 @@ class UnitOfWork:
         if found:
             document = _decode(found[0][0])
             merge_into_owner(document, event)
-            self._database.run(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
+            self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
         # Nobody leaves a group: their number is the next position.

@@ -21,8 +21,7 @@ from track.events import (
 )
 from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_group, make_project, make_trial, update
-from track.persistence.state.liveness import Liveness
-from track.persistence.state.views import Owner, as_shown, with_members
+from track.persistence.state.views import Liveness, Owner, as_shown, with_members
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup
 
