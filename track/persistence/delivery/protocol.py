@@ -308,7 +308,7 @@ class DeliveredProtocol(EventProtocol):
 
 
 def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> DeliveredProtocol:
-    """Return a backend that delivers, with the options of its URI, to two that `make` returns: to decide, and to send."""
+    """Return a backend that delivers, with the options of its URI, to two that `make` returns: one only for sending."""
     return DeliveredProtocol(uri, make(), make(), **{name: options[name] for name in DELIVERY_OPTIONS})
 
 
