@@ -93,13 +93,23 @@ class Column:
         self.times: list[float] = []
         self.odd: dict[int, str] = {}
 
+    def add(self, step: Any, value: Any, at: float) -> None:
+        """Take a point."""
+        number, cell, odd = encode_cell(step, value)
+        if odd is not None:
+            self.odd[len(self.times)] = odd
+        self.steps.append(number)
+        self.values.append(cell)
+        self.times.append(at)
+
     def odd_cells(self) -> Iterable[str | None]:
         """Return the fourth column, which is empty in most."""
         return [self.odd.get(place) for place in range(len(self.times))] if self.odd else repeat(None)
 
     def last(self) -> tuple[Any, Any]:
         """Return step and value of the last point."""
-        return decode_cell(self.steps[-1], self.values[-1], self.odd.get(len(self.times) - 1))
+        odd = self.odd.get(len(self.times) - 1)
+        return decode_cell(self.steps[-1], self.values[-1], odd) if odd else (self.steps[-1], self.values[-1])
 
     def has_steps(self) -> bool:
         """Return whether a point was given a step."""
@@ -118,32 +128,25 @@ class PointColumns:
         is_plain_step = step is None or (type(step) is int and -_LARGEST < step < _LARGEST)
         for name, value in values.items():
             column = columns.get(name)
-            # The common point: a name seen before, an integer step or none, a finite float.
-            if column is not None and is_plain_step and type(value) is float and value and value - value == 0:
+            if column is None:
+                column = columns[name] = Column(name, None if step is not None else spec, step is not None)
+            # The common point: an integer step or none, a finite float.
+            if is_plain_step and type(value) is float and value and value - value == 0:
                 column.steps.append(step)
                 column.values.append(value)
                 column.times.append(at)
             else:
-                self._add(name, restore(value), step, None if step is not None else spec, at)
+                column.add(step, restore(value), at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Take one time."""
-        self._add(name, seconds, None, spec or ["stat", 1], at)
+        if name not in self.columns:
+            self.columns[name] = Column(name, spec or ["stat", 1], is_stepped=False)
+        self.columns[name].add(None, seconds, at)
 
     def items(self) -> tuple[()]:
         """Return nothing: points are no part of the trial's document."""
         return ()
-
-    def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
-        column = self.columns.get(name)
-        if column is None:
-            column = self.columns[name] = Column(name, spec, step is not None)
-        number, cell, odd = encode_cell(step, value)
-        if odd is not None:
-            column.odd[len(column.times)] = odd
-        column.steps.append(number)
-        column.values.append(cell)
-        column.times.append(at)
 
 
 def measure_into(trial: Trial, metrics: PointColumns, chronos: PointColumns) -> None:

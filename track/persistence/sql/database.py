@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -160,20 +160,18 @@ class Database:
     def _persist(self, run: Callable[[bool], Result], is_decision: bool) -> Result:
         """Run a transaction until it is known what became of it; `run` is told whether the last commit is unsettled."""
         tried = _Tried(time.monotonic() + self.patience)
-        with ExitStack() as held:
+        try:
             while True:
-                held.enter_context(self._turn(tried.deadline))
-                try:
-                    return self._once(partial(run, tried.unsettled is not None), tried.deadline)
-                except (BackendUnavailable, self.driver.Error) as error:
-                    self._note(tried, error, is_decision)
-                if tried.unsettled is None:
-                    # It did not happen, and others may go first.
-                    held.close()
+                with lifecycle.turn(self._lock, "the database", self.patience, tried.deadline):
+                    try:
+                        return self._once(partial(run, tried.unsettled is not None), tried.deadline)
+                    except (BackendUnavailable, self.driver.Error) as error:
+                        self._note(tried, error, is_decision)
+                # It did not happen, and others may go first; unless it is unsettled.
                 time.sleep(backoff(tried.attempts))
-
-    def _turn(self, deadline: float) -> AbstractContextManager[None]:
-        return lifecycle.turn(self._lock, "the database", self.patience, deadline)
+        finally:
+            if tried.unsettled is not None:
+                self._lock.release()
 
     def _once(self, action: Callable[[], Result], deadline: float) -> Result:
         if self._connection is None:
@@ -202,6 +200,9 @@ class Database:
         if is_broken:
             self._forget()
             if self._is_committing and is_decision:
+                if tried.unsettled is None:
+                    # Until it is settled: nobody else may leave a mark.
+                    self._lock.acquire()
                 tried.unsettled = error
         if tried.unsettled is not None:
             if is_late:

@@ -18,7 +18,7 @@ from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, VERSION, UnitOfWork
 from track.persistence.sql.where import where
-from track.persistence.state import Liveness, as_shown, with_members
+from track.persistence.state import Liveness, shown_fields, with_members
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
@@ -127,7 +127,8 @@ class SqlProtocol(EventProtocol):
         alive: dict[Any, bool | None] = {}
         found = []
         for row in rows:
-            trial = as_shown(self._trial(row), tags.get, self.liveness, alive)
+            trial = self._trial(row)
+            vars(trial).update(shown_fields(trial, tags.get, self.liveness, alive))
             if rest.matches(trial):
                 found.append(trial)
                 if len(found) == limit:

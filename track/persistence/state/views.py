@@ -50,21 +50,17 @@ class Liveness:
         return bool(self.clock() - last > self.timeout)
 
 
-def as_shown(
+def shown_fields(
     trial: Trial, tags_of: Callable[[str], dict[str, Any] | None], liveness: Liveness, alive: dict[Any, bool | None]
-) -> Trial:
-    """Return `trial` with the tags of its project, Broken where its process is gone; itself where nothing differs."""
-    changes: dict[str, Any] = {}
+) -> dict[str, Any]:
+    """Return what is shown of a trial otherwise than it is stored: the tags of its project, and that it is Broken."""
+    fields: dict[str, Any] = {}
     inherited = tags_of(trial.project_id) if isinstance(trial.project_id, str) else None
     if inherited:
-        changes["tags"] = {**named_tags(trial.tags), **inherited}
+        fields["tags"] = {**named_tags(trial.tags), **inherited}
     if liveness.is_broken(trial, alive):
-        changes["status"] = Status.Broken
-    if not changes:
-        return trial
-    shown = Trial.__new__(Trial)
-    vars(shown).update(vars(trial), **changes)
-    return shown
+        fields["status"] = Status.Broken
+    return fields
 
 
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:
