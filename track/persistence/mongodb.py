@@ -142,7 +142,8 @@ class MongoProtocol(EventProtocol):
         alive: dict[Any, bool | None] = {}
         for document in self._find("trials", chosen.where):
             trial = self._trial(document)
-            vars(trial).update(shown_fields(trial, tags.get, self.liveness, alive))
+            if fields := shown_fields(trial, tags.get, self.liveness, alive):
+                vars(trial).update(fields)
             if chosen.matches(trial, document):
                 yield trial
 

@@ -31,15 +31,7 @@ _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 
 
 class SqlProtocol(EventProtocol):
-    """A backend over SQL; a subclass brings the database.
-
-    Parameters
-    ----------
-    uri: str
-    database: Database
-    strict: bool
-        Whether parents must be stored before their children.
-    """
+    """A backend over SQL; a subclass brings the database."""
 
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
@@ -128,7 +120,8 @@ class SqlProtocol(EventProtocol):
         found = []
         for row in rows:
             trial = self._trial(row)
-            vars(trial).update(shown_fields(trial, tags.get, self.liveness, alive))
+            if fields := shown_fields(trial, tags.get, self.liveness, alive):
+                vars(trial).update(fields)
             if rest.matches(trial):
                 found.append(trial)
                 if len(found) == limit:
@@ -196,9 +189,8 @@ class SqlProtocol(EventProtocol):
             self.database.transaction(partial(self._step, number))
 
     def _version(self) -> int:
-        self.database.rows(
-            "CREATE TABLE IF NOT EXISTS format (id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)"
-        )
+        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
+        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
         found = self.database.rows("SELECT version FROM format WHERE id = 1")
         return int(found[0][0]) if found else 0
 
