@@ -53,14 +53,7 @@ _WAYS_OUT = (
 
 
 class PostgresDriver(Driver):
-    """How servers that speak PostgreSQL's protocol are spoken to.
-
-    Parameters
-    ----------
-    uri: str
-    options: dict
-        Of the URI: how long to wait, and TLS.
-    """
+    """How servers that speak PostgreSQL's protocol are spoken to, with the options of the URI."""
 
     begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 
@@ -71,7 +64,6 @@ class PostgresDriver(Driver):
         except ImportError as error:
             raise MissingExtra("'cockroach:' needs psycopg2: pip install \"track[cockroach]\"") from error
         self.uri = uri
-        self.timeout: float = options["timeout"]
         self._psycopg2: Any = psycopg2
         self.Error: type[Exception] = psycopg2.Error
         parts = parse_uri(uri)

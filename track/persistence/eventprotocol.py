@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from track.aggregators.aggregator import StatAggregator, ValueAggregator, specification
+from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
 from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
@@ -45,8 +45,6 @@ __all__ = ["EventProtocol"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-_once = StatAggregator.lazy(1)
-_value = ValueAggregator.lazy()
 
 
 class EventProtocol(Protocol):
@@ -168,7 +166,7 @@ class EventProtocol(Protocol):
         self,
         trial: Trial,
         name: str,
-        aggregator: Factory = _once,
+        aggregator: Factory = TIMES_AGGREGATOR,
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
@@ -189,9 +187,11 @@ class EventProtocol(Protocol):
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "parameters", kwargs)
 
-    def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = _value, **kwargs: Any) -> None:
+    def log_trial_metadata(
+        self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
+    ) -> None:
         spec = specification(aggregator)
-        self._merge(trial.uid, "metadata", kwargs, None if spec == ["value"] else spec)
+        self._merge(trial.uid, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "tags", kwargs)

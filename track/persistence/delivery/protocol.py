@@ -308,17 +308,7 @@ class DeliveredProtocol(EventProtocol):
 
 
 def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> DeliveredProtocol:
-    """Return a backend that logs to a local spill and delivers to a server.
-
-    Parameters
-    ----------
-    uri: str
-        Without its password.
-    make: callable
-        Returns a backend with connections of its own: once for decisions, and once for sending.
-    options: dict
-        Of the URI; `DELIVERY_OPTIONS` are among them.
-    """
+    """Return a backend that delivers, with the options of its URI, to two that `make` returns: one only for sending."""
     return DeliveredProtocol(uri, make(), make(), **{name: options[name] for name in DELIVERY_OPTIONS})
 
 

@@ -15,13 +15,8 @@ _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 def where(query: Query, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], Query]:
     """Return a condition on ``trials t``, its values, and the conditions that remain to be checked.
 
-    The SQL condition holds for every trial that matches, and maybe for others.
-
-    Parameters
-    ----------
-    query: Query
-    is_plain: callable
-        Returns whether the column of last values says what a metric is compared by, given its name as JSON.
+    The SQL condition holds for every trial that matches, and maybe for others. `is_plain` returns whether the column
+    of last values says what a metric is compared by, given its name as JSON.
     """
     parts, values, rest = [], [], []
     for condition in query.conditions:
