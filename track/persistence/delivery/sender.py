@@ -185,7 +185,6 @@ class Sender:
                 error = problem
                 if type(self.reach.error) is not type(error):
                     logger.error("events for %s wait in %s: %r", self.uri, self.spill.folder, error)
-            self._watch_size()
             # Without anything to send, nothing is known of a server that was away.
             if error is not None or not self.reach.is_away:
                 self._note(error)
@@ -198,10 +197,13 @@ class Sender:
             is_last = len(self.spill.segments) == 1
             # Asked before the file is read to its end: what is added later is added to the next one.
             is_quiet = not is_last and not segment.has_writers
-            for _ in send_segment(segment, self):
+            for count, _ in enumerate(send_segment(segment, self)):
                 self._note_progress()
+                if count:
+                    # Much is waiting: meanwhile more may come than there is room for.
+                    self._watch_size()
             if is_last:
-                self._rotate()
+                self._rotate(self._watch_size())
                 return
             if not is_quiet:
                 return
@@ -209,8 +211,8 @@ class Sender:
             self.spill.drop_first()
             self._note_progress()
 
-    def _rotate(self) -> None:
-        if self.spill.size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
+    def _rotate(self, size: int) -> None:
+        if size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
             return
         try:
             self.spill.rotate()
@@ -244,7 +246,6 @@ class Sender:
             self._note(None)
 
     def _note_progress(self) -> None:
-        self._watch_size()
         with self._changed:
             self._progress = time.monotonic()
             self._changed.notify_all()
@@ -261,9 +262,11 @@ class Sender:
                 self._failed, self._failed_at = self._failed + 1, self._started
             self._changed.notify_all()
 
-    def _watch_size(self) -> None:
+    def _watch_size(self) -> int:
+        """Return the bytes on the disk; too many make the spill full, until there is room again."""
         # Not only what is unsent: a file that cannot be followed by the next one must not grow for ever either.
-        is_full = bool(self.spill.segments) and self.spill.size > self.limit
+        size = self.spill.size
+        is_full = size > self.limit
         if is_full != self.is_full:
             self.is_full = is_full
             if is_full:
@@ -272,6 +275,7 @@ class Sender:
             else:
                 logger.warning("the spill of %s has room again; %d events were dropped", self.uri, self._dropped)
             self._tell()
+        return size
 
     def _tell(self) -> None:
         on_change = self._on_change()
