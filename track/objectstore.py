@@ -126,6 +126,7 @@ class FolderStore(ObjectStore):
         self._pid = os.getpid()
 
     def _alone(self) -> StoreLock:
+        os.makedirs(self.title, exist_ok=True)
         if self._pid != os.getpid():
             # What the parent of this process holds is no business of it.
             self._pid = os.getpid()

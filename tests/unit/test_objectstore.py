@@ -48,7 +48,6 @@ def test_what_is_written_is_read(store: ObjectStore) -> None:
 
 def test_names_are_listed(store: ObjectStore) -> None:
     """All of them, and what is directly below one."""
-    store.check()
     nothing = list(store.names()), store.children("a")
     for name in ("a/b", "a/c/d", "e"):
         store.write(name, b"x")
@@ -73,8 +72,6 @@ def test_large_content(store: ObjectStore) -> None:
 
 def test_compare_and_swap(store: ObjectStore) -> None:
     """Content is created once, and replaced only in the state that was seen."""
-    store.check()
-
     created = [store.create("tree/x", b"one"), store.create("tree/x", b"two")]
     found = store.tagged("tree/x")
     assert found is not None
@@ -87,8 +84,6 @@ def test_compare_and_swap(store: ObjectStore) -> None:
 
 def test_one_of_many_creates(store: ObjectStore) -> None:
     """Of eight threads at once, one has created it."""
-    store.check()
-
     with ThreadPoolExecutor(8) as pool:
         created = list(pool.map(lambda number: store.create("x", b"%d" % number), range(8)))
 

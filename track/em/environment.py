@@ -51,7 +51,7 @@ def git_facts(folder: str | None = None) -> dict[str, Any]:
     status = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
     return {
         "local_path": root,
-        "remote_url": remote_of(folder, branch).replace("***@", "") or None,
+        "remote_url": remote_of(folder).replace("***@", "") or None,
         "branch": branch or None,
         "commit": commit or None,
         "is_dirty": None if status is None else bool(status),

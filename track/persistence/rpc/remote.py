@@ -176,9 +176,8 @@ class RemoteStore(EventProtocol):
         self._reads, self._fresh = None, {}
 
 
-def _measured(document: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = document.get(name) or {}
-    return found
+def _measured(document: dict[str, Any], name: str) -> Any:
+    return document.get(name) or {}
 
 
 def _divided(query: Query) -> tuple[list[list[Any]], Query]:
@@ -188,10 +187,9 @@ def _divided(query: Query) -> tuple[list[list[Any]], Query]:
 
 
 def _written(condition: Condition) -> list[Any]:
-    operand = condition.operand
-    if isinstance(operand, list):
-        return [".".join(condition.path), condition.name, [_operand(condition.name, one) for one in operand]]
-    return [".".join(condition.path), condition.name, _operand(condition.name, operand)]
+    name, operand = condition.name, condition.operand
+    written = [_operand(name, one) for one in operand] if isinstance(operand, list) else _operand(name, operand)
+    return [".".join(condition.path), name, written]
 
 
 def _operand(name: str, operand: Any) -> Any:
