@@ -46,12 +46,11 @@ _SERIES = (
 class _Entry:
     """One trial that a unit of work touches; what it measures goes into columns."""
 
-    def __init__(self, trial: Trial, position: int, points: int, is_new: bool) -> None:
+    def __init__(self, trial: Trial, position: int, points: int, has_new_parameters: bool) -> None:
         self.trial = trial
         self.position = position
         self.points = points
-        self.is_new = is_new
-        self.has_new_parameters = is_new
+        self.has_new_parameters = has_new_parameters
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
 
     def add_points(self, table: str, points: list[Row], series: list[Row]) -> None:
@@ -83,6 +82,7 @@ class UnitOfWork:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._entries: dict[str, _Entry] = {}
+        self._last_position = 0
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take events, in order; one that names a trial that is not stored is reported and skipped."""
@@ -122,22 +122,23 @@ class UnitOfWork:
                 return None
             position, points, document = found[0]
             trial = trial_from_document(_decode(document), PointColumns(), PointColumns())
-            entry = self._entries[uid] = _Entry(trial, position, points, is_new=False)
+            entry = self._entries[uid] = _Entry(trial, position, points, has_new_parameters=False)
         return entry
 
     def _create_trial(self, event: TrialCreated) -> None:
-        position = None if event.trial in self._entries else self._free_position("trials", event.trial)
+        uid = event.trial
+        position = None if uid in self._entries else self._free_position("trials", uid)
         if position is not None:
+            self._last_position = max(position, self._last_position + 1)
             trial = make_trial(event)
             measure_into(trial, PointColumns(), PointColumns())
-            self._entries[event.trial] = _Entry(trial, position, 0, is_new=True)
+            self._entries[uid] = _Entry(trial, self._last_position, 0, has_new_parameters=True)
 
     def _free_position(self, table: str, uid: str) -> int | None:
         """Return the next position in a table, None where it has this uid already."""
         known = f"(SELECT COUNT(*) FROM {table} WHERE uid = ?)"  # noqa: S608
         count, last = self._database.rows(f"SELECT {known}, COALESCE(MAX(position), 0) FROM {table}", uid)[0]  # noqa: S608
-        new = [entry.position for entry in self._entries.values() if entry.is_new] if table == "trials" else []
-        return None if count else max([int(last), *new]) + 1
+        return None if count else int(last) + 1
 
     def _create_owner(self, table: str, event: ProjectCreated | GroupCreated) -> None:
         position = self._free_position(table, event.uid)

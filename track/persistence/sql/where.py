@@ -45,7 +45,7 @@ def _render(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
 
 def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
     kind = int if column == "revision" else str
-    if not all(type(choice) is kind for choice in choices):
+    if set(map(type, choices)) != {kind}:
         return "", [], False
     return f"t.{column} IN ({', '.join('?' * len(choices))})", list(choices), column != "version"
 
