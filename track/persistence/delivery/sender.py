@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import Event
+from track.persistence.checks import REFUSALS
 from track.persistence.delivery.segment import Segment
 from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_folder
 from track.utils import lifecycle
@@ -373,8 +374,6 @@ class Sender:
 BATCH = 5_000
 """Events in one transaction, about."""
 _BATCH_BYTES = 1 << 20
-# What says that an event cannot be stored, and not that the server is away. (CorruptJournal is about tables.)
-_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
 class Server(Protocol):
@@ -437,7 +436,7 @@ class _Batch:
             server.receive(self.segment.writer, first, events, lines)
         except CorruptJournal:
             raise
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if len(events) > 1:
                 middle = len(events) // 2
                 self._send(server, first, events[:middle], None)
