@@ -110,12 +110,15 @@ class StoreLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        import filelock
+        try:
+            import filelock
 
-        # Closing is not enough: a child that was forked meanwhile has the file open too.
-        with contextlib.suppress(OSError):
-            filelock.unlock_descriptor(descriptor)
-        os.close(descriptor)
+            # Closing is not enough: a child that was forked meanwhile has the file open too.
+            with contextlib.suppress(OSError):
+                filelock.unlock_descriptor(descriptor)
+        finally:
+            # Whatever a signal raised: a lock that nobody knows of would never be given back.
+            os.close(descriptor)
 
     def reset_after_fork(self) -> None:
         """Forget what the parent held: a child starts with a lock of its own."""
