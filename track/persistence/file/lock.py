@@ -102,7 +102,7 @@ class StoreLock:
         # Imported at first use: filelock is half of what `import track` may cost.
         import filelock
 
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = _open_lock(path)
         # Somebody may have deleted the file that was locked.
         return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
 
@@ -128,6 +128,14 @@ class StoreLock:
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor = None
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        # Another user's, who shares the folder but not this file: to lock it one need not write to it.
+        return os.open(path, os.O_RDONLY)
 
 
 def hold_shared(descriptor: int) -> None:
