@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
+from track.configuration import options
 from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
@@ -36,7 +37,7 @@ from track.persistence.checks import (
 )
 from track.persistence.protocol import Factory, Listener, Protocol
 from track.persistence.state import stored_in, write_copy
-from track.persistence.utils import mask_secrets
+from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import to_plain
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.system import process_identity
@@ -70,6 +71,12 @@ class EventProtocol(Protocol):
         self._timers = Timers()
         self._begun: dict[str, float] = {}
         self._deciding = threading.local()
+        # The working directory may be another one when the first file is logged.
+        self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
+
+    @property
+    def artifacts(self) -> str:
+        return self._artifacts
 
     def apply(self, *events: Event) -> None:
         """Store facts; see `Protocol` for what may be raised."""

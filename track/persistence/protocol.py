@@ -94,7 +94,7 @@ class Protocol:
 
     @property
     def artifacts(self) -> str:
-        """Where its URI says that files of trials are kept; '' where it says nothing."""
+        """Where its URI says that files of trials are kept, or the configuration did when it was opened; else ''."""
         return str(parse_uri(self.uri)["query"].get("artifacts", "")) if self.uri else ""
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from track.errors import InvalidUri
+from track.utils.files import absolute_path, expand_user
 from track.utils.masking import mask_secrets
 
 __all__ = [
@@ -31,6 +32,7 @@ _URI = re.compile(
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?$",
     re.DOTALL,
 )
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
 _FILES = {"file", "pickled", "pickleddb", "sqlite"}
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
@@ -123,7 +125,7 @@ def uri_path(uri: str) -> str:
     Raises
     ------
     InvalidUri
-        A ``#`` would cut the path off, or a NUL is in it.
+        A ``#`` would cut the path off, a NUL is in it, or it is in a home and the user has none.
     """
     parts = parse_uri(uri)
     if parts["fragment"]:
@@ -137,7 +139,7 @@ def uri_path(uri: str) -> str:
     path = f"{authority}{parts['path']}{params}"
     if "\0" in path:
         raise InvalidUri(f"{mask_secrets(uri)!r} has a NUL in its path: no file is called so")
-    return os.path.expanduser(path) if path.startswith("~/") else path
+    return expand_user(path) if path.startswith("~/") else path
 
 
 def file_of(uri: str) -> str | None:
@@ -149,6 +151,18 @@ def file_of(uri: str) -> str | None:
     ('runs.db', None, None)
     """
     return (uri_path(uri) or None) if parse_uri(uri)["scheme"] in _FILES else None
+
+
+def is_url(text: str) -> bool:
+    """Return whether a place is a URL and not a path."""
+    return _SCHEME.match(text) is not None
+
+
+def fixed_place(place: str) -> str:
+    """Return a path, or a URL, that means the same wherever the process goes: local ones become absolute paths."""
+    if place.startswith("file:"):
+        return os.path.abspath(uri_path(place))
+    return place if not place or is_url(place) else absolute_path(place)
 
 
 def is_stored(path: str) -> bool:

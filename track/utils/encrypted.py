@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from track.configuration import options
-from track.errors import TrackError
+from track.errors import InvalidUri, TrackError
 from track.utils.certificate import fingerprint
+from track.utils.files import absolute_path, user_folder
 from track.utils.known_hosts import check_fingerprint
 from track.utils.tls import (
     SUITES,
@@ -62,8 +63,11 @@ def known_hosts_file() -> Path:
 def _configured(option: str, name: str) -> Path:
     chosen = options(option, "")
     if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+        return Path(absolute_path(chosen))
+    home = user_folder("XDG_CONFIG_HOME", ".config")
+    if home is None:
+        variable = "TRACK_" + option.upper().replace(".", "_")
+        raise InvalidUri(f"this user has no home to keep {name} in: set {variable} (option {option})")
     return Path(home) / "track" / name
 
 
