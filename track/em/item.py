@@ -62,13 +62,7 @@ class Item(abc.ABC):
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """Return the one in a directory, in which nothing is changed.
-
-        Raises
-        ------
-        NothingThere
-            There is none.
-        """
+        """Return the one in a directory, in which nothing is changed; NothingThere where there is none."""
         if not cls.is_in(folder):
             raise NothingThere(f"{folder} holds no {cls.kind.lower()}: there is no {cls.metadata_file} in it")
         return cls._read(os.path.abspath(folder))
@@ -100,8 +94,6 @@ class Item(abc.ABC):
 
     def _described(self) -> None:  # noqa: B027 - most have nothing to do
         """React to new labels or a new description."""
-
-    # facts
 
     @property
     def name(self) -> str:
@@ -148,8 +140,6 @@ class Item(abc.ABC):
         """What changes with its content, where that is told from its ups and downs; else ''."""
         return ""
 
-    # as data
-
     def _metadata(self) -> dict[str, Any]:
         return {
             "name": self._name,
@@ -177,8 +167,6 @@ class Item(abc.ABC):
             kind = self.kind.lower()
             raise ValueError(f"this is no {kind}'s data: it needs 'metadata', and the type {self.kind!r}")
         self._become(data)
-
-    # uploading
 
     def upload(self, folder: str = "default", make_folder: bool = False, conflict_strategy: str = "new") -> None:
         """Upload it, in place of an earlier state of it; files that are there are not sent again.

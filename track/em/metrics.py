@@ -55,10 +55,7 @@ class MetricsFile:
     def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
         """Write one item, and return its values.
 
-        Raises
-        ------
-        TypeError
-            A value is no number, or the step or epoch no whole one; nothing is written.
+        TypeError where a value is no number, or step or epoch no whole one; nothing is written then.
         """
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
@@ -167,13 +164,7 @@ def whole(what: str, value: Any) -> int:
 
 
 def file_name(kind: str, taken: Iterable[str]) -> str:
-    """Return the name of the file of a type of metrics, which is none of those that are taken.
-
-    Examples
-    --------
-    >>> file_name("train", []), file_name("a/b", []), file_name("Train", ["train.yaml"])
-    ('train.yaml', 'a%2Fb.yaml', 'Train-2.yaml')
-    """
+    """Return the name of a type's file, which is none of those taken: ``a%2Fb.yaml`` or ``a%2Fb-2.yaml`` of ``a/b``."""
     safe = _UNSAFE.sub(_percent_encoded, kind)[:100] or "%"
     used = {name.casefold() for name in taken}
     number, name = 1, f"{safe}.yaml"
@@ -190,12 +181,7 @@ def _percent_encoded(found: re.Match[str]) -> str:
 def read_items(path: str) -> list[dict[str, Any]]:
     """Return the items in a file of metrics, whoever wrote it; a torn last one does not exist.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no file.
-    CorruptJournal
-        It holds something else.
+    FileNotFoundError where there is no file, CorruptJournal where it holds something else.
     """
     with open(path, "rb") as file:
         content = file.read()

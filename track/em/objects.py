@@ -130,13 +130,7 @@ class Objects:
 
 
 def object_path(source: str, wanted: str | None) -> str:
-    """Return the object path of a file or directory.
-
-    Examples
-    --------
-    >>> object_path("1.png", None), object_path("x/1.png", "a/"), object_path("x", "/b/a")
-    ('1.png', 'a/1.png', 'b/a')
-    """
+    """Return the object path of a file or directory: ``a/1.png`` of ``x/1.png`` where ``a/`` is wanted."""
     name = os.path.basename(source.rstrip("/"))
     if wanted is None or wanted in ("", "/"):
         return checked_object_path(name)
@@ -146,10 +140,7 @@ def object_path(source: str, wanted: str | None) -> str:
 def checked_object_path(path: str) -> str:
     """Return an object path without slashes at its beginning and dots in it.
 
-    Raises
-    ------
-    ValueError
-        It is empty, leads out of the artifact, or into what the library keeps there.
+    ValueError where it is empty, or leads out of the artifact or into what the library keeps there.
     """
     if not isinstance(path, str):
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
@@ -164,11 +155,7 @@ def checked_object_path(path: str) -> str:
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
     """Yield name and path of each file below a folder, sorted; what may not be copied is named in a warning.
 
-    Parameters
-    ----------
-    folder: str
-    own: str
-        The artifact's directory, which is passed over where it is below.
+    The artifact's `own` directory is passed over where it is below.
     """
     own = os.path.realpath(own)
     for parent, folders, files in os.walk(folder, onerror=_fail):

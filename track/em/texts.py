@@ -22,13 +22,7 @@ _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def flow(value: Any) -> str:
-    """Return JSON-like data in one line of YAML.
-
-    Examples
-    --------
-    >>> flow({"lr": 1e-05, "layers": [64, 10], "best": float("inf"), "name": "yes"})
-    '{"lr": 1.0e-05, "layers": [64, 10], "best": .inf, "name": "yes"}'
-    """
+    """Return JSON-like data in one line of YAML, such as ``{"lr": 1.0e-05, "best": .inf, "name": "yes"}``."""
     match value:
         case str():
             return _UNPRINTABLE.sub(_escape, _quote(value))
@@ -59,14 +53,9 @@ def number_text(value: float) -> str:
 
 
 def parse(text: bytes) -> Any:
-    """Return the data in one line as `flow` writes it, or in any YAML.
+    """Return the data in one line as `flow` writes it, or in any YAML; ValueError where it is none.
 
-    Raises
-    ------
-    MissingExtra
-        It is not of the common kind, and PyYAML is not installed.
-    ValueError
-        It is no YAML.
+    MissingExtra where it is not of the common kind, and PyYAML is not installed.
     """
     try:
         return msgspec.json.decode(text)
@@ -102,14 +91,9 @@ def _key(key: str) -> str:
 
 
 def read_mapping(path: str) -> dict[str, Any]:
-    """Return the mapping in a YAML file, whoever wrote it.
+    """Return the mapping in a YAML file, whoever wrote it; FileNotFoundError where there is no file.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is no file.
-    CorruptJournal
-        It holds something else (a ValueError).
+    CorruptJournal (a ValueError) where it holds something else.
     """
     with open(path, "rb") as file:
         return parse_mapping(file.read(), path)
