@@ -22,7 +22,6 @@ class Artifact:
 
     Parameters
     ----------
-    name: str
     uri: str
         Where the content is; relative to the folder beside the tracking store where it has no scheme.
     digest: str or None
@@ -94,7 +93,7 @@ class Artifact:
             return open_reference(self.uri, self.digest, self.size)
         store, key, _ = self._content(path)
         with missing_named(path or self.name, store, key):
-            return store.open(key)
+            return store.folder.open(key)
 
     def _content(self, path: str | None) -> tuple[ArtifactStore, str, str | None]:
         """Return where the content is, or that of a file of a directory, and its digest."""
