@@ -1,4 +1,4 @@
-"""Where runs and artifacts are on this machine, and how their folders are called."""
+"""How the folders of runs and artifacts are called, on this machine and in a store."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ _LETTERS = string.ascii_lowercase + string.digits
 _LONGEST = 200
 _BAD = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
 _TRIES = 100
-
-
-def parent_of(kind: str) -> str:
-    """Return the folder that new ones are put into: ``EM_RUN_PARENT_DIR``, else ``.em/runs``; of artifacts alike."""
-    named = os.environ.get(f"EM_{kind.upper()}_PARENT_DIR")
-    return os.path.abspath(named or os.path.join(".em", f"{kind.lower()}s"))
 
 
 def checked_name(name: str) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, parent_of, with_article
+from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
 from track.em.session import current_store
 from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
 from track.errors import NothingThere
@@ -29,8 +29,9 @@ class Item(abc.ABC):
 
     @classmethod
     def parent(cls) -> str:
-        """Return the folder that new ones are put into."""
-        return parent_of(cls.kind)
+        """Return the folder for new ones: ``EM_RUN_PARENT_DIR``, else ``.em/runs``; of artifacts alike."""
+        named = os.environ.get(f"EM_{cls.kind.upper()}_PARENT_DIR")
+        return os.path.abspath(named or os.path.join(".em", f"{cls.kind.lower()}s"))
 
     def _identify(self, metadata: Mapping[str, Any], *own: str) -> None:
         """Become the one that the metadata describe; `own` are the fields that the subclass reads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import time
 from typing import Any
 
@@ -53,10 +53,7 @@ class MetricsFile:
         return self._write(data)
 
     def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
-        """Write one item, and return its values.
-
-        TypeError where a value is no number, or step or epoch no whole one; nothing is written then.
-        """
+        """Write one item, return its values; TypeError, and no item, where one is no number or a step no whole one."""
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
         try:
@@ -179,24 +176,15 @@ def _percent_encoded(found: re.Match[str]) -> str:
 
 
 def read_items(path: str) -> list[dict[str, Any]]:
-    """Return the items in a file of metrics, whoever wrote it; a torn last one does not exist.
-
-    FileNotFoundError where there is no file, CorruptJournal where it holds something else.
-    """
+    """Return a file's items, a torn last one left out; FileNotFoundError, or CorruptJournal where it holds no list."""
     with open(path, "rb") as file:
         content = file.read()
     if not content or content.startswith(b'- {"value":'):
-        return list(_items(path, content))
+        return [_parsed(path, line[2:]) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
     found = _parsed(path, content)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
     return found
-
-
-def _items(path: str, content: bytes) -> Iterator[dict[str, Any]]:
-    for line in content.split(b"\n")[:-1]:
-        if line.startswith(b"- "):
-            yield _parsed(path, line[2:])
 
 
 def _parsed(path: str, text: bytes) -> Any:

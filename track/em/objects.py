@@ -138,10 +138,7 @@ def object_path(source: str, wanted: str | None) -> str:
 
 
 def checked_object_path(path: str) -> str:
-    """Return an object path without slashes at its beginning and dots in it.
-
-    ValueError where it is empty, or leads out of the artifact or into what the library keeps there.
-    """
+    """Return an object path without outer slashes and dots; ValueError where it leads out, or to the library's own."""
     if not isinstance(path, str):
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -153,10 +150,7 @@ def checked_object_path(path: str) -> str:
 
 
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
-    """Yield name and path of each file below a folder, sorted; what may not be copied is named in a warning.
-
-    The artifact's `own` directory is passed over where it is below.
-    """
+    """Yield name and path of each file below a folder but `own`, sorted; a warning names what may not be copied."""
     own = os.path.realpath(own)
     for parent, folders, files in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) != own)

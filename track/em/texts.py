@@ -53,10 +53,7 @@ def number_text(value: float) -> str:
 
 
 def parse(text: bytes) -> Any:
-    """Return the data in one line as `flow` writes it, or in any YAML; ValueError where it is none.
-
-    MissingExtra where it is not of the common kind, and PyYAML is not installed.
-    """
+    """Return the data in one line of any YAML; ValueError where it is none, MissingExtra where it takes PyYAML."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -91,10 +88,7 @@ def _key(key: str) -> str:
 
 
 def read_mapping(path: str) -> dict[str, Any]:
-    """Return the mapping in a YAML file, whoever wrote it; FileNotFoundError where there is no file.
-
-    CorruptJournal (a ValueError) where it holds something else.
-    """
+    """Return the mapping in a YAML file, whoever wrote it; FileNotFoundError, or CorruptJournal where it is none."""
     with open(path, "rb") as file:
         return parse_mapping(file.read(), path)
 

@@ -38,10 +38,7 @@ class Store:
         self.user = checked_name(user)
 
     def absolute(self, path: str) -> str:
-        """Return a path with the user before it, unless it begins with a slash.
-
-        ValueError where a part of it cannot be a name, such as ``..``.
-        """
+        """Return a path, the user before it unless it begins with a slash; ValueError where a part can be no name."""
         if not isinstance(path, str):
             raise TypeError(f"a folder is a str, not {type(path).__name__}")
         parts = path.strip("/").split("/") if path.strip("/") else []
