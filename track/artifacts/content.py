@@ -121,10 +121,7 @@ _BUFFER = 1 << 17
 
 
 def copy_source(source: Source, target: int, path: str, advance: Advance) -> tuple[str, int]:
-    """Copy a file to an empty one, given as descriptor and path, and return the digest of the copy and its bytes.
-
-    FileChanged where the source changed meanwhile, OSError where the disk is full, or fails.
-    """
+    """Copy a file to an empty one (descriptor, path); return digest and bytes. FileChanged, or OSError of the disk."""
     follower = _Follower(path)
     try:
         count = _copy_in_kernel(source.descriptor, target, follower.reached, advance)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -124,9 +124,12 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
     """
     names = [entry.name for entry in entries]
     make_folder(target)
-    _check_case(target, names)
-    parents = {os.path.dirname(path) for path in names}
-    for parent in sorted(parents):
+    try:
+        check_clashes(names)
+    except UnsafePath:
+        if folds_case(target):
+            raise
+    for parent in sorted({os.path.dirname(path) for path in names}):
         _make_folder(target, parent)
     with progress(name, sum(entry.size for entry in entries)) as advance:
         for _ in each(lambda entry: _download_entry(store, entry, target, advance), entries, store.folder.workers):
@@ -157,14 +160,6 @@ def make_folder(path: str) -> None:
         while not os.path.lexists(at):
             at = os.path.dirname(at)
         raise UnsafePath(f"{at!r} is a file, not a folder") from error
-
-
-def _check_case(folder: str, names: Iterable[str]) -> None:
-    try:
-        check_clashes(names)
-    except UnsafePath:
-        if folds_case(folder):
-            raise
 
 
 def folds_case(folder: str) -> bool:

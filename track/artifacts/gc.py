@@ -198,10 +198,7 @@ def _is_broken(left: Unfinished, leases: set[str]) -> bool:
 
 
 def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
-    """Return the backends of all tracking stores that were noted in a folder, and of `protocol`.
-
-    NotFound where one of them cannot be opened from here.
-    """
+    """Return the backends of `protocol` and all stores noted in a folder; NotFound where one cannot be opened here."""
     own = store_uri(protocol, folder)
     given = {store_uri(other, folder): other for other in map(protocol_of, also)}
     asked = {own: protocol, **given}

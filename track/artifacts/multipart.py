@@ -29,10 +29,7 @@ class MultipartUploads:
         self._prefix = f"{prefix}/" if prefix else ""
 
     def send(self, source: Source, key: str, digest: str, size: int, advance: Advance) -> None:
-        """Send a file, or what an earlier upload has left of it to send.
-
-        FileChanged where it is not what its digest says; nothing becomes visible then.
-        """
+        """Send a file, or what an earlier upload left of it; FileChanged, and nothing visible, where it is another."""
         name = f"{self._prefix}{key}"
         upload = self._find(name) or str(self._call("create_multipart_upload", Key=name)["UploadId"])
         parts = self._send_parts(source, name, upload, size, digest, advance)

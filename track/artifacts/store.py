@@ -44,13 +44,10 @@ class ArtifactStore:
         file; FileChanged where it changed while it was read, three times in a row; BackendUnavailable or OSError where
         the store cannot be written to.
         """
-        for attempt in range(_TRIES):
-            try:
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(FileChanged):
                 return self._put_once(path, lease, advance)
-            except FileChanged:
-                if attempt == _TRIES - 1:
-                    raise
-        raise AssertionError
+        return self._put_once(path, lease, advance)
 
     def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
         with Source(path) as source:
@@ -64,7 +61,7 @@ class ArtifactStore:
             # Perhaps the same again: reading it once more costs less than writing it.
             known, _ = hash_source(source, lease.heartbeat)
             os.lseek(source.descriptor, 0, os.SEEK_SET)
-        key = None if known is None else self._find(OBJECTS, known, source.size, lease)
+        key = None if known is None else self._find(known, source.size, lease)
         if known is not None and key is not None:
             _digests.add(source, known)
             return Kept(key, known, source.size)
@@ -73,10 +70,9 @@ class ArtifactStore:
         _digests.add(source, kept.digest)
         return kept
 
-    def _find(self, kind: str, digest: str, size: int | None, lease: Lease) -> str | None:
-        key = content_key(kind, digest)
-        found = None if key in lease.avoid else self.folder.size(key)
-        return key if found is not None and (size is None or found == size) else None
+    def _find(self, digest: str, size: int, lease: Lease) -> str | None:
+        key = content_key(OBJECTS, digest)
+        return key if key not in lease.avoid and self.folder.size(key) == size else None
 
     def put_bytes(self, data: bytes, lease: Lease) -> Kept:
         """Store bytes."""
@@ -146,10 +142,7 @@ class ArtifactStore:
         return trees.make_entry(member.path, kept.digest, kept.size, kept.key, member.mode)
 
     def listing(self, key: str, digest: str | None) -> Listing:
-        """Return what is in a directory that was stored with this digest; FileNotFoundError where it is not there.
-
-        CorruptArtifact where it is not what was stored.
-        """
+        """Return a stored directory; FileNotFoundError where it is gone, CorruptArtifact where it has changed."""
         data = self.folder.read(key)
         where = f"{self.folder.url}/{key}"
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:

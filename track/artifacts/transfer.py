@@ -51,10 +51,7 @@ _BATCH = 512
 
 
 def each(action: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield ``action(item)`` in the order of the items, by so many workers at a time; with 1 no thread is started.
-
-    The first error ends it; what is going on at that time is waited for.
-    """
+    """Yield ``action(item)`` in the order of the items, by so many threads (1 starts none); the first error ends it."""
     if workers == 1:
         yield from map(action, items)
         return

@@ -111,10 +111,7 @@ def encode_listing(listing: Listing) -> bytes:
 
 
 def decode_listing(data: bytes, where: str) -> Listing:
-    """Return the listing of its bytes.
-
-    CorruptArtifact where they are none, or one of a later version; UnsafePath where a path in it leaves the directory.
-    """
+    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out."""
     try:
         listing = _decode(data)
         names = [entry.name for entry in listing.entries]
