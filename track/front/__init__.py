@@ -8,16 +8,6 @@ from track.front.files import FileVerbs
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
-    "FileVerbs",
-    "LateNumbers",
-    "LogSignalHandler",
-    "OutputVerbs",
-    "ProgramEnd",
-    "Tee",
-    "as_dict",
-    "check_fields",
-    "check_kind",
-    "differing_arguments",
-    "differing_fields",
-    "finish_with",
-]
+    "FileVerbs", "LateNumbers", "LogSignalHandler", "OutputVerbs", "ProgramEnd", "Tee", "as_dict", "check_fields",
+    "check_kind", "differing_arguments", "differing_fields", "finish_with",
+]  # fmt: skip

@@ -19,30 +19,13 @@ from track.errors import InvalidUri, TrackError
 from track.utils.certificate import fingerprint
 from track.utils.files import absolute_path, user_folder
 from track.utils.known_hosts import check_fingerprint
-from track.utils.tls import (
-    SUITES,
-    certificate_context,
-    check_cipher,
-    client_context,
-    server_context,
-    verified_context,
-)
+from track.utils.tls import SUITES, certificate_context, check_cipher, client_context, server_context, verified_context
 
 __all__ = [
-    "HANDSHAKE_SECONDS",
-    "SUITES",
-    "EncryptedSocket",
-    "certificate_context",
-    "check_cipher",
-    "check_fingerprint",
-    "client_context",
-    "fingerprint",
-    "known_hosts_file",
-    "server_context",
-    "server_folder",
-    "verified_context",
+    "HANDSHAKE_SECONDS", "SUITES", "EncryptedSocket", "certificate_context", "check_cipher", "check_fingerprint",
+    "client_context", "fingerprint", "known_hosts_file", "server_context", "server_folder", "verified_context",
     "wrap_socket",
-]
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
