@@ -166,7 +166,13 @@ class Trial:
     timestamps: dict
         When it was created, started and finished, unix seconds.
     process: dict
-        Which process runs it: host, pid and the process's start.
+        Which process began it last: host, pid and the process's start.
+    attempt: int
+        How often it was begun, from 1 on; it is begun again when it goes on after an end.
+    processes: list of dict
+        Those of the present attempt, each with its ``status``, name and code.
+    is_set: bool
+        Whether the program itself has said how it ended.
 
     The uid is made of the hash of name, version and parameters, and of the revision. The hash is
     computed once: parameters logged later do not move the trial.
@@ -189,6 +195,9 @@ class Trial:
     artifacts: list[Any] = field(default_factory=list, kw_only=True)
     timestamps: dict[str, float] = field(default_factory=dict, kw_only=True)
     process: dict[str, Any] | None = field(default=None, kw_only=True)
+    attempt: int = field(default=0, kw_only=True)
+    processes: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
+    is_set: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.revision = int(self.revision)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
 from track.front.blocks import LoggerChronoContext
-from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, finish_with
+from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
 from track.front.output import OutputVerbs, Tee
 
@@ -17,6 +17,7 @@ __all__ = [
     "ProgramEnd",
     "Tee",
     "as_dict",
+    "as_interruption",
     "check_fields",
     "check_kind",
     "differing_arguments",

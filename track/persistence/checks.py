@@ -77,7 +77,10 @@ def final_status(exc_type: Any, exc_val: Any) -> Status:
 
 def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
     """Return ``TypeName: message`` and the end of the traceback, down to where the program was."""
-    text = str(exc_val) if exc_val is not None else ""
+    try:
+        text = str(exc_val) if exc_val is not None else ""
+    except Exception as error:  # noqa: BLE001 - whatever it raises, there is an error to describe
+        text = f"its text cannot be shown ({type(error).__name__})"
     head = f"{exc_type.__name__}: {text}" if text else str(exc_type.__name__)
     frames = traceback.extract_tb(exc_tb)
     while frames and frames[-1].filename in _RAISED_FOR_OTHERS:

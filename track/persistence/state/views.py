@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from track.containers.lazy import LazySet
 from track.persistence.state.apply import named_tags
 from track.persistence.state.liveness import Liveness
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import Project, Trial, TrialGroup
 
 Owner = TypeVar("Owner", Project, TrialGroup)
 Fetch = Callable[[Any], Iterable[Any]]
@@ -34,8 +34,9 @@ def as_shown(
     inherited = tags_of(trial.project_id) if isinstance(trial.project_id, str) else None
     if inherited:
         changes["tags"] = {**named_tags(trial.tags), **inherited}
-    if liveness.is_broken(trial, alive):
-        changes["status"] = Status.Broken
+    status = liveness.shown_status(trial, alive)
+    if status is not trial.status:
+        changes["status"] = status
     if not changes:
         return trial
     shown = Trial.__new__(Trial)
