@@ -58,7 +58,6 @@ class ChronoContext:
         self.started = 0.0
 
     def __enter__(self) -> Aggregator:
-        """Start the clock and return the aggregator."""
         if self.start_callback is not None:
             self.start_callback()
         self.started = perf_counter()
@@ -70,7 +69,6 @@ class ChronoContext:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Append the seconds since `__enter__`; an exception of the block passes unchanged."""
         if self.end_callback is not None:
             _call_back(self.end_callback, exc_type is not None)
         if exc_type is None:
@@ -90,7 +88,6 @@ class Timers:
 
         Parameters
         ----------
-        trial, name: str
         given: any
             What `stop` gives back.
         start_callback, end_callback: callable, optional

@@ -105,7 +105,6 @@ class TrackClient:
 
         Parameters
         ----------
-        version: str, optional
         version_fun: callable, optional
             Returns the version, when a trial is created.
         """
@@ -122,7 +121,6 @@ class TrackClient:
 
         Parameters
         ----------
-        project: Project, optional
         force: bool
             Whether to replace a project that is chosen already.
         get_only: bool
@@ -161,7 +159,6 @@ class TrackClient:
 
         Parameters
         ----------
-        group: TrialGroup, optional
         force: bool
             Whether to replace a group that is chosen already.
         get_only: bool
@@ -201,7 +198,6 @@ class TrackClient:
 
         Parameters
         ----------
-        trial: Trial, optional
         force: bool
             Whether to replace a trial that is set and has not finished.
         **kwargs
@@ -361,14 +357,7 @@ class TrackClient:
         vars(given).update(arguments)
         return given
 
-    def get_arguments(
-        self,
-        args: argparse.ArgumentParser | argparse.Namespace | Mapping[str, Any] | None = None,
-        show: bool = False,
-        **kwargs: Any,
-    ) -> argparse.Namespace:
-        """Give the trial its parameters, and return them all: another name of `log_arguments`."""
-        return self.log_arguments(args, show, **kwargs)
+    get_arguments = log_arguments
 
     def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
         """Add tags to the trial, also to one that waits for its parameters."""
@@ -462,7 +451,7 @@ class TrackClient:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _place(self) -> str:
-        return mask_secrets(str(getattr(self.protocol, "uri", self.protocol)))
+        return mask_secrets(self.protocol.uri or repr(self.protocol))
 
     def _current(self) -> TrialLogger:
         if self.logger is None:

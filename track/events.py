@@ -267,7 +267,6 @@ def encode_batch(writer: str, first: int, lines: bytes) -> bytes:
 
     Parameters
     ----------
-    writer: str
     first: int
         The number of the first event.
     lines: bytes

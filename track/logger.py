@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
-    LoggerChronoContext,
     LogSignalHandler,
     OutputVerbs,
     as_dict,
@@ -207,8 +207,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def _tell_unsaved(self) -> None:
         unsaved = self.protocol.unsaved()
         if unsaved:
-            place = mask_secrets(self.protocol.uri or repr(self.protocol))
-            remedy = self.protocol.remedy
+            place, remedy = mask_secrets(self.protocol.uri or repr(self.protocol)), self.protocol.remedy
             logger.warning("%d events are not stored in %s%s", unsaved, place, remedy and f": {remedy}")
 
     def __enter__(self) -> TrialLogger:
@@ -401,3 +400,47 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def save(self, file_name_override: str | None = None) -> None:
         """Make what was logged permanent, or write all of the store to another JSON file."""
         self.protocol.commit(file_name_override=file_name_override)
+
+
+class LoggerChronoContext:
+    """Times a block of a trial; ``name=None`` is the trial's own run time.
+
+    Entering it gives `acc`, the aggregator of all blocks of this name so far: a `timer` for `show_eta`.
+    """
+
+    __slots__ = ("_arguments", "_name", "_protocol", "_started", "_trial", "acc")
+
+    def __init__(  # noqa: PLR0917 - the published signature
+        self,
+        protocol: Protocol,
+        trial: Trial,
+        acc: Aggregator | None = None,
+        name: str | None = None,
+        aggregator: Factory = _once,
+        start_callback: Callable[[], Any] | None = None,
+        end_callback: Callable[[], Any] | None = None,
+    ) -> None:
+        self._protocol = protocol
+        self._trial = trial
+        self.acc = StatAggregator(0) if acc is None else acc
+        self._name = name
+        self._arguments = (aggregator, start_callback, end_callback)
+        self._started = 0.0
+
+    def __enter__(self) -> Aggregator:
+        if self._name is None:
+            self._protocol.log_trial_start(self._trial)
+        else:
+            self._protocol.log_trial_chrono_start(self._trial, self._name, *self._arguments)
+        self._started = time.perf_counter()
+        return self.acc
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        if self._name is None:
+            self._protocol.log_trial_finish(self._trial, exc_type, exc_val, exc_tb)
+        else:
+            self._protocol.log_trial_chrono_finish(self._trial, self._name, exc_type, exc_val, exc_tb)
+        if exc_type is None:
+            self.acc.append(time.perf_counter() - self._started)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,14 @@ from track.aggregators.aggregator import (
 from track.containers.series import Points, Series
 from track.plain import is_number, restore, to_plain
 
-__all__ = ["Metrics", "container_from_plain", "container_to_plain", "step_from_text"]
+__all__ = [
+    "Metrics",
+    "container_from_plain",
+    "container_to_plain",
+    "metrics_from_plain",
+    "metrics_to_plain",
+    "step_from_text",
+]
 
 
 _loading = threading.RLock()
@@ -97,21 +104,17 @@ class Metrics(MutableMapping[str, Any]):
         with _loading:
             if self._load is not load:
                 return load()
-            containers = _decoded(load)
+            containers = metrics_from_plain(load())._containers
             views = {name: _view(container) for name, container in containers.items()}
             self._containers, self._load = containers, None
             return views
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return the full state as JSON-safe data."""
-        return {name: container_to_plain(container) for name, container in self._loaded().items()}
 
     def _loaded(self) -> dict[str, Any]:
         if self._load is not None:
             with _loading:
                 # Again: another thread may have been first, and may have logged since.
                 if self._load is not None:
-                    self._containers = _decoded(self._load)
+                    self._containers = metrics_from_plain(self._load())._containers
                     self._load = None
         return self._containers
 
@@ -134,8 +137,16 @@ class Metrics(MutableMapping[str, Any]):
         return repr(self._loaded())
 
 
-def _decoded(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return {name: container_from_plain(plain) for name, plain in load().items()}
+def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the full state of containers by name as JSON-safe data."""
+    return {name: container_to_plain(container) for name, container in containers.items()}
+
+
+def metrics_from_plain(plain: dict[str, Any]) -> Metrics:
+    """Return the containers that `metrics_to_plain` described."""
+    metrics = Metrics()
+    metrics._containers = {name: container_from_plain(value) for name, value in plain.items()}
+    return metrics
 
 
 def container_to_plain(container: Any) -> Any:

@@ -31,7 +31,6 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
 
     Parameters
     ----------
-    trial: Trial
     short: bool
         What a person reads; False prints everything.
     style: str

@@ -304,8 +304,6 @@ class Project(_Owner):
 
     Parameters
     ----------
-    groups: set of TrialGroup
-    trials: set of Trial
     tags: dict
         Inherited by every trial of the project, which cannot override them.
     """

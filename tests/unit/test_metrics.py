@@ -10,7 +10,7 @@ import pytest
 
 from track.aggregators.aggregator import RingAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.series import Series
-from track.metrics import Metrics, container_from_plain, container_to_plain, step_from_text
+from track.metrics import Metrics, container_from_plain, container_to_plain, metrics_to_plain, step_from_text
 
 
 def _shown(container: Any) -> Any:
@@ -133,7 +133,7 @@ def test_full_state_comes_back(spec: Any, value: Any) -> None:
         metrics.log_values({"x": value}, None, spec, 1.0)
         metrics.log_values({"y": value}, 0.5, None, 1.0)
 
-    text = json.dumps(metrics.to_plain(), allow_nan=False)
+    text = json.dumps(metrics_to_plain(metrics), allow_nan=False)
 
     assert repr(Metrics(lambda: json.loads(text))) == repr(metrics)
 
@@ -144,7 +144,7 @@ def test_pairs_in_a_series_come_back() -> None:
     for step in (None, 0):
         metrics.log_values({"x": 1.0}, step, None, 1.0)
 
-    text = json.dumps(metrics.to_plain())
+    text = json.dumps(metrics_to_plain(metrics))
 
     assert Metrics(lambda: json.loads(text))["x"].val == [1.0, (0, 1.0)]
 

@@ -87,7 +87,6 @@ class Lazy:
         self.spec = [aggregator_t.kind, *aggregator_t(**kwargs).arguments]
 
     def __call__(self) -> Aggregator:
-        """Return a new aggregator."""
         return self._class(**self._kwargs)
 
 

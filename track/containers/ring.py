@@ -70,7 +70,6 @@ class RingBuffer:
         return list(self.array[oldest:]) + list(self.array[:oldest])
 
     def __len__(self) -> int:
-        """Return how many values are held."""
         return min(self.count, self.capacity)
 
     def __getitem__(self, index: int) -> Any:
@@ -78,9 +77,7 @@ class RingBuffer:
         return self.array[index % self.capacity]
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the values, oldest first."""
         return iter(self.to_list())
 
     def __repr__(self) -> str:
-        """Return the values, for people."""
         return f"RingBuffer({self.to_list()}, size={self.capacity})"

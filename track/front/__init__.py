@@ -1,9 +1,8 @@
-"""What a `TrialLogger` and a `TrackClient` are made of: arguments, timers, output, files, and the end."""
+"""What a `TrialLogger` and a `TrackClient` are made of: arguments, output, files, and the end."""
 
 from __future__ import annotations
 
 from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
-from track.front.blocks import LoggerChronoContext
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
 from track.front.output import OutputVerbs, Tee
@@ -12,7 +11,6 @@ __all__ = [
     "FileVerbs",
     "LateNumbers",
     "LogSignalHandler",
-    "LoggerChronoContext",
     "OutputVerbs",
     "ProgramEnd",
     "Tee",

@@ -10,7 +10,7 @@ from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
-from track.metrics import container_to_plain
+from track.metrics import metrics_to_plain
 from track.plain import restore, to_number, to_plain, utf8
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
@@ -109,14 +109,18 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
     return converted
 
 
-def plain_step(step: Any) -> Any:
-    """Return a step as JSON-safe data.
+def metric_step(step: Any, values: dict[str, Any]) -> Any:
+    """Return the step of metrics as JSON-safe data.
 
     Raises
     ------
+    InvalidCall
+        It is the metrics themselves, in a dictionary.
     InvalidEvent
         It cannot be a key, as a dictionary cannot.
     """
+    if not values and isinstance(step, Mapping):
+        refuse_unnamed(step, "log_metrics", "loss=0.5")
     number = to_number(step)
     plain = to_plain(step if number is None else number)
     if type(plain) is list or type(plain) is dict:
@@ -140,21 +144,6 @@ def metric_specification(aggregator: Any) -> list[Any] | None:
     return specification(aggregator)
 
 
-def metric_step(step: Any, values: dict[str, Any]) -> Any:
-    """Return the step of metrics as JSON-safe data.
-
-    Raises
-    ------
-    InvalidCall
-        It is the metrics themselves, in a dictionary.
-    InvalidEvent
-        It cannot be a key.
-    """
-    if not values and isinstance(step, Mapping):
-        refuse_unnamed(step, "log_metrics", "loss=0.5")
-    return plain_step(step)
-
-
 def trial_created(trial: Trial, at: float) -> TrialCreated:
     """Return the fact that `trial` exists."""
     status = None if trial.status is None else (trial.status.name, trial.status.value)
@@ -172,8 +161,8 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         to_plain(trial.project_id),
         to_plain(trial.parameters),
         to_plain(trial.metadata),
-        {name: container_to_plain(value) for name, value in trial.metrics.items()},
-        {name: container_to_plain(value) for name, value in trial.chronos.items()},
+        metrics_to_plain(trial.metrics),
+        metrics_to_plain(trial.chronos),
         to_plain(trial.errors),
         status,
     )

@@ -62,7 +62,6 @@ class CometMLProtocol(SinkProtocol):
         return run
 
     def run_numbers(self, run: Any, values: dict[str, Any], step: Any) -> None:
-        """Log metrics."""
         run.log_metrics(values, step=step)
 
     def run_facts(self, run: Any, kind: str, values: dict[str, Any]) -> None:
@@ -79,16 +78,13 @@ class CometMLProtocol(SinkProtocol):
                 run.log_other(name, value)
 
     def run_status(self, run: Any, status: Status | CustomStatus, error: str | None) -> None:
-        """Log name and code of the status, and the error."""
         run.log_other("trial_status_name", status.name)
         run.log_other("trial_status_value", status.value)
         if error is not None:
             run.log_other("trial_error", error)
 
     def run_flush(self, run: Any) -> None:
-        """Wait until Comet has sent what it was told."""
         run.flush()
 
     def run_end(self, run: Any) -> None:
-        """End the experiment."""
         run.end()

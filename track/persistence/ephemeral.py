@@ -12,7 +12,7 @@ from track.containers.lazy import LazySet
 from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.file import SMALL_AT_FINISH, FileStore, MemoryStore
+from track.persistence.file import FileStore, MemoryStore
 from track.persistence.state import State, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
@@ -27,7 +27,6 @@ class StateProtocol(EventProtocol):
 
     Parameters
     ----------
-    uri: str
     strict: bool
         Whether parents must be stored before their children.
     store: FileStore or MemoryStore
@@ -124,7 +123,7 @@ class StateProtocol(EventProtocol):
 
     def tidy(self) -> None:
         """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
-        self.store.save_if_worth(SMALL_AT_FINISH)
+        self.store.save_if_worth()
 
     def at_once(self) -> AbstractContextManager[bool]:
         return self.store.at_once()

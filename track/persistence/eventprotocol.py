@@ -207,7 +207,10 @@ class EventProtocol(Protocol):
             return
         if uid not in self._known:
             self._require(uid)
-        self._record(TimeLogged(uid, name, seconds, self.clock(), specification(aggregator)))
+        event = TimeLogged(uid, name, seconds, self.clock(), specification(aggregator))
+        self.apply(event)
+        if self.listeners:
+            self._tell(event)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "parameters", kwargs)
@@ -333,7 +336,6 @@ class EventProtocol(Protocol):
         return self._as_one_step(update)
 
     def commit(self, **kwargs: Any) -> None:
-        """Make everything so far permanent; ``file_name_override`` gets a copy of all that is stored."""
         self.flush()
         if kwargs.get("file_name_override") is not None:
             write_copy(kwargs["file_name_override"], stored_in(self))

@@ -84,7 +84,7 @@ class ProtocolMultiplexer(Protocol):
         self._called = [mirror for mirror in self._mirrors if mirror not in self._hearing]
         if main.takes_events:
             self.listeners = main.listeners
-            self.listeners.extend(mirror.apply for mirror in self._hearing)
+            self.listeners.extend(mirror.hear for mirror in self._hearing)
         self._is_missing_said = False
 
     def __repr__(self) -> str:
@@ -277,7 +277,7 @@ class ProtocolMultiplexer(Protocol):
 
     def _pass_on(self, events: Sequence[Event]) -> None:
         for mirror in self._hearing:
-            mirror.apply(events)
+            mirror.hear(events)
         for mirror in self._called:
             mirror.call("apply", *events)
 

@@ -137,7 +137,6 @@ class Protocol:
 
         Parameters
         ----------
-        trial: Trial
         name: str
             Times with the same name are aggregated.
         aggregator: callable
@@ -166,7 +165,6 @@ class Protocol:
 
         Parameters
         ----------
-        trial: Trial
         step: any hashable value, optional
             The same step again replaces the value.
         aggregator: callable, optional
@@ -191,8 +189,6 @@ class Protocol:
 
         Parameters
         ----------
-        trial: Trial
-        name: str
         uri: str
             Where its content is.
         digest: str, optional
@@ -248,7 +244,7 @@ class Protocol:
         raise NotImplementedError
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, as one step, and return it changed.
+        """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
         Raises
         ------
@@ -258,7 +254,7 @@ class Protocol:
         raise NotImplementedError
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
-        """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, as one step, and return it changed.
+        """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
         Raises
         ------
@@ -366,7 +362,6 @@ class Protocol:
             Who numbers them.
         first: int
             The number of the first.
-        events: sequence of Event
         lines: bytes, optional
             The same events as lines, where the caller has them.
 

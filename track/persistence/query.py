@@ -40,7 +40,6 @@ class Condition:
         The attribute, split at its dots.
     name: str
         The operator, such as ``"$lte"``.
-    operand: any
     """
 
     path: tuple[str, ...]

@@ -139,15 +139,12 @@ class SinkProtocol(Protocol):
             self._tell(trial, self.run_numbers, {f"chrono_{name}": seconds}, None)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
-        """Note parameters."""
         self._tell(trial, self.run_facts, "parameters", plain_fields(kwargs))
 
     def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = None, **kwargs: Any) -> None:
-        """Note metadata."""
         self._tell(trial, self.run_facts, "metadata", plain_fields(kwargs))
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
-        """Note tags."""
         self._tell(trial, self.run_facts, "tags", plain_fields(kwargs))
 
     def log_trial_metrics(
@@ -163,11 +160,9 @@ class SinkProtocol(Protocol):
     # life
 
     def commit(self, **kwargs: Any) -> None:
-        """Flush."""
         self.flush()
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return once what was noted is as safe as the tool makes it."""
         for run in self._open_runs():
             self._attempt(self.run_flush, run)
 
@@ -181,7 +176,6 @@ class SinkProtocol(Protocol):
         return [run for uid, run in list(self._runs.items()) if uid not in self._ended]
 
     def unsaved(self) -> int:
-        """Return how often the tool did not take something."""
         return self._missed
 
     def _tell(self, trial: Trial, verb: Callable[..., None], /, *args: Any) -> None:

@@ -67,7 +67,6 @@ class TensorBoardProtocol(SinkProtocol):
             run.write_number(name, value, step)
 
     def run_facts(self, run: Any, kind: str, values: dict[str, Any]) -> None:
-        """Write texts."""
         plain = {name: restore(value) for name, value in values.items()}
         for name, value in plain.items():
             run.write_text(f"{kind}/{name}", str(value))
@@ -75,7 +74,6 @@ class TensorBoardProtocol(SinkProtocol):
             run.parameters.update(plain)
 
     def run_status(self, run: Any, status: Status | CustomStatus, error: str | None) -> None:
-        """Write the status, and the error, as texts."""
         run.write_text("status", str(status.name))
         if error is not None:
             run.write_text("error", error)

@@ -183,7 +183,6 @@ def read_options(uri: str, known: dict[str, tuple[Callable[[str], Any], Any]]) -
 
     Parameters
     ----------
-    uri: str
     known: dict
         By name: how to read the text, and the value when it is not given; `COMMON_OPTIONS` are known too.
 

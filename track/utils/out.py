@@ -102,7 +102,6 @@ class RingOutputDecorator:
         return getattr(self.file, "encoding", None) or "utf-8"
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the stream behind this one."""
         # Looked up in the instance: while it is being copied there is no file yet.
         file = self.__dict__.get("file")
         if file is None or (name.startswith("__") and name.endswith("__")):

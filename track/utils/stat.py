@@ -115,7 +115,6 @@ class StatStream:
             absorb(self._state, val, weight)
 
     def __iadd__(self, val: float) -> StatStream:
-        """Take in `val` once and return this stream."""
         self.update(val, 1)
         return self
 
@@ -232,7 +231,6 @@ class StatStream:
         return StatStream.from_dict, (self.state_dict(), True)
 
     def __repr__(self) -> str:
-        """Return the summary, for people."""
         return f"StatStream({self.to_dict()})"
 
 

@@ -54,11 +54,7 @@ def _gpu_of_driver() -> str | None:
 
 def hostname() -> str:
     """Return the name of this machine."""
-    if hasattr(os, "uname"):
-        return os.uname().nodename
-    import socket
-
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 def process_identity(pid: int | None = None) -> dict[str, Any]:

@@ -55,7 +55,6 @@ class Throttler(Generic[_R]):
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> _R | None:
-        """Return what the function returns, or None."""
         is_due = self.calls % self.throttle == 0
         self.calls += 1
         return self.fun(*args, **kwargs) if is_due else None
@@ -88,7 +87,6 @@ class TimeThrottler(Generic[_R]):
         self.last: float | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> _R | None:
-        """Return what the function returns, or None."""
         now = self.clock()
         if self.last is not None and now - self.last < self.every:
             return None
@@ -127,7 +125,6 @@ class ThrottleRepeatedCalls(Generic[_R]):
         self._runs: dict[Hashable, float] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> _R | None:
-        """Return what the function returns, or None."""
         now = self.clock()
         self._forget_old(now)
         key = _identify(args, kwargs)

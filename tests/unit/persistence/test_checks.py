@@ -14,10 +14,10 @@ from track.persistence.checks import (
     MUTATORS,
     describe_error,
     final_status,
+    metric_step,
     normal_status,
     numbers,
     plain_fields,
-    plain_step,
     require_mutator,
     trial_created,
 )
@@ -104,7 +104,7 @@ def test_what_is_no_number_is_named() -> None:
 )
 def test_steps_are_plain(step: Any, plain: Any) -> None:
     """A step is anything that can be a key, as JSON can say it."""
-    converted = plain_step(step)
+    converted = metric_step(step, {"loss": 0.5})
 
     assert (converted, type(converted)) == (plain, type(plain))
 
@@ -113,7 +113,7 @@ def test_steps_are_plain(step: Any, plain: Any) -> None:
 def test_step_that_is_no_key_is_refused(step: Any) -> None:
     """A dictionary cannot be a step: it would make the metric unreadable."""
     with pytest.raises(InvalidEvent, match="cannot be a key: use a number, a text or a tuple"):
-        plain_step(step)
+        metric_step(step, {"loss": 0.5})
 
 
 def test_fields_may_have_any_name() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -106,3 +108,12 @@ def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPa
     finally:
         done.set()
         waiting.join()
+
+
+def test_other_platforms_are_told() -> None:
+    """Without the locks of POSIX the import of the store is one clear error; the package itself can be imported."""
+    script = "import sys; sys.modules['fcntl'] = None; import track; track.TrackClient('file:runs.json')"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.stderr.endswith("ImportError: track keeps files on POSIX systems only (Linux, macOS)\n")

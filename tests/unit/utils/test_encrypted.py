@@ -385,7 +385,7 @@ def test_authority_is_checked(server: Path) -> None:
     """With a certificate of the authority, the name and the signature count, not the fingerprint."""
     certificate, _ = certificate_files(server)
 
-    with _pair(server, context=client_context(certificate), hostname="localhost") as (client, accepted):
+    with _pair(server, context=verified_context(certificate), hostname="localhost") as (client, accepted):
         accepted.sendall(b"hello")
         assert client.recv(5) == b"hello"
 
@@ -412,7 +412,7 @@ def test_broken_authority_is_named(content: bytes | None, tmp_path: Path) -> Non
         path.write_bytes(content)
 
     with pytest.raises(TrackError, match=r"authority.pem cannot be used"):
-        client_context(path)
+        verified_context(path)
 
 
 def test_key_of_another_certificate_is_refused(server: Path, tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ class Journal:
 
     Parameters
     ----------
-    path: str
     durable: bool
         Whether every line reaches the disk before `append` returns, and so survives a loss of power.
 

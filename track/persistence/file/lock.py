@@ -148,7 +148,6 @@ def claim(descriptor: int, without_locks: bool = False) -> bool:
 
     Parameters
     ----------
-    descriptor: int
     without_locks: bool
         The answer on a file system without locks, where nobody can tell.
     """
@@ -167,7 +166,6 @@ def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
 
     Parameters
     ----------
-    path: str
     mounts: str
         The system's table of mounts; without one the answer is no.
     """

@@ -49,7 +49,8 @@ class MemoryStore:
 
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events that somebody has numbered."""
-        self._inbox.append([batch])
+        with self.reading() as state:
+            state.apply([batch])
 
     def _drain(self) -> None:
         with self.lock:

@@ -24,8 +24,8 @@ from track.utils.lifecycle import at_exit, at_fork
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-SMALL_AT_FINISH = 1 << 20
-SMALL_AT_EXIT = 8 << 20
+_SMALL_AT_FINISH = 1 << 20
+_SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
 
@@ -83,7 +83,6 @@ class FileStore:
 
         Parameters
         ----------
-        batch: Batch
         lines: bytes, optional
             Its events as lines, where the caller has them.
 
@@ -298,7 +297,7 @@ class FileStore:
             if self._offset >= _CUT_FROM and not self.lock_appends:
                 self._cut()
 
-    def save_if_worth(self, small: int) -> None:
+    def save_if_worth(self, small: int = _SMALL_AT_FINISH) -> None:
         """Save while the snapshot is smaller than `small` bytes, or the journal has grown to a quarter of it.
 
         So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. A
@@ -340,7 +339,7 @@ class FileStore:
 
     def close(self) -> None:
         """Save if it is worth it, and give the files back; while something waits for room they stay open."""
-        self.save_if_worth(SMALL_AT_EXIT)
+        self.save_if_worth(_SMALL_AT_EXIT)
         if self.journal.retry():
             with self._reading:
                 self._writing = False
@@ -390,7 +389,7 @@ def _close_all() -> None:
             store.flush()
         except TrackError as error:
             logger.warning("%s", error)
-        store.save_if_worth(SMALL_AT_EXIT)
+        store.save_if_worth(_SMALL_AT_EXIT)
     for backlog in unfinished():
         backlog.retry()
         if backlog.unsaved:

@@ -19,7 +19,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.metrics import Metrics, container_from_plain
+from track.metrics import metrics_from_plain
 from track.plain import restore
 from track.structure import Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
@@ -30,7 +30,7 @@ def update(trial: Trial, event: Event) -> None:
 
     Examples
     --------
-    >>> trial = Trial("ab", metrics=Metrics())
+    >>> trial = Trial("ab", metrics=metrics_from_plain({}))
     >>> update(trial, MetricsLogged("ab_0", {"loss": 0.5}, at=1.0, step=3))
     >>> trial.metrics["loss"]
     {3: 0.5}
@@ -179,16 +179,9 @@ def make_trial(event: TrialCreated) -> Trial:
         restore(event.project_id),
         restore(event.parameters),
         restore(event.metadata) | {"_update_count": 0, "_last_change": event.at},
-        _make_metrics(event.metrics),
-        _make_metrics(event.chronos),
+        metrics_from_plain(event.metrics),
+        metrics_from_plain(event.chronos),
         make_status(*event.status) if event.status else Status.CreatedGroup,
         restore(event.errors),
         timestamps={"created": event.at},
     )
-
-
-def _make_metrics(plain: dict[str, Any]) -> Metrics:
-    metrics = Metrics()
-    for name, value in plain.items():
-        metrics[name] = container_from_plain(value)
-    return metrics

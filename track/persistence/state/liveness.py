@@ -41,7 +41,6 @@ class Liveness:
 
         Parameters
         ----------
-        trial: Trial
         alive: dict
             What was found out about processes already; filled.
         """

@@ -206,7 +206,6 @@ def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
 
     Parameters
     ----------
-    storage: State
     journal: dict
         Which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
     """
