@@ -88,10 +88,12 @@ def _hook_exit() -> None:
 
 
 def _hook_child() -> None:
-    """A process of multiprocessing ends without `atexit`, and has forgotten what its parent has registered."""
+    """A child of multiprocessing ends without `atexit`, and has forgotten what its parent has registered."""
     global _finalized  # noqa: PLW0603
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _finalized != os.getpid():
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if _finalized != os.getpid():
         _finalized = os.getpid()
         util.Finalize(None, _exit, exitpriority=0)
 
