@@ -30,11 +30,14 @@ def state():
     mask = os.umask(0)
     os.umask(mask)
     return {
-        **{name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGCHLD")},
+        **{name: signal.getsignal(getattr(signal, name)) for name in (
+            "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGCHLD"
+        )},
         **{f"sys.{name}": getattr(sys, name) for name in (
             "exit", "stdout", "stderr", "stdin", "excepthook", "displayhook", "unraisablehook", "argv"
         )},
-        "exit": type(exit).__call__, "sys.path": list(sys.path), "import hooks": [list(sys.meta_path), list(sys.path_hooks)],
+        "exit": type(exit).__call__,
+        "sys.path": list(sys.path), "import hooks": [list(sys.meta_path), list(sys.path_hooks)],
         "limits": [sys.getrecursionlimit(), sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)],
         "tracing": [sys.gettrace(), sys.getprofile(), threading.excepthook],
         "atexit": atexit._ncallbacks(), "os.register_at_fork": len(hooks),

@@ -92,6 +92,9 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
         trial.process = {name: process[name] for name in IDENTITY if name in process}
         trial.timestamps.setdefault("started", event.at)
     known = next((one for one in trial.processes if same_process(one, process)), None)
+    if event.status[0] == Status.Running.name and known is not None and known["status"][0] != Status.Running.name:
+        # It begins again what it had ended.
+        trial.is_set = False
     noted = {**process, "status": list(event.status), "at": event.at}
     noted["began"] = event.at if known is None else known["began"]
     # Never changed in place: a reader may have the list.
