@@ -104,7 +104,7 @@ class CustomStatus:
 
 
 _status_names = {member.name.lower(): member for member in Status}
-CUSTOM_CODES = {"submitted": 2, "pruned": 303}
+_custom_codes = {"submitted": 2, "pruned": 303}
 """Codes of custom statuses that need none given: one that waits to be begun, and one that was stopped early."""
 
 
@@ -119,7 +119,7 @@ def status(name: str | None = None, value: int | None = None) -> Status | Custom
     if name is not None:
         member = _status_names.get(name.lower())
         if member is None:
-            return CustomStatus(name, CUSTOM_CODES.get(name.lower()) if value is None else value)
+            return CustomStatus(name, _custom_codes.get(name.lower()) if value is None else value)
         if value is not None and value != member.value:
             logger.warning("status %s has code %s, not %s: the name counts", name, member.value, value)
         return member

@@ -12,7 +12,7 @@ from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
 from track.metrics import metrics_to_plain
 from track.plain import restore, to_number, to_plain, utf8
-from track.structure import CUSTOM_CODES, CustomStatus, Status, Trial
+from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
 
@@ -55,9 +55,9 @@ def normal_status(status: Any) -> Status | CustomStatus:
         made = make_status(value=status)
     elif isinstance(status, dict) and {"name", "value"} <= set(status):
         return make_status(status["name"], status["value"]) or Status.CreatedGroup
-    if isinstance(made, Status) or (made is not None and made.name in CUSTOM_CODES):
+    if isinstance(made, Status) or (isinstance(status, str) and made.value is not None):
         return made
-    names = ", ".join([*(member.name for member in Status), *CUSTOM_CODES])
+    names = ", ".join([*(member.name for member in Status), "submitted", "pruned"])
     raise InvalidEvent(f"{status!r} is no status; use {names}, or CustomStatus(name, code)")
 
 

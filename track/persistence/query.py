@@ -18,13 +18,13 @@ from track.containers.series import Series
 from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
 from track.plain import restore, to_plain
-from track.structure import CUSTOM_CODES, CustomStatus, Project, Status, Trial, TrialGroup
+from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
 _EXACT = 2**53
-_STATUSES = (*(status.name.lower() for status in Status), *CUSTOM_CODES)
+_STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
 }
