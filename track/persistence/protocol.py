@@ -110,6 +110,19 @@ class Protocol:
         """Record that the trial ended, well or with this exception, and how long it ran."""
         raise NotImplementedError
 
+    def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
+        """Record that this process was told to stop and may yet go on, or that it went on.
+
+        Parameters
+        ----------
+        trial: Trial
+        name: str or None
+            ``SIGTERM``, ``SIGINT``, ...: should the process die now, it was interrupted. None where it went on.
+        error: str, optional
+            Added to the trial's errors.
+        """
+        return
+
     def log_trial_chrono_start(
         self,
         trial: Trial,
