@@ -350,7 +350,7 @@ def test_close_leaves_what_is_stuck_to_the_next(sender: Sender, server: FakeServ
 def test_spill_that_cannot_be_written_waits_in_memory(
     server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a folder for the spill, not even a temporary one, nothing raises; the events are sent when there is one."""
+    """Without any folder for the spill nothing raises; the events are sent when there is one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing" / "temporary"))
     (tmp_path / "missing").write_text("in the way")
     (tmp_path / spill_folder(URI).name).write_text("in the way")
