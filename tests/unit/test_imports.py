@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 ORDER = (
     # nouns and words
     "track.errors",
+    "track.verbs",
     "track.plain",
     "track.containers.*",
     "track.configuration",
