@@ -65,7 +65,11 @@ class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 
 
 class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_created"):
-    """A trial exists. `metrics` and `chronos` are full states, for a trial that comes from another store."""
+    """A trial exists.
+
+    For one that comes from another store, `metrics` and `chronos` are full states, and the last four fields say what
+    else is known of it; `at` is its last change then.
+    """
 
     hash: str
     revision: int
@@ -82,6 +86,10 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     chronos: Any = {}
     errors: list[Any] = []
     status: tuple[str | None, int | None] | None = None
+    changes: int = 0
+    timestamps: dict[str, float] = {}
+    process: dict[str, Any] | None = None
+    artifacts: list[dict[str, Any]] = []
 
     @property
     def trial(self) -> str:

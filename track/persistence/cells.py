@@ -8,14 +8,15 @@ from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import TimeSeriesAggregator
+from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
 from track.containers.series import Points, Series
-from track.metrics import Metrics
+from track.metrics import Metrics, container_from_plain, container_to_plain
 from track.plain import restore, to_plain
 from track.serialization import to_json
 from track.structure import Trial
 
 _decode = msgspec.json.decode
+_CONTAINER = '{"container":'
 LARGEST = 2**63
 """Steps from here on do not fit a column of integers."""
 
@@ -27,6 +28,9 @@ def text(value: Any) -> str:
 
 def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
     """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
+    if isinstance(value, Aggregator):
+        # All that another store knows of a name.
+        return None, number_of(value.val), text({"container": container_to_plain(value)})
     odd: dict[str, Any] = {}
     if step is not None and (type(step) is not int or abs(step) >= LARGEST):
         odd["step"], step = to_plain(step), None
@@ -79,6 +83,9 @@ def container_of(table: str, name: str, spec: list[Any] | None, cells: tuple[lis
             return series
     made = Metrics()
     for number, value, at, exact in zip(*cells, strict=True):
+        if exact is not None and exact.startswith(_CONTAINER):
+            made[name] = container_from_plain(_decode(exact)["container"])
+            continue
         step, given = decode_cell(number, value, exact)
         if table == "times":
             made.log_time(name, given, spec, at)
@@ -98,10 +105,17 @@ def trial_document(trial: Trial) -> str:
 
 
 def imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
-    """Yield step, value and time of what a trial from another store has measured."""
-    points = getattr(container, "points", None)
-    if points is None:
-        yield None, getattr(container, "val", container), 0.0
+    """Yield step, value and time of what a trial from another store has measured; an aggregator is one value."""
+    if not isinstance(container, (Series, TimeSeriesAggregator)):
+        yield None, container, 0.0
         return
+    points = container.points
     steps = points.steps() or [None] * len(points)
-    yield from zip(steps, points.values(), points.times(), strict=True)
+    for step, value, at in zip(steps, points.values(), points.times(), strict=True):
+        # A value logged with a step to a series is the pair of both.
+        yield (step, value, at) if type(value) is not tuple else (*value, at)
+
+
+def imported_specification(container: Any) -> list[Any] | None:
+    """Return which aggregator a trial from another store has under a name; None for steps, and for a bare number."""
+    return specification(container) if isinstance(container, Aggregator) else None

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
@@ -29,6 +31,7 @@ MUTATORS = frozenset(
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+_COUNTED = ("_update_count", "_last_change")
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 
@@ -173,6 +176,20 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         {name: container_to_plain(value) for name, value in trial.chronos.items()},
         to_plain(trial.errors),
         status,
+    )
+
+
+def trial_copied(trial: Trial) -> TrialCreated:
+    """Return the fact that `trial`, of another store, exists as it is there, with all that it measured."""
+    known = trial.metadata if isinstance(trial.metadata, dict) else {}
+    metadata = {name: value for name, value in known.items() if name not in _COUNTED}
+    return msgspec.structs.replace(
+        trial_created(trial, float(known.get("_last_change") or 0.0)),
+        metadata={name: container_to_plain(value) for name, value in metadata.items()},
+        changes=int(known.get("_update_count") or 0),
+        timestamps=trial.timestamps,
+        process=trial.process,
+        artifacts=to_plain(trial.artifacts),
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from track.errors import BackendUnavailable
 from track.metrics import Metrics
-from track.persistence.cells import LARGEST, container_of, encode_cell, imported_points, text
+from track.persistence.cells import LARGEST, container_of, encode_cell, imported_points, imported_specification, text
 from track.persistence.mongo.client import Document, Mongo, Operation
 from track.plain import restore
 
@@ -111,11 +111,12 @@ class Recorder:
     def take(self, containers: Metrics) -> None:
         """Take the measurements of a trial that comes from another store."""
         for name, container in containers.items():
+            spec = imported_specification(container)
             for step, value, at in imported_points(container):
                 if self.kind == "metrics":
-                    self.log_values({name: value}, step, None, at)
+                    self.log_values({name: value}, step, spec, at)
                 else:
-                    self.log_time(name, value, ["value"], at)
+                    self.log_time(name, value, spec or ["value"], at)
 
     def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
         column = self.columns.get(name)

@@ -11,7 +11,7 @@ import msgspec
 
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
 from track.metrics import Metrics
-from track.persistence.cells import LARGEST, encode_cell, imported_points, text, trial_document
+from track.persistence.cells import LARGEST, encode_cell, imported_points, imported_specification, text, trial_document
 from track.persistence.sql.database import Database, Row
 from track.persistence.state import make_trial, update
 from track.plain import restore
@@ -60,7 +60,8 @@ class _Recorder:
         entry.points += 1
         # A container without a step and without an aggregator keeps everything: said, to tell it from a stepped one.
         first = text(spec or ["series"]) if step is None else None
-        self.series.setdefault(key, [first, None, False])[1:] = (_number(value), step is not None)
+        last = _number(value) if isinstance(value, (int, float)) else cell
+        self.series.setdefault(key, [first, None, False])[1:] = (last, step is not None)
 
 
 class _Entry:
@@ -227,11 +228,13 @@ def _number(value: int | float) -> float | None:
 def _import_containers(entry: _Entry, metrics: Metrics, chronos: Metrics) -> None:
     """Write the measurements of a trial that comes from another store."""
     for name, container in metrics.items():
+        spec = imported_specification(container)
         for step, value, at in imported_points(container):
-            entry.metrics.log_values({name: value}, step, None, at)
+            entry.metrics.log_values({name: value}, step, spec, at)
     for name, container in chronos.items():
+        spec = imported_specification(container) or ["value"]
         for _, value, at in imported_points(container):
-            entry.chronos.log_time(name, value, ["value"], at)
+            entry.chronos.log_time(name, value, spec, at)
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

@@ -112,12 +112,14 @@ def make_trial(event: TrialCreated) -> Trial:
         restore(event.group_id),
         restore(event.project_id),
         restore(event.parameters),
-        restore(event.metadata) | {"_update_count": 0, "_last_change": event.at},
+        restore(event.metadata) | {"_update_count": event.changes, "_last_change": event.at},
         _make_metrics(event.metrics),
         _make_metrics(event.chronos),
         make_status(*event.status) if event.status else Status.CreatedGroup,
         restore(event.errors),
-        timestamps={"created": event.at},
+        artifacts=restore(event.artifacts),
+        timestamps={"created": event.at} | event.timestamps,
+        process=event.process,
     )
 
 
