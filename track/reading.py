@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import InvalidCall, MissingExtra, NotFound, suggestion
+from track.errors import InvalidCall, NotFound, missing_extra, suggestion
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
@@ -168,5 +168,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtra('data frames need pandas: pip install "track[pandas]"') from error
+        raise missing_extra("data frames need pandas", "pandas") from error
     return pandas

@@ -25,7 +25,7 @@ from track.logger import TrialLogger
 __all__ = ["moto_bucket", "moto_server", "weed_bucket", "weed_server"]
 
 
-pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
+pytest.importorskip("s3fs", reason="needs s3fs: run pip install .[s3]")
 
 
 @pytest.fixture(params=["moto", pytest.param("weed", marks=pytest.mark.slow)])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from track.errors import BackendUnavailable, InvalidEvent, MissingExtra
+from track.errors import BackendUnavailable, InvalidEvent, missing_extra
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.sql import Database, Outcome, Row, SqlProtocol
 from track.persistence.utils import mask_secrets, parse_uri, read_options
@@ -67,7 +67,7 @@ class PostgresDriver:
             import psycopg2
             import psycopg2.extras
         except ImportError as error:
-            raise MissingExtra("'cockroach:' needs psycopg2: pip install \"track[cockroach]\"") from error
+            raise missing_extra("'cockroach:' needs psycopg2", "cockroach") from error
         self.uri = uri
         self.timeout: float = options["timeout"]
         self._psycopg2: Any = psycopg2

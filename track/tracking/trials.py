@@ -86,7 +86,6 @@ class TrackResultTracker(ResultTracker):
         yield from (key for key, _ in self.items(prefix))
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, dict[str, ResultType]]]:
-        """Yield each key that begins with `prefix`, and its results, sorted by key."""
         found = self.protocol.fetch_trials({"project_id": self._project.uid})
         ours = [trial for trial in found if trial.hash == self._trial(str(trial.name)).hash]
         for trial in sorted(ours, key=lambda trial: str(trial.name)):

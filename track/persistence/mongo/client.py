@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, ConcurrentWrite, MissingExtra, OutcomeUnknown
+from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown, missing_extra
 from track.persistence.mongo.setup import prepare, read_address, translate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
@@ -45,7 +45,7 @@ class Mongo:
             import pymongo
             import pymongo.errors
         except ImportError as error:
-            raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
+            raise missing_extra("'mongodb:' needs pymongo", "mongodb") from error
         self.place = mask_secrets(uri)
         self.address = read_address(uri)
         self.patience: float = self.address.options["timeout"]
