@@ -1,6 +1,8 @@
 """Settings of the documentation, and a place of its own for what its examples write."""
 
+import doctest
 import os
+import posixpath
 import re
 from pathlib import Path
 
@@ -47,14 +49,34 @@ _room.cleanup()
 """
 
 
-def _leave_docstrings_to_the_tests(app, doctree):
-    """Show the examples of docstrings without running them: the tests do, with the names of their module."""
+def _show_what_can_be_copied(app, doctree):
+    """Show examples without prompts, so that they can be copied; those of docstrings are run by the tests."""
     for block in list(doctree.findall(nodes.doctest_block)):
-        if "docstring of" in (block.source or ""):
-            text = block.astext()
-            block.replace_self(nodes.literal_block(text, text, language="pycon"))
+        is_in_docstring = "docstring of" in (block.source or "")
+        if app.builder.name == "doctest" and not is_in_docstring:
+            continue
+        parts = []
+        for example in doctest.DocTestParser().get_examples(block.astext()):
+            if parts and parts[-1][1] == "python":
+                parts[-1][0] += example.source
+            else:
+                parts.append([example.source, "python"])
+            if example.want:
+                parts.append([example.want, "text"])
+        block.replace_self([nodes.literal_block(text, text.rstrip(), language=language) for text, language in parts])
+
+
+def _link_pages(app, doctree, docname):
+    """Links between pages name files, as the repository's own page needs them; here they lead to pages."""
+    folder = posixpath.dirname(docname)
+    for link in doctree.findall(nodes.reference):
+        path, mark, part = link.get("refuri", "").partition("#")
+        name, suffix = posixpath.splitext(posixpath.normpath(posixpath.join(folder, path)))
+        if suffix in (".rst", ".md") and "://" not in path:
+            link["refuri"] = app.builder.get_relative_uri(docname, name) + mark + part
 
 
 def setup(app):
     """Called by Sphinx."""
-    app.connect("doctree-read", _leave_docstrings_to_the_tests)
+    app.connect("doctree-read", _show_what_can_be_copied)
+    app.connect("doctree-resolved", _link_pages)

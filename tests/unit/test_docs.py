@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import importlib
+import io
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from track.configuration import OPTIONS
+from track.errors import DISTRIBUTION
 from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
+from track.verbs import way_out
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -26,7 +34,7 @@ MODULES_WITH_EXAMPLES = [
 ]
 
 
-def _rows(table: str, page: str = "backends.rst") -> list[list[str]]:
+def _rows(table: str, page: str = "reference/backends.rst") -> list[list[str]]:
     """Return the cells of the list-table between `.. TABLE-begin` and `.. TABLE-end`, without its header."""
     text = (DOCS / page).read_text(encoding="utf-8")
     found = re.search(rf"^\.\. {table}-begin$(.*?)^\.\. {table}-end$", text, re.MULTILINE | re.DOTALL)
@@ -73,8 +81,8 @@ def test_every_scheme_is_documented() -> None:
 
 
 def test_every_member_of_the_contract_is_documented() -> None:
-    """The table in docs/extending.rst names what callers may ask of any backend, beside the methods it is told by."""
-    documented = {name for row in _rows("contract", "extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
+    """The table of the page "Extending" names what callers may ask of any backend, beside the methods it is told by."""
+    documented = {name for row in _rows("contract", "howto/extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
 
     told = {name for name in vars(Protocol) if name.startswith(("log_", "new_", "get_", "add_", "set_", "fetch_"))}
     explained = {"apply", "atomically", "refresh", "commit", "flush", "close", "uri"}
@@ -89,7 +97,7 @@ def test_every_extra_is_documented() -> None:
     tables = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
     extras = {name: ", ".join(packages) for table in tables for name, packages in ast.literal_eval(table.value).items()}
 
-    documented = {_literal(row[0]): row[1] for row in _rows("extras", "quickstart.rst")}
+    documented = {_literal(row[0]): row[1] for row in _rows("extras", "howto/install.rst")}
 
     assert documented == extras | {"all": "all of these"}
 
@@ -101,6 +109,109 @@ def test_every_page_is_in_a_toctree(page: Path) -> None:
     listed = {first}.union(*(_toctree_entries(other) for other in PAGES if other.suffix == ".rst"))
 
     assert page in listed
+
+
+# What people copy: blocks without prompts, which these tests run in the order of the page. A block of Python runs, or
+# is written to the file that the sentence before it names; a block of shell (`sh`) runs; a block of text after one of
+# them is what it prints. Blocks of `console` show what only another machine can do.
+BLOCK = re.compile(
+    r"(?:``(?P<file>[\w.]+)``[^\n]*:\n\n)?\.\. code-block:: (?P<kind>python|sh|text)\n\n(?P<code>(?:(?:   [^\n]*)?\n)+)"
+)
+# Their examples are shown without prompts on the built pages, and run by Sphinx.
+PAGES_WITH_PROMPTS = {
+    "coming_from/em.rst",
+    "coming_from/tracking.rst",
+    "explanation/architecture.rst",
+    "explanation/security.rst",
+    "howto/extending.rst",
+    "howto/server.rst",
+    "reference/artifacts.rst",
+}
+
+
+def _page_id(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+PAGES_WITH_BLOCKS = [
+    page
+    for page in PAGES
+    if _page_id(page) not in PAGES_WITH_PROMPTS and ".. code-block:: python" in page.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_WITH_BLOCKS, ids=_page_id)
+def test_blocks_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page shows can be copied, runs in a new folder, and prints what the page says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for name in [name for name in os.environ if name.startswith("TRACK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    printed = ""
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        code = textwrap.dedent(block["code"]).strip("\n") + "\n"
+        if block["kind"] == "text":
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            assert doctest.OutputChecker().check_output(code, printed, flags), (
+                f"{code}is not what it prints:\n{printed}"
+            )
+        elif block["kind"] == "sh":
+            done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{code}{done.stdout}{done.stderr}"
+            printed = done.stdout
+        elif block["file"] and block["file"].endswith(".py"):
+            Path(block["file"]).write_text(code, encoding="utf-8")
+        else:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(code, str(page), "exec"), namespace)
+            printed = out.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_page_id)
+def test_nobody_copies_a_prompt(page: Path) -> None:
+    """What a page shows has no prompts in it."""
+    text = page.read_text(encoding="utf-8")
+
+    assert (">>> " in text) <= (_page_id(page) in PAGES_WITH_PROMPTS)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_between_pages_resolve(page: Path) -> None:
+    """A relative link leads to a file of the repository, which renders there."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    pattern = r"\]\(([^)\s]+)\)" if page.suffix == ".md" else r"`[^`<]+ <([^>`\s]+\.(?:rst|md|py|svg)(?:#[\w-]*)?)>`_"
+
+    links = [link.partition("#")[0] for link in re.findall(pattern, text) if "://" not in link]
+
+    assert not [link for link in links if link and not (page.parent / link).is_file()]
+
+
+def test_readme_leads_to_every_kind_of_page() -> None:
+    """The repository's page links the tutorial, the guides, the reference and the explanations."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(docs/([^)]+)\)", text))
+
+    assert "tutorial.rst" in linked
+    assert {"howto", "coming_from", "reference", "explanation"} <= {link.partition("/")[0] for link in linked}
+
+
+def test_verbs_of_other_trackers_are_documented() -> None:
+    """The table for people who come from another tool says what the error messages say."""
+    for theirs, ours in _rows("verbs", "coming_from/others.rst"):
+        *_, verb = re.findall(r"(\w+)\(", _literal(ours))
+        said = {name: way_out(name, ()) for name in re.findall(r"``(\w+)``", theirs)}
+        assert not {name: text for name, text in said.items() if f"{verb}(" not in text}
+
+
+def test_installation_page_names_the_distribution() -> None:
+    """The page says what is installed, as the error messages do."""
+    text = (DOCS / "howto" / "install.rst").read_text(encoding="utf-8")
+
+    assert f"``{DISTRIBUTION}``" in text
 
 
 @pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)
