@@ -29,6 +29,7 @@ exclude_patterns = ["_build"]
 # Some names are documented where they are defined and again where the original had them.
 suppress_warnings = ["ref.python"]
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"track {release}"
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -58,12 +59,12 @@ def _show_what_can_be_copied(app, doctree):
         parts = []
         for example in doctest.DocTestParser().get_examples(block.astext()):
             if parts and parts[-1][1] == "python":
-                parts[-1][0] += example.source
+                parts[-1][0] += "\n" + example.source.rstrip()
             else:
-                parts.append([example.source, "python"])
+                parts.append([example.source.rstrip(), "python"])
             if example.want:
-                parts.append([example.want, "text"])
-        block.replace_self([nodes.literal_block(text, text.rstrip(), language=language) for text, language in parts])
+                parts.append([example.want.rstrip(), "text"])
+        block.replace_self([nodes.literal_block(text, text, language=language) for text, language in parts])
 
 
 def _link_pages(app, doctree, docname):

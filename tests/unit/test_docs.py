@@ -56,7 +56,7 @@ def _toctree_entries(page: Path) -> set[Path]:
     """Return the files that the toctrees of a page name."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^\.\. toctree::\n((?:[ \t]+.*\n|\n)*)", text, re.MULTILINE)
-    names = [line.strip() for block in blocks for line in block.splitlines()]
+    names = [re.sub(r".*<(.+)>", r"\1", line.strip()) for block in blocks for line in block.splitlines()]
     return {page.parent / f"{name}{suffix}" for name in names for suffix in (".rst", ".md")}
 
 
@@ -113,7 +113,7 @@ def test_every_page_is_in_a_toctree(page: Path) -> None:
 
 # What people copy: blocks without prompts, which these tests run in the order of the page. A block of Python runs, or
 # is written to the file that the sentence before it names; a block of shell (`sh`) runs; a block of text after one of
-# them is what it prints. Blocks of `console` show what only another machine can do.
+# them is what it prints. Blocks of `bash` show what only another machine can do.
 BLOCK = re.compile(
     r"(?:``(?P<file>[\w.]+)``[^\n]*:\n\n)?\.\. code-block:: (?P<kind>python|sh|text)\n\n(?P<code>(?:(?:   [^\n]*)?\n)+)"
 )
