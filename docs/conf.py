@@ -70,11 +70,13 @@ def _show_what_can_be_copied(app, doctree):
 def _link_pages(app, doctree, docname):
     """Links between pages name files, as the repository's own page needs them; here they lead to pages."""
     folder = posixpath.dirname(docname)
-    for link in doctree.findall(nodes.reference):
+    for link in list(doctree.findall(nodes.reference)):
         path, mark, part = link.get("refuri", "").partition("#")
         name, suffix = posixpath.splitext(posixpath.normpath(posixpath.join(folder, path)))
         if suffix in (".rst", ".md") and "://" not in path:
             link["refuri"] = app.builder.get_relative_uri(docname, name) + mark + part
+        elif suffix == ".py" and "://" not in path:
+            link.replace_self(link.children)  # a file of the repository, which is not among these pages
 
 
 def setup(app):

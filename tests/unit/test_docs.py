@@ -15,6 +15,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from docutils import core
 
 from track.configuration import OPTIONS
 from track.errors import DISTRIBUTION
@@ -191,6 +192,21 @@ def test_links_between_pages_resolve(page: Path) -> None:
     links = [link.partition("#")[0] for link in re.findall(pattern, text) if "://" not in link]
 
     assert not [link for link in links if link and not (page.parent / link).is_file()]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.suffix == ".rst" and page.parent.name != "api"], ids=_page_id
+)
+def test_page_renders_where_the_repository_is_shown(page: Path) -> None:
+    """A page has no role and no directive that only Sphinx knows, beside lists of pages and texts of files."""
+    said = io.StringIO()
+    settings = {"warning_stream": said, "report_level": 2, "halt_level": 5}
+
+    core.publish_string(page.read_text(encoding="utf-8"), str(page), writer="html5", settings_overrides=settings)
+
+    allowed = re.compile(r'Unknown directive type "(toctree|literalinclude)"')
+    problems = re.findall(r"\((?:WARNING|ERROR|SEVERE)/\d\) (.*)", said.getvalue())
+    assert not [problem for problem in problems if not allowed.search(problem)]
 
 
 def test_readme_leads_to_every_kind_of_page() -> None:
