@@ -7,7 +7,7 @@ the record in a spill file.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -38,6 +38,10 @@ __all__ = [
 
 FORMAT = 1
 """Version of the bytes; a reader refuses a higher one."""
+
+
+# What eight bytes hold: a larger one would be written in another form than it is read in.
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 
 
 class ProjectCreated(
@@ -86,7 +90,7 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     chronos: Any = {}
     errors: list[Any] = []
     status: tuple[str | None, int | None] | None = None
-    changes: int = 0
+    changes: _Count = 0
     timestamps: dict[str, float] = {}
     process: dict[str, Any] | None = None
     artifacts: list[dict[str, Any]] = []

@@ -19,7 +19,7 @@ from track.structure import Status, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "to_pandas"]
+__all__ = ["Trials", "fetch", "open_to_read", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
@@ -65,19 +65,31 @@ def fetch(uri: str, query: Any = None) -> Trials:
     >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
     []
     """
+    protocol = open_to_read(uri)
+    found = Trials(protocol.fetch_trials(query))
+    if not found:
+        _tell_unknown_statuses(protocol, parse_query(query, Trial))
+    return found
+
+
+def open_to_read(uri: str) -> Protocol:
+    """Return the backend of a store that is there, and say what this machine has that is not in it yet.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    """
     if parse_uri(uri)["scheme"] in _FILES:
         path = store_path(uri)
         if path and not os.path.exists(path) and not os.path.exists(f"{path}.journal"):
             raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     protocol = get_protocol(uri)
-    found = Trials(protocol.fetch_trials(query))
     left_behind = protocol.left_behind()
     if left_behind:
         text = "%d events of processes that are gone are not in %s yet: `python -m track sync` sends them"
         logger.warning(text, left_behind, mask_secrets(uri))
-    if not found:
-        _tell_unknown_statuses(protocol, parse_query(query, Trial))
-    return found
+    return protocol
 
 
 def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:

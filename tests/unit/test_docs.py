@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from docutils import core
 
+from track import fetch
 from track.configuration import OPTIONS
 from track.errors import DISTRIBUTION
 from track.persistence.protocol import Protocol
@@ -194,9 +195,10 @@ def test_links_between_pages_resolve(page: Path) -> None:
     assert not [link for link in links if link and not (page.parent / link).is_file()]
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.suffix == ".rst" and page.parent.name != "api"], ids=_page_id
-)
+PAGES_OF_TEXT = [page for page in PAGES if page.suffix == ".rst" and page.parent.name != "api"]
+
+
+@pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=_page_id)
 def test_page_renders_where_the_repository_is_shown(page: Path) -> None:
     """A page has no role and no directive that only Sphinx knows, beside lists of pages and texts of files."""
     said = io.StringIO()
@@ -227,10 +229,22 @@ def test_verbs_of_other_trackers_are_documented() -> None:
 
 
 def test_installation_page_names_the_distribution() -> None:
-    """The page says what is installed, as the error messages do."""
-    text = (DOCS / "howto" / "install.rst").read_text(encoding="utf-8")
+    """The page, and the repository's, say what is installed, as the error messages do."""
+    pages = [DOCS / "howto" / "install.rst", ROOT / "README.md"]
 
-    assert f"``{DISTRIBUTION}``" in text
+    assert all(f"`{DISTRIBUTION}`" in page.read_text(encoding="utf-8") for page in pages)
+
+
+def test_program_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first program that a visitor sees does what the sentence after it says."""
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(program, "README.md", "exec"), {})
+
+    assert '"Completed"' in out.getvalue()
+    assert len(fetch("file://report.json", {"parameters.lr": {"$lte": 0.01}})) == 1
 
 
 @pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)

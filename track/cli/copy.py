@@ -19,11 +19,11 @@ from track.artifacts import shared
 from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
-from track.persistence.checks import numbers, plain_step, trial_copied
+from track.persistence.checks import counted, numbers, plain_step, trial_copied
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
-from track.reading import fetch
+from track.reading import open_to_read
 from track.structure import Project, Status, Trial, TrialGroup
 
 _HELP = "copy runs from one store to another"
@@ -62,8 +62,8 @@ class _Copying:
 
     def __init__(self, source: str, target: str) -> None:
         self._places = (mask_secrets(source), mask_secrets(target))
-        self._trials = fetch(source)
-        self._source, self._target = get_protocol(source), get_protocol(target)
+        self._source, self._target = open_to_read(source), get_protocol(target)
+        self._trials = self._source.fetch_trials()
         if not self._target.takes_events:
             raise InvalidUri(f"{self._places[1]} is no store that runs can be copied to")
         if self._source.file is not None and self._source.file == self._target.file:
@@ -91,7 +91,8 @@ class _Copying:
             except InvalidEvent as error:
                 self._note("refused", f"{_shown(trial)} ({error})")
         self._target.commit()
-        self._target.close()
+        for store in (self._source, self._target):
+            store.close()
 
     def _copy_owners(self, projects: list[Project], groups: list[TrialGroup]) -> None:
         now = time.time()
@@ -225,11 +226,12 @@ def _logged(uid: str, name: str, container: Any) -> Iterator[Event]:
 
 
 def _created(trial: Trial) -> float:
-    return trial.timestamps.get("created") or 0.0
+    at = trial.timestamps.get("created")
+    return at if isinstance(at, float) else 0.0
 
 
 def _changes(trial: Trial) -> int:
-    return int(trial.metadata.get("_update_count") or 0) if isinstance(trial.metadata, dict) else 0
+    return int(counted(trial, "_update_count"))
 
 
 def _shown(trial: Trial) -> str:

@@ -613,6 +613,7 @@ def test_backend_of_few_methods_is_used_like_any_other(client: TrackClient, capl
     assert "batch" in trial.chronos
 
 
+@pytest.mark.parametrize("client", [_Metrics, _Silent], indirect=True)
 def test_missing_methods_are_said_once(client: TrackClient, caplog: pytest.LogCaptureFixture) -> None:
     """One warning says what the backend leaves to the copy."""
     for seed in range(3):
