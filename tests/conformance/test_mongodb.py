@@ -512,7 +512,7 @@ def test_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     """Without pymongo the error names the extra, when a backend is made."""
     monkeypatch.setitem(sys.modules, "pymongo", None)
 
-    with pytest.raises(MissingExtra, match=r"'mongodb:' needs pymongo: pip install \"track\[mongodb\]\""):
+    with pytest.raises(MissingExtra, match=r"'mongodb:' needs pymongo: run pip install \"\.\[mongodb\]\""):
         get_protocol("mongodb://127.0.0.1/track")
 
 

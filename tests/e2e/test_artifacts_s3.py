@@ -22,7 +22,7 @@ from track.artifacts.recording import Recorder
 from track.errors import BackendUnavailable, CorruptArtifact, UnsafePath
 from track.logger import TrialLogger
 
-pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
+pytest.importorskip("s3fs", reason="needs s3fs: run pip install .[s3]")
 
 
 @pytest.fixture(params=["moto", pytest.param("weed", marks=pytest.mark.slow)])

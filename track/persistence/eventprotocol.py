@@ -46,6 +46,8 @@ from track.utils.system import process_began, process_identity
 __all__ = ["EventProtocol"]
 
 logger = logging.getLogger(__name__)
+# Seconds by which the start of a process may be told too early: two ticks, and some.
+_CLOCK = 0.05
 Result = TypeVar("Result")
 
 
@@ -386,5 +388,5 @@ def _is_joined(trial: Trial) -> bool:
         return trial.attempt > 0
     here, group, began = process_identity()["host"], os.getpgrp(), process_began()
     return any(
-        (one.get("host"), one.get("group")) == (here, group) and one.get("at", 0.0) > began for one in trial.processes
+        (one.get("host"), one.get("group")) == (here, group) and one.get("at", 0.0) > began + _CLOCK for one in trial.processes
     )

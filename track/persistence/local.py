@@ -44,6 +44,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "fsync": (read_bool, False),
     "lock": (read_choice("always", "auto"), "auto"),
     "lock_timeout": (float, None),
+    "objective": (str, ""),  # Orion's: taken and kept, and nothing here reads it
     "strict": (read_bool, None),
 }
 """What may follow the ``?`` of a ``file:`` URI."""

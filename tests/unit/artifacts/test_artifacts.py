@@ -33,7 +33,7 @@ def trial(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Give a trial in each kind of store, with its artifacts beside it, in memory, or behind fsspec."""
     monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
     if request.param == "memory":
-        pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+        pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
     uris = {
         "file": f"file:{tmp_path}/runs.json",
         "sqlite": f"sqlite://{tmp_path}/runs.db",

@@ -157,7 +157,7 @@ def test_hook_that_raises_keeps_the_client_out(caplog: pytest.LogCaptureFixture)
 
 def test_delay_is_as_it_is_documented() -> None:
     """After many wrong passwords the pause is the longest one that docs and docstrings name."""
-    documented = (ROOT / "docs" / "server.rst").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "howto" / "server.rst").read_text(encoding="utf-8")
 
     assert f"for the same address, up to {LONGEST_DELAY:g}\n" in documented
     for text in (Limits.__doc__, Login.__doc__):

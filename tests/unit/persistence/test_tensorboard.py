@@ -229,5 +229,5 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how to install it."""
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[tensorboard\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[tensorboard\]"'):
         get_protocol("tensorboard:runs")
