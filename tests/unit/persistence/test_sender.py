@@ -198,7 +198,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Sender, int], Ca
 def test_old_file_stays_while_a_thread_writes(
     held: Callable[[Sender, int], Callable[[], None]], sender: Sender, server: FakeServer
 ) -> None:
-    """A line that is being written when the file changes is kept; until then the old file stays and the new one waits."""
+    """A line that is being written when the file changes is kept; until then the old file stays, and the new waits."""
     _log(sender, 1, 3)
     assert sender.flush()
     go_on = held(sender, 4)
