@@ -134,13 +134,17 @@ class TimeLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_
 
 
 class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="status"):
-    """A trial's status is another; `process` says who runs a trial that starts."""
+    """A trial's status is another: as the program says, or as `process` begins or ends its part of an attempt.
+
+    `process` has host, pid and start of a process, and ``signal`` where one was told to stop and may yet go on.
+    """
 
     trial: str
     status: tuple[str | None, int | None]
     at: float
     error: str | None = None
     process: dict[str, Any] | None = None
+    attempt: int | None = None
 
 
 class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="artifact"):

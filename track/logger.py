@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from track.front import (
     LogSignalHandler,
     OutputVerbs,
     as_dict,
+    as_interruption,
     differing_arguments,
 )
 from track.persistence.protocol import Factory, Protocol
@@ -65,6 +67,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.has_started = False
         self.has_finished = False
         self.was_interrupted = False
+        self._signal: str | None = None
+        self._handled_before: BaseException | None = None
         self.code: str | None = None
         self._trial: Any = None
         self._pending: DelayedCall | None = None
@@ -140,6 +144,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
+        # What is being handled already has nothing to do with this trial.
+        self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
         set_current_trial(trial)
@@ -151,19 +157,39 @@ class TrialLogger(OutputVerbs, FileVerbs):
     ) -> None:
         """Record the end: Completed, or what the exception means; a second call does nothing.
 
-        Without a start and without an exception, what was logged is made permanent and the status stays.
+        Without a start and without an exception, what was logged is made permanent and the status stays. A status that
+        the program itself has set, as in ``set_status("pruned")``, stays too. What is recorded never makes it raise.
 
         Parameters
         ----------
         exc_type, exc_val, exc_tb: optional
-            The exception that ended the trial.
+            The exception that ended the trial; by default the one that is being handled, as in ``finally`` and
+            ``except``: who has dealt with it sets a status.
         timeout: float, optional
             Seconds to wait for a server, which may be away; by default a few at most while it is.
         """
+        if exc_type is None:
+            handled = sys.exc_info()[1]
+            if handled is not None and handled is not self._handled_before:
+                exc_type, exc_val, exc_tb = type(handled), handled, handled.__traceback__
+        self._finish(exc_type, exc_val, exc_tb, timeout)
+
+    def note_signal(self, name: str) -> None:
+        """Note that the process was told to stop: SIGTERM, SIGINT, ...; what becomes of it is seen at the end."""
+        if self.has_started and not self.has_finished:
+            self._signal, self.was_interrupted = name, True
+            self.protocol.log_trial_signal(self._trial, name)
+
+    def _finish(self, exc_type: Any, exc_val: Any, exc_tb: Any, timeout: float | None = None) -> None:
         if self.has_finished:
             return
         self._end_capture()
         if self.has_started or exc_type is not None:
+            interruption = as_interruption(self._signal, exc_val)
+            if interruption is not None:
+                exc_type, exc_val = type(interruption), interruption
+            elif self._signal is not None:
+                self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
             self._log_metrics = self._late = LateNumbers(self.label, self.protocol)
@@ -192,8 +218,15 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         # A forked child that leaves the block of its parent says nothing about the trial.
-        if self._pid == os.getpid():
-            self.finish(exc_type, exc_val, exc_tb)
+        if self._pid != os.getpid():
+            return
+        try:
+            self._finish(exc_type, exc_val, exc_tb)
+        except Exception:
+            # The program's own exception must not be lost behind one of ours.
+            if exc_type is None:
+                raise
+            logger.exception("the end of trial %r is not recorded", self.label)
 
     # logging
 

@@ -30,10 +30,13 @@ def state():
     mask = os.umask(0)
     os.umask(mask)
     return {
-        **{name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD")},
+        **{name: signal.getsignal(getattr(signal, name)) for name in (
+            "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGCHLD"
+        )},
         **{f"sys.{name}": getattr(sys, name) for name in (
             "exit", "stdout", "stderr", "stdin", "excepthook", "displayhook", "unraisablehook", "argv"
         )},
+        "exit": type(exit).__call__,
         "sys.path": list(sys.path), "import hooks": [list(sys.meta_path), list(sys.path_hooks)],
         "limits": [sys.getrecursionlimit(), sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)],
         "tracing": [sys.gettrace(), sys.getprofile(), threading.excepthook],
@@ -100,7 +103,8 @@ def test_process_is_changed_as_documented(scheme: str, tmp_path: Path) -> None:
     kept = {"atexit", "os.register_at_fork"}
     assert phases["imported"] == []
     assert set(phases["client"]) <= kept
-    assert set(phases["running"]) == kept | {"SIGTERM", "SIGINT", "sys.exit", "sys.stdout", "sys.stderr"}
+    signals = {"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU"}
+    assert set(phases["running"]) == kept | signals | {"sys.exit", "exit", "sys.stdout", "sys.stderr"}
     assert set(phases["finished"]) == kept
     assert set(phases["running"]) <= _documented()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
-from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, finish_with
+from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
 from track.front.output import OutputVerbs, Tee
 
@@ -15,6 +15,7 @@ __all__ = [
     "ProgramEnd",
     "Tee",
     "as_dict",
+    "as_interruption",
     "check_fields",
     "check_kind",
     "differing_arguments",

@@ -57,9 +57,10 @@ def normal_status(status: Any) -> Status | CustomStatus:
         made = make_status(value=status)
     elif isinstance(status, dict) and {"name", "value"} <= set(status):
         return make_status(status["name"], status["value"]) or Status.CreatedGroup
-    if isinstance(made, Status):
-        return made
-    names = ", ".join(member.name for member in Status)
+    if isinstance(made, Status) or (isinstance(status, str) and made.value is not None):
+        chosen: Status | CustomStatus = made
+        return chosen
+    names = ", ".join([*(member.name for member in Status), "submitted", "pruned"])
     raise InvalidEvent(f"{status!r} is no status; use {names}, or CustomStatus(name, code)")
 
 
@@ -79,7 +80,10 @@ def final_status(exc_type: Any, exc_val: Any) -> Status:
 
 def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
     """Return ``TypeName: message`` and the end of the traceback, down to where the program was."""
-    text = str(exc_val) if exc_val is not None else ""
+    try:
+        text = str(exc_val) if exc_val is not None else ""
+    except Exception as error:  # noqa: BLE001 - whatever it raises, there is an error to describe
+        text = f"its text cannot be shown ({type(error).__name__})"
     head = f"{exc_type.__name__}: {text}" if text else str(exc_type.__name__)
     frames = traceback.extract_tb(exc_tb)
     while frames and frames[-1].filename in _RAISED_FOR_OTHERS:

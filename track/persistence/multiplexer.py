@@ -137,6 +137,7 @@ class ProtocolMultiplexer(Protocol):
         return self._mirrors[0].backend
 
     log_trial_start = _told("log_trial_start")
+    log_trial_signal = _told("log_trial_signal")
     log_trial_chrono_finish = _told("log_trial_chrono_finish")
     log_trial_arguments = _told("log_trial_arguments")
     log_trial_metadata = _told("log_trial_metadata")

@@ -94,7 +94,7 @@ class Protocol:
 
     @property
     def artifacts(self) -> str:
-        """Where its URI says that files of trials are kept; '' where it says nothing."""
+        """Where its URI says that files of trials are kept, or the configuration did when it was opened; else ''."""
         return str(parse_uri(self.uri)["query"].get("artifacts", "")) if self.uri else ""
 
     @property
@@ -109,6 +109,19 @@ class Protocol:
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Record that the trial ended, well or with this exception, and how long it ran."""
         raise NotImplementedError
+
+    def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
+        """Record that this process was told to stop and may yet go on, or that it went on.
+
+        Parameters
+        ----------
+        trial: Trial
+        name: str or None
+            ``SIGTERM``, ``SIGINT``, ...: should the process die now, it was interrupted. None where it went on.
+        error: str, optional
+            Added to the trial's errors.
+        """
+        return
 
     def log_trial_chrono_start(
         self,

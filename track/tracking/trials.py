@@ -118,8 +118,6 @@ def import_results(
     ----------
     tracker_base: path or URL
         As for `FsspecResultTracker`; files of torchx are the same.
-    uri_or_client: str or TrackClient
-    project: str
 
     Raises
     ------

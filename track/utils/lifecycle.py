@@ -64,19 +64,15 @@ def at_exit(hook: Hook, is_early: bool = False) -> None:
     if hook not in hooks:
         hooks.append(hook)
     _hook_exit()
+    _hook_child()
 
 
 def add(ending: Ending) -> None:
     """Let something be told of the end, and live until then."""
-    global _finalized  # noqa: PLW0603
     _endings.add(ending)
     _hook_exit()
+    _hook_child()
     at_fork(_forget_endings)
-    # A process that multiprocessing has forked ends without `atexit`; it forgets what its parent has registered.
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _finalized != os.getpid():
-        _finalized = os.getpid()
-        util.Finalize(None, _end_all, exitpriority=0)
 
 
 def discard(ending: Ending) -> None:
@@ -89,6 +85,17 @@ def _hook_exit() -> None:
     import atexit
 
     atexit.register(_exit)
+
+
+def _hook_child() -> None:
+    """A child of multiprocessing ends without `atexit`, and has forgotten what its parent has registered."""
+    global _finalized  # noqa: PLW0603
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if _finalized != os.getpid():
+        _finalized = os.getpid()
+        util.Finalize(None, _exit, exitpriority=0)
 
 
 def _exit() -> None:

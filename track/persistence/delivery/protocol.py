@@ -163,7 +163,7 @@ class DeliveredProtocol(EventProtocol):
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
-        return count_left_behind(self.uri)
+        return count_left_behind(self._reach.places)
 
     # deciding and asking: forwarded whole
 
@@ -305,7 +305,7 @@ class DeliveredProtocol(EventProtocol):
         """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""
         self._sender = None
         self._left = 0
-        self._reach = Reachability(self.uri)
+        self._reach = Reachability(self.uri, self._reach.places)
         self._opening = threading.RLock()
         self._append = self._append_first
         self._view = LocalView(self.uri)

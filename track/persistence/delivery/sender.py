@@ -7,12 +7,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import Event
+from track.persistence.checks import REFUSALS
 from track.persistence.delivery.segment import Segment
-from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_folder
+from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_places
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
 
@@ -35,10 +37,19 @@ class Reachability:
     ----------
     uri: str
         For messages: with its secrets masked.
+    places: list of Path, optional
+        Where events may wait meanwhile; by default as the configuration says now.
+
+    Attributes
+    ----------
+    folder: Path
+        Where they do.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, places: list[Path] | None = None) -> None:
         self.uri = uri
+        self.places = places or spill_places(uri)
+        self.folder = self.places[0]
         self.error: Exception | None = None
         self._failed_at = 0.0
         self._is_told = False
@@ -65,7 +76,7 @@ class Reachability:
         """Say that the server is away, and why, unless that was said already."""
         if not self._is_told:
             self._is_told = True
-            logger.warning("%s: training goes on, events wait in %s", self.error, spill_folder(self.uri))
+            logger.warning("%s: training goes on, events wait in %s", self.error, self.folder)
 
     def tell_offline(self) -> None:
         """Say that decisions are made here meanwhile; with the reason, unless that was said already."""
@@ -74,7 +85,7 @@ class Reachability:
             return
         self._is_told = True
         text = "%s (offline=1: decisions are made here meanwhile, and events wait in %s)"
-        logger.warning(text, self.error, spill_folder(self.uri))
+        logger.warning(text, self.error, self.folder)
 
 
 class Sender:
@@ -108,7 +119,7 @@ class Sender:
         self.server = server
         self.limit = limit
         self.patience = patience
-        self.spill = Spill(uri)
+        self.spill = Spill(uri, reach.places)
         self.is_full = False
         self._owner = weakref.ref(owner)
         self._on_change: weakref.WeakMethod[Callable[[], None]] = weakref.WeakMethod(on_change)
@@ -149,6 +160,7 @@ class Sender:
     def _open_spill(self) -> None:
         if not self.spill.is_open:
             self.spill.open()
+            self.reach.folder = self.spill.folder
 
     # counting
 
@@ -233,7 +245,7 @@ class Sender:
         """Send what processes that are gone have left, once, between batches of one's own."""
         if self._has_looked:
             return
-        for leftover in leftovers(self.spill.folder, self.spill.name):
+        for leftover in leftovers(*self.reach.places, own=self.spill.name):
             try:
                 for _ in send_leftover(leftover, self):
                     self._note_progress()
@@ -383,8 +395,6 @@ class Sender:
 BATCH = 5_000
 """Events in one transaction, about."""
 _BATCH_BYTES = 1 << 20
-# What says that an event cannot be stored, and not that the server is away. (CorruptJournal is about tables.)
-_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
 class Server(Protocol):
@@ -447,7 +457,7 @@ class _Batch:
             server.receive(self.segment.writer, first, events, lines)
         except CorruptJournal:
             raise
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if len(events) > 1:
                 middle = len(events) // 2
                 self._send(server, first, events[:middle], None)

@@ -16,6 +16,7 @@ import msgspec
 
 from track import errors
 from track.errors import BackendUnavailable, LockTimeout, RPCCallFailure, TrackError
+from track.persistence.checks import REFUSALS
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
 
@@ -136,8 +137,6 @@ _ERRORS: dict[str, type[TrackError]] = {
     for name in errors.__all__
     if isinstance(kind := getattr(errors, name), type) and issubclass(kind, TrackError)
 }
-# What a backend raises for a value that it cannot store.
-_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
 def error_reply(number: int, error: Exception) -> Reply:
@@ -148,7 +147,7 @@ def error_reply(number: int, error: Exception) -> Reply:
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
         return Reply(number, 1, error=str(error), kind=kind)
     logger.error("a call failed", exc_info=error)
-    kind = "InvalidEvent" if isinstance(error, _REFUSALS) else "RPCCallFailure"
+    kind = "InvalidEvent" if isinstance(error, REFUSALS) else "RPCCallFailure"
     return Reply(number, 1, error=f"the server failed: {type(error).__name__}: {error}", kind=kind)
 
 

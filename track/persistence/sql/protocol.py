@@ -139,9 +139,8 @@ class SqlProtocol(EventProtocol):
 
     def _trial(self, row: Row) -> Trial:
         position, points, document = row
-        metrics, chronos = (
-            Metrics(partial(self._read_points, kind, position, points)) for kind in ("metrics", "times")
-        )
+        metrics = Metrics(partial(self._read_points, "metrics", position, points))
+        chronos = Metrics(partial(self._read_points, "times", position, points))
         return trial_from_document(_decode(document), metrics, chronos)
 
     def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:

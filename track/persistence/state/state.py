@@ -21,7 +21,8 @@ from track.events import (
 )
 from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_group, make_project, make_trial, update
-from track.persistence.state.views import Liveness, Owner, shown_fields, with_members
+from track.persistence.state.liveness import Liveness
+from track.persistence.state.views import Owner, shown_fields, with_members
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup
 
