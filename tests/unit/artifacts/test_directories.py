@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import logging
@@ -302,13 +303,13 @@ def test_download_begins_again_after_damage(trial: TrialLogger, tmp_path: Path) 
 def _crafted(trial: TrialLogger, tmp_path: Path, *paths: str) -> Artifact:
     """Return a directory whose listing somebody has written by hand."""
     digest = hashlib.sha256(b"x").hexdigest()
-    trial.log_artifact(b"x", "x")
+    kept = logged(trial.log_artifact(b"x", "x"))
     data = encode_listing(Listing([Entry(path, digest, 1) for path in paths]))
     name = hashlib.sha256(data).hexdigest()
     place = tmp_path / "runs.json.artifacts" / "trees" / name[:2]
     place.mkdir(parents=True)
     (place / name).write_bytes(data)
-    return Artifact("d", f"trees/{name[:2]}/{name}", name, 1, 0.0, "t", _home=f"{tmp_path}/runs.json.artifacts")
+    return dataclasses.replace(kept, name="d", uri=f"trees/{name[:2]}/{name}", digest=name)
 
 
 @pytest.mark.parametrize("path", ["../up", "/abs", "a/../../up", "a//b", "", "x\0y"])
@@ -403,7 +404,7 @@ def test_broken_listing_is_named(trial: TrialLogger, data: Path, tmp_path: Path)
     with pytest.raises(CorruptArtifact, match="is not what was stored"):
         kept.entries()
     with pytest.raises(CorruptArtifact, match="later version of track"):
-        Artifact("d", f"trees/{name[:2]}/{name}", name, 0, 0.0, "t", _home=str(place.parents[1])).entries()
+        dataclasses.replace(kept, uri=f"trees/{name[:2]}/{name}", digest=name).entries()
 
 
 def test_empty_directory_is_an_artifact(trial: TrialLogger, tmp_path: Path) -> None:
