@@ -557,7 +557,7 @@ def test_options_of_the_driver_are_passed_on(mongo_server: str) -> None:
 
     protocol.fetch_trials()
 
-    options = protocol.mongo._client.options
+    options = protocol.mongo.client.options
     assert (options.retry_writes, options.pool_options.appname) == (False, "mine")
     assert options.pool_options.socket_timeout == 7.0
     protocol.close()

@@ -17,7 +17,7 @@ from track.artifacts.connecting import age_of
 from track.artifacts.content import Source
 from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder
-from track.artifacts.multipart import _part_length
+from track.artifacts.multipart import part_length
 from track.artifacts.transfer import each, progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
 from track.utils.filesystem import translated
@@ -162,8 +162,8 @@ def test_errors_of_a_place_are_ours() -> None:
 
 def test_parts_grow_with_the_file() -> None:
     """A file of any size has at most ten thousand parts."""
-    assert _part_length(1) == 8 << 20
-    assert 5 * 2**40 / _part_length(5 * 2**40) <= 10_000
+    assert part_length(1) == 8 << 20
+    assert 5 * 2**40 / part_length(5 * 2**40) <= 10_000
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from track.structure import Project, Trial
 
 
 @pytest.fixture(autouse=True)
-def _unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+def _unchanged() -> Iterator[None]:
     """Forget what a test registered."""
-    from track.persistence import registry
-
-    monkeypatch.setattr(registry, "_registered", {})
+    yield
+    for scheme in known_schemes():
+        unregister(scheme)
 
 
 class _Listener(Protocol):

@@ -24,9 +24,10 @@ _SEGMENT = 32 << 20
 _IDLE = 0.1
 _LONGEST_PAUSE = 30.0
 _LONGEST_WAIT = 1.0
-_QUIET = 3.0
 _WAKE = 0.5
 _FLUSH = 30.0
+PATIENCE = 3.0
+"""Seconds of silence after which a flush gives up, unless something else is said."""
 
 
 class Reachability:
@@ -100,15 +101,24 @@ class Sender:
         Whose events these are.
     on_change: callable
         Told when the server goes away or comes back, and when the spill is full or has room again.
+    patience: float
+        Seconds of silence after which a flush gives up, unless it is told how long to wait.
     """
 
-    def __init__(
-        self, reach: Reachability, server: Server, limit: int, owner: object, on_change: Callable[[], None]
+    def __init__(  # noqa: PLR0917 - each once, from the layer above
+        self,
+        reach: Reachability,
+        server: Server,
+        limit: int,
+        owner: object,
+        on_change: Callable[[], None],
+        patience: float = PATIENCE,
     ) -> None:
         self.uri = uri = reach.uri
         self.reach = reach
         self.server = server
         self.limit = limit
+        self.patience = patience
         self.spill = Spill(uri, reach.places)
         self.is_full = False
         self._owner = weakref.ref(owner)
@@ -331,7 +341,7 @@ class Sender:
         ----------
         timeout: float, optional
             Seconds to wait for that, even for a server that is away. By default as long as it goes on (30 s at
-            most), and not for a server that is away or silent (3 s).
+            most), and not for a server that is away or silent (for `patience`).
         """
         if timeout is None:
             return self._wait_sent(_FLUSH, is_patient=False)
@@ -344,7 +354,7 @@ class Sender:
         with self._changed:
             while not self._reached(target):
                 now = time.monotonic()
-                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > _QUIET
+                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > self.patience
                 if now >= begin + seconds or (is_hopeless and not is_patient):
                     return False
                 if now - woken > _WAKE:
