@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -145,6 +146,14 @@ def run_all(action: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) ->
     os.close(gate)
     os.close(opener)
     return [wait(pid) for pid in pids]
+
+
+@contextmanager
+def room_for(path: Path, size: int) -> Iterator[None]:
+    """Let files grow no longer than this one, and so many bytes more; for a child alone."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + size, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def die() -> None:

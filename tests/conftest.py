@@ -10,6 +10,7 @@ import pytest
 
 pytest.register_assert_rewrite("track.testing")
 
+from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: E402, F401 - fixtures
 from track.configuration import reset_configuration  # noqa: E402 - after the rewriting is asked for
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from threading import get_ident
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from track.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from track.aggregators.aggregator import Aggregator
 
-__all__ = ["ChronoContext"]
+__all__ = ["ChronoContext", "Timers"]
 
 logger = logging.getLogger(__name__)
+_Callback = Callable[[], object]
 
 
 class ChronoContext:
@@ -45,8 +49,8 @@ class ChronoContext:
     def __init__(
         self,
         acc: Aggregator,
-        start_callback: Callable[[], object] | None = None,
-        end_callback: Callable[[], object] | None = None,
+        start_callback: _Callback | None = None,
+        end_callback: _Callback | None = None,
     ) -> None:
         self.acc = acc
         self.start_callback = start_callback
@@ -54,7 +58,6 @@ class ChronoContext:
         self.started = 0.0
 
     def __enter__(self) -> Aggregator:
-        """Start the clock and return the aggregator."""
         if self.start_callback is not None:
             self.start_callback()
         self.started = perf_counter()
@@ -66,19 +69,57 @@ class ChronoContext:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Append the seconds since `__enter__`; an exception of the block passes unchanged."""
-        if exc_type is not None:
-            self._end_after_error()
-            return
         if self.end_callback is not None:
-            self.end_callback()
-        self.acc.append(perf_counter() - self.started)
+            _call_back(self.end_callback, exc_type is not None)
+        if exc_type is None:
+            self.acc.append(perf_counter() - self.started)
 
-    def _end_after_error(self) -> None:
-        if self.end_callback is None:
-            return
-        try:
-            self.end_callback()
-        except Exception:
-            # Raised from here it would hide the exception of the block.
-            logger.exception("the end callback of a chrono raised, after its block did")
+
+class Timers:
+    """Timers by name that are started and stopped by calls; those of one name nest, and do not mix between threads."""
+
+    def __init__(self) -> None:
+        self.running: dict[tuple[str, str, int], list[tuple[float, Any, _Callback | None]]] = {}
+
+    def start(
+        self, trial: str, name: str, given: Any, start_callback: _Callback | None, end_callback: _Callback | None
+    ) -> None:
+        """Start a timer.
+
+        Parameters
+        ----------
+        given: any
+            What `stop` gives back.
+        start_callback, end_callback: callable, optional
+            As for `ChronoContext`.
+        """
+        if start_callback is not None:
+            start_callback()
+        timers = self.running.setdefault((trial, name, get_ident()), [])
+        timers.append((perf_counter(), given, end_callback))
+
+    def stop(self, trial: str, name: str, has_raised: bool) -> tuple[float | None, Any]:
+        """Stop the innermost timer of this name in this thread; return its seconds (None after an error) and `given`.
+
+        Raises
+        ------
+        NotFound
+            No timer of this name was started in this thread.
+        """
+        timers = self.running.get((trial, name, get_ident()))
+        if not timers:
+            raise NotFound(f"no timer {name!r} was started in this thread")
+        started, given, end_callback = timers.pop()
+        if end_callback is not None:
+            _call_back(end_callback, has_raised)
+        return (None if has_raised else perf_counter() - started), given
+
+
+def _call_back(end_callback: _Callback, has_raised: bool) -> None:
+    try:
+        end_callback()
+    except Exception:
+        if not has_raised:
+            raise
+        # Raised from here it would hide the exception of the block.
+        logger.exception("the end callback of a chrono raised, after its block did")

@@ -1,28 +1,36 @@
-"""The facade: a store, and one trial at a time in it."""
+"""The facade: a store, a project, a group, and one trial at a time in them."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+from collections.abc import Callable
 from html import escape
 from types import TracebackType
 from typing import Any
 
-from track.choosing import Chooser
 from track.configuration import options
-from track.errors import MissingExtra, NotChosen, TrialDoesNotExist, UnknownAttribute, suggestion
-from track.front import as_dict
+from track.errors import InvalidCall, MissingExtra, NotChosen, NotFound, TrialDoesNotExist, UnknownAttribute
+from track.front import as_dict, check_fields, check_kind, differing_fields
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
+from track.persistence.utils import mask_secrets, names_no_store
 from track.shown import cut, shown, text_of
+from track.structure import Project, Trial, TrialGroup, set_current_project, split_uid
+from track.utils.delay import delay_call
 from track.utils.out import write_out
+from track.verbs import way_out
+from track.versioning import default_version_hash
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
 
-_CONFIGURED = "none"
+logger = logging.getLogger(__name__)
+
+_ORPHAN = "orphan"
 
 
-class TrackClient(Chooser):
+class TrackClient:
     """Tracks one trial at a time, in a store.
 
     Parameters
@@ -49,10 +57,17 @@ class TrackClient(Chooser):
     {0: 0.5}
     """
 
-    def __init__(self, backend: str = _CONFIGURED) -> None:
-        if backend in (None, "", _CONFIGURED):
-            backend = options("log.backend.name", _CONFIGURED) or _CONFIGURED
-        super().__init__(get_protocol(backend), stores_nothing=backend in (_CONFIGURED, f"{_CONFIGURED}:"))
+    # Found on the class: a client that is being copied or unpickled has no logger yet.
+    logger: TrialLogger | None = None
+
+    def __init__(self, backend: str = "none") -> None:
+        if names_no_store(backend) and backend != "none:":
+            backend = options("log.backend.name", None)
+        self.protocol = get_protocol(backend)
+        self.project: Project | None = None
+        self.group: TrialGroup | None = None
+        self._stores_nothing = names_no_store(backend)
+        self._version: Callable[[], str] = default_version_hash
         self.protocol.check_writable()
         self._attach_to_environment()
 
@@ -67,6 +82,238 @@ class TrackClient(Chooser):
                 self.set_group(name=group, get_only=True)
             if trial:
                 self.set_trial(uid=trial)
+
+    # choosing
+
+    @property
+    def trial(self) -> Trial | None:
+        """The current trial as it is stored; None before there is one."""
+        return None if self.logger is None else self.logger.trial
+
+    @property
+    def version(self) -> str:
+        """The version that the next trial gets."""
+        return self._version()
+
+    def set_version(self, version: str | None = None, version_fun: Callable[[], str] | None = None) -> TrackClient:
+        """Choose how trials are versioned; by default the digest of the script.
+
+        Parameters
+        ----------
+        version_fun: callable, optional
+            Returns the version, when a trial is created.
+        """
+        if version is not None:
+            self._version = lambda: version
+        else:
+            self._version = version_fun or default_version_hash
+        return self
+
+    def set_project(
+        self, project: Project | None = None, force: bool = False, get_only: bool = False, **kwargs: Any
+    ) -> Project:
+        """Choose the project, creating it when it is not stored, and return it as stored.
+
+        Parameters
+        ----------
+        force: bool
+            Whether to replace a project that is chosen already.
+        get_only: bool
+            Whether to fail instead of creating it.
+        **kwargs
+            Fields of a `Project`, where none is given.
+
+        Raises
+        ------
+        NotFound
+            `get_only`, and the project is not stored (a RuntimeError too).
+        InvalidCall
+            A field does not exist, or the project is no `Project`.
+        MissingIdentity
+            There is no name.
+        """
+        check_kind(Project, project, "set_project(name='digits')")
+        check_fields(Project, kwargs)
+        wanted = project or Project(**kwargs)
+        if self.project is not None and not force:
+            _tell_what_stays("project", self.project, wanted)
+            return self.project
+        stored = self.protocol.get_project(Project(_uid=wanted.uid, name=wanted.name))
+        if stored is None:
+            if get_only:
+                raise _MissingObject(f"project {wanted.name!r} does not exist: drop get_only to create it")
+            stored = self.protocol.new_project(wanted)
+        self.project = stored
+        set_current_project(stored)
+        return stored
+
+    def set_group(
+        self, group: TrialGroup | None = None, force: bool = False, get_only: bool = False, **kwargs: Any
+    ) -> TrialGroup:
+        """Choose the group, creating it when it is not stored, and return it as stored.
+
+        Parameters
+        ----------
+        force: bool
+            Whether to replace a group that is chosen already.
+        get_only: bool
+            Whether to fail instead of creating it.
+        **kwargs
+            Fields of a `TrialGroup`; ``project_id`` is the current project by default.
+
+        Raises
+        ------
+        NotChosen
+            No project is set (a RuntimeError too).
+        NotFound
+            `get_only`, and the group is not stored (a RuntimeError too).
+        InvalidCall
+            A field does not exist, or the group is no `TrialGroup`.
+        """
+        check_kind(TrialGroup, group, "set_group(name='idea')")
+        check_fields(TrialGroup, kwargs)
+        group = group or TrialGroup(**kwargs)
+        if self.group is not None and not force:
+            _tell_what_stays("group", self.group, group)
+            return self.group
+        if group._uid is None and group.project_id is None:
+            if self.project is None:
+                raise NotChosen("a group is in a project: call set_project first")
+            group.project_id = self.project.uid
+        stored = self.protocol.get_trial_group(group)
+        if stored is None:
+            if get_only:
+                raise _MissingObject(f"group {group.name!r} does not exist: drop get_only to create it")
+            stored = self.protocol.new_trial_group(group)
+        self.group = stored
+        return stored
+
+    def set_trial(self, trial: Trial | None = None, force: bool = False, **kwargs: Any) -> TrialLogger:
+        """Go on with a stored trial, and return its logger.
+
+        Parameters
+        ----------
+        force: bool
+            Whether to replace a trial that is set and has not finished.
+        **kwargs
+            ``uid``; or ``hash`` and ``revision``; or the fields of a `Trial`, hashed with the current version.
+
+        Raises
+        ------
+        TrialDoesNotExist
+            It is not stored.
+        InvalidCall
+            A field does not exist, or the trial is no `Trial`.
+        """
+        check_kind(Trial, trial, "set_trial(uid=...)")
+        check_fields(Trial, kwargs, extra=("uid", "hash"))
+        current = None if force else self._unfinished()
+        if current is not None:
+            if (trial is not None or kwargs) and current._created().uid != self._wanted_uid(trial, kwargs):
+                _tell_trial_stays(current)
+            return current
+        wanted = trial or self._wanted_trial(kwargs)
+        found = self.protocol.get_trial(wanted) or []
+        exact = [stored for stored in found if stored.uid == wanted.uid]
+        if not exact:
+            raise TrialDoesNotExist(f"no trial {wanted.uid!r} is stored in {self._place()}")
+        stored = exact[0]
+        self._adopt_owners(stored)
+        self.logger = TrialLogger(stored, self.protocol)
+        return self.logger
+
+    def _unfinished(self) -> TrialLogger | None:
+        """Return the logger of a trial that exists and has not finished; None where another one may be chosen."""
+        current = self.logger
+        return None if current is None or current.is_pending or current.has_finished else current
+
+    def _wanted_uid(self, trial: Trial | None, fields: dict[str, Any]) -> str:
+        if trial is None and "uid" in fields:
+            return str(fields["uid"])
+        return (trial or self._wanted_trial(fields)).uid
+
+    def _wanted_trial(self, fields: dict[str, Any]) -> Trial:
+        uid = fields.pop("uid", None)
+        if uid is not None:
+            try:
+                digest, revision = split_uid(uid)
+            except ValueError as error:
+                raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self._place()}: {error}") from error
+            return Trial(digest, revision)
+        if "hash" in fields:
+            return Trial(fields["hash"], fields.get("revision", 0))
+        return Trial(**{"version": self.version, **fields})
+
+    def _adopt_owners(self, trial: Trial) -> None:
+        if self.project is None and trial.project_id is not None:
+            self.project = self.protocol.get_project(Project(_uid=trial.project_id, name=trial.project_id))
+        if self.group is None and trial.group_id is not None:
+            self.group = self.protocol.get_trial_group(TrialGroup(_uid=trial.group_id))
+
+    def new_trial(self, force: bool = False, **kwargs: Any) -> TrialLogger:
+        """Create a trial and return its logger.
+
+        A trial is identified by its parameters: without them it waits, and is created by `log_arguments`, or
+        empty at the first number logged. The same parameters again make the next revision. A trial that has
+        not finished goes on: its logger is returned, with a warning where another trial was asked for.
+
+        Parameters
+        ----------
+        force: bool
+            Whether to replace a trial that is set and has not finished.
+        **kwargs
+            Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a mapping, a Namespace,
+            an object with fields, or an ArgumentParser; ``arguments`` is the same), ...
+
+        Raises
+        ------
+        InvalidCall
+            A field does not exist, or the parameters have no fields.
+        """
+        if not isinstance(force, (bool, int)):
+            raise InvalidCall(f"what is {force!r}? Write new_trial(parameters={{'lr': 0.1}}), new_trial(name='first')")
+        check_fields(Trial, kwargs, extra=("arguments",))
+        given = kwargs.pop("arguments", None)
+        given = kwargs.pop("parameters", given)
+        parameters = None if given is None else as_dict(given)
+        current = None if force else self._unfinished()
+        if current is not None:
+            if parameters is None or self._is_other(current._created(), parameters, kwargs):
+                _tell_trial_stays(current)
+            return current
+        if parameters is None:
+            self.logger = TrialLogger(delay_call(self._create_trial, **kwargs), self.protocol)
+        else:
+            self.logger = TrialLogger(self._create_trial(parameters, **kwargs), self.protocol)
+        return self.logger
+
+    def _is_other(self, current: Trial, parameters: dict[str, Any], fields: dict[str, Any]) -> bool:
+        wanted = Trial(**{"version": self.version, **fields, "parameters": parameters})
+        return wanted.hash != current.hash or bool(differing_fields(current, wanted))
+
+    def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
+        if self._stores_nothing:
+            self._stores_nothing = False
+            logger.warning(
+                "nothing will be stored: give a backend, as in TrackClient('file://report.json'), "
+                "or set TRACK_LOG_BACKEND_NAME"
+            )
+        project = self.project or self.set_project(name=_ORPHAN)
+        group = self.group
+        trial = Trial(
+            **{
+                "version": self.version,
+                "project_id": project.uid,
+                "group_id": group and group.uid,
+                **fields,
+                "parameters": parameters,
+            }
+        )
+        stored = self.protocol.new_trial(trial, auto_increment=True) or trial
+        self.protocol.add_project_trial(project, stored)
+        if group is not None:
+            self.protocol.add_group_trial(group, stored)
+        return stored
 
     # the current trial
 
@@ -100,14 +347,7 @@ class TrackClient(Chooser):
             _show(arguments)
         return self._current().log_arguments(arguments)
 
-    def get_arguments(
-        self,
-        args: Any = None,
-        show: bool = False,
-        **kwargs: Any,
-    ) -> argparse.Namespace:
-        """Give the trial its parameters, and return them all: another name of `log_arguments`."""
-        return self.log_arguments(args, show, **kwargs)
+    get_arguments = log_arguments
 
     def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
         """Add tags to the trial, also to one that waits for its parameters."""
@@ -173,7 +413,7 @@ class TrackClient(Chooser):
 
     def __getattr__(self, name: str) -> Any:
         """Look for anything else on the current trial's logger: ``client.log_metrics``, ``client.chrono``."""
-        way_out = ""
+        remedy = ""
         if not name.startswith("_"):
             if self.logger is not None:
                 try:
@@ -182,13 +422,13 @@ class TrackClient(Chooser):
                     # What exists and fails keeps its own error.
                     if hasattr(TrialLogger, name):
                         raise
-            way_out = self._way_out(name)
-        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{way_out}")
+            remedy = self._remedy(name)
+        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
 
-    def _way_out(self, name: str) -> str:
+    def _remedy(self, name: str) -> str:
         if self.logger is None and hasattr(TrialLogger, name):
             return " (there is no trial yet: call new_trial)"
-        return suggestion(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
+        return way_out(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
 
     def __repr__(self) -> str:
         parts = [cut(repr(self._place()), 120)]
@@ -203,6 +443,9 @@ class TrackClient(Chooser):
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>" if self.logger is None else self.logger._repr_html_()
 
+    def _place(self) -> str:
+        return mask_secrets(self.protocol.uri or repr(self.protocol))
+
     def _current(self) -> TrialLogger:
         if self.logger is None:
             raise NotChosen("there is no trial: call new_trial or set_trial first")
@@ -213,3 +456,25 @@ def _show(arguments: dict[str, Any]) -> None:
     rule = "-" * 80
     lines = [rule, *(f"{name:>30}: {text_of(value)}" for name, value in arguments.items()), rule]
     write_out("\n".join(lines) + "\n")
+
+
+class _MissingObject(NotFound, RuntimeError):
+    """`get_only`, and it is not stored: a RuntimeError too, as the original raised."""
+
+
+def _tell_what_stays(noun: str, chosen: Project | TrialGroup, wanted: Project | TrialGroup) -> None:
+    differing = differing_fields(chosen, wanted)
+    if differing:
+        logger.warning(
+            "the %s is %r already, and stays as it is (%s would differ): pass force=True to choose another one",
+            noun,
+            chosen.name or chosen.uid,
+            ", ".join(differing),
+        )
+
+
+def _tell_trial_stays(current: TrialLogger) -> None:
+    logger.warning(
+        "trial %r is set and has not finished, so it goes on: finish it, or pass force=True, to begin another one",
+        current._created().uid,
+    )

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import Aggregator, StatAggregator
-from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
+from track.configuration import options
+from track.errors import BackendUnavailable, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
-    LoggerChronoContext,
     LogSignalHandler,
     OutputVerbs,
     as_dict,
+    as_interruption,
     differing_arguments,
     named_metrics,
 )
@@ -30,6 +33,7 @@ from track.shown import cut, text_of
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.table import html_of, trial_html
 from track.utils.delay import DelayedCall, is_delayed_call
+from track.verbs import way_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +75,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.has_started = False
         self.has_finished = False
         self.was_interrupted = False
+        self._signal: str | None = None
+        self._handled_before: BaseException | None = None
         self.code: str | None = None
         self._trial: Any = None
         self._pending: DelayedCall | None = None
@@ -120,6 +126,15 @@ class TrialLogger(OutputVerbs, FileVerbs):
         # To look at a trial that waits for its parameters does not create it.
         return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
 
+    if not TYPE_CHECKING:  # so that a type checker still finds a name that does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):
+                # A property failed: it says why.
+                return object.__getattribute__(self, name)
+            remedy = "" if name.startswith("_") else way_out(name, [known for known in dir(self) if known[0] != "_"])
+            raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
+
     def _created(self) -> Trial:
         if self._pending is not None:
             logger.warning("a trial without parameters is created: call log_arguments first to give it some")
@@ -150,29 +165,52 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
+        # What is being handled already has nothing to do with this trial.
+        self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
         set_current_trial(trial)
-        self._signals = LogSignalHandler(self)
+        if options("process.hooks", True):
+            self._signals = LogSignalHandler(self)
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
     ) -> None:
         """Record the end: Completed, or what the exception means; a second call does nothing.
 
-        Without a start and without an exception, what was logged is made permanent and the status stays.
+        Without a start and without an exception, what was logged is made permanent and the status stays. A status that
+        the program itself has set, as in ``set_status("pruned")``, stays too. What is recorded never makes it raise.
 
         Parameters
         ----------
         exc_type, exc_val, exc_tb: optional
-            The exception that ended the trial.
+            The exception that ended the trial; by default the one that is being handled, as in ``finally`` and
+            ``except``: who has dealt with it sets a status.
         timeout: float, optional
             Seconds to wait for a server, which may be away; by default a few at most while it is.
         """
+        if exc_type is None:
+            handled = sys.exc_info()[1]
+            if handled is not None and handled is not self._handled_before:
+                exc_type, exc_val, exc_tb = type(handled), handled, handled.__traceback__
+        self._finish(exc_type, exc_val, exc_tb, timeout)
+
+    def note_signal(self, name: str) -> None:
+        """Note that the process was told to stop: SIGTERM, SIGINT, ...; what becomes of it is seen at the end."""
+        if self.has_started and not self.has_finished:
+            self._signal, self.was_interrupted = name, True
+            self.protocol.log_trial_signal(self._trial, name)
+
+    def _finish(self, exc_type: Any, exc_val: Any, exc_tb: Any, timeout: float | None = None) -> None:
         if self.has_finished:
             return
         self._end_capture()
         if self.has_started or exc_type is not None:
+            interruption = as_interruption(self._signal, exc_val)
+            if interruption is not None:
+                exc_type, exc_val = type(interruption), interruption
+            elif self._signal is not None:
+                self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
             self._log_metrics = self._late = LateNumbers(self.label, self.protocol)
@@ -190,8 +228,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def _tell_unsaved(self) -> None:
         unsaved = self.protocol.unsaved()
         if unsaved:
-            place = mask_secrets(str(getattr(self.protocol, "uri", self.protocol)))
-            remedy = getattr(self.protocol, "remedy", "")
+            place, remedy = mask_secrets(self.protocol.uri or repr(self.protocol)), self.protocol.remedy
             logger.warning("%d events are not stored in %s%s", unsaved, place, remedy and f": {remedy}")
 
     def __enter__(self) -> TrialLogger:
@@ -202,8 +239,15 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         # A forked child that leaves the block of its parent says nothing about the trial.
-        if self._pid == os.getpid():
-            self.finish(exc_type, exc_val, exc_tb)
+        if self._pid != os.getpid():
+            return
+        try:
+            self._finish(exc_type, exc_val, exc_tb)
+        except Exception:
+            # The program's own exception must not be lost behind one of ours.
+            if exc_type is None:
+                raise
+            logger.exception("the end of trial %r is not recorded", self.label)
 
     # logging
 
@@ -391,3 +435,47 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def save(self, file_name_override: str | None = None) -> None:
         """Make what was logged permanent, or write all of the store to another JSON file."""
         self.protocol.commit(file_name_override=file_name_override)
+
+
+class LoggerChronoContext:
+    """Times a block of a trial; ``name=None`` is the trial's own run time.
+
+    Entering it gives `acc`, the aggregator of all blocks of this name so far: a `timer` for `show_eta`.
+    """
+
+    __slots__ = ("_arguments", "_name", "_protocol", "_started", "_trial", "acc")
+
+    def __init__(  # noqa: PLR0917 - the published signature
+        self,
+        protocol: Protocol,
+        trial: Trial,
+        acc: Aggregator | None = None,
+        name: str | None = None,
+        aggregator: Factory = _once,
+        start_callback: Callable[[], Any] | None = None,
+        end_callback: Callable[[], Any] | None = None,
+    ) -> None:
+        self._protocol = protocol
+        self._trial = trial
+        self.acc = StatAggregator(0) if acc is None else acc
+        self._name = name
+        self._arguments = (aggregator, start_callback, end_callback)
+        self._started = 0.0
+
+    def __enter__(self) -> Aggregator:
+        if self._name is None:
+            self._protocol.log_trial_start(self._trial)
+        else:
+            self._protocol.log_trial_chrono_start(self._trial, self._name, *self._arguments)
+        self._started = time.perf_counter()
+        return self.acc
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        if self._name is None:
+            self._protocol.log_trial_finish(self._trial, exc_type, exc_val, exc_tb)
+        else:
+            self._protocol.log_trial_chrono_finish(self._trial, self._name, exc_type, exc_val, exc_tb)
+        if exc_type is None:
+            self.acc.append(time.perf_counter() - self._started)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,18 @@ from track.aggregators.aggregator import (
 )
 from track.aggregators.base import add_to, tell_once
 from track.containers.series import Points, Series
-from track.plain import is_number, printable, restore, to_plain, utf8
+from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
 from track.shown import shown, text_of
 
-__all__ = ["Metrics", "container_from_plain", "container_to_plain", "step_from_text"]
+__all__ = [
+    "Metrics",
+    "Undecoded",
+    "container_from_plain",
+    "container_to_plain",
+    "metrics_from_plain",
+    "metrics_to_plain",
+    "step_from_text",
+]
 
 
 logger = logging.getLogger(__name__)
@@ -99,7 +107,7 @@ class Metrics(MutableMapping[str, Any]):
         with _loading:
             if self._load is not load:
                 return load()
-            containers = _decoded(load)
+            containers = metrics_from_plain(load())._containers
             views = {name: _view(container) for name, container in containers.items()}
             self._containers, self._load = containers, None
             return views
@@ -120,16 +128,12 @@ class Metrics(MutableMapping[str, Any]):
         """
         return {name: _in_python(container) for name, container in self._loaded().items()}
 
-    def to_plain(self) -> dict[str, Any]:
-        """Return the full state as JSON-safe data."""
-        return {name: container_to_plain(container) for name, container in self._loaded().items()}
-
     def _loaded(self) -> dict[str, Any]:
         if self._load is not None:
             with _loading:
                 # Again: another thread may have been first, and may have logged since.
                 if self._load is not None:
-                    self._containers = _decoded(self._load)
+                    self._containers = metrics_from_plain(self._load())._containers
                     self._load = None
         return self._containers
 
@@ -154,8 +158,16 @@ class Metrics(MutableMapping[str, Any]):
         return shown(self._containers)
 
 
-def _decoded(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    return {name: _readable(name, plain) for name, plain in load().items()}
+def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the full state of containers by name as JSON-safe data."""
+    return {name: container_to_plain(container) for name, container in text_keys(containers.items())}
+
+
+def metrics_from_plain(plain: dict[str, Any]) -> Metrics:
+    """Return the containers that `metrics_to_plain` described."""
+    metrics = Metrics()
+    metrics._containers = {name: _readable(name, value) for name, value in plain.items()}
+    return metrics
 
 
 def _readable(name: str, plain: Any) -> Any:
@@ -164,10 +176,10 @@ def _readable(name: str, plain: Any) -> Any:
         return container_from_plain(plain)
     except Exception as error:  # noqa: BLE001 - an aggregator of somebody else's may raise anything
         logger.warning("%r cannot be decoded (%s: %s), and is kept as it is stored", name, type(error).__name__, error)
-        return _Undecoded(plain)
+        return Undecoded(plain)
 
 
-class _Undecoded(dict[str, Any]):
+class Undecoded(dict[str, Any]):
     """The stored state of a container that this program cannot make: of an aggregator whose class it does not know."""
 
 
@@ -194,7 +206,7 @@ def container_to_plain(container: Any) -> Any:
         return {"dtype": "steps", **container.points.to_plain()}
     if isinstance(container, Aggregator):
         return container.to_json(short=False)
-    if isinstance(container, _Undecoded):
+    if isinstance(container, Undecoded):
         return dict(container)
     plain = to_plain(container)
     # A user's own dictionary must not be mistaken for the state of an aggregator.
@@ -269,7 +281,7 @@ def _append(  # noqa: PLR0917 - called in two places
         container = containers[name] = Series() if step is not None else make_aggregator(spec or _EVERYTHING)
     elif step is not None and type(container) is TimeSeriesAggregator:
         container = containers[name] = Series(container.points.numbered())
-    elif isinstance(container, _Undecoded):
+    elif isinstance(container, Undecoded):
         tell_once(f"{name!r} has a container that this program does not know: what is logged to it is left out")
         return
     elif not isinstance(container, Aggregator) and type(container) is not Series:

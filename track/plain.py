@@ -6,6 +6,7 @@ JSON knows no NaN, no integer past 64 bits, no bytes. Those travel as ``{"dtype"
 from __future__ import annotations
 
 import logging
+import math
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -169,6 +170,22 @@ def _number(value: Any) -> int | float | None:
     if isinstance(found, (str, bytes, complex)) or not hasattr(found, "__float__") or _kind(found) == "c":
         return None
     return float(found)
+
+
+def nearest_double(value: Any) -> float:
+    """Return the double that is nearest to a number: infinite where it is too large; NaN for what is no number.
+
+    Examples
+    --------
+    >>> nearest_double(2**53 + 1), nearest_double(-(10**400)), nearest_double(None)
+    (9007199254740992.0, -inf, nan)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _scalar(value: Any) -> Any:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import InvalidCall, MissingExtra, NotFound, suggestion
+from track.errors import InvalidCall, NotFound, missing_extra, suggestion
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
-from track.persistence.utils import mask_secrets, parse_uri, store_path
+from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.plain import flatten
 from track.shown import cut
 from track.structure import Status, Trial
@@ -23,14 +23,13 @@ from track.table import html_of, trials_html
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "to_pandas"]
+__all__ = ["Trials", "fetch", "open_stored", "open_to_read", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 3
 _OWNERS = ("group", "group_id", "project", "project_id")
-_FILES = ("file", "pickled", "pickleddb", "sqlite")
 
 
 class Trials(list[Trial]):
@@ -114,20 +113,41 @@ def fetch(uri: str, query: Any = None) -> Trials:
     >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
     []
     """
-    if parse_uri(uri)["scheme"] in _FILES:
-        path = store_path(uri)
-        if path and not os.path.exists(path) and not os.path.exists(f"{path}.journal"):
-            raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
-    protocol = get_protocol(uri)
+    protocol = open_to_read(uri)
     query = _by_uids(protocol, query)
     found = Trials(protocol.fetch_trials(query), lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()})
+    if not found:
+        _tell_unknown_statuses(protocol, parse_query(query, Trial))
+    return found
+
+
+def open_to_read(uri: str) -> Protocol:
+    """Return the backend of a store that is there, and say what this machine has that is not in it yet.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    """
+    protocol = open_stored(uri)
     left_behind = protocol.left_behind()
     if left_behind:
         text = "%d events of processes that are gone are not in %s yet: `python -m track sync` sends them"
         logger.warning(text, left_behind, mask_secrets(uri))
-    if not found:
-        _tell_unknown_statuses(protocol, parse_query(query, Trial))
-    return found
+    return protocol
+
+
+def open_stored(uri: str) -> Protocol:
+    """Return the backend of a URI whose store is there; nothing is created.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    """
+    if file_of(uri) is not None and not is_stored(path := store_path(uri)):
+        raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
+    return get_protocol(uri)
 
 
 def _by_uids(protocol: Protocol, query: Any) -> Any:
@@ -238,5 +258,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtra('data frames need pandas: pip install "track[pandas]"') from error
+        raise missing_extra("data frames need pandas", "pandas") from error
     return pandas

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 
-from track.errors import InvalidCall, MissingExtra
+from track.errors import InvalidCall, missing_extra
 from track.serialization import to_json
 from track.structure import Trial
 from track.table import report_rows
@@ -33,7 +33,6 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
 
     Parameters
     ----------
-    trial: Trial
     short: bool
         What a person reads; False prints everything.
     style: str
@@ -68,7 +67,7 @@ def _write_table(trial: Trial) -> None:
         from rich.table import Table
         from rich.text import Text
     except ImportError as error:
-        raise MissingExtra("style='table' needs rich: pip install \"track[rich]\"") from error
+        raise missing_extra("style='table' needs rich", "rich") from error
     title = f"{trial.name or trial.uid[:12]}, revision {trial.revision}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("")

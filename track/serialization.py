@@ -11,7 +11,7 @@ from typing import Any
 from track.aggregators.aggregator import Aggregator, StatAggregator, restore_aggregator
 from track.chrono import ChronoContext
 from track.containers.series import Series
-from track.metrics import Metrics, container_to_plain
+from track.metrics import container_to_plain, metrics_from_plain, metrics_to_plain
 from track.plain import flatten, printable, restore, text_keys, to_plain, unflatten
 from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
@@ -96,6 +96,9 @@ class SerializerStatStream(SerializerAspect):
         return printable(obj.to_json(True)) if short else obj.to_json()
 
 
+_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set")
+
+
 class SerializerTrial(SerializerAspect):
     """A trial: the report's form (`short`), or everything."""
 
@@ -141,20 +144,19 @@ class SerializerTrial(SerializerAspect):
             "group_id": to_plain(trial.group_id),
             "project_id": to_plain(trial.project_id),
             "parameters": to_plain(trial.parameters),
-            "metadata": {key: container_to_plain(value) for key, value in trial.metadata.items()}
-            if isinstance(trial.metadata, dict)
-            else to_plain(trial.metadata),
-            "metrics": {key: container_to_plain(value) for key, value in trial.metrics.items()},
-            "chronos": {key: container_to_plain(value) for key, value in trial.chronos.items()},
+            "metadata": (metrics_to_plain if isinstance(trial.metadata, dict) else to_plain)(trial.metadata),
+            "metrics": metrics_to_plain(trial.metrics),
+            "chronos": metrics_to_plain(trial.chronos),
             "errors": to_plain(trial.errors),
             "status": SerializerStatus().to_json(trial.status),
         }
-        extras = {"artifacts": trial.artifacts, "timestamps": trial.timestamps, "process": trial.process}
+        extras = {name: getattr(trial, name) for name in _EXTRAS}
         return document | {key: to_plain(value) for key, value in extras.items() if value}
 
     def from_json(self, obj: Any) -> Trial:
         """Return the trial of a document; missing keys have their defaults, unknown ones are passed over."""
-        return trial_from_document(obj, _metrics(obj.get("metrics")), _metrics(obj.get("chronos")))
+        times = metrics_from_plain(obj.get("chronos") or {})
+        return trial_from_document(obj, metrics_from_plain(obj.get("metrics") or {}), times)
 
 
 class SerializerTrialGroup(SerializerAspect):
@@ -166,7 +168,6 @@ class SerializerTrialGroup(SerializerAspect):
         return unflatten(v) if isinstance(v, dict) else v
 
     def to_json(self, obj: TrialGroup, short: bool = False) -> dict[str, Any]:
-        """Return the group's document."""
         return {
             "dtype": "trial_group",
             "uid": obj.uid,
@@ -181,7 +182,6 @@ class SerializerTrialGroup(SerializerAspect):
         return self.maybe_unflatten(to_json(value, True))
 
     def from_json(self, obj: Any) -> TrialGroup:
-        """Return the group of a document."""
         return TrialGroup(
             _uid=obj.get("uid"),
             name=obj.get("name"),
@@ -196,7 +196,6 @@ class SerializerProject(SerializerAspect):
     """A project with the documents of its groups and trials."""
 
     def to_json(self, obj: Project, short: bool = False) -> dict[str, Any]:
-        """Return the project's document."""
         trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.uid))
         document = {
             "dtype": "project",
@@ -313,6 +312,9 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         artifacts=restore(document.get("artifacts") or []),
         timestamps=document.get("timestamps") or {},
         process=document.get("process"),
+        attempt=document.get("attempt") or 0,
+        processes=document.get("processes") or [],
+        is_set=bool(document.get("is_set")),
     )
 
 
@@ -336,10 +338,6 @@ def _own_json(own: Any, short: bool) -> Any:
         return own(short)
     except TypeError:
         return own()
-
-
-def _metrics(plain: Any) -> Metrics:
-    return Metrics(lambda: plain) if plain else Metrics()
 
 
 def _metadata(plain: Any) -> Any:

@@ -108,6 +108,8 @@ class CustomStatus:
 
 
 _status_names = {member.name.lower(): member for member in Status}
+_custom_codes = {"submitted": 2, "pruned": 303}
+"""Codes of custom statuses that need none given: one that waits to be begun, and one that was stopped early."""
 
 
 def status(name: str | None = None, value: int | None = None) -> Status | CustomStatus | None:
@@ -121,7 +123,7 @@ def status(name: str | None = None, value: int | None = None) -> Status | Custom
     if name is not None:
         member = _status_names.get(name.lower())
         if member is None:
-            return CustomStatus(name, value)
+            return CustomStatus(name, _custom_codes.get(name.lower()) if value is None else value)
         if value is not None and value != member.value:
             logger.warning("status %s has code %s, not %s: the name counts", name, member.value, value)
         return member
@@ -170,7 +172,13 @@ class Trial:
     timestamps: dict
         When it was created, started and finished, unix seconds.
     process: dict
-        Which process runs it: host, pid and the process's start.
+        Which process began it last: host, pid and the process's start.
+    attempt: int
+        How often it was begun, from 1 on; it is begun again when it goes on after an end.
+    processes: list of dict
+        Those of the present attempt, each with its ``status``, name and code.
+    is_set: bool
+        Whether the program itself has said how it ended.
 
     The uid is made of the hash of name, version and parameters, and of the revision. The hash is
     computed once: parameters logged later do not move the trial.
@@ -193,6 +201,9 @@ class Trial:
     artifacts: list[Any] = field(default_factory=list, kw_only=True)
     timestamps: dict[str, float] = field(default_factory=dict, kw_only=True)
     process: dict[str, Any] | None = field(default=None, kw_only=True)
+    attempt: int = field(default=0, kw_only=True)
+    processes: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
+    is_set: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.revision = int(self.revision)
@@ -250,8 +261,33 @@ class Trial:
         return hash(self.uid)
 
 
+class _Owner:
+    """What a group and a project share: who they are is their uid."""
+
+    _uid: str | None
+
+    def compute_uid(self) -> str:
+        """Return the uid of one that was given none."""
+        raise NotImplementedError
+
+    @property
+    def uid(self) -> str:
+        """The uid: as given, else computed at the first look and kept."""
+        if self._uid is None:
+            self._uid = self.compute_uid()
+        return self._uid
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return self.uid == other
+        return self.uid == other.uid if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.uid)
+
+
 @dataclass(eq=False, repr=False)
-class TrialGroup:
+class TrialGroup(_Owner):
     """A named set of trials, inside a project; a trial may be in several.
 
     Parameters
@@ -283,28 +319,13 @@ class TrialGroup:
                 raise MissingIdentity(f"a group's uid needs its {attribute}, which is not set")
         return compute_hash(self.name, self.project_id)
 
-    @property
-    def uid(self) -> str:
-        """The uid: as given, else computed at the first look and kept."""
-        if self._uid is None:
-            self._uid = self.compute_uid()
-        return self._uid
-
-    def __eq__(self, other: object) -> bool:
-        return _same_uid(self, other, TrialGroup)
-
-    def __hash__(self) -> int:
-        return hash(self.uid)
-
 
 @dataclass(eq=False, repr=False)
-class Project:
+class Project(_Owner):
     """The top: all trials and groups of one piece of work.
 
     Parameters
     ----------
-    groups: set of TrialGroup
-    trials: set of Trial
     tags: dict
         Inherited by every trial of the project, which cannot override them.
     """
@@ -331,26 +352,6 @@ class Project:
         if self.name is None:
             raise MissingIdentity("a project's uid is its name, which is not set")
         return self.name
-
-    @property
-    def uid(self) -> str:
-        """The uid: as given, else the name."""
-        if self._uid is None:
-            self._uid = self.compute_uid()
-        return self._uid
-
-    def __eq__(self, other: object) -> bool:
-        return _same_uid(self, other, Project)
-
-    def __hash__(self) -> int:
-        return hash(self.uid)
-
-
-def _same_uid(item: Any, other: object, kind: type) -> bool:
-    if isinstance(other, str):
-        return bool(item.uid == other)
-    unknown: bool = NotImplemented
-    return bool(item.uid == getattr(other, "uid", None)) if isinstance(other, kind) else unknown
 
 
 _current_project: contextvars.ContextVar[Any] = contextvars.ContextVar("project", default=None)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.reopening import reopened
 from tests.servers.mongo import new_database
 from track.events import Event, decode, encode
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.file.store import FileStore
 from track.persistence.local import FileProtocol
 from track.persistence.mongodb import MongoProtocol
 from track.persistence.sqlite import SqliteProtocol
@@ -44,7 +44,7 @@ def test_backend_answers_like_the_model(tmp_path: Path, backend: str, events: li
     if backend == "saved file":
         protocol.commit()
     if isinstance(protocol, FileProtocol):
-        protocol._store = FileStore(path, 30.0)
+        protocol = reopened(protocol)
 
     assert answers(protocol) == _modelled(events)
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.reopening import reopened
 from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri
-from track.persistence.file.store import FileStore
+from track.persistence import get_protocol
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
+from track.persistence.utils import parse_uri
+from track.structure import Project
 from track.testing import ProtocolTests
 
 
@@ -25,11 +28,7 @@ class TestFile(ProtocolTests):
     def reopen(self, protocol: Protocol) -> Protocol:
         """Return a protocol whose state is read from the disk again."""
         assert isinstance(protocol, FileProtocol)
-        again = FileProtocol(protocol.uri)
-        assert protocol.path is not None
-        again._store = FileStore(protocol.path, 30.0)
-        again._append = again._store.append
-        return again
+        return reopened(protocol)
 
 
 class TestFileAfterSave(TestFile):
@@ -70,8 +69,24 @@ def test_folder_in_place_of_the_file_is_refused(scheme: str, tmp_path: Path) -> 
 
 def test_folder_that_takes_no_files_is_an_error_at_once(tmp_path: Path) -> None:
     """A file system that refuses the lock file is not waited for as if another process held it."""
-    store = FileStore(f"{tmp_path}/runs.json", lock_timeout=1000.0)
+    protocol = FileProtocol(f"file:{tmp_path}/runs.json?lock_timeout=1000")
     (tmp_path / "runs.json.lock").symlink_to(tmp_path / "nowhere" / "lock")
 
     with pytest.raises(BackendUnavailable, match=r"runs\.json cannot be written \(No such file"):
-        store.start_writing()
+        protocol.new_project(Project(name="digits"))
+
+
+def test_option_of_orion_is_taken_and_kept(tmp_path: Path) -> None:
+    """Orion names its objective in the URI: it opens, and stays in what the store says of itself."""
+    uri = f"file://{tmp_path}/runs.json?objective=loss"
+
+    protocol = get_protocol(uri)
+
+    assert protocol.file == f"{tmp_path}/runs.json"
+    assert (protocol.uri, parse_uri(protocol.uri)["query"]) == (uri, {"objective": "loss"})
+
+
+def test_other_options_that_are_unknown_stay_errors(tmp_path: Path) -> None:
+    """A slip in an option is told, with the options that there are."""
+    with pytest.raises(InvalidUri, match="unknown option 'objektive'"):
+        get_protocol(f"file://{tmp_path}/runs.json?objektive=loss")

@@ -21,6 +21,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "c": {"big": float("inf"), "flag": 1.0},
     "d": {"big": 7.5, "a": {"b": 1}},
     "e": {"big": float("nan"), "a.b": 1},
+    "f": {"a.b": 1, "a": {"b": 2}},
 }
 MEASURED: list[Event] = [
     MetricsLogged("a_0", {"loss": 9.0, "both": 1.0}, 1.0, 0),

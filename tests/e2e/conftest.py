@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.deliveries import MongoPlace, Place, SqlPlace
+from tests.e2e.disks import mounted
 from tests.servers import mongo, postgres
 from track.persistence.users import Users
 
@@ -17,6 +18,13 @@ def spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the folder of the spills."""
     monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
     return tmp_path / "spill"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder with room for one megabyte."""
+    with mounted(tmp_path):
+        yield tmp_path
 
 
 def _require_postgres() -> None:
@@ -62,8 +70,8 @@ def place(request: pytest.FixtureRequest, spills: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def sql_place(fast_server: postgres.Postgres, spills: Path) -> Iterator[Place]:
-    """Give a new database behind a proxy, for what is the same whatever the server."""
-    place = SqlPlace(fast_server)
+    """Give a new database behind a proxy, for what is the same whatever the server; its silence is noticed soon."""
+    place = SqlPlace(fast_server, timeout=2)
     yield place
     place.close()
 

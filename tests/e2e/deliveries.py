@@ -88,8 +88,8 @@ class Place:
 class SqlPlace(Place):
     """A database of PostgreSQL, which stands in for CockroachDB."""
 
-    def __init__(self, server: Postgres) -> None:
-        super().__init__(server, server.new_database(), "&connect_timeout=2&timeout=5")
+    def __init__(self, server: Postgres, timeout: int = 5) -> None:
+        super().__init__(server, server.new_database(), f"&connect_timeout=2&timeout={timeout}")
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, past proxy and backend."""

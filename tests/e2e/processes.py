@@ -7,7 +7,7 @@ from typing import Any
 
 from track import TrackClient
 from track.logger import TrialLogger
-from track.persistence.file.store import FileStore
+from track.persistence.file import FileStore
 from track.structure import Trial
 
 

@@ -15,7 +15,7 @@ from track.persistence import get_protocol
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.rpc.client import SocketClient
-from track.persistence.rpc.wire import Call, Reply, decode_reply, encode_call, frame, recv_frame
+from track.persistence.rpc.wire import Call, Reply, decode_reply, encode_message, frame, recv_frame
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import Project, Trial
 
@@ -90,7 +90,7 @@ class Stranger:
 
     def say(self, call: Call, lines: bytes = b"") -> None:
         """Send a call."""
-        self.socket.sendall(frame(encode_call(call, lines)))
+        self.socket.sendall(frame(encode_message(call, lines)))
 
     def ask(self, name: str, lines: bytes = b"", **arguments: Any) -> Reply:
         """Return the reply to a call."""

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.children import run
+from tests.e2e.disks import full
 from tests.e2e.processes import start
-from tests.e2e.test_full_disk import _as_nobody, _full, small_disk
+from tests.e2e.test_full_disk import _as_nobody
 from track import TrackClient
 from track.artifacts import artifacts, find, gc
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
-
-__all__ = ["small_disk"]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -41,7 +40,7 @@ def test_full_disk_does_not_stop_the_training(
     trial.log_artifact(b"first", "first")
     before = _files(small_disk / "files")
 
-    with _full(small_disk):
+    with full(small_disk):
         missing = trial.log_file(source)
         trial.log_metrics(loss=0.5)
 
@@ -62,7 +61,7 @@ def test_content_of_a_record_that_waits_is_kept(small_disk: Path, tmp_path_facto
     trial = TrackClient(uri).new_trial(parameters={})
     trial.log_artifact(b"first", "first")
 
-    with _full(small_disk):
+    with full(small_disk):
         trial.log_artifact(b"waits", name)
         assert trial.protocol.unsaved()
         run(gc, uri)
@@ -116,7 +115,7 @@ def test_server_that_is_away_does_not_stop_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Files for a bucket nobody answers for are not stored; that is said, and the record has no such artifact."""
-    pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
+    pytest.importorskip("s3fs", reason="needs s3fs: run pip install .[s3]")
     for name, value in {"ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s", "MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

@@ -139,6 +139,7 @@ def test_interrupt_at_any_call_of_a_save_is_harmless(
 
         code = run(_save_interrupted_at, path, count, after)
 
+        assert code in (10, 11, 12)
         _assert_whole(path, _POINTS + 1)
         shutil.rmtree(path.parent)
     assert count > 10
@@ -250,12 +251,11 @@ def test_interrupted_replay_is_not_doubled(tmp_path: Path, monkeypatch: pytest.M
     """Ctrl-C in the middle of a replay does not make the next save store events twice."""
     path = tmp_path / "runs.json"
     trial: TrialLogger = start(path)
-    for number in range(10):
-        trial.log_metrics(value=number)
     protocol = trial.protocol
     assert isinstance(protocol, FileProtocol)
-    assert protocol._store is not None
-    storage = protocol._store.storage
+    storage = protocol.storage
+    for number in range(10):
+        trial.log_metrics(value=number)
     apply = storage.apply
 
     def interrupted(events: Any) -> None:

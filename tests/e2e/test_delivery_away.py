@@ -57,7 +57,6 @@ def test_threads_that_wait_for_a_silent_server_all_end(sql_place: Place) -> None
     """Several threads that decide at once all get their error, none of them waits for the others' sum."""
     protocol = sql_place.open()
     new_trial(protocol)
-    protocol.patience = 6.0
     errors: list[BaseException] = []
 
     def decide(number: int) -> None:
@@ -113,22 +112,20 @@ def test_finish_says_what_is_unsent(
     client.protocol.close()
 
 
-def test_finish_waits_as_long_as_it_is_told(sql_place: Place) -> None:
+def test_finish_waits_as_long_as_it_is_told(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """With a time-out, a server that comes back meanwhile has everything."""
     client = TrackClient(sql_place.uri)
     client.set_project(name="digits")
     trial = client.new_trial(parameters={"lr": 0.1})
     trial.log_metrics(step=0, loss=0.5)
     client.protocol.flush(30)
-    sql_place.proxy.refuse()
+    sql_place.proxy.reset()
     trial.log_metrics(step=1, loss=0.4)
-    wait_until(lambda: client.protocol._reach.is_away)
-
-    sender = client.protocol._sender
-    failures = sender._failed
+    wait_until(lambda: "training goes on" in caplog.text)
+    attempts = sql_place.proxy.accepted
 
     def heal_later() -> None:
-        wait_until(lambda: sender._failed > failures + 1)
+        wait_until(lambda: sql_place.proxy.accepted > attempts + 1)
         sql_place.proxy.heal()
 
     healer = threading.Thread(target=heal_later)
@@ -143,6 +140,7 @@ def test_finish_waits_as_long_as_it_is_told(sql_place: Place) -> None:
 def test_close_leaves_the_rest(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Closing while the server is silent returns, counts what is left, and the next one sends it."""
     protocol = sql_place.open()
+    protocol.patience = 0.5
     trial = new_trial(protocol)
     log(protocol, trial, 1, 1)
     protocol.flush(30)
@@ -159,13 +157,13 @@ def test_close_leaves_the_rest(sql_place: Place, caplog: pytest.LogCaptureFixtur
     assert sorted(sql_place.numbers(trial)) == list(range(1, 103))
 
 
-def test_strict_raises_while_the_server_is_known_to_be_away(sql_place: Place) -> None:
+def test_strict_raises_while_the_server_is_known_to_be_away(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """With ``strict=1`` a logging call raises instead of counting, and works again afterwards."""
     protocol = sql_place.open("&strict=1")
     trial = new_trial(protocol)
     sql_place.proxy.refuse()
     log(protocol, trial, 1, 1)
-    wait_until(lambda: protocol._reach.is_away)
+    wait_until(lambda: "training goes on" in caplog.text)
 
     with pytest.raises(BackendUnavailable, match="strict=1"):
         log(protocol, trial, 2, 1)

@@ -68,7 +68,7 @@ def test_cut_at_any_byte(place: Place, direction: Direction) -> None:
     trial = new_trial(protocol)
     number = 1
 
-    for _ in range(rounds(6, 100)):
+    for _ in range(rounds(4, 100)):
         count, cuts = choice.randint(1, 60), place.proxy.cuts
         place.proxy.cut_after(direction, choice.randint(0, 3000))
         while place.proxy.cuts == cuts:
@@ -88,7 +88,7 @@ def test_decision_cut_at_any_byte(place: Place, direction: Direction) -> None:
     trial = new_trial(protocol)
     made = 0
 
-    for _ in range(rounds(6, 100)):
+    for _ in range(rounds(4, 100)):
         cuts = place.proxy.cuts
         place.proxy.cut_after(direction, choice.randint(0, 3000))
         while place.proxy.cuts == cuts:

@@ -44,7 +44,9 @@ def test_server_killed_during_a_run(durable_place: Place) -> None:
 
 def _log_until_killed(uri: str, trial: Trial, name: str, shared: mmap.mmap) -> None:
     protocol = open_protocol(uri)
-    protocol._known.add(trial.uid)
+    assert protocol.get_trial(trial)
+    shared[8:] = b"?"
+    wait_until(lambda: shared[8:] == b"!")
     number = 0
     while True:
         number += 1
@@ -52,10 +54,14 @@ def _log_until_killed(uri: str, trial: Trial, name: str, shared: mmap.mmap) -> N
         shared[:8] = number.to_bytes(8, "little")
 
 
-def _killed_client(place: Place, trial: Trial, name: str, calls: int) -> int:
-    """Kill a client after about so many calls, and return how many had returned."""
-    shared = mmap.mmap(-1, 8)
+def _killed_client(place: Place, trial: Trial, name: str, calls: int, is_away: bool = False) -> int:
+    """Kill a client after about so many calls, all while the server is away if so; return how many had returned."""
+    shared = mmap.mmap(-1, 9)
     pid = fork(_log_until_killed, place.uri, trial, name, shared)
+    wait_until(lambda: shared[8:] == b"?")
+    if is_away:
+        place.proxy.refuse()
+    shared[8:] = b"!"
     wait_until(lambda: int.from_bytes(shared[:8], "little") >= calls)
     os.kill(pid, signal.SIGKILL)
     wait(pid)
@@ -73,7 +79,7 @@ def test_client_killed_at_any_call(place: Place) -> None:
     protocol = place.open()
     trial = new_trial(protocol)
 
-    for turn in range(rounds(8, 50)):
+    for turn in range(rounds(6, 50)):
         returned = _killed_client(place, trial, f"n{turn}", choice.randint(1, 4000))
         if turn % 2:
             done = _sync(place.uri)
@@ -96,8 +102,7 @@ def test_two_processes_sync_the_same_spill(place: Place) -> None:
     """Syncing the same spill at the same time, beside a live run, stores everything once."""
     protocol = place.open()
     trial = new_trial(protocol)
-    place.proxy.refuse()
-    returned = _killed_client(place, trial, "killed", 20_000)
+    returned = _killed_client(place, trial, "killed", 20_000, is_away=True)
     place.proxy.heal()
 
     log(protocol, trial, 1, 5000)
@@ -118,8 +123,7 @@ def test_spill_sent_twice_is_stored_once(place: Place) -> None:
     """A spill whose notes of what was sent are lost is sent again, and nothing is doubled."""
     protocol = place.open()
     trial = new_trial(protocol)
-    place.proxy.refuse()
-    _killed_client(place, trial, "killed", 15_000)
+    _killed_client(place, trial, "killed", 15_000, is_away=True)
     place.proxy.heal()
     folder = spill_folder(place.uri)
     kept = {path: path.read_bytes() for path in folder.glob("*.journal")}
@@ -140,8 +144,7 @@ def test_status_lists_what_waits_and_sends_nothing(place: Place) -> None:
     """``--status`` names the server, the spill and the number of events; nothing is sent."""
     protocol = place.open()
     trial = new_trial(protocol)
-    place.proxy.refuse()
-    returned = _killed_client(place, trial, "killed", 100)
+    returned = _killed_client(place, trial, "killed", 100, is_away=True)
 
     shown = _sync("--status")
     away = _sync(place.uri)

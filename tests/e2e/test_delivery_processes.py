@@ -120,7 +120,7 @@ def test_clock_set_back(place: Place) -> None:
 
 def _log_and_leave(uri: str, trial: Trial) -> None:
     protocol = open_protocol(uri)
-    protocol._known.add(trial.uid)
+    assert protocol.get_trial(trial)
     log(protocol, trial, 1, 2000)
 
 

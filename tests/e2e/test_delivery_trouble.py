@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.deliveries import Place, log, new_trial
+from tests.e2e.disks import full, mounted
 from track.client import TrackClient
 from track.errors import BackendUnavailable
 from track.structure import CustomStatus
@@ -22,27 +19,10 @@ pytestmark = pytest.mark.network
 @pytest.fixture
 def small_disk(sql_place: Place, spills: Path) -> Iterator[Path]:
     """Give a folder of spills with room for one megabyte."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
     spills.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "track", str(spills)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    yield spills
-    sql_place.close()
-    subprocess.run(["umount", "-l", str(spills)], check=True)
-
-
-@contextlib.contextmanager
-def _full(folder: Path) -> Iterator[None]:
-    """Leave no room."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"x" * 4096):
-            pass
-    yield
-    ballast.unlink()
+    with mounted(spills):
+        yield spills
+        sql_place.close()
 
 
 def test_disk_full_in_the_spill(sql_place: Place, small_disk: Path) -> None:
@@ -52,7 +32,7 @@ def test_disk_full_in_the_spill(sql_place: Place, small_disk: Path) -> None:
     log(protocol, trial, 1, 10)
     protocol.flush(30)
 
-    with _full(small_disk):
+    with full(small_disk):
         log(protocol, trial, 11, 500)
         counted = protocol.unsaved() + len(sql_place.numbers(trial))
         with pytest.raises(BackendUnavailable):
@@ -71,7 +51,7 @@ def test_disk_full_from_the_start(sql_place: Place, small_disk: Path) -> None:
     protocol = sql_place.open()
     trial = new_trial(protocol)
 
-    with _full(small_disk):
+    with full(small_disk):
         log(protocol, trial, 1, 500)
         counted = protocol.unsaved()
     protocol.flush(30)

@@ -6,21 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_full_disk import _full, small_disk  # noqa: F401 - a fixture
+from tests.e2e.disks import full
 from track import em
 from track.em.session import current_store
 
 
 @pytest.mark.root
-def test_training_goes_on(
-    small_disk: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_training_goes_on(small_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Metrics, parameters and labels are said to wait, and are all in the files when there is room."""
     monkeypatch.setenv("EM_RUN_PARENT_DIR", str(small_disk / "runs"))
     run = em.create_run(name="cnn")
-    with _full(small_disk):
+    with full(small_disk):
         for step in range(200):
             run.log("train", {"loss": 0.123456789}, step=step)
         run.log("val", {"loss": 0.5}, step=0)
@@ -39,14 +35,12 @@ def test_training_goes_on(
 
 @pytest.mark.root
 def test_end_tells_the_truth(
-    small_disk: Path,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When there is no room to the end, `finish` says how much is not stored, and does not raise."""
     monkeypatch.setenv("EM_RUN_PARENT_DIR", str(small_disk / "runs"))
     run = em.create_run(name="cnn")
-    with _full(small_disk):
+    with full(small_disk):
         for step in range(200):
             run.log("train", {"loss": 0.123456789}, step=step)
         run.finish()
@@ -58,9 +52,7 @@ def test_end_tells_the_truth(
 
 @pytest.mark.root
 def test_upload_to_a_full_disk(
-    small_disk: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    small_disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is an error, nothing is visible, and it succeeds when there is room."""
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
@@ -69,7 +61,7 @@ def test_upload_to_a_full_disk(
     artifact.add_file("model")
     em.login(f"file://{small_disk}/store?user=ann")
     current_store().folder("default")
-    with _full(small_disk):
+    with full(small_disk):
         with pytest.raises(OSError, match="No space left on device"):
             artifact.upload()
         visible = current_store().children("default")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.children import die, ended, python, run, run_all, start_python
-from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server  # noqa: F401 - fixtures
 from track import em
 from track.em.session import current_store
 from track.em.store.download import download

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import resource
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.children import run
+from tests.children import room_for, run
+from tests.e2e.disks import full, mounted
 from tests.e2e.processes import start, stored
 from track import TrackClient
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
-from track.persistence.file import backlog
-
-
-def _mount(folder: Path, options: str) -> Iterator[Path]:
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "track", str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder with room for one megabyte."""
-    yield from _mount(tmp_path, "size=1m")
-
-
-@contextlib.contextmanager
-def _full(folder: Path) -> Iterator[None]:
-    """Leave no room."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"x" * 4096):
-            pass
-    yield
-    ballast.unlink()
 
 
 def _log_until_full(trial: TrialLogger, first: int, last: int) -> None:
@@ -62,13 +27,13 @@ def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.root
-def test_training_goes_on_when_the_disk_is_full(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_training_goes_on_when_the_disk_isfull(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One warning an episode; what waits is counted, and written in order when there is room."""
     path = small_disk / "runs.json"
     trial = start(path)
     _log_until_full(trial, 0, 10)
 
-    with _full(small_disk):
+    with full(small_disk):
         _log_until_full(trial, 10, 500)
         waiting = trial.protocol.unsaved()
         (seen,) = stored(path)
@@ -94,7 +59,7 @@ def test_each_episode_has_one_warning(small_disk: Path, caplog: pytest.LogCaptur
     trial = start(path)
 
     for episode in range(3):
-        with _full(small_disk):
+        with full(small_disk):
             _log_until_full(trial, episode * 200, episode * 200 + 150)
         _log_until_full(trial, episode * 200 + 150, episode * 200 + 200)
 
@@ -109,7 +74,7 @@ def test_report_counts_what_is_not_stored(small_disk: Path, capsys: pytest.Captu
     trial = start(small_disk / "runs.json")
     trial.log_metrics(value=0)
 
-    with _full(small_disk):
+    with full(small_disk):
         _log_until_full(trial, 1, 300)
         trial.report()
         missing = trial.protocol.unsaved()
@@ -125,7 +90,7 @@ def test_decision_on_a_full_disk_is_an_error(small_disk: Path) -> None:
     client = TrackClient(f"file:{path}")
     client.set_project(name="survival")
 
-    with _full(small_disk):
+    with full(small_disk):
         _log_until_full(trial, 0, 100)
         with pytest.raises(BackendUnavailable, match=r"runs\.json.* cannot be written.*room"):
             client.new_trial(parameters={"x": "y" * 10_000})
@@ -146,7 +111,7 @@ def test_save_on_a_full_disk_keeps_the_file(small_disk: Path) -> None:
     trial.log_metrics(value=1)
     before = path.read_bytes()
 
-    with _full(small_disk), pytest.raises(BackendUnavailable, match=r"runs\.json cannot be written"):
+    with full(small_disk), pytest.raises(BackendUnavailable, match=r"runs\.json cannot be written"):
         trial.save()
 
     assert path.read_bytes() == before
@@ -156,14 +121,12 @@ def test_save_on_a_full_disk_keeps_the_file(small_disk: Path) -> None:
 
 def _log_beyond_the_limit(path: Path) -> None:
     trial = start(path)
-    room = os.path.getsize(f"{path}.journal") + 5_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    _log_until_full(trial, 0, 300)
-    waiting = trial.protocol.unsaved()
-    (seen,) = stored(path)
-    assert waiting > 200
-    assert len(seen.metrics["value"].val) + waiting == 300
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with room_for(Path(f"{path}.journal"), 5_000):
+        _log_until_full(trial, 0, 300)
+        waiting = trial.protocol.unsaved()
+        (seen,) = stored(path)
+        assert waiting > 200
+        assert len(seen.metrics["value"].val) + waiting == 300
     _log_until_full(trial, 300, 310)
     assert trial.protocol.unsaved() == 0
 
@@ -179,18 +142,18 @@ def test_file_that_may_not_grow_loses_nothing(tmp_path: Path) -> None:
 
 
 def _drop_beyond_the_backlog(path: Path) -> None:
-    backlog._LIMIT = 10_000
     trial = start(path)
-    size = os.path.getsize(f"{path}.journal")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
-    _log_until_full(trial, 0, 300)
-    assert trial.protocol.unsaved() == 300
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    trial.log_metrics(value=300)
+    # 20 MB, of which 16 MiB may wait.
+    with room_for(Path(f"{path}.journal"), 10):
+        for number in range(200):
+            trial.log_metadata(value=number, padding="x" * 100_000)
+        assert trial.protocol.unsaved() == 200
+    trial.log_metrics(value=200)
     (seen,) = stored(path)
-    values = seen.metrics["value"].val
-    assert values == [*range(len(values) - 1), 300]
-    assert len(values) + trial.protocol.unsaved() == 301
+    dropped = trial.protocol.unsaved()
+    assert 0 < dropped < 100
+    assert seen.metadata["value"] == 200 - dropped - 1
+    assert seen.metrics["value"].val == [200]
 
 
 def test_lines_beyond_the_backlog_are_counted(tmp_path: Path) -> None:
@@ -230,5 +193,7 @@ def test_read_only_disk_is_refused_at_the_start(tmp_path: Path) -> None:
     """A disk that is mounted read-only is named at once, with the way out."""
     folder = tmp_path / "readonly"
     folder.mkdir()
-    for mounted in _mount(folder, "ro,size=64k"):
-        _expect_refusal(mounted / "runs.json")
+    with mounted(folder, "ro,size=64k"):
+        _expect_refusal(folder / "runs.json")
+
+        assert list(folder.iterdir()) == []

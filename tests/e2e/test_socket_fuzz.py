@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import random
 import socket
 import struct
@@ -19,12 +20,10 @@ from hypothesis import strategies as st
 from tests.e2e.deliveries import rounds
 from tests.e2e.served import client
 from tests.servers import wait_until
-from tests.servers.track import running
+from tests.servers.track import serving
 from track.persistence.rpc.client import SocketClient
-from track.persistence.rpc.wire import Call, decode_reply, encode_call, frame, recv_frame
+from track.persistence.rpc.wire import Call, decode_reply, encode_message, frame, recv_frame
 from track.persistence.server.calls import CALLS
-from track.persistence.server.server import SocketServer
-from track.persistence.socketed import server_uri
 from track.structure import Project
 
 pytestmark = pytest.mark.network
@@ -40,8 +39,7 @@ LIMITS: dict[str, Any] = {"frame": 1 << 16, "authentication_timeout": 5.0, "fram
 class Server:
     """A server in this process, and a client that must always be served."""
 
-    def __init__(self, server: SocketServer, port: int, protocol: SocketClient) -> None:
-        self.server = server
+    def __init__(self, port: int, protocol: SocketClient) -> None:
         self.port = port
         self.protocol = protocol
 
@@ -49,7 +47,7 @@ class Server:
         """Send bytes over a connection of their own, and read until the server has nothing to say."""
         with contextlib.closing(socket.create_connection(("127.0.0.1", self.port), 30)) as connection:
             if is_known:
-                connection.sendall(frame(encode_call(Call("authenticate"))))
+                connection.sendall(frame(encode_message(Call("authenticate"))))
                 assert decode_reply(recv_frame(connection))[0].status == 0
             with contextlib.suppress(ConnectionError):
                 connection.sendall(data)
@@ -60,7 +58,7 @@ class Server:
     def ask(self, name: str, arguments: Any, lines: bytes) -> int:
         """Return the status of the reply to a call that may be anything."""
         with contextlib.closing(socket.create_connection(("127.0.0.1", self.port), 30)) as connection:
-            connection.sendall(frame(encode_call(Call("authenticate"))))
+            connection.sendall(frame(encode_message(Call("authenticate"))))
             recv_frame(connection)
             head = msgspec.json.encode({"__rpc__": name, "id": 5, "args": arguments})
             connection.sendall(frame(head + b"\n" + lines))
@@ -74,11 +72,10 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """Give a server that serves all tests of this file, whatever they did to it."""
-    made = SocketServer(server_uri("ephemeral:", "127.0.0.1", 0, None, **LIMITS))
-    with running(made) as port:
+    with serving("ephemeral:", **LIMITS) as port:
         protocol = client(port)
         protocol.new_project(Project(name="digits"))
-        yield Server(made, port, protocol)
+        yield Server(port, protocol)
         protocol.close()
 
 
@@ -131,7 +128,7 @@ def test_deeply_nested_message(server: Server) -> None:
 
 def _fuzz(server: Server, seed: int, count: int, failures: list[BaseException]) -> None:
     choice = random.Random(seed)
-    calls = [frame(encode_call(Call(name, 1, {"writer": "w", "first": 0}), b'{"event":"time"}')) for name in CALLS]
+    calls = [frame(encode_message(Call(name, 1, {"writer": "w", "first": 0}), b'{"event":"time"}')) for name in CALLS]
     try:
         for _ in range(count):
             data = bytearray(choice.choice(calls) + choice.randbytes(choice.randint(0, 400)))
@@ -145,8 +142,10 @@ def _fuzz(server: Server, seed: int, count: int, failures: list[BaseException]) 
 def test_many_at_once(server: Server) -> None:
     """Broken calls from many sides at once leave nothing behind: no connection, no task, no memory."""
     failures: list[BaseException] = []
+    server.check()
+    opened = len(os.listdir("/proc/self/fd"))
     _fuzz(server, 0, 50, failures)
-    wait_until(lambda: _open(server) <= 1)
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= opened)
     gc.collect()
     before = len(gc.get_objects())
 
@@ -160,13 +159,9 @@ def test_many_at_once(server: Server) -> None:
 
     assert failures == []
     server.check()
-    wait_until(lambda: _open(server) <= 1)
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= opened)
     gc.collect()
     assert len(gc.get_objects()) < before + 2000
-
-
-def _open(server: Server) -> int:
-    return len(server.server._serving)
 
 
 def test_length_of_every_size(server: Server) -> None:

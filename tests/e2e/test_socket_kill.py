@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.deliveries import rounds, settled
+from tests.e2e.deliveries import Place, rounds, settled
 from tests.e2e.served import backend, client, count_up, killable, new_trial, numbers, proxied, reader
 from tests.servers import wait_until
 from tests.servers.proxy import Direction
+from tests.servers.track import serving
+from track.errors import OutcomeUnknown
+from track.persistence import get_protocol
 from track.structure import Trial
 
 pytestmark = [pytest.mark.network, pytest.mark.usefixtures("own_folders")]
@@ -134,3 +137,21 @@ def test_decision_cut_at_any_byte(tmp_path: Path, layer: str | None, direction: 
                 settled(partial(protocol.fetch_and_update_trial, query, "log_trial_metrics", n=number))
 
         assert numbers(protocol, trial) == list(range(1, made + 1))
+
+
+def test_commit_of_the_database_that_is_lost(sql_place: Place) -> None:
+    """When the database behind the server is lost during a commit, a client with offline=1 does not decide again."""
+    with serving(sql_place.uri.replace("&timeout=5", "&timeout=1")) as port:
+        protocol = client(port, options="&offline=1")
+        new_trial(protocol)
+        sql_place.proxy.admit_no_more()
+        sql_place.proxy.cut_at("to server", sql_place.commit, "after")
+
+        with pytest.raises(OutcomeUnknown, match="may be stored, or not"):
+            protocol.new_trial(Trial(parameters={"lr": 0.2}))
+
+        assert protocol.unsaved() == 0
+        sql_place.proxy.heal()
+        protocol.close()
+    found = get_protocol(sql_place.direct).fetch_trials()
+    assert [(trial.parameters["lr"], trial.revision) for trial in found] == [(0.1, 0), (0.2, 0)]

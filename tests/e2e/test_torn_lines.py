@@ -8,19 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import die, run
 from tests.e2e.processes import attach, start, stored
 from track import TrackClient, fetch
 from track.errors import CorruptJournal
 
 
-def _write(path: Path, points: int = 3) -> str:
+def _log_and_die(path: Path, points: int, is_saved: bool) -> None:
     trial = start(path)
     for number in range(points):
         trial.log_metrics(value=number)
-    uid = trial.trial.uid
-    trial.protocol._store.journal.close()  # type: ignore[attr-defined]
-    trial.protocol._store._writing = False  # type: ignore[attr-defined]
-    return uid
+    if is_saved:
+        trial.save()
+    die()
+
+
+def _write(path: Path, points: int = 3, is_saved: bool = False) -> str:
+    """Log in another process, which is killed, and return the trial's uid."""
+    assert run(_log_and_die, path, points, is_saved) == -9
+    return stored(path)[0].uid
 
 
 def _values(path: Path) -> list[float]:
@@ -133,13 +139,7 @@ def test_empty_files_are_a_new_store(tmp_path: Path) -> None:
 def test_journal_that_lost_its_end_is_gone_on_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """After a loss of power the snapshot may hold more than the journal: what is logged next is found."""
     path = tmp_path / "runs.json"
-    trial = start(path)
-    for number in range(5):
-        trial.log_metrics(value=number)
-    trial.save()
-    uid = trial.trial.uid
-    trial.protocol._store.journal.close()  # type: ignore[attr-defined]
-    trial.protocol._store._writing = False  # type: ignore[attr-defined]
+    uid = _write(path, 5, is_saved=True)
     os.truncate(_journal(path), _journal(path).stat().st_size - 200)
 
     attach(path, uid).log_metrics(value=9)

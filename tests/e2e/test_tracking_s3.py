@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from tests.servers.s3 import S3, moto_bucket, moto_server  # noqa: F401 - fixtures
+from tests.servers.s3 import S3
 from track.tracking import FsspecResultTracker
 
 pytest.importorskip("s3fs")
 
 
-def test_results_on_s3(moto_server: S3, moto_bucket: str) -> None:  # noqa: F811
+def test_results_on_s3(moto_server: S3, moto_bucket: str) -> None:
     """What is put is one object a key, and another tracker finds it."""
     tracker = FsspecResultTracker(f"s3://{moto_bucket}/trainer/123")
 

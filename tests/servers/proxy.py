@@ -86,8 +86,12 @@ class FaultProxy:
 
     def reset(self) -> None:
         """Break all connections, and new ones as soon as they are made."""
-        self._mode = "reset"
+        self.admit_no_more()
         self.sever()
+
+    def admit_no_more(self) -> None:
+        """Break new connections as soon as they are made; those that are there go on."""
+        self._mode = "reset"
 
     def blackhole(self) -> None:
         """Accept connections and data, and never pass on anything."""

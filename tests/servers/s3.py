@@ -168,7 +168,7 @@ def _free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-# Fixtures: import the ones a test file uses, under their names.
+# Fixtures of all tests.
 
 
 @pytest.fixture(scope="session")
@@ -197,9 +197,13 @@ def moto_bucket(moto_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def weed_bucket(weed_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+def weed_bucket(weed_server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give the name of an empty bucket on SeaweedFS, which ``s3://`` URLs find."""
-    return _found_by_urls(weed_server, monkeypatch)
+    name = _found_by_urls(weed_server, monkeypatch)
+    yield name
+    # It has room for a few only.
+    with contextlib.closing(weed_server.client()) as client:
+        client.delete_bucket(Bucket=name)
 
 
 def _found_by_urls(server: S3, monkeypatch: pytest.MonkeyPatch) -> str:

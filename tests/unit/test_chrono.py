@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from itertools import count
 
 import pytest
 
 import track.chrono
-from track.chrono import ChronoContext
+from track.chrono import ChronoContext, Timers
+from track.errors import NotFound
 
 
 @pytest.fixture
@@ -89,3 +91,35 @@ def test_has_no_room_for_anything_else() -> None:
     """It is made for every batch of a training, so it stays small."""
     with pytest.raises(AttributeError, match="extra"):
         ChronoContext([]).extra = 1  # type: ignore[arg-type, attr-defined]
+
+
+@pytest.mark.usefixtures("_ticking")
+def test_timers_of_one_name_nest() -> None:
+    """The innermost timer of a name stops first, and gives back what its own start was given."""
+    timers = Timers()
+    timers.start("ab_0", "batch", "outer", None, None)
+    timers.start("ab_0", "batch", "inner", None, None)
+
+    stopped = [timers.stop("ab_0", "batch", has_raised=False) for _ in range(2)]
+
+    assert stopped == [(1.0, "inner"), (3.0, "outer")]
+
+
+def test_timer_of_a_block_that_raised_has_no_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    """Its end callback is called all the same, and what that raises is logged."""
+    timers = Timers()
+    timers.start("ab_0", "batch", None, None, {}.popitem)
+
+    assert timers.stop("ab_0", "batch", has_raised=True) == (None, None)
+    assert "end callback" in caplog.text
+
+
+def test_timer_of_another_thread_is_not_found() -> None:
+    """Threads that use one name do not stop each other's timers."""
+    timers = Timers()
+    thread = threading.Thread(target=timers.start, args=("ab_0", "batch", None, None, None))
+    thread.start()
+    thread.join()
+
+    with pytest.raises(NotFound, match="no timer 'batch' was started in this thread"):
+        timers.stop("ab_0", "batch", has_raised=False)

@@ -10,7 +10,7 @@ import pytest
 
 from track.aggregators.aggregator import RingAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.series import Series
-from track.metrics import Metrics, container_from_plain, container_to_plain, step_from_text
+from track.metrics import Metrics, container_from_plain, container_to_plain, metrics_to_plain, step_from_text
 
 
 def _shown(container: Any) -> Any:
@@ -143,7 +143,7 @@ def test_full_state_comes_back(spec: Any, value: Any) -> None:
         metrics.log_values({"x": value}, None, spec, 1.0)
         metrics.log_values({"y": value}, 0.5, None, 1.0)
 
-    text = json.dumps(metrics.to_plain(), allow_nan=False)
+    text = json.dumps(metrics_to_plain(metrics), allow_nan=False)
 
     assert repr(dict(Metrics(lambda: json.loads(text)))) == repr(dict(metrics))
 

@@ -19,6 +19,8 @@ from track.shown import cut, listed, shown
 from track.utils.stat import StatStream
 
 __all__ = [
+    "METADATA_AGGREGATOR",
+    "TIMES_AGGREGATOR",
     "Aggregator",
     "Lazy",
     "MaxAggregator",
@@ -79,13 +81,11 @@ class ValueAggregator(Aggregator):
         return self._val if short else {"dtype": self.kind, "value": _plain(self._val)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the state that ``to_json()`` described."""
         self._val = _restore(state["value"])
 
-    @staticmethod
-    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
-        return Lazy(ValueAggregator)
+    @classmethod
+    def lazy(cls) -> Callable[[], Aggregator]:  # type: ignore[override]
+        return Lazy(cls)
 
     def __repr__(self) -> str:
         return f"v<{cut(self._val) if type(self._val) is str else shown(self._val)}>"
@@ -101,10 +101,6 @@ class MinAggregator(ValueAggregator):
         if self._val is None or self._val != self._val or other < self._val:
             self._val = other
 
-    @staticmethod
-    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        return Lazy(MinAggregator)
-
 
 class MaxAggregator(ValueAggregator):
     """Keeps the largest value; a NaN only while there is no number."""
@@ -116,10 +112,6 @@ class MaxAggregator(ValueAggregator):
         if self._val is None or self._val != self._val or other > self._val:
             self._val = other
 
-    @staticmethod
-    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        return Lazy(MaxAggregator)
-
 
 class SumAggregator(ValueAggregator):
     """Keeps the sum of the values: the run time of a trial that was resumed."""
@@ -129,10 +121,6 @@ class SumAggregator(ValueAggregator):
     def append(self, other: Any) -> None:
         """Add `other` to the sum."""
         self._val = other if self._val is None else self._val + other
-
-    @staticmethod
-    def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        return Lazy(SumAggregator)
 
 
 class TimeSeriesAggregator(Aggregator, Sequence[Any]):
@@ -197,7 +185,6 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
         return {"dtype": self.kind, **self.points.to_plain()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the state that ``to_json()`` described."""
         self.points = Points.from_plain(state)
 
     def view(self) -> TimeSeriesAggregator:
@@ -208,7 +195,6 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
 
     @staticmethod
     def lazy() -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
         return Lazy(TimeSeriesAggregator)
 
     def __repr__(self) -> str:
@@ -249,13 +235,11 @@ class RingAggregator(Aggregator):
         return {"dtype": self.kind, "arguments": _plain(self.arguments), "value": _plain(self.val)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the state that ``to_json()`` described."""
         for value in _restore(state["value"]):
             self._ring.append(value)
 
     @staticmethod
     def lazy(n: int, dtype: str = "f") -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
         return Lazy(RingAggregator, n=n, dtype=dtype)
 
     def __repr__(self) -> str:
@@ -286,7 +270,6 @@ class StatAggregator(Aggregator):
 
     @property
     def val(self) -> Any:
-        """The last observation."""
         return self._stat.val
 
     @property
@@ -325,7 +308,6 @@ class StatAggregator(Aggregator):
         return int(self._stat.to_dict()["count"])
 
     def append(self, other: Any) -> None:
-        """Observe a value."""
         self._stat.update(other)
 
     def to_json(self, short: bool = False) -> Any:
@@ -335,7 +317,6 @@ class StatAggregator(Aggregator):
         return {"dtype": "statstream"} | {key: _plain(value) for key, value in self._stat.state_dict().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the state that ``to_json()`` described."""
         fields = {key: _restore(value) for key, value in state.items() if key != "dtype"}
         self._stat = StatStream.from_dict(fields, shared=False)
         self.arguments = (int(self._stat.drop_obs),)
@@ -349,8 +330,13 @@ class StatAggregator(Aggregator):
 
     @staticmethod
     def lazy(skip: int = 10) -> Callable[[], Aggregator]:  # type: ignore[override]
-        """Return a factory of these."""
         return Lazy(StatAggregator, skip_obs=skip)
 
     def __repr__(self) -> str:
         return f"s<{self._stat.to_dict()}>"
+
+
+METADATA_AGGREGATOR = ValueAggregator.lazy()
+"""What metadata is kept by where nobody says otherwise: the latest value."""
+TIMES_AGGREGATOR = StatAggregator.lazy(1)
+"""What times are kept by where nobody says otherwise: statistics, without the first."""

@@ -94,7 +94,6 @@ class Lazy:
         self.spec = [aggregator_t.kind, *map(to_plain, aggregator_t(**kwargs).arguments)]
 
     def __call__(self) -> Aggregator:
-        """Return a new aggregator."""
         return self._class(**self._kwargs)
 
 

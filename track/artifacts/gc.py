@@ -1,4 +1,4 @@
-"""Remove what no manifest names, and never what one does, also while others are storing.
+"""Mark and sweep: remove what no manifest names, and never what one does, also while others are storing.
 
 1. What no trial names is *condemned*: written down where every later upload sees it, and bases nothing on it.
 2. Uploads that were going on at that moment may have; they are waited for, each by its lease.
@@ -10,7 +10,6 @@ So nothing depends on clocks or on how long an upload takes. What must wait is r
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,7 +21,7 @@ from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys
 from track.artifacts.location import SUFFIX, beside, open_folder, place_of, protocol_of, store_uri
 from track.artifacts.store import ArtifactStore
 from track.errors import NotFound
-from track.persistence.utils import mask_secrets, uri_path
+from track.persistence.utils import file_of, is_stored, mask_secrets
 
 logger = logging.getLogger(__name__)
 _ABANDONED = 7 * 24 * 3600.0
@@ -70,8 +69,7 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
     unfinished = folder.unfinished()
     sizes = {found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind)}
     manifests = _Manifests(folder)
-    manifests.ask(owners(folder, protocol, also))
-    unnamed = sizes.keys() - manifests.named()
+    unnamed = sizes.keys() - manifests.named(owners(folder, protocol, also))
     manifests.tell_elsewhere(sizes.keys())
     if dry_run:
         return Swept(sorted(unnamed), sum(sizes[key] for key in unnamed), 0)
@@ -83,15 +81,14 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
         leases = live_leases(folder)
         own = [_with_leases(folder, note, leases) for note in own]
         # After the leases: whoever was storing has recorded it, or is waited for; so has a store that is new.
-        manifests.ask(owners(folder, protocol, also))
-        named = manifests.named()
+        named = manifests.named(owners(folder, protocol, also))
         removed = _keys([note for note in own if not (note.waits_for or set()) & leases]) - named
         # A directory goes before its files.
         folder.remove(sorted(removed, key=lambda key: (key.startswith(OBJECTS), key)))
         done = removed | named
     finally:
         waiting = sum(_settle(folder, note, done) for note in own)
-    manifests.forget_arrived()
+    folder.remove(manifests.arrived)
     freed = _drop_broken(folder, unfinished, leases)
     return Swept(sorted(removed), sum(sizes.get(key, 0) for key in removed) + freed, waiting)
 
@@ -106,22 +103,18 @@ class _Manifests:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._store = ArtifactStore(folder)
-        self._asked: list[Any] = []
         self._listed: dict[str, list[str]] = {}
         self._said: set[tuple[str, str]] = set()
-        self._arrived: list[str] = []
+        self.arrived: list[str] = []
+        """The notes on records that are in their trials' manifests now."""
 
-    def ask(self, protocols: list[Any]) -> None:
-        """Say which tracking stores to ask."""
-        self._asked = protocols
-
-    def named(self) -> set[str]:
-        """Return all keys that must stay."""
+    def named(self, protocols: list[Any]) -> set[str]:
+        """Return all keys that must stay, as these tracking stores say."""
         # First what is on its way: it may arrive in between.
         pending = pending_keys(self._folder)
-        self._said = {found for protocol in self._asked for found in _said(protocol)}
+        self._said = {found for protocol in protocols for found in _said(protocol)}
         said = {key for key, _ in self._said}
-        self._arrived = [note for note, key in pending.items() if key in said]
+        self.arrived = [note for note, key in pending.items() if key in said]
         roots = said | set(pending.values())
         return roots.union(*(self._files_of(key) for key in roots if key.startswith(TREES)))
 
@@ -140,10 +133,6 @@ class _Manifests:
         places = {place for key, place in self._said if key not in here} - {self._folder.url, ""}
         for place in sorted(places):
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
-
-    def forget_arrived(self) -> None:
-        """Remove the notes on records that are in their trials' manifests now."""
-        self._folder.remove(self._arrived)
 
 
 def _said(protocol: Any) -> Iterator[tuple[str, str]]:
@@ -209,13 +198,7 @@ def _is_broken(left: Unfinished, leases: set[str]) -> bool:
 
 
 def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
-    """Return the backends of all tracking stores that were noted in a folder, and of `protocol`.
-
-    Raises
-    ------
-    NotFound
-        One of them cannot be opened from here.
-    """
+    """Return the backends of `protocol` and all stores noted in a folder; NotFound where one cannot be opened here."""
     own = store_uri(protocol, folder)
     given = {store_uri(other, folder): other for other in map(protocol_of, also)}
     asked = {own: protocol, **given}
@@ -228,12 +211,12 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
 
 def _opened(uri: str, folder: Folder, note: str) -> Any:
     scheme, _, _ = uri.partition(":")
-    path = uri_path(uri) if scheme in {"file", "sqlite"} else ""
+    path = file_of(uri)
     if uri.startswith("beside:"):
         scheme = uri.partition(":")[2]
         path = folder.url.removeprefix("file://").removesuffix(SUFFIX)
         uri = f"{scheme}://{path}"
-    is_there = os.path.exists(path) or os.path.exists(f"{path}.journal") if path else "***" not in uri
+    is_there = is_stored(path) if path else "***" not in uri
     if not is_there:
         raise NotFound(
             f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: give its "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from track.errors import UnsafePath
+from track.utils.files import checked_path
 
 OBJECTS, TREES = "objects", "trees"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
@@ -14,19 +16,17 @@ PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "c
 _CONTENT = re.compile(r"(?P<root>.*?)/?(?P<key>(?:objects|trees)/[0-9a-f]{2}/[0-9a-f]{64}(?:\.\d+)?)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 255
-_DRIVE = re.compile(r"[A-Za-z]:")
-_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def content_key(kind: str, digest: str, generation: int = 0) -> str:
-    """Return where content is: its digest, after a folder of the first two digits.
-
-    Examples
-    --------
-    >>> content_key(OBJECTS, "ab" * 32)[:14]
-    'objects/ab/aba'
-    """
+    """Return where content is: its digest, after a folder of the first two digits, as in ``objects/ab/ab...``."""
     return f"{kind}/{digest[:2]}/{digest}{f'.{generation}' if generation else ''}"
+
+
+def free_key(kind: str, digest: str, avoid: Collection[str]) -> str:
+    """Return where content goes: the first generation that is not about to be removed."""
+    keys = (content_key(kind, digest, generation) for generation in itertools.count())
+    return next(key for key in keys if key not in avoid)
 
 
 def is_tree(uri: str) -> bool:
@@ -37,27 +37,19 @@ def is_tree(uri: str) -> bool:
 def split_uri(uri: str) -> tuple[str, str]:
     """Return the store's root and the key in it; an empty key for a URI that is in no store.
 
-    Examples
-    --------
-    >>> split_uri("s3://bucket/files/objects/ab/" + "ab" * 32)[0]
-    's3://bucket/files'
-    >>> split_uri("s3://bucket/data.csv")
-    ('s3://bucket/data.csv', '')
+    Of ``s3://bucket/files/objects/ab/ab...`` the root is ``s3://bucket/files``, of ``s3://bucket/data.csv`` all of it.
     """
     match = _CONTENT.fullmatch(uri)
     return (match["root"], match["key"]) if match else (uri, "")
 
 
 def check_name(name: str) -> str:
-    """Return the name of an artifact.
+    """Return the name of an artifact; UnsafePath where it cannot be one.
 
-    Raises
-    ------
-    UnsafePath
-        It is empty, absolute, climbs with ``..``, holds characters that no file name should, or has a part that
-        is longer than a disk takes.
+    It may not be empty or absolute, climb with ``..``, hold characters that no file name should, or have a part that is
+    longer than a disk takes.
     """
-    check_path(name, "an artifact's name")
+    checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")
     try:
@@ -68,28 +60,6 @@ def check_name(name: str) -> str:
     if len(longest.encode()) > _LONGEST:
         raise UnsafePath(f"an artifact's name has parts of at most {_LONGEST} bytes: {longest[:40]!r}… is longer")
     return name
-
-
-def check_path(path: str, what: str = "a path in an artifact") -> str:
-    """Return a relative path with ``/`` that stays below any folder it is joined to.
-
-    Raises
-    ------
-    UnsafePath
-        It does not, or Windows would open something else than a file under this name.
-    """
-    parts = path.split("/") if isinstance(path, str) else []
-    if not parts or "" in parts or "." in parts or ".." in parts:
-        raise UnsafePath(f"{what} is relative and does not climb: {path!r} is not")
-    if "\0" in path:
-        raise UnsafePath(f"{what} holds no NUL: {path!r} does")
-    return path
-
-
-def check_windows(path: str) -> None:
-    r"""Raise UnsafePath where Windows would take a path for something else: ``c:x``, ``a\b``, ``nul.txt``."""
-    if "\\" in path or _DRIVE.match(path) or any(_DEVICES.fullmatch(part) for part in path.split("/")):
-        raise UnsafePath(f"{path!r} is no name of a file on Windows")
 
 
 def check_clashes(paths: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Who is storing something now: what `gc` waits for.
+"""Leases: who is storing something now, which is what `gc` waits for.
 
 A lease is a small file that is there from before an upload looks for content that it need not send, until its
 record is in the tracking store. A pending note stays until a record that is still on its way is seen there.
@@ -29,18 +29,13 @@ class _Note(msgspec.Struct):
 
 
 _decode_note = msgspec.json.Decoder(_Note).decode
+_decode_owner = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Lease:
-    """An upload that is going on.
+    """An upload that is going on; `write` writes its file again.
 
-    Parameters
-    ----------
-    uid: str
-    avoid: frozenset of str
-        Keys that were about to be removed when it began: nothing is based on them.
-    write: callable
-        Writes its file again.
+    Nothing is based on the keys to `avoid`, which were about to be removed when it began.
     """
 
     def __init__(self, uid: str, avoid: frozenset[str], write: Callable[[], None]) -> None:
@@ -49,8 +44,8 @@ class Lease:
         self._write = write
         self._renewed = time.monotonic()
 
-    def renewed(self, count: int = 0) -> None:
-        """Say, to other machines, that the upload still goes on: called for every piece, done once in a while."""
+    def heartbeat(self, count: int = 0) -> None:
+        """Give a heartbeat to other machines, every ten minutes at most: called for every piece of the upload."""
         now = time.monotonic()
         if now - self._renewed > _RENEWAL:
             self._renewed = now
@@ -73,7 +68,7 @@ class Condemned(NamedTuple):
 
 @contextmanager
 def hold_lease(folder: Folder) -> Iterator[Lease]:
-    """Give a lease, and end it."""
+    """Give a lease, and release it."""
     uid = secrets.token_hex(8)
     key = f"{LEASES}/{uid}"
     content = msgspec.json.encode(process_identity())
@@ -94,17 +89,19 @@ def live_leases(folder: Folder) -> set[str]:
     A process of another machine counts as gone after a day without a renewal.
     """
     found = folder.files(LEASES)
-    dead = [lease for lease in found if not _is_live(folder, lease)]
-    folder.remove(lease.key for lease in dead)
-    return {lease.key.rpartition("/")[2] for lease in found} - {lease.key.rpartition("/")[2] for lease in dead}
+    live = {lease.key for lease, content in _contents(folder, found) if _is_alive(_decode_owner(content), lease.age)}
+    folder.remove({lease.key for lease in found} - live)
+    return {key.rpartition("/")[2] for key in live}
 
 
-def _is_live(folder: Folder, lease: Found) -> bool:
-    try:
-        identity = msgspec.json.decode(folder.read(lease.key), type=dict[str, Any])
-    except FileNotFoundError:
-        return False
-    return _is_alive(identity, lease.age)
+def _contents(folder: Folder, files: list[Found]) -> Iterator[tuple[Found, bytes]]:
+    """Yield files and what is in them, but those that were removed meanwhile."""
+    for found in files:
+        try:
+            content = folder.read(found.key)
+        except FileNotFoundError:
+            continue
+        yield found, content
 
 
 def _is_alive(identity: dict[str, Any], silence: float) -> bool:
@@ -115,11 +112,8 @@ def _is_alive(identity: dict[str, Any], silence: float) -> bool:
 def read_condemned(folder: Folder) -> list[Condemned]:
     """Return what is about to be removed."""
     passes = []
-    for found in folder.files(CONDEMNED):
-        try:
-            note = _decode_note(folder.read(found.key))
-        except FileNotFoundError:
-            continue
+    for found, content in _contents(folder, folder.files(CONDEMNED)):
+        note = _decode_note(content)
         waits_for = None if note.waits_for is None else frozenset(note.waits_for)
         is_owned = note.owner is not None and _is_alive(note.owner, found.age)
         passes.append(Condemned(found.key, frozenset(note.keys), waits_for, is_owned))
@@ -139,10 +133,4 @@ def condemn(
 
 def pending_keys(folder: Folder) -> dict[str, str]:
     """Return the keys whose records are on their way to a tracking store, by their notes."""
-    keys = {}
-    for found in folder.files(PENDING):
-        try:
-            keys[found.key] = folder.read(found.key).decode()
-        except FileNotFoundError:
-            continue
-    return keys
+    return {found.key: content.decode() for found, content in _contents(folder, folder.files(PENDING))}

@@ -12,22 +12,17 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import BinaryIO
 
 from track.artifacts.content import READ, SMALL, Source, copy_source
-from track.artifacts.folder import Found, Kept, Unfinished
-from track.artifacts.keys import OBJECTS, PARTIAL, content_key
+from track.artifacts.folder import Folder, Found, Kept, Unfinished
+from track.artifacts.keys import OBJECTS, PARTIAL, content_key, free_key
 from track.artifacts.transfer import Advance
+from track.utils.files import replacing
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _numbers = itertools.count()
 
 
-class LocalFolder:
-    """A folder of this machine. Files are written under ``partial/`` and then moved to their places.
-
-    Parameters
-    ----------
-    path: str
-        It is made at the first write.
-    """
+class LocalFolder(Folder):
+    """A folder of this machine, made at the first write: files are written with other names, and then renamed."""
 
     workers = 1
 
@@ -40,17 +35,18 @@ class LocalFolder:
     def __repr__(self) -> str:
         return f"LocalFolder({self.path!r})"
 
-    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
-        """Store the content of a file: copied and hashed in one pass, so that what is named is what was copied."""
+    def put(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+        # Copied and hashed in one pass, so that what is named is what was copied.
         if source.size <= SMALL:
-            return self._keep_small(source, owner, avoid, advance)
-        partial, written = self._create(f"{PARTIAL}/", owner)
+            return self._put_small(source, owner, avoid, advance)
+        partial = self._partial(f"{PARTIAL}/", owner)
+        written = os.open(partial, _CREATE, 0o666)
         try:
             try:
                 found, size = copy_source(source, written, partial, advance)
             finally:
                 os.close(written)
-            key = _free_key(found, avoid)
+            key = free_key(OBJECTS, found, avoid)
             if self.size(key) != size:
                 self._make_folder(key)
                 os.replace(partial, self._at(key))
@@ -60,16 +56,15 @@ class LocalFolder:
                 os.unlink(partial)
         return Kept(key, found, size)
 
-    def _keep_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
+    def _put_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
         # No larger a buffer than is needed: making one costs more than reading. The files of /proc tell no size.
         pieces = iter(lambda: os.read(source.descriptor, source.size + 1 if source.size else SMALL), b"")
         data = b"".join(pieces)
         source.check_unchanged(len(data))
         advance(len(data))
-        return self._keep_data(data, owner, avoid)
+        return self._put_data(data, owner, avoid)
 
-    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        """Store a small file of a survey; None where it is not what it was then."""
+    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
         descriptor = os.open(path, READ)
         try:
             data = os.read(descriptor, stamp[0] + 1)
@@ -78,54 +73,37 @@ class LocalFolder:
             os.close(descriptor)
         if len(data) != stamp[0] or (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
             return None
-        return self._keep_data(data, owner, avoid)
+        return self._put_data(data, owner, avoid)
 
-    def _keep_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
+    def _put_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
         digest, size = hashlib.sha256(data).hexdigest(), len(data)
-        key = _free_key(digest, avoid) if avoid else content_key(OBJECTS, digest)
-        place = key[: key.rindex("/")]
-        mine = self._own.get(place)
-        if mine is None and place not in self._made:
-            mine = self._begin(place)
+        key = free_key(OBJECTS, digest, avoid) if avoid else content_key(OBJECTS, digest)
+        folder = key[: key.rindex("/")]
+        mine = self._own.get(folder)
+        if mine is None and folder not in self._made:
+            mine = self._begin(folder)
         # In a folder that this process has made, what it has not written is hardly there; were it, no harm is done.
         if (mine is not None and key not in mine) or self.size(key) != size:
-            self._place(key, data, owner)
+            self.write(key, data, owner)
             if mine is not None:
                 mine.add(key)
         return Kept(key, digest, size)
 
-    def _begin(self, place: str) -> set[str] | None:
+    def _begin(self, folder: str) -> set[str] | None:
         """Make a folder; return the set of what this process writes to it, None where it was there."""
         try:
-            os.makedirs(f"{self.path}/{place}")
+            os.makedirs(f"{self.path}/{folder}")
         except FileExistsError:
-            self._made.add(place)
+            self._made.add(folder)
             return None
-        self._made.add(place)
-        return self._own.setdefault(place, set())
+        self._made.add(folder)
+        return self._own.setdefault(folder, set())
 
-    def _place(self, key: str, data: bytes, owner: str) -> None:
-        # Beside its place: moving a file within its folder costs less.
-        partial, descriptor = self._create(key[: key.rindex("/") + 1], owner)
-        try:
-            try:
-                written = os.write(descriptor, data)
-                while written < len(data):
-                    written += os.write(descriptor, memoryview(data)[written:])
-            finally:
-                os.close(descriptor)
-            os.replace(partial, self._at(key))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(partial)
-            raise
-
-    def _create(self, folder: str, owner: str) -> tuple[str, int]:
-        """Return a new file that nobody sees yet: a name with a dot, the lease, and a number."""
+    def _partial(self, folder: str, owner: str) -> str:
+        """Return the path of a new file that nobody sees yet: a name with a dot, the lease, and a number."""
         unique = owner and f"{os.getpid()}.{next(_numbers)}"
-        path = f"{self.path}/{folder}.{owner}-{unique or secrets.token_hex(8)}"
         self._make_folder(folder)
-        return path, os.open(path, _CREATE, 0o666)
+        return f"{self.path}/{folder}.{owner}-{unique or secrets.token_hex(8)}"
 
     def _make_folder(self, key: str) -> None:
         folder = key.rpartition("/")[0]
@@ -137,27 +115,25 @@ class LocalFolder:
         return f"{self.path}/{key}"
 
     def size(self, key: str) -> int | None:
-        """Return the size of a file; None when there is none."""
         try:
             return os.stat(self._at(key)).st_size
         except FileNotFoundError:
             return None
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
-        """Write a small file, whole or not at all."""
-        self._place(key, data, owner)
+        # Beside its place: moving a file within its folder costs less.
+        partial = self._partial(key[: key.rindex("/") + 1], owner)
+        with replacing(self._at(key), sync=False, mode=0o666, temporary=partial) as file:
+            file.write_all(data)
 
     def read(self, key: str) -> bytes:
-        """Return the content of a small file."""
         with open(self._at(key), "rb") as file:
             return file.read()
 
     def open(self, key: str) -> BinaryIO:
-        """Return a file to read."""
         return open(self._at(key), "rb")
 
     def files(self, prefix: str) -> list[Found]:
-        """Return the files below a folder of the store."""
         return [found for found in self._found(prefix) if not _is_partial(found.key)]
 
     def _found(self, prefix: str) -> list[Found]:
@@ -166,23 +142,20 @@ class LocalFolder:
         for entry in _walk(self._at(prefix) if prefix else self.path):
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
-                key = os.path.relpath(entry.path, self.path).replace(os.sep, "/")
+                key = os.path.relpath(entry.path, self.path)
                 found.append(Found(key, status.st_size, now - status.st_mtime))
         return found
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove files."""
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._at(key))
 
     def unfinished(self) -> list[Unfinished]:
-        """Return what transfers have left."""
         left = [found for found in self._found("") if _is_partial(found.key)]
         return [Unfinished(found.key, _owner(found.key), found.size, found.age) for found in left]
 
     def drop(self, unfinished: Iterable[Unfinished]) -> None:
-        """Remove what transfers have left."""
         self.remove(left.token for left in unfinished)
 
 
@@ -192,11 +165,6 @@ def _is_partial(key: str) -> bool:
 
 def _owner(key: str) -> str:
     return key.rpartition("/")[2][1:].partition("-")[0]
-
-
-def _free_key(digest: str, avoid: Collection[str]) -> str:
-    keys = (content_key(OBJECTS, digest, generation) for generation in itertools.count())
-    return next(key for key in keys if key not in avoid)
 
 
 def _walk(path: str) -> Iterator[os.DirEntry[str]]:

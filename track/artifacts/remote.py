@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 from track.artifacts.connecting import age_of
 from track.artifacts.content import CHUNK, Source, hash_source
-from track.artifacts.folder import Found, Kept, Unfinished
-from track.artifacts.keys import OBJECTS, PARTIAL, content_key
+from track.artifacts.folder import Folder, Found, Kept, Unfinished
+from track.artifacts.keys import OBJECTS, PARTIAL, free_key
 from track.artifacts.multipart import PART, MultipartUploads
-from track.artifacts.transfer import Advance
+from track.artifacts.transfer import Advance, ignore
 from track.errors import BackendUnavailable, FileChanged
 from track.persistence.utils import mask_secrets
 from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
@@ -22,18 +22,11 @@ _S3 = {"s3", "s3a"}
 _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
 
 
-class RemoteFolder:
+class RemoteFolder(Folder):
     """A folder behind fsspec. A file is visible once it is whole, and verified.
 
-    Parameters
-    ----------
-    url: str
-        Credentials and endpoint come from the environment, or from fsspec's own configuration.
-
-    Raises
-    ------
-    MissingExtra
-        fsspec, or the package behind the URL's scheme, is not installed.
+    Credentials and endpoint come from the environment, or from fsspec's own configuration. MissingExtra where fsspec,
+    or the package behind the URL's scheme, is not installed.
     """
 
     workers = 8
@@ -50,14 +43,12 @@ class RemoteFolder:
     def __repr__(self) -> str:
         return f"RemoteFolder({mask_secrets(self.url)!r})"
 
-    def keep(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
-        """Store the content of a file: read once for its digest, and once more where it must be sent."""
+    def put(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
+        # Read once for its digest, and once more where it must be sent.
         size = source.size
         if digest is None:
-            digest, size = hash_source(source, _ignore)
-        generation = 0
-        while (key := content_key(OBJECTS, digest, generation)) in avoid:
-            generation += 1
+            digest, size = hash_source(source, ignore)
+        key = free_key(OBJECTS, digest, avoid)
         if self.size(key) == size:
             advance(size)
             return Kept(key, digest, size)
@@ -73,8 +64,8 @@ class RemoteFolder:
             raise BackendUnavailable(f"{self.url} has taken {size} bytes and shows {self.size(key)}")
         return Kept(key, digest, size)
 
-    def keep_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        """Return None: here the time goes into sending."""
+    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
+        # Here the time goes into sending.
         return None
 
     def _send_small(self, source: Source, key: str, digest: str, advance: Advance) -> None:
@@ -111,7 +102,6 @@ class RemoteFolder:
         return f"{self._root}/{key}"
 
     def size(self, key: str) -> int | None:
-        """Return the size of a file; None when there is none."""
         try:
             with translated(self.url):
                 information = self._fs.info(self._at(key))
@@ -120,22 +110,18 @@ class RemoteFolder:
         return int(information["size"]) if information.get("type") == "file" else None
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
-        """Write a small file."""
         with reached(self.url):
             self._make_folder(key)
             self._fs.pipe_file(self._at(key), data)
 
     def read(self, key: str) -> bytes:
-        """Return the content of a small file."""
         with translated(self.url):
             return bytes(self._fs.cat_file(self._at(key)))
 
     def open(self, key: str) -> BinaryIO:
-        """Return a file to read."""
         return open_path(self._fs, self._at(key), self.url)
 
     def files(self, prefix: str) -> list[Found]:
-        """Return the files below a folder of the store."""
         try:
             with translated(self.url):
                 found = self._fs.find(self._at(prefix), detail=True)
@@ -145,13 +131,11 @@ class RemoteFolder:
         return [Found(path[start:], int(known["size"] or 0), age_of(known)) for path, known in found.items()]
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove files."""
         for key in keys:
             with contextlib.suppress(FileNotFoundError), translated(self.url):
                 self._fs.rm_file(self._at(key))
 
     def unfinished(self) -> list[Unfinished]:
-        """Return what transfers have left."""
         left = [
             Unfinished(found.key, found.key.rpartition("/")[2].partition("-")[0], found.size, found.age)
             for found in self.files(PARTIAL)
@@ -162,7 +146,6 @@ class RemoteFolder:
         return left
 
     def drop(self, unfinished: Iterable[Unfinished]) -> None:
-        """Remove what transfers have left."""
         for left in unfinished:
             if left.token.startswith(f"{PARTIAL}/"):
                 self.remove([left.token])
@@ -175,7 +158,3 @@ def _check_digest(source: Source, found: str, expected: str) -> None:
     """Raise FileChanged where a file is not what it was when it was read first."""
     if found != expected:
         raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
-
-
-def _ignore(count: int) -> None:
-    """The bytes are counted when they are sent."""

@@ -11,8 +11,9 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from track.artifacts.keys import OBJECTS, check_path, content_key
+from track.artifacts.keys import OBJECTS, content_key
 from track.errors import CorruptArtifact, UnsafePath
+from track.utils.files import checked_path, is_below
 
 _FORMAT = 1
 Value = TypeVar("Value")
@@ -66,7 +67,7 @@ class Member(NamedTuple):
 
 
 Row: TypeAlias = Any
-"""A folder (place, prefix); a file (name, mode, size, modified, changed, inode); or a `Member`, where it is neither."""
+"""A folder (path, prefix); a file (name, mode, size, modified, changed, inode); or a `Member`, where it is neither."""
 
 
 class TreeCache(Generic[Value]):
@@ -76,15 +77,15 @@ class TreeCache(Generic[Value]):
         self._limit = limit
         self._known: OrderedDict[Hashable, tuple[list[Row], Value]] = OrderedDict()
 
-    def get(self, place: Hashable, rows: list[Row]) -> Value | None:
+    def get(self, folder: Hashable, rows: list[Row]) -> Value | None:
         """Return what was remembered, None where a file differs."""
-        known = self._known.get(place)
+        known = self._known.get(folder)
         return known[1] if known is not None and known[0] == rows else None
 
-    def add(self, place: Hashable, rows: list[Row], value: Value) -> None:
+    def add(self, folder: Hashable, rows: list[Row], value: Value) -> None:
         """Remember a folder in which a later write will surely show."""
-        self._known.pop(place, None)
-        self._known[place] = (rows, value)
+        self._known.pop(folder, None)
+        self._known[folder] = (rows, value)
         while sum(len(known[0]) for known in self._known.values()) > self._limit:
             self._known.popitem(last=False)
 
@@ -109,41 +110,24 @@ def encode_listing(listing: Listing) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(listing, entries=entries))
 
 
-def decode_listing(data: bytes, place: str) -> Listing:
-    """Return the listing of its bytes.
-
-    Raises
-    ------
-    CorruptArtifact
-        They are no listing, or one of a later version.
-    UnsafePath
-        A path in it leaves the directory.
-    """
+def decode_listing(data: bytes, where: str) -> Listing:
+    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out."""
     try:
         listing = _decode(data)
         names = [entry.name for entry in listing.entries]
     except (msgspec.MsgspecError, ValueError) as error:
-        raise CorruptArtifact(f"{place} is no listing of a directory: {error}") from error
+        raise CorruptArtifact(f"{where} is no listing of a directory: {error}") from error
     if listing.format > _FORMAT:
-        raise CorruptArtifact(f"{place} was written by a later version of track: update track to read it")
+        raise CorruptArtifact(f"{where} was written by a later version of track: update track to read it")
     for name in names:
-        check_path(name)
+        checked_path(name, "a path in an artifact")
     return listing
 
 
 def survey(folder: str, recursive: bool) -> list[Row]:
     """Return what is in a folder, as fast as looking at every file can be: the same again means that nothing changed.
 
-    Parameters
-    ----------
-    folder: str
-    recursive: bool
-        Whether to go into the folders in it. A link is never gone into; one to a file in the folder is that file.
-
-    Raises
-    ------
-    UnsafePath
-        `folder` is none.
+    A link is never gone into; one to a file in the folder is that file. UnsafePath where `folder` is none.
     """
     root = os.path.realpath(folder)
     if not os.path.isdir(root):
@@ -151,10 +135,10 @@ def survey(folder: str, recursive: bool) -> list[Row]:
     rows: list[Row] = []
     waiting = [(root, "")]
     while waiting:
-        place, prefix = waiting.pop()
-        rows.append((place, prefix))
+        at, prefix = waiting.pop()
+        rows.append((at, prefix))
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(at) as entries:
                 for entry in entries:
                     if entry.is_symlink():
                         rows.append(_linked(prefix + entry.name, entry.path, root))
@@ -165,20 +149,20 @@ def survey(folder: str, recursive: bool) -> list[Row]:
                     elif recursive:
                         waiting.append((entry.path, f"{prefix}{entry.name}/"))
         except OSError as error:
-            rows.append(Member(prefix.rstrip("/"), place, problem=f"cannot be read: {error.strerror}"))
+            rows.append(Member(prefix.rstrip("/"), at, problem=f"cannot be read: {error.strerror}"))
     return rows
 
 
 def members_of(rows: list[Row]) -> Iterator[Member]:
     """Yield the files of a survey, and what is no file."""
-    place = prefix = ""
+    folder = prefix = ""
     for row in rows:
         if isinstance(row, Member):
             yield row
         elif len(row) == 2:
-            place, prefix = row
+            folder, prefix = row
         elif stat.S_ISREG(row[1]):
-            yield Member(prefix + row[0], f"{place}{os.sep}{row[0]}", *row[1:])
+            yield Member(prefix + row[0], f"{folder}/{row[0]}", *row[1:])
         else:
             yield Member(prefix + row[0], row[0], problem="is no file: a device, a pipe or a socket")
 
@@ -189,7 +173,7 @@ def _linked(path: str, at: str, root: str) -> Member:
         known = os.stat(target)
     except OSError:
         return Member(path, at, problem="is a link to nothing")
-    if target != root and not target.startswith(root + os.sep):
+    if target != root and not is_below(root, target):
         return Member(path, at, problem="is a link that leaves the folder")
     if not stat.S_ISREG(known.st_mode):
         return Member(path, at, problem="is a link to something that is no file")

@@ -8,7 +8,9 @@ import sys
 from typing import Any
 
 from track.errors import TrackError
-from track.persistence.server import LIMITS
+from track.persistence.rpc import DEFAULT_PORT
+from track.persistence.server import LIMITS, SocketServer
+from track.persistence.socketed import server_uri
 from track.persistence.utils import mask_secrets
 
 _HELP = "serve a store to clients on other machines"
@@ -16,7 +18,6 @@ _DESCRIPTION = """
 Owns a store and serves it to any number of clients, whose URI is socket://user:password@host:port. Without users it
 listens on this machine only. It runs until it is interrupted or terminated; what was acknowledged is stored.
 """
-_PORT = 8123
 
 
 def add_parser(verbs: Any) -> None:
@@ -24,7 +25,9 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("serve", help=_HELP, description=_DESCRIPTION)
     parser.add_argument("uri", help="the store: file://runs.json, sqlite:///data/runs.db, any backend")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=_PORT, help=f"port to listen on (default: {_PORT}; 0: any)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default: {DEFAULT_PORT}; 0: any)"
+    )
     parser.add_argument(
         "--security-layer",
         choices=("AES", "TLS"),
@@ -45,10 +48,6 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until the process is told to end, and return the exit code."""
-    # Imported here: other commands need no asyncio.
-    from track.persistence.server import SocketServer
-    from track.persistence.socketed import server_uri
-
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     given = {name: getattr(arguments, name) for name in ("users", "certificate", "key")}
     limits = dict(limit.partition("=")[::2] for limit in arguments.limit)

@@ -43,11 +43,9 @@ class LazySet(MutableSet[Any]):
         return len(self._loaded())
 
     def add(self, value: Any) -> None:
-        """Add a member."""
         self._loaded()[value] = None
 
     def discard(self, value: Any) -> None:
-        """Remove a member, if it is one."""
         self._loaded().pop(value, None)
 
     @classmethod

@@ -72,7 +72,6 @@ class RingBuffer:
         return list(self.array[oldest:]) + list(self.array[:oldest])
 
     def __len__(self) -> int:
-        """Return how many values are held."""
         return min(self.count, self.capacity)
 
     def __getitem__(self, index: int) -> Any:
@@ -80,11 +79,9 @@ class RingBuffer:
         return self.array[index % self.capacity]
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the values, oldest first."""
         return iter(self.to_list())
 
     def __repr__(self) -> str:
-        """Return the values, for people."""
         return f"RingBuffer([{self.shown()}], size={self.capacity})"
 
     def shown(self) -> str:

@@ -172,7 +172,6 @@ class Series(Mapping[Any, Any]):
         ----------
         step: any hashable value, or None
             None means the integer after the largest integer step, 0 at first.
-        value: number
         at: float
             When it was logged, unix seconds.
         """

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from track.em.folders import artifact_parent, timestamp
+from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
-from track.em.store import Bundle, LocalFile, Node, Store, remote_entry
+from track.em.store import LocalFile, Node, Store, remote_entry
 from track.em.texts import flow, read_mapping, write_mapping
 from track.errors import NothingThere
 from track.shown import cut
@@ -41,7 +41,6 @@ class Artifact(Item):
 
     kind = "Artifact"
     metadata_file = ".em/metadata.yaml"
-    parent = staticmethod(artifact_parent)
 
     def __init__(
         self, metadata: Mapping[str, Any], objects: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None = None
@@ -94,8 +93,6 @@ class Artifact(Item):
     def _save(self) -> None:
         write_mapping(self._metadata_path, self._metadata())
 
-    # what is known elsewhere
-
     @property
     def state(self) -> str:
         """What changes with the objects, the labels and the description, and with nothing else."""
@@ -115,14 +112,11 @@ class Artifact(Item):
         self._objects = Objects(self._local)
         self._remote = read_mapping(self._metadata_path).get("remote") or []
 
-    # adding
-
     def add_file(self, file_path: str | os.PathLike[str], obj_path: str | None = None) -> None:
         """Copy a file into the artifact.
 
         Parameters
         ----------
-        file_path: path
         obj_path: str, optional
             Where to: a path that ends with a slash is a folder that the file goes into. By default the file's
             name. An object that has the path is replaced.
@@ -148,7 +142,6 @@ class Artifact(Item):
 
         Parameters
         ----------
-        dir_path: path
         obj_path: str, optional
             Where to, as for `add_file`.
 
@@ -168,7 +161,6 @@ class Artifact(Item):
 
         Parameters
         ----------
-        uri: str
         obj_path: str, optional
             What it is called here, as for `add_file`; by default the last part of the URI's path.
 
@@ -188,8 +180,6 @@ class Artifact(Item):
             raise ValueError(f"{uri!r} says no name for the object: give obj_path")
         self._objects.refer(object_path(source, obj_path), uri)
 
-    # reading
-
     def open(self, obj_path: str) -> BinaryIO:
         """Return an object, opened to read its bytes; a reference is opened where it is (the extra ``fsspec``)."""
         return self._objects.open(checked_object_path(obj_path))
@@ -204,14 +194,11 @@ class Artifact(Item):
         """
         self._objects.export(os.fspath(folder))
 
-    # uploading
-
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
         self._save()
         state = self.state
         files = [*self._objects.local_files(), LocalFile.at(self.metadata_file, self._metadata_path)]
-        bundle = Bundle(self.kind, self._name, self._alternative_name, list(self._labels), self._description, files)
-        node = store.upload(bundle, folder, make_folder, strategy)
+        node = store.upload(self._bundle(files), folder, make_folder, strategy)
         if node is not None:
             self.remember(remote_entry(store.host, node, "upload", state))
         return node

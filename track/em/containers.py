@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from track.fields import given_fields
@@ -84,21 +84,6 @@ class Params(MutableMapping[str, Any]):
         # What it tells of its changes stays the same one.
         return Params(self._upload, self._values)
 
-    def keys(self) -> KeysView[str]:
-        """Return a live view of the names."""
-        view: KeysView[str] = self._values.keys()
-        return view
-
-    def values(self) -> ValuesView[Any]:
-        """Return a live view of the values."""
-        view: ValuesView[Any] = self._values.values()
-        return view
-
-    def items(self) -> ItemsView[str, Any]:
-        """Return a live view of names and values."""
-        view: ItemsView[str, Any] = self._values.items()
-        return view
-
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as a dictionary of its own."""
         copied: dict[str, Any] = copy.deepcopy(self._values)
@@ -138,11 +123,8 @@ class Params(MutableMapping[str, Any]):
         dist_hvd: optional
             The Horovod module that is used.
         """
-        for given, describe in (
-            (dist_tf_strategy, _of_tensorflow),
-            (dist_torch_model, _of_torch),
-            (dist_hvd, _of_horovod),
-        ):
+        known = ((dist_tf_strategy, _of_tensorflow), (dist_torch_model, _of_torch), (dist_hvd, _of_horovod))
+        for given, describe in known:
             if given is not None:
                 self.update(describe(given))
                 return
@@ -185,11 +167,7 @@ def _of_tensorflow(strategy: Any) -> dict[str, Any]:
         policy += " (MultiWorkerMirroredStrategy)"
     resolver = getattr(strategy, "cluster_resolver", None)
     cluster = resolver.cluster_spec().as_dict() if resolver is not None else {}
-    return {
-        "api": "tf.distribute",
-        "policy": policy,
-        "config": {job: len(tasks) for job, tasks in cluster.items()},
-    }
+    return {"api": "tf.distribute", "policy": policy, "config": {job: len(tasks) for job, tasks in cluster.items()}}
 
 
 def _of_torch(model: Any) -> dict[str, Any]:

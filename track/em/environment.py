@@ -15,11 +15,8 @@ _PACKAGES = (
     "nltk", "track",
 )  # fmt: skip
 _FRAMEWORKS = {
-    "tensorflow": "TensorFlow",
-    "torch": "PyTorch",
-    "pytorch_lightning": "PyTorch Lightning",
-    "sklearn": "scikit-learn",
-}
+    "tensorflow": "TensorFlow", "torch": "PyTorch", "pytorch_lightning": "PyTorch Lightning", "sklearn": "scikit-learn",
+}  # fmt: skip
 
 
 def platform_facts() -> dict[str, Any]:
@@ -51,7 +48,7 @@ def git_facts(folder: str | None = None) -> dict[str, Any]:
     status = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
     return {
         "local_path": root,
-        "remote_url": remote_of(folder, branch).replace("***@", "") or None,
+        "remote_url": remote_of(folder).replace("***@", "") or None,
         "branch": branch or None,
         "commit": commit or None,
         "is_dirty": None if status is None else bool(status),
@@ -65,4 +62,4 @@ def _entrypoint(root: str) -> str | None:
     if not isinstance(script, str):
         return None
     relative = os.path.relpath(os.path.realpath(script), os.path.realpath(root))
-    return None if relative.startswith(os.pardir) else relative.replace(os.sep, "/")
+    return None if relative.startswith(os.pardir) else relative

@@ -19,9 +19,6 @@ from track.errors import CorruptJournal, NothingThere, UploadFailed
 logger = logging.getLogger(__name__)
 
 _Item = TypeVar("_Item", bound=Item)
-_ARGUMENTS = (
-    "name", "hparams", "labels", "description", "auto_upload", "folder", "make_folder", "conflict_strategy",
-)  # fmt: skip
 
 
 def create_run(  # noqa: PLR0917 - the published signature
@@ -45,11 +42,8 @@ def create_run(  # noqa: PLR0917 - the published signature
     ----------
     config_path: str, optional
         A YAML file with any of the other arguments; what it says wins.
-    name: str
     hparams: dict, optional
         The first hyperparameters.
-    labels: list of str, optional
-    description: str
     auto_upload: bool
         Whether to upload it now, and again in the background whenever it has changed; needs `login`.
     folder, make_folder, conflict_strategy:
@@ -76,18 +70,13 @@ def create_run(  # noqa: PLR0917 - the published signature
     32
     >>> run.finish()
     """
+    folder = folder if folder_path is None else folder_path
     given: dict[str, Any] = {
-        "name": name,
-        "hparams": hparams,
-        "labels": labels,
-        "description": description,
-        "auto_upload": auto_upload,
-        "folder": folder if folder_path is None else folder_path,
-        "make_folder": make_folder,
-        "conflict_strategy": conflict_strategy,
-    }
+        "name": name, "hparams": hparams, "labels": labels, "description": description, "auto_upload": auto_upload,
+        "folder": folder, "make_folder": make_folder, "conflict_strategy": conflict_strategy,
+    }  # fmt: skip
     if config_path is not None:
-        given |= _read_config(config_path)
+        given |= _read_config(config_path, given)
     target = _checked_target(given)
     if given["auto_upload"]:
         current_store()
@@ -115,7 +104,7 @@ def _upload_or_finish(run: Run, target: tuple[str, bool, str]) -> None:
         raise
 
 
-def _read_config(path: str) -> dict[str, Any]:
+def _read_config(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = read_mapping(path)
     except FileNotFoundError as error:
@@ -126,20 +115,14 @@ def _read_config(path: str) -> dict[str, Any]:
     found.pop("kind", None)
     if "folder_path" in found:
         found["folder"] = found.pop("folder_path")
-    unknown = sorted(found.keys() - set(_ARGUMENTS))
+    unknown = sorted(found.keys() - known.keys())
     if unknown:
-        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(_ARGUMENTS)}")
+        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(known)}")
     return found
 
 
 def create_artifact(name: str, labels: Sequence[str] | None = None, description: str = "") -> Artifact:
     """Return a new, empty artifact; its directory is in ``EM_ARTIFACT_PARENT_DIR``, ``.em/artifacts`` by default.
-
-    Parameters
-    ----------
-    name: str
-    labels: list of str, optional
-    description: str
 
     Raises
     ------
@@ -249,11 +232,8 @@ def upload(path: str, folder: str = "default", make_folder: bool = False, confli
         one.upload(*target)
         return
     below = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else []
-    several = [
-        found
-        for found in below
-        if is_alternative_name(os.path.basename(found)) and (Artifact.is_in(found) or Run.is_in(found))
-    ]
+    named = [found for found in below if is_alternative_name(os.path.basename(found))]
+    several = [found for found in named if Artifact.is_in(found) or Run.is_in(found)]
     if not several:
         raise NothingThere(f"{path!r} holds no run and no artifact, and there is none directly below it")
     failed = [f"{os.path.basename(found)}: {error}" for found in several if (error := _try_upload(found, target))]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
 from track.em.session import current_store
-from track.em.store import Node, Store, checked_strategy
+from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
 from track.errors import NothingThere
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ class Item(abc.ABC):
     metadata_file: ClassVar[str]
     """The file in its directory that says who it is."""
 
-    @staticmethod
-    @abc.abstractmethod
-    def parent() -> str:
-        """Return the folder that new ones are put into."""
+    @classmethod
+    def parent(cls) -> str:
+        """Return the folder for new ones: ``EM_RUN_PARENT_DIR``, else ``.em/runs``; of artifacts alike."""
+        named = os.environ.get(f"EM_{cls.kind.upper()}_PARENT_DIR")
+        return os.path.abspath(named or os.path.join(".em", f"{cls.kind.lower()}s"))
 
     def _identify(self, metadata: Mapping[str, Any], *own: str) -> None:
         """Become the one that the metadata describe; `own` are the fields that the subclass reads."""
@@ -62,13 +63,7 @@ class Item(abc.ABC):
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """Return the one in a directory, in which nothing is changed.
-
-        Raises
-        ------
-        NothingThere
-            There is none.
-        """
+        """Return the one in a directory, in which nothing is changed; NothingThere where there is none."""
         if not cls.is_in(folder):
             raise NothingThere(f"{folder} holds no {cls.kind.lower()}: there is no {cls.metadata_file} in it")
         return cls._read(os.path.abspath(folder))
@@ -100,8 +95,6 @@ class Item(abc.ABC):
 
     def _described(self) -> None:  # noqa: B027 - most have nothing to do
         """React to new labels or a new description."""
-
-    # facts
 
     @property
     def name(self) -> str:
@@ -148,8 +141,6 @@ class Item(abc.ABC):
         """What changes with its content, where that is told from its ups and downs; else ''."""
         return ""
 
-    # as data
-
     def _metadata(self) -> dict[str, Any]:
         return {
             "name": self._name,
@@ -178,8 +169,6 @@ class Item(abc.ABC):
             raise ValueError(f"this is no {kind}'s data: it needs 'metadata', and the type {self.kind!r}")
         self._become(data)
 
-    # uploading
-
     def upload(self, folder: str = "default", make_folder: bool = False, conflict_strategy: str = "new") -> None:
         """Upload it, in place of an earlier state of it; files that are there are not sent again.
 
@@ -207,6 +196,10 @@ class Item(abc.ABC):
             A file in an artifact's directory is not what was added.
         """
         self.send(current_store(), folder, make_folder, checked_strategy(conflict_strategy))
+
+    def _bundle(self, files: Sequence[LocalFile] = ()) -> Bundle:
+        """Return what a store gets."""
+        return Bundle(self.kind, self._name, self._alternative_name, list(self._labels), self._description, list(files))
 
     def remember(self, entry: dict[str, str]) -> None:
         """Note an upload or download."""

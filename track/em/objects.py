@@ -6,15 +6,15 @@ import hashlib
 import logging
 import os
 import re
-import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from track.em.store import LocalFile
 from track.em.texts import read_list, write_list
 from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
-from track.utils.files import digest_of, inside, replace_file
+from track.utils.files import checked_path, digest_of, inside, is_below, replace_file, replacing
 from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
@@ -25,12 +25,7 @@ _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 class Objects:
-    """The objects in the directory of an artifact.
-
-    Parameters
-    ----------
-    folder: str
-    """
+    """The objects in the directory of an artifact."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -135,54 +130,35 @@ class Objects:
 
 
 def object_path(source: str, wanted: str | None) -> str:
-    """Return the object path of a file or directory.
-
-    Examples
-    --------
-    >>> object_path("1.png", None), object_path("x/1.png", "a/"), object_path("x", "/b/a")
-    ('1.png', 'a/1.png', 'b/a')
-    """
-    name = os.path.basename(source.rstrip("/").rstrip(os.sep))
+    """Return the object path of a file or directory: ``a/1.png`` of ``x/1.png`` where ``a/`` is wanted."""
+    name = os.path.basename(source.rstrip("/"))
     if wanted is None or wanted in ("", "/"):
         return checked_object_path(name)
     return checked_object_path(f"{wanted}{name}" if str(wanted).endswith("/") else wanted)
 
 
 def checked_object_path(path: str) -> str:
-    """Return an object path without slashes at its beginning and dots in it.
-
-    Raises
-    ------
-    ValueError
-        It is empty, leads out of the artifact, or into what the library keeps there.
-    """
+    """Return an object path without outer slashes and dots; ValueError where it leads out, or to the library's own."""
     if not isinstance(path, str):
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or _BAD.search(path):
-        raise ValueError(f"{path!r} cannot be an object path: it must stay in the artifact, without '..'")
-    if parts[0] == _OWN:
+    if _BAD.search(path):
+        raise ValueError(f"{path!r} cannot be an object path: it has control characters or backslashes")
+    if parts[:1] == [_OWN]:
         raise ValueError(f"{path!r} cannot be an object path: {_OWN} is where the library keeps its notes")
-    return "/".join(parts)
+    return checked_path("/".join(parts), "an object path")
 
 
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
-    """Yield name and path of each file below a folder, sorted; what may not be copied is named in a warning.
-
-    Parameters
-    ----------
-    folder: str
-    own: str
-        The artifact's directory, which is passed over where it is below.
-    """
-    root, own = os.path.realpath(folder), os.path.realpath(own)
+    """Yield name and path of each file below a folder but `own`, sorted; a warning names what may not be copied."""
+    own = os.path.realpath(own)
     for parent, folders, files in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) != own)
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted([*files, *links]):
             path = os.path.join(parent, name)
-            if _is_inside(root, path) and os.path.isfile(path):
-                yield os.path.relpath(path, folder).replace(os.sep, "/"), path
+            if (not os.path.islink(path) or is_below(folder, path)) and os.path.isfile(path):
+                yield os.path.relpath(path, folder), path
             else:
                 logger.warning("%s is left out: it is no file, or a link that leads elsewhere", path)
 
@@ -191,30 +167,20 @@ def _fail(error: OSError) -> None:
     raise error
 
 
-def _is_inside(root: str, path: str) -> bool:
-    return not os.path.islink(path) or os.path.realpath(path).startswith(root + os.sep)
-
-
 def _copy(source: str, target: str) -> tuple[int, str]:
     """Copy a file in one step, and return its size and digest; FileChanged when it changes meanwhile."""
     if os.path.exists(target) and os.path.samefile(source, target):
         return os.path.getsize(target), digest_of(target)
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = f"{os.path.dirname(target)}{os.sep}.track-{secrets.token_hex(8)}.tmp"
     digest, size = hashlib.sha256(), 0
-    try:
-        with open(source, "rb") as given, open(temporary, "xb") as output:
-            before = os.fstat(given.fileno())
-            while chunk := given.read(CHUNK):
-                digest.update(chunk)
-                size += output.write(chunk)
-            after = os.fstat(given.fileno())
+    with open(source, "rb") as given, replacing(target, sync=False, mode=0o666) as output:
+        before = os.fstat(given.fileno())
+        while chunk := given.read(CHUNK):
+            digest.update(chunk)
+            output.write_all(chunk)
+            size += len(chunk)
+        after = os.fstat(given.fileno())
         if size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
             raise FileChanged(f"{source} changed while it was read: add it when nobody writes to it")
-        shutil.copymode(source, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+        os.fchmod(output.fileno(), stat.S_IMODE(before.st_mode))
     return size, digest.hexdigest()

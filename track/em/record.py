@@ -10,6 +10,7 @@ from track.client import TrackClient
 from track.configuration import options
 from track.errors import TrackError
 from track.logger import TrialLogger
+from track.persistence.utils import names_no_store
 from track.structure import Trial
 from track.versioning import compute_hash
 
@@ -18,21 +19,14 @@ logger = logging.getLogger(__name__)
 
 def is_configured() -> bool:
     """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
-    return options("log.backend.name", None) not in (None, "", "none", "none:")
+    return not names_no_store(options("log.backend.name", None))
 
 
 class RunRecord:
-    """Writes a run into the configured store, where it is a trial like any other.
+    """Writes a run into the configured store, where it is a trial like any other; `fields` are more of a new `Trial`'s.
 
     The project is the first part of the run's folder, the group the rest of it. The trial is named by the run's
     alternative name, not by its parameters, which may change.
-
-    Parameters
-    ----------
-    name, alternative_name: str
-    folder: str
-    fields: dict
-        More fields of the `Trial`, for one that is new.
     """
 
     def __init__(self, name: str, alternative_name: str, folder: str, **fields: Any) -> None:
@@ -99,14 +93,10 @@ class RunRecord:
             self.trial.log_metadata(None, **changed)
         self._facts |= changed
 
-    def keep(self, name: str, folder: str) -> None:
+    def store_artifact(self, name: str, folder: str) -> None:
         """Store the files of an artifact beside the trial, and name them in its manifest."""
         try:
             self.trial.log_directory(folder, recursive=True, artifact=name)
         except (TrackError, OSError) as error:
             # They are in their own directory, whatever happens here.
             logger.warning("artifact %r is not in the store of the trial: %s", name, error)
-
-    def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
-        """Record the end."""
-        self.trial.finish(exc_type, exc_val, exc_tb)

@@ -8,12 +8,12 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
+from track.configuration import options
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
-from track.em.folders import run_parent, timestamp
+from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.lineage import Lineage
 from track.em.metrics import ALIASES
@@ -21,7 +21,7 @@ from track.em.process import OutputLog, RunEnd, is_wanted
 from track.em.record import RunRecord, is_configured
 from track.em.runfiles import METADATA, RunFiles
 from track.em.session import current_store
-from track.em.store import Bundle, Node, Store, checked_strategy, remote_entry
+from track.em.store import Node, Store, checked_strategy, remote_entry
 from track.em.uploader import Uploader
 from track.errors import RunFinished
 from track.logger import TrialLogger
@@ -47,7 +47,6 @@ class Run(Item):
     ----------
     metadata: dict
         At least ``name``; more of what `to_dict` gives. A directory that is not there is made.
-    hparams, platform, git: dict, optional
     metrics: dict, optional
         A list of items a type, as the attribute has it.
 
@@ -62,7 +61,6 @@ class Run(Item):
 
     kind = "Run"
     metadata_file = METADATA
-    parent = staticmethod(run_parent)
 
     def __init__(
         self,
@@ -83,9 +81,9 @@ class Run(Item):
         self._output: OutputLog | None = None
         self._ending: RunEnd | None = None
         self._more: dict[str, Any] = {}
-        self._take(metadata, hparams, metrics, platform, git)
+        self._fill(metadata, hparams, metrics, platform, git)
 
-    def _take(self, metadata: Mapping[str, Any], hparams: Any, metrics: Any, platform: Any, git: Any) -> None:
+    def _fill(self, metadata: Mapping[str, Any], hparams: Any, metrics: Any, platform: Any, git: Any) -> None:
         self._identify(metadata, *_FIELDS)
         self._start = str(metadata.get("start_timestamp") or timestamp())
         self._end = metadata.get("end_timestamp")
@@ -97,7 +95,7 @@ class Run(Item):
 
     def _become(self, data: Mapping[str, Any]) -> None:
         with self._lock:
-            self._take(data["metadata"], *(data.get(part) for part in _PARTS))
+            self._fill(data["metadata"], *(data.get(part) for part in _PARTS))
             # What else the data hold is kept.
             self._more = {key: value for key, value in data.items() if key not in (*_PARTS, "type", "metadata")}
             # The files may be others now.
@@ -114,8 +112,7 @@ class Run(Item):
             run = cls(metadata, hparams, None, platform_facts(), git_facts())
             run._folder = folder
             if is_wanted():
-                run._output = OutputLog(run._files.log_path)
-                run._files.list_log()
+                run._output = OutputLog(run._files.list_log())
             run._begin()
         except BaseException:
             # There never was such a run.
@@ -146,8 +143,6 @@ class Run(Item):
 
     def _save(self) -> None:
         self._files.write_metadata(self._metadata())
-
-    # facts
 
     @property
     def start_timestamp(self) -> str:
@@ -195,12 +190,8 @@ class Run(Item):
         return copy.deepcopy(self._git)
 
     def _own_metadata(self) -> dict[str, Any]:
-        return {
-            "start_timestamp": self._start,
-            "end_timestamp": self._end,
-            "status": self._status,
-            "associations": self.associations,
-        }
+        values = (self._start, self._end, self._status, self.associations)
+        return dict(zip(_FIELDS, values, strict=True))
 
     def _parts(self) -> dict[str, Any]:
         parts = (self._hparams.as_dict(), self.metrics, self.platform, self.git)
@@ -233,7 +224,8 @@ class Run(Item):
                 fields: dict[str, Any] = {"description": self._description or None, "metadata": facts}
                 fields |= {"tags": dict.fromkeys(self._labels, True), "parameters": self._hparams.as_dict()}
                 self._record = RunRecord(self._name, self._alternative_name, self._folder, **fields)
-            self._ending = RunEnd(self)
+            if options("process.hooks", True):
+                self._ending = RunEnd(self)
 
     def _hparams_changed(self) -> None:
         self._files.write_part("hyperparameters", self._hparams.as_dict())
@@ -256,8 +248,6 @@ class Run(Item):
         """Set hyperparameters: ``run.hparams.update(...)``."""
         self._hparams.update(new_params, override, **kwargs)
 
-    # logging
-
     def log(self, type: str, metrics: Mapping[str, float], step: int, epoch: int | None = None) -> None:
         """Record metrics at a step; any thread may call it.
 
@@ -268,8 +258,6 @@ class Run(Item):
             ``evaluate``, ``evaluation``), or a type of one's own.
         metrics: dict
             Number by name; arrays and tensors of one element are numbers.
-        step: int
-        epoch: int, optional
 
         Raises
         ------
@@ -300,12 +288,9 @@ class Run(Item):
             self._streams[kind] = (self._files.open_metrics(name).append, record)
             return self._streams[kind]
 
-    # uploading
-
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
-        described = (self.kind, self._name, self._alternative_name, list(self._labels), self._description)
         with self._sending:
-            if not store.accepts(Bundle(*described), folder, make_folder, strategy):
+            if not store.accepts(self._bundle(), folder, make_folder, strategy):
                 logger.info("run %r is not uploaded: the name is taken in %s", self._name, folder)
                 return None
             self._lineage.send_artifacts(store, folder, make_folder, strategy)
@@ -313,7 +298,7 @@ class Run(Item):
                 self._save()
             if self._record is not None:
                 self._record.set_facts(associations=self.associations)
-            node = store.upload(Bundle(*described, self._files.local_files()), folder, make_folder, strategy)
+            node = store.upload(self._bundle(self._files.local_files()), folder, make_folder, strategy)
             if node is not None:
                 self.remember(remote_entry(store.host, node, "upload"))
             return node
@@ -351,8 +336,6 @@ class Run(Item):
             uploader.notify()
             uploader.close()
 
-    # lineage
-
     def mark_input(self, resource: Any) -> None:
         """Note that the run reads an artifact, or a model, data set, branch, tag or commit of another system.
 
@@ -374,8 +357,6 @@ class Run(Item):
             if self._lineage.mark(side, resource):
                 self._save()
                 self._changed()
-
-    # the end
 
     def finish(self, *args: Any, **kwargs: Any) -> None:
         """Say that the run is complete; given the three parts of an exception, that it failed.
@@ -402,8 +383,8 @@ class Run(Item):
             # A label that was appended is not told of otherwise.
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
-                self._record.keep(artifact.name, artifact.local)
-            self._record.finish(*exception)
+                self._record.store_artifact(artifact.name, artifact.local)
+            self._record.trial.finish(*exception)
         self._end_upload()
         if self._ending is not None:
             self._ending.close()
@@ -416,12 +397,10 @@ class Run(Item):
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         # A forked child that leaves the block of its parent says nothing about the run.
         if self._pid == os.getpid() and not self.has_finished:
-            self.finish(exc_type, exc_val, exc_tb)
+            self.finish(*exception)
 
 
 def _as_read(values: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from track.errors import CorruptJournal, MissingExtra
+from track.errors import CorruptJournal, missing_extra
 from track.utils.files import replace_file
 
 # Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
@@ -22,13 +22,7 @@ _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def flow(value: Any) -> str:
-    """Return JSON-like data in one line of YAML.
-
-    Examples
-    --------
-    >>> flow({"lr": 1e-05, "layers": [64, 10], "best": float("inf"), "name": "yes"})
-    '{"lr": 1.0e-05, "layers": [64, 10], "best": .inf, "name": "yes"}'
-    """
+    """Return JSON-like data in one line of YAML, such as ``{"lr": 1.0e-05, "best": .inf, "name": "yes"}``."""
     match value:
         case str():
             return _UNPRINTABLE.sub(_escape, _quote(value))
@@ -59,15 +53,7 @@ def number_text(value: float) -> str:
 
 
 def parse(text: bytes) -> Any:
-    """Return the data in one line as `flow` writes it, or in any YAML.
-
-    Raises
-    ------
-    MissingExtra
-        It is not of the common kind, and PyYAML is not installed.
-    ValueError
-        It is no YAML.
-    """
+    """Return the data in one line of any YAML; ValueError where it is none, MissingExtra where it takes PyYAML."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -78,7 +64,7 @@ def _parse_yaml(text: bytes) -> Any:
     try:
         import yaml  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
-        raise MissingExtra('reading YAML of other programs needs PyYAML: pip install "track[em]"') from error
+        raise missing_extra("reading YAML of other programs needs PyYAML", "em") from error
     try:
         # Plain data only: a file can make nothing else.
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
@@ -89,8 +75,12 @@ def _parse_yaml(text: bytes) -> Any:
 def write_mapping(path: str, mapping: Mapping[str, Any]) -> None:
     """Write a file whole: one line a key."""
     lines = "".join(f"{_key(key)}: {flow(value)}\n" for key, value in mapping.items())
+    _replace(path, lines or "{}\n")
+
+
+def _replace(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_file(path, [(lines or "{}\n").encode()], sync=False, follow=False)
+    replace_file(path, [text.encode()], sync=False, follow=False)
 
 
 def _key(key: str) -> str:
@@ -98,15 +88,7 @@ def _key(key: str) -> str:
 
 
 def read_mapping(path: str) -> dict[str, Any]:
-    """Return the mapping in a YAML file, whoever wrote it.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no file.
-    CorruptJournal
-        It holds something else (a ValueError).
-    """
+    """Return the mapping in a YAML file, whoever wrote it; FileNotFoundError, or CorruptJournal where it is none."""
     with open(path, "rb") as file:
         return parse_mapping(file.read(), path)
 
@@ -138,8 +120,7 @@ def _own_lines(content: bytes) -> dict[str, Any]:
 def write_list(path: str, items: Iterable[Any]) -> None:
     """Write a file whole: one line an item."""
     lines = "".join(f"- {flow(item)}\n" for item in items)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    replace_file(path, [(lines or "[]\n").encode()], sync=False, follow=False)
+    _replace(path, lines or "[]\n")
 
 
 def read_list(path: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a `TrialLogger` and a `TrackClient` are made of: arguments, timers, output, files, and the end."""
+"""What a `TrialLogger` and a `TrackClient` are made of: arguments, output, files, and the end."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from track.front.arguments import (
     differing_fields,
     named_metrics,
 )
-from track.front.blocks import LoggerChronoContext
-from track.front.ending import LateNumbers, LogSignalHandler
+from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
-from track.front.output import OutputVerbs
+from track.front.output import OutputVerbs, Tee
 
 __all__ = [
     "FileVerbs",
     "LateNumbers",
     "LogSignalHandler",
-    "LoggerChronoContext",
     "OutputVerbs",
+    "ProgramEnd",
+    "Tee",
     "as_dict",
+    "as_interruption",
     "check_fields",
     "check_kind",
     "differing_arguments",
     "differing_fields",
+    "finish_with",
     "named_metrics",
 ]

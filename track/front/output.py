@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from track.utils.throttle import throttled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+logger = logging.getLogger(__name__)
 
 
 class OutputVerbs:
@@ -46,11 +50,16 @@ class OutputVerbs:
         return self
 
     def _end_capture(self) -> None:
-        if self._capture is not None:
-            kept = self._capture.close()
-            self._capture = None
+        capture, self._capture = self._capture, None
+        if capture is None:
+            return
+        try:
+            kept = capture.close()
             if kept:
                 self.log_metadata(None, **kept)
+        except Exception:
+            # How a trial ended is worth more than what it printed.
+            logger.exception("the captured output is not recorded")
 
     def set_eta_total(self, t: Any) -> Self:
         """Say how many steps there are, a number for each level of loops, outermost first."""
@@ -99,6 +108,28 @@ class OutputVerbs:
         return self
 
 
+class Tee(RingOutputDecorator):
+    """Stands in for a standard stream, until `give_back`.
+
+    Parameters
+    ----------
+    stream: str
+        ``"stdout"`` or ``"stderr"``.
+    size: int
+        Pieces of text to keep, > 0.
+    """
+
+    def __init__(self, stream: str, size: int) -> None:
+        super().__init__(getattr(sys, stream), size)
+        self._stream = stream
+        setattr(sys, stream, self)
+
+    def give_back(self) -> None:
+        """Put the stream back, unless somebody replaced ours."""
+        if getattr(sys, self._stream) is self:
+            setattr(sys, self._stream, self.file)
+
+
 class OutputCapture:
     """Tees ``sys.stdout`` and ``sys.stderr`` into rings, until `close`.
 
@@ -110,24 +141,16 @@ class OutputCapture:
     """
 
     def __init__(self, size: int = 50) -> None:
-        self.stdout = RingOutputDecorator(sys.stdout, options("log.stdout_capture", size))
-        self.stderr: RingOutputDecorator | None = None
         # The same object twice would be written twice.
-        if sys.stderr is not sys.stdout:
-            self.stderr = RingOutputDecorator(sys.stderr, options("log.stderr_capture", size))
-            sys.stderr = self.stderr
-        sys.stdout = self.stdout
+        is_one = sys.stderr is sys.stdout
+        self.stdout = Tee("stdout", options("log.stdout_capture", size))
+        self.stderr = None if is_one else Tee("stderr", options("log.stderr_capture", size))
 
     def close(self) -> dict[str, str]:
-        """Give the streams back, unless somebody replaced ours, and return what was kept by stream name."""
+        """Give the streams back, and return what was kept by stream name."""
         kept = {}
-        for name in ("stdout", "stderr"):
-            ring = getattr(self, name)
-            if ring is None:
-                continue
-            if getattr(sys, name) is ring:
-                setattr(sys, name, ring.file)
-            text = ring.output()
-            if text:
-                kept[name] = text
-        return kept
+        for name, tee in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if tee is not None:
+                tee.give_back()
+                kept[name] = tee.output()
+        return {name: text for name, text in kept.items() if text}

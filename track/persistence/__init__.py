@@ -31,35 +31,11 @@ def make_local(uri: str, strict: bool = True, eager: bool = True) -> Protocol:
     return FileProtocol(uri, strict=strict, eager=eager)
 
 
-def make_ephemeral_protocol(uri: str) -> Protocol:
-    """Return a store in memory."""
-    from track.persistence.ephemeral import EphemeralProtocol
-
-    return EphemeralProtocol(uri)
-
-
-def make_pickled_protocol(uri: str) -> Protocol:
-    """Return the store of a ``pickled:`` URI; see `track.persistence.pickled.make_pickled`."""
-    from track.persistence.pickled import make_pickled
-
-    return make_pickled(uri)
-
-
-def make_socket_protocol(uri: str) -> Protocol:
-    """Return the client of a track server; UnknownBackend where this version has none."""
+def _make(uri: str) -> Protocol:
+    """Return the backend of a URI, as `get_protocol` does."""
     return get_protocol(uri)
 
 
-def make_cockroach_protocol(uri: str) -> Protocol:
-    """Return the SQL backend of a ``cockroach:`` URI; UnknownBackend where this version has none."""
-    return get_protocol(uri)
-
-
-def make_mongodb_protocol(uri: str) -> Protocol:
-    """Return the MongoDB backend; UnknownBackend where this version has none."""
-    return get_protocol(uri)
-
-
-def make_comet_ml(uri: str) -> Protocol:
-    """Return the Comet backend; UnknownBackend where this version has none."""
-    return get_protocol(uri)
+# Names of the original: the scheme says which.
+make_cockroach_protocol = make_comet_ml = make_ephemeral_protocol = make_mongodb_protocol = _make
+make_pickled_protocol = make_socket_protocol = _make

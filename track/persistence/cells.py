@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import TimeSeriesAggregator
+from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
 from track.containers.series import Points, Series, hashable
-from track.metrics import Metrics
-from track.plain import restore, to_plain
+from track.events import FieldsMerged, GroupCreated, ProjectCreated
+from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
+from track.persistence.state import make_group, make_project
+from track.plain import nearest_double, restore, to_plain, utf8
 from track.serialization import to_json
 from track.structure import Trial
 
 _decode = msgspec.json.decode
-LARGEST = 2**63
+_CONTAINER = '{"container":'
+_LARGEST = 2**63
 """Steps from here on do not fit a column of integers."""
 
 
@@ -25,24 +29,22 @@ def text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
+# points
+
+
 def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
     """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
+    if isinstance(value, (Aggregator, Undecoded)):
+        # All that another store knows of a name.
+        return None, comparable(getattr(value, "val", None)), text({"container": container_to_plain(value)})
     odd: dict[str, Any] = {}
-    if step is not None and (type(step) is not int or abs(step) >= LARGEST):
+    if step is not None and (type(step) is not int or abs(step) >= _LARGEST):
         odd["step"], step = to_plain(step), None
     if type(value) is float and value != 0 and math.isfinite(value):
         return step, value, text(odd) if odd else None
     odd["value"] = to_plain(value)
-    return step, number_of(value), text(odd)
-
-
-def number_of(value: Any) -> float | None:
-    """Return the nearest finite double, None where there is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+    number = nearest_double(value)
+    return step, number if math.isfinite(number) else None, text(odd)
 
 
 def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, Any]:
@@ -55,52 +57,169 @@ def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, A
     return step, restore(exact["value"]) if "value" in exact else value
 
 
-def container_of(table: str, name: str, spec: list[Any] | None, cells: tuple[list[Any], ...]) -> Any:
-    """Return the container that the columns of one name make.
+def named_container(table: str, name: str, spec: str | None, cells: tuple[list[Any], ...]) -> tuple[str, Any]:
+    """Return a name, and the container that its columns make.
 
-    Parameters
-    ----------
-    table: str
-        ``"metrics"`` or ``"times"``.
-    name: str
-    spec: list, optional
-        Which aggregator was given at the first use.
-    cells: four lists
-        Steps, values, times and what they cannot say, in the order they were logged; at least one of each.
+    `name`, and `spec`, which says the aggregator of the first use, are JSON. The cells are the steps, values, times
+    and what these cannot say, in the order they were logged; there is at least one of each.
     """
+    key, given = _decode(name), None if spec is None else _decode(spec)
     steps, values, times, odd = cells
-    if table == "metrics" and spec in (None, ["series"]) and not any(odd):
+    if table == "metrics" and given in (None, ["series"]) and not any(odd):
         if None not in steps:
-            return Series(Points.from_lists(steps, values, times))
+            return key, Series(Points.from_lists(steps, values, times))
         if steps.count(None) == len(steps):
             series = TimeSeriesAggregator()
             series.points = Points.from_lists(None, values, times)
-            return series
+            return key, series
     made = Metrics()
-    for number, value, at, exact in zip(*cells, strict=True):
-        step, given = decode_cell(number, value, exact)
+    for number, cell, at, exact in zip(*cells, strict=True):
+        if exact is not None and exact.startswith(_CONTAINER):
+            made[key] = metrics_from_plain({key: _decode(exact)["container"]})[key]
+            continue
+        step, value = decode_cell(number, cell, exact)
         if table == "times":
-            made.log_time(name, given, spec, at)
+            made.log_time(key, value, given, at)
         else:
-            made.log_values({name: given}, step, spec, at)
-    return made[name]
+            made.log_values({key: value}, step, given, at)
+    return key, made[key]
+
+
+class Column:
+    """The new points of one name, in the order they were logged."""
+
+    __slots__ = ("is_stepped", "key", "odd", "spec", "steps", "times", "values")
+
+    def __init__(self, name: str, spec: list[Any] | None, is_stepped: bool) -> None:
+        self.key = text(utf8(name))
+        self.spec = spec
+        self.is_stepped = is_stepped
+        self.steps: list[int | None] = []
+        self.values: list[float | None] = []
+        self.times: list[float] = []
+        self.odd: dict[int, str] = {}
+
+    def add(self, step: Any, value: Any, at: float) -> None:
+        """Take a point."""
+        number, cell, odd = encode_cell(step, value)
+        if odd is not None:
+            self.odd[len(self.times)] = odd
+        self.steps.append(number)
+        self.values.append(cell)
+        self.times.append(at)
+
+    def odd_cells(self) -> Iterable[str | None]:
+        """Return the fourth column, which is empty in most."""
+        return [self.odd.get(place) for place in range(len(self.times))] if self.odd else repeat(None)
+
+    def last(self) -> tuple[Any, Any]:
+        """Return step and value of the last point."""
+        odd = self.odd.get(len(self.times) - 1)
+        return decode_cell(self.steps[-1], self.values[-1], odd) if odd else (self.steps[-1], self.values[-1])
+
+
+class PointColumns:
+    """Stands in for a trial's metrics or times while events are applied: values become columns, by name."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {}
+
+    def log_values(self, values: dict[str, Any], step: Any, spec: list[Any] | None, at: float) -> None:
+        """Take one value a name."""
+        columns = self.columns
+        is_plain_step = step is None or (type(step) is int and -_LARGEST < step < _LARGEST)
+        for name, value in values.items():
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = Column(name, None if step is not None else spec, step is not None)
+            # The common point: an integer step or none, a finite float.
+            if is_plain_step and type(value) is float and value and value - value == 0:
+                column.steps.append(step)
+                column.values.append(value)
+                column.times.append(at)
+            else:
+                column.add(step, restore(value), at)
+
+    def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
+        """Take one time."""
+        if name not in self.columns:
+            self.columns[name] = Column(name, spec or ["stat", 1], is_stepped=False)
+        self.columns[name].add(None, seconds, at)
+
+    def items(self) -> tuple[()]:
+        """Return nothing: points are no part of the trial's document."""
+        return ()
+
+
+def measure_into(trial: Trial, metrics: PointColumns, chronos: PointColumns) -> None:
+    """Let columns take what a trial will measure, and what it has measured in another store."""
+    for name, container in trial.metrics.items():
+        spec = _imported_specification(container)
+        for step, value, at in _imported_points(container):
+            metrics.log_values({name: value}, step, spec, at)
+    for name, container in trial.chronos.items():
+        spec = _imported_specification(container) or ["value"]
+        for _, value, at in _imported_points(container):
+            chronos.log_time(name, value, spec, at)
+    trial.metrics, trial.chronos = metrics, chronos
+
+
+def _imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
+    if not isinstance(container, (Series, TimeSeriesAggregator)):
+        # Another aggregator is one value, with all that it knows.
+        yield None, container, 0.0
+        return
+    points = container.points
+    steps = points.steps() or [None] * len(points)
+    yield from zip(steps, points.values(), points.times(), strict=True)
+
+
+def _imported_specification(container: Any) -> list[Any] | None:
+    """Return which aggregator a trial from another store has under a name; None for steps, and for a bare number."""
+    return specification(container) if isinstance(container, Aggregator) else None
+
+
+# documents, and by what they are found
 
 
 def trial_document(trial: Trial) -> str:
-    """Return the trial as JSON, without what it measured, which grows."""
-    metrics, chronos = trial.metrics, trial.chronos
-    trial.metrics, trial.chronos = {}, {}
-    try:
-        return text(to_json(trial))
-    finally:
-        trial.metrics, trial.chronos = metrics, chronos
+    """Return a trial that is measured into columns as JSON, without what it measured, which grows."""
+    return text(to_json(trial))
 
 
-def imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
-    """Yield step, value and time of what a trial from another store has measured."""
-    points = getattr(container, "points", None)
-    if points is None:
-        yield None, getattr(container, "val", container), 0.0
-        return
-    steps = points.steps() or [None] * len(points)
-    yield from zip(steps, points.values(), points.times(), strict=True)
+def owner_document(event: ProjectCreated | GroupCreated) -> dict[str, Any]:
+    """Return the document of a new project or group, without its members, which are found by theirs."""
+    owner = make_project(event) if isinstance(event, ProjectCreated) else make_group(event)
+    return {name: value for name, value in to_json(owner).items() if name not in ("trials", "groups")}
+
+
+def merge_into_owner(document: dict[str, Any], event: FieldsMerged) -> None:
+    """Change the document of a project or group as the event says."""
+    known = restore(document.get(event.field) or {})
+    document[event.field] = to_plain(known | {name: restore(value) for name, value in event.values.items()})
+
+
+def comparable(value: Any) -> float | None:
+    """Return the double by which comparisons find a number; None for what compares with none."""
+    number = nearest_double(value) if isinstance(value, (int, float)) else math.nan
+    return None if math.isnan(number) else number
+
+
+def parameter_cells(trial: Trial) -> list[tuple[str, float | None, str | None]]:
+    """Return by what each parameter is found: its dotted name as JSON, and a number or a text as JSON."""
+    found: dict[str, Any] = {}
+    if isinstance(trial.parameters, dict):
+        _flatten(trial.parameters, "", found)
+    return [
+        (text(name), comparable(value), text(value) if isinstance(value, str) else None)
+        for name, value in found.items()
+    ]
+
+
+def _flatten(nested: dict[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    # Two may have one path, `a.b` and `b` of `a`: queries see the one with the longer key, which comes last.
+    for key in sorted(nested, key=len):
+        if isinstance(nested[key], dict):
+            _flatten(nested[key], f"{prefix}{key}.", found)
+        else:
+            found[f"{prefix}{key}"] = nested[key]

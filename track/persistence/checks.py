@@ -6,12 +6,14 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
-from track.metrics import container_to_plain
-from track.plain import named_tags, restore, text_keys, to_number, to_plain, utf8
+from track.metrics import container_to_plain, metrics_to_plain
+from track.plain import is_number, named_tags, restore, text_keys, to_number, to_plain, utf8
 from track.shown import shown, text_of
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
@@ -30,8 +32,11 @@ MUTATORS = frozenset(
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+"""What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
 _LARGEST_CODE = 2**31 - 1
-_LARGEST_REVISION = 2**62
+_LARGEST = 2**62
+_COUNTED = ("_update_count", "_last_change")
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 
@@ -81,8 +86,9 @@ def normal_status(status: Any) -> Status | CustomStatus:
         made = make_status(value=status)
     elif isinstance(status, dict) and {"name", "value"} <= set(status):
         return _checked_status(status["name"], status["value"])
-    if isinstance(made, Status):
-        return made
+    if isinstance(made, Status) or (isinstance(status, str) and made.value is not None):
+        chosen: Status | CustomStatus = made
+        return chosen
     raise _no_status(status)
 
 
@@ -96,7 +102,7 @@ def _checked_status(name: Any, code: Any) -> Status | CustomStatus:
 
 
 def _no_status(status: Any) -> InvalidEvent:
-    names = ", ".join(member.name for member in Status)
+    names = ", ".join([*(member.name for member in Status), "submitted", "pruned"])
     return InvalidEvent(f"{shown(status)} is no status; use {names}, or CustomStatus(name, code)")
 
 
@@ -145,16 +151,24 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
     return converted
 
 
-def plain_step(step: Any) -> Any:
-    """Return a step as JSON-safe data.
+def metric_step(step: Any, values: dict[str, Any]) -> Any:
+    """Return the step of metrics as JSON-safe data.
 
     Raises
     ------
+    InvalidCall
+        It is the metrics themselves, in a dictionary.
     InvalidEvent
         It cannot be a key, as a dictionary cannot.
     """
+    if not values and isinstance(step, Mapping):
+        refuse_unnamed(step, "log_metrics", "loss=0.5")
+    return _plain_step(step)
+
+
+def _plain_step(step: Any) -> Any:
     number = None if isinstance(step, tuple) else to_number(step)
-    plain = list(map(plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
+    plain = list(map(_plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
     if type(plain) is list or type(plain) is dict:
         try:
             hash(hashable(restore(plain)))
@@ -178,25 +192,10 @@ def metric_specification(aggregator: Any) -> list[Any] | None:
     return specification(aggregator)
 
 
-def metric_step(step: Any, values: dict[str, Any]) -> Any:
-    """Return the step of metrics as JSON-safe data.
-
-    Raises
-    ------
-    InvalidCall
-        It is the metrics themselves, in a dictionary.
-    InvalidEvent
-        It cannot be a key.
-    """
-    if not values and isinstance(step, Mapping):
-        refuse_unnamed(step, "log_metrics", "loss=0.5")
-    return plain_step(step)
-
-
 def trial_created(trial: Trial, at: float) -> TrialCreated:
     """Return the fact that `trial` exists."""
     require_text("the hash of a trial", trial.hash)
-    if abs(trial.revision) > _LARGEST_REVISION:
+    if abs(trial.revision) > _LARGEST:
         raise InvalidEvent(f"revision {shown(trial.revision)} of a trial cannot be stored")
     status = Status.CreatedGroup if trial.status is None else normal_status(trial.status)
     return TrialCreated(
@@ -211,11 +210,38 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         to_plain(trial.project_id),
         fields_by_name("parameters", trial.parameters),
         fields_by_name("metadata", trial.metadata),
-        {name: container_to_plain(value) for name, value in text_keys(trial.metrics.items())},
-        {name: container_to_plain(value) for name, value in text_keys(trial.chronos.items())},
+        metrics_to_plain(trial.metrics),
+        metrics_to_plain(trial.chronos),
         [utf8(text_of(error)) for error in (trial.errors if isinstance(trial.errors, list) else [trial.errors])],
         None if status is Status.CreatedGroup else (status.name, status.value),
     )
+
+
+def trial_copied(trial: Trial) -> TrialCreated:
+    """Return the fact that `trial`, of another store, exists as it is there, with all that it measured."""
+    created = trial_created(trial, counted(trial, "_last_change"))
+    if isinstance(trial.metadata, dict):
+        metadata = {name: value for name, value in trial.metadata.items() if name not in _COUNTED}
+        created = msgspec.structs.replace(
+            created, metadata={name: container_to_plain(value) for name, value in text_keys(metadata.items())}
+        )
+    # A file that somebody else has written may hold anything.
+    return msgspec.structs.replace(
+        created,
+        changes=int(counted(trial, "_update_count")),
+        timestamps={str(name): _finite(at) for name, at in trial.timestamps.items()},
+        process=to_plain(trial.process) if isinstance(trial.process, dict) else None,
+        artifacts=[to_plain(artifact) for artifact in trial.artifacts if isinstance(artifact, dict)],
+    )
+
+
+def counted(trial: Trial, name: str) -> float:
+    """Return what a store notes in a trial's metadata, ``_update_count`` or ``_last_change``; 0 where it does not."""
+    return _finite(trial.metadata.get(name)) if isinstance(trial.metadata, dict) else 0.0
+
+
+def _finite(value: Any) -> float:
+    return float(value) if is_number(value) and -_LARGEST < value < _LARGEST else 0.0
 
 
 def require_text(what: str, name: Any) -> None:

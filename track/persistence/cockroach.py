@@ -9,31 +9,33 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import chain
 from typing import Any
 
-from track.errors import BackendUnavailable, InvalidEvent, MissingExtra
-from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
-from track.persistence.sql import Database, Outcome, Row, SqlProtocol
-from track.persistence.utils import mask_secrets, parse_uri, read_options
+from track.errors import BackendUnavailable, InvalidEvent, missing_extra
+from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol, deliver
+from track.persistence.sql import Database, Driver, Outcome, Row, SqlProtocol
+from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_options
 
 __all__ = ["OPTIONS", "Cockroach", "PostgresDriver", "make_cockroach"]
 
-_AGAIN = {
-    "40001",  # serialization failure: the documented way is to run the whole transaction again
-    "40P01",  # deadlock
-    "23505",  # two transactions created the same row at once; run again, the second one sees the first
-    "42P07",  # the same for a table
-    "55P03",  # lock not available
+_OUTCOMES = {
+    "40001": Outcome.AGAIN,  # serialization failure: the documented way is to run the whole transaction again
+    "40P01": Outcome.AGAIN,  # deadlock
+    "23505": Outcome.AGAIN,  # two transactions created the same row at once; run again, the second one sees the first
+    "42P07": Outcome.AGAIN,  # the same for a table
+    "55P03": Outcome.AGAIN,  # lock not available
+    "40003": Outcome.UNKNOWN,  # statement completion unknown
+    "57P01": Outcome.UNKNOWN,  # the server is shutting down
+    "57P02": Outcome.UNKNOWN,
+    "57P03": Outcome.UNKNOWN,
+    "08": Outcome.UNKNOWN,  # the connection
+    "22": Outcome.REFUSED,  # the data itself: out of range, not text
+    "23": Outcome.REFUSED,  # against a constraint
+    "54000": Outcome.REFUSED,  # too large
 }
-_UNKNOWN = {
-    "40003",  # statement completion unknown
-    "57P01",  # the server is shutting down
-    "57P02",
-    "57P03",
-}
-_REFUSED = {"22", "23"}
-"""Classes of errors about the data itself: out of range, not text, against a constraint."""
-
+"""What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
 _COPY_FROM = 50
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -50,15 +52,8 @@ _WAYS_OUT = (
 )
 
 
-class PostgresDriver:
-    """How servers that speak PostgreSQL's protocol are spoken to.
-
-    Parameters
-    ----------
-    uri: str
-    options: dict
-        Of the URI: how long to wait, and TLS.
-    """
+class PostgresDriver(Driver):
+    """How servers that speak PostgreSQL's protocol are spoken to, with the options of the URI."""
 
     begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 
@@ -67,9 +62,8 @@ class PostgresDriver:
             import psycopg2
             import psycopg2.extras
         except ImportError as error:
-            raise MissingExtra("'cockroach:' needs psycopg2: pip install \"track[cockroach]\"") from error
+            raise missing_extra("'cockroach:' needs psycopg2", "cockroach") from error
         self.uri = uri
-        self.timeout: float = options["timeout"]
         self._psycopg2: Any = psycopg2
         self.Error: type[Exception] = psycopg2.Error
         parts = parse_uri(uri)
@@ -85,7 +79,6 @@ class PostgresDriver:
         }
 
     def connect(self) -> Any:
-        """Return a connection; BackendUnavailable with the way out where there is none."""
         try:
             connection = self._psycopg2.connect(**self._arguments)
             connection.autocommit = True
@@ -94,34 +87,36 @@ class PostgresDriver:
         return connection
 
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> list[Row]:
-        """Run one statement and return its rows."""
-        with connection.cursor() as cursor, _storable(parameters):
-            cursor.execute(sql.replace("?", "%s"), parameters)
+        with connection.cursor() as cursor:
+            try:
+                cursor.execute(sql.replace("?", "%s"), parameters)
+            except ValueError as error:
+                _refuse_nul(error, parameters)
+                raise
             return [] if cursor.description is None else list(cursor.fetchall())
 
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
-        with connection.cursor() as cursor, _storable(value for row in rows for value in row):
+        with connection.cursor() as cursor:
             if not suffix and len(rows) > _COPY_FROM:
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
                 return
-            self._psycopg2.extras.execute_values(cursor, f"{sql} VALUES %s {suffix}", rows, page_size=1000)
+            try:
+                self._psycopg2.extras.execute_values(cursor, f"{sql} VALUES %s {suffix}", rows, page_size=1000)
+            except ValueError as error:
+                _refuse_nul(error, chain.from_iterable(rows))
+                raise
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""
         code = getattr(error, "pgcode", None)
-        if code in _AGAIN:
-            return Outcome.AGAIN
-        if code in _UNKNOWN or (code or "").startswith("08"):
-            return Outcome.UNKNOWN
-        if code is not None and (code[:2] in _REFUSED or code == "54000"):
-            return Outcome.REFUSED
+        if code is not None:
+            return _OUTCOMES.get(code) or _OUTCOMES.get(code[:2], Outcome.FAILED)
         broke = isinstance(error, (self._psycopg2.OperationalError, self._psycopg2.InterfaceError))
-        return Outcome.UNKNOWN if broke and code is None else Outcome.FAILED
+        return Outcome.UNKNOWN if broke else Outcome.FAILED
 
     def translate(self, error: Exception) -> Exception:
-        """Return our error for one of the driver, with the way out where it is known."""
         text = _reason(str(error))
         way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
         return BackendUnavailable(f"{mask_secrets(self.uri)} cannot be used ({text}): {way_out}")
@@ -140,15 +135,10 @@ class PostgresDriver:
             watchdog.cancel()
 
 
-@contextmanager
-def _storable(values: Iterable[Any]) -> Iterator[None]:
-    """Say which of the values the driver cannot send, where it refuses one."""
-    try:
-        yield
-    except ValueError as error:
-        text = next((value for value in values if isinstance(value, str) and "\0" in value), None)
-        if text is None:
-            raise
+def _refuse_nul(error: ValueError, values: Iterable[Any]) -> None:
+    """Say which of the values the driver cannot send, where it is one that holds a NUL."""
+    text = next((value for value in values if isinstance(value, str) and "\0" in value), None)
+    if text is not None:
         raise InvalidEvent(f"{text!r} holds a NUL, which a text in PostgreSQL cannot: leave it out") from error
 
 
@@ -201,10 +191,10 @@ class Cockroach(SqlProtocol):
 
 OPTIONS: dict[str, Any] = {
     "connect_timeout": (float, 2.0),
-    "sslcert": (str, ""),
-    "sslkey": (str, ""),
+    "sslcert": (fixed_place, ""),
+    "sslkey": (fixed_place, ""),
     "sslmode": (str, ""),
-    "sslrootcert": (str, ""),
+    "sslrootcert": (lambda path: path if path == "system" else fixed_place(path), ""),
     "timeout": (float, 30.0),
     **DELIVERY_OPTIONS,
 }
@@ -213,6 +203,4 @@ OPTIONS: dict[str, Any] = {
 
 def make_cockroach(uri: str) -> DeliveredProtocol:
     """Return the backend of a ``cockroach:`` URI: a log call returns at once, and a thread delivers."""
-    given = read_options(uri, OPTIONS)
-    chosen = {name: given[name] for name in DELIVERY_OPTIONS}
-    return DeliveredProtocol(mask_secrets(uri), Cockroach(uri), Cockroach(uri), **chosen)
+    return deliver(mask_secrets(uri), partial(Cockroach, uri), read_options(uri, OPTIONS))

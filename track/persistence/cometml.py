@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from track.errors import InvalidUri, MissingExtra
+from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
-from track.persistence.utils import mask_secrets, read_options, uri_path
-from track.plain import restore
+from track.persistence.utils import fixed_place, mask_secrets, read_options, uri_path
+from track.plain import named_tags, restore
 from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["CometMLProtocol"]
@@ -34,7 +34,7 @@ class CometMLProtocol(SinkProtocol):
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        self._offline: str = read_options(uri, {"offline": (str, "")})["offline"]
+        self._offline: str = read_options(uri, {"offline": (fixed_place, "")})["offline"]
         workspace, _, self._project = uri_path(uri).strip("/").rpartition("/")
         self._workspace = workspace or None
         if not self._project or "/" in workspace:
@@ -42,7 +42,7 @@ class CometMLProtocol(SinkProtocol):
         try:
             import comet_ml  # type: ignore[import-not-found, unused-ignore]
         except ImportError as error:
-            raise MissingExtra("'cometml:' needs comet_ml: pip install \"track[cometml]\"") from error
+            raise missing_extra("'cometml:' needs comet_ml", "cometml") from error
         self._comet: Any = comet_ml
 
     def run_open(self, trial: Trial) -> Any:
@@ -56,12 +56,11 @@ class CometMLProtocol(SinkProtocol):
             run.set_name(trial.name)
         run.log_other("trial_uid", trial.uid)
         self.run_facts(run, "parameters", trial.parameters)
-        self.run_facts(run, "tags", trial.tags)
+        self.run_facts(run, "tags", named_tags(trial.tags))
         self.run_facts(run, "metadata", trial.metadata)
         return run
 
     def run_numbers(self, run: Any, values: dict[str, Any], step: Any) -> None:
-        """Log metrics."""
         run.log_metrics(values, step=step)
 
     def run_facts(self, run: Any, kind: str, values: dict[str, Any]) -> None:
@@ -78,16 +77,13 @@ class CometMLProtocol(SinkProtocol):
                 run.log_other(name, value)
 
     def run_status(self, run: Any, status: Status | CustomStatus, error: str | None) -> None:
-        """Log name and code of the status, and the error."""
         run.log_other("trial_status_name", status.name)
         run.log_other("trial_status_value", status.value)
         if error is not None:
             run.log_other("trial_error", error)
 
     def run_flush(self, run: Any) -> None:
-        """Wait until Comet has sent what it was told."""
         run.flush()
 
     def run_end(self, run: Any) -> None:
-        """End the experiment."""
         run.end()

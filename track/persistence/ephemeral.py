@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from os.path import realpath
 from typing import Any, TypeVar
 
 from track.containers.lazy import LazySet
 from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.file import FileStore, MemoryStore
 from track.persistence.state import State, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
@@ -20,28 +20,59 @@ from track.structure import Project, Trial, TrialGroup
 __all__ = ["EphemeralProtocol", "StateProtocol"]
 
 Result = TypeVar("Result")
-_INBOX = 512
 
 
 class StateProtocol(EventProtocol):
-    """Base of the backends whose state is a `State`: they answer from it."""
+    """Base of the backends whose state is a `State`: they answer from it.
+
+    Parameters
+    ----------
+    strict: bool
+        Whether parents must be stored before their children.
+    store: FileStore or MemoryStore
+        Where the events go, and the state comes from.
+    """
+
+    def __init__(self, uri: str, strict: bool, store: FileStore | MemoryStore) -> None:
+        super().__init__(uri, strict)
+        self.store = store
+
+    @property
+    def storage(self) -> State:
+        """The state as of now."""
+        with self.reading() as state:
+            return state
+
+    @property
+    def file(self) -> str | None:
+        # As it was when the store was opened: the working directory may be another one now.
+        return self.store.path
 
     def reading(self) -> AbstractContextManager[State]:
         """Give the present state, which does not change meanwhile."""
-        raise NotImplementedError
+        return self.store.reading()
+
+    def apply(self, *events: Event) -> None:
+        self.store.apply(events)
+
+    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.store.receive(Batch(writer, first, list(events)), lines)
+
+    def atomically(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, during which no other thread or process decides."""
+        return self.store.atomically(action)
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
-        with self.reading() as storage:
-            return list(storage.find_trials(query))
+        with self.reading() as state:
+            return list(state.find_trials(query))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        with self.reading() as storage:
-            return list(storage.find_groups(query))
+        with self.reading() as state:
+            return list(state.find_groups(query))
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        with self.reading() as storage:
-            projects = list(storage.find_projects(query))
+        with self.reading() as state:
+            projects = list(state.find_projects(query))
         for project in projects:
             members = [("project_id", project.uid)]
             # Bound now; fetched when somebody looks: a project may hold very many trials.
@@ -50,25 +81,69 @@ class StateProtocol(EventProtocol):
         return projects
 
     def refresh(self, trial: Trial) -> None:
-        with self.reading() as storage:
-            for stored in storage.find_trials({"uid": trial.uid}):
-                vars(trial).update(vars(stored))
+        stored = self.first_trial({"uid": trial.uid})
+        if stored is not None:
+            vars(trial).update(vars(stored))
 
     def last(self, writer: str) -> int:
-        with self.reading() as storage:
-            return storage.writers.get(writer, -1)
+        with self.reading() as state:
+            return state.writers.get(writer, -1)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        with self.reading() as storage:
-            return next(storage.find_trials(query), None)
+        with self.reading() as state:
+            return next(state.find_trials(query), None)
 
     def revisions(self, digest: str) -> set[int]:
-        with self.reading() as storage:
-            return storage.revisions(digest)
+        with self.reading() as state:
+            return state.revisions(digest)
 
     def has(self, kind: type, uid: Any) -> bool:
-        with self.reading() as storage:
-            return storage.has(kind, uid)
+        with self.reading() as state:
+            return state.has(kind, uid)
+
+    def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
+        """Bring the JSON file up to date, where there is one, or write all of it to another file.
+
+        Raises
+        ------
+        ConcurrentWrite
+            With ``eager=0``: another process has created the same trial meanwhile.
+        """
+        # A copy of the store over the store itself would not say how much of the journal it holds.
+        if file_name_override is None or realpath(file_name_override) == self.file:
+            self.store.save()
+            return
+        with self.reading() as state:
+            write_copy(file_name_override, state)
+
+    def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        """Record the end, and bring the JSON file up to date if that is cheap."""
+        super().log_trial_finish(trial, exc_type, exc_val, exc_tb)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
+        self.store.save_if_worth()
+
+    def at_once(self) -> AbstractContextManager[bool]:
+        return self.store.at_once()
+
+    def own_process(self) -> None:
+        self.store.has_one_writer = True
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Write what could not be written before."""
+        self.store.flush()
+
+    def unsaved(self) -> int:
+        return self.store.unsaved()
+
+    def check_writable(self) -> None:
+        self.store.check_writable()
+
+    def close(self) -> None:
+        """Save if that is worth it, and give the files back; the next call opens them again."""
+        self.store.close()
 
 
 class EphemeralProtocol(StateProtocol):
@@ -89,59 +164,8 @@ class EphemeralProtocol(StateProtocol):
     """
 
     def __init__(self, uri: str = "ephemeral:", strict: bool = True) -> None:
-        super().__init__(uri, strict)
         read_options(uri, {})
         parts = parse_uri(uri)
         if parts["path"] or parts.get("address"):
             raise InvalidUri(f"{uri!r} names a place, but this store is in memory: use 'file:{parts['path']}'?")
-        self.storage = State()
-        self._inbox: deque[tuple[Event, ...]] = deque()
-        self._lock = threading.RLock()
-        self._draining = False
-
-    def apply(self, *events: Event) -> None:
-        """Store facts: they wait, in order, until something is asked."""
-        inbox = self._inbox
-        inbox.append(events)
-        if len(inbox) > _INBOX:
-            self._drain()
-
-    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        with self.reading() as storage:
-            storage.apply([Batch(writer, first, list(events))])
-
-    def at_once(self) -> AbstractContextManager[bool]:
-        return nullcontext(True)
-
-    def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``; other threads wait."""
-        with self._lock:
-            return action()
-
-    @contextmanager
-    def reading(self) -> Iterator[State]:
-        with self._lock:
-            self._drain()
-            yield self.storage
-
-    def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
-        """Write everything to ``file_name_override``; without it there is nothing to do."""
-        if file_name_override is not None:
-            with self.reading() as storage:
-                write_copy(file_name_override, storage)
-
-    def _drain(self) -> None:
-        with self._lock:
-            # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
-            if self._draining:
-                return
-            self._draining = True
-            try:
-                self.storage.apply(self._arrived())
-            finally:
-                self._draining = False
-
-    def _arrived(self) -> Iterator[Event]:
-        inbox = self._inbox
-        while inbox:
-            yield from inbox.popleft()
+        super().__init__(uri, strict, MemoryStore())

@@ -6,19 +6,15 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from track.configuration import options
 from track.errors import ConcurrentWrite
-from track.events import Batch, Event, encode, encode_batch
 from track.persistence.ephemeral import StateProtocol
-from track.persistence.file import SMALL_AT_FINISH, BufferedStore, FileStore, MemoryStore, StoreLock, open_store
+from track.persistence.file import BufferedStore, FileStore, MemoryStore, StoreLock, open_store
 from track.persistence.query import OPERATORS, parse_query, resolve
-from track.persistence.state import State, write_copy
 from track.persistence.utils import read_bool, read_choice, read_options, store_path
-from track.structure import Trial
 from track.utils.signal import SignalHandler
 
 __all__ = [
@@ -48,6 +44,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "fsync": (read_bool, False),
     "lock": (read_choice("always", "auto"), "auto"),
     "lock_timeout": (float, None),
+    "objective": (str, ""),  # Orion's: taken and kept, and nothing here reads it
     "strict": (read_bool, None),
 }
 """What may follow the ``?`` of a ``file:`` URI."""
@@ -77,135 +74,28 @@ class FileProtocol(StateProtocol):
 
     def __init__(self, uri: str, strict: bool = True, eager: bool = True) -> None:
         given = read_options(uri, OPTIONS)
-        super().__init__(uri, strict if given["strict"] is None else given["strict"])
         self.eager = eager if given["eager"] is None else given["eager"]
-        self.path = store_path(uri) or None
+        path = store_path(uri)
+        self.path = os.path.abspath(path) if path else None
+        super().__init__(uri, strict if given["strict"] is None else given["strict"], self._open(given))
+        self.stores_at_once = self.eager or self.path is None
+        # Names of the original: one lock, between threads and processes, and the timers that run.
+        self.lock = self.thread_lock = self.store.lock
+        self.chronos = self._timers.running
+        if self.path is None and self.eager:
+            text = "%s names no file: nothing will be stored; name one, as in file://report.json"
+            logger.warning(text, self.place)
+
+    def _open(self, given: dict[str, Any]) -> FileStore | MemoryStore:
         timeout = given["lock_timeout"]
         if timeout is None:
             timeout = float(options("log.backend.lock_timeout", 30.0))
-        self._store: FileStore | None = None
-        self._memory: MemoryStore | None = None
-        if self.path is not None and self.eager:
-            durable = given["fsync"] or given["durability"] == "fsync"
-            self._store = open_store(self.path, timeout, durable, given["lock"] == "always")
-            self._append = self._store.append
-        elif self.path is not None:
-            self._memory = BufferedStore(os.path.realpath(self.path), timeout)
-        else:
-            self._memory = MemoryStore(timeout)
-            if self.eager:
-                text = "%s names no file: nothing will be stored; name one, as in file://report.json"
-                logger.warning(text, self.place)
-
-    @property
-    def storage(self) -> State:
-        """The state as of now."""
-        with self.reading() as storage:
-            return storage
-
-    @property
-    def lock(self) -> StoreLock:
-        """The lock that decisions take."""
-        return (self._store or self._memory_store()).lock
-
-    @property
-    def file(self) -> str | None:
-        # As it was when the store was opened: the working directory may be another one now.
-        return (self._store or self._memory_store()).path
-
-    @property
-    def stores_at_once(self) -> bool:  # type: ignore[override]
-        return self.eager or self.path is None
-
-    @property
-    def thread_lock(self) -> StoreLock:
-        """The same lock: it is between threads and processes."""
-        return self.lock
-
-    @property
-    def chronos(self) -> dict[Any, Any]:
-        """The timers that run."""
-        return self._timers
-
-    def apply(self, *events: Event) -> None:
-        """Store facts: one write to the journal each."""
-        if self._store is None:
-            self._memory_store().keep(events)
-            return
-        for event in events:
-            self._append(encode(event))
-
-    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        batch = Batch(writer, first, list(events))
-        if self._store is None:
-            self._memory_store().keep([batch])
-        else:
-            line = encode_batch(writer, first, b"".join(map(encode, events)) if lines is None else lines)
-            self._store.append_batch(batch, line)
-
-    def atomically(self, action: Callable[[], _Result]) -> _Result:
-        """Return ``action()``, during which no other thread or process decides."""
-        return (self._store or self._memory_store()).atomically(action)
-
-    def reading(self) -> AbstractContextManager[State]:
-        return (self._store or self._memory_store()).reading()
-
-    def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
-        """Record the end, and bring the JSON file up to date if that is cheap."""
-        super().log_trial_finish(trial, exc_type, exc_val, exc_tb)
-        self.tidy()
-
-    def tidy(self) -> None:
-        """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
-        if self._store is not None:
-            self._store.save_if_worth(SMALL_AT_FINISH)
-
-    def at_once(self) -> AbstractContextManager[bool]:
-        return contextlib.nullcontext(True) if self._store is None else self._store.at_once()
-
-    def own_process(self) -> None:
-        """Note that only one thread of this process writes: the journal can be cut while others do other things."""
-        if self._store is not None:
-            self._store.has_one_writer = True
-
-    def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
-        """Bring the JSON file up to date, or write all of it to another file.
-
-        Raises
-        ------
-        ConcurrentWrite
-            With ``eager=0``: another process has created the same trial meanwhile.
-        """
-        store = self._store or self._memory_store()
-        # A copy of the store over the store itself would not say how much of the journal it holds.
-        if file_name_override is None or os.path.realpath(file_name_override) == store.path:
-            store.save()
-            return
-        with self.reading() as storage:
-            write_copy(file_name_override, storage)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Write what could not be written before."""
-        if self._store is not None:
-            self._store.flush()
-
-    def unsaved(self) -> int:
-        """Return how many events are not on disk."""
-        return 0 if self._store is None else self._store.unsaved()
-
-    def check_writable(self) -> None:
-        """Raise BackendUnavailable if the file's folder cannot be written to."""
-        if self._store is not None:
-            self._store.check_writable()
-
-    def close(self) -> None:
-        """Save if that is worth it, and give the files back; the next call opens them again."""
-        if self._store is not None:
-            self._store.close()
-
-    def _memory_store(self) -> MemoryStore:
-        assert self._memory is not None
-        return self._memory
+        if self.path is None:
+            return MemoryStore(timeout)
+        if not self.eager:
+            return BufferedStore(os.path.realpath(self.path), timeout)
+        durable = given["fsync"] or given["durability"] == "fsync"
+        return open_store(self.path, timeout, durable, given["lock"] == "always")
 
 
 # The names of the original, over the parts above.
@@ -276,13 +166,8 @@ class LockFileRemover(SignalHandler):
         """Remove the file."""
         self.remove()
 
-    def sigint(self, signum: int, frame: Any) -> None:
-        """Remove the file."""
-        self.remove()
-
-    def atexit(self) -> None:
-        """Remove the file."""
-        self.remove()
+    sigint = sigterm
+    atexit = remove
 
 
 def execute_query(obj: Any, query: Any) -> bool:
@@ -295,6 +180,7 @@ def execute_query(obj: Any, query: Any) -> bool:
 
     Examples
     --------
+    >>> from track.structure import Trial
     >>> execute_query(Trial(parameters={"lr": 0.1}), {"parameters.lr": {"$gt": 0.01, "$lte": 0.1}})
     True
     """

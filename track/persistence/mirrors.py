@@ -33,11 +33,11 @@ class Mirror:
         self._known: set[str] = set()
         self._unknown: set[str] = set()
 
-    def apply(self, events: Sequence[Event]) -> None:
+    def hear(self, events: Sequence[Event]) -> None:
         """Tell a backend of events what was decided."""
         for event in events:
             try:
-                self._apply_one(self.backend, event)
+                self._take_in(self.backend, event)
             except Exception as error:  # noqa: BLE001 - a mirror never disturbs, whatever it raises
                 self._miss(error)
 
@@ -52,7 +52,7 @@ class Mirror:
         except Exception as error:  # noqa: BLE001 - a mirror never disturbs, whatever it raises
             self._miss(error, is_counted=method not in _LOSING_NOTHING)
 
-    def _apply_one(self, backend: Protocol, event: Event) -> None:
+    def _take_in(self, backend: Protocol, event: Event) -> None:
         uid = event.uid if isinstance(event, FieldsMerged) and event.kind == "trial" else getattr(event, "trial", None)
         if isinstance(event, TrialCreated):
             self._create(backend, event)

@@ -9,12 +9,10 @@ from track.errors import InvalidUri
 from track.persistence.multiplexer import ProtocolMultiplexer
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
-from track.persistence.utils import mask_secrets, parse_uri, uri_path
+from track.persistence.utils import file_of, mask_secrets, parse_uri, uri_path
 from track.shown import cut
 
 __all__ = ["MultiProtocol"]
-
-_FILES = {"file", "pickled", "pickleddb", "sqlite"}
 
 
 class MultiProtocol(ProtocolMultiplexer):
@@ -84,6 +82,5 @@ def _targets(uri: str) -> list[str]:
 
 def _place(target: str) -> str:
     """Return where a backend stores; '' in memory."""
-    scheme = parse_uri(target)["scheme"]
-    path = uri_path(target)
-    return os.path.realpath(path) if path and scheme in _FILES else path and f"{scheme}:{path}"
+    file, path = file_of(target), uri_path(target)
+    return os.path.realpath(file) if file else path and f"{parse_uri(target)['scheme']}:{path}"

@@ -25,7 +25,8 @@ __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
 _MEASURED = ("metrics", "chronos")
-_STATUSES = {status.name.lower(): status for status in Status}
+_EXACT = 2**53
+_STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
 }
@@ -41,12 +42,17 @@ class Condition:
         The attribute, split at its dots.
     name: str
         The operator, such as ``"$lte"``.
-    operand: any
     """
 
     path: tuple[str, ...]
     name: str
     operand: Any
+
+    @property
+    def has_exact_number(self) -> bool:
+        """Whether the operand is a number that a double says exactly: databases compare by doubles."""
+        operand = self.operand
+        return type(operand) in (int, float) and operand == operand and abs(operand) < _EXACT
 
     def holds(self, item: Any) -> bool:
         """Return whether `item` satisfies it; a comparison with nothing, or of unlike types, does not hold."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from track.errors import AlreadyExists, MissingExtra, UnknownBackend
-from track.persistence.utils import mask_secrets, parse_uri
+from track.persistence.utils import mask_secrets, names_no_store, parse_uri
 
 if TYPE_CHECKING:
     from track.persistence.protocol import Protocol
@@ -98,12 +98,9 @@ def get_protocol(backend_name: str | None) -> Protocol:
     InvalidUri
         The URI is malformed or has an option its backend does not know.
     """
-    uri = backend_name or "none:"
-    if uri == "none":
-        uri = "none:"
+    uri = "none:" if backend_name is None or names_no_store(backend_name) else backend_name
     scheme = parse_uri(uri)["scheme"]
-    # One letter is a drive of Windows.
-    if len(scheme) < 2:
+    if not scheme:
         raise UnknownBackend(f"{mask_secrets(uri)!r} names no backend: did you mean 'file:{mask_secrets(uri)}'?")
     return _finished(_factory(scheme)(uri))
 
@@ -152,7 +149,7 @@ def _import(scheme: str, target: str) -> Any:
         if error.name is not None and error.name.split(".")[0] == "track":
             raise
         needed = error.name or error
-        raise MissingExtra(f'{scheme + ":"!r} needs {needed}: pip install "track[{scheme}]"') from error
+        raise MissingExtra(f"{scheme + ':'!r} needs {needed}, which is not installed") from error
 
 
 def _read_entry_points() -> None:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from track.errors import BackendUnavailable, NotFound
+from track.chrono import Timers
+from track.errors import BackendUnavailable
 from track.persistence.checks import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
@@ -37,7 +38,7 @@ class SinkProtocol(Protocol):
         self._runs: dict[str, Any] = {}
         self._ended: set[str] = set()
         self._opening = threading.Lock()
-        self._timers: dict[tuple[str, str, int], list[tuple[float, Callable[[], Any] | None]]] = {}
+        self._timers = Timers()
         self._missed = 0
 
     def __repr__(self) -> str:
@@ -130,32 +131,21 @@ class SinkProtocol(Protocol):
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
-        if start_callback is not None:
-            start_callback()
-        timers = self._timers.setdefault((trial.uid, name, threading.get_ident()), [])
-        timers.append((time.perf_counter(), end_callback))
+        self._timers.start(trial.uid, name, None, start_callback, end_callback)
 
     def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Stop the timer and note its seconds as the number ``chrono_<name>``; NotFound when there is none."""
-        timers = self._timers.get((trial.uid, name, threading.get_ident()))
-        if not timers:
-            raise NotFound(f"no timer {name!r} was started in this thread")
-        started, end_callback = timers.pop()
-        if end_callback is not None:
-            end_callback()
-        if exc_type is None:
-            self._tell(trial, self.run_numbers, {f"chrono_{name}": time.perf_counter() - started}, None)
+        seconds, _ = self._timers.stop(trial.uid, name, exc_type is not None)
+        if seconds is not None:
+            self._tell(trial, self.run_numbers, {f"chrono_{name}": seconds}, None)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
-        """Note parameters."""
         self._tell(trial, self.run_facts, "parameters", plain_fields(kwargs))
 
     def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = None, **kwargs: Any) -> None:
-        """Note metadata."""
         self._tell(trial, self.run_facts, "metadata", plain_fields(kwargs))
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
-        """Note tags."""
         self._tell(trial, self.run_facts, "tags", plain_fields(kwargs))
 
     def log_trial_metrics(
@@ -171,11 +161,9 @@ class SinkProtocol(Protocol):
     # life
 
     def commit(self, **kwargs: Any) -> None:
-        """Flush."""
         self.flush()
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return once what was noted is as safe as the tool makes it."""
         for run in self._open_runs():
             self._attempt(self.run_flush, run)
 
@@ -189,7 +177,6 @@ class SinkProtocol(Protocol):
         return [run for uid, run in list(self._runs.items()) if uid not in self._ended]
 
     def unsaved(self) -> int:
-        """Return how often the tool did not take something."""
         return self._missed
 
     def _tell(self, trial: Trial, verb: Callable[..., None], /, *args: Any) -> None:

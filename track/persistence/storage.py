@@ -34,11 +34,6 @@ class LocalStorage(State):
         self.target_file = target_file
         self._tags: dict[str, int] = {}
 
-    @property
-    def trial_names(self) -> dict[str | None, str]:
-        """Trial uid by name; the last one where several trials have the same name."""
-        return {trial.name: uid for uid, trial in self._trials.items()}
-
     def commit(self, file_name_override: str | None = None, **kwargs: Any) -> None:
         """Write everything to `file_name_override`, or to the target file; without either there is nothing to do.
 

@@ -6,7 +6,6 @@ import errno
 import importlib
 import io
 import itertools
-import math
 import os
 import re
 import socket
@@ -15,10 +14,10 @@ import threading
 import time
 from typing import Any
 
-from track.errors import InvalidUri, MissingExtra
+from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.utils import mask_secrets, read_options, uri_path
-from track.plain import restore
+from track.plain import named_tags, nearest_double, restore
 from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["TensorBoardProtocol", "run_name"]
@@ -43,21 +42,23 @@ class TensorBoardProtocol(SinkProtocol):
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         read_options(uri, {})
-        self.folder = uri_path(uri)
-        if not self.folder:
+        folder = uri_path(uri)
+        if not folder:
             raise InvalidUri(f"{mask_secrets(uri)!r} should name a folder, as in tensorboard:runs")
+        self.folder = os.path.abspath(folder)
         try:
             self._tensorboard: Any = importlib.import_module("tensorboardX")
             for name in ("proto.event_pb2", "record_writer", "summary"):
                 importlib.import_module(f"tensorboardX.{name}")
         except ImportError as error:
-            raise MissingExtra("'tensorboard:' needs tensorboardX: pip install \"track[tensorboard]\"") from error
+            raise missing_extra("'tensorboard:' needs tensorboardX", "tensorboard") from error
 
     def run_open(self, trial: Trial) -> Any:
         """Begin an event file, with the trial's parameters, tags and metadata as texts."""
         run = _Run(self._tensorboard, os.path.join(self.folder, run_name(trial)))
-        for kind in ("parameters", "tags", "metadata"):
-            self.run_facts(run, kind, getattr(trial, kind))
+        facts = {"parameters": trial.parameters, "tags": named_tags(trial.tags), "metadata": trial.metadata}
+        for kind, values in facts.items():
+            self.run_facts(run, kind, values)
         return run
 
     def run_numbers(self, run: Any, values: dict[str, Any], step: Any) -> None:
@@ -66,7 +67,6 @@ class TensorBoardProtocol(SinkProtocol):
             run.write_number(name, value, step)
 
     def run_facts(self, run: Any, kind: str, values: dict[str, Any]) -> None:
-        """Write texts."""
         plain = {name: restore(value) for name, value in values.items()}
         for name, value in plain.items():
             run.write_text(f"{kind}/{name}", str(value))
@@ -74,7 +74,6 @@ class TensorBoardProtocol(SinkProtocol):
             run.parameters.update(plain)
 
     def run_status(self, run: Any, status: Status | CustomStatus, error: str | None) -> None:
-        """Write the status, and the error, as texts."""
         run.write_text("status", str(status.name))
         if error is not None:
             run.write_text("error", error)
@@ -123,7 +122,7 @@ class _Run:
                 step = self._counts.get(name, 0)
                 self._counts[name] = step + 1
             self._names.add(name)
-            self._write(step=step, summary=self._scalar(name, _float(value)))
+            self._write(step=step, summary=self._scalar(name, nearest_double(value)))
 
     def _scalar(self, name: str, value: float) -> Any:
         # Not tensorboardX's own: it logs a warning at every NaN.
@@ -172,13 +171,6 @@ class _Run:
 
 
 _counter = itertools.count()
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def _tag(name: str) -> str:

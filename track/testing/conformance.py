@@ -11,7 +11,7 @@ import pytest
 
 from track.aggregators.aggregator import MaxAggregator, RingAggregator, StatAggregator, ValueAggregator
 from track.errors import InvalidEvent, InvalidQuery, ItemNotFound, NotFound, TrialDoesNotExist
-from track.events import MetricsLogged, encode
+from track.events import MetricsLogged, StatusChanged, TrialAttached, encode
 from track.persistence.protocol import Protocol
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
@@ -153,6 +153,30 @@ class ProtocolTests:
         again = self.reopen(protocol)
         assert [group.trials for group in again.fetch_groups()] == [{trial.uid}, {trial.uid}]
         assert again.get_trial(trial)[0].group_id == groups[1].uid
+
+    def test_trials_of_a_group_are_in_the_order_they_were_added(self, protocol: Protocol) -> None:
+        """A group's trials come in the order of attachment, whatever the clocks of those who attached them said."""
+        protocol.new_project(Project(name="digits"))
+        group = protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+        made = [protocol.new_trial(Trial(parameters={"n": n}, project_id="digits")) for n in range(4)]
+        uids = [trial.uid for trial in made if trial is not None]
+        order = [uids[2], uids[0], uids[3], uids[1]]
+
+        for uid, at in zip([*order, order[0]], (9.0, 5.0, 5.0, 1.0, 10.0), strict=True):
+            protocol.apply(TrialAttached(uid, "group", group.uid, at))
+
+        assert [list(found.trials) for found in self.reopen(protocol).fetch_groups()] == [order]
+
+    @pytest.mark.parametrize("own", [["quick", "7"], {"quick": True, "7": True}], ids=["list", "names"])
+    def test_trial_shows_the_tags_of_its_project(self, protocol: Protocol, own: Any) -> None:
+        """A trial has the tags of its project besides its own; a list of tags are names that hold."""
+        protocol.new_project(Project(name="digits", tags={"task": "mnist"}))
+        expected = {"quick": True, "7": True, "task": "mnist"}
+
+        made = protocol.new_trial(Trial(parameters={"lr": 0.1}, tags=own, project_id="digits"))
+
+        assert made is not None
+        assert [found.tags for found in self.reopen(protocol).fetch_trials({"tags.task": "mnist"})] == [expected]
 
     # logging
 
@@ -417,6 +441,84 @@ class ProtocolTests:
         assert found.status is Status.Exception
         assert found.errors == ["ValueError: too large"]
 
+    # several processes, and several lives
+
+    def _tell(self, protocol: Protocol, trial: Trial, pid: int, status: Status, attempt: int = 1, **more: Any) -> None:
+        """Tell how far a process of another host is in an attempt."""
+        if not protocol.takes_events:
+            pytest.skip("a backend of methods is told of one process")
+        process = {"host": "elsewhere", "pid": pid, "started": pid, **more}
+        event = StatusChanged(trial.uid, (status.name, status.value), time.time(), process=process, attempt=attempt)
+        protocol.apply(event)
+
+    @pytest.mark.parametrize("first", [Status.Exception, Status.Interrupted, Status.Completed])
+    def test_trial_of_two_processes_has_their_worst_end(self, protocol: Protocol, trial: Trial, first: Status) -> None:
+        """A trial is Running while one of its processes runs, and a later good end covers nothing up."""
+        for pid in (1, 2):
+            self._tell(protocol, trial, pid, Status.Running)
+
+        self._tell(protocol, trial, 1, first)
+        meanwhile = self.stored(protocol, trial).status
+        self._tell(protocol, trial, 2, Status.Completed)
+
+        assert (meanwhile, self.stored(protocol, trial).status) == (Status.Running, first)
+
+    def test_late_end_of_an_earlier_attempt_is_dropped(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial that was begun again is not ended by a process that was taken for dead."""
+        self._tell(protocol, trial, 1, Status.Running, attempt=1)
+        self._tell(protocol, trial, 2, Status.Running, attempt=2)
+
+        self._tell(protocol, trial, 1, Status.Completed, attempt=1)
+
+        found = self.stored(protocol, trial)
+        assert (found.status, found.attempt) == (Status.Running, 2)
+        assert [process["pid"] for process in found.processes] == [2]
+
+    def test_attempts_are_counted(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial that goes on after its end is in its next attempt, whose end counts alone."""
+        self._tell(protocol, trial, 1, Status.Running)
+        self._tell(protocol, trial, 1, Status.Exception)
+
+        again = self.stored(protocol, trial)
+        protocol.log_trial_start(again)
+        running = self.stored(protocol, trial)
+        protocol.log_trial_finish(again, None, None, None)
+
+        assert (running.status, running.attempt) == (Status.Running, 2)
+        assert self.stored(protocol, trial).status is Status.Completed
+
+    def test_signal_is_noted_while_the_trial_runs(self, protocol: Protocol, trial: Trial) -> None:
+        """A process that was told to stop, and has not, runs; the signal is kept beside it."""
+        self._tell(protocol, trial, 1, Status.Running, signal="SIGTERM")
+
+        found = self.stored(protocol, trial)
+
+        assert found.status is Status.Running
+        assert [process["signal"] for process in found.processes] == ["SIGTERM"]
+
+    def test_status_that_the_program_set_stays(self, protocol: Protocol, trial: Trial) -> None:
+        """An end that the program itself has set is not replaced by the end of its block; a new start replaces it."""
+        protocol.log_trial_start(trial)
+        protocol.set_trial_status(trial, CustomStatus("pruned", 303))
+        protocol.log_trial_finish(trial, ValueError, ValueError("late"), None)
+        found = self.stored(protocol, trial)
+        protocol.log_trial_start(found)
+
+        assert (str(found.status), found.errors) == ("pruned", ["ValueError: late"])
+        assert self.stored(protocol, trial).status is Status.Running
+
+    def test_time_of_a_killed_life_counts(self, protocol: Protocol, trial: Trial) -> None:
+        """The run time of a process that was killed is added once the trial goes on."""
+        if not protocol.takes_events:
+            pytest.skip("a backend of methods is told of one process")
+        process = {"host": "elsewhere", "pid": 1, "started": 1}
+        protocol.apply(StatusChanged(trial.uid, ("Running", 101), 100.0, process=process, attempt=1))
+        protocol.apply(MetricsLogged(trial.uid, {"loss": 1.0}, 160.0))
+
+        protocol.log_trial_start(self.stored(protocol, trial))
+
+        assert self.stored(protocol, trial).chronos["runtime"].val == 60.0
+
     def test_run_time_adds_up(self, protocol: Protocol, trial: Trial) -> None:
         """A trial that is resumed adds to its run time."""
         times = []
@@ -437,6 +539,15 @@ class ProtocolTests:
 
         assert stat.count == 3
         assert stat.avg > 0
+
+    def test_chrono_without_an_aggregator_keeps_statistics(self, protocol: Protocol, trial: Trial) -> None:
+        """A timer that is given no aggregator keeps what it keeps by default."""
+        nothing: Any = None
+        for _ in range(4):
+            protocol.log_trial_chrono_start(trial, "batch", aggregator=nothing)
+            protocol.log_trial_chrono_finish(trial, "batch", None, None, None)
+
+        assert self.stored(protocol, trial).chronos["batch"].count == 3
 
     def test_chrono_calls_back_once(self, protocol: Protocol, trial: Trial) -> None:
         """The callbacks of a timer are called once each, start first."""

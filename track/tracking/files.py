@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from track.errors import CorruptJournal, MissingExtra, UnsafePath
+from track.errors import CorruptJournal, MissingExtra
 from track.objectstore import FolderStore, FsspecStore, MemoryStore, ObjectStore
 from track.persistence.utils import mask_secrets, uri_path
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
-from track.utils.files import checked_path, is_temporary
+from track.utils.files import checked_path, expand_user, is_temporary
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
@@ -89,13 +89,13 @@ class FsspecResultTracker(ResultTracker):
         return {name: _restored(value) for name, value in found.items()}
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with `prefix`, sorted."""
         yield from sorted(name for name in self._store.names() if name.startswith(prefix))
 
 
 def _open(base: str) -> ObjectStore:
     if base.startswith("file:") or not _SCHEME.match(base):
-        return FolderStore(uri_path(base) if base.startswith("file:") else os.path.expanduser(base))
+        # A folder, wherever the process goes.
+        return FolderStore(os.path.abspath(uri_path(base) if base.startswith("file:") else expand_user(base)))
     try:
         return FsspecStore(base)
     except MissingExtra:
@@ -109,14 +109,9 @@ def _checked_key(key: KeyType) -> str:
     if not isinstance(key, (int, str)):
         raise TypeError(f"a key is an int or a str, not {type(key).__name__}")
     name = str(key)
-    try:
-        checked_path(name)
-    except UnsafePath as error:
-        raise ValueError(f"{name!r} cannot be a key: {error}") from error
-    if _CONTROL.search(name):
-        raise ValueError(f"{name!r} cannot be a key: it has control characters")
-    if any(map(is_temporary, name.split("/"))):
-        raise ValueError(f"{name!r} cannot be a key: it names an unfinished file of ours")
+    checked_path(name, "a key")
+    if _CONTROL.search(name) or any(map(is_temporary, name.split("/"))):
+        raise ValueError(f"{name!r} cannot be a key: it has control characters, or names an unfinished file of ours")
     return name
 
 

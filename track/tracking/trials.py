@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from track.aggregators.aggregator import ValueAggregator
+from track.aggregators.aggregator import METADATA_AGGREGATOR
 from track.client import TrackClient
 from track.errors import NotFound
 from track.logger import TrialLogger
@@ -17,7 +17,6 @@ from track.tracking.base import KeyType, ResultTracker, ResultType, checked_resu
 from track.tracking.files import FsspecResultTracker
 from track.versioning import compute_hash
 
-_value = ValueAggregator.lazy()
 _RESULTS = "results"
 
 
@@ -74,15 +73,13 @@ class TrackResultTracker(ResultTracker):
             trial.log_metadata(None, **{_RESULTS: to_plain(values)})
             numbers = {name: value for name, value in values.items() if _can_be_metric(name, value)}
             if numbers:
-                trial.log_metrics(numbers, aggregator=_value)
+                trial.log_metrics(numbers, aggregator=METADATA_AGGREGATOR)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
-        """Return the results under ``str(key)``; empty where there are none."""
         found = self.protocol.get_trial(self._trial(_checked_key(key)))
         return _results_of(found[0]) if found else {}
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield the keys that begin with `prefix`, sorted."""
         yield from (key for key, _ in self.items(prefix))
 
     def items(self, prefix: str = "") -> Iterator[tuple[str, dict[str, ResultType]]]:
@@ -121,8 +118,6 @@ def import_results(
     ----------
     tracker_base: path or URL
         As for `FsspecResultTracker`; files of torchx are the same.
-    uri_or_client: str or TrackClient
-    project: str
 
     Raises
     ------

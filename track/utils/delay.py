@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from track.errors import TrackError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["DelayedCall", "Future", "FutureIsNotReady", "delay_call", "is_delayed_call"]
 
@@ -103,17 +101,14 @@ class DelayedCall:
         return Future(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything but the lock and the fact that a call is running."""
         names = ("_fun", "_kwargs", "_result", "_has_run")
         return {name: getattr(self, name) for name in names} | {"_kwargs": dict(self._kwargs)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a copy, with a lock of its own."""
         self.__init__(state["_fun"], state["_kwargs"])  # type: ignore[misc]
         self._result, self._has_run = state["_result"], state["_has_run"]
 
     def __repr__(self) -> str:
-        """Return what is called and whether it has run."""
         name = getattr(self._fun, "__qualname__", type(self._fun).__name__)
         return f"<DelayedCall of {name}, {'done' if self._has_run else 'pending'}>"
 

@@ -16,16 +16,10 @@ _SETTINGS = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignatur
 
 
 def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE) -> bytes | None:
-    """Return what a command of git prints; None where it fails, or there is no git.
+    """Return what a command of git, which only reads, prints; None where it fails within seconds, or there is no git.
 
-    Parameters
-    ----------
-    folder: str
-    *arguments
-        A command that only reads, and its arguments. One that shows differences wants ``--no-ext-diff`` and
-        ``--no-textconv``, or runs what the repository's settings say.
-    timeout: float
-        Seconds to wait at most, > 0.
+    One that shows differences wants ``--no-ext-diff`` and ``--no-textconv``, or runs what the repository's settings
+    say.
     """
     import subprocess
 
@@ -54,13 +48,14 @@ def head_of(folder: str) -> tuple[str, str]:
     return commit, ask_text(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
 
 
-def remote_of(folder: str, branch: str) -> str:
+def remote_of(folder: str, branch: str | None = None) -> str:
     """Return the URL of the remote of a branch, else of ``origin``, else of the first one; '' where there is none.
 
-    Credentials in it are ``***``.
+    Without a branch it is the first one, by name. Credentials in it are ``***``.
     """
     entries = ask_text(folder, "config", "-z", "--get-regexp", r"^(branch\..*\.remote|remote\..*\.url)$").split("\0")
     known = dict(entry.partition("\n")[::2] for entry in entries)
-    names = known.get(f"branch.{branch}.remote"), "origin"
-    first = next((url for name, url in known.items() if name.startswith("remote.")), "")
-    return mask_remote(next((known[key] for name in names if (key := f"remote.{name}.url") in known), first))
+    remotes = sorted(name[len("remote.") : -len(".url")] for name in known if name.startswith("remote."))
+    wanted = () if branch is None else (known.get(f"branch.{branch}.remote"), "origin")
+    name = next((name for name in (*wanted, *remotes) if name in remotes), None)
+    return "" if name is None else mask_remote(ask_text(folder, "remote", "get-url", "--", name))

@@ -1,4 +1,4 @@
-"""The life of a process: what is done at its end and after a fork, and how long to wait before trying again.
+"""The life of a process: what is done at its end and after a fork, and how long to wait for a turn, or to try again.
 
 At the end, in this order: what has something left to say (`at_exit` with ``is_early``), then what sends, all at the
 same time (`add`), then what saves files. All of it in one hook of the interpreter, and one after a fork.
@@ -12,8 +12,11 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+from track.errors import BackendUnavailable
 
 logger = logging.getLogger(__name__)
 Hook = Callable[[], None]
@@ -61,19 +64,15 @@ def at_exit(hook: Hook, is_early: bool = False) -> None:
     if hook not in hooks:
         hooks.append(hook)
     _hook_exit()
+    _hook_child()
 
 
 def add(ending: Ending) -> None:
     """Let something be told of the end, and live until then."""
-    global _finalized  # noqa: PLW0603
     _endings.add(ending)
     _hook_exit()
+    _hook_child()
     at_fork(_forget_endings)
-    # A process that multiprocessing has forked ends without `atexit`; it forgets what its parent has registered.
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _finalized != os.getpid():
-        _finalized = os.getpid()
-        util.Finalize(None, _end_all, exitpriority=0)
 
 
 def discard(ending: Ending) -> None:
@@ -86,6 +85,17 @@ def _hook_exit() -> None:
     import atexit
 
     atexit.register(_exit)
+
+
+def _hook_child() -> None:
+    """A child of multiprocessing ends without `atexit`, and has forgotten what its parent has registered."""
+    global _finalized  # noqa: PLW0603
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if _finalized != os.getpid():
+        _finalized = os.getpid()
+        util.Finalize(None, _exit, exitpriority=0)
 
 
 def _exit() -> None:
@@ -152,7 +162,22 @@ def _forget_endings() -> None:
     _endings.clear()
 
 
-# trying again
+# waiting
+
+
+@contextmanager
+def turn(lock: Any, place: str, patience: float, deadline: float | None = None) -> Iterator[None]:
+    """Hold a lock; BackendUnavailable, which names `place`, when another thread holds it for too long.
+
+    The patience is in seconds; the deadline, on the monotonic clock, is by default the end of it.
+    """
+    seconds = patience if deadline is None else max(0.0, deadline - time.monotonic())
+    if not lock.acquire(timeout=seconds):
+        raise BackendUnavailable(f"{place} did not answer another thread within {patience:g} s")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def backoff(attempt: int, first: float = 0.002, longest: float = 0.5) -> float:
@@ -174,4 +199,5 @@ def backoff(attempt: int, first: float = 0.002, longest: float = 0.5) -> float:
     """
     import random
 
-    return random.uniform(0.5, 1.0) * min(first * 2.0 ** min(attempt, 30), longest)  # noqa: S311 - no secret
+    # Not the generator that the program may have given a seed.
+    return random.SystemRandom().uniform(0.5, 1.0) * min(first * 2.0 ** min(attempt, 30), longest)

@@ -10,22 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any
 
 __all__ = [
-    "critical",
-    "debug",
-    "error",
-    "exception",
-    "get_log_record_constructor",
-    "info",
-    "make_logger",
-    "set_log_level",
+    "critical", "debug", "error", "exception", "get_log_record_constructor", "info", "make_logger", "set_log_level",
     "warning",
-]
+]  # fmt: skip
 
 _NAME = "TRACK"
 _PACKAGE = __name__.partition(".")[0]
@@ -114,37 +105,19 @@ def _level_from_environment() -> int | str:
     return text
 
 
-def debug(msg: str, *args: Any, **kwargs: Any) -> None:
-    """Log a message of level DEBUG."""
-    _log(logging.DEBUG, msg, args, kwargs)
+def _at(level: int, extra: str = "", **defaults: Any) -> Callable[..., None]:
+    def log(msg: str, *args: Any, **kwargs: Any) -> None:
+        # The message is the caller's, or of one further up, where the caller says so.
+        stacklevel = kwargs.pop("stacklevel", 1) + 1
+        logging.getLogger(_NAME).log(level, msg, *args, stacklevel=stacklevel, **{**defaults, **kwargs})
+
+    log.__doc__ = f"Log a message of level {logging.getLevelName(level)}{extra}."
+    return log
 
 
-def info(msg: str, *args: Any, **kwargs: Any) -> None:
-    """Log a message of level INFO."""
-    _log(logging.INFO, msg, args, kwargs)
-
-
-def warning(msg: str, *args: Any, **kwargs: Any) -> None:
-    """Log a message of level WARNING."""
-    _log(logging.WARNING, msg, args, kwargs)
-
-
-def error(msg: str, *args: Any, **kwargs: Any) -> None:
-    """Log a message of level ERROR."""
-    _log(logging.ERROR, msg, args, kwargs)
-
-
-def critical(msg: str, *args: Any, **kwargs: Any) -> None:
-    """Log a message of level CRITICAL."""
-    _log(logging.CRITICAL, msg, args, kwargs)
-
-
-def exception(msg: str, *args: Any, **kwargs: Any) -> None:
-    """Log a message of level ERROR with the exception being handled."""
-    _log(logging.ERROR, msg, args, {"exc_info": True, **kwargs})
-
-
-def _log(level: int, msg: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    # The message is the caller's, two calls up, or further where the caller says so.
-    stacklevel = kwargs.pop("stacklevel", 1) + 2
-    logging.getLogger(_NAME).log(level, msg, *args, stacklevel=stacklevel, **kwargs)
+debug = _at(logging.DEBUG)
+info = _at(logging.INFO)
+warning = _at(logging.WARNING)
+error = _at(logging.ERROR)
+critical = _at(logging.CRITICAL)
+exception = _at(logging.ERROR, " with the exception being handled", exc_info=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from track.containers.ring import RingBuffer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["RingOutputDecorator", "write_out"]
 
@@ -20,14 +18,14 @@ logger = logging.getLogger(__name__)
 def write_out(text: str) -> None:
     """Write a text to standard output; where there is none, or it is closed or full, that is said, and nothing raised.
 
-    A character that the output's encoding does not have becomes ``?``.
+    A character that the output's encoding does not have is escaped.
     """
     out = sys.stdout
     try:
         if out is None:
             raise OSError("there is no standard output")
         encoding = getattr(out, "encoding", None) or "utf-8"
-        data = text.encode(encoding, "replace")
+        data = text.encode(encoding, "backslashreplace")
         if type(out) is io.TextIOWrapper and isinstance(getattr(out.buffer, "raw", None), io.FileIO):
             _write_through(out, data)
             return
@@ -137,7 +135,6 @@ class RingOutputDecorator:
         return getattr(self.file, "encoding", None) or "utf-8"
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the stream behind this one."""
         # Looked up in the instance: while it is being copied there is no file yet.
         file = self.__dict__.get("file")
         if file is None or (name.startswith("__") and name.endswith("__")):

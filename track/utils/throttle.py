@@ -6,22 +6,12 @@ A call that is left out returns None.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-__all__ = [
-    "ThrottleRepeatedCalls",
-    "Throttler",
-    "TimeThrottler",
-    "is_throttled",
-    "throttle_repeated",
-    "throttled",
-]
+__all__ = ["ThrottleRepeatedCalls", "Throttler", "TimeThrottler", "is_throttled", "throttle_repeated", "throttled"]
 
 _R = TypeVar("_R")
-
 _MOST_REMEMBERED = 1024
 
 
@@ -30,8 +20,6 @@ class Throttler(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     throttle: int
         Number of calls, >= 1, for one run.
 
@@ -55,7 +43,6 @@ class Throttler(Generic[_R]):
         self.calls = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> _R | None:
-        """Return what the function returns, or None."""
         is_due = self.calls % self.throttle == 0
         self.calls += 1
         return self.fun(*args, **kwargs) if is_due else None
@@ -66,8 +53,6 @@ class TimeThrottler(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     every: float
         The period in seconds, >= 0.
     clock: Callable
@@ -88,7 +73,6 @@ class TimeThrottler(Generic[_R]):
         self.last: float | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> _R | None:
-        """Return what the function returns, or None."""
         now = self.clock()
         if self.last is not None and now - self.last < self.every:
             return None
@@ -104,8 +88,6 @@ class ThrottleRepeatedCalls(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     every: float
         The period in seconds, >= 0.
     clock: Callable
@@ -127,7 +109,6 @@ class ThrottleRepeatedCalls(Generic[_R]):
         self._runs: dict[Hashable, float] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> _R | None:
-        """Return what the function returns, or None."""
         now = self.clock()
         self._forget_old(now)
         key = _identify(args, kwargs)
@@ -170,8 +151,6 @@ def throttled(
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     throttle: int, optional
         Run on the first of so many calls, >= 1.
     every: float, optional

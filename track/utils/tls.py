@@ -62,22 +62,8 @@ def certificate_context(
     return context
 
 
-def client_context(cafile: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
-    """Return the context of a client of a server with a fingerprint, or with a certificate of this authority.
-
-    Parameters
-    ----------
-    cafile: path, optional
-        As for `verified_context`. Without it the context checks nothing: `check_fingerprint` has to, before
-        anything is sent.
-
-    Raises
-    ------
-    TrackError
-        `cafile` cannot be read.
-    """
-    if cafile is not None:
-        return verified_context(cafile)
+def client_context() -> ssl.SSLContext:
+    """Return the context of a client that checks nothing: `check_fingerprint` has to, before anything is sent."""
     context = _modern(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

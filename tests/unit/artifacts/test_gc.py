@@ -27,7 +27,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give a store with its artifacts in a folder, or behind fsspec."""
     if request.param == "local":
         return f"file:{tmp_path}/runs.json"
-    pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
     return f"file:{tmp_path}/runs.json?artifacts=memory://{tmp_path.name}/files"
 
 
@@ -235,11 +235,11 @@ def test_file_that_was_removed_is_stored_again(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     status = (tmp_path / "a.txt").stat()
     stamp = status.st_size, status.st_mtime_ns, status.st_ino
-    first = folder.keep_known(str(tmp_path / "a.txt"), stamp, "lease", frozenset())
+    first = folder.put_known(str(tmp_path / "a.txt"), stamp, "lease", frozenset())
     assert first is not None
     folder.remove([first.key])
 
-    again = folder.keep_known(str(tmp_path / "a.txt"), stamp, "lease", frozenset())
+    again = folder.put_known(str(tmp_path / "a.txt"), stamp, "lease", frozenset())
 
     assert again == first
     assert folder.read(first.key) == b"a"

@@ -16,7 +16,7 @@ from track.persistence.sqlite import SqliteProtocol
 from track.structure import Trial
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "cli.rst").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "cli.rst").read_text(encoding="utf-8")
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:
@@ -33,8 +33,8 @@ import os
 from track.persistence.registry import get_protocol
 from track.structure import Trial
 protocol = get_protocol({uri!r})
+assert protocol.get_trial(Trial({trial.hash!r}))
 protocol.server.receive = lambda *_: (_ for _ in ()).throw(ConnectionError("away"))
-protocol._known.add({trial.uid!r})
 for number in range({count}):
     protocol.log_trial_metrics(Trial({trial.hash!r}), step=number, n=number)
 os._exit(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.s3 import S3, moto_bucket, moto_server  # noqa: F401 - fixtures
+from tests.servers.s3 import S3
 from track import em
 from track.em.session import Config, current_store
 from track.em.store.places import failed
@@ -76,7 +76,7 @@ def test_key_of_s3(key: str) -> None:
         em.login("s3://bucket", key)
 
 
-def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Endpoint, region and key are all there is to say; neither key nor options are in the host's name."""
     pytest.importorskip("s3fs")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -91,7 +91,7 @@ def test_s3_with_a_key(moto_server: S3, moto_bucket: str, monkeypatch: pytest.Mo
     em.logout()
 
 
-def test_bucket_that_is_not_there(moto_bucket: str) -> None:  # noqa: F811
+def test_bucket_that_is_not_there(moto_bucket: str) -> None:
     """It is as if the server were away."""
     pytest.importorskip("s3fs")
     with pytest.raises(ConnectionError, match="cannot be used: FileNotFoundError"):

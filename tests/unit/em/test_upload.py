@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.servers import wait_until
-from tests.servers.s3 import moto_bucket, moto_server  # noqa: F401 - fixtures
 from track import em
 from track.em.session import current_store
 from track.em.uploader import Uploader
@@ -399,7 +398,7 @@ class TestUploader:
 
         uploader = Uploader("run", upload)
         uploader.notify()
-        wait_until(lambda: not uploader._thread.is_alive())
+        wait_until(lambda: uploader.has_ended)
         uploader.notify()
         uploader.close()
 

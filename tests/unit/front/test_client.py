@@ -6,7 +6,7 @@ import argparse
 import copy
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,9 @@ import pytest
 from track import TrackClient
 from track.aggregators.aggregator import StatAggregator
 from track.errors import MissingExtra, MissingIdentity, NotFound, UnknownBackend
-from track.persistence import register, unregister
 from track.persistence.ephemeral import EphemeralProtocol
 from track.structure import Project, Status, TrialGroup, get_current_project, set_current_project
 from track.utils.eta import EstimatedTime
-
-
-@pytest.fixture
-def client() -> TrackClient:
-    """Give a client on an empty store in memory, with a project."""
-    client = TrackClient("ephemeral:")
-    client.set_project(name="digits")
-    return client
-
-
-@pytest.fixture
-def shared() -> Iterator[EphemeralProtocol]:
-    """Give a store in memory that every client of ``shared:`` uses, as processes share a file."""
-    store = EphemeralProtocol()
-    register("shared", lambda uri: store)
-    yield store
-    unregister("shared")
-
-
-def _another(client: TrackClient) -> TrackClient:
-    """Return a client that shares the store of `client`."""
-    other = TrackClient("ephemeral:")
-    other.protocol = client.protocol
-    return other
-
 
 # the store
 
@@ -104,9 +78,9 @@ def test_unknown_store_is_refused() -> None:
 # the project
 
 
-def test_stored_project_wins(client: TrackClient) -> None:
+def test_stored_project_wins(client: TrackClient, another: Callable[[], TrackClient]) -> None:
     """A project that is stored is returned as it is stored."""
-    _another(client).set_project(name="digits", description="the second")
+    another().set_project(name="digits", description="the second")
 
     assert client.protocol.fetch_projects()[0].description is None
 

@@ -15,14 +15,6 @@ from track.structure import Status
 
 
 @pytest.fixture
-def client() -> TrackClient:
-    """Give a client on an empty store in memory, with a project."""
-    client = TrackClient("ephemeral:")
-    client.set_project(name="digits")
-    return client
-
-
-@pytest.fixture
 def pending(client: TrackClient) -> TrialLogger:
     """Give the logger of a trial that waits for its parameters."""
     return client.new_trial(name="final", description="almost")

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from track import TrackClient
 from track.errors import TrialDoesNotExist
-from track.persistence import register, unregister
 from track.persistence.ephemeral import EphemeralProtocol
 from track.structure import Trial
-
-
-@pytest.fixture
-def client() -> TrackClient:
-    """Give a client on an empty store in memory, with a project."""
-    client = TrackClient("ephemeral:")
-    client.set_project(name="digits")
-    return client
-
-
-@pytest.fixture
-def shared() -> Iterator[EphemeralProtocol]:
-    """Give a store in memory that every client of ``shared:`` uses, as processes share a file."""
-    store = EphemeralProtocol()
-    register("shared", lambda uri: store)
-    yield store
-    unregister("shared")
-
-
-def _another(client: TrackClient) -> TrackClient:
-    """Return a client that shares the store of `client`."""
-    other = TrackClient("ephemeral:")
-    other.protocol = client.protocol
-    return other
-
 
 # in the program
 
@@ -52,30 +26,32 @@ def _another(client: TrackClient) -> TrackClient:
     ],
     ids=["uid", "hash and revision", "revision as text", "object", "fields"],
 )
-def test_set_trial_goes_on(client: TrackClient, names: Callable[[Trial], dict[str, Any]]) -> None:
+def test_set_trial_goes_on(
+    client: TrackClient, names: Callable[[Trial], dict[str, Any]], another: Callable[[], TrackClient]
+) -> None:
     """A stored trial is found by each of its names, and what is logged joins it."""
     first = client.new_trial(name="n", parameters={"lr": 0.1})
     first.log_metrics(step=0, loss=1.0)
 
-    again = _another(client).set_trial(**names(first.trial))
+    again = another().set_trial(**names(first.trial))
     again.log_metrics(step=1, loss=0.5)
 
     assert dict(first.trial.metrics["loss"]) == {0: 1.0, 1: 0.5}
 
 
-def test_set_trial_finds_the_exact_revision(client: TrackClient) -> None:
+def test_set_trial_finds_the_exact_revision(client: TrackClient, another: Callable[[], TrackClient]) -> None:
     """Among trials of the same parameters the revision counts."""
     for _ in range(3):
         digest = client.new_trial(force=True, parameters={"lr": 0.1}).trial.hash
 
-    assert _another(client).set_trial(hash=digest, revision=1).trial.revision == 1
+    assert another().set_trial(hash=digest, revision=1).trial.revision == 1
 
 
-def test_set_trial_brings_project_and_group(client: TrackClient) -> None:
+def test_set_trial_brings_project_and_group(client: TrackClient, another: Callable[[], TrackClient]) -> None:
     """A client that goes on with a trial is in the trial's project and group."""
     client.set_group(name="idea")
     uid = client.new_trial(parameters={}).trial.uid
-    other = _another(client)
+    other = another()
 
     other.set_trial(uid=uid)
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.children import room_for, run
+from tests.reopening import reopened
 from track.errors import BackendUnavailable, InvalidEvent
 from track.events import Batch, Event, MetricsLogged, TrialCreated, decode_record, encode, encode_batch
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.file.store import FileStore
 from track.persistence.local import FileProtocol
+from track.persistence.sqlite import SqliteProtocol
 
 CREATED = TrialCreated("ab", 0, 1.0)
 
@@ -29,20 +31,14 @@ def values(protocol: Any) -> list[float]:
     return list(trial.metrics["n"].val) if "n" in trial.metrics else []
 
 
-def reopened(protocol: FileProtocol) -> FileProtocol:
-    """Return a protocol whose state is read from the disk again."""
-    again = FileProtocol(protocol.uri)
-    assert protocol.path is not None
-    again._store = FileStore(protocol.path, 30.0)
-    return again
-
-
-@pytest.fixture(params=["ephemeral", "file", "file in memory", "reopened", "saved"])
+@pytest.fixture(params=["ephemeral", "file", "file in memory", "reopened", "saved", "sqlite"])
 def protocol(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Give a store that has a trial."""
     made: Any = EphemeralProtocol() if request.param == "ephemeral" else FileProtocol(f"file:{tmp_path}/runs.json")
     if request.param == "file in memory":
         made = FileProtocol("file:")
+    if request.param == "sqlite":
+        made = SqliteProtocol(f"sqlite:{tmp_path}/runs.db")
     made.receive("w", 0, [CREATED])
     made.kind = request.param
     return made
@@ -119,7 +115,7 @@ def test_batch_that_was_torn_is_not_there(tmp_path: Path, left: int) -> None:
 
     assert nothing == ([], 0)
     assert (values(torn), torn.last("w")) == ([1, 2, 3], 3)
-    assert values(reopened(protocol)) == [1, 2, 3]
+    assert values(reopened(torn)) == [1, 2, 3]
 
 
 def test_batch_after_a_torn_one(tmp_path: Path) -> None:
@@ -139,9 +135,8 @@ def test_batch_after_a_torn_one(tmp_path: Path) -> None:
 
 def test_batch_beside_another_process(tmp_path: Path) -> None:
     """What others write to the file between batches is seen, in the order of the file."""
-    protocol, other = (FileProtocol(f"file:{tmp_path}/runs.json") for _ in range(2))
-    other._store = FileStore(str(tmp_path / "runs.json"), 30.0)
-    other._append = other._store.append
+    # Of another option: a store of its own in this process, too.
+    protocol, other = (FileProtocol(f"file:{tmp_path}/runs.json{option}") for option in ("", "?lock=always"))
     protocol.receive("w", 0, [CREATED])
 
     for number in range(0, 6, 2):
@@ -151,41 +146,24 @@ def test_batch_beside_another_process(tmp_path: Path) -> None:
     assert values(protocol) == values(reopened(protocol)) == list(range(6))
 
 
-def test_batch_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch for which there is no room raises, and does not wait in memory: it is sent again."""
-    protocol = FileProtocol(f"file:{tmp_path}/runs.json")
-    protocol.receive("w", 0, [CREATED])
-    journal = protocol._store.journal  # type: ignore[union-attr]
-    write = journal._write
-
-    def full(data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    journal._write = full
-    with pytest.raises(BackendUnavailable, match="No space left"):
-        protocol.receive("w", 1, points(1))
-    journal._write = write
-    protocol.receive("w", 1, points(1))
-
+def _refused(protocol: FileProtocol, path: Path, room: int, reason: str, batch: list[Event]) -> None:
+    """Receive a batch for which a limit on the size of files leaves no room, and receive it again without one."""
+    with room_for(path, room), pytest.raises(BackendUnavailable, match=reason):
+        protocol.receive("w", 1, batch)
+    assert values(protocol) == values(reopened(protocol)) == []
+    protocol.receive("w", 1, batch)
     assert protocol.unsaved() == 0
-    assert values(protocol) == values(reopened(protocol)) == [1]
 
 
-def test_batch_that_fits_in_part(tmp_path: Path) -> None:
-    """Of a batch that was written in part nothing is stored, and it is whole when it is sent again."""
+@pytest.mark.parametrize(("room", "reason"), [(0, "File too large"), (100, "only a part")])
+def test_batch_that_cannot_be_written(tmp_path: Path, room: int, reason: str) -> None:
+    """A batch for which there is no room raises, and nothing of it waits or is stored: it is sent again."""
     protocol = FileProtocol(f"file:{tmp_path}/runs.json")
     protocol.receive("w", 0, [CREATED])
-    journal = protocol._store.journal  # type: ignore[union-attr]
-    write = journal._write
-    journal._write = lambda data: write(data[: len(data) // 2])
 
-    with pytest.raises(BackendUnavailable, match="only a part"):
-        protocol.receive("w", 1, points(1, 2))
-    journal._write = write
-    nothing = values(protocol)
-    protocol.receive("w", 1, points(1, 2))
+    code = run(_refused, protocol, tmp_path / "runs.json.journal", room, reason, points(1, 2))
 
-    assert nothing == []
+    assert code == 0
     assert values(protocol) == values(reopened(protocol)) == [1, 2]
 
 

@@ -10,15 +10,17 @@ import numpy
 import pytest
 
 from track.errors import InvalidEvent
+from track.events import decode, encode
 from track.persistence.checks import (
     MUTATORS,
     describe_error,
     final_status,
+    metric_step,
     normal_status,
     numbers,
     plain_fields,
-    plain_step,
     require_mutator,
+    trial_copied,
     trial_created,
 )
 from track.persistence.protocol import Protocol
@@ -104,7 +106,7 @@ def test_what_is_no_number_is_named() -> None:
 )
 def test_steps_are_plain(step: Any, plain: Any) -> None:
     """A step is anything that can be a key, as JSON can say it."""
-    converted = plain_step(step)
+    converted = metric_step(step, {"loss": 0.5})
 
     assert (converted, type(converted)) == (plain, type(plain))
 
@@ -113,7 +115,7 @@ def test_steps_are_plain(step: Any, plain: Any) -> None:
 def test_step_that_is_no_key_is_refused(step: Any) -> None:
     """A dictionary cannot be a step: it would make the metric unreadable."""
     with pytest.raises(InvalidEvent, match="cannot be a key: use a number, a text or a tuple"):
-        plain_step(step)
+        metric_step(step, {"loss": 0.5})
 
 
 def test_fields_may_have_any_name() -> None:
@@ -156,3 +158,24 @@ def test_other_methods_are_refused(name: str) -> None:
     """Nothing else can be called by name."""
     with pytest.raises(InvalidEvent, match=rf"'{name}' cannot be called here; use one of add_group_trial, "):
         require_mutator(name)
+
+
+@pytest.mark.parametrize("odd", [None, "x", float("nan"), float("inf"), 2**70, -(10**400), [1], {"a": 1}, True])
+def test_copy_of_a_damaged_trial_can_be_read(odd: Any) -> None:
+    """Whatever a file of somebody else says of a trial, the event of its copy is one that every store reads again."""
+    trial = Trial(metadata={"_update_count": odd, "_last_change": odd, "gpu": odd}, parameters={"odd": odd})
+    trial.timestamps, trial.process, trial.artifacts = {"created": odd}, odd, [odd, {"name": odd, "size": odd}]
+
+    event = trial_copied(trial)
+
+    assert decode(encode(event)) == decode(encode(decode(encode(event))))
+    assert make_trial(decode(encode(event))).uid == trial.uid
+
+
+@pytest.mark.parametrize("changes", [2**62 + 1, -(2**63), 2**70])
+def test_count_that_would_be_written_otherwise_is_no_event(changes: int) -> None:
+    """A number of changes that is too large for its form is refused where it comes in."""
+    line = b'{"event":"trial_created","hash":"ab","revision":0,"at":1.0,"changes":%d}' % changes
+
+    with pytest.raises(InvalidEvent):
+        decode(line)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -32,7 +34,7 @@ def test_lock_that_was_refused_can_be_had_later(path: str) -> None:
     """Waiting in vain leaves nothing behind."""
     other = StoreLock(path, 0.01)
     with StoreLock(path, 1):
-        was_taken = other.take_at_once()
+        was_taken = other.try_acquire()
 
     with other:
         assert not was_taken
@@ -45,8 +47,8 @@ def test_inner_block_keeps_the_lock(path: str) -> None:
     with lock:
         with lock:
             pass
-        assert not StoreLock(path, 0).take_at_once()
-    assert StoreLock(path, 0).take_at_once()
+        assert not StoreLock(path, 0).try_acquire()
+    assert StoreLock(path, 0).try_acquire()
 
 
 def test_forked_child_does_not_keep_the_lock(path: str) -> None:
@@ -60,7 +62,7 @@ def test_forked_child_does_not_keep_the_lock(path: str) -> None:
     with StoreLock(path, 1):
         child = fork(stay)
 
-    is_free = StoreLock(path, 0).take_at_once()
+    is_free = StoreLock(path, 0).try_acquire()
     os.close(write_end)
     wait(child)
     os.close(read_end)
@@ -74,11 +76,11 @@ def test_child_does_not_unlock_for_its_parent(path: str) -> None:
 
     def begin_anew() -> None:
         lock.reset_after_fork()
-        assert not StoreLock(path, 0).take_at_once()
+        assert not StoreLock(path, 0).try_acquire()
 
     with lock:
         assert run(begin_anew) == 0
-        assert not StoreLock(path, 0).take_at_once()
+        assert not StoreLock(path, 0).try_acquire()
 
 
 def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +104,16 @@ def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPa
         fcntl.flock(old, fcntl.LOCK_UN)
     try:
         assert taken.wait(30)
-        assert not StoreLock(path, 0).take_at_once()
+        assert not StoreLock(path, 0).try_acquire()
     finally:
         done.set()
         waiting.join()
+
+
+def test_other_platforms_are_told() -> None:
+    """Without the locks of POSIX the import of the store is one clear error; the package itself can be imported."""
+    script = "import sys; sys.modules['fcntl'] = None; import track; track.TrackClient('file:runs.json')"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.stderr.endswith("ImportError: track keeps files on POSIX systems only (Linux, macOS)\n")

@@ -13,26 +13,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from track.errors import BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure, TrackError, TrialDoesNotExist
-from track.persistence.rpc.connection import raised
+from track.errors import (
+    BackendUnavailable,
+    InvalidQuery,
+    LockTimeout,
+    OutcomeUnknown,
+    RPCCallFailure,
+    TrackError,
+    TrialDoesNotExist,
+)
 from track.persistence.rpc.wire import (
     Call,
     Reply,
     decode_call,
     decode_reply,
-    encode_call,
-    encode_reply,
+    encode_message,
+    error_reply,
     frame,
-    read,
-    read_frame,
-    recv,
+    raised,
     recv_frame,
-    send,
-    to_bytes,
-    to_obj,
-    write,
 )
-from track.persistence.server.calls import error_reply
+from track.persistence.socketed import read, recv, send, to_bytes, to_obj, write
 from track.structure import Project, Trial
 
 
@@ -173,18 +174,18 @@ def test_streams() -> None:
 def test_stream_in_time() -> None:
     """The asyncio side does not wait for ever either, and an unfinished frame is an error."""
 
-    async def wait(data: bytes, is_ended: bool, timeout: float | None) -> Any:
+    async def wait(data: bytes, is_ended: bool, timeout: float | None = None) -> Any:
         reader = asyncio.StreamReader()
         reader.feed_data(data)
         if is_ended:
             reader.feed_eof()
-        return await (read(reader, timeout) if timeout else read_frame(reader))
+        return await read(reader, timeout)
 
     with pytest.raises(TimeoutError):
         asyncio.run(wait(b"\x10\x00", is_ended=False, timeout=0.01))
     for data in (b"\x10\x00", b"\x10\x00\x00\x00abc"):
         with pytest.raises(ConnectionError, match="middle"):
-            asyncio.run(wait(data, is_ended=True, timeout=None))
+            asyncio.run(wait(data, is_ended=True))
 
 
 def test_call_and_reply_with_lines() -> None:
@@ -192,15 +193,15 @@ def test_call_and_reply_with_lines() -> None:
     call, reply = Call("receive", 3, {"writer": "w"}), Reply(3, 0, {"a": 1})
     lines = b'{"event":"time"}\n{"event":"time"}\n'
 
-    assert decode_call(encode_call(call, lines)) == (call, lines)
-    assert decode_reply(encode_reply(reply, lines)) == (reply, lines)
-    assert decode_call(encode_call(call)) == (call, b"")
+    assert decode_call(encode_message(call, lines)) == (call, lines)
+    assert decode_reply(encode_message(reply, lines)) == (reply, lines)
+    assert decode_call(encode_message(call)) == (call, b"")
 
 
 def test_names_on_the_wire() -> None:
     """A call and a reply have the names of the original's protocol."""
-    assert encode_call(Call("ping", 1)) == b'{"__rpc__":"ping","id":1,"args":{}}'
-    assert encode_reply(Reply(1, 0, True)) == b'{"id":1,"status":0,"return":true}'
+    assert encode_message(Call("ping", 1)) == b'{"__rpc__":"ping","id":1,"args":{}}'
+    assert encode_message(Reply(1, 0, True)) == b'{"id":1,"status":0,"return":true}'
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,7 @@ def test_names_on_the_wire() -> None:
     [
         (TrialDoesNotExist("no trial"), TrialDoesNotExist),
         (InvalidQuery("no query"), InvalidQuery),
+        (OutcomeUnknown("the database went away"), OutcomeUnknown),
         (LockTimeout("held"), BackendUnavailable),
         (OSError("disk"), RPCCallFailure),
         (type("OwnError", (InvalidQuery,), {})("own"), InvalidQuery),

@@ -14,7 +14,6 @@ import pytest
 import track.tracking.api
 from tests.children import printed_by, python
 from track.errors import AlreadyExists, CorruptJournal, MissingExtra, TrackError
-from track.objectstore import MemoryStore
 from track.tracking import FsspecResultTracker, ResultTimeout, ResultTracker
 
 
@@ -338,16 +337,6 @@ def test_memory_with_fsspec() -> None:
     assert tracker["a"] == tracker["c"] == {}
 
 
-def test_own_memory() -> None:
-    """The built-in memory keeps names apart by base, and lists them."""
-    place, other = MemoryStore("memory://test_own_memory/x"), MemoryStore("memory://test_own/x")
-    place.write("a/b", b"{}")
-
-    assert (place.read("a/b"), other.read("a/b"), place.read("a")) == (b"{}", None, None)
-    assert (list(place.names()), list(other.names())) == (["a/b"], [])
-    assert place.where("a/b") == "memory://test_own_memory/x/a/b"
-
-
 def test_without_fsspec(tmp_path: Path) -> None:
     """Folders and `memory://` need no other package; the rest says which it needs."""
     script = (
@@ -363,7 +352,10 @@ def test_without_fsspec(tmp_path: Path) -> None:
 
     done = python("-W", "error", "-c", script, cwd=tmp_path)
 
-    assert (done.stdout, done.stderr) == ('s3://bucket/x needs fsspec: pip install "track[fsspec]"\n', "")
+    assert (done.stdout, done.stderr) == (
+        's3://bucket/x needs fsspec: run pip install ".[fsspec]" in a checkout of track-trials\n',
+        "",
+    )
 
 
 def test_unknown_scheme() -> None:

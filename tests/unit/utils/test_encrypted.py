@@ -167,7 +167,7 @@ def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Making a certificate needs a package; the message says which, and nothing is left behind."""
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[encrypted\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[encrypted\]"'):
         server_context(tmp_path)
 
     assert list(tmp_path.iterdir()) == []
@@ -385,7 +385,7 @@ def test_authority_is_checked(server: Path) -> None:
     """With a certificate of the authority, the name and the signature count, not the fingerprint."""
     certificate, _ = certificate_files(server)
 
-    with _pair(server, context=client_context(certificate), hostname="localhost") as (client, accepted):
+    with _pair(server, context=verified_context(certificate), hostname="localhost") as (client, accepted):
         accepted.sendall(b"hello")
         assert client.recv(5) == b"hello"
 
@@ -412,7 +412,7 @@ def test_broken_authority_is_named(content: bytes | None, tmp_path: Path) -> Non
         path.write_bytes(content)
 
     with pytest.raises(TrackError, match=r"authority.pem cannot be used"):
-        client_context(path)
+        verified_context(path)
 
 
 def test_key_of_another_certificate_is_refused(server: Path, tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ def test_file_that_reached_the_disk_stays_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "a/../b", "..", "a//b", "./a", "a\0b", 7])
 def test_path_that_climbs_is_refused(name: str, tmp_path: Path) -> None:
     """A name that could lead out of a folder is no name in it."""
-    with pytest.raises(UnsafePath, match=r"does not climb|NUL"):
-        checked_path(name)
-    with pytest.raises(ValueError, match=r"does not climb|NUL"):
+    with pytest.raises(UnsafePath, match=r"not climb|NUL"):
+        checked_path(name, "a key")
+    with pytest.raises(ValueError, match=r"not climb|NUL"):
         inside(str(tmp_path), name)
 
 

@@ -34,7 +34,7 @@ def test_repository_without_a_commit(repository: Path) -> None:
 
 
 def test_remote_is_that_of_the_branch(repository: Path) -> None:
-    """Then comes ``origin``, then the first one."""
+    """Then comes ``origin``, then the first one; without a branch it is always that, by name."""
     found = []
     for name in ("first", "origin", "mine"):
         _configure(repository, **{f"remote__{name}__url": f"https://example.org/{name}"})
@@ -42,7 +42,17 @@ def test_remote_is_that_of_the_branch(repository: Path) -> None:
     _configure(repository, branch__main__remote="mine")
     found.append(remote_of(str(repository), "main"))
 
-    assert [url.rpartition("/")[2] for url in found] == ["first", "origin", "origin", "mine"]
+    found.append(remote_of(str(repository)))
+
+    assert [url.rpartition("/")[2] for url in found] == ["first", "origin", "origin", "mine", "first"]
+
+
+def test_shorthand_of_a_remote_is_written_out(repository: Path) -> None:
+    """The URL is the one that git goes to."""
+    _configure(repository, remote__origin__url="short:x.git")
+    _configure(repository, **{"url__https://ann:secret@example.org/__insteadOf": "short:"})
+
+    assert remote_of(str(repository)) == "https://***@example.org/x.git"
 
 
 def test_command_that_fails_says_nothing(repository: Path) -> None:

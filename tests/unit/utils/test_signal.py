@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import textwrap
 import threading
@@ -11,8 +10,6 @@ import pytest
 
 from tests.children import deadline, start_python
 from track.utils.signal import SignalHandler, _dispatcher, _Link
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
 # A script says when it is ready, waits for its signal, and tells what happened, one word a line.
 PRELUDE = """

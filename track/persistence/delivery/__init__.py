@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from track.persistence.delivery.protocol import DELIVERY_OPTIONS, DeliveredProtocol
+from track.persistence.delivery.protocol import DELIVERY_OPTIONS, DeliveredProtocol, deliver
 from track.persistence.delivery.sender import send_leftover
-from track.persistence.delivery.spill import Leftover, leftovers, spill_folder, spill_folders
+from track.persistence.delivery.spill import Leftover, leftovers, spill_folders, spill_places
 
 __all__ = [
     "DELIVERY_OPTIONS",
     "DeliveredProtocol",
     "Leftover",
+    "deliver",
     "leftovers",
     "send_leftover",
-    "spill_folder",
     "spill_folders",
+    "spill_places",
 ]

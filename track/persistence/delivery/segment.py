@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import weakref
@@ -12,9 +13,8 @@ from typing import Any, cast
 
 import msgspec
 
-from track.errors import LockTimeout
 from track.events import Event, encode
-from track.persistence.file import TORN, Journal, StoreLock
+from track.persistence.file import TORN, Journal, claim
 from track.utils.files import replace_file
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,12 @@ class Claim:
     Parameters
     ----------
     path: Path
-    held: file descriptor or lock
+    descriptor: int
     """
 
-    def __init__(self, path: Path, held: int | StoreLock) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._held = held
+        self._descriptor = descriptor
 
     @classmethod
     def take(cls, path: Path, is_own: bool = False) -> Claim | None:
@@ -41,30 +41,17 @@ class Claim:
         On a file system without locks nobody can tell, and only one's own spill is taken.
         """
         try:
-            import fcntl
-        except ImportError:
-            return cls._take_portably(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            # The folder says who may read it: it is the user's alone, or shared as the database is.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            logger.debug("%s cannot be locked: %s", path, error)
-            if not is_own:
-                os.close(descriptor)
-                return None
-        return cls(path, descriptor)
-
-    @classmethod
-    def _take_portably(cls, path: Path) -> Claim | None:
-        lock = StoreLock(str(path), timeout=0.01)
-        try:
-            lock.__enter__()
-        except LockTimeout:
-            return None
-        return cls(path, lock)
+            if is_own or error.errno not in (errno.EACCES, errno.EROFS):
+                raise
+            # To tell whether it is taken one need not write.
+            descriptor = os.open(path, os.O_RDONLY)
+        if claim(descriptor, without_locks=is_own):
+            return cls(path, descriptor)
+        os.close(descriptor)
+        return None
 
     def give_back(self, remove: bool) -> None:
         """Let go of the spill, and of the lock's file when the spill is gone for good."""
@@ -72,17 +59,13 @@ class Claim:
             # Before it is unlocked: a new file of this name would be another lock, on nothing.
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
-        if isinstance(self._held, StoreLock):
-            self._held.__exit__(None, None, None)
-        elif self._held >= 0:
-            os.close(self._held)
-            self._held = -1
+        self.after_fork()
 
     def after_fork(self) -> None:
         """In a child: the parent's claim ends with the parent, not with its children."""
-        if isinstance(self._held, int) and self._held >= 0:
-            os.close(self._held)
-            self._held = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Segment:
@@ -186,7 +169,7 @@ class Segment:
         self.position = (sent, offset)
         try:
             note = msgspec.json.encode({"sent": sent, "offset": offset})
-            replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False, mode=0o600)
+            replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
 

@@ -6,10 +6,9 @@ from track.persistence.file.backlog import Backlog
 from track.persistence.file.journal import TORN, Journal
 from track.persistence.file.lock import StoreLock, claim
 from track.persistence.file.memory import BufferedStore, MemoryStore
-from track.persistence.file.store import SMALL_AT_FINISH, FileStore, open_store
+from track.persistence.file.store import FileStore, open_store
 
 __all__ = [
-    "SMALL_AT_FINISH",
     "TORN",
     "Backlog",
     "BufferedStore",

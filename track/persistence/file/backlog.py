@@ -58,7 +58,6 @@ class Backlog:
 
         Parameters
         ----------
-        line: bytes
         write: callable
             Writes a line; returns whether all of it was written.
         """

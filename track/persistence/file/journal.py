@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import secrets
-import stat
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import FORMAT, Record, decode_record, decode_records
 from track.persistence.file.backlog import Backlog
 from track.persistence.file.lock import hold_exclusively, hold_shared
-from track.utils.files import OpenFile, is_named, read_all, sync_folder
+from track.utils.files import OpenFile, is_named, read_all, replacing, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,6 @@ class Journal:
 
     Parameters
     ----------
-    path: str
     durable: bool
         Whether every line reaches the disk before `append` returns, and so survives a loss of power.
 
@@ -143,22 +141,12 @@ class Journal:
             if is_named(file.fileno(), self.path):
                 return file
 
-    def _create(self, lines: bytes, mode: int | None = None) -> OpenFile:
+    def _create(self, lines: bytes) -> OpenFile:
         """Return a new journal with an identity of its own, complete before it takes its name."""
         header = msgspec.json.encode(_Header(FORMAT, secrets.token_hex(8))) + b"\n"
-        temporary = f"{self.path}.tmp"
-        try:
-            file = OpenFile.at(temporary, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+        with replacing(self.path, temporary=f"{self.path}.tmp") as file:
             hold_shared(file.fileno())
-            if mode is not None:
-                os.chmod(temporary, mode)
             file.write_all(header + lines)
-            os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
         return file
 
     def _read_header(self, descriptor: int) -> tuple[_Header, int]:
@@ -200,15 +188,15 @@ class Journal:
         try:
             written = self._write(line)
         except OSError as error:
-            self.keep(line, error)
+            self.postpone(line, error)
             return
         if written != len(line):
             self._torn = True
-            self.keep(line, "only a part of a line fitted")
+            self.postpone(line, "only a part of a line fitted")
         elif self.durable:
             self._sync()
 
-    def keep(self, line: bytes, reason: Any) -> None:
+    def postpone(self, line: bytes, reason: Any) -> None:
         """Let a line wait in memory."""
         with self.backlog.lock:
             was_failing, self._failing = self._failing, True
@@ -291,7 +279,7 @@ class Journal:
         try:
             # The snapshot must have its name for good before what it holds is gone.
             sync_folder(self.path)
-            self._move(old, carried, self._create(late, stat.S_IMODE(os.fstat(old.fileno()).st_mode)))
+            self._move(old, carried, self._create(late))
         except BaseException as error:
             hold_shared(old.fileno())
             # A signal may have interrupted this right after the new journal took its name.

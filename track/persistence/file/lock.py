@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -12,6 +13,12 @@ from types import TracebackType
 from track.errors import LockTimeout
 from track.utils.files import is_named
 
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError("track keeps files on POSIX systems only (Linux, macOS)", name=__name__) from error
+
+logger = logging.getLogger(__name__)
 _NETWORK_TYPES = {
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
     "ncpfs", "nfs", "nfs4", "panfs", "smb3", "smbfs",
@@ -43,18 +50,18 @@ class StoreLock:
         return self._depth > 0
 
     def __enter__(self) -> StoreLock:
-        self._take(self.timeout)
+        self._acquire(self.timeout)
         return self
 
-    def take_at_once(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take the lock if nobody has it, and return whether it was taken; ``with`` or `__exit__` gives it back."""
         try:
-            self._take(0.0)
+            self._acquire(0.0)
         except LockTimeout:
             return False
         return True
 
-    def _take(self, timeout: float) -> None:
+    def _acquire(self, timeout: float) -> None:
         if not self._thread.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             raise LockTimeout(f"{self.path} was held by another thread for {timeout} s")
         try:
@@ -95,7 +102,7 @@ class StoreLock:
         # Imported at first use: filelock is half of what `import track` may cost.
         import filelock
 
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = _open_lock(path)
         # Somebody may have deleted the file that was locked.
         return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
 
@@ -103,12 +110,15 @@ class StoreLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        import filelock
+        try:
+            import filelock
 
-        # Closing is not enough: a child that was forked meanwhile has the file open too.
-        with contextlib.suppress(OSError):
-            filelock.unlock_descriptor(descriptor)
-        os.close(descriptor)
+            # Closing is not enough: a child that was forked meanwhile has the file open too.
+            with contextlib.suppress(OSError):
+                filelock.unlock_descriptor(descriptor)
+        finally:
+            # Whatever a signal raised: a lock that nobody knows of would never be given back.
+            os.close(descriptor)
 
     def reset_after_fork(self) -> None:
         """Forget what the parent held: a child starts with a lock of its own."""
@@ -120,12 +130,16 @@ class StoreLock:
         self._descriptor = None
 
 
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        # Another user's, who shares the folder but not this file: to lock it one need not write to it.
+        return os.open(path, os.O_RDONLY)
+
+
 def hold_shared(descriptor: int) -> None:
     """Say, as long as the descriptor is open, that somebody uses its file."""
-    try:
-        import fcntl
-    except ImportError:
-        return
     # A file system without such locks will not grant an exclusive one either.
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -140,19 +154,21 @@ def hold_exclusively(descriptor: int) -> bool:
     return False
 
 
-def claim(descriptor: int) -> bool:
+def claim(descriptor: int, without_locks: bool = False) -> bool:
     """Return whether nobody else holds the file, and hold it exclusively then, as long as the descriptor is open.
 
-    Without `fcntl` (Windows) nobody can tell, and the answer is no.
+    Parameters
+    ----------
+    without_locks: bool
+        The answer on a file system without locks, where nobody can tell.
     """
     try:
-        import fcntl
-    except ImportError:
-        return False
-    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError as error:
+        logger.debug("a file cannot be locked: %s", error)
+        return without_locks
     return True
 
 
@@ -161,7 +177,6 @@ def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
 
     Parameters
     ----------
-    path: str
     mounts: str
         The system's table of mounts; without one the answer is no.
     """

@@ -1,43 +1,72 @@
-"""Stores that keep events in memory: for good (``file:``), or until they are saved (``?eager=0``)."""
+"""Stores without a file: in memory for good (``ephemeral:``, ``file:``), or until they are saved (``?eager=0``)."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 from track.errors import ConcurrentWrite
-from track.events import Batch, Event, Record, TrialCreated, encode
+from track.events import Batch, Event, Record, TrialCreated
 from track.persistence.file.lock import StoreLock
 from track.persistence.file.store import FileStore
 from track.persistence.state import State
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_INBOX = 512
 
 
 class MemoryStore:
-    """State in memory, shared by the threads of this process.
+    """State in memory, shared by the threads of this process; it has the methods of a `FileStore`.
 
     Parameters
     ----------
     lock_timeout: float
-        Seconds to wait for another thread or process, > 0.
+        Seconds to wait for another thread, > 0.
     """
 
     path: str | None = None
+    has_one_writer = False
 
-    def __init__(self, lock_timeout: float) -> None:
+    def __init__(self, lock_timeout: float = math.inf) -> None:
         self.lock = StoreLock(None, lock_timeout)
-        self.storage: State = State()
+        self._state = State()
+        self._inbox: deque[Sequence[Record]] = deque()
+        self._is_draining = False
 
-    def keep(self, records: Iterable[Record]) -> None:
-        """Add events."""
+    def apply(self, events: Sequence[Event]) -> None:
+        """Add events: they wait, in order, until something is asked."""
+        inbox = self._inbox
+        inbox.append(events)
+        if len(inbox) > _INBOX:
+            self._drain()
+
+    def receive(self, batch: Batch, line: bytes | None = None) -> None:
+        """Add events that somebody has numbered."""
+        with self.reading() as state:
+            state.apply([batch])
+
+    def _drain(self) -> None:
         with self.lock:
-            self.storage.apply(records)
+            # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
+            if self._is_draining:
+                return
+            self._is_draining = True
+            try:
+                self._state.apply(self._arrived())
+            finally:
+                self._is_draining = False
+
+    def _arrived(self) -> Iterator[Record]:
+        inbox = self._inbox
+        while inbox:
+            yield from inbox.popleft()
 
     def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``; other threads wait."""
@@ -48,10 +77,24 @@ class MemoryStore:
     def reading(self) -> Iterator[State]:
         """Give the state, while no other thread changes it."""
         with self.lock:
-            yield self.storage
+            self._drain()
+            yield self._state
+
+    def at_once(self) -> AbstractContextManager[bool]:
+        """Say that a call need not wait for anybody."""
+        return nullcontext(True)
+
+    def unsaved(self) -> int:
+        """Return 0: nothing waits for a disk."""
+        return 0
 
     def save(self) -> None:
         """Nothing: there is no file."""
+
+    def close(self, *_: Any) -> None:
+        """Nothing: there is no file."""
+
+    flush = check_writable = save_if_worth = close
 
 
 class BufferedStore(MemoryStore):
@@ -68,29 +111,32 @@ class BufferedStore(MemoryStore):
     def __init__(self, path: str, lock_timeout: float) -> None:
         super().__init__(lock_timeout)
         self.path: str = path
-        self._events: deque[Event] = deque()
+        self._unsaved: deque[Event] = deque()
         self._is_loaded = False
-        weakref.finalize(self, _tell_unsaved, self._events, path)
+        weakref.finalize(self, _tell_unsaved, self._unsaved, path)
 
-    def keep(self, records: Iterable[Record]) -> None:
-        """Add events, in memory."""
-        with self.reading() as storage:
-            for record in records:
-                # Who numbers events wants them stored, which they are not before `save`: the numbers are not kept.
-                self._events.extend(record.events if isinstance(record, Batch) else (record,))
-                storage.apply([record])
+    def apply(self, events: Sequence[Event]) -> None:
+        with self.reading() as state:
+            self._unsaved.extend(events)
+            state.apply(events)
+
+    def receive(self, batch: Batch, line: bytes | None = None) -> None:
+        """Add events; who numbers them wants them stored, which they are not before `save`: no number is kept."""
+        with self.reading() as state:
+            self._unsaved.extend(batch.events)
+            state.apply([batch])
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[State]:
-        """Give the state: what the file held at the first question, or at the last save, and what was kept since."""
+        """Give the state: what the file held at the first question, or at the last save, and what came since."""
         with self.lock:
             if not self._is_loaded:
-                store = self._open()
-                with store.reading() as storage:
-                    self.storage = storage
+                store = FileStore(self.path, self.lock.timeout)
+                with store.reading() as state:
+                    self._state = state
                 store.close()
                 self._is_loaded = True
-            yield self.storage
+            yield self._state
 
     def save(self) -> None:
         """Write everything to the file.
@@ -103,27 +149,24 @@ class BufferedStore(MemoryStore):
             There is no room; what is left stays in memory.
         """
         with self.lock:
-            store = self._open()
+            store = FileStore(self.path, self.lock.timeout)
             try:
                 store.atomically(lambda: self._hand_over(store))
                 store.save()
-                self.storage = store.storage
+                self._state = store.state
             finally:
                 store.close()
 
-    def _open(self) -> FileStore:
-        return FileStore(self.path, self.lock.timeout)
-
     def _hand_over(self, store: FileStore) -> None:
-        created = {event.trial for event in self._events if isinstance(event, TrialCreated)}
+        created = {event.trial for event in self._unsaved if isinstance(event, TrialCreated)}
         with store.reading() as present:
             both = sorted(created & present.trials)
         if both:
             raise ConcurrentWrite(f"{self.path} has trial {both[0]} already: another process created it meanwhile")
-        while self._events:
-            store.append(encode(self._events[0]))
+        while self._unsaved:
+            store.apply([self._unsaved[0]])
             # Only now: what did not fit is saved the next time, and nothing twice.
-            self._events.popleft()
+            self._unsaved.popleft()
 
 
 def _tell_unsaved(events: deque[Event], path: str) -> None:

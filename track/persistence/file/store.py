@@ -9,12 +9,12 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
-from track.events import Batch
+from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.backlog import unfinished
 from track.persistence.file.journal import Journal
 from track.persistence.file.lock import StoreLock, is_network_path
@@ -24,8 +24,8 @@ from track.utils.lifecycle import at_exit, at_fork
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-SMALL_AT_FINISH = 1 << 20
-SMALL_AT_EXIT = 8 << 20
+_SMALL_AT_FINISH = 1 << 20
+_SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
 
@@ -52,8 +52,8 @@ class FileStore:
         self.path = path
         self.lock = StoreLock(f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
-        self.lock_appends = lock_appends or sys.platform == "win32" or is_network_path(path)
-        self.storage = State(path)
+        self.lock_appends = lock_appends or is_network_path(path)
+        self.state = State(path)
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
         self._identity = ""
@@ -68,23 +68,31 @@ class FileStore:
 
     # writing
 
-    def append(self, line: bytes) -> None:
-        """Add one event's line."""
+    def apply(self, events: Sequence[Event]) -> None:
+        """Add events: one write to the journal each."""
         if not self._writing:
             self.start_writing()
-        if self.lock_appends:
-            self._append_locked(line)
-            return
-        self.journal.append(line)
+        for event in events:
+            if self.lock_appends:
+                self._append_locked(encode(event))
+            else:
+                self.journal.append(encode(event))
 
-    def append_batch(self, batch: Batch, line: bytes) -> None:
-        """Add a batch, which is on the disk when this returns.
+    def receive(self, batch: Batch, lines: bytes | None = None) -> None:
+        """Add events that somebody has numbered, which are on the disk when this returns.
+
+        Parameters
+        ----------
+        lines: bytes, optional
+            Its events as lines, where the caller has them.
 
         Raises
         ------
         BackendUnavailable
-            It cannot be written, and does not wait in memory.
+            They cannot be written, and do not wait in memory.
         """
+        lines = b"".join(map(encode, batch.events)) if lines is None else lines
+        line = encode_batch(batch.writer, batch.first, lines)
         self.atomically(lambda: self._append_and_apply(batch, line))
 
     def _append_and_apply(self, batch: Batch, line: bytes) -> None:
@@ -96,7 +104,7 @@ class FileStore:
             if is_current and self.journal.size == before + len(line):
                 # Whatever happens in the middle, the state is read again.
                 self._is_whole = False
-                self.storage.apply([batch])
+                self.state.apply([batch])
                 self._offset, self._is_whole = before + len(line), True
 
     def _append_locked(self, line: bytes) -> None:
@@ -104,7 +112,7 @@ class FileStore:
             with self.lock:
                 self.journal.append(line)
         except LockTimeout as error:
-            self.journal.keep(line, error)
+            self.journal.postpone(line, error)
 
     def start_writing(self) -> None:
         """Create what is missing on disk.
@@ -175,7 +183,7 @@ class FileStore:
     def at_once(self) -> Iterator[bool]:
         """Say whether a short call need not wait, for another process or for much to catch up with; keep it so."""
         is_short = self._writing and not self.journal.durable and not self.lock_appends
-        if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.take_at_once():
+        if not is_short or self.journal.size > self._offset + _SHORT or not self.lock.try_acquire():
             yield False
             return
         try:
@@ -217,7 +225,7 @@ class FileStore:
         """Give the state, caught up, while no other thread changes it."""
         with self._reading:
             self.catch_up()
-            yield self.storage
+            yield self.state
 
     def catch_up(self) -> None:
         """Replay what was appended since the last time, by whomever."""
@@ -250,11 +258,11 @@ class FileStore:
     def _load(self) -> None:
         """Read the snapshot; the replay that follows begins where it ends."""
         self._is_whole = False
-        before, self.storage = self.storage, State(self.path)
-        self.storage.liveness = before.liveness
+        before, self.state = self.state, State(self.path)
+        self.state.liveness = before.liveness
         self._snapshot_stamp = stamp_of(self.path)
         self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
-        held = read_snapshot(self.path, self.storage)
+        held = read_snapshot(self.path, self.state)
         self._identity, self._offset = self.journal.identity, self.journal.start
         if self._identity and held.get("id") == self._identity:
             self._offset = int(held["offset"])
@@ -263,7 +271,7 @@ class FileStore:
 
     def _replay(self) -> None:
         for events, _, offset in self.journal.read(self._offset):
-            self.storage.apply(events)
+            self.state.apply(events)
             self._offset = offset
 
     # compacting
@@ -289,7 +297,7 @@ class FileStore:
             if self._offset >= _CUT_FROM and not self.lock_appends:
                 self._cut()
 
-    def save_if_worth(self, small: int) -> None:
+    def save_if_worth(self, small: int = _SMALL_AT_FINISH) -> None:
         """Save while the snapshot is smaller than `small` bytes, or the journal has grown to a quarter of it.
 
         So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. A
@@ -314,7 +322,7 @@ class FileStore:
         try:
             self._busy = True
             held = {"id": self.journal.identity, "offset": self._offset}
-            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.storage, held), f"{self.path}.tmp")
+            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.state, held), f"{self.path}.tmp")
             self._saved_offset = self._offset
             self._snapshot_stamp = stamp_of(self.path)
         finally:
@@ -331,7 +339,7 @@ class FileStore:
 
     def close(self) -> None:
         """Save if it is worth it, and give the files back; while something waits for room they stay open."""
-        self.save_if_worth(SMALL_AT_EXIT)
+        self.save_if_worth(_SMALL_AT_EXIT)
         if self.journal.retry():
             with self._reading:
                 self._writing = False
@@ -381,7 +389,7 @@ def _close_all() -> None:
             store.flush()
         except TrackError as error:
             logger.warning("%s", error)
-        store.save_if_worth(SMALL_AT_EXIT)
+        store.save_if_worth(_SMALL_AT_EXIT)
     for backlog in unfinished():
         backlog.retry()
         if backlog.unsaved:

@@ -7,175 +7,131 @@ written yet is empty and is passed over.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from track.errors import BackendUnavailable
-from track.metrics import Metrics
-from track.persistence.cells import LARGEST, container_of, encode_cell, imported_points, text
+from track.persistence.cells import Column, PointColumns, named_container, text
 from track.persistence.mongo.client import Document, Mongo, Operation
-from track.plain import restore, utf8
+from track.plain import nearest_double
 
 SLOTS = 2_000
 """Places in one bucket: about 80 kB of plain points, and below 1 MiB whatever they are."""
-_decode = msgspec.json.decode
 _ODD = 256
 _PLAIN = {"series", "value"}
 _ATTEMPTS = 100
 
 
-class _Column:
-    """The new points of one name."""
+class _Placed:
+    """The new points of one name, at their places; what is empty is None."""
 
-    __slots__ = ("odd", "series", "start", "steps", "times", "values")
-
-    def __init__(self, series: Document) -> None:
+    def __init__(self, series: Document, column: Column) -> None:
         self.series = series
         self.start: int = series["count"]
-        self.steps: list[int | None] = []
-        self.values: list[float | None] = []
-        self.times: list[float | None] = []
-        self.odd: dict[int, str] = {}
+        self.cells: dict[str, list[Any]] = {"step": column.steps, "value": column.values, "at": column.times}
+        self.odd = column.odd
+        if column.odd:
+            self._spread(column)
 
-    def add(self, step: Any, value: Any, at: float) -> None:
-        """Take a point; what its cells cannot say takes places of its own, so that no bucket grows too large."""
-        number, cell, odd = encode_cell(step, value)
-        places = 1 if odd is None else min(SLOTS, 1 + len(odd) // _ODD)
-        room = SLOTS - (self.start + len(self.steps)) % SLOTS
-        if places > room:
-            self._leave_empty(room)
-        if odd is not None:
-            self.odd[len(self.steps)] = odd
-        self.steps.append(number)
-        self.values.append(cell)
-        self.times.append(at)
-        self._leave_empty(places - 1)
+    def __len__(self) -> int:
+        return len(self.cells["at"])
 
-    def _leave_empty(self, places: int) -> None:
-        for cells in (self.steps, self.values, self.times):
-            cells.extend([None] * places)
+    def _spread(self, column: Column) -> None:
+        """Give what plain cells cannot say places of its own, so that no bucket grows too large."""
+        self.cells, self.odd = {"step": [], "value": [], "at": []}, {}
+        for *point, odd in zip(column.steps, column.values, column.times, column.odd_cells(), strict=True):
+            places = 1 if odd is None else min(SLOTS, 1 + len(odd) // _ODD)
+            room = SLOTS - (self.start + len(self)) % SLOTS
+            before, after = [None] * (room if places > room else 0), [None] * (places - 1)
+            if odd is not None:
+                self.odd[len(self) + len(before)] = odd
+            for cells, cell in zip(self.cells.values(), point, strict=True):
+                cells += [*before, cell, *after]
 
-    def parts(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the number of a bucket, the first place in it, and where its part of the column begins and ends."""
+    def parts(self) -> Iterator[tuple[int, int, Document]]:
+        """Yield the number of a bucket, the first place in it, and the cells from there on."""
         begin = 0
-        while begin < len(self.steps):
+        while begin < len(self):
             number, place = divmod(self.start + begin, SLOTS)
-            end = min(len(self.steps), begin + SLOTS - place)
-            yield number, place, begin, end
+            end = min(len(self), begin + SLOTS - place)
+            odd = [[place + at - begin, exact] for at, exact in self.odd.items() if begin <= at < end]
+            yield number, place, {name: cells[begin:end] for name, cells in self.cells.items()} | {"odd": odd}
             begin = end
 
 
-class Recorder:
-    """Stands in for a trial's metrics or times while events are applied: values become columns.
-
-    Parameters
-    ----------
-    kind: str
-        ``"metrics"`` or ``"times"``.
-    series: list of dict
-        What is known of the trial's names; they are not changed.
-    """
+class Addition:
+    """What is logged to a trial's metrics or times, and the places it gets behind what is known to be there."""
 
     def __init__(self, kind: str, series: Iterable[Document]) -> None:
         self.kind = kind
-        self.series = {known["name"]: dict(known) for known in series if known["kind"] == kind}
-        self.columns: dict[str, _Column] = {}
+        self.points = PointColumns()
+        self._known = {known["name"]: known for known in series if known["kind"] == kind}
 
-    def log_values(self, values: dict[str, Any], step: Any, spec: list[Any] | None, at: float) -> None:
-        """Take one value a name."""
-        columns = self.columns
-        is_plain_step = type(step) is int and -LARGEST < step < LARGEST
-        for name, value in values.items():
-            column = columns.get(name)
-            # The common point: a name seen before, an integer step or none, a finite float.
-            if (
-                column is not None
-                and (step is None or is_plain_step)
-                and type(value) is float
-                and value
-                and value - value == 0
-            ):
-                column.steps.append(step)
-                column.values.append(value)
-                column.times.append(at)
-                continue
-            self._add(name, restore(value), step, None if step is not None else spec, at)
-
-    def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
-        """Take one time."""
-        self._add(name, seconds, None, spec, at)
-
-    def take(self, containers: Metrics) -> None:
-        """Take the measurements of a trial that comes from another store."""
-        for name, container in containers.items():
-            for step, value, at in imported_points(container):
-                if self.kind == "metrics":
-                    self.log_values({name: value}, step, None, at)
-                else:
-                    self.log_time(name, value, ["value"], at)
-
-    def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
-        column = self.columns.get(name)
-        if column is None:
-            key = text(utf8(name))
-            known = self.series.get(key)
-            if known is None:
-                known = {"kind": self.kind, "name": key, "count": 0, "last": None}
-                known |= {"spec": None if spec is None else text(spec), "stepped": step is not None}
-                known["plain"] = self.kind == "metrics" and (spec is None or spec[0] in _PLAIN)
-                self.series[key] = known
-            column = self.columns[name] = _Column(known)
-        column.add(step, value, at)
+    @cached_property
+    def placed(self) -> list[_Placed]:
+        """The new points of each name, once all of them are logged."""
+        columns = self.points.columns.values()
+        return [_Placed(self._known.get(column.key) or _new_series(self.kind, column), column) for column in columns]
 
     def counts(self) -> list[Document]:
         """Return how many points there were of each name that was logged now."""
-        columns = self.columns.values()
-        return [column.series | {"count": column.start, "last": None} for column in columns]
+        return [placed.series | {"last": None} for placed in self.placed]
 
-    def close(self) -> list[Document]:
+    def series(self) -> list[Document]:
         """Return what is known of the trial's names now."""
-        for column in self.columns.values():
-            series = column.series
-            series["count"] = column.start + len(column.steps)
-            series["last"] = _last(column) if series["plain"] else None
-        return list(self.series.values())
+        changed = {
+            placed.series["name"]: _advanced(placed, column)
+            for placed, column in zip(self.placed, self.points.columns.values(), strict=True)
+        }
+        return list((self._known | changed).values())
 
 
-def _last(column: _Column) -> float | None:
-    """Return the value that comparisons see, None where it must be looked up."""
-    place = len(column.times) - 1
-    while column.times[place] is None:
-        place -= 1
-    exact = _decode(column.odd[place]).get("value", 0) if place in column.odd else 0
-    return None if type(exact) is bool or type(exact) is dict else column.values[place]
+def _new_series(kind: str, column: Column) -> Document:
+    spec = column.spec
+    known = {"kind": kind, "name": column.key, "count": 0, "last": None}
+    known |= {"spec": None if spec is None else text(spec), "stepped": column.is_stepped}
+    return known | {"plain": kind == "metrics" and (spec is None or spec[0] in _PLAIN)}
 
 
-def push(mongo: Mongo, position: int, recorders: Iterable[Recorder]) -> list[Operation]:
+def _advanced(placed: _Placed, column: Column) -> Document:
+    """Return what is known of a name with its new points: `last` is what comparisons see, None where it is not said."""
+    series = placed.series | {"count": placed.start + len(placed), "last": None}
+    if series["plain"]:
+        _, value = column.last()
+        series["last"] = None if type(value) is bool or not math.isfinite(nearest_double(value)) else column.values[-1]
+    return series
+
+
+def push(position: int, additions: Iterable[Addition]) -> list[Operation]:
     """Return the writes that add new points, each to the end of a bucket: one that is longer already is passed over."""
     operations: list[Operation] = []
-    for recorder in recorders:
-        for column in recorder.columns.values():
-            for number, place, begin, end in column.parts():
-                cells = _cells(column, place, begin, end)
-                identity = _identity(position, recorder.kind, column, number)
-                if place == 0:
-                    operations.append(("insert", {}, {**identity, **cells, "size": end - begin, "version": 0}))
-                    continue
-                change = {"$push": {name: {"$each": added} for name, added in cells.items()}, "$inc": {"version": 1}}
-                change["$set"] = {"size": place + end - begin}
-                operations.append(("update", {"_id": identity["_id"], "size": place}, change))
+    for identity, place, cells in _parts(position, additions):
+        size = place + len(cells["at"])
+        if place == 0:
+            operations.append(("insert", {}, {**identity, **cells, "size": size, "version": 0}))
+            continue
+        change = {"$push": {name: {"$each": added} for name, added in cells.items()}, "$inc": {"version": 1}}
+        operations.append(("update", {"_id": identity["_id"], "size": place}, change | {"$set": {"size": size}}))
     return operations
 
 
-def fill(mongo: Mongo, position: int, recorders: Iterable[Recorder]) -> None:
-    """Write points to their places, whatever is there already."""
-    for recorder in recorders:
-        for column in recorder.columns.values():
-            for number, place, begin, end in column.parts():
-                identity = _identity(position, recorder.kind, column, number)
-                _fill_bucket(mongo, identity, place, _cells(column, place, begin, end))
+def fill(mongo: Mongo, position: int, additions: Iterable[Addition]) -> None:
+    """Write points to their places, whatever is there already: it is idempotent."""
+    for identity, place, cells in _parts(position, additions):
+        _fill_bucket(mongo, identity, place, cells)
+
+
+def _parts(position: int, additions: Iterable[Addition]) -> Iterator[tuple[Document, int, Document]]:
+    """Yield by what each bucket is found that new points go to, the first place in it, and the cells from there on."""
+    for addition in additions:
+        for placed in addition.placed:
+            name = placed.series["name"]
+            for number, place, cells in placed.parts():
+                uid = f"{position}/{addition.kind}/{number}/{name}"
+                identity = {"_id": uid, "trial": position, "kind": addition.kind, "name": name, "number": number}
+                yield identity, place, cells
 
 
 def _fill_bucket(mongo: Mongo, identity: Document, place: int, cells: Document) -> None:
@@ -199,22 +155,6 @@ def _fill_bucket(mongo: Mongo, identity: Document, place: int, cells: Document) 
     raise BackendUnavailable(f"others keep changing bucket {identity['_id']} of {mongo.place}")
 
 
-def _identity(position: int, kind: str, column: _Column, number: int) -> Document:
-    name = column.series["name"]
-    uid = f"{position}/{kind}/{number}/{name}"
-    return {"_id": uid, "trial": position, "kind": kind, "name": name, "number": number}
-
-
-def _cells(column: _Column, place: int, begin: int, end: int) -> Document:
-    odd = [[place + at - begin, exact] for at, exact in column.odd.items() if begin <= at < end] if column.odd else []
-    return {
-        "step": column.steps[begin:end],
-        "value": column.values[begin:end],
-        "at": column.times[begin:end],
-        "odd": odd,
-    }
-
-
 def read_containers(mongo: Mongo, position: int, kind: str, series: list[Document]) -> dict[str, Any]:
     """Return a trial's containers, with as many points of each name as `series` says."""
     columns: dict[str, tuple[list[Any], ...]] = {known["name"]: ([], [], [], []) for known in series}
@@ -223,13 +163,11 @@ def read_containers(mongo: Mongo, position: int, kind: str, series: list[Documen
         name = bucket["name"]
         if name in columns:
             _extend(columns[name], bucket, counts[name] - bucket["number"] * SLOTS)
-    containers = {}
-    for known in series:
-        cells = columns[known["name"]]
-        if cells[0]:
-            name, spec = _decode(known["name"]), known["spec"]
-            containers[name] = container_of(kind, name, None if spec is None else _decode(spec), cells)
-    return containers
+    return dict(
+        named_container(kind, known["name"], known["spec"], columns[known["name"]])
+        for known in series
+        if columns[known["name"]][0]
+    )
 
 
 def _extend(columns: tuple[list[Any], ...], bucket: Document, size: int) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, ConcurrentWrite, MissingExtra, OutcomeUnknown
+from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
 from track.persistence.mongo.setup import prepare, read_address, translate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
@@ -27,7 +27,7 @@ _DUPLICATE = 11000
 
 
 class Changed(Exception):
-    """A document is not as it was when it was read: what was based on it is decided again."""
+    """A compare-and-set failed: a document is not as it was when it was read, and what was based on it is void."""
 
 
 class Mongo:
@@ -38,24 +38,28 @@ class Mongo:
     uri: str
     has_transactions: bool, optional
         False to do without; by default they are used where the server has them.
+
+    Attributes
+    ----------
+    client: MongoClient or None
+        The driver's, once it is connected.
     """
 
     def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
-        try:
-            import pymongo
-            import pymongo.errors
-        except ImportError as error:
-            raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
         self.place = mask_secrets(uri)
         self.address = read_address(uri)
+        import pymongo
+        import pymongo.errors
+
         self.patience: float = self.address.options["timeout"]
         self._pymongo: Any = pymongo
         self._errors: Any = pymongo.errors
         self._given = has_transactions
         self.has_transactions = False
-        self._client: Any = None
+        self.client: Any = None
         self._database: Any = None
         self._session: Any = None
+        self._closing: Any = None
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
 
@@ -111,9 +115,9 @@ class Mongo:
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
 
-        The whole of it is run again when the server asks for that, when a document is `Changed` meanwhile, and when
-        the connection breaks. A server without transactions just runs it: `action` must bear to be interrupted
-        anywhere and run again.
+        The whole of it is run again after a transient error, when a document is `Changed` meanwhile, and when the
+        connection breaks. A server without transactions just runs it: `action` must be idempotent, wherever it was
+        interrupted.
 
         Raises
         ------
@@ -122,68 +126,51 @@ class Mongo:
         InvalidEvent
             A value can never be stored there.
         """
+        return self._tried(partial(self._in_session, action), Changed)
+
+    def retried(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, on its own; it is run again when the connection breaks, but not when `Changed`."""
+        return self._tried(lambda _: action())
+
+    def _tried(self, run: Callable[[float], Result], *again: type[Exception]) -> Result:
         deadline = time.monotonic() + self.patience
-        broken = attempt = 0
+        attempts = broken = 0
         while True:
             with self.turn(deadline):
                 if self._session is not None:
-                    return action()
+                    return run(deadline)
                 try:
-                    return self._once(action, deadline)
-                except Changed as error:
+                    self._connected()
+                    return run(deadline)
+                except again as error:
                     if time.monotonic() > deadline:
                         raise ConcurrentWrite(f"others keep changing the same of {self.place}: {error}") from error
                 except self._errors.PyMongoError as error:
                     broken += isinstance(error, self._errors.ConnectionFailure)
-                    if not self._is_worth_another(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
+                    if not self._is_transient(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
                         raise translate(error, self.place) from error
-                    logger.debug("transaction tried again: %s", error)
-            attempt += 1
-            time.sleep(backoff(attempt))
+                    logger.debug("tried again: %s", error)
+            attempts += 1
+            time.sleep(backoff(attempts))
 
-    def retried(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, on its own; it is run again when the connection breaks, but not when `Changed`."""
-        deadline = time.monotonic() + self.patience
-        attempt = 0
-        while True:
-            with self.turn(deadline):
-                if self._session is not None:
-                    return action()
-                try:
-                    self._connected()
-                    return action()
-                except self._errors.PyMongoError as error:
-                    attempt += 1
-                    if not self._is_worth_another(error) or attempt > _RECONNECTIONS or time.monotonic() > deadline:
-                        raise translate(error, self.place) from error
-            time.sleep(backoff(attempt))
-
-    @contextmanager
-    def turn(self, deadline: float | None = None) -> Iterator[None]:
+    def turn(self, deadline: float | None = None) -> AbstractContextManager[None]:
         """Wait until no other thread uses this client."""
-        wait = self.patience if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._lock.acquire(timeout=wait):
-            raise BackendUnavailable(f"{self.place} did not answer another thread within {self.patience:g} s")
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return lifecycle.turn(self._lock, self.place, self.patience, deadline)
 
-    def _once(self, action: Callable[[], Result], deadline: float) -> Result:
-        self._connected()
-        if not self.has_transactions:
+    def _in_session(self, action: Callable[[], Result], deadline: float) -> Result:
+        if self._session is not None or not self.has_transactions:
             return action()
         concerns = self._pymongo.read_concern, self._pymongo.WriteConcern
-        with self._client.start_session() as session:
+        with self.client.start_session() as session:
             session.start_transaction(concerns[0].ReadConcern("snapshot"), concerns[1]("majority"))
             self._session = session
             try:
                 result = action()
             except BaseException:
-                self._session = None
                 session.abort_transaction()
                 raise
-            self._session = None
+            finally:
+                self._session = None
             self._commit(session, deadline)
         return result
 
@@ -206,7 +193,7 @@ class Mongo:
     # the connection
 
     def _connected(self) -> None:
-        if self._client is None:
+        if self.client is None:
             try:
                 client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
@@ -216,8 +203,8 @@ class Mongo:
             except BaseException:
                 client.close()
                 raise
-            self._client = client
-            weakref.finalize(self, _close_in, os.getpid(), client)
+            self._closing = weakref.finalize(self, client.close)
+            self.client = client
 
     def _prepare(self, client: Any) -> None:
         hello = client.admin.command("hello")
@@ -232,7 +219,7 @@ class Mongo:
         )
         prepare(self._database, self.place)
 
-    def _is_worth_another(self, error: Any) -> bool:
+    def _is_transient(self, error: Any) -> bool:
         if isinstance(error, self._errors.ServerSelectionTimeoutError):
             return False
         labels = ("TransientTransactionError", "RetryableWriteError")
@@ -240,22 +227,15 @@ class Mongo:
 
     def close(self) -> None:
         """Close the connections; the next question makes new ones."""
-        if self._lock.acquire(timeout=_CLOSE):
-            try:
-                client, self._client, self._database = self._client, None, None
-                if client is not None:
-                    client.close()
-            finally:
-                self._lock.release()
+        with suppress(BackendUnavailable), lifecycle.turn(self._lock, self.place, _CLOSE):
+            client, self.client, self._database = self.client, None, None
+            if client is not None:
+                self._closing()
 
     def after_fork(self) -> None:
         """In a child: the connections are the parent's, and a thread that is not here may hold the lock."""
-        if self._client is not None:
-            lifecycle.keep_inherited((self._client, self._session))
-        self._client = self._database = self._session = None
+        if self.client is not None:
+            self._closing.detach()
+            lifecycle.keep_inherited((self.client, self._session))
+        self.client = self._database = self._session = None
         self._lock = threading.RLock()
-
-
-def _close_in(process: int, client: Any) -> None:
-    if process == os.getpid():
-        client.close()

@@ -115,13 +115,9 @@ def _status(condition: Condition) -> Document | None:
     return {"status": {"$in": [*keys, status_key(Status.Running)]}}
 
 
-def _is_comparable(operand: Any) -> bool:
-    return type(operand) in (int, float) and operand == operand and abs(operand) < 2**53
-
-
 def _parameter(condition: Condition) -> Document | None:
     name = text(".".join(condition.path[1:]))
-    if _is_comparable(condition.operand):
+    if condition.has_exact_number:
         return {"parameters": {"$elemMatch": {"name": name, "number": {condition.name: condition.operand}}}}
     if type(condition.operand) is str and condition.name == "$eq":
         return {"parameters": {"$elemMatch": {"name": name, "text": text(condition.operand)}}}
@@ -133,7 +129,7 @@ def _metric(condition: Condition) -> Document | None:
         # A metric with dots in its name, or a step of one with fewer.
         names = [text(".".join(condition.path[1:end])) for end in range(2, len(condition.path) + 1)]
         return {"series": {"$elemMatch": {"kind": "metrics", "name": {"$in": names}}}}
-    if not _is_comparable(condition.operand):
+    if not condition.has_exact_number:
         return None
     known = [{"last": {condition.name: condition.operand}}, {"last": None}]
     return {"series": {"$elemMatch": {"kind": "metrics", "name": text(condition.path[1]), "$or": known}}}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri, missing_extra
 from track.persistence.delivery import DELIVERY_OPTIONS
-from track.persistence.utils import COMMON_OPTIONS, mask_secrets, parse_uri, read_options
+from track.persistence.utils import COMMON_OPTIONS, fixed_place, mask_secrets, parse_uri, read_options
 
-VERSION = 1
+VERSION = 2
 """The version of the documents that this version of the library writes."""
 _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
     "buckets": [([("trial", 1), ("kind", 1), ("name", 1), ("number", 1)], True)],
@@ -25,11 +27,12 @@ _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
     ],
     "writers": [],
 }
-_COUNTERS = ("groups", "projects", "trials")
+_CERTIFICATES = ("tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile")
+_COUNTERS = ("groups", "members", "projects", "trials")
 _EXISTS = 48
 _DUPLICATE = 11000
-_REFUSALS = {"DocumentTooLarge", "InvalidDocument", "InvalidStringData"}
-_TOO_LARGE = {10334, 17419, 17420}
+_REFUSED = {"DocumentTooLarge", "InvalidDocument", "InvalidStringData", 10334, 17419, 17420}
+"""Errors about the data itself, by their class or their code."""
 _WAYS_OUT = (
     ("uthentication failed", "give user and password in the URI, mongodb://user:password@host/name?authSource=admin"),
     ("requires authentication", "give user and password in the URI, mongodb://user:password@host/name"),
@@ -69,41 +72,36 @@ def prepare(database: Any, place: str) -> None:
 def _make_collections(database: Any) -> None:
     """Make everything a transaction needs; somebody else may be making it at the same time."""
     for name, indexes in _INDEXES.items():
-        try:
+        with _unless(_EXISTS):
             database.create_collection(name, check_exists=False)
-        except Exception as error:
-            if getattr(error, "code", None) != _EXISTS:
-                raise
         for keys, is_unique in indexes:
             database[name].create_index(keys, unique=is_unique)
     for name in _COUNTERS:
-        _keep(database["counters"], name, {"$setOnInsert": {"value": 0}})
-    _keep(database["format"], "documents", {"$max": {"version": VERSION}})
+        with _unless(_DUPLICATE):
+            database["counters"].update_one({"_id": name}, {"$setOnInsert": {"value": 0}}, upsert=True)
+    with _unless(_DUPLICATE):
+        database["format"].update_one({"_id": "documents"}, {"$max": {"version": VERSION}}, upsert=True)
 
 
-def _keep(collection: Any, name: str, change: dict[str, Any]) -> None:
+@contextmanager
+def _unless(code: int) -> Iterator[None]:
     try:
-        collection.update_one({"_id": name}, change, upsert=True)
+        yield
     except Exception as error:
-        if getattr(error, "code", None) != _DUPLICATE:
+        if getattr(error, "code", None) != code:
             raise
 
 
 def translate(error: Any, place: str) -> Exception:
     """Return our error for one of the driver, with the way out where it is known."""
-    text = _short(error)
-    if type(error).__name__ in _REFUSALS or getattr(error, "code", None) in _TOO_LARGE:
+    text = " ".join(str(error).split())
+    # Without the state of the cluster that the driver adds.
+    for added in (", Timeout:", ", full error:", " (configured timeouts:"):
+        text = text.partition(added)[0]
+    if _REFUSED & {type(error).__name__, getattr(error, "code", None)}:
         return InvalidEvent(f"MongoDB cannot store this: {text}")
     way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
     return BackendUnavailable(f"{place} cannot be used ({text}): {way_out}")
-
-
-def _short(error: Any) -> str:
-    """Return what the driver says, without the state of the cluster that it adds."""
-    text = " ".join(str(error).split())
-    for added in (", Timeout:", ", full error:", " (configured timeouts:"):
-        text = text.partition(added)[0]
-    return text
 
 
 OPTIONS: dict[str, Any] = {
@@ -137,10 +135,12 @@ class Address:
 
 
 def read_address(uri: str) -> Address:
-    """Return the parts of a URI; pymongo must be there.
+    """Return the parts of a URI.
 
     Raises
     ------
+    MissingExtra
+        pymongo is not installed.
     InvalidUri
         An option is not known, by us or by pymongo, or cannot be read.
     """
@@ -155,9 +155,11 @@ def read_address(uri: str) -> Address:
 
 
 def _settings(address: str, query: str, given: dict[str, Any]) -> dict[str, Any]:
-    import pymongo.errors
-    import pymongo.uri_parser as parser
-
+    try:
+        import pymongo.errors
+        import pymongo.uri_parser as parser
+    except ImportError as error:
+        raise missing_extra("'mongodb:' needs pymongo", "mongodb") from error
     try:
         known = parser.split_options(query, validate=True, warn=False) if query else {}
         if address.startswith("mongodb:"):
@@ -173,4 +175,6 @@ def _settings(address: str, query: str, given: dict[str, Any]) -> dict[str, Any]
         "socketTimeoutMS": round(given["timeout"] * 1000),
         "appname": "track",
     }
-    return {name: value for name, value in defaults.items() if name.lower() not in names}
+    settings = {name: value for name, value in defaults.items() if name.lower() not in names}
+    # Its client reads them when it first connects, and again in a child: the working directory may be another one.
+    return settings | {name: fixed_place(str(known[name])) for name in _CERTIFICATES if name.lower() in names}

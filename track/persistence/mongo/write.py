@@ -3,8 +3,8 @@
 In a transaction, a batch and the number of its last event are stored together or not at all. Without, a batch may be
 interrupted before and after every single write, and is then sent again:
 
-- Each project, group and trial is changed by one write, which holds only if the document is as it was read. The same
-  write notes in the document how far this writer's events are in it: what was changed is not changed again.
+- Each project, group and trial is changed by one write, a compare-and-set on the document's version. The same write
+  notes in the document how far this writer's events are in it: what was changed is not changed again.
 - A trial's document also notes how many points of each name there were before, so where the new ones belong. They
   are written to their buckets after it. Sent again, they are written to the same places again.
 - That a trial is in a group is a document of its own, written if it is not there.
@@ -15,21 +15,26 @@ interrupted before and after every single write, and is then sent again:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
-from track.metrics import Metrics
-from track.persistence.cells import text, trial_document
-from track.persistence.mongo.buckets import Recorder, fill, push
+from track.persistence.cells import (
+    measure_into,
+    merge_into_owner,
+    owner_document,
+    parameter_cells,
+    text,
+    trial_document,
+)
+from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import make_trial, update
-from track.plain import restore, to_plain
-from track.serialization import to_json, trial_from_document
-from track.structure import Project, Trial, TrialGroup
+from track.serialization import trial_from_document
+from track.structure import Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
@@ -118,11 +123,9 @@ class Owner(Entry):
         for event in self.new:
             match event:
                 case ProjectCreated() | GroupCreated() if not self._document:
-                    self._document = _owner_document(event)
+                    self._document = owner_document(event)
                 case FieldsMerged() if self._document:
-                    known = restore(self._document.get(event.field) or {})
-                    added = {name: restore(value) for name, value in event.values.items()}
-                    self._document[event.field] = to_plain({**known, **added})
+                    merge_into_owner(self._document, event)
                 case _:
                     continue
             self.is_changed = True
@@ -138,36 +141,29 @@ class Owner(Entry):
 class TrialEntry(Entry):
     """A trial: its document, and the points that were logged.
 
-    Parameters are those of `Entry`. `fresh` are the recorders of what is new; `again` of what was interrupted.
+    Parameters are those of `Entry`. `fresh` is what is new, `again` what was interrupted.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         series = [] if self.stored is None else self.stored["series"]
-        self.fresh = [Recorder(kind, series) for kind in ("metrics", "times")]
-        self.again = [Recorder(kind, self.own.get("counts", ())) for kind in ("metrics", "times")]
+        self.fresh = [Addition(kind, series) for kind in ("metrics", "times")]
+        self.again = [Addition(kind, self.own.get("counts", ())) for kind in ("metrics", "times")]
         self.is_again = bool(self.before)
         if self.is_again:
-            self._run(self.before, self.again, None if self.own["created"] else self._stored_trial())
+            self._run(self.before, self.again, None if self.own["created"] else self.stored)
         self.is_changed = False
-        self._trial = self._run(self.new, self.fresh, self._stored_trial())
+        self._trial = self._run(self.new, self.fresh, self.stored)
 
-    def _stored_trial(self) -> Trial | None:
-        if self.stored is None:
-            return None
-        return trial_from_document(_decode(self.stored["document"]), Metrics(), Metrics())
-
-    def _run(self, events: list[Event], recorders: list[Recorder], trial: Trial | None) -> Trial | None:
-        if trial is not None:
-            trial.metrics, trial.chronos = recorders
+    def _run(self, events: list[Event], additions: list[Addition], stored: Document | None) -> Trial | None:
+        points = [addition.points for addition in additions]
+        trial = None if stored is None else trial_from_document(_decode(stored["document"]), *points)
         for event in events:
             if isinstance(event, TrialCreated):
                 if trial is not None:
                     continue
                 trial = make_trial(event)
-                recorders[0].take(trial.metrics)
-                recorders[1].take(trial.chronos)
-                trial.metrics, trial.chronos = recorders
+                measure_into(trial, *points)
             elif trial is None:
                 logger.warning("an event of trial %s, which is not stored, is skipped", self.uid)
                 continue
@@ -181,8 +177,8 @@ class TrialEntry(Entry):
             return self._advance_note() if self.is_again else []
         if not self.is_changed or self._trial is None:
             return []
-        counts = [count for recorder in self.fresh for count in recorder.counts()]
-        series = [known for recorder in self.fresh for known in recorder.close()]
+        counts = [count for addition in self.fresh for count in addition.counts()]
+        series = [known for addition in self.fresh for known in addition.series()]
         is_new = self.stored is None
         note = self.note.fields(self.stored, self.own["last"], self.note.last, counts=counts, created=is_new)
         return self.changing({**_fields(self._trial), "position": self.position, "series": series, **note})
@@ -190,20 +186,10 @@ class TrialEntry(Entry):
     def _advance_note(self) -> list[Operation]:
         """Note that a part of what was interrupted is complete: it was sent again in smaller batches."""
         counts = {(known["kind"], known["name"]): known for known in self.own["counts"]}
-        for recorder in self.again:
-            counts |= {(known["kind"], known["name"]): known for known in recorder.close()}
+        for addition in self.again:
+            counts |= {(known["kind"], known["name"]): known for known in addition.series()}
         note = {"counts": list(counts.values()), "created": False}
         return self.changing(self.note.fields(self.stored, self.note.last, self.own["last"], **note))
-
-
-def _owner_document(event: ProjectCreated | GroupCreated) -> Document:
-    owner: Project | TrialGroup
-    if isinstance(event, ProjectCreated):
-        owner = Project(event.uid, event.name, event.description, restore(event.metadata), tags=restore(event.tags))
-    else:
-        owner = TrialGroup(event.uid, event.name, event.description, restore(event.metadata))
-        owner.project_id = restore(event.project_id)
-    return {name: value for name, value in to_json(owner).items() if name not in ("trials", "groups")}
 
 
 def _fields(trial: Trial) -> Document:
@@ -215,35 +201,15 @@ def _fields(trial: Trial) -> Document:
         "project_id": _key(trial.project_id),
         "group_id": _key(trial.group_id),
         "status": status_key(trial.status),
-        "parameters": [_parameter(name, value) for name, value in _leaves(trial.parameters)],
+        "parameters": [
+            {"name": name, "number": number, "text": value} for name, number, value in parameter_cells(trial)
+        ],
         "document": trial_document(trial),
     }
 
 
 def _key(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield path, value
-        return
-    for key, item in value.items():
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))
-
-
-def _parameter(name: str, value: Any) -> Document:
-    """Return by what a parameter is found: the nearest double, or a text."""
-    number = None
-    if isinstance(value, (int, float)) and value == value:
-        try:
-            number = float(value)
-        except OverflowError:
-            number = float("inf") if value > 0 else float("-inf")
-    return {"name": text(name), "number": number, "text": text(value) if isinstance(value, str) else None}
-
-
-_KINDS: tuple[tuple[str, type[Entry]], ...] = (("projects", Owner), ("groups", Owner), ("trials", TrialEntry))
 
 
 def last_number(mongo: Mongo, writer: str) -> int:
@@ -254,14 +220,8 @@ def last_number(mongo: Mongo, writer: str) -> int:
 def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads: Reads | None = None) -> None:
     """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
 
-    Parameters
-    ----------
-    mongo: Mongo
-    writer: str
-    first: int
-    events: iterable of Event
-    reads: dict, optional
-        For a decision without transactions: the versions of the documents it is based on; brought up to date.
+    A decision without transactions gives, in `reads`, the versions of the documents it is based on; they are brought
+    up to date.
 
     Raises
     ------
@@ -273,17 +233,17 @@ def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads:
     if not numbered:
         return
     note = Note(mongo, writer, numbered[-1][0])
-    for collection, make in _KINDS:
-        targets = _by_target(collection, numbered)
+    for collection, targets in _by_target(numbered).items():
         if not targets:
             continue
+        make: type[Entry] = TrialEntry if collection == "trials" else Owner
         stored = {document["_id"]: document for document in mongo.find(collection, {"_id": {"$in": list(targets)}})}
         entries = [make(collection, uid, stored.get(uid), wanted, note, reads) for uid, wanted in targets.items()]
         _write(mongo, collection, entries)
         if reads is not None:
             reads.update({(collection, entry.uid): entry.version for entry in entries})
-    members = [_member(event) for _, event in numbered if isinstance(event, TrialAttached) and event.kind == "group"]
-    if members and not mongo.write("members", members):
+    attached = [event for _, event in numbered if isinstance(event, TrialAttached) and event.kind == "group"]
+    if attached and not mongo.write("members", _members(mongo, attached)):
         raise Changed("somebody else has added the same trial to the same group")
     mongo.write("writers", [("upsert", {"_id": writer}, {"$max": {"seq": numbered[-1][0]}})])
 
@@ -302,32 +262,35 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
     operations = [operation for entry in entries for operation in entry.operations()]
     if operations and not mongo.write(collection, operations):
         raise Changed(f"somebody else has changed one of {len(operations)} {collection}")
-    pushes = [operation for entry in trials for operation in push(mongo, entry.position, entry.fresh)]
+    pushes = [operation for entry in trials for operation in push(entry.position, entry.fresh)]
     if pushes and not mongo.write("buckets", pushes):
         for entry in trials:
             fill(mongo, entry.position, entry.fresh)
 
 
-def _by_target(collection: str, numbered: list[tuple[int, Event]]) -> dict[str, list[tuple[int, Event]]]:
-    """Return the events about the objects of one collection, by uid."""
-    targets: dict[str, list[tuple[int, Event]]] = {}
+def _by_target(numbered: list[tuple[int, Event]]) -> dict[str, dict[str, list[tuple[int, Event]]]]:
+    """Return the events about the objects of each collection, by uid; owners come first."""
+    targets: dict[str, dict[str, list[tuple[int, Event]]]] = {"projects": {}, "groups": {}, "trials": {}}
     for number, event in numbered:
         match event:
             case MetricsLogged():
-                about, uid = "trials", event.trial
+                collection, uid = "trials", event.trial
             case ProjectCreated():
-                about, uid = "projects", event.uid
+                collection, uid = "projects", event.uid
             case GroupCreated():
-                about, uid = "groups", event.uid
+                collection, uid = "groups", event.uid
             case FieldsMerged():
-                about, uid = f"{event.kind}s", event.uid
+                collection, uid = f"{event.kind}s", event.uid
             case _:
-                about, uid = "trials", event.trial
-        if about == collection:
-            targets.setdefault(uid, []).append((number, event))
+                collection, uid = "trials", event.trial
+        targets[collection].setdefault(uid, []).append((number, event))
     return targets
 
 
-def _member(event: TrialAttached) -> Operation:
-    fields = {"group": event.owner, "trial": event.trial, "position": event.at}
-    return "upsert", {"_id": text([event.owner, event.trial])}, {"$setOnInsert": fields}
+def _members(mongo: Mongo, attached: list[TrialAttached]) -> list[Operation]:
+    """Return the writes that add trials to groups, at the next positions; one that is there stays where it is."""
+    operations: list[Operation] = []
+    for position, event in enumerate(attached, mongo.increment("members", len(attached))):
+        fields = {"group": event.owner, "trial": event.trial, "position": position}
+        operations.append(("upsert", {"_id": text([event.owner, event.trial])}, {"$setOnInsert": fields}))
+    return operations

@@ -1,41 +1,43 @@
-"""The client's side of a track server: frames, calls and replies, and the connection that carries them."""
+"""The client's side of a track server, and what both sides speak: frames, calls and replies."""
 
 from __future__ import annotations
 
 from track.persistence.rpc.client import DEFAULT_PORT, LAYERS, SocketClient, is_loopback, security_layer
 from track.persistence.rpc.wire import (
+    FETCHES,
+    HEADER,
+    KINDS,
     LARGEST,
+    Call,
+    KindName,
     Reply,
     decode_call,
-    encode_reply,
+    encode_message,
+    error_reply,
     frame,
-    read,
-    read_length,
-    read_payload,
-    recv,
-    send,
-    to_bytes,
-    to_obj,
-    write,
+    length_of,
+    recv_frame,
+    version,
 )
 
 __all__ = [
     "DEFAULT_PORT",
+    "FETCHES",
+    "HEADER",
+    "KINDS",
     "LARGEST",
     "LAYERS",
+    "Call",
+    "KindName",
     "Reply",
     "SocketClient",
     "decode_call",
-    "encode_reply",
+    "encode_message",
+    "error_reply",
     "frame",
     "is_loopback",
-    "read",
-    "read_length",
-    "read_payload",
-    "recv",
+    "length_of",
+    "recv_frame",
     "security_layer",
-    "send",
-    "to_bytes",
-    "to_obj",
-    "write",
+    "version",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
@@ -12,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from track import errors
-from track.errors import BackendUnavailable, OutcomeUnknown, RPCCallFailure, TrackError
-from track.persistence.rpc.wire import LARGEST, Call, Reply, decode_reply, encode_call, frame, recv_answer
-from track.utils.lifecycle import backoff, keep_inherited
+from track.errors import BackendUnavailable, OutcomeUnknown, TrackError
+from track.persistence.rpc.wire import LARGEST, Call, Reply, decode_reply, encode_message, frame, raised, recv_frame
+from track.utils.lifecycle import backoff, keep_inherited, watch_forks
 
 _Credentials = Callable[[], tuple[str | None, str | None]]
 _RECONNECTIONS = 2
@@ -36,6 +34,8 @@ class Address:
         ``AES``, ``TLS`` or None.
     fingerprint: str or None
     cafile: str or None
+    known_hosts: str or None
+        A file of the servers that are trusted, where another one than the user's is configured.
     connect_timeout: float
         Seconds to be connected and known.
     timeout: float
@@ -47,6 +47,7 @@ class Address:
     layer: str | None
     fingerprint: str | None
     cafile: str | None
+    known_hosts: str | None
     connect_timeout: float
     timeout: float
 
@@ -69,14 +70,10 @@ class Link:
         self.token: Any = None
         self.largest = LARGEST
         self._credentials = credentials
-        self._start_afresh()
-
-    def _start_afresh(self) -> None:
-        self._process = os.getpid()
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
-        self._waiting = bytearray()
         self._number = 0
+        watch_forks(self)
 
     def call(
         self, name: str, arguments: dict[str, Any], lines: bytes = b"", is_settled: bool = False
@@ -124,18 +121,9 @@ class Link:
                 elif not was_connected or attempt > _RECONNECTIONS or time.monotonic() > deadline:
                     raise self._unavailable(error) from error
 
-    @property
-    def process(self) -> int:
-        """The process whose connection this is."""
-        return self._process
-
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Keep other threads from calling meanwhile."""
-        if self._process != os.getpid():
-            # In a child: the connection, and a thread that may hold the lock, are the parent's.
-            keep_inherited(self._socket)
-            self._start_afresh()
         if not self._lock.acquire(timeout=self.address.timeout):
             raise BackendUnavailable(f"{self.address} did not answer another thread within {self.address.timeout:g} s")
         try:
@@ -168,7 +156,7 @@ class Link:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._encrypted(connection)
-            self._socket, self._waiting = connection, bytearray()
+            self._socket = connection
             user, password = self._credentials()
             reply, _ = self._exchange("authenticate", {"username": user, "password": password}, b"", deadline)
             if reply.status:
@@ -186,22 +174,28 @@ class Link:
         from track.utils.encrypted import client_context, verified_context, wrap_socket
 
         context = client_context() if address.layer == "AES" else verified_context(address.cafile)
-        return wrap_socket(plain, context=context, hostname=address.host, fingerprint=address.fingerprint)
+        return wrap_socket(
+            plain,
+            context=context,
+            hostname=address.host,
+            fingerprint=address.fingerprint,
+            known_hosts=address.known_hosts,
+        )
 
     def _forget(self) -> None:
-        connection, self._socket, self._waiting = self._socket, None, bytearray()
+        connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()
 
     def _exchange(self, name: str, arguments: dict[str, Any], lines: bytes, deadline: float) -> tuple[Reply, bytes]:
         assert self._socket is not None
         self._number += 1
-        payload = encode_call(Call(name, self._number, arguments), lines)
+        payload = encode_message(Call(name, self._number, arguments), lines)
         self._socket.settimeout(max(0.05, deadline - time.monotonic()))
         self._socket.sendall(frame(payload))
         found = []
         while True:
-            reply, documents = decode_reply(recv_answer(self._socket, self._waiting))
+            reply, documents = decode_reply(recv_frame(self._socket))
             if reply.id != self._number:
                 raise ConnectionResetError("the server answers something else")
             found.append(documents)
@@ -211,16 +205,13 @@ class Link:
     def close(self) -> None:
         """Close the connection; the next call makes a new one."""
         # A thread that is stuck with it lets go of it later.
-        if self._process == os.getpid() and self._lock.acquire(timeout=_CLOSE):
+        if self._lock.acquire(timeout=_CLOSE):
             try:
                 self._forget()
             finally:
                 self._lock.release()
 
-
-def raised(reply: Reply) -> TrackError:
-    """Return the error that a reply tells of: of the class that it names, if that is one of ours."""
-    kind = getattr(errors, reply.kind, None) if reply.kind in errors.__all__ else None
-    if not (isinstance(kind, type) and issubclass(kind, TrackError)):
-        kind = RPCCallFailure
-    return kind(reply.error)
+    def after_fork(self) -> None:
+        """In a child: the connection, and a thread that may hold the lock, are the parent's."""
+        keep_inherited(self._socket)
+        self._lock, self._socket = threading.RLock(), None

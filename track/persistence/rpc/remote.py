@@ -9,23 +9,23 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.containers.lazy import LazySet
 from track.errors import ConcurrentWrite, InvalidEvent
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
+from track.persistence.rpc.wire import FETCHES, NAMES, version
+from track.persistence.state import with_members
 from track.plain import to_plain
 from track.serialization import from_json, trial_from_document
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+from track.utils.lifecycle import watch_forks
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-_CALLS: dict[type, str] = {Trial: "fetch_trials", TrialGroup: "fetch_groups", Project: "fetch_projects"}
-_NAMES: dict[type, str] = {Trial: "trial", TrialGroup: "trial_group", Project: "project"}
-_ROOM = 1 << 12
-_TRIES = 1000
+# Bytes of a call, at most, besides its lines.
+_HEAD = 1 << 12
 
 
 class _Changed(Exception):
@@ -35,23 +35,28 @@ class _Changed(Exception):
 class RemoteStore(EventProtocol):
     """A store that a server keeps; `SocketClient` adds delivery.
 
-    A decision is made here, from what was read, and stored if that is still so; else it is made again. It is
-    numbered, as events are, so one whose answer is lost is stored once, and known to be.
+    A decision is made here, from what was read, and stored by a compare-and-set: if that is still so, and else it is
+    made again. It is numbered, as events are, so to send it twice is idempotent. `track.persistence.server.calls`
+    answers what is asked here.
 
     Parameters
     ----------
     uri: str
         For messages: with its secrets masked.
     link: Link
+    tries: int
+        How often a decision is made while others change what it is based on.
     """
 
-    def __init__(self, uri: str, link: Link) -> None:
+    def __init__(self, uri: str, link: Link, tries: int = 1000) -> None:
         super().__init__(uri)
         self.link = link
-        self._writer, self._process, self._number = "", 0, 0
+        self.tries = tries
+        self._writer, self._number = secrets.token_hex(8), 0
         self._reads: dict[tuple[str, str], Any] | None = None
         self._fresh: dict[tuple[type, str], Any] = {}
         self._guesses = False
+        watch_forks(self)
 
     # writing
 
@@ -64,26 +69,22 @@ class RemoteStore(EventProtocol):
     def _sendable(self, events: Sequence[Event], lines: bytes | None = None) -> bytes:
         """Return events as lines; InvalidEvent where they are more than the server takes at once."""
         lines = b"".join(map(encode, events)) if lines is None else lines
-        if len(lines) > self.link.largest - _ROOM:
+        if len(lines) > self.link.largest - _HEAD:
             raise InvalidEvent(f"{len(lines)} bytes are more than the server takes at once ({self.link.largest})")
         return lines
 
     def apply(self, *events: Event) -> None:
         """Store facts, once, and only if what they are based on is still so."""
-        expected = [[*name, version] for name, version in (self._reads or {}).items()]
+        expected = [[*name, seen] for name, seen in (self._reads or {}).items()]
+        lines = self._sendable(events)
         with self.link.turn():
-            self._renew_after_fork()
             given = {"writer": self._writer, "first": self._number, "expected": expected}
             self._number += len(events)
-            made, documents = self.link.call("decide", given, self._sendable(events), is_settled=True)
+            made, documents = self.link.call("decide", given, lines, is_settled=True)
         if not made:
             raise _Changed
         for found in self._objects(documents):
             self._fresh[type(found), found.uid] = found
-
-    def _renew_after_fork(self) -> None:
-        if self._process != self.link.process:
-            self._process, self._writer, self._number = self.link.process, secrets.token_hex(8), 0
 
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, which is run again when somebody else has changed what it has read.
@@ -96,7 +97,7 @@ class RemoteStore(EventProtocol):
         with self.link.turn():
             if self._reads is not None:
                 return action()
-            for attempt in range(_TRIES):
+            for attempt in range(self.tries):
                 self._reads, self._fresh, self._guesses = {}, {}, attempt == 0
                 try:
                     return action()
@@ -109,7 +110,6 @@ class RemoteStore(EventProtocol):
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
         return self._fetch(Trial, query)
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
@@ -127,7 +127,7 @@ class RemoteStore(EventProtocol):
         if rest.conditions:
             # A pattern may be about what a brief answer leaves out, or about the second that matches.
             chosen = {}
-        _, documents = self.link.call(_CALLS[kind], {"query": sent, **chosen})
+        _, documents = self.link.call(FETCHES[kind], {"query": sent, **chosen})
         found = [one for one in self._objects(documents) if rest.matches(one)]
         return found[:1] if chosen.get("first") else found
 
@@ -135,25 +135,14 @@ class RemoteStore(EventProtocol):
         found = [self._object(_decode(line)) for line in documents.splitlines()]
         if self._reads is not None:
             for one in found:
-                is_trial = type(one) is Trial
-                version = one.metadata.get("_update_count") if is_trial else to_plain(one.metadata)
-                self._reads.setdefault((_NAMES[type(one)], one.uid), version)
+                self._reads.setdefault((NAMES[type(one)], one.uid), version(one))
         return found
 
     def _object(self, document: dict[str, Any]) -> Any:
-        members = [("project_id", document.get("uid"))]
-        match document["dtype"]:
-            case "trial":
-                measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
-                return trial_from_document(document, *measured)
-            case "trial_group":
-                group: TrialGroup = from_json(document)
-                group.trials = LazySet(partial(self._members, group.uid))  # type: ignore[assignment]
-                return group
-        project: Project = from_json(document)
-        project.trials = LazySet(partial(self.fetch_trials, members))  # type: ignore[assignment]
-        project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
-        return project
+        if document["dtype"] == "trial":
+            measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
+            return trial_from_document(document, *measured)
+        return with_members(from_json(document), self._members, self.fetch_trials, self.fetch_groups)
 
     def _members(self, uid: str) -> list[str]:
         _, documents = self.link.call("members", {"uid": uid})
@@ -169,16 +158,19 @@ class RemoteStore(EventProtocol):
         return set(self.link.call("revisions", {"uid": digest})[0])
 
     def has(self, kind: type, uid: Any) -> bool:
-        return bool(self.link.call("has", {"kind": _NAMES[kind], "uid": str(uid)})[0])
+        return bool(self.link.call("has", {"kind": NAMES[kind], "uid": str(uid)})[0])
 
     def close(self) -> None:
-        """Close the connection."""
         self.link.close()
 
+    def after_fork(self) -> None:
+        """In a child: be another writer, who has decided nothing yet."""
+        self._writer, self._number = secrets.token_hex(8), 0
+        self._reads, self._fresh = None, {}
 
-def _measured(document: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = document.get(name) or {}
-    return found
+
+def _measured(document: dict[str, Any], name: str) -> Any:
+    return document.get(name) or {}
 
 
 def _divided(query: Query) -> tuple[list[list[Any]], Query]:
@@ -188,10 +180,9 @@ def _divided(query: Query) -> tuple[list[list[Any]], Query]:
 
 
 def _written(condition: Condition) -> list[Any]:
-    operand = condition.operand
-    if isinstance(operand, list):
-        return [".".join(condition.path), condition.name, [_operand(condition.name, one) for one in operand]]
-    return [".".join(condition.path), condition.name, _operand(condition.name, operand)]
+    name, operand = condition.name, condition.operand
+    written = [_operand(name, one) for one in operand] if isinstance(operand, list) else _operand(name, operand)
+    return [".".join(condition.path), name, written]
 
 
 def _operand(name: str, operand: Any) -> Any:

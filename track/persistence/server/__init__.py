@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from track.persistence.server.listener import LIMITS
-from track.persistence.server.server import SocketServer
+from track.persistence.server.server import ServerSignalHandler, SocketServer
 
 __all__ = [
     "LIMITS",
+    "ServerSignalHandler",
     "SocketServer",
 ]

@@ -7,14 +7,14 @@ import contextlib
 import logging
 import socket
 import ssl
-from asyncio import sslproto
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from track.errors import RPCCallFailure
-from track.persistence.rpc import LARGEST, frame, read_length, read_payload
+from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
+from track.persistence.server.login import Session
 from track.utils.tls import check_cipher
 
 logger = logging.getLogger(__name__)
@@ -28,105 +28,114 @@ _FIRST_FRAME = 1 << 14
 
 
 class Connection:
-    """One client: its streams, and until when it has to do something.
+    """One client: its streams, who it is, and until when it has to do something.
 
     Parameters
     ----------
     limits: Limits
-    room: Room
+    budget: ByteBudget
         For what it sends.
-    streams: pair of reader and writer, optional
-        Of a connection that somebody else has made.
+    reader, writer: streams, optional
+        Of a connection that somebody else has accepted; otherwise `open` makes the writer.
     """
 
     def __init__(
-        self, limits: Limits, room: Room, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self,
+        limits: Limits,
+        budget: ByteBudget,
+        reader: asyncio.StreamReader | None = None,
+        writer: asyncio.StreamWriter | None = None,
     ) -> None:
-        self._limits = limits
-        self._room = room
-        self._clock = asyncio.get_running_loop().time
+        self.reader = reader or asyncio.StreamReader(limit=_SMALL)
+        self.writer = writer
         self.task: asyncio.Task[None] | None = None
-        self._streams = streams
+        self.session: Session | None = None
         self.is_busy = False
-        self.is_known = False
+        self._limits = limits
+        self._budget = budget
+        self._clock = asyncio.get_running_loop().time
         self.due = self._clock() + limits.authentication_timeout
 
-    @property
-    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Reader and writer, once it is open."""
-        assert self._streams is not None
-        return self._streams
-
-    async def open(self, plain: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Make streams of a socket that was accepted."""
-        reader = asyncio.StreamReader(limit=_SMALL)
-        protocol = asyncio.StreamReaderProtocol(reader)
+    async def open(self, plain: socket.socket, context: ssl.SSLContext | None) -> asyncio.StreamWriter:
+        """Shake hands over a socket that was accepted, and return its stream to write to."""
+        protocol = asyncio.StreamReaderProtocol(self.reader)
         patience = None if context is None else self._limits.authentication_timeout
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol, plain, ssl=context, ssl_handshake_timeout=patience
         )
+        self.writer = asyncio.StreamWriter(transport, protocol, self.reader, loop)
         if context is not None:
             check_cipher(transport.get_extra_info("ssl_object"))
-        self._streams = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+            _shrink_buffer(transport)
+        return self.writer
 
     def allow(self, seconds: float) -> None:
-        """Set the time after which the connection is closed; who is not known has what it was given at first."""
-        if self.is_known:
+        """Set the time after which the connection is closed; until it is authenticated, that is set once."""
+        if self.session is not None:
             self.due = self._clock() + seconds
 
-    async def receive(self) -> bytes | None:
-        """Return the next frame, None when the client is gone.
+    async def receive(self) -> tuple[Call, bytes]:
+        """Return the next call and the lines after it.
 
         Raises
         ------
+        asyncio.IncompleteReadError
+            The client is gone.
         RPCCallFailure
-            The frame is too large.
+            The frame is too large, or no call.
         """
-        reader, _ = self.streams
         self.is_busy = False
-        self._room.give_back(self)
+        self._budget.give_back(self)
         self.allow(self._limits.idle_timeout)
-        length = await read_length(reader, self._limits.frame if self.is_known else _FIRST_FRAME)
-        if length is None:
-            return None
+        header = await self.reader.readexactly(HEADER)
+        length = length_of(header, _FIRST_FRAME if self.session is None else self._limits.frame)
         # Meanwhile, and once it is here, it is the server that is waited for.
         self.allow(_NEVER)
-        await self._room.take(self, length)
+        await self._budget.take(self, length)
         self.allow(self._limits.frame_timeout)
-        payload = await read_payload(reader, length)
-        self._room.fill(self)
+        payload = await self.reader.readexactly(length)
+        self._budget.fill(self)
         self.is_busy = True
         self.allow(_NEVER)
-        return payload
+        return decode_call(payload)
 
-    async def send(self, payload: bytes) -> None:
-        """Send a frame, and wait while the client does not take it."""
-        _, writer = self.streams
+    async def send(self, reply: Reply, documents: bytes = b"") -> None:
+        """Send a reply, and wait while the client does not take it."""
+        assert self.writer is not None
         self.allow(self._limits.frame_timeout)
-        writer.write(frame(payload))
-        await writer.drain()
+        self.writer.write(frame(encode_message(reply, documents)))
+        await self.writer.drain()
 
     def abort(self) -> None:
         """Break the connection."""
-        if self._streams is not None:
-            self.streams[1].transport.abort()
+        if self.writer is not None:
+            self.writer.transport.abort()
         elif self.task is not None:
             self.task.cancel()
 
     async def close(self) -> None:
         """Close the connection, once what was sent has left."""
-        self._room.give_back(self)
-        if self._streams is not None:
+        self._budget.give_back(self)
+        if self.writer is not None:
             self.due = self._clock() + self._limits.stop_timeout
-            if not self.streams[1].is_closing():
-                self.streams[1].close()
+            if not self.writer.is_closing():
+                self.writer.close()
             with contextlib.suppress(OSError, ssl.SSLError, asyncio.TimeoutError):
-                await self.streams[1].wait_closed()
+                await self.writer.wait_closed()
 
 
-class Room:
-    """How much may be on its way in at the same time: more waits its turn.
+def _shrink_buffer(transport: Any) -> None:
+    """Let an encrypted connection read 32 KiB at once: asyncio keeps 256 KiB for each, which idle clients need not."""
+    protocol: Any = getattr(transport, "_ssl_protocol", None)
+    if hasattr(protocol, "_ssl_buffer"):
+        protocol.max_size = _TLS_BUFFER
+        protocol._ssl_buffer = bytearray(_TLS_BUFFER)
+        protocol._ssl_buffer_view = memoryview(protocol._ssl_buffer)
+
+
+class ByteBudget:
+    """Backpressure: how much may be on its way in at the same time; more waits its turn.
 
     Parameters
     ----------
@@ -142,7 +151,7 @@ class Room:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self, connection: Connection, length: int) -> None:
-        """Wait until there is room for so many bytes; for few there always is."""
+        """Wait until so many bytes are free; few always are."""
         if length <= _SMALL:
             return
         while self._free < min(length, self._size):
@@ -168,7 +177,7 @@ class Room:
                     future.set_result(None)
 
     def slow(self, now: float) -> list[Connection]:
-        """Return who keeps others waiting: room was taken some time ago, and the bytes do not come."""
+        """Return who keeps others waiting: bytes were taken some time ago, and do not come."""
         if not self._waiting:
             return []
         return [connection for connection, since in self._unfilled.items() if now - since > _SLOW]
@@ -181,34 +190,36 @@ class Listener:
     ----------
     limits: Limits
     handle: callable
-        What to do with a connection, until it is closed.
+        What to do with the two streams of a connection, until it is closed.
+
+    Attributes
+    ----------
+    connections: dict of Connection
+        By the stream they are read from.
     """
 
-    def __init__(self, limits: Limits, handle: Callable[[Connection], Awaitable[None]]) -> None:
+    def __init__(
+        self, limits: Limits, handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    ) -> None:
         self.limits = limits
-        self.room = Room(limits.waiting)
+        self.budget = ByteBudget(limits.waiting)
+        self.connections: dict[asyncio.StreamReader, Connection] = {}
         self._handle = handle
-        self._connections: dict[Connection, None] = {}
-        self._strangers: dict[Connection, None] = {}
+        self._unauthenticated: dict[Connection, None] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_stopping = False
+        self.is_stopping = False
+        """Whether the server ends after what is under way."""
 
-    def __len__(self) -> int:
-        return len(self._connections)
-
-    def start(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    def start(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         """Begin to accept."""
-        listener.setblocking(False)
-        if context is not None:
-            # asyncio keeps a buffer of this size for each connection: 256 KiB, which idle clients need not have.
-            sslproto.SSLProtocol.max_size = _TLS_BUFFER  # type: ignore[attr-defined]
-        self._tasks = [asyncio.create_task(self._accept(listener, context)), asyncio.create_task(self._sweep())]
+        listening.setblocking(False)
+        self._tasks = [asyncio.create_task(self._accept(listening, context)), asyncio.create_task(self._sweep())]
 
-    async def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    async def _accept(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                plain, _ = await loop.sock_accept(listener)
+                plain, _ = await loop.sock_accept(listening)
             except OSError as error:
                 # Out of descriptors, perhaps: some connections will end.
                 logger.warning("no connection can be accepted: %s", error)
@@ -217,39 +228,53 @@ class Listener:
             self._welcome(plain, context)
 
     def _welcome(self, plain: socket.socket, context: ssl.SSLContext | None) -> None:
-        if len(self._connections) >= self.limits.clients:
-            logger.warning("a connection is refused: there are %d already", len(self._connections))
+        if len(self.connections) >= self.limits.clients:
+            logger.warning("a connection is refused: there are %d already", len(self.connections))
             plain.close()
             return
         plain.setblocking(False)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection = Connection(self.limits, self.room)
-        self._connections[connection] = None
-        self._strangers[connection] = None
-        if len(self._strangers) > self.limits.strangers:
-            # Who means well has said who it is long ago.
-            oldest = next(iter(self._strangers))
-            del self._strangers[oldest]
-            oldest.abort()
-        connection.task = asyncio.create_task(self._serve(connection, plain, context))
-        connection.task.add_done_callback(lambda _: self._forget(connection, plain))
-
-    def _forget(self, connection: Connection, plain: socket.socket) -> None:
-        self._connections.pop(connection, None)
-        self._strangers.pop(connection, None)
+        connection = Connection(self.limits, self.budget)
+        task = asyncio.create_task(self._serve(connection, plain, context))
         # One that was told to go before it began has nobody else to close it.
-        plain.close()
+        task.add_done_callback(lambda _: plain.close())
+        self._remember(connection, task)
+        if len(self._unauthenticated) > self.limits.strangers:
+            # Who means well has said who it is long ago.
+            oldest = next(iter(self._unauthenticated))
+            del self._unauthenticated[oldest]
+            oldest.abort()
 
-    def know(self, connection: Connection) -> None:
-        """Note that a client has said who it is."""
-        connection.is_known = True
-        self._strangers.pop(connection, None)
+    def _remember(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        """Know a connection as long as its task runs."""
+        connection.task = task
+        self.connections[connection.reader] = connection
+        self._unauthenticated[connection] = None
+        task.add_done_callback(lambda _: self._forget(connection))
+
+    def _forget(self, connection: Connection) -> None:
+        self.connections.pop(connection.reader, None)
+        self._unauthenticated.pop(connection, None)
+        self.budget.give_back(connection)
+
+    def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
+        """Return the connection of two streams; a new one where somebody else has accepted it."""
+        if reader not in self.connections:
+            task = asyncio.current_task()
+            assert task is not None
+            self._remember(Connection(self.limits, self.budget, reader, writer), task)
+        return self.connections[reader]
+
+    def let_in(self, connection: Connection, session: Session) -> None:
+        """Note who a client is."""
+        connection.session = session
+        self._unauthenticated.pop(connection, None)
 
     async def _serve(self, connection: Connection, plain: socket.socket, context: ssl.SSLContext | None) -> None:
         try:
-            await connection.open(plain, context)
-            await self._handle(connection)
+            writer = await connection.open(plain, context)
+            await self._handle(connection.reader, writer)
         except RPCCallFailure as error:
             logger.info("a connection is closed: %s", error)
         except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
@@ -266,7 +291,7 @@ class Listener:
         while True:
             await asyncio.sleep(_SWEEP)
             now = loop.time()
-            for connection in [*self.room.slow(now), *(one for one in self._connections if one.due < now)]:
+            for connection in [*self.budget.slow(now), *(one for one in self.connections.values() if one.due < now)]:
                 logger.info("a connection is closed: its client was silent for too long")
                 connection.due = _NEVER
                 connection.abort()
@@ -276,20 +301,15 @@ class Listener:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._is_stopping = True
-        for connection in list(self._connections):
+        self.is_stopping = True
+        for connection in list(self.connections.values()):
             if not connection.is_busy:
                 connection.abort()
-        tasks = [one.task for one in self._connections if one.task is not None]
+        tasks = [one.task for one in self.connections.values() if one.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=self.limits.stop_timeout)
-        for connection in list(self._connections):
+        for connection in list(self.connections.values()):
             connection.abort()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the server ends after what is under way."""
-        return self._is_stopping
 
 
 @dataclass(frozen=True)
@@ -301,11 +321,11 @@ class Limits:
     clients: int
         Connections at the same time; one more is closed at once.
     strangers: int
-        Connections that have not said who they are; for one more, the oldest of them is closed.
+        Unauthenticated connections, which have not said who they are; for one more, the oldest of them is closed.
     frame: int
         Bytes of one message.
     waiting: int
-        Bytes of all messages that are on their way in at the same time; beyond, the next one waits its turn.
+        The byte budget of all messages that are on their way in; beyond, the next one waits its turn.
     authentication_timeout: float
         Seconds to say who one is, the handshake of the encryption included.
     frame_timeout: float
@@ -314,7 +334,7 @@ class Limits:
         Seconds without a message before a connection is closed; the client makes a new one when it needs it.
     failure_delay: float
         Seconds before a wrong password is answered, and twice as long after each further one from the same
-        address, up to 30.
+        address, up to 4.
     stop_timeout: float
         Seconds for what is under way when the server is told to stop.
     """

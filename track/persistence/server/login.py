@@ -1,4 +1,4 @@
-"""Who is let into a server: one guess at a time, and longer and longer pauses after wrong ones."""
+"""Who is let into a server: exponential backoff after wrong passwords, and then one guess at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from track.errors import TrackError
 from track.persistence.users import ROLES
 
 logger = logging.getLogger(__name__)
-_LONGEST_DELAY = 4.0
+LONGEST_DELAY = 4.0
+"""Seconds before a wrong password is answered, at most."""
 _REMEMBERED = 1024
 
 
@@ -38,13 +39,13 @@ class _Failures:
         self.turn = asyncio.Lock()
 
 
-class Gate:
+class Login:
     """Checks passwords in a thread of its own, so that nobody who is in waits for it.
 
     Parameters
     ----------
     delay: float
-        Seconds before the first wrong password of an address is answered; twice as long at each further one.
+        Seconds before the first wrong password of an address is answered; twice as long at each further one, up to 4.
     """
 
     def __init__(self, delay: float) -> None:
@@ -72,7 +73,7 @@ class Gate:
             async with failures.turn:
                 await self._wait(failures)
             return None
-        # Who has guessed wrong guesses one at a time.
+        # After a wrong password, an address has one guess at a time.
         async with failures.turn:
             session = await self._checked(check, user)
             if session is None:
@@ -89,7 +90,7 @@ class Gate:
 
     async def _wait(self, failures: _Failures) -> None:
         failures.count += 1
-        await asyncio.sleep(min(self._delay * 2.0 ** min(failures.count - 1, 10), _LONGEST_DELAY))
+        await asyncio.sleep(min(self._delay * 2.0 ** min(failures.count - 1, 10), LONGEST_DELAY))
 
     async def _checked(self, check: Callable[[], dict[str, Any]], user: str | None) -> Session | None:
         try:

@@ -1,55 +1,124 @@
-"""Who the clients of a track server are, and what they are answered: `SocketServer` without its life."""
+"""A backend served to many clients: who may come in, what they are answered, and how the server runs and ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
+import operator
 import signal
 import socket
 import ssl
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, InvalidUri
-from track.persistence.multiplexer import ProtocolMultiplexer
+from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
-from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, decode_call, encode_reply, is_loopback, security_layer
-from track.persistence.server.backend import Served
-from track.persistence.server.calls import CALLS, Answering, CallKind
-from track.persistence.server.listener import LIMITS, Connection, Limits, Listener, read_limits
-from track.persistence.server.login import Gate, Session
+from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, error_reply, is_loopback, security_layer
+from track.persistence.server.calls import CALLS, CallKind, Dispatcher
+from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
+from track.persistence.server.login import Login
 from track.persistence.users import Users
 from track.persistence.utils import parse_uri, read_choice, read_options
 from track.utils import listen_socket
 from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
+from track.utils.signal import SignalHandler
 
 logger = logging.getLogger(__name__)
+Server = TypeVar("Server", bound=Protocol)
+SERVER_OPTIONS: dict[str, Any] = {
+    "backend": (str, ""),
+    "security_layer": (read_choice(*LAYERS), ""),
+    "users": (str, ""),
+    "certificate": (str, ""),
+    "key": (str, ""),
+    "folder": (str, ""),
+    **LIMITS,
+}
+"""What may follow the ``?`` of the URI that a `SocketServer` is made from."""
+_BACKLOG = 1024
 
 
-class Reception(ProtocolMultiplexer):
-    """Lets clients in and answers their calls.
+def _forwarding(cls: type[Server]) -> type[Server]:
+    """Give a class the methods of `Protocol` that it does not define: those of its backend."""
+    for name, member in vars(Protocol).items():
+        if name.startswith("_") or name in vars(cls):
+            continue
+        if isinstance(member, property):
+            setattr(cls, name, property(operator.attrgetter(f"backend.{name}"), doc=member.__doc__))
+        elif inspect.isfunction(member):
+            setattr(cls, name, _forwarded(member))
+    return cls
+
+
+def _forwarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def forward(self: SocketServer, /, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.backend, method.__name__)(*args, **kwargs)
+
+    return forward
+
+
+@_forwarding
+class SocketServer(Protocol):
+    """Serves a backend to many clients, in one asyncio loop and one thread that uses the store.
+
+    It is a `Protocol` for the process that runs it: the methods are those of the backend.
 
     Parameters
     ----------
-    backend: Protocol
-        What is served.
-    limits: Limits
-    users: Users or None
-        Who may come in; None for everybody.
+    uri: str
+        ``socket://host:port?backend=file:runs.json&security_layer=AES&users=users.json``; see `SERVER_OPTIONS`. Port 0
+        lets the system choose one. A ``&`` or ``#`` in the backend's URI is written %26 or %23.
+
+    Raises
+    ------
+    InvalidUri
+        The URI has an unknown option or no backend, or the backend keeps everything in memory until it is saved.
+
+    Attributes
+    ----------
+    tidy_every: float
+        Seconds between two looks whether the backend has something to tidy up, as a journal to shorten.
     """
 
-    def __init__(self, backend: Protocol, limits: Limits, users: Users | None) -> None:
-        super().__init__(backend)
-        self.limits = limits
-        self.users = users
-        self._answering = Answering(Served(backend))
-        self._gate = Gate(limits.failure_delay)
-        self._serving = Listener(limits, self._handle)
-        self._sessions: dict[asyncio.StreamReader, Session] = {}
-        self._connections: dict[asyncio.StreamReader, Connection] = {}
+    tidy_every = 15.0
+
+    def __init__(self, uri: str) -> None:
+        given = read_options(uri, SERVER_OPTIONS)
+        parts = parse_uri(uri)
+        if not given["backend"]:
+            raise InvalidUri(f"a server needs a backend: {uri}?backend=file:runs.json")
+        self.uri = uri
+        self.users = Users(given["users"]) if given["users"] else None
+        self.layer = security_layer(given["security_layer"])
+        self.limits = read_limits(given)
+        self.backend = backend = get_protocol(given["backend"])
+        # What delivers passes on what it receives.
+        if not backend.stores_at_once and backend.server is None:
+            raise InvalidUri(f"{backend.uri!r} cannot be served: with eager=0 nothing is stored before it is saved")
+        self.answers, self.takes_events, self.raises = backend.answers, backend.takes_events, backend.raises
+        self.stores_at_once, self.server = backend.stores_at_once, backend.server
+        self._given = given
+        self._host, self._port = parts.get("address") or "127.0.0.1", int(parts.get("port", DEFAULT_PORT))
+        self._dispatcher = Dispatcher(backend)
+        self._login = Login(self.limits.failure_delay)
+        self._listener = Listener(self.limits, self.handle_client)
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_told = asyncio.Event()
+        self._is_stopped = threading.Event()
+        self._has_ended = threading.Event()
+        self._beginning = threading.Lock()
+        self._has_begun = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend!r})"
 
     # who may do what
 
@@ -76,63 +145,54 @@ class Reception(ProtocolMultiplexer):
 
     def is_authenticated(self, reader: asyncio.StreamReader) -> bool:
         """Return whether the client of a stream was let in."""
-        return reader in self._sessions
+        connection = self._listener.connections.get(reader)
+        return connection is not None and connection.session is not None
 
     def get_username(self, reader: asyncio.StreamReader) -> str | None:
         """Return the name of the client of a stream, None when it has none or was not let in."""
-        session = self._sessions.get(reader)
-        return None if session is None else session.user
+        connection = self._listener.connections.get(reader)
+        return None if connection is None or connection.session is None else connection.session.user
 
     @property
     def _is_open_to_all(self) -> bool:
-        return self.users is None and type(self).authenticate is Reception.authenticate
+        return self.users is None and type(self).authenticate is SocketServer.authenticate
 
     # serving
 
     async def handle_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the calls of one client until it is gone."""
-        if reader not in self._connections:
-            self._connections[reader] = Connection(self.limits, self._serving.room, (reader, writer))
-        connection = self._connections[reader]
+        connection = self._listener.connection(reader, writer)
         try:
-            payload = await connection.receive()
-            if payload is not None and await self._let_in(connection, payload):
-                await self._serve_calls(connection)
+            if await self._let_in(connection, writer):
+                await self._serve_calls(connection, writer)
+        except asyncio.IncompleteReadError as error:
+            logger.debug("a client is gone: %s", error)
         finally:
-            del self._connections[reader]
-            self._sessions.pop(reader, None)
+            connection.session = None
             self.close_connection(writer)
 
-    async def _serve_calls(self, connection: Connection) -> None:
-        while not self._serving.is_stopping:
-            payload = await connection.receive()
-            if payload is None:
-                return
-            call, lines = decode_call(payload)
-            kind = CALLS.get(call.name)
-            await self.exec(*connection.streams, call.name, kind, call.args, {"id": call.id, "lines": lines})
-
-    async def _let_in(self, connection: Connection, payload: bytes) -> bool:
+    async def _let_in(self, connection: Connection, writer: asyncio.StreamWriter) -> bool:
         """Answer the first call, which says who the client is, and return whether it was let in."""
-        reader, writer = connection.streams
-        call, _ = decode_call(payload)
+        call, _ = await connection.receive()
         user, password = call.args.get("username"), call.args.get("password")
         if call.name != "authenticate" or not all(text is None or isinstance(text, str) for text in (user, password)):
-            await self._refuse(connection, call.id, "say who you are first: authenticate")
+            await connection.send(error_reply(call.id, RPCCallFailure("say who you are first: authenticate")))
             return False
         address = str((writer.get_extra_info("peername") or ("",))[0])
-        session = await self._gate.check(address, lambda: self.authenticate(reader, user, password), user)
+        session = await self._login.check(address, lambda: self.authenticate(connection.reader, user, password), user)
         if session is None:
             logger.warning("%s was not let in from %s: wrong user name or password", user, address)
-            await self._refuse(connection, call.id, f"user {user!r} was not let in: wrong user name or password")
+            text = f"user {user!r} was not let in: wrong user name or password"
+            await connection.send(error_reply(call.id, RPCCallFailure(text)))
             return False
-        self._sessions[reader] = session
-        self._serving.know(connection)
-        await connection.send(encode_reply(Reply(call.id, 0, True, largest=self.limits.frame)))
+        self._listener.let_in(connection, session)
+        await connection.send(Reply(call.id, 0, True, largest=self.limits.frame))
         return True
 
-    async def _refuse(self, connection: Connection, number: int, text: str) -> None:
-        await connection.send(encode_reply(Reply(number, 1, error=text, kind="RPCCallFailure")))
+    async def _serve_calls(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
+        while not self._listener.is_stopping:
+            call, lines = await connection.receive()
+            await self.exec(connection.reader, writer, call.name, CALLS.get(call.name), call.args, (call.id, lines))
 
     async def exec(  # noqa: PLR0917 - as the original
         self,
@@ -141,7 +201,7 @@ class Reception(ProtocolMultiplexer):
         proc_name: str,
         proc: CallKind | None,
         args: dict[str, Any],
-        cache: dict[str, Any] | None = None,
+        cache: tuple[int, bytes] | None = None,
     ) -> None:
         """Do what a client asks for, and answer it.
 
@@ -153,29 +213,23 @@ class Reception(ProtocolMultiplexer):
         proc: CallKind or None
             That, in the table of calls; None refuses.
         args: dict
-        cache: dict, optional
-            The number of the call, ``id``, and the bytes after it, ``lines``.
+        cache: tuple, optional
+            The number of the call, and the lines after it.
         """
-        connection, session = self._connections[reader], self._sessions.get(reader)
-        number, lines = (cache or {}).get("id", 0), (cache or {}).get("lines", b"")
+        connection = self._listener.connections[reader]
+        session = connection.session
+        number, lines = cache or (0, b"")
         if session is None:
-            await self._refuse(connection, number, "say who you are first: authenticate")
+            text = "say who you are first: authenticate"
         elif proc is None:
-            await self._refuse(connection, number, f"there is no call {proc_name!r}")
+            text = f"there is no call {proc_name!r}"
         elif not session.may(proc.role):
             text = f"user {session.user!r} may {session.role}; {proc_name!r} is for those who may {proc.role}"
-            await self._refuse(connection, number, text)
         else:
-            await self._answer(connection, session.user, proc, number, self.process_args(args), lines)
-
-    async def _answer(  # noqa: PLR0917
-        self, connection: Connection, user: str, kind: CallKind, number: int, args: dict[str, Any], lines: bytes
-    ) -> None:
-        answered = await self._answering.answer(user, kind, number, args, lines)
-        await connection.send(encode_reply(answered.reply, answered.lines))
-        while answered.rest is not None:
-            answered = await self._answering.go_on(answered)
-            await connection.send(encode_reply(answered.reply, answered.lines))
+            given = self.process_args(args)
+            await self._dispatcher.answer(connection.send, session.user, proc, number, given, lines)
+            return
+        await connection.send(error_reply(number, RPCCallFailure(text)))
 
     def process_args(self, args: dict[str, Any], cache: Any = None) -> dict[str, Any]:
         """Return the arguments of a call as they are used; for a subclass that wants to see them. They are plain."""
@@ -194,11 +248,128 @@ class Reception(ProtocolMultiplexer):
         with contextlib.suppress(OSError, ssl.SSLError):
             await writer.wait_closed()
 
-    async def _handle(self, connection: Connection) -> None:
-        reader, writer = connection.streams
-        self._connections[reader] = connection
-        await self.handle_client(reader, writer)
+    # running
 
+    def listen(self) -> tuple[str, int]:
+        """Take the address, and return it: host and port. Clients may connect, and wait for `run_server`.
+
+        Raises
+        ------
+        BackendUnavailable
+            The address is taken, or not of this machine.
+        """
+        if self._socket is None:
+            host = self._host
+            if self._is_open_to_all and not is_loopback(host):
+                host = "127.0.0.1"
+                logger.warning(
+                    "the server has no users, so it listens on %s only, not on %s: make some with "
+                    "`python -m track user add NAME --users FILE`, and give it the file",
+                    host,
+                    self._host,
+                )
+            try:
+                self._socket = listen_socket(host, self._port)
+            except OSError as error:
+                raise BackendUnavailable(f"{host}:{self._port} cannot be listened on: {error}") from error
+            self._socket.listen(_BACKLOG)
+        address = self._socket.getsockname()
+        return str(address[0]), int(address[1])
+
+    def notes(self) -> list[str]:
+        """Return what the person who starts the server should know: who may come in, and how clients know it."""
+        context = self._context()
+        found = [self._who()]
+        if context is None:
+            found.append("not encrypted: --security-layer AES encrypts")
+        elif self._given["certificate"]:
+            found.append("clients: socket://USER:PASSWORD@HOST:PORT?security_layer=TLS")
+        else:
+            shown = fingerprint(self._given["folder"] or server_folder())
+            found.append(f"clients: socket://USER:PASSWORD@HOST:PORT?security_layer=AES&fingerprint={shown}")
+        return found
+
+    def _who(self) -> str:
+        if self._is_open_to_all:
+            return "no users: clients on this machine only, and everybody there may do everything"
+        if self.users is None:
+            return "users: as the program says"
+        nobody = "" if self.users.list() else " (nobody yet: python -m track user add NAME --users FILE)"
+        return f"users: {self.users.path}{nobody}"
+
+    def run_server(self) -> None:
+        """Serve until `stop` is called, or the process is told to end.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            It was interrupted; what was under way was answered.
+        """
+        with self._beginning:
+            if self._is_stopped.is_set():
+                return
+            self.listen()
+            self._has_begun = True
+        try:
+            asyncio.run(self._run(self._context()))
+        finally:
+            self._give_back()
+            self._has_ended.set()
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.layer is None:
+            return None
+        if self.layer == "TLS" and not self._given["certificate"]:
+            raise InvalidUri("security_layer=TLS needs a certificate and its key; AES makes its own")
+        if self._given["certificate"]:
+            return certificate_context(self._given["certificate"], self._given["key"] or None)
+        return server_context(self._given["folder"] or server_folder())
+
+    async def _run(self, context: ssl.SSLContext | None) -> None:
+        assert self._socket is not None
+        self._loop = asyncio.get_running_loop()
+        if self._is_stopped.is_set():
+            return
+        with signals_handled(self.stop):
+            self._listener.start(self._socket, context)
+            tidying = asyncio.create_task(self._tidy())
+            await self._is_told.wait()
+            tidying.cancel()
+            await self._listener.stop()
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(self.tidy_every)
+            await self._dispatcher.run(self.backend.tidy)
+
+    def stop(self) -> None:
+        """Tell the server to stop, from any thread or a signal handler; what is under way is answered."""
+        self._is_stopped.set()
+        if self._loop is not None:
+            # The loop may be closed already.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._is_told.set)
+
+    def _give_back(self) -> None:
+        listening, self._socket = self._socket, None
+        if listening is not None:
+            listening.close()
+        self._login.close()
+        self._dispatcher.close()
+        self.backend.close()
+
+    def close(self) -> None:
+        """Stop the server and wait for its end; everything that was acknowledged is stored."""
+        self.stop()
+        with self._beginning:
+            has_begun = self._has_begun
+        if has_begun:
+            self._has_ended.wait(self.limits.stop_timeout + 5.0)
+        else:
+            self._give_back()
+
+
+# signals
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -237,176 +408,22 @@ def signals_handled(stop: Callable[[], None]) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class SocketServer(Reception):
-    """Serves a backend to many clients, in one asyncio loop and one thread that uses the store.
-
-    The methods of a `Protocol` go to the backend, for the process that runs the server.
+class ServerSignalHandler(SignalHandler):
+    """Stops a server that runs in another thread when the process is told to end.
 
     Parameters
     ----------
-    uri: str
-        ``socket://host:port?backend=file:runs.json&security_layer=AES&users=users.json``; see `SERVER_OPTIONS`. Port 0
-        lets the system choose one. A ``&`` or ``#`` in the backend's URI is written %26 or %23.
-
-    Raises
-    ------
-    InvalidUri
-        The URI has an unknown option or no backend, or the backend cannot be served.
+    server: SocketServer
     """
 
-    def __init__(self, uri: str) -> None:
-        given = read_options(uri, SERVER_OPTIONS)
-        parts = parse_uri(uri)
-        if not given["backend"]:
-            raise InvalidUri(f"a server needs a backend: {uri}?backend=file:runs.json")
-        users = Users(given["users"]) if given["users"] else None
-        super().__init__(get_protocol(given["backend"]), read_limits(given), users)
-        self.uri = uri
-        self.layer = security_layer(given["security_layer"])
-        self._given = given
-        self._host, self._port = parts.get("address") or "127.0.0.1", int(parts.get("port", DEFAULT_PORT))
-        self._listener: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_told = asyncio.Event()
-        self._is_stopped = threading.Event()
-        self._has_ended = threading.Event()
-        self._beginning = threading.Lock()
-        self._has_begun = False
+    def __init__(self, server: SocketServer) -> None:
+        super().__init__()
+        self._server = weakref.ref(server)
 
-    # running
+    def sigterm(self, signum: int, frame: Any) -> None:
+        """Stop the server: what is under way is answered first."""
+        server = self._server()
+        if server is not None:
+            server.stop()
 
-    def listen(self) -> tuple[str, int]:
-        """Take the address, and return it: host and port. Clients may connect, and wait for `run_server`.
-
-        Raises
-        ------
-        BackendUnavailable
-            The address is taken, or not of this machine.
-        """
-        if self._listener is None:
-            host = self._host
-            if self._is_open_to_all and not is_loopback(host):
-                host = "127.0.0.1"
-                logger.warning(
-                    "the server has no users, so it listens on %s only, not on %s: make some with "
-                    "`python -m track user add NAME --users FILE`, and give it the file",
-                    host,
-                    self._host,
-                )
-            try:
-                self._listener = listen_socket(host, self._port)
-            except OSError as error:
-                raise BackendUnavailable(f"{host}:{self._port} cannot be listened on: {error}") from error
-            self._listener.listen(_BACKLOG)
-        address = self._listener.getsockname()
-        return str(address[0]), int(address[1])
-
-    def notes(self) -> list[str]:
-        """Return what the person who starts the server should know: who may come in, and how clients know it."""
-        context = self._context()
-        found = [self._who()]
-        if context is None:
-            found.append("not encrypted: --security-layer AES encrypts")
-        elif self._given["certificate"]:
-            found.append("clients: socket://USER:PASSWORD@HOST:PORT?security_layer=TLS")
-        else:
-            shown = fingerprint(self._given["folder"] or server_folder())
-            found.append(f"clients: socket://USER:PASSWORD@HOST:PORT?security_layer=AES&fingerprint={shown}")
-        return found
-
-    def _who(self) -> str:
-        if self._is_open_to_all:
-            return "no users: clients on this machine only, and everybody there may do everything"
-        if self.users is None:
-            return "users: as the program says"
-        nobody = "" if self.users.list() else " (nobody yet: python -m track user add NAME --users FILE)"
-        return f"users: {self.users.path}{nobody}"
-
-    def own_process(self) -> None:
-        """Say that this process does nothing else with the store: a file's journal is shortened while it runs."""
-        self._answering.served.protocol.own_process()
-
-    def run_server(self) -> None:
-        """Serve until `stop` is called, or the process is told to end.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            It was interrupted; what was under way was answered.
-        """
-        with self._beginning:
-            if self._is_stopped.is_set():
-                return
-            self.listen()
-            self._has_begun = True
-        try:
-            asyncio.run(self._run(self._context()))
-        finally:
-            self._give_back()
-            self._has_ended.set()
-
-    def _context(self) -> ssl.SSLContext | None:
-        if self.layer is None:
-            return None
-        if self.layer == "TLS" and not self._given["certificate"]:
-            raise InvalidUri("security_layer=TLS needs a certificate and its key; AES makes its own")
-        if self._given["certificate"]:
-            return certificate_context(self._given["certificate"], self._given["key"] or None)
-        return server_context(self._given["folder"] or server_folder())
-
-    async def _run(self, context: ssl.SSLContext | None) -> None:
-        assert self._listener is not None
-        self._loop, self._is_told = asyncio.get_running_loop(), asyncio.Event()
-        if self._is_stopped.is_set():
-            return
-        with signals_handled(self.stop):
-            self._serving.start(self._listener, context)
-            tidying = asyncio.create_task(self._tidy())
-            await self._is_told.wait()
-            tidying.cancel()
-            await self._serving.stop()
-
-    async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(_TIDY)
-            await self._answering.tidy()
-
-    def stop(self) -> None:
-        """Tell the server to stop, from any thread or a signal handler; what is under way is answered."""
-        self._is_stopped.set()
-        if self._loop is not None:
-            # The loop may be closed already.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._is_told.set)
-
-    def _give_back(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
-        self._gate.close()
-        self._answering.close()
-        super().close()
-
-    def close(self) -> None:
-        """Stop the server and wait for its end; everything that was acknowledged is stored."""
-        self.stop()
-        with self._beginning:
-            has_begun = self._has_begun
-        if has_begun:
-            self._has_ended.wait(self.limits.stop_timeout + 5.0)
-        else:
-            self._give_back()
-
-
-SERVER_OPTIONS: dict[str, Any] = {
-    "backend": (str, ""),
-    "security_layer": (read_choice(*LAYERS), ""),
-    "users": (str, ""),
-    "certificate": (str, ""),
-    "key": (str, ""),
-    "folder": (str, ""),
-    **LIMITS,
-}
-"""What may follow the ``?`` of the URI that a `SocketServer` is made from."""
-_BACKLOG = 1024
-_TIDY = 15.0
+    sigint = sigterm

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from track.persistence.sql.database import Database, Outcome, Row
+from track.persistence.sql.database import Database, Driver, Outcome, Row
 from track.persistence.sql.protocol import SqlProtocol
 
 __all__ = [
     "Database",
+    "Driver",
     "Outcome",
     "Row",
     "SqlProtocol",

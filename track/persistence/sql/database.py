@@ -7,8 +7,9 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -57,6 +58,16 @@ class Driver(Protocol):
         """Break the connection when what happens inside takes longer than some seconds."""
 
 
+@dataclass
+class _Tried:
+    """How often a transaction was tried, and what is not settled: a commit whose answer was lost."""
+
+    deadline: float
+    attempts: int = 0
+    broken: int = 0
+    unsettled: Exception | None = None
+
+
 class Database:
     """Transactions over one connection, which is made when it is needed and made again when it breaks.
 
@@ -73,7 +84,8 @@ class Database:
         self.on_connect: Callable[[], None] | None = None
         self._connection: Any = None
         self._lock = threading.RLock()
-        self._in_transaction = False
+        self._inside = 0
+        """The thread whose transaction runs."""
         self._is_committing = False
         self._writer = secrets.token_hex(8)
         self._seq = 0
@@ -82,26 +94,31 @@ class Database:
     # statements
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
-        """Return the rows of a statement, inside the transaction that runs."""
+        """Run a statement, inside the transaction that runs, and return its rows."""
         return self.driver.execute(self._connection, sql, parameters)
 
-    def run(self, sql: str, *parameters: Any) -> None:
-        """Run a statement, inside the transaction that runs."""
-        self.driver.execute(self._connection, sql, parameters)
-
-    def insert(self, table: str, columns: str, rows: Iterable[Row], suffix: str = "") -> None:
-        """Insert many rows, inside the transaction that runs."""
-        rows = list(rows)
+    def insert(self, table: str, columns: str, suffix: str = "", *, rows: Sequence[Row]) -> None:
+        """Insert many rows, with what follows the values, inside the transaction that runs."""
         if rows:
             self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
+
+    def mark(self, writer: str, seq: int) -> None:
+        """Note how far a writer came, inside the transaction that runs."""
+        suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
+        self.insert("writers", "writer, seq", suffix, rows=[(writer, seq)])
+
+    def marked(self, writer: str) -> int | None:
+        """Return how far a writer came, None when it has no mark, inside the transaction that runs."""
+        found = self.rows("SELECT seq FROM writers WHERE writer = ?", writer)
+        return int(found[0][0]) if found else None
 
     # transactions
 
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
 
-        The whole of it is run again when the database asks for that, and when the connection breaks, also during
-        the commit: what it writes must not depend on how often it is run. `decide` is for what does.
+        The whole of it is run again after a serialization failure, and when the connection breaks, also during the
+        commit: `action` must be idempotent. `decide` is for what is not.
 
         Raises
         ------
@@ -110,7 +127,9 @@ class Database:
         InvalidEvent
             A value can never be stored there.
         """
-        return self._persist(action)
+        if self._inside == threading.get_ident():
+            return action()
+        return self._persist(lambda _: action(), is_decision=False)
 
     def decide(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, as `transaction` does; its writes happen once, although it may be run again.
@@ -123,119 +142,100 @@ class Database:
         OutcomeUnknown
             The connection broke during the commit, and did not come back within the patience.
         """
-        runs: dict[int, Result] = {}
+        if self._inside == threading.get_ident():
+            return action()
+        runs: dict[int | None, Result] = {}
 
         def run(is_unsettled: bool) -> Result:
-            if is_unsettled:
-                found = self.rows("SELECT seq FROM writers WHERE writer = ?", self._writer)
-                if found and found[0][0] in runs:
-                    return runs[found[0][0]]
+            if is_unsettled and (seq := self.marked(self._writer)) in runs:
+                return runs[seq]
             result = action()
             self._seq += 1
-            suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
-            self.insert("writers", "writer, seq", [(self._writer, self._seq)], suffix)
+            self.mark(self._writer, self._seq)
             runs[self._seq] = result
             return result
 
-        return self._persist(action, run)
+        return self._persist(run, is_decision=True)
 
-    def _persist(self, action: Callable[[], Result], marked: Callable[[bool], Result] | None = None) -> Result:
-        deadline = time.monotonic() + self.patience
-        attempt = 0
-        while True:
-            with self._turn(deadline):
-                if self._in_transaction:
-                    return action()
-                try:
-                    return self._settle(action, marked, deadline)
-                except self.driver.Error as error:
-                    if time.monotonic() > deadline:
-                        raise self.driver.translate(error) from error
-                    logger.debug("transaction tried again: %s", error)
-            # It did not happen, and others may go first.
-            attempt += 1
-            time.sleep(backoff(attempt))
-
-    @contextmanager
-    def _turn(self, deadline: float) -> Iterator[None]:
-        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise BackendUnavailable(f"the database did not answer another thread within {self.patience:g} s")
+    def _persist(self, run: Callable[[bool], Result], is_decision: bool) -> Result:
+        """Run a transaction until it is known what became of it; `run` is told whether the last commit is unsettled."""
+        tried = _Tried(time.monotonic() + self.patience)
         try:
-            yield
+            while True:
+                with lifecycle.turn(self._lock, "the database", self.patience, tried.deadline):
+                    try:
+                        return self._once(partial(run, tried.unsettled is not None), tried.deadline)
+                    except (BackendUnavailable, self.driver.Error) as error:
+                        self._note(tried, error, is_decision)
+                # It did not happen, and others may go first; unless it is unsettled.
+                time.sleep(backoff(tried.attempts))
         finally:
-            self._lock.release()
+            if tried.unsettled is not None:
+                self._lock.release()
 
-    def _settle(self, action: Callable[[], Result], marked: Callable[[bool], Result] | None, deadline: float) -> Result:
-        """Run a transaction until it is known what became of it; an error of the driver says that it did not happen."""
-        unsettled: Exception | None = None
-        attempt = 0
-        while True:
-            self._is_committing = False
+    def _once(self, action: Callable[[], Result], deadline: float) -> Result:
+        if self._connection is None:
+            self._connect()
+        self._is_committing = False
+        with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):
+            self.rows(self.driver.begin)
+            self._inside = threading.get_ident()
             try:
-                self._connected()
-                with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):
-                    return self._once(action if marked is None else partial(marked, unsettled is not None))
-            except BackendUnavailable as error:
-                if unsettled is None:
-                    raise
-                problem: Exception = error
-            except self.driver.Error as error:
-                problem = error
-                outcome = self.driver.outcome(error)
-                if outcome is Outcome.UNKNOWN:
-                    self._forget()
-                    if self._is_committing and marked is not None:
-                        unsettled = error
-                elif unsettled is None:
-                    self._raise_unless_again(error, outcome)
-            attempt += 1
-            if unsettled is None:
-                # The connection broke before the commit. One that had been idle may have broken long ago.
-                if attempt > _RECONNECTIONS or time.monotonic() > deadline:
-                    raise self.driver.translate(problem) from problem
-            elif time.monotonic() > deadline:
-                text = f"{self.driver.translate(unsettled)} (what was decided may be stored, or not)"
-                raise OutcomeUnknown(text) from problem
-            time.sleep(backoff(attempt))
-
-    def _raise_unless_again(self, error: Exception, outcome: Outcome) -> None:
-        if outcome is Outcome.REFUSED:
-            raise InvalidEvent(f"the database cannot store this: {' '.join(str(error).split())}") from error
-        if outcome is Outcome.FAILED:
-            raise self.driver.translate(error) from error
-        raise error
-
-    def _once(self, action: Callable[[], Result]) -> Result:
-        self.run(self.driver.begin)
-        self._in_transaction = True
-        try:
-            result = action()
-            self._is_committing = True
-            self.run("COMMIT")
-        except BaseException:
-            self._roll_back()
-            raise
-        finally:
-            self._in_transaction = False
+                result = action()
+                self._is_committing = True
+                self.rows("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._inside = 0
         return result
+
+    def _note(self, tried: _Tried, error: Exception, is_decision: bool) -> None:
+        """Take note of an attempt that failed, and raise where another one would be vain, or too late."""
+        outcome = None if isinstance(error, BackendUnavailable) else self.driver.outcome(error)
+        is_broken, is_late = outcome is Outcome.UNKNOWN, time.monotonic() > tried.deadline
+        tried.attempts += 1
+        tried.broken = tried.broken + 1 if is_broken else 0
+        if is_broken:
+            self._forget()
+            if self._is_committing and is_decision:
+                if tried.unsettled is None:
+                    # Until it is settled: nobody else may leave a mark.
+                    self._lock.acquire()
+                tried.unsettled = error
+        if tried.unsettled is not None:
+            if is_late:
+                text = f"{self.driver.translate(tried.unsettled)} (what was decided may be stored, or not)"
+                raise OutcomeUnknown(text) from error
+        elif outcome is None:
+            raise error
+        # A connection that had been idle may have broken long ago.
+        elif is_late or outcome in (Outcome.REFUSED, Outcome.FAILED) or tried.broken > _RECONNECTIONS:
+            raise self._said(error, outcome) from error
+        logger.debug("transaction tried again: %s", error)
+
+    def _said(self, error: Exception, outcome: Outcome) -> Exception:
+        if outcome is Outcome.REFUSED:
+            return InvalidEvent(f"the database cannot store this: {' '.join(str(error).split())}")
+        return self.driver.translate(error)
 
     def _roll_back(self) -> None:
         try:
-            self.run("ROLLBACK")
+            self.rows("ROLLBACK")
         except self.driver.Error:
             self._forget()
 
     # the connection
 
-    def _connected(self) -> None:
-        if self._connection is None:
-            self._connection = self.driver.connect()
-            if self.on_connect is not None:
-                try:
-                    self.on_connect()
-                except BaseException:
-                    self._forget()
-                    raise
+    def _connect(self) -> None:
+        self._connection = self.driver.connect()
+        if self.on_connect is not None:
+            try:
+                self.on_connect()
+            except BaseException:
+                self._forget()
+                raise
 
     def _forget(self) -> None:
         connection, self._connection = self._connection, None
@@ -248,11 +248,8 @@ class Database:
     def close(self) -> None:
         """Close the connection; the next transaction makes a new one."""
         # A thread that is stuck with it lets go of it later.
-        if self._lock.acquire(timeout=_CLOSE):
-            try:
-                self._forget()
-            finally:
-                self._lock.release()
+        with suppress(BackendUnavailable), lifecycle.turn(self._lock, "the database", _CLOSE):
+            self._forget()
 
     def after_fork(self) -> None:
         """In a child: the connection is the parent's, and a thread that is not here may hold the lock."""
@@ -260,5 +257,5 @@ class Database:
             lifecycle.keep_inherited(self._connection)
         self._connection = None
         self._lock = threading.RLock()
-        self._in_transaction = False
+        self._inside = 0
         self._writer, self._seq = secrets.token_hex(8), 0

@@ -9,38 +9,30 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.containers.lazy import LazySet
 from track.errors import CorruptJournal
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import container_of
+from track.persistence.cells import named_container
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, VERSION, Batch
+from track.persistence.sql.rows import MIGRATIONS, VERSION, UnitOfWork
 from track.persistence.sql.where import where
-from track.persistence.state import Liveness
-from track.plain import named_tags, restore
+from track.persistence.state import Liveness, shown_fields, with_members
+from track.plain import restore
 from track.serialization import from_json, trial_from_document
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _PAGE = 5_000
 _LAST_COUNTS = {"value", "series"}
+_TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 
 
 class SqlProtocol(EventProtocol):
-    """A backend over SQL; a subclass brings the database.
-
-    Parameters
-    ----------
-    uri: str
-    database: Database
-    strict: bool
-        Whether parents must be stored before their children.
-    """
+    """A backend over SQL; a subclass brings the database."""
 
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
@@ -51,19 +43,16 @@ class SqlProtocol(EventProtocol):
     # writing
 
     def apply(self, *events: Event) -> None:
-        """Store facts, in one transaction."""
         self.database.decide(partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
         def store() -> None:
-            known = self._last(writer)
-            new = tuple(events[max(0, known + 1 - first) :])
+            new = events[max(0, self._last(writer) + 1 - first) :]
             # Never backwards: an older batch may arrive after a newer one, from another process.
             if new:
                 self._store(new)
-                suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
-                self.database.insert("writers", "writer, seq", [(writer, first + len(events) - 1)], suffix)
+                self.database.mark(writer, first + len(events) - 1)
 
         self.database.transaction(store)
 
@@ -71,53 +60,69 @@ class SqlProtocol(EventProtocol):
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, as one transaction, which may be run again from the start."""
         return self.database.decide(action)
 
-    def _store(self, events: tuple[Event, ...]) -> None:
-        if events:
-            batch = Batch(self.database)
-            batch.apply(events)
-            batch.write()
+    def _store(self, events: Sequence[Event]) -> None:
+        work = UnitOfWork(self.database)
+        work.apply(events)
+        work.write()
 
     def _last(self, writer: str) -> int:
-        found = self.database.rows("SELECT seq FROM writers WHERE writer = ?", writer)
-        return int(found[0][0]) if found else -1
+        return -1 if (seq := self.database.marked(writer)) is None else seq
 
     def close(self) -> None:
-        """Close the connection."""
         self.database.close()
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
         return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
-        parsed = parse_query(query, TrialGroup)
-        sql, parameters = _owners("trial_groups", parsed)
-        rows = self.database.transaction(partial(self.database.rows, sql, *parameters))
-        groups = [self._group(document) for (document,) in rows]
-        return [group for group in groups if parsed.matches(group)]
+        return self._fetch_owners(TrialGroup, query)
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
-        parsed = parse_query(query, Project)
-        sql, parameters = _owners("projects", parsed)
-        rows = self.database.transaction(partial(self.database.rows, sql, *parameters))
-        projects = [self._project(document) for (document,) in rows]
-        return [project for project in projects if parsed.matches(project)]
+        return self._fetch_owners(Project, query)
+
+    def first_trial(self, query: Any = None) -> Trial | None:
+        found = self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial), 1))
+        return found[0] if found else None
+
+    def revisions(self, digest: str) -> set[int]:
+        return {revision for (revision,) in self._rows("SELECT revision FROM trials WHERE hash = ?", digest)}
+
+    def has(self, kind: type, uid: Any) -> bool:
+        return bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+
+    def _rows(self, sql: str, *parameters: Any) -> list[Row]:
+        return self.database.transaction(partial(self.database.rows, sql, *parameters))
+
+    def _fetch_owners(self, kind: type, query: Any) -> list[Any]:
+        """Return projects or groups: narrowed by what has a column, the rest is checked after."""
+        parsed = parse_query(query, kind)
+        columns = ("uid", "project_id") if kind is TrialGroup else ("uid",)
+        exact = {column: value for column in columns if (value := parsed.exact(column)) is not None}
+        condition = " AND ".join(f"{column} = ?" for column in exact) or "1 = 1"
+        sql = f"SELECT document FROM {_TABLES[kind]} WHERE {condition} ORDER BY position"  # noqa: S608
+        stored = (from_json(_decode(document)) for (document,) in self._rows(sql, *exact.values()))
+        owners = (with_members(owner, self._members, self.fetch_trials, self.fetch_groups) for owner in stored)
+        return [owner for owner in owners if parsed.matches(owner)]
+
+    def _members(self, group: str) -> list[str]:
+        return [
+            uid for (uid,) in self._rows("SELECT trial FROM members WHERE trial_group = ? ORDER BY position", group)
+        ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
         condition, parameters, rest = where(query, self._is_plain)
         rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
-        tags = self._project_tags()
+        tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
         found = []
         for row in rows:
-            trial = self._trial(row, tags)
-            if self.liveness.is_broken(trial, alive):
-                trial.status = Status.Broken
+            trial = self._trial(row)
+            if fields := shown_fields(trial, tags.get, self.liveness, alive):
+                vars(trial).update(fields)
             if rest.matches(trial):
                 found.append(trial)
                 if len(found) == limit:
@@ -131,17 +136,13 @@ class SqlProtocol(EventProtocol):
 
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT uid, document FROM projects")
-        tags = {uid: restore(_decode(document).get("tags") or {}) for uid, document in rows}
-        return {uid: named for uid, named in tags.items() if named}
+        return {uid: restore(_decode(document).get("tags")) for uid, document in rows}
 
-    def _trial(self, row: Row, tags: dict[str, dict[str, Any]]) -> Trial:
+    def _trial(self, row: Row) -> Trial:
         position, points, document = row
         metrics = Metrics(partial(self._read_points, "metrics", position, points))
         chronos = Metrics(partial(self._read_points, "times", position, points))
-        trial = trial_from_document(_decode(document), metrics, chronos)
-        inherited = tags.get(trial.project_id) if isinstance(trial.project_id, str) else None
-        trial.tags = {**named_tags(trial.tags), **inherited} if inherited else trial.tags
-        return trial
+        return trial_from_document(_decode(document), metrics, chronos)
 
     def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it had this many points."""
@@ -152,9 +153,7 @@ class SqlProtocol(EventProtocol):
             for name, spec in self.database.rows(known, position, table):
                 first, cells = self._read_cells(table, position, name, points)
                 if cells[0]:
-                    key = _decode(name)
-                    container = container_of(table, key, None if spec is None else _decode(spec), cells)
-                    found.append((first, key, container))
+                    found.append((first, *named_container(table, name, spec, cells)))
             # In the order of their first points, as in every backend.
             return {key: container for _, key, container in sorted(found, key=itemgetter(0))}
 
@@ -178,34 +177,6 @@ class SqlProtocol(EventProtocol):
                 break
         return first, columns
 
-    def _group(self, document: str) -> TrialGroup:
-        group: TrialGroup = from_json(_decode(document) | {"trials": ()}, "trial_group")
-        members = "SELECT trial FROM members WHERE trial_group = ? ORDER BY position"
-        read = partial(self.database.rows, members, group.uid)
-        group.trials = LazySet(lambda: [uid for (uid,) in self.database.transaction(read)])  # type: ignore[assignment]
-        return group
-
-    def _project(self, document: str) -> Project:
-        project: Project = from_json(_decode(document), "project")
-        members = [("project_id", project.uid)]
-        project.trials = LazySet(partial(self.fetch_trials, members))  # type: ignore[assignment]
-        project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
-        return project
-
-    def first_trial(self, query: Any = None) -> Trial | None:
-        parsed = parse_query(query, Trial)
-        found = self.database.transaction(partial(self._fetch_trials, parsed, 1))
-        return found[0] if found else None
-
-    def revisions(self, digest: str) -> set[int]:
-        read = partial(self.database.rows, "SELECT revision FROM trials WHERE hash = ?", digest)
-        return {revision for (revision,) in self.database.transaction(read)}
-
-    def has(self, kind: type, uid: Any) -> bool:
-        table = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}[kind]
-        read = partial(self.database.rows, f"SELECT 1 FROM {table} WHERE uid = ?", uid)  # noqa: S608
-        return bool(self.database.transaction(read))
-
     # the tables
 
     def _migrate(self) -> None:
@@ -218,7 +189,8 @@ class SqlProtocol(EventProtocol):
             self.database.transaction(partial(self._step, number))
 
     def _version(self) -> int:
-        self.database.run("CREATE TABLE IF NOT EXISTS format (id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)")
+        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
+        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
         found = self.database.rows("SELECT version FROM format WHERE id = 1")
         return int(found[0][0]) if found else 0
 
@@ -227,15 +199,6 @@ class SqlProtocol(EventProtocol):
         if self._version() > number:
             return
         for statement in MIGRATIONS[number]:
-            self.database.run(statement)
+            self.database.rows(statement)
         suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
-        self.database.insert("format", "id, version", [(1, number + 1)], suffix)
-
-
-def _owners(table: str, query: Query) -> tuple[str, list[Any]]:
-    """Return the statement for projects or groups: narrowed by what has a column, the rest is checked after."""
-    known = [(name, query.exact(name)) for name in ("uid", "project_id") if table == "trial_groups" or name == "uid"]
-    exact = [(name, value) for name, value in known if isinstance(value, str)]
-    condition = " AND ".join(f"{name} = ?" for name, _ in exact) or "1 = 1"
-    sql = f"SELECT document FROM {table} WHERE {condition} ORDER BY position"  # noqa: S608
-    return sql, [value for _, value in exact]
+        self.database.insert("format", "id, version", suffix, rows=[(1, number + 1)])

@@ -3,91 +3,86 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import msgspec
 
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
-from track.metrics import Metrics
-from track.persistence.cells import LARGEST, encode_cell, imported_points, text, trial_document
+from track.persistence.cells import (
+    PointColumns,
+    comparable,
+    measure_into,
+    merge_into_owner,
+    owner_document,
+    parameter_cells,
+    text,
+    trial_document,
+)
 from track.persistence.sql.database import Database, Row
 from track.persistence.state import make_trial, update
-from track.plain import restore, to_plain, utf8
-from track.serialization import flatten, to_json, trial_from_document
-from track.structure import Project, Trial, TrialGroup
+from track.serialization import trial_from_document
+from track.structure import Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
-
-
-class _Recorder:
-    """Stands in for a trial's metrics or times while events are applied: values become rows."""
-
-    def __init__(self, entry: _Entry, table: str) -> None:
-        self._entry = entry
-        self._table = table
-        self.rows: list[Row] = []
-        self.series: dict[str, list[Any]] = {}
-        self._keys: dict[str, str] = {}
-
-    def log_values(self, values: dict[str, Any], step: Any, spec: list[Any] | None, at: float) -> None:
-        """Take one value a name."""
-        entry, keys = self._entry, self._keys
-        is_plain_step = step is None or (type(step) is int and -LARGEST < step < LARGEST)
-        for name, value in values.items():
-            key = keys.get(name)
-            # The common point: a name seen before, an integer step, a finite float.
-            if key is not None and is_plain_step and type(value) is float and value and value - value == 0:
-                self.rows.append((entry.position, key, entry.points, step, value, at, None))
-                self.series[key][1:] = (value, step is not None)
-                entry.points += 1
-            else:
-                self._add(name, restore(value), step, None if step is not None else spec, at)
-
-    def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
-        """Take one time."""
-        self._add(name, seconds, None, spec, at)
-
-    def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
-        entry, key = self._entry, self._keys.setdefault(name, text(utf8(name)))
-        number, cell, odd = encode_cell(step, value)
-        if self._table == "metrics":
-            self.rows.append((entry.position, key, entry.points, number, cell, at, odd))
-        else:
-            self.rows.append((entry.position, key, entry.points, cell, at, odd))
-        entry.points += 1
-        # A container without a step and without an aggregator keeps everything: said, to tell it from a stepped one.
-        first = text(spec or ["series"]) if step is None else None
-        self.series.setdefault(key, [first, None, False])[1:] = (_number(value), step is not None)
+_TRIALS = (
+    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document",
+    "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
+    "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
+    "status_code = excluded.status_code, points = excluded.points, document = excluded.document",
+)
+_PARAMETERS = (
+    "trial, name, number, text",
+    "ON CONFLICT (trial, name) DO UPDATE SET number = excluded.number, text = excluded.text",
+)
+_SERIES = (
+    "trial, name, kind, spec, last, stepped",
+    "ON CONFLICT (trial, kind, name) DO UPDATE SET last = excluded.last, stepped = excluded.stepped",
+)
 
 
 class _Entry:
-    """One trial that a batch touches."""
+    """One trial that a unit of work touches; what it measures goes into columns."""
 
-    def __init__(self, trial: Trial, position: int, points: int, is_new: bool) -> None:
+    def __init__(self, trial: Trial, position: int, points: int, has_new_parameters: bool) -> None:
         self.trial = trial
         self.position = position
         self.points = points
-        self.is_new = is_new
-        self.metrics = _Recorder(self, "metrics")
-        self.chronos = _Recorder(self, "times")
-        trial.metrics, trial.chronos = self.metrics, self.chronos
+        self.has_new_parameters = has_new_parameters
+        self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
+
+    def add_points(self, table: str, points: list[Row], series: list[Row]) -> None:
+        """Number the new points, those of one name one after the other, and add their rows, and what each name is."""
+        for column in self.measured[table].columns.values():
+            numbers = range(self.points, self.points + len(column.times))
+            self.points = numbers.stop
+            identity = (repeat(self.position), repeat(column.key), numbers)
+            steps = (column.steps,) if table == "metrics" else ()
+            points += zip(*identity, *steps, column.values, column.times, column.odd_cells(), strict=False)
+            step, value = column.last()
+            # A container without a step and an aggregator keeps everything: said, to tell it from a stepped one.
+            spec = None if column.is_stepped else text(column.spec or ["series"])
+            series.append((self.position, column.key, table, spec, comparable(value), int(step is not None)))
+
+    def row(self) -> Row:
+        """Return the trial's own row, once its points are counted."""
+        trial = self.trial
+        owners = [value if isinstance(value, str) else None for value in (trial.project_id, trial.group_id)]
+        version = None if trial.version is None else str(trial.version)
+        name = None if trial.name is None else text(trial.name)
+        identity = (trial.uid, self.position, trial.hash, trial.revision, name, version, *owners)
+        return (*identity, trial.status.name, trial.status.value, self.points, trial_document(trial))
 
 
-class Batch:
-    """Collects what events change, in a transaction, and writes it.
-
-    Parameters
-    ----------
-    database: Database
-        Inside a transaction.
-    """
+class UnitOfWork:
+    """Collects what events change, inside a transaction, and writes it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._entries: dict[str, _Entry] = {}
+        self._last_position = 0
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take events, in order; one that names a trial that is not stored is reported and skipped."""
@@ -98,13 +93,9 @@ class Batch:
                 continue
             match event:
                 case ProjectCreated():
-                    project = Project(event.uid, event.name, event.description, restore(event.metadata))
-                    project.tags = restore(event.tags)
-                    self._create_owner("projects", event.uid, (), to_json(project))
+                    self._create_owner("projects", event)
                 case GroupCreated():
-                    group = TrialGroup(event.uid, event.name, event.description, restore(event.metadata))
-                    group.project_id = restore(event.project_id)
-                    self._create_owner("trial_groups", event.uid, (group.project_id,), to_json(group))
+                    self._create_owner("trial_groups", event)
                 case TrialCreated():
                     self._create_trial(event)
                 case FieldsMerged(kind="group" | "project"):
@@ -120,6 +111,7 @@ class Batch:
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", uid)
             return
+        entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
         update(entry.trial, event)
 
     def _entry(self, uid: str) -> _Entry | None:
@@ -129,115 +121,68 @@ class Batch:
             if not found:
                 return None
             position, points, document = found[0]
-            trial = trial_from_document(_decode(document), Metrics(), Metrics())
-            entry = self._entries[uid] = _Entry(trial, position, points, is_new=False)
+            trial = trial_from_document(_decode(document), PointColumns(), PointColumns())
+            entry = self._entries[uid] = _Entry(trial, position, points, has_new_parameters=False)
         return entry
 
     def _create_trial(self, event: TrialCreated) -> None:
-        if self._entry(event.trial) is not None:
-            return
-        trial = make_trial(event)
-        given = (trial.metrics, trial.chronos)
-        entry = self._entries[event.trial] = _Entry(trial, self._next_position("trials"), 0, is_new=True)
-        _import_containers(entry, *given)
+        uid = event.trial
+        position = None if uid in self._entries else self._free_position("trials", uid)
+        if position is not None:
+            self._last_position = max(position, self._last_position + 1)
+            trial = make_trial(event)
+            measure_into(trial, PointColumns(), PointColumns())
+            self._entries[uid] = _Entry(trial, self._last_position, 0, has_new_parameters=True)
 
-    def _next_position(self, table: str) -> int:
-        stored = self._database.rows(f"SELECT COALESCE(MAX(position), 0) FROM {table}")[0][0]  # noqa: S608
-        new = [entry.position for entry in self._entries.values() if entry.is_new] if table == "trials" else []
-        return int(max([stored, *new])) + 1
+    def _free_position(self, table: str, uid: str) -> int | None:
+        """Return the next position in a table, None where it has this uid already."""
+        known = f"(SELECT COUNT(*) FROM {table} WHERE uid = ?)"  # noqa: S608
+        count, last = self._database.rows(f"SELECT {known}, COALESCE(MAX(position), 0) FROM {table}", uid)[0]  # noqa: S608
+        return None if count else int(last) + 1
 
-    def _create_owner(self, table: str, uid: str, columns: tuple[Any, ...], document: dict[str, Any]) -> None:
-        if self._database.rows(f"SELECT 1 FROM {table} WHERE uid = ?", uid):  # noqa: S608
+    def _create_owner(self, table: str, event: ProjectCreated | GroupCreated) -> None:
+        position = self._free_position(table, event.uid)
+        if position is None:
             return
-        document = {key: value for key, value in document.items() if key not in ("trials", "groups")}
-        names = "uid, position, project_id, document" if columns else "uid, position, document"
-        row = (uid, self._next_position(table), *columns, text(document))
-        self._database.insert(table, names, [row])
+        row = {"uid": event.uid, "position": position, "document": text(owner_document(event))}
+        if isinstance(event, GroupCreated) and isinstance(event.project_id, str):
+            row["project_id"] = event.project_id
+        self._database.insert(table, ", ".join(row), rows=[tuple(row.values())])
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
         table = "trial_groups" if event.kind == "group" else "projects"
         found = self._database.rows(f"SELECT document FROM {table} WHERE uid = ?", event.uid)  # noqa: S608
         if found:
             document = _decode(found[0][0])
-            fields = restore(document.get(event.field) or {}) | {
-                name: restore(one) for name, one in event.values.items()
-            }
-            document[event.field] = to_plain(fields)
-            self._database.run(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
+            merge_into_owner(document, event)
+            self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
+        # Nobody leaves a group: their number is the next position.
         count = self._database.rows("SELECT COUNT(*) FROM members WHERE trial_group = ?", group)[0][0]
         suffix = "ON CONFLICT (trial_group, trial) DO NOTHING"
-        self._database.insert("members", "trial_group, trial, position", [(group, trial, count)], suffix)
+        self._database.insert("members", "trial_group, trial, position", suffix, rows=[(group, trial, count)])
 
     # writing
 
     def write(self) -> None:
         """Write what was collected."""
-        entries = list(self._entries.values())
-        self._write_trials(entries)
-        columns = "trial, name, seq, step, value, at, odd"
-        self._database.insert("metrics", columns, [row for entry in entries for row in entry.metrics.rows])
-        columns = "trial, name, seq, value, at, odd"
-        self._database.insert("times", columns, [row for entry in entries for row in entry.chronos.rows])
-        series = [
-            (entry.position, name, kind, spec, last, int(stepped))
-            for entry in entries
-            for kind, recorder in (("metrics", entry.metrics), ("times", entry.chronos))
-            for name, (spec, last, stepped) in recorder.series.items()
-        ]
-        suffix = "ON CONFLICT (trial, kind, name) DO UPDATE SET last = excluded.last, stepped = excluded.stepped"
-        self._database.insert("series", "trial, name, kind, spec, last, stepped", series, suffix)
-
-    def _write_trials(self, entries: list[_Entry]) -> None:
-        changing = ("name", "version", "project_id", "group_id", "status", "status_code", "points", "document")
-        names = f"uid, position, hash, revision, {', '.join(changing)}"
-        suffix = "ON CONFLICT (uid) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in changing)
-        self._database.insert("trials", names, map(_trial_row, entries), suffix)
-        rows = [row for entry in entries for row in _parameter_rows(entry)]
-        suffix = "ON CONFLICT (trial, name) DO UPDATE SET number = excluded.number, text = excluded.text"
-        self._database.insert("parameters", "trial, name, number, text", rows, suffix)
-
-
-def _trial_row(entry: _Entry) -> Row:
-    trial = entry.trial
-    owners = [value if isinstance(value, str) else None for value in (trial.project_id, trial.group_id)]
-    version = None if trial.version is None else str(trial.version)
-    name = None if trial.name is None else text(trial.name)
-    identity = (trial.uid, entry.position, trial.hash, trial.revision, name, version, *owners)
-    return (*identity, trial.status.name, trial.status.value, entry.points, trial_document(trial))
-
-
-def _parameter_rows(entry: _Entry) -> list[Row]:
-    if not isinstance(entry.trial.parameters, dict):
-        return []
-    rows = []
-    for name, value in flatten(entry.trial.parameters).items():
-        number = _number(value) if isinstance(value, (int, float)) else None
-        rows.append((entry.position, text(name), number, text(value) if isinstance(value, str) else None))
-    return rows
-
-
-def _number(value: int | float) -> float | None:
-    """Return a number that compares as `value` does; None for NaN, which does not."""
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf if value > 0 else -math.inf
-    except (TypeError, ValueError):
-        # A trial from another store may bring anything.
-        return None
-    return None if math.isnan(number) else number
-
-
-def _import_containers(entry: _Entry, metrics: Metrics, chronos: Metrics) -> None:
-    """Write the measurements of a trial that comes from another store."""
-    for name, container in metrics.items():
-        for step, value, at in imported_points(container):
-            entry.metrics.log_values({name: value}, step, None, at)
-    for name, container in chronos.items():
-        for _, value, at in imported_points(container):
-            entry.chronos.log_time(name, value, ["value"], at)
+        trials: list[Row] = []
+        parameters: list[Row] = []
+        series: list[Row] = []
+        points: dict[str, list[Row]] = {"metrics": [], "times": []}
+        for entry in self._entries.values():
+            for table, rows in points.items():
+                entry.add_points(table, rows, series)
+            trials.append(entry.row())
+            if entry.has_new_parameters:
+                parameters += [(entry.position, *cells) for cells in parameter_cells(entry.trial)]
+        insert = self._database.insert
+        insert("trials", *_TRIALS, rows=trials)
+        insert("parameters", *_PARAMETERS, rows=parameters)
+        insert("metrics", "trial, name, seq, step, value, at, odd", rows=points["metrics"])
+        insert("times", "trial, name, seq, value, at, odd", rows=points["times"])
+        insert("series", *_SERIES, rows=series)
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from track.persistence.cells import text
 from track.persistence.query import Condition, Query
 
 _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
@@ -16,13 +15,8 @@ _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 def where(query: Query, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], Query]:
     """Return a condition on ``trials t``, its values, and the conditions that remain to be checked.
 
-    The SQL condition holds for every trial that matches, and maybe for others.
-
-    Parameters
-    ----------
-    query: Query
-    is_plain: callable
-        Returns whether the column of last values says what a metric is compared by, given its name as JSON.
+    The SQL condition holds for every trial that matches, and maybe for others. `is_plain` returns whether the column
+    of last values says what a metric is compared by, given its name as JSON.
     """
     parts, values, rest = [], [], []
     for condition in query.conditions:
@@ -51,32 +45,29 @@ def _render(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
 
 def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
     kind = int if column == "revision" else str
-    if not all(type(choice) is kind for choice in choices):
+    if set(map(type, choices)) != {kind}:
         return "", [], False
     return f"t.{column} IN ({', '.join('?' * len(choices))})", list(choices), column != "version"
 
 
 def _parameter(condition: Condition) -> tuple[str, list[Any], bool]:
     operand = condition.operand
-    name = msgspec.json.encode(".".join(condition.path[1:])).decode()
-    if type(operand) in (int, float) and operand == operand and abs(operand) < 2**53:
+    if condition.has_exact_number:
         test, value = f"p.number {_COMPARISONS[condition.name]} ?", operand
     elif type(operand) is str and condition.name == "$eq":
-        test, value = "p.text = ?", msgspec.json.encode(operand).decode()
+        test, value = "p.text = ?", text(operand)
     else:
         return "", [], False
+    name = text(".".join(condition.path[1:]))
     sql = f"t.position IN (SELECT p.trial FROM parameters p WHERE p.name = ? AND {test})"  # noqa: S608
     return sql, [name, value], False
 
 
 def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], bool]:
-    operand = condition.operand
-    if type(operand) not in (int, float) or operand != operand or abs(operand) >= 2**53:
-        return "", [], False
-    name = msgspec.json.encode(condition.path[1]).decode()
-    if not is_plain(name):
+    name = text(condition.path[1])
+    if not condition.has_exact_number or not is_plain(name):
         return "", [], False
     test = f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ?"
     # True equals 1 in the database, and nowhere else.
     is_exact = condition.name != "$eq"
-    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, operand], is_exact  # noqa: S608
+    return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, condition.operand], is_exact  # noqa: S608

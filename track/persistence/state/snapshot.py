@@ -53,6 +53,9 @@ class _TrialDocument(msgspec.Struct):
     artifacts: Any = None
     timestamps: Any = None
     process: Any = None
+    attempt: int = 0
+    processes: Any = None
+    is_set: bool = False
     order: int = 0
 
     def get(self, name: str) -> Any:
@@ -203,7 +206,6 @@ def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
 
     Parameters
     ----------
-    storage: State
     journal: dict
         Which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
     """

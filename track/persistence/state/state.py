@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator
-from track.containers.lazy import LazySet
 from track.events import (
     Batch,
     Event,
@@ -21,10 +20,11 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.query import Query, parse_query
-from track.persistence.state.apply import make_trial, update
+from track.persistence.state.apply import make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
-from track.plain import named_tags, restore
-from track.structure import Project, Status, Trial, TrialGroup
+from track.persistence.state.views import Owner, shown_fields, with_members
+from track.plain import restore
+from track.structure import Project, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +112,11 @@ class State:
     def _apply_one(self, event: Record) -> None:
         match event:
             case ProjectCreated():
-                self._create_project(event)
+                if event.uid not in self._projects:
+                    self.add_project(make_project(event))
             case GroupCreated():
-                self._create_group(event)
+                if event.uid not in self._groups:
+                    self.add_group(make_group(event), ())
             case TrialCreated():
                 if event.trial not in self._trials:
                     self.add_trial(make_trial(event))
@@ -136,16 +138,6 @@ class State:
             return
         self.changed.add(uid)
         update(trial, event)
-
-    def _create_project(self, event: ProjectCreated) -> None:
-        if event.uid not in self._projects:
-            fields = (event.uid, event.name, event.description, restore(event.metadata))
-            self.add_project(Project(*fields, tags=restore(event.tags)))
-
-    def _create_group(self, event: GroupCreated) -> None:
-        if event.uid not in self._groups:
-            fields = (event.uid, event.name, event.description, restore(event.metadata))
-            self.add_group(TrialGroup(*fields, project_id=restore(event.project_id)), ())
 
     def _attach_trial(self, event: TrialAttached) -> None:
         if event.kind == "group":
@@ -181,13 +173,10 @@ class State:
         parsed = parse_query(query, Trial)
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
-            broken = self.liveness.is_broken(trial, alive)
-            if broken or self._inherited(trial):
-                seen = self._view(trial, broken)
-                if parsed.matches(seen):
-                    yield seen
-            elif parsed.matches(trial):
-                yield self._view(trial, broken)
+            fields = shown_fields(trial, self._project_tags, self.liveness, alive)
+            seen = _view(trial, fields) if fields else trial
+            if parsed.matches(seen):
+                yield seen if fields else _view(trial, fields)
 
     def find_groups(self, query: Any = None) -> Iterator[TrialGroup]:
         """Return copies of the groups that match, oldest first."""
@@ -222,38 +211,34 @@ class State:
             return [self._trials[uid] for uid in self._by_hash.get(digest, ())]
         return list(self._trials.values())
 
-    def _inherited(self, trial: Trial) -> dict[str, Any]:
-        project = self._projects.get(trial.project_id) if isinstance(trial.project_id, str) else None
-        return {} if project is None else project.tags
-
-    def _view(self, trial: Trial, broken: bool) -> Trial:
-        view = Trial.__new__(Trial)
-        fields = vars(view)
-        fields.update(vars(trial))
-        for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
-            fields[name] = _copy(fields[name])
-        for name in ("metrics", "chronos"):
-            fields[name] = fields[name].view()
-        inherited = self._inherited(trial)
-        if inherited:
-            fields["tags"] = {**named_tags(fields["tags"]), **inherited}
-        if broken:
-            fields["status"] = Status.Broken
-        return view
+    def _project_tags(self, uid: str) -> dict[str, Any] | None:
+        project = self._projects.get(uid)
+        return None if project is None else project.tags
 
     def _group_view(self, group: TrialGroup) -> TrialGroup:
-        members = LazySet(lambda: list(self._members.get(group.uid, ())))
-        fields = (group._uid, group.name, group.description, _copy(group.metadata), members, group.project_id)
-        return TrialGroup(*fields)  # type: ignore[arg-type]
+        fields = (group._uid, group.name, group.description, _copy(group.metadata))
+        return self._with_members(TrialGroup(*fields, project_id=group.project_id))
 
     def _project_view(self, project: Project) -> Project:
         fields = (project._uid, project.name, project.description, _copy(project.metadata))
-        members = [("project_id", project.uid)]
-        groups, trials = LazySet(lambda: self.find_groups(members)), LazySet(lambda: self.find_trials(members))
-        return Project(*fields, groups, trials, _copy(project.tags))  # type: ignore[arg-type]
+        return self._with_members(Project(*fields, tags=_copy(project.tags)))
+
+    def _with_members(self, owner: Owner) -> Owner:
+        return with_members(owner, lambda uid: list(self._members.get(uid, ())), self.find_trials, self.find_groups)
 
     def __len__(self) -> int:
         return len(self._trials)
+
+
+def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
+    view = Trial.__new__(Trial)
+    fields = vars(view)
+    fields.update(vars(trial), **shown)
+    for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
+        fields[name] = _copy(fields[name])
+    for name in ("metrics", "chronos"):
+        fields[name] = fields[name].view()
+    return view
 
 
 def _copy(value: Any) -> Any:
