@@ -14,7 +14,7 @@ from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import OBJECTS, PARTIAL, free_key
 from track.artifacts.multipart import PART, MultipartUploads
 from track.artifacts.transfer import Advance, ignore
-from track.errors import BackendUnavailable, FileChanged
+from track.errors import BackendUnavailable
 from track.persistence.utils import mask_secrets
 from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
 
@@ -72,7 +72,8 @@ class RemoteFolder(Folder):
         self._make_folder(key)
         with open(source.descriptor, "rb", closefd=False) as reader:
             data = reader.read(PART + 1)
-        _check_digest(source, hashlib.sha256(data).hexdigest(), digest)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise source.changed()
         self._fs.pipe_file(self._at(key), data)
         advance(len(data))
 
@@ -86,11 +87,9 @@ class RemoteFolder(Folder):
                 found.update(data)
                 target.write(data)
                 advance(len(data))
-        try:
-            _check_digest(source, found.hexdigest(), digest)
-        except FileChanged:
+        if found.hexdigest() != digest:
             self._fs.rm_file(partial)
-            raise
+            raise source.changed()
         self._make_folder(key)
         self._fs.mv(partial, self._at(key))
 
@@ -152,9 +151,3 @@ class RemoteFolder(Folder):
             else:
                 with translated(self.url):
                     MultipartUploads(self._fs, self._root).abort(left.token)
-
-
-def _check_digest(source: Source, found: str, expected: str) -> None:
-    """Raise FileChanged where a file is not what it was when it was read first."""
-    if found != expected:
-        raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
