@@ -7,19 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from track.client import TrackClient
-from track.configuration import options
 from track.errors import TrackError
 from track.logger import TrialLogger
-from track.persistence.utils import names_no_store
 from track.structure import Trial
 from track.versioning import compute_hash
 
 logger = logging.getLogger(__name__)
-
-
-def is_configured() -> bool:
-    """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
-    return not names_no_store(options("log.backend.name", None))
 
 
 class RunRecord:
@@ -78,10 +71,7 @@ class RunRecord:
 
     def set_labels(self, labels: list[str]) -> None:
         """Record the labels, each a tag that is true; one that is gone is false."""
-        changed = {
-            **dict.fromkeys(self._labels - set(labels), False),
-            **dict.fromkeys(set(labels) - self._labels, True),
-        }
+        changed = dict.fromkeys(self._labels - set(labels), False) | dict.fromkeys(set(labels) - self._labels, True)
         if changed:
             self.trial.add_tags(**changed)
         self._labels = set(labels)

@@ -106,10 +106,7 @@ def decoded_name(name: str) -> str:
 
 
 def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:
-    """Return where, what, when, and which state of the content it was, by which a later change is known.
-
-    The action is ``"upload"`` or ``"download"``.
-    """
+    """Return an entry: where, ``"upload"`` or ``"download"``, when, and the state by which a later change is known."""
     entry = {"host": host, "path": node.path, "id": str(node.record["id"]), "action": action, "timestamp": timestamp()}
     return {**entry, "state": state} if state else entry
 
