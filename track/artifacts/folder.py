@@ -48,10 +48,7 @@ class Folder(Protocol):
         """
 
     def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        """Store a small file of a survey, at the least cost; None where `put` must look at it closely.
-
-        `stamp` is its size, modification time (nanoseconds) and inode in the survey.
-        """
+        """Store a small file of a survey (bytes, mtime in ns, inode) cheaply; None where `put` must look closely."""
 
     def size(self, key: str) -> int | None:
         """Return the size of a file; None when there is none."""

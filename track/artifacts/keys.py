@@ -35,10 +35,7 @@ def is_tree(uri: str) -> bool:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return the store's root and the key in it; an empty key for a URI that is in no store.
-
-    Of ``s3://bucket/files/objects/ab/ab...`` the root is ``s3://bucket/files``, of ``s3://bucket/data.csv`` all of it.
-    """
+    """Return the store's root and the key in it; all of a URI, and an empty key, where it is in no store."""
     match = _CONTENT.fullmatch(uri)
     return (match["root"], match["key"]) if match else (uri, "")
 

@@ -37,8 +37,8 @@ class ArtifactStore:
         """Give a lease: `gc` removes nothing that was found or stored under it."""
         return hold_lease(self.folder)
 
-    def put_file(self, path: str, lease: Lease, advance: Advance | None = None) -> Kept:
-        """Store a file, unless its content is there already; without `advance` a bar is shown on a terminal.
+    def put_file(self, path: str, lease: Lease) -> Kept:
+        """Store a file, unless its content is there already; a bar is shown on a terminal.
 
         FileNotFoundError, PermissionError or UnsafePath where there is no such file, it may not be read, or it is no
         file; FileChanged where it changed while it was read, three times in a row; BackendUnavailable or OSError where
@@ -46,8 +46,8 @@ class ArtifactStore:
         """
         for _ in range(_TRIES - 1):
             with contextlib.suppress(FileChanged):
-                return self._put_once(path, lease, advance)
-        return self._put_once(path, lease, advance)
+                return self._put_once(path, lease, None)
+        return self._put_once(path, lease, None)
 
     def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
         with Source(path) as source:
@@ -85,30 +85,23 @@ class ArtifactStore:
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))
 
-    def put_tree(
-        self, folder: str, recursive: bool, lease: Lease, advance: Advance | None = None
-    ) -> tuple[Kept, Listing]:
-        """Store the files of a folder, and the listing that stands for it.
-
-        Files that cannot be read, and links that leave the folder, are left out: the listing names them.
-        """
+    def put_tree(self, folder: str, recursive: bool, lease: Lease) -> tuple[Kept, Listing]:
+        """Store a folder's files and the listing that stands for it, which names what cannot be read or leads out."""
         identity, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
         rows = trees.survey(folder, recursive)
         known = None if lease.avoid else _trees.get(identity, rows)
         if known is not None and self.folder.size(known[0].key) is not None:
             return known
         members = list(trees.members_of(rows))
-        kept, listing = self._put_members(folder, members, lease, advance)
+        kept, listing = self._put_members(folder, members, lease)
         if not listing.skipped and all(max(member.modified, member.changed) + SETTLED < read_at for member in members):
             _trees.add(identity, rows, (kept, listing))
         return kept, listing
 
-    def _put_members(
-        self, folder: str, members: list[Member], lease: Lease, advance: Advance | None
-    ) -> tuple[Kept, Listing]:
+    def _put_members(self, folder: str, members: list[Member], lease: Lease) -> tuple[Kept, Listing]:
         entries: list[Entry] = []
         skipped: dict[str, str] = {}
-        with _shown(folder, sum(member.size for member in members), lease, advance) as moved:
+        with _shown(folder, sum(member.size for member in members), lease, None) as moved:
             stored = each(lambda member: self._put_member(member, lease, moved), members, self.folder.workers)
             for member, outcome in zip(members, stored, strict=True):
                 if isinstance(outcome, str):
