@@ -180,15 +180,8 @@ def read_items(path: str) -> list[dict[str, Any]]:
     with open(path, "rb") as file:
         content = file.read()
     if not content or content.startswith(b'- {"value":'):
-        return [_parsed(path, line[2:]) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
-    found = _parsed(path, content)
+        return [parse(line[2:], path) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
+    found = parse(content, path)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
     return found
-
-
-def _parsed(path: str, text: bytes) -> Any:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise CorruptJournal(f"{path} cannot be read: {error}") from error

@@ -175,16 +175,13 @@ class EncryptedSocket(ssl.SSLSocket):
         while True:
             plain, address = socket.socket.accept(self)
             try:
-                return self._welcome(plain), address
+                plain.settimeout(HANDSHAKE_SECONDS)
+                client = wrap_socket(plain, server_side=True, context=self.context)
+                client.settimeout(None)
+                return client, address
             except (OSError, TrackError) as error:
                 plain.close()
                 logger.warning("no encrypted connection with %s: %s", address, error)
-
-    def _welcome(self, plain: socket.socket) -> EncryptedSocket:
-        plain.settimeout(HANDSHAKE_SECONDS)
-        client = wrap_socket(plain, server_side=True, context=self.context)
-        client.settimeout(None)
-        return client
 
     def connect(self, addr: Any) -> None:
         """Connect to a server, and make sure who it is."""

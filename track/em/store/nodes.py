@@ -47,10 +47,6 @@ class Node:
         """What no other state of any node has."""
         return str(self.record["state"])
 
-    def replaced(self, state: str) -> bool:
-        """Return whether this came, directly or not, in place of that state."""
-        return state in self.record.get("replaced", ())
-
     @classmethod
     def parse(cls, path: str, content: bytes, tag: str) -> Node:
         """Return the node of a stored record; CorruptJournal when it is none of ours."""

@@ -167,7 +167,7 @@ class Store:
             return True
         # The answer may have been lost, and somebody else have come since.
         now = self.find(node.path)
-        return now is not None and now.replaced(node.state)
+        return now is not None and node.state in now.record.get("replaced", ())
 
     def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
         content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"
