@@ -12,7 +12,6 @@ from typing import Any
 from track.utils.git import ask_git, head_of, remote_of
 
 logger = logging.getLogger(__name__)
-
 _PATIENCE = 30.0
 _SHOWN = 100
 # A repository's own settings may neither run a program nor change what the patch is of.

@@ -41,11 +41,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def check_name(name: str) -> str:
-    """Return the name of an artifact; UnsafePath where it cannot be one.
-
-    It may not be empty or absolute, climb with ``..``, hold characters that no file name should, or have a part that is
-    longer than a disk takes.
-    """
+    """Return the name of an artifact; UnsafePath where it is absolute or climbs, or no file could be called so."""
     checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")

@@ -25,8 +25,7 @@ _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
 class RemoteFolder(Folder):
     """A folder behind fsspec. A file is visible once it is whole, and verified.
 
-    Credentials and endpoint come from the environment, or from fsspec's own configuration. MissingExtra where fsspec,
-    or the package behind the URL's scheme, is not installed.
+    Credentials and endpoint come from the environment or fsspec's configuration; MissingExtra without its packages.
     """
 
     workers = 8
@@ -63,10 +62,6 @@ class RemoteFolder(Folder):
         if self.size(key) != size:
             raise BackendUnavailable(f"{self.url} has taken {size} bytes and shows {self.size(key)}")
         return Kept(key, digest, size)
-
-    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        # Here the time goes into sending.
-        return None
 
     def _send_small(self, source: Source, key: str, digest: str, advance: Advance) -> None:
         self._make_folder(key)

@@ -17,7 +17,6 @@ from track.plain import to_number
 from track.utils.files import OpenFile
 
 logger = logging.getLogger(__name__)
-
 ALIASES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "validate", "validation"), "val"),
@@ -30,10 +29,7 @@ _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 
 
 class MetricsFile:
-    """Appends items to the file of one type; items of several threads and processes do not mix.
-
-    An item that could not be written, as when the disk is full, waits in memory.
-    """
+    """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory."""
 
     def __init__(self, path: str) -> None:
         self.path = path

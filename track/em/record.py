@@ -31,17 +31,15 @@ class RunRecord:
         self.trial = client.logger or self._open(client, name, alternative_name, folder, fields)
         self.trial.start()
 
-    def _open(
-        self, client: TrackClient, name: str, alternative_name: str, folder: str, fields: Mapping[str, Any]
-    ) -> TrialLogger:
-        digest = compute_hash("run", name, alternative_name)
+    def _open(self, client: TrackClient, name: str, alias: str, folder: str, fields: dict[str, Any]) -> TrialLogger:
+        digest = compute_hash("run", name, alias)
         if client.protocol.get_trial(Trial(digest)):
             return client.set_trial(Trial(digest))
         project, _, group = folder.strip("/").partition("/")
         client.set_project(name=project or "default")
         if group:
             client.set_group(name=group)
-        metadata = {"alias": {"run": alternative_name}, **(fields.get("metadata") or {})}
+        metadata = {"alias": {"run": alias}, **(fields.get("metadata") or {})}
         return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
 
     def metrics(self, kind: str) -> Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]:

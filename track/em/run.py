@@ -30,7 +30,6 @@ from track.persistence.utils import names_no_store
 from track.structure import Status
 
 logger = logging.getLogger(__name__)
-
 _FIELDS = ("start_timestamp", "end_timestamp", "status", "associations")
 _PARTS = ("hparams", "metrics", "platform", "git")
 _Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
@@ -142,7 +141,7 @@ class Run(Item):
         self._files.raises = False
 
     def _save(self) -> None:
-        self._files.write_metadata(self._metadata())
+        self._files.write(METADATA, self._metadata())
 
     @property
     def start_timestamp(self) -> str:
@@ -169,10 +168,7 @@ class Run(Item):
         """The hyperparameters; what is changed is in the file at once."""
         return self._hparams
 
-    @property
-    def params(self) -> Params:
-        """The hyperparameters."""
-        return self._hparams
+    params = hparams
 
     @property
     def metrics(self) -> dict[str, list[dict[str, Any]]]:

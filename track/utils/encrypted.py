@@ -306,19 +306,15 @@ def wrap_socket(
         if hostname is not None:
             wrapped._host = (hostname, _address(wrapped.getpeername())[1])
         if not handshaked:
-            _shake(wrapped)
+            try:
+                wrapped.do_handshake()
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    wrapped.close()
+                raise
     return wrapped
 
 
 def _address(peer: Any) -> tuple[str, int]:
     # That of a connection within one machine is a path, or nothing.
     return (peer[0], peer[1]) if isinstance(peer, tuple) else (os.fsdecode(peer) or "localhost", 0)
-
-
-def _shake(wrapped: EncryptedSocket) -> None:
-    try:
-        wrapped.do_handshake()
-    except BaseException:
-        with contextlib.suppress(OSError):
-            wrapped.close()
-        raise

@@ -27,10 +27,7 @@ _Files = dict[tuple[str, int, str], dict[str, Any]]
 
 
 class Store:
-    """Uploads and finds; made by `login`.
-
-    Records of uploads name it by `host`, its URL; paths without a slash at the beginning are in the folders of `user`.
-    """
+    """Uploads and finds; records name it by `host`, and paths without a slash first are in the folders of `user`."""
 
     def __init__(self, objects: ObjectStore, host: str, user: str) -> None:
         self.objects = objects
