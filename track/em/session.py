@@ -17,6 +17,8 @@ from track.errors import NotLoggedIn
 from track.persistence.utils import parse_options
 
 logger = logging.getLogger(__name__)
+_KEYS = ("aistore_host", "asset_hub_host", "api_key")
+_OPTIONS = {"aistore_host": "em.host", "api_key": "em.api_key"}
 _PATIENCE = 30
 _store: Store | None = None
 
@@ -86,10 +88,6 @@ def current_store() -> Store:
 def find_store() -> Store | None:
     """Return the store that was logged in to, or None."""
     return _store
-
-
-_KEYS = ("aistore_host", "asset_hub_host", "api_key")
-_OPTIONS = {"aistore_host": "em.host", "api_key": "em.api_key"}
 
 
 class Config(MutableMapping[str, Any]):
