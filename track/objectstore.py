@@ -101,10 +101,7 @@ class ObjectStore(abc.ABC):
 
 
 class FolderStore(ObjectStore):
-    """A folder, which may be shared by machines; it is made at the first write.
-
-    Of several processes that create or swap, one wins: they hold a lock.
-    """
+    """A folder, made at the first write, which machines may share: of all who create or swap, one wins by a lock."""
 
     def __init__(self, folder: str, failed: Failed = unavailable) -> None:
         super().__init__(folder, failed)

@@ -71,7 +71,11 @@ class Source:
         # The files of /proc tell no size.
         is_whole = before.st_size in (count, 0)
         if not is_whole or after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
-            raise FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
+            raise self.changed()
+
+    def changed(self) -> FileChanged:
+        """Return the error of a file that is not what it was when it was looked at first."""
+        return FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
 
 
 def _kind(mode: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -18,7 +19,6 @@ from track.utils.files import checked_path, digest_of, inside, is_below, replace
 from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
-
 _OWN = ".em"
 _LIST, _REFERENCES = f"{_OWN}/objects.yaml", f"{_OWN}/references.json"
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -85,8 +85,6 @@ class Objects:
         write_list(inside(self.folder, _LIST), self._all.values())
         references = {path: each["reference"] for path, each in self._all.items() if "reference" in each}
         if references or os.path.exists(inside(self.folder, _REFERENCES)):
-            import json
-
             text = json.dumps(references, indent=2).encode()
             replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 

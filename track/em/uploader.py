@@ -12,7 +12,6 @@ from track.errors import NothingThere, TrackError, UploadConflict
 from track.utils import lifecycle as ending
 
 logger = logging.getLogger(__name__)
-
 _SHORTEST, _LONGEST = 1.0, 30.0
 # What of the time may be spent uploading: files that grow are sent again as they are.
 _SHARE = 5

@@ -186,10 +186,7 @@ def replace_file(
     mode: int | None = None,
     follow: bool = True,
 ) -> int:
-    """Write a file whole or not at all, and return its size in bytes; see `replacing`.
-
-    With `follow` a link at `path` stays, and the file that it leads to is replaced.
-    """
+    """Write a file whole or not at all, and return its bytes; `follow` goes through a link. See `replacing`."""
     size, waiting = 0, bytearray()
     with replacing(os.path.realpath(path) if follow else path, sync=sync, mode=mode, temporary=temporary) as file:
         for piece in pieces:

@@ -12,7 +12,6 @@ from track.errors import UntrustedServer
 from track.utils.certificate import fingerprint_of
 
 logger = logging.getLogger(__name__)
-
 _FINGERPRINT = re.compile(r"(?i)(?:sha-?256:)?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")
 _HEADER = "# Servers that track has trusted at first sight: host:port, fingerprint of the certificate.\n"
 

@@ -66,9 +66,7 @@ class RingOutputDecorator:
         """Return the text that is kept."""
         return "".join(self.raw())
 
-    def out(self) -> str:
-        """Return the text that is kept."""
-        return self.output()
+    out = output
 
     def isatty(self) -> bool:
         """Return whether the stream behind this one is a terminal."""
