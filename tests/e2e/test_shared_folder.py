@@ -30,7 +30,7 @@ _URIS = ("file:{0}/r.json", "sqlite:{0}/r.db")
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a folder of a group, which its files belong to."""
-    folder = Path(tempfile.mkdtemp(prefix="track-shared-", dir="/tmp"))  # noqa: S108 - tmp_path is the user's alone
+    folder = Path(tempfile.mkdtemp(prefix="track-shared-", dir="/tmp"))
     folder.chmod(0o2770)
     if os.geteuid() == 0:
         os.chown(folder, 0, _GROUP)
@@ -171,7 +171,7 @@ def test_a_read_only_mount_can_be_read(tmp_path: Path, uri: str, is_killed: bool
 
         assert code == (-9 if is_killed else 0)
         _read(uri, 1)
-        with pytest.raises(BackendUnavailable, match="read-only|readonly"):
+        with pytest.raises(BackendUnavailable, match=r"read-only|readonly"):
             TrackClient(uri).new_trial(parameters={"user": 3})
 
 

@@ -106,7 +106,7 @@ def is_named(descriptor: int, path: str) -> bool:
     """Return whether an open file is the one at `path` now."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return os.path.samestat(os.fstat(descriptor), found)
 
@@ -115,7 +115,7 @@ def stamp_of(path: str) -> tuple[int, int, int] | None:
     """Return what is another after a file was replaced or written to; None where there is none."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
