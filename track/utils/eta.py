@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+
+from track.utils.out import write_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,7 @@ class EstimatedTime:
         text = f"{self._progress(levels)} | {title} {self.name or ''} {minutes:8.2f} min {msg}"
         if not show:
             return text
-        sys.stdout.write(text + "\n")
+        write_out(text + "\n")
         return None
 
     def _progress(self, levels: list[tuple[int, int]]) -> str:

@@ -115,7 +115,7 @@ def stamp_of(path: str) -> tuple[int, int, int] | None:
     """Return what is another after a file was replaced or written to; None where there is none."""
     try:
         found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 

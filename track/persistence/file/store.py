@@ -253,7 +253,7 @@ class FileStore:
     def _count_unnamed(self) -> int:
         if not self._writing or self.journal.is_current:
             return 0
-        is_kept = self._snapshot_stamp is not None and stamp_of(self.path) == self._snapshot_stamp
+        is_kept = os.path.exists(self.path) and stamp_of(self.path) == self._snapshot_stamp
         start = self._saved_offset if is_kept else self.journal.start
         return sum(len(events) for events, _, _ in self.journal.read(start))
 
