@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -18,6 +17,7 @@ from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.structure import Project, Trial, TrialGroup, set_current_project, split_uid
 from track.utils.delay import delay_call
+from track.utils.out import write_out
 from track.verbs import way_out
 from track.versioning import default_version_hash
 
@@ -455,7 +455,7 @@ class TrackClient:
 def _show(arguments: dict[str, Any]) -> None:
     rule = "-" * 80
     lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_out("\n".join(lines) + "\n")
 
 
 class _MissingObject(NotFound, RuntimeError):

@@ -106,7 +106,7 @@ def is_named(descriptor: int, path: str) -> bool:
     """Return whether an open file is the one at `path` now."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return os.path.samestat(os.fstat(descriptor), found)
 
