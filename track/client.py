@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +21,20 @@ from track.errors import (
     UnknownAttribute,
     suggestion,
 )
-from track.front import as_dict, check_fields, check_kind, differing_fields
+from track.front import (
+    Current,
+    as_dict,
+    check_fields,
+    check_kind,
+    innermost_block,
+    is_other,
+    own_choice,
+    parent_in,
+    tell_fields_stay,
+    tell_trial_stays,
+    tell_what_stays,
+    unfinished,
+)
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
@@ -62,15 +76,18 @@ class TrackClient:
     {0: 0.5}
     """
 
-    # Found on the class: a client that is being copied or unpickled has no logger yet.
-    logger: TrialLogger | None = None
+    project = Current[Project]()
+    group = Current[TrialGroup]()
+    logger = Current[TrialLogger]()
+    # Found on the class: a client that is being copied or unpickled has nothing yet.
+    _chosen: Mapping[str, Any] = {}
+    _thread = 0
 
     def __init__(self, backend: str = "none") -> None:
         if names_no_store(backend) and backend != "none:":
             backend = options("log.backend.name", None)
         self.protocol = get_protocol(backend)
-        self.project: Project | None = None
-        self.group: TrialGroup | None = None
+        self._thread = get_ident()
         self._stores_nothing = names_no_store(backend)
         self._version: Callable[[], str] = default_version_hash
         self.protocol.check_writable()
@@ -141,7 +158,7 @@ class TrackClient:
         check_fields(Project, kwargs)
         wanted = project or Project(**kwargs)
         if self.project is not None and not force:
-            _tell_what_stays("project", self.project, wanted)
+            tell_what_stays("project", self.project, wanted)
             return self.project
         stored = self.protocol.get_project(Project(_uid=wanted.uid, name=wanted.name))
         if stored is None:
@@ -179,7 +196,7 @@ class TrackClient:
         check_fields(TrialGroup, kwargs)
         group = group or TrialGroup(**kwargs)
         if self.group is not None and not force:
-            _tell_what_stays("group", self.group, group)
+            tell_what_stays("group", self.group, group)
             return self.group
         if group._uid is None and group.project_id is None:
             if self.project is None:
@@ -212,10 +229,12 @@ class TrackClient:
         """
         check_kind(Trial, trial, "set_trial(uid=...)")
         check_fields(Trial, kwargs, extra=("uid", "hash"))
-        current = None if force else self._unfinished()
+        current: TrialLogger | None = (
+            None if force else unfinished(self.logger if not (trial or kwargs) else own_choice(self, "logger"))
+        )
         if current is not None:
             if (trial is not None or kwargs) and current._created().uid != self._wanted_uid(trial, kwargs):
-                _tell_trial_stays(current)
+                tell_trial_stays(current)
             return current
         wanted = trial or self._wanted_trial(kwargs)
         found = self.protocol.get_trial(wanted) or []
@@ -226,11 +245,6 @@ class TrackClient:
         self._adopt_owners(stored)
         self.logger = TrialLogger(stored, self.protocol)
         return self.logger
-
-    def _unfinished(self) -> TrialLogger | None:
-        """Return the logger of a trial that exists and has not finished; None where another one may be chosen."""
-        current = self.logger
-        return None if current is None or current.is_pending or current.has_finished else current
 
     def _wanted_uid(self, trial: Trial | None, fields: dict[str, Any]) -> str:
         if trial is None and "uid" in fields:
@@ -259,13 +273,17 @@ class TrackClient:
         """Create a trial and return its logger.
 
         A trial is identified by its parameters: without them it waits, and is created by `log_arguments`, or
-        empty at the first number logged. The same parameters again make the next revision. A trial that has
-        not finished goes on: its logger is returned, with a warning where another trial was asked for.
+        empty at the first number logged. The same parameters again make the next revision.
+
+        A trial that this thread or task has begun and not finished goes on, and its logger is returned, where nothing
+        else is asked for: no fields, or the same name, version, parameters and group. Where another trial is asked
+        for it is begun; the earlier one stays unfinished, and its logger works on. A trial that is begun inside the
+        ``with`` block of another one has it as ``parent`` in its metadata.
 
         Parameters
         ----------
         force: bool
-            Whether to replace a trial that is set and has not finished.
+            Whether to begin another trial in any case.
         **kwargs
             Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a dict or Namespace;
             ``arguments`` is the same), ...
@@ -281,20 +299,34 @@ class TrackClient:
         given = kwargs.pop("arguments", None)
         given = kwargs.pop("parameters", given)
         parameters = None if given is None else as_dict(given)
-        current = None if force else self._unfinished()
+        asks_for_nothing = not kwargs and parameters is None
+        current: TrialLogger | None = (
+            None if force else unfinished(self.logger if asks_for_nothing else own_choice(self, "logger"))
+        )
         if current is not None:
-            if parameters is None or self._is_other(current._created(), parameters, kwargs):
-                _tell_trial_stays(current)
-            return current
+            if asks_for_nothing or not is_other(current._created(), self._identity(parameters, kwargs)):
+                tell_fields_stay(current._created(), kwargs)
+                return current
+            logger.info("trial %r has not finished; another one is begun", current.label)
         if parameters is None:
             self.logger = TrialLogger(delay_call(self._create_trial, **kwargs), self.protocol)
         else:
             self.logger = TrialLogger(self._create_trial(parameters, **kwargs), self.protocol)
         return self.logger
 
-    def _is_other(self, current: Trial, parameters: dict[str, Any], fields: dict[str, Any]) -> bool:
-        wanted = Trial(**{"version": self.version, **fields, "parameters": parameters})
-        return wanted.hash != current.hash or bool(differing_fields(current, wanted))
+    def _identity(self, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return what tells the trial that is asked for from others, as far as it is said."""
+        wanted: dict[str, Any] = {
+            name: fields[name] for name in ("name", "version", "project_id", "group_id") if name in fields
+        }
+        if parameters is not None:
+            wanted |= {"parameters": parameters, "name": fields.get("name")}
+        if self._version is not default_version_hash:
+            wanted.setdefault("version", self.version)
+        for owner, name in ((self.project, "project_id"), (self.group, "group_id")):
+            if owner is not None:
+                wanted.setdefault(name, owner.uid)
+        return wanted
 
     def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
         if self._stores_nothing:
@@ -305,6 +337,9 @@ class TrackClient:
             )
         project = self.project or self.set_project(name=_ORPHAN)
         group = self.group
+        parent = parent_in(self.protocol)
+        if parent is not None:
+            fields["metadata"] = {"parent": parent, **(fields.get("metadata") or {})}
         trial = Trial(
             **{
                 "version": self.version,
@@ -413,13 +448,12 @@ class TrackClient:
         self._current().finish(exc_type, exc_val, exc_tb, timeout=timeout)
 
     def __enter__(self) -> TrialLogger:
-        self.start()
-        return self._current()
+        return self._current().__enter__()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        self.finish(exc_type, exc_val, exc_tb)
+        (innermost_block() or self._current()).__exit__(exc_type, exc_val, exc_tb)
 
     def __getattr__(self, name: str) -> Any:
         """Look for anything else on the current trial's logger: ``client.log_metrics``, ``client.chrono``."""
@@ -467,21 +501,3 @@ def _show(arguments: dict[str, Any]) -> None:
 
 class _MissingObject(NotFound, RuntimeError):
     """`get_only`, and it is not stored: a RuntimeError too, as the original raised."""
-
-
-def _tell_what_stays(noun: str, chosen: Project | TrialGroup, wanted: Project | TrialGroup) -> None:
-    differing = differing_fields(chosen, wanted)
-    if differing:
-        logger.warning(
-            "the %s is %r already, and stays as it is (%s would differ): pass force=True to choose another one",
-            noun,
-            chosen.name or chosen.uid,
-            ", ".join(differing),
-        )
-
-
-def _tell_trial_stays(current: TrialLogger) -> None:
-    logger.warning(
-        "trial %r is set and has not finished, so it goes on: finish it, or pass force=True, to begin another one",
-        current._created().uid,
-    )

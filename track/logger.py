@@ -22,6 +22,8 @@ from track.front import (
     as_dict,
     as_interruption,
     differing_arguments,
+    enter_block,
+    leave_block,
 )
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
@@ -212,11 +214,13 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     def __enter__(self) -> TrialLogger:
         self.start()
+        enter_block(self)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
+        leave_block(self)
         # A forked child that leaves the block of its parent says nothing about the trial.
         if self._pid != os.getpid():
             return

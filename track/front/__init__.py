@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
+from track.front.choosing import (
+    Current,
+    enter_block,
+    innermost_block,
+    is_other,
+    leave_block,
+    own_choice,
+    parent_in,
+    tell_fields_stay,
+    tell_trial_stays,
+    tell_what_stays,
+    unfinished,
+)
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
+    "Current",
     "FileVerbs",
     "LateNumbers",
     "LogSignalHandler",
@@ -20,5 +34,15 @@ __all__ = [
     "check_kind",
     "differing_arguments",
     "differing_fields",
+    "enter_block",
     "finish_with",
+    "innermost_block",
+    "is_other",
+    "leave_block",
+    "own_choice",
+    "parent_in",
+    "tell_fields_stay",
+    "tell_trial_stays",
+    "tell_what_stays",
+    "unfinished",
 ]

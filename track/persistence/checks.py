@@ -56,7 +56,8 @@ def normal_status(status: Any) -> Status | CustomStatus:
     elif isinstance(status, dict) and {"name", "value"} <= set(status):
         return make_status(status["name"], status["value"]) or Status.CreatedGroup
     if isinstance(made, Status) or (isinstance(status, str) and made.value is not None):
-        return made
+        chosen: Status | CustomStatus = made
+        return chosen
     names = ", ".join([*(member.name for member in Status), "submitted", "pruned"])
     raise InvalidEvent(f"{status!r} is no status; use {names}, or CustomStatus(name, code)")
 

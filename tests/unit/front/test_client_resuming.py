@@ -74,12 +74,12 @@ def test_backend_that_answers_none_has_no_trial(client: TrackClient, monkeypatch
 
 
 def test_trial_that_is_set_stays(client: TrackClient) -> None:
-    """Without force a second trial is not begun, with force it is."""
+    """Without force a second trial of the same is not begun, and no other one gone on with; with force it is."""
     first = client.new_trial(parameters={"seed": 0})
 
-    assert client.new_trial(parameters={"seed": 1}) is first
+    assert client.new_trial(parameters={"seed": 0}) is first
     assert client.set_trial(uid="abc_0") is first
-    assert client.new_trial(force=True, parameters={"seed": 1}) is not first
+    assert client.new_trial(force=True, parameters={"seed": 0}) is not first
 
 
 # the environment
