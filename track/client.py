@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from threading import get_ident
 from types import TracebackType
@@ -26,11 +25,19 @@ from track.front import (
     as_dict,
     check_fields,
     check_kind,
+    identity,
     innermost_block,
     is_other,
+    key_hash,
+    named_trial,
+    open_keyed,
     own_choice,
     parent_in,
+    show_arguments,
+    store_trial,
+    take_parameters,
     tell_fields_stay,
+    tell_nothing_is_stored,
     tell_trial_stays,
     tell_what_stays,
     unfinished,
@@ -38,7 +45,7 @@ from track.front import (
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
-from track.structure import Project, Trial, TrialGroup, set_current_project, split_uid
+from track.structure import Project, Trial, TrialGroup, set_current_project
 from track.utils.delay import delay_call
 from track.versioning import default_version_hash
 
@@ -232,11 +239,13 @@ class TrackClient:
         current: TrialLogger | None = (
             None if force else unfinished(self.logger if not (trial or kwargs) else own_choice(self, "logger"))
         )
+        if current is not None and (str(kwargs.get("uid")) == current._created().uid or not (trial or kwargs)):
+            return current
+        wanted = trial or named_trial(kwargs, self.version, self._place())
         if current is not None:
-            if (trial is not None or kwargs) and current._created().uid != self._wanted_uid(trial, kwargs):
+            if current._created().uid != wanted.uid:
                 tell_trial_stays(current)
             return current
-        wanted = trial or self._wanted_trial(kwargs)
         found = self.protocol.get_trial(wanted) or []
         exact = [stored for stored in found if stored.uid == wanted.uid]
         if not exact:
@@ -245,23 +254,6 @@ class TrackClient:
         self._adopt_owners(stored)
         self.logger = TrialLogger(stored, self.protocol)
         return self.logger
-
-    def _wanted_uid(self, trial: Trial | None, fields: dict[str, Any]) -> str:
-        if trial is None and "uid" in fields:
-            return str(fields["uid"])
-        return (trial or self._wanted_trial(fields)).uid
-
-    def _wanted_trial(self, fields: dict[str, Any]) -> Trial:
-        uid = fields.pop("uid", None)
-        if uid is not None:
-            try:
-                digest, revision = split_uid(uid)
-            except ValueError as error:
-                raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self._place()}: {error}") from error
-            return Trial(digest, revision)
-        if "hash" in fields:
-            return Trial(fields["hash"], fields.get("revision", 0))
-        return Trial(**{"version": self.version, **fields})
 
     def _adopt_owners(self, trial: Trial) -> None:
         if self.project is None and trial.project_id is not None:
@@ -295,16 +287,13 @@ class TrackClient:
         """
         if not isinstance(force, (bool, int)):
             raise InvalidCall(f"what is {force!r}? Write new_trial(parameters={{'lr': 0.1}}), new_trial(name='first')")
-        check_fields(Trial, kwargs, extra=("arguments",))
-        given = kwargs.pop("arguments", None)
-        given = kwargs.pop("parameters", given)
-        parameters = None if given is None else as_dict(given)
+        parameters = take_parameters(kwargs)
         asks_for_nothing = not kwargs and parameters is None
         current: TrialLogger | None = (
             None if force else unfinished(self.logger if asks_for_nothing else own_choice(self, "logger"))
         )
         if current is not None:
-            if asks_for_nothing or not is_other(current._created(), self._identity(parameters, kwargs)):
+            if asks_for_nothing or not self._is_other(current._created(), parameters, kwargs):
                 tell_fields_stay(current._created(), kwargs)
                 return current
             logger.info("trial %r has not finished; another one is begun", current.label)
@@ -314,46 +303,55 @@ class TrackClient:
             self.logger = TrialLogger(self._create_trial(parameters, **kwargs), self.protocol)
         return self.logger
 
-    def _identity(self, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return what tells the trial that is asked for from others, as far as it is said."""
-        wanted: dict[str, Any] = {
-            name: fields[name] for name in ("name", "version", "project_id", "group_id") if name in fields
-        }
-        if parameters is not None:
-            wanted |= {"parameters": parameters, "name": fields.get("name")}
-        if self._version is not default_version_hash:
-            wanted.setdefault("version", self.version)
-        for owner, name in ((self.project, "project_id"), (self.group, "group_id")):
-            if owner is not None:
-                wanted.setdefault(name, owner.uid)
-        return wanted
+    def _is_other(self, current: Trial, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> bool:
+        version = None if self._version is default_version_hash else self.version
+        return is_other(current, identity(parameters, fields, version, self.project, self.group))
 
-    def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
+    def _made_trial(self, parameters: dict[str, Any], fields: dict[str, Any]) -> Trial:
         if self._stores_nothing:
             self._stores_nothing = False
-            logger.warning(
-                "nothing will be stored: give a backend, as in TrackClient('file://report.json'), "
-                "or set TRACK_LOG_BACKEND_NAME"
-            )
-        project = self.project or self.set_project(name=_ORPHAN)
-        group = self.group
+            tell_nothing_is_stored()
+        project, group = self._owners()
         parent = parent_in(self.protocol)
         if parent is not None:
             fields["metadata"] = {"parent": parent, **(fields.get("metadata") or {})}
-        trial = Trial(
-            **{
-                "version": self.version,
-                "project_id": project.uid,
-                "group_id": group and group.uid,
-                **fields,
-                "parameters": parameters,
-            }
-        )
-        stored = self.protocol.new_trial(trial, auto_increment=True) or trial
-        self.protocol.add_project_trial(project, stored)
-        if group is not None:
-            self.protocol.add_group_trial(group, stored)
-        return stored
+        owners = {"project_id": project.uid, "group_id": group and group.uid}
+        return Trial(**{"version": self.version, **owners, **fields, "parameters": parameters})
+
+    def _owners(self) -> tuple[Project, TrialGroup | None]:
+        return self.project or self.set_project(name=_ORPHAN), self.group
+
+    def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
+        trial = self._made_trial(parameters, fields)
+        return store_trial(self.protocol, trial, True, *self._owners()) or trial
+
+    def open_trial(self, key: str, **kwargs: Any) -> TrialLogger:
+        """Return the trial with this key in the current project and group: to begin or go on in one line.
+
+        The first who asks creates it. While it is not finished, others join it, as the ranks of a job do; after a
+        crash it goes on. Once it has ended well, the next revision begins. A key is no secret: it is in the metadata.
+
+        Parameters
+        ----------
+        key: str
+            ``os.environ["SLURM_JOB_ID"]``, ``"ablation 3"``.
+        **kwargs
+            Fields of a `Trial`, as for `new_trial`, for the one that is created.
+
+        Raises
+        ------
+        InvalidCall
+            A field does not exist, or the trial goes on and has other parameters (a ValueError too).
+        """
+        parameters = take_parameters(kwargs)
+        kwargs["metadata"] = {**(kwargs.get("metadata") or {}), "key": str(key)}
+        wanted = self._made_trial(parameters or {}, kwargs)
+        wanted.hash = key_hash(key, *self._owners())
+        stored = open_keyed(self.protocol, wanted, parameters, *self._owners())
+        current: TrialLogger | None = unfinished(own_choice(self, "logger"))
+        if current is None or current._created().uid != stored.uid:
+            current = self.logger = TrialLogger(stored, self.protocol)
+        return current
 
     # the current trial
 
@@ -385,7 +383,7 @@ class TrackClient:
             args = args.parse_args()
         arguments = {**kwargs, **as_dict(args)}
         if show:
-            _show(arguments)
+            show_arguments(arguments)
         self._current().log_arguments(arguments)
         given = argparse.Namespace()
         # Not as keywords: a parameter may be called anything.
@@ -491,12 +489,6 @@ class TrackClient:
         if self.logger is None:
             raise NotChosen("there is no trial: call new_trial or set_trial first")
         return self.logger
-
-
-def _show(arguments: dict[str, Any]) -> None:
-    rule = "-" * 80
-    lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
-    sys.stdout.write("\n".join(lines) + "\n")
 
 
 class _MissingObject(NotFound, RuntimeError):

@@ -83,9 +83,42 @@ def parent_in(protocol: Protocol) -> str | None:
 # what stays
 
 
+def identity(
+    parameters: Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
+    version: str | None,
+    project: Project | None,
+    group: TrialGroup | None,
+) -> dict[str, Any]:
+    """Return what tells the trial that is asked for from others, as far as it is said.
+
+    Parameters
+    ----------
+    parameters: mapping or None
+    fields: mapping
+        Of a `Trial`.
+    version: str or None
+        The one that was chosen.
+    project, group: optional
+        Those that are chosen.
+    """
+    wanted = {name: fields[name] for name in ("name", "version", "project_id", "group_id") if name in fields}
+    if parameters is not None:
+        wanted |= {"parameters": parameters, "name": fields.get("name")}
+    chosen = {"version": version, "project_id": project and project.uid, "group_id": group and group.uid}
+    return {**{name: value for name, value in chosen.items() if value is not None}, **wanted}
+
+
 def is_other(current: Trial, identity: Mapping[str, Any]) -> bool:
     """Return whether a field that was asked for is not so in the current trial."""
     return any(to_plain(value) != to_plain(getattr(current, name)) for name, value in identity.items())
+
+
+def tell_nothing_is_stored() -> None:
+    """Warn that what is logged is kept in memory."""
+    logger.warning(
+        "nothing will be stored: give a backend, as in TrackClient('file://report.json'), or set TRACK_LOG_BACKEND_NAME"
+    )
 
 
 def tell_what_stays(noun: str, chosen: Project | TrialGroup, wanted: Project | TrialGroup) -> None:

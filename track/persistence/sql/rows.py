@@ -22,7 +22,7 @@ from track.persistence.cells import (
     trial_document,
 )
 from track.persistence.sql.database import Database, Row
-from track.persistence.state import make_trial, update
+from track.persistence.state import is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.structure import Trial
 
@@ -45,6 +45,10 @@ _SERIES = (
 _POINTS = {"metrics": "trial, name, seq, step, value, at, odd", "times": "trial, name, seq, value, at, odd"}
 
 
+RESUMED = "resumed"
+"""The kind of a row of ``series`` that says of a trial that its last values may not be shown."""
+
+
 class _Entry:
     """One trial that a unit of work touches; what it measures goes into columns."""
 
@@ -54,6 +58,7 @@ class _Entry:
         self.points = points
         self.is_new = is_new
         self.has_new_parameters = is_new
+        self.is_resumed = False
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
 
     def point_rows(self, table: str) -> Iterator[Row]:
@@ -70,6 +75,8 @@ class _Entry:
         for kind, measured in self.measured.items():
             for column in measured.columns.values():
                 yield self.position, column.key, kind, *_series(column)
+        if self.is_resumed:
+            yield self.position, "", RESUMED, None, None, 0
 
     def row(self) -> Row:
         """Return the trial's own row, once its points are counted."""
@@ -128,6 +135,7 @@ class UnitOfWork:
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", uid)
             return
+        entry.is_resumed |= is_resume(event)
         entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
         update(entry.trial, event)
 

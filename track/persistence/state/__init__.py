@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import make_group, make_project, make_trial, named_tags, update
+from track.persistence.state.apply import is_resume, make_group, make_project, make_trial, named_tags, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
 from track.persistence.state.state import State
@@ -12,6 +12,7 @@ __all__ = [
     "Liveness",
     "State",
     "as_shown",
+    "is_resume",
     "make_group",
     "make_project",
     "make_trial",
