@@ -9,15 +9,6 @@ from track.artifacts.manifest import artifacts, find, versions
 from track.artifacts.recording import Recorder, artifact_name, check_file, check_folder
 
 __all__ = [
-    "Artifact",
-    "Recorder",
-    "Swept",
-    "artifact_name",
-    "artifacts",
-    "check_file",
-    "check_folder",
-    "describe_code",
-    "find",
-    "gc",
-    "versions",
-]
+    "Artifact", "Recorder", "Swept", "artifact_name", "artifacts", "check_file", "check_folder", "describe_code",
+    "find", "gc", "versions",
+]  # fmt: skip

@@ -24,17 +24,9 @@ _UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory",
 
 @dataclass(frozen=True)
 class Code:
-    """A script.
+    """A script: the name of its file without folders, the facts that `describe_repository` found, with its path.
 
-    Parameters
-    ----------
-    name: str
-        Of its file, without folders.
-    content: bytes
-    facts: dict
-        The script's path, and what `describe_repository` found.
-    difference: bytes
-        What is changed and not committed, as a patch; empty where nothing is.
+    `difference` is what is changed and not committed, as a patch; empty where nothing is.
     """
 
     name: str

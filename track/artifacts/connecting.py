@@ -55,12 +55,7 @@ def absolute(url: str) -> str:
 def look_up(url: str) -> tuple[str | None, int | None]:
     """Return ``etag:`` and what names the present state of some data, and its size in bytes; None where unknown.
 
-    Raises
-    ------
-    NotFound
-        Nothing is there.
-    UnsafePath
-        A ``file:`` URL names no file.
+    NotFound where nothing is there, UnsafePath where a ``file:`` URL names no file.
     """
     if url.startswith("file:"):
         return _look_up_file(url)
@@ -86,16 +81,9 @@ def _look_up_file(url: str) -> tuple[str, int]:
 
 
 def open_reference(url: str, digest: str | None, size: int | None) -> BinaryIO:
-    """Return the data to read.
+    """Return the data to read; NotFound where nothing is there any more, UnsafePath where it is a folder.
 
-    Raises
-    ------
-    NotFound
-        Nothing is there any more.
-    CorruptArtifact
-        It is not what it was when it was logged.
-    UnsafePath
-        It is a folder.
+    CorruptArtifact where it is not what it was when it was logged.
     """
     now = look_up(url)
     if any(was is not None and was != is_now for was, is_now in zip((digest, size), now, strict=True)):

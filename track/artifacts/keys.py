@@ -19,13 +19,7 @@ _LONGEST = 255
 
 
 def content_key(kind: str, digest: str, generation: int = 0) -> str:
-    """Return where content is: its digest, after a folder of the first two digits.
-
-    Examples
-    --------
-    >>> content_key(OBJECTS, "ab" * 32)[:14]
-    'objects/ab/aba'
-    """
+    """Return where content is: its digest, after a folder of the first two digits, as in ``objects/ab/ab...``."""
     return f"{kind}/{digest[:2]}/{digest}{f'.{generation}' if generation else ''}"
 
 
@@ -43,25 +37,17 @@ def is_tree(uri: str) -> bool:
 def split_uri(uri: str) -> tuple[str, str]:
     """Return the store's root and the key in it; an empty key for a URI that is in no store.
 
-    Examples
-    --------
-    >>> split_uri("s3://bucket/files/objects/ab/" + "ab" * 32)[0]
-    's3://bucket/files'
-    >>> split_uri("s3://bucket/data.csv")
-    ('s3://bucket/data.csv', '')
+    Of ``s3://bucket/files/objects/ab/ab...`` the root is ``s3://bucket/files``, of ``s3://bucket/data.csv`` all of it.
     """
     match = _CONTENT.fullmatch(uri)
     return (match["root"], match["key"]) if match else (uri, "")
 
 
 def check_name(name: str) -> str:
-    """Return the name of an artifact.
+    """Return the name of an artifact; UnsafePath where it cannot be one.
 
-    Raises
-    ------
-    UnsafePath
-        It is empty, absolute, climbs with ``..``, holds characters that no file name should, or has a part that
-        is longer than a disk takes.
+    It may not be empty or absolute, climb with ``..``, hold characters that no file name should, or have a part that is
+    longer than a disk takes.
     """
     checked_path(name, "an artifact's name")
     if _CONTROL.search(name):

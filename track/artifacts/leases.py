@@ -33,15 +33,9 @@ _decode_owner = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Lease:
-    """An upload that is going on.
+    """An upload that is going on; `write` writes its file again.
 
-    Parameters
-    ----------
-    uid: str
-    avoid: frozenset of str
-        Keys that were about to be removed when it began: nothing is based on them.
-    write: callable
-        Writes its file again.
+    Nothing is based on the keys to `avoid`, which were about to be removed when it began.
     """
 
     def __init__(self, uid: str, avoid: frozenset[str], write: Callable[[], None]) -> None:

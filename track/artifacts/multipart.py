@@ -21,14 +21,7 @@ _MOST_PARTS = 10_000
 
 
 class MultipartUploads:
-    """The uploads in parts below a folder in a bucket.
-
-    Parameters
-    ----------
-    fs: s3fs.S3FileSystem
-    root: str
-        Bucket and prefix.
-    """
+    """The uploads in parts below a folder (`root`: bucket and prefix) of an `s3fs.S3FileSystem`."""
 
     def __init__(self, fs: Any, root: str) -> None:
         self._fs = fs
@@ -36,15 +29,9 @@ class MultipartUploads:
         self._prefix = f"{prefix}/" if prefix else ""
 
     def send(self, source: Source, key: str, digest: str, size: int, advance: Advance) -> None:
-        """Send a file, or what an earlier upload has left of it to send.
-
-        Raises
-        ------
-        FileChanged
-            The file is not what its digest says; nothing becomes visible.
-        """
+        """Send a file, or what an earlier upload left of it; FileChanged, and nothing visible, where it is another."""
         name = f"{self._prefix}{key}"
-        upload = self._find(name) or self._begin(name)
+        upload = self._find(name) or str(self._call("create_multipart_upload", Key=name)["UploadId"])
         parts = self._send_parts(source, name, upload, size, digest, advance)
         self._call("complete_multipart_upload", Key=name, UploadId=upload, MultipartUpload={"Parts": parts})
 
@@ -66,9 +53,6 @@ class MultipartUploads:
             self._call("abort_multipart_upload", Key=name, UploadId=upload)
             raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
         return parts
-
-    def _begin(self, name: str) -> str:
-        return str(self._call("create_multipart_upload", Key=name)["UploadId"])
 
     def _find(self, name: str) -> str | None:
         found = [upload for upload in self._uploads(name) if upload["Key"] == name]

@@ -13,7 +13,7 @@ from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import OBJECTS, PARTIAL, free_key
 from track.artifacts.multipart import PART, MultipartUploads
-from track.artifacts.transfer import Advance
+from track.artifacts.transfer import Advance, ignore
 from track.errors import BackendUnavailable, FileChanged
 from track.persistence.utils import mask_secrets
 from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
@@ -25,15 +25,8 @@ _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
 class RemoteFolder(Folder):
     """A folder behind fsspec. A file is visible once it is whole, and verified.
 
-    Parameters
-    ----------
-    url: str
-        Credentials and endpoint come from the environment, or from fsspec's own configuration.
-
-    Raises
-    ------
-    MissingExtra
-        fsspec, or the package behind the URL's scheme, is not installed.
+    Credentials and endpoint come from the environment, or from fsspec's own configuration. MissingExtra where fsspec,
+    or the package behind the URL's scheme, is not installed.
     """
 
     workers = 8
@@ -54,7 +47,7 @@ class RemoteFolder(Folder):
         # Read once for its digest, and once more where it must be sent.
         size = source.size
         if digest is None:
-            digest, size = hash_source(source, _ignore)
+            digest, size = hash_source(source, ignore)
         key = free_key(OBJECTS, digest, avoid)
         if self.size(key) == size:
             advance(size)
@@ -165,7 +158,3 @@ def _check_digest(source: Source, found: str, expected: str) -> None:
     """Raise FileChanged where a file is not what it was when it was read first."""
     if found != expected:
         raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
-
-
-def _ignore(count: int) -> None:
-    """The bytes are counted when they are sent."""

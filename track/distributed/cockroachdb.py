@@ -10,7 +10,6 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from track.errors import BackendUnavailable
 
@@ -194,40 +193,35 @@ class CockRoachDB:
         self.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
-
-    def _property(self, name: str) -> str | None:
-        return self.properties.get(name)
 
     @property
     def build(self) -> str | None:
         """Version of the program; None before the start, as are the others."""
-        return self._property("build")
+        return self.properties.get("build")
 
     @property
     def client_flags(self) -> str | None:
         """What a client of the program's own is given."""
-        return self._property("client flags")
+        return self.properties.get("client flags")
 
     @property
     def node_id(self) -> str | None:
         """The node's number in its cluster."""
-        return self._property("nodeID")
+        return self.properties.get("nodeID")
 
     @property
     def sql(self) -> str | None:
         """The URI that PostgreSQL clients use."""
-        return self._property("sql")
+        return self.properties.get("sql")
 
     @property
     def status(self) -> str | None:
         """What the node said it does."""
-        return self._property("status")
+        return self.properties.get("status")
 
     @property
     def webui(self) -> str | None:
         """Address of the node's own pages."""
-        return self._property("webui")
+        return self.properties.get("webui")

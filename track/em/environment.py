@@ -15,11 +15,8 @@ _PACKAGES = (
     "nltk", "track",
 )  # fmt: skip
 _FRAMEWORKS = {
-    "tensorflow": "TensorFlow",
-    "torch": "PyTorch",
-    "pytorch_lightning": "PyTorch Lightning",
-    "sklearn": "scikit-learn",
-}
+    "tensorflow": "TensorFlow", "torch": "PyTorch", "pytorch_lightning": "PyTorch Lightning", "sklearn": "scikit-learn",
+}  # fmt: skip
 
 
 def platform_facts() -> dict[str, Any]:

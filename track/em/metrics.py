@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import time
 from typing import Any
 
@@ -53,13 +53,7 @@ class MetricsFile:
         return self._write(data)
 
     def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
-        """Write one item, and return its values.
-
-        Raises
-        ------
-        TypeError
-            A value is no number, or the step or epoch no whole one; nothing is written.
-        """
+        """Write one item, return its values; TypeError, and no item, where one is no number or a step no whole one."""
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
         try:
@@ -167,13 +161,7 @@ def whole(what: str, value: Any) -> int:
 
 
 def file_name(kind: str, taken: Iterable[str]) -> str:
-    """Return the name of the file of a type of metrics, which is none of those that are taken.
-
-    Examples
-    --------
-    >>> file_name("train", []), file_name("a/b", []), file_name("Train", ["train.yaml"])
-    ('train.yaml', 'a%2Fb.yaml', 'Train-2.yaml')
-    """
+    """Return the name of a type's file, which is none of those taken: ``a%2Fb.yaml`` or ``a%2Fb-2.yaml`` of ``a/b``."""
     safe = _UNSAFE.sub(_percent_encoded, kind)[:100] or "%"
     used = {name.casefold() for name in taken}
     number, name = 1, f"{safe}.yaml"
@@ -188,29 +176,15 @@ def _percent_encoded(found: re.Match[str]) -> str:
 
 
 def read_items(path: str) -> list[dict[str, Any]]:
-    """Return the items in a file of metrics, whoever wrote it; a torn last one does not exist.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no file.
-    CorruptJournal
-        It holds something else.
-    """
+    """Return a file's items, a torn last one left out; FileNotFoundError, or CorruptJournal where it holds no list."""
     with open(path, "rb") as file:
         content = file.read()
     if not content or content.startswith(b'- {"value":'):
-        return list(_items(path, content))
+        return [_parsed(path, line[2:]) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
     found = _parsed(path, content)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
     return found
-
-
-def _items(path: str, content: bytes) -> Iterator[dict[str, Any]]:
-    for line in content.split(b"\n")[:-1]:
-        if line.startswith(b"- "):
-            yield _parsed(path, line[2:])
 
 
 def _parsed(path: str, text: bytes) -> Any:

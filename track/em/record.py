@@ -23,17 +23,10 @@ def is_configured() -> bool:
 
 
 class RunRecord:
-    """Writes a run into the configured store, where it is a trial like any other.
+    """Writes a run into the configured store, where it is a trial like any other; `fields` are more of a new `Trial`'s.
 
     The project is the first part of the run's folder, the group the rest of it. The trial is named by the run's
     alternative name, not by its parameters, which may change.
-
-    Parameters
-    ----------
-    name, alternative_name: str
-    folder: str
-    fields: dict
-        More fields of the `Trial`, for one that is new.
     """
 
     def __init__(self, name: str, alternative_name: str, folder: str, **fields: Any) -> None:
@@ -107,7 +100,3 @@ class RunRecord:
         except (TrackError, OSError) as error:
             # They are in their own directory, whatever happens here.
             logger.warning("artifact %r is not in the store of the trial: %s", name, error)
-
-    def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
-        """Record the end."""
-        self.trial.finish(exc_type, exc_val, exc_tb)

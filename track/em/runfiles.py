@@ -21,13 +21,9 @@ _PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml"
 
 
 class RunFiles:
-    """The directory of a run.
+    """The directory of a run. A file that cannot be written is an error as long as `raises` is true.
 
-    Attributes
-    ----------
-    raises: bool
-        Whether a file that cannot be written is an error. When not, as while a run goes on, it is said once, and
-        written when there is room.
+    When it is not, as while a run goes on, that is said once, and the file is written when there is room.
     """
 
     def __init__(self, folder: str) -> None:
@@ -43,8 +39,6 @@ class RunFiles:
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, *name.split("/"))
-
-    # parts
 
     def read_metadata(self) -> dict[str, Any]:
         """Return what is in the file of metadata; NothingThere when it is none of a run."""
@@ -70,23 +64,16 @@ class RunFiles:
         self._write(_PARTS[part], values)
         self._list(part, _PARTS[part])
 
-    @property
-    def log_path(self) -> str:
-        """Where the output of the run goes."""
-        return self._path(_LOG)
-
-    def list_log(self) -> None:
-        """Put the log into the table of contents."""
+    def list_log(self) -> str:
+        """Put the log of what is printed into the table of contents, and return its path."""
         self._list("log", _LOG)
+        return self._path(_LOG)
 
     def _list(self, part: str, name: str) -> None:
         with self._lock:
             if self._index.get(part) != name:
                 self._index[part] = name
-                self._write_index()
-
-    def _write_index(self) -> None:
-        self._write(_INDEX, self._index)
+                self._write(_INDEX, self._index)
 
     def _write(self, name: str, mapping: Mapping[str, Any]) -> None:
         with self._lock:
@@ -106,8 +93,6 @@ class RunFiles:
                 return
             del self._waiting[name]
 
-    # metrics
-
     def open_metrics(self, kind: str) -> MetricsFile:
         """Return the file of a type of metrics, making it when it is the first of its type."""
         with self._lock:
@@ -121,7 +106,7 @@ class RunFiles:
                 names[kind] = f"{_METRICS}/{file_name(kind, taken)}"
             opened = self._open[kind] = MetricsFile(self._metrics_path(kind))
             if is_new:
-                self._write_index()
+                self._write(_INDEX, self._index)
             return opened
 
     def _metrics_path(self, kind: str) -> str:
@@ -155,13 +140,10 @@ class RunFiles:
             self._open.clear()
             return unsaved, len(self._waiting)
 
-    # for uploading
-
     def local_files(self) -> list[LocalFile]:
         """Return the files as they are now, the table of contents last."""
         names = [METADATA, *(name for part, name in self._index.items() if part != _METRICS)]
-        names += [
-            f"{_METRICS}/{os.path.basename(self._metrics_path(kind))}" for kind in self._index.get(_METRICS) or {}
-        ]
+        kinds = self._index.get(_METRICS) or {}
+        names += [f"{_METRICS}/{os.path.basename(self._metrics_path(kind))}" for kind in kinds]
         found = [(str(name), self._path(str(name))) for name in (*names, _INDEX)]
         return [LocalFile.at(name, path) for name, path in found if os.path.isfile(path)]

@@ -22,13 +22,7 @@ _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def flow(value: Any) -> str:
-    """Return JSON-like data in one line of YAML.
-
-    Examples
-    --------
-    >>> flow({"lr": 1e-05, "layers": [64, 10], "best": float("inf"), "name": "yes"})
-    '{"lr": 1.0e-05, "layers": [64, 10], "best": .inf, "name": "yes"}'
-    """
+    """Return JSON-like data in one line of YAML, such as ``{"lr": 1.0e-05, "best": .inf, "name": "yes"}``."""
     match value:
         case str():
             return _UNPRINTABLE.sub(_escape, _quote(value))
@@ -59,15 +53,7 @@ def number_text(value: float) -> str:
 
 
 def parse(text: bytes) -> Any:
-    """Return the data in one line as `flow` writes it, or in any YAML.
-
-    Raises
-    ------
-    MissingExtra
-        It is not of the common kind, and PyYAML is not installed.
-    ValueError
-        It is no YAML.
-    """
+    """Return the data in one line of any YAML; ValueError where it is none, MissingExtra where it takes PyYAML."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -102,15 +88,7 @@ def _key(key: str) -> str:
 
 
 def read_mapping(path: str) -> dict[str, Any]:
-    """Return the mapping in a YAML file, whoever wrote it.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no file.
-    CorruptJournal
-        It holds something else (a ValueError).
-    """
+    """Return the mapping in a YAML file, whoever wrote it; FileNotFoundError, or CorruptJournal where it is none."""
     with open(path, "rb") as file:
         return parse_mapping(file.read(), path)
 

@@ -20,17 +20,10 @@ _FLUSH = 60.0
 
 
 class Uploader:
-    """Calls `upload` after every change, one call for many that come together, until `close`.
+    """Calls `upload` after every change, one call for many that come together, until `close`; messages name `what`.
 
     An upload that fails is tried again, with exponential backoff and jitter, and said once. What cannot succeed,
     because the name was taken or the folder removed, ends it.
-
-    Parameters
-    ----------
-    what: str
-        For messages.
-    upload: callable
-        Uploads what there is now.
     """
 
     def __init__(self, what: str, upload: Callable[[], object]) -> None:
@@ -103,8 +96,6 @@ class Uploader:
             with self._state:
                 self._state.wait_for(lambda: self._has_ended, min(seconds, _SHORTEST))
 
-    # the end
-
     def hurry(self) -> None:
         """Upload what is left without rest."""
         with self._state:
@@ -113,13 +104,7 @@ class Uploader:
         self._wake.set()
 
     def close(self, seconds: float = _FLUSH) -> None:
-        """Return once everything is uploaded, or two tries have failed, or the time is over; a warning says so.
-
-        Parameters
-        ----------
-        seconds: float
-            How long to wait at most.
-        """
+        """Return once everything is uploaded, two tries have failed, or so many seconds are over; a warning says so."""
         failed: list[Exception] = []
 
         def is_over() -> bool:

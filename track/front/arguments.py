@@ -14,13 +14,7 @@ _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "
 
 
 def check_fields(kind: type, fields: Iterable[str], extra: Iterable[str] = ()) -> None:
-    """Check that all of them are fields of a `Project`, `TrialGroup` or `Trial`, or one of `extra`.
-
-    Raises
-    ------
-    InvalidCall
-        One is not.
-    """
+    """Raise InvalidCall where one is no field of a `Project`, `TrialGroup` or `Trial`, and none of `extra`."""
     known = {*kind.__dataclass_fields__, *extra}  # type: ignore[attr-defined]
     unknown = sorted(set(fields) - known)
     if not unknown:
@@ -32,25 +26,13 @@ def check_fields(kind: type, fields: Iterable[str], extra: Iterable[str] = ()) -
 
 
 def check_kind(kind: type, given: Any, example: str) -> None:
-    """Check that `given` is an object of this kind, or None.
-
-    Raises
-    ------
-    InvalidCall
-        It is not; the message shows the `example`.
-    """
+    """Raise InvalidCall, which shows the `example`, where `given` is neither None nor an object of this kind."""
     if given is not None and not isinstance(given, kind):
         raise InvalidCall(f"{given!r} is no {kind.__name__}: write {example}")
 
 
 def as_dict(arguments: Any) -> dict[str, Any]:
-    """Return arguments given as a mapping, a Namespace or None as a dictionary.
-
-    Raises
-    ------
-    InvalidCall
-        They are none of these.
-    """
+    """Return arguments given as a mapping, a Namespace or None as a dictionary; InvalidCall for anything else."""
     if arguments is None:
         return {}
     if not isinstance(arguments, Mapping) and (isinstance(arguments, type) or not hasattr(arguments, "__dict__")):

@@ -29,6 +29,8 @@ MUTATORS = frozenset(
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+"""What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 

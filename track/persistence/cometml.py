@@ -7,7 +7,7 @@ from typing import Any
 from track.errors import InvalidUri, MissingExtra
 from track.persistence.sink import SinkProtocol
 from track.persistence.state import named_tags
-from track.persistence.utils import mask_secrets, read_options, uri_path
+from track.persistence.utils import fixed_place, mask_secrets, read_options, uri_path
 from track.plain import restore
 from track.structure import CustomStatus, Status, Trial
 
@@ -35,7 +35,7 @@ class CometMLProtocol(SinkProtocol):
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        self._offline: str = read_options(uri, {"offline": (str, "")})["offline"]
+        self._offline: str = read_options(uri, {"offline": (fixed_place, "")})["offline"]
         workspace, _, self._project = uri_path(uri).strip("/").rpartition("/")
         self._workspace = workspace or None
         if not self._project or "/" in workspace:

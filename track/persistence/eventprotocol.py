@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from track.aggregators.aggregator import StatAggregator, ValueAggregator, specification
+from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
+from track.configuration import options
 from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
@@ -37,7 +38,7 @@ from track.persistence.checks import (
 )
 from track.persistence.protocol import Factory, Listener, Protocol
 from track.persistence.state import stored_in, write_copy
-from track.persistence.utils import mask_secrets
+from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import to_plain
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.system import process_began, process_identity
@@ -46,8 +47,6 @@ __all__ = ["EventProtocol"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-_once = StatAggregator.lazy(1)
-_value = ValueAggregator.lazy()
 
 
 class EventProtocol(Protocol):
@@ -73,6 +72,12 @@ class EventProtocol(Protocol):
         self._timers = Timers()
         self._begun: dict[str, tuple[float, int]] = {}
         self._deciding = threading.local()
+        # The working directory may be another one when the first file is logged.
+        self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
+
+    @property
+    def artifacts(self) -> str:
+        return self._artifacts
 
     def apply(self, *events: Event) -> None:
         """Store facts; see `Protocol` for what may be raised."""
@@ -194,7 +199,7 @@ class EventProtocol(Protocol):
         self,
         trial: Trial,
         name: str,
-        aggregator: Factory = _once,
+        aggregator: Factory = TIMES_AGGREGATOR,
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
@@ -215,9 +220,11 @@ class EventProtocol(Protocol):
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "parameters", kwargs)
 
-    def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = _value, **kwargs: Any) -> None:
+    def log_trial_metadata(
+        self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
+    ) -> None:
         spec = specification(aggregator)
-        self._merge(trial.uid, "metadata", kwargs, None if spec == ["value"] else spec)
+        self._merge(trial.uid, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "tags", kwargs)

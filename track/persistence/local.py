@@ -74,7 +74,8 @@ class FileProtocol(StateProtocol):
     def __init__(self, uri: str, strict: bool = True, eager: bool = True) -> None:
         given = read_options(uri, OPTIONS)
         self.eager = eager if given["eager"] is None else given["eager"]
-        self.path = store_path(uri) or None
+        path = store_path(uri)
+        self.path = os.path.abspath(path) if path else None
         super().__init__(uri, strict if given["strict"] is None else given["strict"], self._open(given))
         self.stores_at_once = self.eager or self.path is None
         # Names of the original: one lock, between threads and processes, and the timers that run.

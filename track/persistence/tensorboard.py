@@ -43,9 +43,10 @@ class TensorBoardProtocol(SinkProtocol):
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         read_options(uri, {})
-        self.folder = uri_path(uri)
-        if not self.folder:
+        folder = uri_path(uri)
+        if not folder:
             raise InvalidUri(f"{mask_secrets(uri)!r} should name a folder, as in tensorboard:runs")
+        self.folder = os.path.abspath(folder)
         try:
             self._tensorboard: Any = importlib.import_module("tensorboardX")
             for name in ("proto.event_pb2", "record_writer", "summary"):

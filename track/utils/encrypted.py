@@ -15,33 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from track.configuration import options
-from track.errors import TrackError
+from track.errors import InvalidUri, TrackError
 from track.utils.certificate import fingerprint
+from track.utils.files import absolute_path, user_folder
 from track.utils.known_hosts import check_fingerprint
-from track.utils.tls import (
-    SUITES,
-    certificate_context,
-    check_cipher,
-    client_context,
-    server_context,
-    verified_context,
-)
+from track.utils.tls import SUITES, certificate_context, check_cipher, client_context, server_context, verified_context
 
 __all__ = [
-    "HANDSHAKE_SECONDS",
-    "SUITES",
-    "EncryptedSocket",
-    "certificate_context",
-    "check_cipher",
-    "check_fingerprint",
-    "client_context",
-    "fingerprint",
-    "known_hosts_file",
-    "server_context",
-    "server_folder",
-    "verified_context",
+    "HANDSHAKE_SECONDS", "SUITES", "EncryptedSocket", "certificate_context", "check_cipher", "check_fingerprint",
+    "client_context", "fingerprint", "known_hosts_file", "server_context", "server_folder", "verified_context",
     "wrap_socket",
-]
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +46,11 @@ def known_hosts_file() -> Path:
 def _configured(option: str, name: str) -> Path:
     chosen = options(option, "")
     if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+        return Path(absolute_path(chosen))
+    home = user_folder("XDG_CONFIG_HOME", ".config")
+    if home is None:
+        variable = "TRACK_" + option.upper().replace(".", "_")
+        raise InvalidUri(f"this user has no home to keep {name} in: set {variable} (option {option})")
     return Path(home) / "track" / name
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from track.errors import BackendUnavailable, UnsafePath
+from track.errors import BackendUnavailable, InvalidUri, UnsafePath
 
 _CHUNK = 1 << 18
 _TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
@@ -36,6 +36,35 @@ class OpenFile(io.FileIO):
 
     def __del__(self) -> None:
         self.close()
+
+
+def user_folder(variable: str, *below: str) -> str | None:
+    """Return the folder that a variable names, else the one in the user's home; None for a user without a home."""
+    named = os.environ.get(variable)
+    if named:
+        return os.path.abspath(named)
+    home = os.path.expanduser("~")
+    # Where the system does not know the user, as in a container, the text comes back as it is.
+    return os.path.join(home, *below) if os.path.isabs(home) else None
+
+
+def expand_user(path: str) -> str:
+    """Return a path whose ``~`` is a user's home.
+
+    Raises
+    ------
+    InvalidUri
+        The user has no home (a ValueError): a folder called ``~`` is meant by nobody.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~") and expanded.partition("/")[0] == path.partition("/")[0]:
+        raise InvalidUri(f"{path!r} is in a home, and this user has none: set HOME, or write the whole path")
+    return expanded
+
+
+def absolute_path(path: str) -> str:
+    """Return the path that means the same wherever the process goes, as `expand_user` reads it."""
+    return os.path.abspath(expand_user(path))
 
 
 def read_all(descriptor: int, offset: int) -> bytes:
@@ -92,13 +121,7 @@ def stamp_of(path: str) -> tuple[int, int, int] | None:
 
 
 def require_writable(path: str) -> None:
-    """Return if a file could be made, with its folders; nothing is created.
-
-    Raises
-    ------
-    BackendUnavailable
-        The folder cannot be written to.
-    """
+    """Return if a file could be made, with its folders; BackendUnavailable where not. Nothing is created."""
     folder = Path(path).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -116,28 +139,20 @@ def replacing(
 ) -> Iterator[OpenFile]:
     """Give a new file that takes the place of the one at `path` when the block ends, whole or not at all.
 
-    A link at `path` is replaced itself: whoever may put links there does not choose what is written to.
+    The folder must be there. A link at `path` is replaced itself: whoever may put links there does not choose what is
+    written to. With `sync` the content reaches the disk before the name does, and the file is open after the block.
 
-    Parameters
-    ----------
-    path: str
-        Its folder must be there.
-    sync: bool
-        Whether the content reaches the disk before the name does. The file is open after the block only then.
-    mode: int, optional
-        Permissions of the file, less the umask. By default those of the file that is replaced, exactly; of a file
-        that is new, those that everything new gets.
-    temporary: str, optional
-        The neighbour that gets the content first. One that was left behind is overwritten: for callers that hold
-        a lock. By default it has a name of its own, see `is_temporary`.
+    Permissions are `mode` less the umask; by default those of the file that is replaced, exactly, and of a new one
+    those that everything new gets. The content goes first to a neighbour with a name of its own, see `is_temporary`; or
+    to `temporary`, where what was left behind is overwritten: for callers that hold a lock.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if temporary is None else os.O_TRUNC)
-    temporary = temporary or temporary_beside(path)
+    temporary = temporary or os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
     try:
         file = OpenFile.at(temporary, flags, 0o666 if mode is None else mode)
         if mode is None:
             with contextlib.suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
+                _share_alike(file.fileno(), os.stat(path))
         yield file
         if sync:
             os.fsync(file.fileno())
@@ -151,6 +166,17 @@ def replacing(
         raise
 
 
+def _share_alike(descriptor: int, replaced: os.stat_result) -> None:
+    """Give a new file the mode of the one that it replaces, and its owner and group as far as this user may."""
+    own = os.fstat(descriptor)
+    if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+        for owner in (replaced.st_uid, -1):
+            with contextlib.suppress(OSError):
+                os.fchown(descriptor, owner, replaced.st_gid)
+                break
+    os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode))
+
+
 def replace_file(
     path: str,
     pieces: Iterable[bytes],
@@ -162,15 +188,7 @@ def replace_file(
 ) -> int:
     """Write a file whole or not at all, and return its size in bytes; see `replacing`.
 
-    Parameters
-    ----------
-    path: str
-    pieces: iterable of bytes
-    temporary: str, optional
-    sync: bool
-    mode: int, optional
-    follow: bool
-        Whether a link at `path` stays, and the file that it leads to is replaced.
+    With `follow` a link at `path` stays, and the file that it leads to is replaced.
     """
     size, waiting = 0, bytearray()
     with replacing(os.path.realpath(path) if follow else path, sync=sync, mode=mode, temporary=temporary) as file:
@@ -183,11 +201,6 @@ def replace_file(
     return size + len(waiting)
 
 
-def temporary_beside(path: str) -> str:
-    """Return the name of a new neighbour of a file, of which `is_temporary` is true."""
-    return os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
-
-
 def is_temporary(name: str) -> bool:
     """Return whether a file of this name is one that is not finished; listings pass over it."""
     return _TEMPORARY.fullmatch(name) is not None
@@ -196,15 +209,7 @@ def is_temporary(name: str) -> bool:
 def checked_path(name: str, what: str) -> str:
     """Return a relative path with ``/`` that stays below any folder it is joined to, unless through a link.
 
-    Raises
-    ------
-    UnsafePath
-        It is no text, is empty or absolute, climbs with ``..``, or has a NUL in it (a ValueError).
-
-    Examples
-    --------
-    >>> checked_path("a/b", "a key")
-    'a/b'
+    UnsafePath (a ValueError) where it is no text, is empty or absolute, climbs with ``..``, or has a NUL in it.
     """
     parts = name.split("/") if isinstance(name, str) else [""]
     if "" in parts or "." in parts or ".." in parts:
@@ -215,13 +220,7 @@ def checked_path(name: str, what: str) -> str:
 
 
 def inside(folder: str, name: str) -> str:
-    """Return the path of a name with slashes in a folder.
-
-    Raises
-    ------
-    UnsafePath
-        It would be somewhere else, also through a link (a ValueError).
-    """
+    """Return the path of a name with slashes in a folder; UnsafePath (a ValueError) where it, or a link, leads out."""
     path = os.path.join(folder, checked_path(name, f"a path in {folder}"))
     if not is_below(folder, path):
         raise UnsafePath(f"{name!r} leads out of {os.path.realpath(folder)}")

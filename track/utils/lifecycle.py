@@ -167,17 +167,9 @@ def _forget_endings() -> None:
 
 @contextmanager
 def turn(lock: Any, place: str, patience: float, deadline: float | None = None) -> Iterator[None]:
-    """Hold a lock; BackendUnavailable when another thread does not let go of it within the patience.
+    """Hold a lock; BackendUnavailable, which names `place`, when another thread holds it for too long.
 
-    Parameters
-    ----------
-    lock: Lock or RLock
-    place: str
-        What is waited for, for the message.
-    patience: float
-        Seconds.
-    deadline: float, optional
-        On the monotonic clock; by default now and the patience.
+    The patience is in seconds; the deadline, on the monotonic clock, is by default the end of it.
     """
     seconds = patience if deadline is None else max(0.0, deadline - time.monotonic())
     if not lock.acquire(timeout=seconds):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from track.containers.ring import RingBuffer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["RingOutputDecorator"]
 

@@ -6,22 +6,12 @@ A call that is left out returns None.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-__all__ = [
-    "ThrottleRepeatedCalls",
-    "Throttler",
-    "TimeThrottler",
-    "is_throttled",
-    "throttle_repeated",
-    "throttled",
-]
+__all__ = ["ThrottleRepeatedCalls", "Throttler", "TimeThrottler", "is_throttled", "throttle_repeated", "throttled"]
 
 _R = TypeVar("_R")
-
 _MOST_REMEMBERED = 1024
 
 
@@ -30,8 +20,6 @@ class Throttler(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     throttle: int
         Number of calls, >= 1, for one run.
 
@@ -65,8 +53,6 @@ class TimeThrottler(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     every: float
         The period in seconds, >= 0.
     clock: Callable
@@ -102,8 +88,6 @@ class ThrottleRepeatedCalls(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     every: float
         The period in seconds, >= 0.
     clock: Callable
@@ -167,8 +151,6 @@ def throttled(
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     throttle: int, optional
         Run on the first of so many calls, >= 1.
     every: float, optional

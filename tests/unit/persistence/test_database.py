@@ -59,8 +59,8 @@ def driver(tmp_path: Path) -> FaultyDriver:
 def database(driver: FaultyDriver) -> Database:
     """Give a database with a table."""
     database = Database(driver, 5.0)
-    database.transaction(lambda: database.run("CREATE TABLE writers (writer TEXT PRIMARY KEY, seq BIGINT)"))
-    database.transaction(lambda: database.run("CREATE TABLE made (number BIGINT)"))
+    database.transaction(lambda: database.rows("CREATE TABLE writers (writer TEXT PRIMARY KEY, seq BIGINT)"))
+    database.transaction(lambda: database.rows("CREATE TABLE made (number BIGINT)"))
     return database
 
 
@@ -69,7 +69,7 @@ def _decide(database: Database) -> int:
 
     def action() -> int:
         number = int(database.rows("SELECT COUNT(*) FROM made")[0][0])
-        database.run("INSERT INTO made VALUES (?)", number)
+        database.rows("INSERT INTO made VALUES (?)", number)
         return number
 
     return database.decide(action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -347,9 +348,11 @@ def test_close_leaves_what_is_stuck_to_the_next(sender: Sender, server: FakeServ
 
 
 def test_spill_that_cannot_be_written_waits_in_memory(
-    server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a folder for the spill nothing raises; the events are sent when there is one."""
+    """Without any folder for the spill nothing raises; the events are sent when there is one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing" / "temporary"))
+    (tmp_path / "missing").write_text("in the way")
     (tmp_path / spill_folder(URI).name).write_text("in the way")
     sender = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
     sender.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import signal
 import socket
@@ -466,6 +467,25 @@ def test_server_is_a_protocol_too(tmp_path: Path) -> None:
         assert list(found.metrics["n"].val) == [1.0]
         made.close()
     assert (tmp_path / "runs.json").exists()
+
+
+class Echo:
+    """Has every method, which returns its own name."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: name
+
+
+def test_every_method_of_a_protocol_is_the_backends() -> None:
+    """What the process that serves calls on the server, the backend does; only closing is the server's own."""
+    server = SocketServer(server_uri("ephemeral:", "127.0.0.1", 0, None))
+    server.backend = Echo()  # type: ignore[assignment]
+    verbs = [name for name, found in vars(Protocol).items() if inspect.isfunction(found) and name[0] != "_"]
+
+    found = [name for name in verbs if name != "close" and getattr(server, name)() != name]
+
+    assert found == []
+    server.close()
 
 
 def test_server_that_never_ran_is_closed(tmp_path: Path) -> None:

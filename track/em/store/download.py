@@ -20,27 +20,11 @@ _TRIES = 5
 
 
 def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node | None]:
-    """Return the directory that has what is at a path of the store, and what was fetched.
+    """Return the directory that has what is at an absolute path of the store, and what was fetched.
 
-    A directory in `parent` that has the same files already is returned as it is, and None: nothing was fetched.
-    Files that one has are not fetched again.
-
-    Parameters
-    ----------
-    store: Store
-    path: str
-        Absolute, in the store.
-    kind: str
-        ``"Run"`` or ``"Artifact"``.
-    parent: str
-        Where the directory goes.
-
-    Raises
-    ------
-    NothingThere
-        There is nothing at the path, or something else.
-    CorruptArtifact
-        Content is missing or damaged.
+    A directory in `parent` that has the same files already is returned as it is, and None: nothing was fetched. Files
+    that one has are not fetched again. NothingThere where nothing of this kind (``"Run"`` or ``"Artifact"``) is at the
+    path, CorruptArtifact where content is missing or damaged.
     """
     for tries_left in reversed(range(_TRIES)):
         node = store.find(path)

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from track.errors import BackendUnavailable, InvalidUri
 from track.objectstore import FolderStore, FsspecStore, ObjectStore
 from track.persistence.utils import mask_secrets, uri_path
+from track.utils.files import absolute_path
 from track.utils.filesystem import unavailable
 
 
 def open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int) -> tuple[ObjectStore, str]:
-    """Return the object store of a login, and what records call it.
+    """Return the object store of a login (options apart from the URL, timeout in seconds), and what records call it.
 
-    Parameters
-    ----------
-    url: str
-        Without options.
-    key: str, optional
-    settings: dict
-        The URL's options.
-    timeout: int
-        Seconds to wait for the store to send something.
-
-    Raises
-    ------
-    InvalidUri
-        The URL can be no upload store, or has an option that it does not know.
-    ValueError
-        The key is none of this store.
+    InvalidUri where the URL can be no upload store, or has an option that it does not know; ValueError where the key is
+    none of this store.
     """
     scheme = url.partition(":")[0] if ":" in url else ""
     if scheme == "file" or url.startswith("/"):
@@ -38,7 +24,7 @@ def open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int
         path = uri_path(url) if scheme else url
         if not path:
             raise InvalidUri(f"{url!r} names no directory")
-        path = os.path.abspath(os.path.expanduser(path))
+        path = absolute_path(path)
         return FolderStore(path, failed), f"file://{path}"
     shown = mask_secrets(url)
     if not scheme or "://" not in url:

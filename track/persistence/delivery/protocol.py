@@ -159,7 +159,7 @@ class DeliveredProtocol(EventProtocol):
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
-        return count_left_behind(self.uri)
+        return count_left_behind(self._reach.places)
 
     # deciding and asking: forwarded whole
 
@@ -301,24 +301,14 @@ class DeliveredProtocol(EventProtocol):
         """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""
         self._sender = None
         self._left = 0
-        self._reach = Reachability(self.uri)
+        self._reach = Reachability(self.uri, self._reach.places)
         self._opening = threading.RLock()
         self._append = self._append_first
         self._view = LocalView(self.uri)
 
 
 def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> DeliveredProtocol:
-    """Return a backend that logs to a local spill and delivers to a server.
-
-    Parameters
-    ----------
-    uri: str
-        Without its password.
-    make: callable
-        Returns a backend with connections of its own: once for decisions, and once for sending.
-    options: dict
-        Of the URI; `DELIVERY_OPTIONS` are among them.
-    """
+    """Return a backend that delivers, with the options of its URI, to two that `make` returns: one only for sending."""
     return DeliveredProtocol(uri, make(), make(), **{name: options[name] for name in DELIVERY_OPTIONS})
 
 

@@ -102,7 +102,7 @@ class StoreLock:
         # Imported at first use: filelock is half of what `import track` may cost.
         import filelock
 
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = _open_lock(path)
         # Somebody may have deleted the file that was locked.
         return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
 
@@ -110,12 +110,15 @@ class StoreLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        import filelock
+        try:
+            import filelock
 
-        # Closing is not enough: a child that was forked meanwhile has the file open too.
-        with contextlib.suppress(OSError):
-            filelock.unlock_descriptor(descriptor)
-        os.close(descriptor)
+            # Closing is not enough: a child that was forked meanwhile has the file open too.
+            with contextlib.suppress(OSError):
+                filelock.unlock_descriptor(descriptor)
+        finally:
+            # Whatever a signal raised: a lock that nobody knows of would never be given back.
+            os.close(descriptor)
 
     def reset_after_fork(self) -> None:
         """Forget what the parent held: a child starts with a lock of its own."""
@@ -125,6 +128,14 @@ class StoreLock:
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor = None
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        # Another user's, who shares the folder but not this file: to lock it one need not write to it.
+        return os.open(path, os.O_RDONLY)
 
 
 def hold_shared(descriptor: int) -> None:

@@ -223,14 +223,8 @@ def last_number(mongo: Mongo, writer: str) -> int:
 def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads: Reads | None = None) -> None:
     """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
 
-    Parameters
-    ----------
-    mongo: Mongo
-    writer: str
-    first: int
-    events: iterable of Event
-    reads: dict, optional
-        For a decision without transactions: the versions of the documents it is based on; brought up to date.
+    A decision without transactions gives, in `reads`, the versions of the documents it is based on; they are brought
+    up to date.
 
     Raises
     ------
@@ -298,12 +292,8 @@ def _by_target(numbered: list[tuple[int, Event]]) -> dict[str, dict[str, list[tu
 
 def _members(mongo: Mongo, attached: list[TrialAttached]) -> list[Operation]:
     """Return the writes that add trials to groups, at the next positions; one that is there stays where it is."""
-    first = mongo.increment("members", len(attached))
-    return [
-        (
-            "upsert",
-            {"_id": text([event.owner, event.trial])},
-            {"$setOnInsert": {"group": event.owner, "trial": event.trial, "position": position}},
-        )
-        for position, event in enumerate(attached, first)
-    ]
+    operations: list[Operation] = []
+    for position, event in enumerate(attached, mongo.increment("members", len(attached))):
+        fields = {"group": event.owner, "trial": event.trial, "position": position}
+        operations.append(("upsert", {"_id": text([event.owner, event.trial])}, {"$setOnInsert": fields}))
+    return operations

@@ -7,18 +7,19 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from track.configuration import options
 from track.errors import InvalidUri
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.rpc.connection import Address, Link
 from track.persistence.rpc.remote import RemoteStore
-from track.persistence.utils import mask_secrets, parse_uri, read_bool, read_choice, read_options
+from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_bool, read_choice, read_options
 
 DEFAULT_PORT = 8123
 """Where a server listens when nobody says otherwise."""
 LAYERS = ("AES", "TLS", "ssl", "None", "")
 """What may be said of the encryption; the last two are none."""
 OPTIONS: dict[str, Any] = {
-    "cafile": (str, ""),
+    "cafile": (fixed_place, ""),
     "connect_timeout": (float, 5.0),
     "fingerprint": (str, ""),
     "insecure": (read_bool, False),
@@ -116,7 +117,8 @@ def _address(uri: str, given: dict[str, Any]) -> Address:
             "(the server needs it too), or ?insecure=1 if the network is yours"
         )
     port = int(parts.get("port", DEFAULT_PORT))
-    chosen = (given["fingerprint"] or None, given["cafile"] or None)
+    known_hosts = fixed_place(str(options("socket.known_hosts", "") or ""))
+    chosen = (given["fingerprint"] or None, given["cafile"] or None, known_hosts or None)
     return Address(parts["address"], port, layer, *chosen, given["connect_timeout"], given["timeout"])
 
 

@@ -17,15 +17,9 @@ def where(
 ) -> tuple[str, list[Any], Query]:
     """Return a condition on ``trials t``, its values, and the conditions that remain to be checked.
 
-    The SQL condition holds for every trial that matches, and maybe for others.
-
-    Parameters
-    ----------
-    query: Query
-    is_plain: callable
-        Returns whether the column of last values says what a metric is compared by, given its name as JSON.
-    has_resumes: callable
-        Returns whether it does not in some trials, which have a row that says so.
+    The SQL condition holds for every trial that matches, and maybe for others. `is_plain` returns whether the column
+    of last values says what a metric is compared by, given its name as JSON; `has_resumes`
+    whether it does not for some trials, which have a row that says so.
     """
     parts, values, rest = [], [], []
     for condition in query.conditions:
@@ -56,7 +50,7 @@ def _render(
 
 def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
     kind = int if column == "revision" else str
-    if not all(type(choice) is kind for choice in choices):
+    if set(map(type, choices)) != {kind}:
         return "", [], False
     return f"t.{column} IN ({', '.join('?' * len(choices))})", list(choices), column != "version"
 

@@ -12,44 +12,29 @@ from track.containers.series import Points, Series
 from track.metrics import Metrics
 from track.persistence.state.apply import RESUMES, named_tags
 from track.persistence.state.liveness import Liveness
-from track.structure import Project, Trial, TrialGroup
+from track.structure import Project, Status, Trial, TrialGroup
 
 Owner = TypeVar("Owner", Project, TrialGroup)
 Fetch = Callable[[Any], Iterable[Any]]
 
 
-def as_shown(
+def shown_fields(
     trial: Trial, tags_of: Callable[[str], dict[str, Any] | None], liveness: Liveness, alive: dict[Any, bool | None]
-) -> Trial:
-    """Return `trial` as a reader sees it; itself where nothing differs.
+) -> dict[str, Any]:
+    """Return what is shown of a trial otherwise than it is stored.
 
-    It has the tags of its project, no points that a later life computes again, and is Broken where its process is gone.
-
-    Parameters
-    ----------
-    trial: Trial
-        Stays as it is.
-    tags_of: callable
-        Returns the tags of a project, None or no tags where it has none.
-    liveness: Liveness
-    alive: dict
-        What was found out about processes already; filled.
+    These are the tags of its project, no points that a later life computes again, and what became of processes.
     """
-    changes: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     inherited = tags_of(trial.project_id) if isinstance(trial.project_id, str) else None
     if inherited:
-        changes["tags"] = {**named_tags(trial.tags), **inherited}
+        fields["tags"] = {**named_tags(trial.tags), **inherited}
     resumes = trial.metadata.get(RESUMES)
     if isinstance(resumes, TimeSeriesAggregator):
-        changes["metrics"] = Metrics(partial(_since_resumes, trial.metrics.view(), resumes.view()))
-    status = liveness.shown_status(trial, alive)
-    if status is not trial.status:
-        changes["status"] = status
-    if not changes:
-        return trial
-    shown = Trial.__new__(Trial)
-    vars(shown).update(vars(trial), **changes)
-    return shown
+        fields["metrics"] = Metrics(partial(_since_resumes, trial.metrics.view(), resumes.view()))
+    if trial.status is Status.Running:
+        fields["status"] = liveness.shown_status(trial, alive)
+    return fields
 
 
 def _since_resumes(metrics: Metrics, resumes: TimeSeriesAggregator) -> dict[str, Any]:
@@ -75,13 +60,7 @@ def _without(container: Any, rules: list[tuple[float, float]]) -> Any:
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:
     """Return a group or project, whose members are asked for when somebody looks.
 
-    Parameters
-    ----------
-    owner: TrialGroup or Project
-    members: callable
-        Returns the uids of a group's trials, in the order they were added.
-    trials, groups: callable
-        Return the trials, or groups, that match a query.
+    `members` returns the uids of a group's trials, in the order they were added; `trials` and `groups` take a query.
     """
     if isinstance(owner, TrialGroup):
         owner.trials = LazySet(partial(members, owner.uid))  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from asyncio.sslproto import SSLProtocol
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,23 @@ def test_encrypted_connection_that_was_closed_twice_can_be_broken(
         asyncio.run_coroutine_threadsafe(close_twice_and_abort(), server._loop).result(60)
 
         assert protocol.fetch_projects() == []
+        protocol.close()
+
+
+def test_encrypted_connection_reads_into_a_small_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is encrypted by others in the same process keeps the buffer that asyncio gives it."""
+    monkeypatch.setenv("TRACK_SOCKET_KNOWN_HOSTS", str(tmp_path / "known_hosts"))
+    before = SSLProtocol.max_size
+    server = SocketServer(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))
+    with running(server) as port:
+        protocol = SocketClient(f"socket://127.0.0.1:{port}?security_layer=AES")
+        protocol.new_project(Project(name="x" * 300_000))
+        (connection,) = server._listener.connections.values()
+
+        assert connection.writer is not None
+        own: Any = connection.writer.transport
+        assert len(getattr(own._ssl_protocol, "_ssl_buffer", b"")) <= 1 << 15
+        assert SSLProtocol.max_size == before
         protocol.close()
 
 
