@@ -11,9 +11,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track.aggregators.aggregator import Aggregator, StatAggregator
+from track.aggregators.aggregator import Aggregator, StatAggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidEvent, UnknownAttribute, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -22,6 +22,8 @@ from track.front import (
     as_dict,
     as_interruption,
     differing_arguments,
+    enter_block,
+    leave_block,
 )
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
@@ -222,11 +224,13 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     def __enter__(self) -> TrialLogger:
         self.start()
+        enter_block(self)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
+        leave_block(self)
         # A forked child that leaves the block of its parent says nothing about the trial.
         if self._pid != os.getpid():
             return
@@ -333,6 +337,25 @@ class TrialLogger(OutputVerbs, FileVerbs):
             # Only a warning depends on it.
             return {}
         return found[0].tags if found else {}
+
+    def resume_from(self, step: float) -> None:
+        """Go on from a step: what was logged at it and at later ones before now is no longer shown.
+
+        Metrics without steps stay, and nothing is removed from the store.
+
+        Parameters
+        ----------
+        step: int or float
+            The first that is computed again, as after the last checkpoint.
+
+        Raises
+        ------
+        InvalidCall
+            It is no number.
+        """
+        if isinstance(step, bool) or not isinstance(step, (int, float)):
+            raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
+        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
 
     def set_status(self, status: Any, error: Any = None) -> None:
         """Replace the status.

@@ -34,7 +34,10 @@ class Trials(list[Trial]):
         return frame
 
     def summary(self) -> pd.DataFrame:
-        """Return a row a trial: name, revision, status, each parameter, the last value of each metric."""
+        """Return a row a trial: name, revision, status, each parameter, the last value of each metric.
+
+        A trial that was begun inside the block of another one has that one's uid under ``parent``.
+        """
         rows = [_summary(trial) for trial in self]
         frame: pd.DataFrame = _pandas().DataFrame(rows, index=[trial.uid for trial in self])
         frame.index.name = "trial"
@@ -179,6 +182,8 @@ def _column(pandas: Any, container: Any) -> Any:
 
 def _summary(trial: Trial) -> dict[str, Any]:
     row = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
+    if "parent" in trial.metadata:
+        row["parent"] = trial.metadata["parent"]
     row |= {f"parameters.{name}": value for name, value in trial.parameters.items()}
     return row | {f"metrics.{name}": resolve(trial, ("metrics", name)) for name in trial.metrics}
 
