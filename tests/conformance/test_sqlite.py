@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import track
+from tests.children import run_all
+from track import TrackClient
 from track.persistence import get_protocol
 from track.persistence.protocol import Protocol
-from track.persistence.sqlite import SqliteProtocol
+from track.persistence.sql import Database
+from track.persistence.sqlite import SqliteDriver, SqliteProtocol
+from track.structure import Project
 from track.testing import ProtocolTests
 
 
@@ -43,3 +49,45 @@ class TestSqliteDelivered(ProtocolTests):
         """Return a protocol that reads what was delivered."""
         protocol.flush()
         return SqliteProtocol(f"sqlite:{self.path}")
+
+
+def test_a_new_file_that_is_busy_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that is making the same file is waited for as long as for any lock, and is no bad folder."""
+    other = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    database = Database(SqliteDriver(str(tmp_path / "runs.db"), 0.01, durable=False), 30.0)
+    monkeypatch.setattr("track.persistence.sql.database.time.sleep", lambda _: other.rollback())
+
+    assert database.transaction(lambda: database.rows("PRAGMA journal_mode")) == [("wal",)]
+
+    database.close()
+    other.close()
+
+
+def _begin(uri: str, number: int) -> None:
+    protocol = SqliteProtocol(uri)
+    protocol.new_project(Project(name=f"project {number}"))
+    protocol.close()
+
+
+def test_processes_make_a_new_file_at_once(tmp_path: Path) -> None:
+    """Of several processes that open a store that is not there yet, each stores what it has to."""
+    for attempt in range(10):
+        uri = f"sqlite:{tmp_path}/{attempt}.db"
+
+        codes = run_all(_begin, [(uri, number) for number in range(4)])
+
+        assert codes == [0] * 4
+        assert len(SqliteProtocol(uri).fetch_projects()) == 4
+
+
+def test_a_path_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters that mean something in a URI are found again by whoever delivers, and by whoever reads."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    uri = f"sqlite:{tmp_path}/50%25 of é%23%3F;&.db"
+
+    with TrackClient(uri).new_trial(parameters={}) as trial:
+        trial.log_metrics(loss=0.5)
+
+    assert (tmp_path / "50% of é#?;&.db").is_file()
+    assert [stored.uid for stored in track.fetch(uri)] == [trial.trial.uid]

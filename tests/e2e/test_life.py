@@ -50,6 +50,8 @@ def test_trial_of_another_host_is_broken_after_a_silence(tmp_path: Path) -> None
     host = os.uname().nodename
     journal.write_text(text.replace(f'"host":"{host}"', '"host":"elsewhere"').rpartition('{"event":"time"')[0])
     path.unlink()
+    # Or it would be a store that somebody has deleted.
+    Path(f"{path}.lock").unlink()
     now = time.time()
 
     statuses = []
@@ -176,7 +178,7 @@ def test_options_of_durability_lose_nothing(tmp_path: Path, option: str) -> None
     assert stored(path)[0].metrics["value"].val == list(range(20))
 
 
-def _plain_state(path: Path) -> list[object]:
+def _plain_state(path: Path) -> list[dict[str, object]]:
     return [json.loads(json.dumps(to_json(trial))) for trial in stored(path)]
 
 
@@ -206,7 +208,9 @@ def test_files_of_format_1_always_replay(tmp_path: Path, files: tuple[str, ...])
 
     state = _plain_state(path)
 
-    assert state == json.loads((ASSETS / "journal-1.expected.json").read_text())
+    expected = json.loads((ASSETS / "journal-1.expected.json").read_text())
+    # Later versions may know more of a trial.
+    assert [{key: found[key] for key in meant} for found, meant in zip(state, expected, strict=True)] == expected
 
 
 def test_store_removed_after_its_trial_stays_removed(tmp_path: Path) -> None:

@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from track.artifacts.folder import Folder
-from track.artifacts.keys import STORES
+from track.artifacts.keys import STORES, split_uri
 from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidUri
 from track.persistence.protocol import Protocol
-from track.persistence.utils import mask_secrets, uri_path
+from track.persistence.utils import fixed_place, is_url, mask_secrets, uri_path
 from track.reading import open_stored
+from track.utils.files import user_folder
 from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 SUFFIX = ".artifacts"
 """What the folder beside a store is called, after the store's own name."""
 _registered: set[tuple[int, str, str]] = set()
@@ -62,7 +62,7 @@ def place_of(protocol: Protocol) -> Place:
     """
     chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
     if chosen:
-        return Place(check_url(chosen), False)
+        return Place(fixed_place(check_url(chosen)), False)
     folder = beside(protocol)
     return Place(folder, True) if folder is not None else Place(_default(protocol), False)
 
@@ -81,21 +81,22 @@ def check_url(url: str) -> str:
         It holds a user, a password or a token.
     """
     user = "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
-    if _is_url(url) and (user or mask_secrets(url) != url):
+    if is_url(url) and (user or mask_secrets(url) != url):
         raise InvalidUri(
             f"{mask_secrets(url)!r} holds credentials: give them to fsspec's backend instead, not in the URL"
         )
     return url
 
 
-def _is_url(text: str) -> bool:
-    return _URL.match(text) is not None
-
-
 def _default(protocol: Protocol) -> str:
     if protocol.uri.partition(":")[0] in {"ephemeral", "ephemeraldb", "none", "file"}:
         return _temporary(os.getpid())
-    data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    data = user_folder("XDG_DATA_HOME", ".local", "share")
+    if data is None:
+        raise InvalidUri(
+            f"{mask_secrets(protocol.uri)}: this user has no home, where artifacts would be: name another place, as in "
+            "?artifacts=/data/artifacts or TRACK_ARTIFACTS_URL"
+        )
     folder = os.path.join(data, "track", "artifacts")
     _say_where(mask_secrets(protocol.uri or repr(protocol)), folder)
     return folder
@@ -132,7 +133,7 @@ def open_folder(url: str) -> Folder:
     MissingExtra
         The URL needs fsspec, or the package behind one of its schemes.
     """
-    if not _is_url(url):
+    if not is_url(url):
         return LocalFolder(url)
     if url.startswith("file:"):
         return LocalFolder(uri_path(url))
@@ -151,6 +152,25 @@ def register_store(folder: Folder, protocol: Protocol) -> None:
     if folder.size(key) is None:
         folder.write(key, msgspec.json.encode({"uri": uri}))
     _registered.add(known)
+
+
+def shared(records: list[dict[str, Any]], source: Protocol, target: Protocol) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the lines of a manifest as another store says them, and the places in which the content is.
+
+    The other store is noted where the content is, so that `gc` there asks it too.
+    """
+    home = beside(source)
+    home = None if home is None else open_folder(home).url
+    lines, places = [], set()
+    for record in records:
+        root, key = split_uri(str(record.get("uri") or ""))
+        root = root or home or ""
+        if key and root:
+            register_store(open_folder(root), target)
+            places.add(root)
+            record = {**record, "uri": f"{root}/{key}"}  # noqa: PLW2901 - the caller's stays as it is
+        lines.append(record)
+    return lines, places
 
 
 def store_uri(protocol: Any, folder: Folder) -> str:

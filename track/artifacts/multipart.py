@@ -38,7 +38,7 @@ class MultipartUploads:
         self, source: Source, name: str, upload: str, size: int, digest: str, advance: Advance
     ) -> list[dict[str, Any]]:
         there = {part["PartNumber"]: part for part in self._parts(name, upload)}
-        length = _part_length(size)
+        length = part_length(size)
         whole, parts = hashlib.sha256(), []
         for number, data in enumerate(_pieces(source.descriptor, length), 1):
             whole.update(data)
@@ -97,7 +97,7 @@ class MultipartUploads:
         return self._fs.call_s3(method, Bucket=self._bucket, **arguments)
 
 
-def _part_length(size: int) -> int:
+def part_length(size: int) -> int:
     """Return the bytes of a part: the same for every upload of a file, so that parts match."""
     length = PART
     while length * _MOST_PARTS < size:

@@ -12,8 +12,8 @@ from track.persistence.delivery import (
     Leftover,
     leftovers,
     send_leftover,
-    spill_folder,
     spill_folders,
+    spill_places,
 )
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _servers(uri: str | None) -> list[tuple[str, Path]]:
     if uri is None:
         return spill_folders()
-    return [(uri, spill_folder(_open(uri).uri))]
+    places = spill_places(_open(uri).uri)
+    return [(uri, folder) for folder in places if folder.is_dir()] or [(uri, places[0])]
 
 
 def _open(uri: str) -> Protocol:

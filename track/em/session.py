@@ -15,6 +15,7 @@ from track.em.store import Store, open_place
 from track.em.texts import read_mapping
 from track.errors import NotLoggedIn
 from track.persistence.utils import parse_options
+from track.utils.files import user_folder
 
 logger = logging.getLogger(__name__)
 _KEYS = ("aistore_host", "asset_hub_host", "api_key")
@@ -63,11 +64,19 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
         raise ValueError("which store? give login an ais_host such as 'file:///data/store', or set TRACK_EM_HOST")
     url, _, query = str(host).partition("?")
     settings = parse_options(query)
-    user = checked_name(settings.pop("user")) if "user" in settings else getpass.getuser()
+    user = checked_name(settings.pop("user") if "user" in settings else _own_name())
     url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
     objects, shown = open_place(url, key, settings, timeout or _PATIENCE)
     objects.check()
     _store = Store(objects, shown, user)
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # In a container the system may not know its user.
+        return str(os.getuid())
 
 
 def logout() -> None:
@@ -146,8 +155,9 @@ def _in_file(name: str) -> Any:
     named = os.environ.get("T9K_CONFIG")
     if named and not os.path.isfile(named):
         raise FileNotFoundError(f"T9K_CONFIG names {named!r}, which does not exist")
-    path = named or os.path.join(os.path.expanduser("~"), ".t9k", "t9k-config.yaml")
-    return read_mapping(path).get(name) if os.path.isfile(path) else None
+    folder = user_folder("", ".t9k")
+    path = named or (folder and os.path.join(folder, "t9k-config.yaml"))
+    return read_mapping(path).get(name) if path and os.path.isfile(path) else None
 
 
 CONFIG = Config()

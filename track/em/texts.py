@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from track.errors import CorruptJournal, MissingExtra
+from track.errors import CorruptJournal, missing_extra
 from track.utils.files import replace_file
 
 # Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
@@ -64,7 +64,7 @@ def _parse_yaml(text: bytes, place: str) -> Any:
     try:
         import yaml  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
-        raise MissingExtra('reading YAML of other programs needs PyYAML: pip install "track[em]"') from error
+        raise missing_extra("reading YAML of other programs needs PyYAML", "em") from error
     try:
         # Plain data only: a file can make nothing else.
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506

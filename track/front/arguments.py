@@ -8,6 +8,7 @@ from typing import Any
 from track.errors import InvalidCall, suggestion
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
+from track.utils.out import write_out
 
 _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "a trial"}
 
@@ -63,3 +64,24 @@ def differing_fields(chosen: Any, wanted: Any) -> list[str]:
     if not differing and uid is not None and uid != chosen.uid:
         differing.append("uid")
     return differing
+
+
+def take_parameters(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters among the fields of a trial, which lose them; None where none are given.
+
+    Raises
+    ------
+    InvalidCall
+        A field does not exist, or the parameters are no dict and no Namespace.
+    """
+    check_fields(Trial, fields, extra=("arguments",))
+    given = fields.pop("arguments", None)
+    given = fields.pop("parameters", given)
+    return None if given is None else as_dict(given)
+
+
+def show_arguments(arguments: Mapping[str, Any]) -> None:
+    """Print arguments between two lines."""
+    rule = "-" * 80
+    lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
+    write_out("\n".join(lines) + "\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from track.errors import InvalidUri, MissingExtra
+from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.state import named_tags
-from track.persistence.utils import mask_secrets, read_options, uri_path
+from track.persistence.utils import fixed_place, mask_secrets, read_options, uri_path
 from track.plain import restore
 from track.structure import CustomStatus, Status, Trial
 
@@ -35,7 +35,7 @@ class CometMLProtocol(SinkProtocol):
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        self._offline: str = read_options(uri, {"offline": (str, "")})["offline"]
+        self._offline: str = read_options(uri, {"offline": (fixed_place, "")})["offline"]
         workspace, _, self._project = uri_path(uri).strip("/").rpartition("/")
         self._workspace = workspace or None
         if not self._project or "/" in workspace:
@@ -43,7 +43,7 @@ class CometMLProtocol(SinkProtocol):
         try:
             import comet_ml  # type: ignore[import-not-found, unused-ignore]
         except ImportError as error:
-            raise MissingExtra("'cometml:' needs comet_ml: pip install \"track[cometml]\"") from error
+            raise missing_extra("'cometml:' needs comet_ml", "cometml") from error
         self._comet: Any = comet_ml
 
     def run_open(self, trial: Trial) -> Any:

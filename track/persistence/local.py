@@ -44,6 +44,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "fsync": (read_bool, False),
     "lock": (read_choice("always", "auto"), "auto"),
     "lock_timeout": (float, None),
+    "objective": (str, ""),  # Orion's: taken and kept, and nothing here reads it
     "strict": (read_bool, None),
 }
 """What may follow the ``?`` of a ``file:`` URI."""
@@ -74,7 +75,8 @@ class FileProtocol(StateProtocol):
     def __init__(self, uri: str, strict: bool = True, eager: bool = True) -> None:
         given = read_options(uri, OPTIONS)
         self.eager = eager if given["eager"] is None else given["eager"]
-        self.path = store_path(uri) or None
+        path = store_path(uri)
+        self.path = os.path.abspath(path) if path else None
         super().__init__(uri, strict if given["strict"] is None else given["strict"], self._open(given))
         self.stores_at_once = self.eager or self.path is None
         # Names of the original: one lock, between threads and processes, and the timers that run.

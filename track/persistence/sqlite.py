@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from track.configuration import options
 from track.errors import BackendUnavailable, CorruptJournal, InvalidUri
@@ -29,19 +33,69 @@ class SqliteDriver(Driver):
         self.path = path
         self.timeout = timeout
         self.durable = durable
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
 
     def connect(self) -> sqlite3.Connection:
+        """Return a new connection; one that only reads where this user may not write."""
+        is_writable = self._is_writable()
+        self.begin = "BEGIN IMMEDIATE" if is_writable else "BEGIN"
         try:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
+            if is_writable:
+                return self._opened(self._created(), "PRAGMA journal_mode = WAL", self._synchronous)
+            return self._opened_to_read()
         except (OSError, sqlite3.OperationalError) as error:
+            if isinstance(error, sqlite3.Error) and self.outcome(error) is Outcome.AGAIN:
+                raise
             raise BackendUnavailable(f"{self.path} cannot be opened ({error}): choose another folder") from error
         except sqlite3.DatabaseError as error:
             raise self.translate(error) from error
+
+    @property
+    def _synchronous(self) -> str:
+        return f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}"
+
+    def _is_writable(self) -> bool:
+        if not os.path.exists(self.path):
+            return True
+        # Those who only write to the files that are there need no right to the folder.
+        beside = (f"{self.path}-wal", f"{self.path}-shm")
+        return os.access(self.path, os.W_OK) and (
+            os.access(os.path.dirname(self.path), os.W_OK) or all(os.access(path, os.W_OK) for path in beside)
+        )
+
+    def _created(self) -> str:
+        """Make the file as the umask says, for those who share the folder; the ones beside it get what it has."""
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666))
+        return _uri_of(self.path, "mode=rw")
+
+    def _opened_to_read(self) -> sqlite3.Connection:
+        """Read beside writers; where that needs files that cannot be made, nobody writes, and a copy has the rest."""
+        check = "SELECT count(*) FROM sqlite_master"
+        try:
+            return self._opened(_uri_of(self.path, "mode=ro"), check)
+        except sqlite3.OperationalError:
+            if os.path.exists(f"{self.path}-shm") and os.access(f"{self.path}-shm", os.R_OK):
+                raise
+        log = f"{self.path}-wal"
+        if not os.path.exists(log) or not os.path.getsize(log):
+            return self._opened(_uri_of(self.path, "mode=ro&immutable=1"), check)
+        self._copy = tempfile.TemporaryDirectory(prefix="track-sqlite-")
+        copy = os.path.join(self._copy.name, "runs.db")
+        shutil.copyfile(self.path, copy)
+        shutil.copyfile(log, f"{copy}-wal")
+        return self._opened(_uri_of(copy, "mode=rw"), "PRAGMA query_only = 1", check)
+
+    def _opened(self, uri: str, *statements: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=self.timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        try:
+            for statement in statements:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def execute(self, connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Row]:
@@ -69,6 +123,10 @@ class SqliteDriver(Driver):
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
         return BackendUnavailable(f"{self.path} cannot be used: {error}")
+
+
+def _uri_of(path: str, options: str) -> str:
+    return f"file:{quote(path)}?{options}"
 
 
 class SqliteProtocol(SqlProtocol):
@@ -101,7 +159,12 @@ def _read(uri: str) -> dict[str, Any]:
     return read_options(uri, {"fsync": (read_bool, False), "timeout": (float, timeout), **DELIVERY_OPTIONS})
 
 
+def _escaped(path: str) -> str:
+    """Return a path as a URI has it, with no more changed than must be."""
+    return re.sub("[%#?;]", lambda found: quote(found[0]), path)
+
+
 def make_sqlite(uri: str) -> DeliveredProtocol:
     """Return the backend of a ``sqlite:`` URI: a log call returns at once, and a thread delivers."""
-    where = f"sqlite://{os.path.abspath(uri_path(uri))}" if uri_path(uri) else uri
+    where = f"sqlite://{_escaped(os.path.abspath(uri_path(uri)))}" if uri_path(uri) else uri
     return deliver(where, partial(SqliteProtocol, uri), _read(uri))

@@ -9,12 +9,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from track.errors import InvalidUri
+from track.utils.files import absolute_path, expand_user
 from track.utils.masking import mask_secrets
 
 __all__ = [
     "COMMON_OPTIONS",
     "file_of",
+    "fixed_place",
     "is_stored",
+    "is_url",
     "mask_secrets",
     "names_no_store",
     "parse_options",
@@ -31,6 +34,7 @@ _URI = re.compile(
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?$",
     re.DOTALL,
 )
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
 _FILES = {"file", "pickled", "pickleddb", "sqlite"}
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
@@ -123,7 +127,7 @@ def uri_path(uri: str) -> str:
     Raises
     ------
     InvalidUri
-        A ``#`` would cut the path off, or a NUL is in it.
+        A ``#`` would cut the path off, a NUL is in it, or it is in a home and the user has none.
     """
     parts = parse_uri(uri)
     if parts["fragment"]:
@@ -137,7 +141,7 @@ def uri_path(uri: str) -> str:
     path = f"{authority}{parts['path']}{params}"
     if "\0" in path:
         raise InvalidUri(f"{mask_secrets(uri)!r} has a NUL in its path: no file is called so")
-    return os.path.expanduser(path) if path.startswith("~/") else path
+    return expand_user(path) if path.startswith("~/") else path
 
 
 def file_of(uri: str) -> str | None:
@@ -149,6 +153,18 @@ def file_of(uri: str) -> str | None:
     ('runs.db', None, None)
     """
     return (uri_path(uri) or None) if parse_uri(uri)["scheme"] in _FILES else None
+
+
+def is_url(text: str) -> bool:
+    """Return whether a place is a URL and not a path."""
+    return _SCHEME.match(text) is not None
+
+
+def fixed_place(place: str) -> str:
+    """Return a path, or a URL, that means the same wherever the process goes: local ones become absolute paths."""
+    if place.startswith("file:"):
+        return os.path.abspath(uri_path(place))
+    return place if not place or is_url(place) else absolute_path(place)
 
 
 def is_stored(path: str) -> bool:

@@ -13,7 +13,7 @@ from track.errors import CorruptJournal, MissingExtra
 from track.objectstore import FolderStore, FsspecStore, MemoryStore, ObjectStore
 from track.persistence.utils import mask_secrets, uri_path
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
-from track.utils.files import checked_path, is_temporary
+from track.utils.files import checked_path, expand_user, is_temporary
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
@@ -94,7 +94,8 @@ class FsspecResultTracker(ResultTracker):
 
 def _open(base: str) -> ObjectStore:
     if base.startswith("file:") or not _SCHEME.match(base):
-        return FolderStore(uri_path(base) if base.startswith("file:") else os.path.expanduser(base))
+        # A folder, wherever the process goes.
+        return FolderStore(os.path.abspath(uri_path(base) if base.startswith("file:") else expand_user(base)))
     try:
         return FsspecStore(base)
     except MissingExtra:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from track.aggregators.aggregator import ValueAggregator
+from track.aggregators.aggregator import METADATA_AGGREGATOR
 from track.client import TrackClient
 from track.errors import NotFound
 from track.logger import TrialLogger
@@ -17,7 +17,6 @@ from track.tracking.base import KeyType, ResultTracker, ResultType, checked_resu
 from track.tracking.files import FsspecResultTracker
 from track.versioning import compute_hash
 
-_value = ValueAggregator.lazy()
 _RESULTS = "results"
 # Parameters of the method that logs metrics: results of these names are in the map only.
 _TAKEN = ("step", "aggregator")
@@ -78,7 +77,7 @@ class TrackResultTracker(ResultTracker):
                 name: value for name, value in values.items() if name not in _TAKEN and not isinstance(value, str)
             }
             if numbers:
-                trial.log_metrics(None, _value, **numbers)
+                trial.log_metrics(None, METADATA_AGGREGATOR, **numbers)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
         found = self.protocol.get_trial(self._trial(_checked_key(key)))

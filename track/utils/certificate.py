@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from track.errors import MissingExtra, TrackError
+from track.errors import TrackError, missing_extra
 from track.utils.files import replace_file
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _write_pair(folder: Path) -> None:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError as error:
-        raise MissingExtra('to make a certificate, cryptography is needed: pip install "track[encrypted]"') from error
+        raise missing_extra("to make a certificate, cryptography is needed", "encrypted") from error
     key = ec.generate_private_key(ec.SECP256R1())
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     secret = key.private_bytes(pem, pkcs8, serialization.NoEncryption())

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from track.configuration import options
-from track.errors import TrackError, UntrustedServer
+from track.errors import InvalidUri, TrackError, UntrustedServer
 from track.utils.certificate import certificate_files, fingerprint, how_to_renew
+from track.utils.files import absolute_path, user_folder
 from track.utils.known_hosts import check_fingerprint
 
 __all__ = [
@@ -45,8 +46,11 @@ def known_hosts_file() -> Path:
 def _configured(option: str, name: str) -> Path:
     chosen = options(option, "")
     if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+        return Path(absolute_path(chosen))
+    home = user_folder("XDG_CONFIG_HOME", ".config")
+    if home is None:
+        variable = "TRACK_" + option.upper().replace(".", "_")
+        raise InvalidUri(f"this user has no home to keep {name} in: set {variable} (option {option})")
     return Path(home) / "track" / name
 
 

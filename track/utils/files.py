@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from track.errors import BackendUnavailable, UnsafePath
+from track.errors import BackendUnavailable, InvalidUri, UnsafePath
 
 _CHUNK = 1 << 18
 _TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
@@ -36,6 +36,35 @@ class OpenFile(io.FileIO):
 
     def __del__(self) -> None:
         self.close()
+
+
+def user_folder(variable: str, *below: str) -> str | None:
+    """Return the folder that a variable names, else the one in the user's home; None for a user without a home."""
+    named = os.environ.get(variable)
+    if named:
+        return os.path.abspath(named)
+    home = os.path.expanduser("~")
+    # Where the system does not know the user, as in a container, the text comes back as it is.
+    return os.path.join(home, *below) if os.path.isabs(home) else None
+
+
+def expand_user(path: str) -> str:
+    """Return a path whose ``~`` is a user's home.
+
+    Raises
+    ------
+    InvalidUri
+        The user has no home (a ValueError): a folder called ``~`` is meant by nobody.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~") and expanded.partition("/")[0] == path.partition("/")[0]:
+        raise InvalidUri(f"{path!r} is in a home, and this user has none: set HOME, or write the whole path")
+    return expanded
+
+
+def absolute_path(path: str) -> str:
+    """Return the path that means the same wherever the process goes, as `expand_user` reads it."""
+    return os.path.abspath(expand_user(path))
 
 
 def read_all(descriptor: int, offset: int) -> bytes:
@@ -77,7 +106,7 @@ def is_named(descriptor: int, path: str) -> bool:
     """Return whether an open file is the one at `path` now."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return os.path.samestat(os.fstat(descriptor), found)
 
@@ -123,7 +152,7 @@ def replacing(
         file = OpenFile.at(temporary, flags, 0o666 if mode is None else mode)
         if mode is None:
             with contextlib.suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
+                _share_alike(file.fileno(), os.stat(path))
         yield file
         if sync:
             os.fsync(file.fileno())
@@ -135,6 +164,17 @@ def replacing(
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _share_alike(descriptor: int, replaced: os.stat_result) -> None:
+    """Give a new file the mode of the one that it replaces, and its owner and group as far as this user may."""
+    own = os.fstat(descriptor)
+    if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+        for owner in (replaced.st_uid, -1):
+            with contextlib.suppress(OSError):
+                os.fchown(descriptor, owner, replaced.st_gid)
+                break
+    os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode))
 
 
 def replace_file(

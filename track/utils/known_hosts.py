@@ -1,4 +1,4 @@
-"""Which certificate a server had when it was first met: a changed one is refused."""
+"""Trust on first use: the certificate that a server had when it was first met; a changed one is refused."""
 
 from __future__ import annotations
 

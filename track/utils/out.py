@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from track.containers.ring import RingBuffer
 
-__all__ = ["RingOutputDecorator"]
+__all__ = ["RingOutputDecorator", "write_out"]
+
+
+def write_out(text: str) -> None:
+    """Write text to standard output, as far as there is one: what it has no letters for is escaped.
+
+    Nothing is raised where there is none, where it is closed, or full: what is printed is for people to look at.
+    """
+    stream = sys.stdout
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    except (AttributeError, OSError, ValueError):
+        return
 
 
 class RingOutputDecorator:

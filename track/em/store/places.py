@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from track.errors import BackendUnavailable, InvalidUri
 from track.objectstore import FolderStore, FsspecStore, ObjectStore
 from track.persistence.utils import mask_secrets, uri_path
+from track.utils.files import absolute_path
 from track.utils.filesystem import unavailable
 
 
@@ -23,7 +23,7 @@ def open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int
         path = uri_path(url) if scheme else url
         if not path:
             raise InvalidUri(f"{url!r} names no directory")
-        path = os.path.abspath(os.path.expanduser(path))
+        path = absolute_path(path)
         return FolderStore(path, failed), f"file://{path}"
     shown = mask_secrets(url)
     if not scheme or "://" not in url:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from track.persistence.delivery.protocol import DELIVERY_OPTIONS, DeliveredProtocol, deliver
 from track.persistence.delivery.sender import send_leftover
-from track.persistence.delivery.spill import Leftover, leftovers, spill_folder, spill_folders
+from track.persistence.delivery.spill import Leftover, leftovers, spill_folders, spill_places
 
 __all__ = [
     "DELIVERY_OPTIONS",
@@ -13,6 +13,6 @@ __all__ = [
     "deliver",
     "leftovers",
     "send_leftover",
-    "spill_folder",
     "spill_folders",
+    "spill_places",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import weakref
@@ -39,7 +40,14 @@ class Claim:
 
         On a file system without locks nobody can tell, and only one's own spill is taken.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # The folder says who may read it: it is the user's alone, or shared as the database is.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if is_own or error.errno not in (errno.EACCES, errno.EROFS):
+                raise
+            # To tell whether it is taken one need not write.
+            descriptor = os.open(path, os.O_RDONLY)
         if claim(descriptor, without_locks=is_own):
             return cls(path, descriptor)
         os.close(descriptor)
@@ -161,7 +169,7 @@ class Segment:
         self.position = (sent, offset)
         try:
             note = msgspec.json.encode({"sent": sent, "offset": offset})
-            replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False, mode=0o600)
+            replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
 

@@ -9,14 +9,17 @@ is followed by the next one, so that the disk does not fill.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import hashlib
 import logging
 import os
 import secrets
+import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from track.configuration import options
@@ -24,35 +27,67 @@ from track.errors import CorruptJournal
 from track.events import Event
 from track.persistence.delivery.segment import Claim, Segment
 from track.persistence.file import Journal
-from track.persistence.utils import mask_secrets
-from track.utils.files import replace_file
+from track.persistence.utils import file_of, mask_secrets
+from track.utils.files import absolute_path, replace_file, user_folder
 
 logger = logging.getLogger(__name__)
 _TRIES, _PAUSE = 3, 0.005
 _NOTE = "uri"
+_BESIDE = ".spill"
 
 
 def spill_folder(uri: str) -> Path:
-    """Return the folder of the spills of a server, the same for every process of this user."""
+    """Return the folder of the spills of a server, the same for every process of this user that can write to it."""
+    return spill_places(uri)[0]
+
+
+def spill_places(uri: str) -> list[Path]:
+    """Return the folders where spills of a server may be, as absolute paths, the best one first.
+
+    One that is configured, or in the user's home; where that cannot be written to, beside a database that is a file;
+    else, where none is configured, in the folder of temporary files.
+    """
     identity = mask_secrets(uri).partition("?")[0]
-    return _root() / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    found = [root / name for root in _roots()]
+    if path := file_of(uri):
+        # Before the temporary one, which is gone at the next start of the machine, perhaps.
+        found.insert(len(found) - (found[-1].parent == _temporary()), Path(f"{path}{_BESIDE}"))
+    return found
 
 
 def spill_folders() -> list[tuple[str, Path]]:
-    """Return the servers that have spills here, as masked URIs, and their folders."""
+    """Return the servers that have spills here, as masked URIs, and their folders; but for those beside databases."""
     found = []
-    for note in sorted(_root().glob(f"*/{_NOTE}")):
+    for note in sorted(note for root in _roots() for note in root.glob(f"*/{_NOTE}")):
         with contextlib.suppress(OSError):
             found.append((note.read_text(encoding="utf-8"), note.parent))
     return found
 
 
-def _root() -> Path:
+def _roots() -> list[Path]:
+    """Return the user's folders of spills: the one that is configured, or those in the home and the temporary one."""
     configured = options("log.spill.folder", "")
     if configured:
-        return Path(configured)
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(cache) / "track" / "spill"
+        return [Path(absolute_path(configured))]
+    cache = user_folder("XDG_CACHE_HOME", ".cache")
+    return [*([Path(cache) / "track" / "spill"] if cache else []), _temporary()]
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"track-spill-{os.getuid()}"
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of a server's spills; OSError where this user cannot write to it, or another one made it."""
+    if folder.name.endswith(_BESIDE):
+        # Whoever shares the database sends what is left here.
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        # What is logged is nobody else's to read.
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.parent == _temporary() and folder.parent.lstat().st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "it is another user's", str(folder.parent))
 
 
 class _LiveJournal(Journal):
@@ -84,11 +119,14 @@ class Spill:
     ----------
     uri: str
         The server's.
+    places: list of Path, optional
+        Where it may be, the best one first.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, places: list[Path] | None = None) -> None:
         self.uri = uri
-        self.folder = spill_folder(uri)
+        self._places = places or spill_places(uri)
+        self.folder = self._places[0]
         self.name = secrets.token_hex(8)
         self.journal = _LiveJournal(self._path(0))
         self.segments: list[Segment] = []
@@ -109,7 +147,7 @@ class Spill:
 
     def open(self) -> None:
         """Create the file, and note whose it is: the masked URI, for people; OSError where that cannot be."""
-        self._claim = self._claim or self._take_claim()
+        self._claim = self._claim or self._find_place()
         # After the claim, which keeps the folder: whoever removes the note of an empty one looks for claims again.
         if not (self.folder / _NOTE).exists():
             _write_note(self.folder, mask_secrets(self.uri).encode())
@@ -121,10 +159,27 @@ class Spill:
             self.journal.close()
             raise
 
+    def _find_place(self) -> Claim | None:
+        """Take the first place that can be written to; OSError, of the best one, where none can."""
+        first: OSError | None = None
+        for place in self._places:
+            try:
+                self.folder = place
+                claim = self._take_claim()
+            except OSError as error:
+                first = first or error
+                continue
+            self.journal.path = self._path(0)
+            if first is not None:
+                _tell_place(self.uri, self.folder, f"{self._places[0]} cannot be written to ({first.strerror})")
+            return claim
+        self.folder = self._places[0]
+        assert first is not None
+        raise first
+
     def _take_claim(self) -> Claim | None:
         for _ in range(_TRIES):
-            # What is logged is nobody else's to read.
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(self.folder)
             # The folder may be removed, by a process that has sent everything, until there is a claim in it.
             with contextlib.suppress(FileNotFoundError):
                 return Claim.take(self.folder / f"{self.name}.lock", is_own=True)
@@ -224,6 +279,11 @@ class Spill:
         self.segments = []
         if self._claim is not None:
             self._claim.after_fork()
+
+
+@functools.cache
+def _tell_place(uri: str, folder: Path, reason: str) -> None:
+    logger.warning("events for %s are kept in %s until they are sent, for %s", mask_secrets(uri), folder, reason)
 
 
 class Leftover:
@@ -329,12 +389,12 @@ def _write_note(folder: Path, text: bytes) -> None:
     replace_file(str(folder / _NOTE), [text], sync=False)
 
 
-def count_left_behind(uri: str) -> int:
-    """Return how many events for a server wait here that no process is sending."""
-    return sum(left.count_unsent() for left in leftovers(spill_folder(uri)) if not left.is_alive())
+def count_left_behind(places: Iterable[Path]) -> int:
+    """Return how many events wait in folders of spills that no process is sending."""
+    return sum(left.count_unsent() for left in leftovers(*places) if not left.is_alive())
 
 
-def leftovers(folder: Path, own: str = "") -> list[Leftover]:
-    """Return the spills of a folder but for one's own, whether their processes live or not."""
-    names = {path.name.rpartition("-")[0] for path in folder.glob("*-??????.journal")}
-    return [Leftover(folder, name) for name in sorted(names - {own})]
+def leftovers(*folders: Path, own: str = "") -> list[Leftover]:
+    """Return the spills of folders but for one's own, whether their processes live or not."""
+    found = {(folder, path.name.rpartition("-")[0]) for folder in folders for path in folder.glob("*-??????.journal")}
+    return [Leftover(folder, name) for folder, name in sorted(found) if name != own]

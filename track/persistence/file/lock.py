@@ -43,6 +43,7 @@ class StoreLock:
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor: int | None = None
+        self._noted = ""
 
     @property
     def is_held(self) -> bool:
@@ -86,6 +87,21 @@ class StoreLock:
         finally:
             self._thread.release()
 
+    def note(self) -> str:
+        """Return what was noted in the lock's file; '' where nothing was."""
+        try:
+            return Path(str(self.path)).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def write_note(self, text: str) -> None:
+        """Note something in the lock's file, as far as it can be written to; the caller holds the lock."""
+        if self._descriptor is None or self._noted == text:
+            return
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, os.pwrite(self._descriptor, text.encode(), 0))
+            self._noted = text
+
     def _acquire_file(self, timeout: float) -> None:
         assert self.path is not None
         deadline = time.monotonic() + timeout
@@ -102,7 +118,7 @@ class StoreLock:
         # Imported at first use: filelock is half of what `import track` may cost.
         import filelock
 
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = _open_lock(path)
         # Somebody may have deleted the file that was locked.
         return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
 
@@ -110,12 +126,15 @@ class StoreLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        import filelock
+        try:
+            import filelock
 
-        # Closing is not enough: a child that was forked meanwhile has the file open too.
-        with contextlib.suppress(OSError):
-            filelock.unlock_descriptor(descriptor)
-        os.close(descriptor)
+            # Closing is not enough: a child that was forked meanwhile has the file open too.
+            with contextlib.suppress(OSError):
+                filelock.unlock_descriptor(descriptor)
+        finally:
+            # Whatever a signal raised: a lock that nobody knows of would never be given back.
+            os.close(descriptor)
 
     def reset_after_fork(self) -> None:
         """Forget what the parent held: a child starts with a lock of its own."""
@@ -125,6 +144,18 @@ class StoreLock:
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor = None
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        # Another user's, who shares the folder but not this file: to lock it one need not write to it.
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        # Somebody removed the folder of a store that is in use.
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def hold_shared(descriptor: int) -> None:

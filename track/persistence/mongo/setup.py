@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri, MissingExtra
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri, missing_extra
 from track.persistence.delivery import DELIVERY_OPTIONS
-from track.persistence.utils import COMMON_OPTIONS, mask_secrets, parse_uri, read_options
+from track.persistence.utils import COMMON_OPTIONS, fixed_place, mask_secrets, parse_uri, read_options
 
 VERSION = 2
 """The version of the documents that this version of the library writes."""
@@ -27,6 +27,7 @@ _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
     ],
     "writers": [],
 }
+_CERTIFICATES = ("tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile")
 _COUNTERS = ("groups", "members", "projects", "trials")
 _EXISTS = 48
 _DUPLICATE = 11000
@@ -158,7 +159,7 @@ def _settings(address: str, query: str, given: dict[str, Any]) -> dict[str, Any]
         import pymongo.errors
         import pymongo.uri_parser as parser
     except ImportError as error:
-        raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
+        raise missing_extra("'mongodb:' needs pymongo", "mongodb") from error
     try:
         known = parser.split_options(query, validate=True, warn=False) if query else {}
         if address.startswith("mongodb:"):
@@ -174,4 +175,6 @@ def _settings(address: str, query: str, given: dict[str, Any]) -> dict[str, Any]
         "socketTimeoutMS": round(given["timeout"] * 1000),
         "appname": "track",
     }
-    return {name: value for name, value in defaults.items() if name.lower() not in names}
+    settings = {name: value for name, value in defaults.items() if name.lower() not in names}
+    # Its client reads them when it first connects, and again in a child: the working directory may be another one.
+    return settings | {name: fixed_place(str(known[name])) for name in _CERTIFICATES if name.lower() in names}

@@ -7,18 +7,19 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from track.configuration import options
 from track.errors import InvalidUri
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.rpc.connection import Address, Link
 from track.persistence.rpc.remote import RemoteStore
-from track.persistence.utils import mask_secrets, parse_uri, read_bool, read_choice, read_options
+from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_bool, read_choice, read_options
 
 DEFAULT_PORT = 8123
 """Where a server listens when nobody says otherwise."""
 LAYERS = ("AES", "TLS", "ssl", "None", "")
 """What may be said of the encryption; the last two are none."""
 OPTIONS: dict[str, Any] = {
-    "cafile": (str, ""),
+    "cafile": (fixed_place, ""),
     "connect_timeout": (float, 5.0),
     "fingerprint": (str, ""),
     "insecure": (read_bool, False),
@@ -37,6 +38,11 @@ class SocketClient(DeliveredProtocol):
     uri: str
         ``socket://[user:password@]host[:port][?security_layer=AES]``; by default port 8123.
 
+    Attributes
+    ----------
+    link: Link
+        The connection for decisions and questions; what was logged goes over another one.
+
     Raises
     ------
     InvalidUri
@@ -48,8 +54,8 @@ class SocketClient(DeliveredProtocol):
         address = _address(uri, given)
         credentials = _Credentials(self, uri)
         place = mask_secrets(uri)
-        self._link = Link(address, credentials)
-        remote, server = RemoteStore(place, self._link), RemoteStore(place, Link(address, credentials))
+        self.link = Link(address, credentials)
+        remote, server = RemoteStore(place, self.link), RemoteStore(place, Link(address, credentials))
         super().__init__(place, remote, server, **{name: given[name] for name in DELIVERY_OPTIONS})
 
     def authenticate(self, uri: str) -> tuple[str | None, str | None]:
@@ -66,7 +72,7 @@ class SocketClient(DeliveredProtocol):
     @property
     def token(self) -> Any:
         """What the server answered to the user name and the password; None before the first call."""
-        return self._link.token
+        return self.link.token
 
 
 class _Credentials:
@@ -116,7 +122,8 @@ def _address(uri: str, given: dict[str, Any]) -> Address:
             "(the server needs it too), or ?insecure=1 if the network is yours"
         )
     port = int(parts.get("port", DEFAULT_PORT))
-    chosen = (given["fingerprint"] or None, given["cafile"] or None)
+    known_hosts = fixed_place(str(options("socket.known_hosts", "") or ""))
+    chosen = (given["fingerprint"] or None, given["cafile"] or None, known_hosts or None)
     return Address(parts["address"], port, layer, *chosen, given["connect_timeout"], given["timeout"])
 
 

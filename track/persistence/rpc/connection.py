@@ -34,6 +34,8 @@ class Address:
         ``AES``, ``TLS`` or None.
     fingerprint: str or None
     cafile: str or None
+    known_hosts: str or None
+        A file of the servers that are trusted, where another one than the user's is configured.
     connect_timeout: float
         Seconds to be connected and known.
     timeout: float
@@ -45,6 +47,7 @@ class Address:
     layer: str | None
     fingerprint: str | None
     cafile: str | None
+    known_hosts: str | None
     connect_timeout: float
     timeout: float
 
@@ -171,7 +174,13 @@ class Link:
         from track.utils.encrypted import client_context, verified_context, wrap_socket
 
         context = client_context() if address.layer == "AES" else verified_context(address.cafile)
-        return wrap_socket(plain, context=context, hostname=address.host, fingerprint=address.fingerprint)
+        return wrap_socket(
+            plain,
+            context=context,
+            hostname=address.host,
+            fingerprint=address.fingerprint,
+            known_hosts=address.known_hosts,
+        )
 
     def _forget(self) -> None:
         connection, self._socket = self._socket, None
