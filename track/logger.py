@@ -12,9 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track.aggregators.aggregator import Aggregator, StatAggregator
+from track.aggregators.aggregator import Aggregator, StatAggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidEvent, UnknownAttribute, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -23,9 +23,12 @@ from track.front import (
     as_dict,
     as_interruption,
     differing_arguments,
+    enter_block,
+    leave_block,
+    named_metadata,
     named_metrics,
 )
-from track.persistence.checks import fields_by_name, plain_tags
+from track.persistence.checks import plain_tags
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore
@@ -233,11 +236,13 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     def __enter__(self) -> TrialLogger:
         self.start()
+        enter_block(self)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
+        leave_block(self)
         # A forked child that leaves the block of its parent says nothing about the trial.
         if self._pid != os.getpid():
             return
@@ -286,9 +291,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
         Parameters
         ----------
-        args: optional
-            A mapping, a Namespace, an object with fields (of a dataclass, attrs, pydantic, OmegaConf, ...), or an
-            ArgumentParser, which parses the command line.
+        args: mapping, Namespace, object with fields (a dataclass, attrs, pydantic, OmegaConf), ArgumentParser, optional
+            A parser parses the command line.
         **kwargs
             More parameters; `args` wins where both name one.
 
@@ -297,15 +301,12 @@ class TrialLogger(OutputVerbs, FileVerbs):
         InvalidCall
             `args` is something else.
         """
-        arguments = {**kwargs, **as_dict(args)}
         given = argparse.Namespace()
         # Not as keywords: a parameter may be called anything.
-        vars(given).update(arguments)
+        vars(given).update({**kwargs, **as_dict(args)})
         if self._pending is not None:
-            self._create(arguments)
-            return given
-        differing = differing_arguments(self._trial.parameters, arguments)
-        if differing:
+            self._create({**vars(given)})
+        elif differing := differing_arguments(self._trial.parameters, vars(given)):
             logger.warning(
                 "the trial exists and keeps its parameters; these differ: %s (new_trial(force=True) begins another "
                 "trial)",
@@ -326,8 +327,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if aggregator is not None and not callable(aggregator):
             refuse_unnamed(aggregator, "log_metadata", "gpu='V100'")
         if self._pending is not None and aggregator is None:
-            known = restore(fields_by_name("metadata", self._pending.arguments.get("metadata")))
-            self._pending.add_arguments(metadata={**known, **kwargs})
+            self._pending.add_arguments(metadata={**named_metadata(self._pending.arguments), **kwargs})
             return
         chosen = {} if aggregator is None else {"aggregator": aggregator}
         self.protocol.log_trial_metadata(self._created(), **chosen, **kwargs)
@@ -358,6 +358,25 @@ class TrialLogger(OutputVerbs, FileVerbs):
             # Only a warning depends on it.
             return {}
         return found[0].tags if found else {}
+
+    def resume_from(self, step: float) -> None:
+        """Go on from a step: what was logged at it and at later ones before now is no longer shown.
+
+        Metrics without steps stay, and nothing is removed from the store.
+
+        Parameters
+        ----------
+        step: int or float
+            The first that is computed again, as after the last checkpoint.
+
+        Raises
+        ------
+        InvalidCall
+            It is no number.
+        """
+        if isinstance(step, bool) or not isinstance(step, (int, float)):
+            raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
+        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
 
     def set_status(self, status: Any, error: Any = None) -> None:
         """Replace the status.

@@ -81,7 +81,8 @@ class Trials(list[Trial]):
         """Return a row a trial, by uid.
 
         Its name, revision, status and group, when it started, its run time in seconds, each parameter (nested ones by
-        dotted names), and the last value of each metric.
+        dotted names), and the last value of each metric. A trial that was begun inside the block of another one has
+        that one's uid under ``parent``.
         """
         groups = self._group_names()
         rows = [_summary(trial, groups) for trial in self]
@@ -247,6 +248,8 @@ def _column(pandas: Any, container: Any) -> Any:
 def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:
     row: dict[str, Any] = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
     row["group"] = groups.get(trial.group_id, trial.group_id) if isinstance(trial.group_id, str) else None
+    if "parent" in trial.metadata:
+        row["parent"] = trial.metadata["parent"]
     started = trial.timestamps.get("started")
     row["started"] = None if started is None else datetime.fromtimestamp(started, timezone.utc)
     row["runtime"] = resolve(trial, ("chronos", "runtime"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from typing import Any
 
 from track.errors import InvalidCall, missing_extra
 from track.serialization import to_json
@@ -75,20 +76,25 @@ def _write_table(trial: Trial) -> None:
     table.add_column("value", overflow="fold")
     for row in report_rows(trial):
         table.add_row(*map(Text, row))
-    page = _Page()
+    page = _Page(sys.stdout)
     Console(file=page).print(table)
     write_out(page.getvalue())
 
 
 class _Page(io.StringIO):
-    """What is printed, kept: with the lines and colours that standard output can show, whatever becomes of that."""
+    """Text for a stream, of which it says what rich asks: whether it is a terminal, and which letters it has."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return getattr(sys.stdout, "encoding", None) or "utf-8"
+        return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
         try:
-            return sys.stdout.isatty()
+            return bool(self._stream.isatty())
         except (AttributeError, ValueError):
+            # There is none, or it is closed.
             return False

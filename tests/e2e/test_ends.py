@@ -260,3 +260,46 @@ def test_trial_that_goes_on_is_new(tmp_path: Path) -> None:
         statuses.append(_status(uri, uid))
 
     assert statuses == ["exception", "completed"]
+
+
+_OPEN = """
+import sys
+from track import TrackClient
+uri, rank = sys.argv[1:]
+client = TrackClient(uri)
+print("ready", flush=True)
+sys.stdin.readline()
+with client.open_trial("job 7", parameters={"lr": 0.1}) as trial:
+    trial.log_metrics(step=0, **{f"loss{rank}": 1.0})
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def _opened_at_once(uri: str, count: int) -> list[tuple[str, list[str]]]:
+    """Return status and metrics of the trials that so many processes have made, which open a key at the same time."""
+    ranks = [start_python("-c", _OPEN, uri, str(rank)) for rank in range(count)]
+    for _ in range(2):
+        for rank in ranks:
+            assert rank.stdout is not None
+            rank.stdout.readline()
+        for rank in ranks:
+            assert rank.stdin is not None
+            rank.stdin.write("\n")
+            rank.stdin.flush()
+    for rank in ranks:
+        done = ended(rank)
+        assert done.returncode == 0, done.stderr
+    return [(str(trial.status), sorted(trial.metrics)) for trial in fetch(uri)]
+
+
+@pytest.mark.parametrize("scheme", ["file:{}/runs.json", "sqlite:{}/runs.db"])
+def test_processes_that_open_a_key_at_once_have_one_trial(tmp_path: Path, spills: Path, scheme: str) -> None:
+    """Of eight processes one creates the trial, and the others join it."""
+    assert _opened_at_once(scheme.format(tmp_path), 8) == [("completed", [f"loss{rank}" for rank in range(8)])]
+
+
+@pytest.mark.network
+def test_processes_that_open_a_key_of_a_server_have_one_trial(place: Place) -> None:
+    """The same over delivery, in SQL and in MongoDB."""
+    assert _opened_at_once(place.uri, 4) == [("completed", [f"loss{rank}" for rank in range(4)])]

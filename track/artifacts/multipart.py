@@ -12,7 +12,6 @@ from track.artifacts.content import CHUNK, Source
 from track.artifacts.folder import Unfinished
 from track.artifacts.keys import OBJECTS
 from track.artifacts.transfer import Advance
-from track.errors import FileChanged
 
 PART = 8 << 20
 """Bytes of a part, and of the largest file that is sent in one piece."""
@@ -51,7 +50,7 @@ class MultipartUploads:
             advance(len(data))
         if whole.hexdigest() != digest:
             self._call("abort_multipart_upload", Key=name, UploadId=upload)
-            raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
+            raise source.changed()
         return parts
 
     def _find(self, name: str) -> str | None:

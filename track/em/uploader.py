@@ -12,7 +12,6 @@ from track.errors import NothingThere, TrackError, UploadConflict
 from track.utils import lifecycle as ending
 
 logger = logging.getLogger(__name__)
-
 _SHORTEST, _LONGEST = 1.0, 30.0
 # What of the time may be spent uploading: files that grow are sent again as they are.
 _SHARE = 5
@@ -96,9 +95,8 @@ class Uploader:
     def _rest(self, seconds: float) -> None:
         with self._state:
             self._state.wait_for(lambda: self._is_closing, seconds)
-        # While closing there is one more try, and then one a second.
-        if self._is_closing and self.error is not None:
-            with self._state:
+            # While closing there is one more try, and then one a second.
+            if self._is_closing and self.error is not None:
                 self._state.wait_for(lambda: self.has_ended, min(seconds, _SHORTEST))
 
     def hurry(self) -> None:

@@ -8,13 +8,33 @@ from track.front.arguments import (
     check_kind,
     differing_arguments,
     differing_fields,
+    named_metadata,
     named_metrics,
+    show_arguments,
+    take_parameters,
+)
+from track.front.choosing import (
+    Current,
+    enter_block,
+    identity,
+    innermost_block,
+    is_other,
+    leave_block,
+    own_choice,
+    parent_in,
+    tell_fields_stay,
+    tell_nothing_is_stored,
+    tell_trial_stays,
+    tell_what_stays,
+    unfinished,
 )
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
+from track.front.opening import key_hash, named_trial, open_keyed, store_trial
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
+    "Current",
     "FileVerbs",
     "LateNumbers",
     "LogSignalHandler",
@@ -27,6 +47,25 @@ __all__ = [
     "check_kind",
     "differing_arguments",
     "differing_fields",
+    "enter_block",
     "finish_with",
+    "identity",
+    "innermost_block",
+    "is_other",
+    "key_hash",
+    "leave_block",
+    "named_metadata",
     "named_metrics",
+    "named_trial",
+    "open_keyed",
+    "own_choice",
+    "parent_in",
+    "show_arguments",
+    "store_trial",
+    "take_parameters",
+    "tell_fields_stay",
+    "tell_nothing_is_stored",
+    "tell_trial_stays",
+    "tell_what_stays",
+    "unfinished",
 ]

@@ -7,9 +7,11 @@ from typing import Any
 
 from track.errors import InvalidCall, suggestion
 from track.fields import given_fields
+from track.persistence.checks import fields_by_name
 from track.plain import restore, text_keys, to_plain
-from track.shown import shown
+from track.shown import shown, text_of
 from track.structure import Project, Trial, TrialGroup
+from track.utils.out import write_out
 
 _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "a trial"}
 
@@ -86,3 +88,30 @@ def differing_fields(chosen: Any, wanted: Any) -> list[str]:
     if not differing and uid is not None and uid != chosen.uid:
         differing.append("uid")
     return differing
+
+
+def take_parameters(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters among the fields of a trial, which lose them; None where none are given.
+
+    Raises
+    ------
+    InvalidCall
+        A field does not exist, or the parameters have no fields.
+    """
+    check_fields(Trial, fields, extra=("arguments",))
+    given = fields.pop("arguments", None)
+    given = fields.pop("parameters", given)
+    return None if given is None else as_dict(given)
+
+
+def named_metadata(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata among the fields of a trial by name, as it will be stored."""
+    named: dict[str, Any] = restore(fields_by_name("metadata", fields.get("metadata")))
+    return named
+
+
+def show_arguments(arguments: Mapping[str, Any]) -> None:
+    """Print arguments between two lines."""
+    rule = "-" * 80
+    lines = [rule, *(f"{name:>30}: {text_of(value)}" for name, value in arguments.items()), rule]
+    write_out("\n".join(lines) + "\n")

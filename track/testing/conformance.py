@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from track.aggregators.aggregator import MaxAggregator, RingAggregator, StatAggregator, ValueAggregator
+from track.aggregators.aggregator import (
+    MaxAggregator,
+    RingAggregator,
+    StatAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+)
 from track.errors import InvalidEvent, InvalidQuery, ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import MetricsLogged, StatusChanged, TrialAttached, encode
 from track.persistence.protocol import Protocol
@@ -518,6 +524,42 @@ class ProtocolTests:
         protocol.log_trial_start(self.stored(protocol, trial))
 
         assert self.stored(protocol, trial).chronos["runtime"].val == 60.0
+
+    def _resume(self, protocol: Protocol, trial: Trial) -> None:
+        """Log steps 0 to 4, go on from step 3, and log it again."""
+        for step in range(5):
+            protocol.log_trial_metrics(trial, step=step, loss=float(step))
+            protocol.log_trial_metrics(trial, step=step, only_before=1.0 if step > 2 else 0.0)
+        protocol.log_trial_metrics(trial, stepless=1.0)
+        protocol.log_trial_metadata(trial, aggregator=TimeSeriesAggregator.lazy(), _resumes=3)
+        protocol.log_trial_metrics(trial, step=3, loss=9.0)
+
+    def test_later_steps_are_hidden_by_a_resume(self, protocol: Protocol, trial: Trial) -> None:
+        """After a resume from a step, what was logged at it and later ones before is not shown."""
+        self._resume(protocol, trial)
+
+        found = self.stored(protocol, trial).metrics
+
+        assert dict(found["loss"]) == {0: 0.0, 1: 1.0, 2: 2.0, 3: 9.0}
+        assert dict(found["only_before"]) == {0: 0.0, 1: 0.0, 2: 0.0}
+        assert found["stepless"].val == [1.0]
+
+    @pytest.mark.parametrize(
+        ("query", "is_found"),
+        [
+            ({"metrics.loss": 9.0}, True),
+            ({"metrics.loss": {"$lt": 5}}, False),
+            ({"metrics.only_before": 0.0}, True),
+            ({"metrics.only_before": {"$gt": 0.5}}, False),
+        ],
+    )
+    def test_query_sees_what_a_resume_shows(
+        self, protocol: Protocol, trial: Trial, query: dict[str, Any], is_found: bool
+    ) -> None:
+        """The last value of a metric is the last one that is shown."""
+        self._resume(protocol, trial)
+
+        assert bool(self.reopen(protocol).fetch_trials(query)) == is_found
 
     def test_run_time_adds_up(self, protocol: Protocol, trial: Trial) -> None:
         """A trial that is resumed adds to its run time."""

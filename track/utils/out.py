@@ -16,29 +16,32 @@ logger = logging.getLogger(__name__)
 
 
 def write_out(text: str) -> None:
-    """Write a text to standard output; where there is none, or it is closed or full, that is said, and nothing raised.
+    """Write text to standard output, as far as there is one: what it has no letters for is escaped.
 
-    A character that the output's encoding does not have is escaped.
+    Nothing is raised where it is closed or full, which is said, or where there is none: what is printed is for people
+    to look at.
     """
-    out = sys.stdout
+    stream = sys.stdout
+    if stream is None:
+        return
     try:
-        if out is None:
-            raise OSError("there is no standard output")
-        encoding = getattr(out, "encoding", None) or "utf-8"
-        data = text.encode(encoding, "backslashreplace")
-        if type(out) is io.TextIOWrapper and isinstance(getattr(out.buffer, "raw", None), io.FileIO):
-            _write_through(out, data)
+        if type(stream) is io.TextIOWrapper and isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+            _write_through(stream, text.encode(stream.encoding, "backslashreplace"))
             return
-        out.write(data.decode(encoding))
-        out.flush()
-    except (OSError, ValueError) as error:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except (AttributeError, OSError, ValueError) as error:
         logger.warning("%d characters are not printed: %s", len(text), error)
 
 
-def _write_through(out: io.TextIOWrapper, data: bytes) -> None:
+def _write_through(stream: io.TextIOWrapper, data: bytes) -> None:
     """Write to the file behind a stream: what it refuses must not wait in a buffer, where it would fail the exit."""
-    out.flush()
-    raw = out.buffer.raw  # type: ignore[attr-defined]
+    stream.flush()
+    raw = stream.buffer.raw  # type: ignore[attr-defined]
     while data:
         written = raw.write(data)
         if written is None:
@@ -101,9 +104,7 @@ class RingOutputDecorator:
         """Return the text that is kept."""
         return "".join(self.raw())
 
-    def out(self) -> str:
-        """Return the text that is kept."""
-        return self.output()
+    out = output
 
     def isatty(self) -> bool:
         """Return whether the stream behind this one is a terminal."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import logging
 import os
 import secrets
+import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,10 +24,14 @@ import msgspec
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import FORMAT, Record, decode_record, decode_records
 from track.persistence.file.backlog import Backlog
-from track.persistence.file.lock import hold_exclusively, hold_shared
+from track.persistence.file.lock import claim, hold_exclusively, hold_shared
 from track.utils.files import OpenFile, is_named, read_all, replacing, sync_folder
 
 logger = logging.getLogger(__name__)
+_PATIENCE, _POLL = 0.1, 0.0005
+"""Seconds that a write may take in another thread while the journal is cut, and between two looks whether it has."""
+# Of a journal's file: the attribute, and the argument of the call that counts.
+_OWN_REFERENCES = 2
 
 
 class _Header(msgspec.Struct, tag_field="event", tag="journal"):
@@ -61,6 +69,7 @@ class Journal:
         self._reader = LineReader(path)
         self._file: OpenFile | None = None
         self._write: Any = _no_file
+        self._gate = threading.RLock()
         self._failing = False
         self._torn = False
 
@@ -78,6 +87,11 @@ class Journal:
     def is_current(self) -> bool:
         """Whether the open file still has its name: nobody removed or replaced it."""
         return self._file is not None and is_named(self._descriptor, self.path)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file begins as it did: nobody has emptied it."""
+        return self.identity.encode() in os.pread(self._descriptor, self.start, 0)
 
     @property
     def _descriptor(self) -> int:
@@ -124,6 +138,7 @@ class Journal:
     def after_fork(self) -> None:
         """In a child: let go of the parent's file; what waits in the parent is the parent's to write."""
         self.close()
+        self._gate = threading.RLock()
         self.backlog.clear()
         self.decider = 0
         self._failing = self._torn = False
@@ -268,10 +283,115 @@ class Journal:
         offset: int
             How far the snapshot holds this journal; lines after it are carried over.
         """
-        assert self._file is not None
-        old = self._file
-        if not hold_exclusively(old.fileno()):
+        if not hold_exclusively(self._descriptor):
             return False
+        with self.paused() as is_quiet:
+            if is_quiet:
+                return self._cut(offset)
+            hold_shared(self._descriptor)
+            return False
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[bool]:
+        """Let threads that log wait, and say whether none is in the middle of a write; they go on where we do."""
+        with self._gate:
+            self._write = self._wait
+            try:
+                yield self._is_quiet()
+            finally:
+                if self._write == self._wait:
+                    self._write = _no_file if self._file is None else self._file.write
+
+    def _is_quiet(self) -> bool:
+        deadline = time.monotonic() + _PATIENCE
+        # A write that runs in another thread refers to the file too.
+        while sys.getrefcount(self._file) > _OWN_REFERENCES:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def _wait(self, line: bytes) -> int:
+        """Write a line once the journal goes on; for a signal handler of the thread that holds it up, at once."""
+        with self._gate:
+            is_own = self._write == self._wait
+            write = self._file.write if is_own and self._file is not None else self._write
+            return int(write(line))
+
+    def remove(self, offset: int) -> bool:
+        """Remove the file if nobody else uses it, and return whether that was done.
+
+        Parameters
+        ----------
+        offset: int
+            How far the snapshot holds this journal; with lines after it the file stays.
+        """
+        if not (self.is_current and hold_exclusively(self._descriptor)):
+            return False
+        with self.paused() as is_quiet:
+            old = self._file
+            assert old is not None
+            if is_quiet:
+                # What a signal handler logs from here on waits in memory.
+                self.close()
+                if os.fstat(old.fileno()).st_size == offset:
+                    sync_folder(self.path)
+                    os.unlink(self.path)
+                    return True
+                self._take(old)
+            hold_shared(old.fileno())
+            return False
+
+    def put_aside(self) -> str:
+        """Give the file a name that nobody reads, ``*.left-N``, and return it; '' where somebody uses it."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            if not claim(descriptor):
+                return ""
+            number = next(number for number in itertools.count() if not os.path.lexists(f"{self.path}.left-{number}"))
+            os.rename(self.path, f"{self.path}.left-{number}")
+            return f"{self.path}.left-{number}"
+        finally:
+            os.close(descriptor)
+
+    def identity_of_file(self) -> str:
+        """Return the identity of the file that has the name now; '' where there is none, or it is none of ours."""
+        with contextlib.suppress(OSError, CorruptJournal):
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                return self._read_header(descriptor)[0].id
+            finally:
+                os.close(descriptor)
+        return ""
+
+    def follow(self) -> int:
+        """Go on in the file that has the name now, and return how many lines of the old one are not in it.
+
+        Where it is the beginning of the old one, as an editor or a copy makes it, the rest is added.
+        """
+        old, old_size = self._file, self.size
+        assert old is not None
+        self.open()
+        # Others wait until the rest is there.
+        self._write = self._wait
+        size = self.size
+        if size <= old_size and _are_equal(old.fileno(), self._descriptor, size):
+            for line in read_all(old.fileno(), size).splitlines(keepends=True):
+                self.append(line)
+            return 0
+        before, now = (Counter(read_all(file, 0).split(b"\n")) for file in (old.fileno(), self._descriptor))
+        return (before - now).total()
+
+    def begin_again(self) -> list[bytes]:
+        """Go on in a new file, in place of one that was emptied, and return the lines that it has had since."""
+        late = read_all(self._descriptor, 0).splitlines(keepends=True)
+        self._take(self._create(b""))
+        self._reader = LineReader(self.path)
+        return late
+
+    def _cut(self, offset: int) -> bool:
+        old = self._file
+        assert old is not None
         late = read_all(old.fileno(), offset)
         carried = offset + len(late)
         if late and not late.endswith(b"\n"):
@@ -297,6 +417,12 @@ class Journal:
         self._reader = LineReader(self.path)
         for line in read_all(old.fileno(), offset).splitlines(keepends=True):
             self.append(line)
+
+
+def _are_equal(one: int, other: int, size: int) -> bool:
+    """Return whether two files begin with the same so many bytes."""
+    pieces = ((min(_CHUNK, size - place), place) for place in range(0, size, _CHUNK))
+    return all(os.pread(one, *piece) == os.pread(other, *piece) for piece in pieces)
 
 
 def _no_file(*_: Any) -> Any:

@@ -43,6 +43,7 @@ class StoreLock:
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor: int | None = None
+        self._noted = ""
 
     @property
     def is_held(self) -> bool:
@@ -85,6 +86,21 @@ class StoreLock:
                 self._release_file()
         finally:
             self._thread.release()
+
+    def note(self) -> str:
+        """Return what was noted in the lock's file; '' where nothing was."""
+        try:
+            return Path(str(self.path)).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def write_note(self, text: str) -> None:
+        """Note something in the lock's file, as far as it can be written to; the caller holds the lock."""
+        if self._descriptor is None or self._noted == text:
+            return
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, os.pwrite(self._descriptor, text.encode(), 0))
+            self._noted = text
 
     def _acquire_file(self, timeout: float) -> None:
         assert self.path is not None
@@ -136,6 +152,10 @@ def _open_lock(path: str) -> int:
     except PermissionError:
         # Another user's, who shares the folder but not this file: to lock it one need not write to it.
         return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        # Somebody removed the folder of a store that is in use.
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def hold_shared(descriptor: int) -> None:

@@ -32,7 +32,6 @@ class MemoryStore:
     """
 
     path: str | None = None
-    has_one_writer = False
 
     def __init__(self, lock_timeout: float = math.inf) -> None:
         self.lock = StoreLock(None, lock_timeout)

@@ -16,7 +16,7 @@ from track.persistence.cells import named_container
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, VERSION, UnitOfWork
+from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import where
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.plain import restore
@@ -114,7 +114,7 @@ class SqlProtocol(EventProtocol):
         ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        condition, parameters, rest = where(query, self._is_plain)
+        condition, parameters, rest = where(query, self._is_plain, self._has_resumes)
         rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
         tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
@@ -133,6 +133,9 @@ class SqlProtocol(EventProtocol):
         """Return whether a metric is compared by its last value, in every trial."""
         odd = "SELECT spec FROM series WHERE kind = 'metrics' AND name = ? AND spec IS NOT NULL"
         return all(_decode(spec)[0] in _LAST_COUNTS for (spec,) in self.database.rows(f"{odd} GROUP BY spec", name))
+
+    def _has_resumes(self) -> bool:
+        return bool(self.database.rows("SELECT 1 FROM series WHERE kind = ? LIMIT 1", RESUMED))
 
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT uid, document FROM projects")

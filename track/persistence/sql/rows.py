@@ -21,7 +21,7 @@ from track.persistence.cells import (
     trial_document,
 )
 from track.persistence.sql.database import Database, Row
-from track.persistence.state import make_trial, update
+from track.persistence.state import is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.structure import Trial
 
@@ -43,6 +43,10 @@ _SERIES = (
 )
 
 
+RESUMED = "resumed"
+"""The kind of a row of ``series`` that says of a trial that its last values may not be shown."""
+
+
 class _Entry:
     """One trial that a unit of work touches; what it measures goes into columns."""
 
@@ -51,6 +55,7 @@ class _Entry:
         self.position = position
         self.points = points
         self.has_new_parameters = has_new_parameters
+        self.is_resumed = False
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
 
     def add_points(self, table: str, points: list[Row], series: list[Row]) -> None:
@@ -111,6 +116,7 @@ class UnitOfWork:
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", uid)
             return
+        entry.is_resumed |= is_resume(event)
         entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
         update(entry.trial, event)
 
@@ -175,6 +181,8 @@ class UnitOfWork:
             for table, rows in points.items():
                 entry.add_points(table, rows, series)
             trials.append(entry.row())
+            if entry.is_resumed:
+                series.append((entry.position, "", RESUMED, None, None, 0))
             if entry.has_new_parameters:
                 parameters += [(entry.position, *cells) for cells in parameter_cells(entry.trial)]
         insert = self._database.insert

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import make_group, make_project, make_trial, update
+from track.persistence.state.apply import is_resume, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
 from track.persistence.state.state import State
@@ -11,6 +11,7 @@ from track.persistence.state.views import shown_fields, with_members
 __all__ = [
     "Liveness",
     "State",
+    "is_resume",
     "make_group",
     "make_project",
     "make_trial",

@@ -68,6 +68,15 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
         add_to(target[name], name, value, event.at)
 
 
+RESUMES = "_resumes"
+"""The name in the metadata of the steps that a trial was resumed from, and when."""
+
+
+def is_resume(event: Event) -> bool:
+    """Return whether an event says that a trial goes on from an earlier step."""
+    return isinstance(event, FieldsMerged) and event.field == "metadata" and RESUMES in event.values
+
+
 def _change_status(trial: Trial, event: StatusChanged) -> None:
     if event.error is not None:
         trial.errors.append(event.error)

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
+from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.lazy import LazySet
+from track.containers.series import Points, Series
+from track.metrics import Metrics
+from track.persistence.state.apply import RESUMES
 from track.persistence.state.liveness import Liveness
 from track.plain import named_tags
 from track.structure import Project, Status, Trial, TrialGroup
@@ -18,14 +22,40 @@ Fetch = Callable[[Any], Iterable[Any]]
 def shown_fields(
     trial: Trial, tags_of: Callable[[str], dict[str, Any] | None], liveness: Liveness, alive: dict[Any, bool | None]
 ) -> dict[str, Any]:
-    """Return what is shown of a trial otherwise than it is stored: its project's tags, and what became of processes."""
+    """Return what is shown of a trial otherwise than it is stored.
+
+    These are the tags of its project, no points that a later life computes again, and what became of processes.
+    """
     fields: dict[str, Any] = {}
     inherited = tags_of(trial.project_id) if isinstance(trial.project_id, str) else None
     if inherited:
         fields["tags"] = {**named_tags(trial.tags), **inherited}
+    resumes = trial.metadata.get(RESUMES)
+    if isinstance(resumes, TimeSeriesAggregator):
+        fields["metrics"] = Metrics(partial(_since_resumes, trial.metrics.view(), resumes.view()))
     if trial.status is Status.Running:
         fields["status"] = liveness.shown_status(trial, alive)
     return fields
+
+
+def _since_resumes(metrics: Metrics, resumes: TimeSeriesAggregator) -> dict[str, Any]:
+    """Return the containers without points that were logged before a resume, at its step or a later one."""
+    rules = list(zip(resumes.points.values(), resumes.points.times(), strict=True))
+    shown = {name: _without(container, rules) for name, container in metrics.items()}
+    return {name: container for name, container in shown.items() if container is not None}
+
+
+def _without(container: Any, rules: list[tuple[float, float]]) -> Any:
+    """Return a container without the points that a rule hides; None where none is left."""
+    if not isinstance(container, Series):
+        return container
+    columns = (container.points.steps(), container.points.values(), container.points.times())
+    kept = [
+        (step, value, at)
+        for step, value, at in zip(*columns, strict=True)
+        if not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules))
+    ]
+    return Series(Points.from_lists(*map(list, zip(*kept, strict=True)))) if kept else None
 
 
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:
