@@ -202,11 +202,13 @@ def _number(value: Any) -> Any:
 
 def container_to_plain(container: Any) -> Any:
     """Return a container's full state as JSON-safe data."""
-    if isinstance(container, Series):
+    # Not `isinstance`, which asks the object: in metadata it may be anything.
+    kind = type(container)
+    if issubclass(kind, Series):
         return {"dtype": "steps", **container.points.to_plain()}
-    if isinstance(container, Aggregator):
+    if issubclass(kind, Aggregator):
         return container.to_json(short=False)
-    if isinstance(container, Undecoded):
+    if kind is Undecoded:
         return dict(container)
     plain = to_plain(container)
     # A user's own dictionary must not be mistaken for the state of an aggregator.

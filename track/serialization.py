@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from track.aggregators.aggregator import Aggregator, StatAggregator, restore_aggregator
+from track.aggregators.aggregator import Aggregator, StatAggregator
+from track.aggregators.base import aggregator_or_value
 from track.chrono import ChronoContext
 from track.containers.series import Series
 from track.metrics import container_to_plain, metrics_from_plain, metrics_to_plain
@@ -35,9 +35,6 @@ __all__ = [
     "trial_from_document",
     "unflatten",
 ]
-
-
-logger = logging.getLogger(__name__)
 
 
 class SerializerAspect:
@@ -343,15 +340,4 @@ def _own_json(own: Any, short: bool) -> Any:
 def _metadata(plain: Any) -> Any:
     if not isinstance(plain, dict):
         return restore(plain)
-    return {key: _maybe_aggregator(value) for key, value in plain.items()}
-
-
-def _maybe_aggregator(plain: Any) -> Any:
-    from track.aggregators.aggregator import is_aggregator_state
-
-    if is_aggregator_state(plain):
-        try:
-            return restore_aggregator(plain)
-        except Exception:  # noqa: BLE001 - somebody's own dictionary, which only looks like a state
-            logger.debug("no aggregator: %r", plain)
-    return restore(plain)
+    return {key: aggregator_or_value(value) for key, value in plain.items()}

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from track.plain import to_plain
+from track.plain import restore, to_plain
 from track.shown import shown
 
 logger = logging.getLogger(__name__)
@@ -143,6 +143,16 @@ def restore_aggregator(state: dict[str, Any]) -> Aggregator:
     aggregator = make_aggregator([kind, *state.get("arguments", [])])
     aggregator.restore(state)
     return aggregator
+
+
+def aggregator_or_value(plain: Any) -> Any:
+    """Return the aggregator, or the value, that is stored as JSON-safe data in metadata."""
+    if is_aggregator_state(plain):
+        try:
+            return restore_aggregator(plain)
+        except Exception:  # noqa: BLE001 - somebody's own dictionary, which only looks like a state
+            logger.debug("no aggregator: %r", plain)
+    return restore(plain)
 
 
 def add_to(aggregator: Aggregator, name: str, value: Any, at: float) -> None:

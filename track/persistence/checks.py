@@ -12,7 +12,7 @@ from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
-from track.metrics import container_to_plain, metrics_to_plain
+from track.metrics import metrics_to_plain
 from track.plain import is_number, named_tags, restore, text_keys, to_number, to_plain, utf8
 from track.shown import shown, text_of
 from track.structure import CustomStatus, Status, Trial
@@ -209,7 +209,7 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         to_plain(trial.group_id),
         to_plain(trial.project_id),
         fields_by_name("parameters", trial.parameters),
-        fields_by_name("metadata", trial.metadata),
+        _plain_metadata(trial.metadata),
         metrics_to_plain(trial.metrics),
         metrics_to_plain(trial.chronos),
         [utf8(text_of(error)) for error in (trial.errors if isinstance(trial.errors, list) else [trial.errors])],
@@ -217,14 +217,20 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
     )
 
 
+def _plain_metadata(metadata: Any) -> dict[str, Any]:
+    """Return metadata as JSON-safe data, in which an aggregator keeps its state."""
+    if not issubclass(type(metadata), dict):
+        return fields_by_name("metadata", metadata)
+    plain = metrics_to_plain(metadata)
+    return {"dtype": "dict", "value": plain} if set(plain) == {"dtype", "value"} else plain
+
+
 def trial_copied(trial: Trial) -> TrialCreated:
     """Return the fact that `trial`, of another store, exists as it is there, with all that it measured."""
     created = trial_created(trial, counted(trial, "_last_change"))
     if isinstance(trial.metadata, dict):
         metadata = {name: value for name, value in trial.metadata.items() if name not in _COUNTED}
-        created = msgspec.structs.replace(
-            created, metadata={name: container_to_plain(value) for name, value in text_keys(metadata.items())}
-        )
+        created = msgspec.structs.replace(created, metadata=_plain_metadata(metadata))
     # A file that somebody else has written may hold anything.
     return msgspec.structs.replace(
         created,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, make_aggregator
-from track.aggregators.base import add_to
+from track.aggregators.base import add_to, aggregator_or_value
 from track.containers.series import hashable
 from track.events import (
     ArtifactAdded,
@@ -180,7 +180,7 @@ def make_trial(event: TrialCreated) -> Trial:
         restore(event.group_id),
         restore(event.project_id),
         restore(event.parameters),
-        restore(event.metadata) | {"_update_count": event.changes, "_last_change": event.at},
+        _metadata(event.metadata) | {"_update_count": event.changes, "_last_change": event.at},
         metrics_from_plain(event.metrics),
         metrics_from_plain(event.chronos),
         make_status(*event.status) if event.status else Status.CreatedGroup,
@@ -189,3 +189,9 @@ def make_trial(event: TrialCreated) -> Trial:
         timestamps={"created": event.at} | event.timestamps,
         process=event.process,
     )
+
+
+def _metadata(plain: dict[str, Any]) -> dict[str, Any]:
+    tagged = plain.get("value") if set(plain) == {"dtype", "value"} else None
+    values = tagged if isinstance(tagged, dict) else plain
+    return {name: aggregator_or_value(value) for name, value in values.items()}
