@@ -81,20 +81,20 @@ class Journal:
     @property
     def size(self) -> int:
         """Bytes in the file now."""
-        return os.fstat(self._descriptor).st_size
+        return os.fstat(self.fileno()).st_size
 
     @property
     def is_current(self) -> bool:
         """Whether the open file still has its name: nobody removed or replaced it."""
-        return self._file is not None and is_named(self._descriptor, self.path)
+        return self._file is not None and is_named(self.fileno(), self.path)
 
     @property
     def is_whole(self) -> bool:
         """Whether the file begins as it did: nobody has emptied it."""
-        return self.identity.encode() in os.pread(self._descriptor, self.start, 0)
+        return self.identity.encode() in os.pread(self.fileno(), self.start, 0)
 
-    @property
-    def _descriptor(self) -> int:
+    def fileno(self) -> int:
+        """Return the descriptor of the open file; OSError where none is."""
         return _no_file() if self._file is None else self._file.fileno()
 
     # opening and closing
@@ -180,7 +180,7 @@ class Journal:
         return header, len(first) + len(newline)
 
     def _end_torn_line(self) -> None:
-        if self.size > self.start and os.pread(self._descriptor, 1, self.size - 1) != b"\n":
+        if self.size > self.start and os.pread(self.fileno(), 1, self.size - 1) != b"\n":
             with contextlib.suppress(OSError):
                 self._write(TORN)
 
@@ -263,7 +263,7 @@ class Journal:
 
     def _sync(self) -> None:
         try:
-            os.fdatasync(self._descriptor)
+            os.fdatasync(self.fileno())
         except OSError as error:
             logger.warning("%s may not survive a loss of power: %s", self.path, error)
 
@@ -271,7 +271,7 @@ class Journal:
 
     def read(self, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, as `LineReader.read` does."""
-        return self._reader.read(self._descriptor, offset)
+        return self._reader.read(self.fileno(), offset)
 
     # cutting
 
@@ -283,12 +283,12 @@ class Journal:
         offset: int
             How far the snapshot holds this journal; lines after it are carried over.
         """
-        if not hold_exclusively(self._descriptor):
+        if not hold_exclusively(self.fileno()):
             return False
         with self.paused() as is_quiet:
             if is_quiet:
                 return self._cut(offset)
-            hold_shared(self._descriptor)
+            hold_shared(self.fileno())
             return False
 
     @contextlib.contextmanager
@@ -326,7 +326,7 @@ class Journal:
         offset: int
             How far the snapshot holds this journal; with lines after it the file stays.
         """
-        if not (self.is_current and hold_exclusively(self._descriptor)):
+        if not (self.is_current and hold_exclusively(self.fileno())):
             return False
         with self.paused() as is_quiet:
             old = self._file
@@ -375,16 +375,16 @@ class Journal:
         # Others wait until the rest is there.
         self._write = self._wait
         size = self.size
-        if size <= old_size and _are_equal(old.fileno(), self._descriptor, size):
+        if size <= old_size and _are_equal(old.fileno(), self.fileno(), size):
             for line in read_all(old.fileno(), size).splitlines(keepends=True):
                 self.append(line)
             return 0
-        before, now = (Counter(read_all(file, 0).split(b"\n")) for file in (old.fileno(), self._descriptor))
+        before, now = (Counter(read_all(file, 0).split(b"\n")) for file in (old.fileno(), self.fileno()))
         return (before - now).total()
 
     def begin_again(self) -> list[bytes]:
         """Go on in a new file, in place of one that was emptied, and return the lines that it has had since."""
-        late = read_all(self._descriptor, 0).splitlines(keepends=True)
+        late = read_all(self.fileno(), 0).splitlines(keepends=True)
         self._take(self._create(b""))
         self._reader = LineReader(self.path)
         return late
