@@ -6,26 +6,40 @@ import argparse
 import logging
 import os
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
 from track.configuration import options
-from track.errors import (
-    InvalidCall,
-    MissingExtra,
-    NotChosen,
-    NotFound,
-    TrialDoesNotExist,
-    UnknownAttribute,
-    suggestion,
+from track.errors import InvalidCall, MissingExtra, NotChosen, NotFound, TrialDoesNotExist, UnknownAttribute
+from track.front import (
+    Current,
+    as_dict,
+    check_fields,
+    check_kind,
+    identity,
+    innermost_block,
+    is_other,
+    key_hash,
+    named_trial,
+    open_keyed,
+    own_choice,
+    parent_in,
+    show_arguments,
+    store_trial,
+    take_parameters,
+    tell_fields_stay,
+    tell_nothing_is_stored,
+    tell_trial_stays,
+    tell_what_stays,
+    unfinished,
 )
-from track.front import as_dict, check_fields, check_kind, differing_fields
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
-from track.structure import Project, Trial, TrialGroup, set_current_project, split_uid
+from track.structure import Project, Trial, TrialGroup, set_current_project
 from track.utils.delay import delay_call
-from track.utils.out import write_out
+from track.verbs import way_out
 from track.versioning import default_version_hash
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
@@ -62,15 +76,18 @@ class TrackClient:
     {0: 0.5}
     """
 
-    # Found on the class: a client that is being copied or unpickled has no logger yet.
-    logger: TrialLogger | None = None
+    project = Current[Project]()
+    group = Current[TrialGroup]()
+    logger = Current[TrialLogger]()
+    # Found on the class: a client that is being copied or unpickled has nothing yet.
+    _chosen: Mapping[str, Any] = {}
+    _thread = 0
 
     def __init__(self, backend: str = "none") -> None:
         if names_no_store(backend) and backend != "none:":
             backend = options("log.backend.name", None)
         self.protocol = get_protocol(backend)
-        self.project: Project | None = None
-        self.group: TrialGroup | None = None
+        self._thread = get_ident()
         self._stores_nothing = names_no_store(backend)
         self._version: Callable[[], str] = default_version_hash
         self.protocol.check_writable()
@@ -141,7 +158,7 @@ class TrackClient:
         check_fields(Project, kwargs)
         wanted = project or Project(**kwargs)
         if self.project is not None and not force:
-            _tell_what_stays("project", self.project, wanted)
+            tell_what_stays("project", self.project, wanted)
             return self.project
         stored = self.protocol.get_project(Project(_uid=wanted.uid, name=wanted.name))
         if stored is None:
@@ -179,7 +196,7 @@ class TrackClient:
         check_fields(TrialGroup, kwargs)
         group = group or TrialGroup(**kwargs)
         if self.group is not None and not force:
-            _tell_what_stays("group", self.group, group)
+            tell_what_stays("group", self.group, group)
             return self.group
         if group._uid is None and group.project_id is None:
             if self.project is None:
@@ -212,12 +229,16 @@ class TrackClient:
         """
         check_kind(Trial, trial, "set_trial(uid=...)")
         check_fields(Trial, kwargs, extra=("uid", "hash"))
-        current = None if force else self._unfinished()
-        if current is not None:
-            if (trial is not None or kwargs) and current._created().uid != self._wanted_uid(trial, kwargs):
-                _tell_trial_stays(current)
+        current: TrialLogger | None = (
+            None if force else unfinished(self.logger if not (trial or kwargs) else own_choice(self, "logger"))
+        )
+        if current is not None and (str(kwargs.get("uid")) == current._created().uid or not (trial or kwargs)):
             return current
-        wanted = trial or self._wanted_trial(kwargs)
+        wanted = trial or named_trial(kwargs, self.version, self._place())
+        if current is not None:
+            if current._created().uid != wanted.uid:
+                tell_trial_stays(current)
+            return current
         found = self.protocol.get_trial(wanted) or []
         exact = [stored for stored in found if stored.uid == wanted.uid]
         if not exact:
@@ -226,28 +247,6 @@ class TrackClient:
         self._adopt_owners(stored)
         self.logger = TrialLogger(stored, self.protocol)
         return self.logger
-
-    def _unfinished(self) -> TrialLogger | None:
-        """Return the logger of a trial that exists and has not finished; None where another one may be chosen."""
-        current = self.logger
-        return None if current is None or current.is_pending or current.has_finished else current
-
-    def _wanted_uid(self, trial: Trial | None, fields: dict[str, Any]) -> str:
-        if trial is None and "uid" in fields:
-            return str(fields["uid"])
-        return (trial or self._wanted_trial(fields)).uid
-
-    def _wanted_trial(self, fields: dict[str, Any]) -> Trial:
-        uid = fields.pop("uid", None)
-        if uid is not None:
-            try:
-                digest, revision = split_uid(uid)
-            except ValueError as error:
-                raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self._place()}: {error}") from error
-            return Trial(digest, revision)
-        if "hash" in fields:
-            return Trial(fields["hash"], fields.get("revision", 0))
-        return Trial(**{"version": self.version, **fields})
 
     def _adopt_owners(self, trial: Trial) -> None:
         if self.project is None and trial.project_id is not None:
@@ -259,13 +258,17 @@ class TrackClient:
         """Create a trial and return its logger.
 
         A trial is identified by its parameters: without them it waits, and is created by `log_arguments`, or
-        empty at the first number logged. The same parameters again make the next revision. A trial that has
-        not finished goes on: its logger is returned, with a warning where another trial was asked for.
+        empty at the first number logged. The same parameters again make the next revision.
+
+        A trial that this thread or task has begun and not finished goes on, and its logger is returned, where nothing
+        else is asked for: no fields, or the same name, version, parameters and group. Where another trial is asked
+        for it is begun; the earlier one stays unfinished, and its logger works on. A trial that is begun inside the
+        ``with`` block of another one has it as ``parent`` in its metadata.
 
         Parameters
         ----------
         force: bool
-            Whether to replace a trial that is set and has not finished.
+            Whether to begin another trial in any case.
         **kwargs
             Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a dict or Namespace;
             ``arguments`` is the same), ...
@@ -277,48 +280,71 @@ class TrackClient:
         """
         if not isinstance(force, (bool, int)):
             raise InvalidCall(f"what is {force!r}? Write new_trial(parameters={{'lr': 0.1}}), new_trial(name='first')")
-        check_fields(Trial, kwargs, extra=("arguments",))
-        given = kwargs.pop("arguments", None)
-        given = kwargs.pop("parameters", given)
-        parameters = None if given is None else as_dict(given)
-        current = None if force else self._unfinished()
+        parameters = take_parameters(kwargs)
+        asks_for_nothing = not kwargs and parameters is None
+        current: TrialLogger | None = (
+            None if force else unfinished(self.logger if asks_for_nothing else own_choice(self, "logger"))
+        )
         if current is not None:
-            if parameters is None or self._is_other(current._created(), parameters, kwargs):
-                _tell_trial_stays(current)
-            return current
+            if asks_for_nothing or not self._is_other(current._created(), parameters, kwargs):
+                tell_fields_stay(current._created(), kwargs)
+                return current
+            logger.info("trial %r has not finished; another one is begun", current.label)
         if parameters is None:
             self.logger = TrialLogger(delay_call(self._create_trial, **kwargs), self.protocol)
         else:
             self.logger = TrialLogger(self._create_trial(parameters, **kwargs), self.protocol)
         return self.logger
 
-    def _is_other(self, current: Trial, parameters: dict[str, Any], fields: dict[str, Any]) -> bool:
-        wanted = Trial(**{"version": self.version, **fields, "parameters": parameters})
-        return wanted.hash != current.hash or bool(differing_fields(current, wanted))
+    def _is_other(self, current: Trial, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> bool:
+        version = None if self._version is default_version_hash else self.version
+        return is_other(current, identity(parameters, fields, version, self.project, self.group))
 
-    def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
+    def _made_trial(self, parameters: dict[str, Any], fields: dict[str, Any]) -> Trial:
         if self._stores_nothing:
             self._stores_nothing = False
-            logger.warning(
-                "nothing will be stored: give a backend, as in TrackClient('file://report.json'), "
-                "or set TRACK_LOG_BACKEND_NAME"
-            )
-        project = self.project or self.set_project(name=_ORPHAN)
-        group = self.group
-        trial = Trial(
-            **{
-                "version": self.version,
-                "project_id": project.uid,
-                "group_id": group and group.uid,
-                **fields,
-                "parameters": parameters,
-            }
-        )
-        stored = self.protocol.new_trial(trial, auto_increment=True) or trial
-        self.protocol.add_project_trial(project, stored)
-        if group is not None:
-            self.protocol.add_group_trial(group, stored)
-        return stored
+            tell_nothing_is_stored()
+        project, group = self._owners()
+        parent = parent_in(self.protocol)
+        if parent is not None:
+            fields["metadata"] = {"parent": parent, **(fields.get("metadata") or {})}
+        owners = {"project_id": project.uid, "group_id": group and group.uid}
+        return Trial(**{"version": self.version, **owners, **fields, "parameters": parameters})
+
+    def _owners(self) -> tuple[Project, TrialGroup | None]:
+        return self.project or self.set_project(name=_ORPHAN), self.group
+
+    def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
+        trial = self._made_trial(parameters, fields)
+        return store_trial(self.protocol, trial, True, *self._owners()) or trial
+
+    def open_trial(self, key: str, **kwargs: Any) -> TrialLogger:
+        """Return the trial with this key in the current project and group: to begin or go on in one line.
+
+        The first who asks creates it. While it is not finished, others join it, as the ranks of a job do; after a
+        crash it goes on. Once it has ended well, the next revision begins. A key is no secret: it is in the metadata.
+
+        Parameters
+        ----------
+        key: str
+            ``os.environ["SLURM_JOB_ID"]``, ``"ablation 3"``.
+        **kwargs
+            Fields of a `Trial`, as for `new_trial`, for the one that is created.
+
+        Raises
+        ------
+        InvalidCall
+            A field does not exist, or the trial goes on and has other parameters (a ValueError too).
+        """
+        parameters = take_parameters(kwargs)
+        kwargs["metadata"] = {**(kwargs.get("metadata") or {}), "key": str(key)}
+        wanted = self._made_trial(parameters or {}, kwargs)
+        wanted.hash = key_hash(key, *self._owners())
+        stored = open_keyed(self.protocol, wanted, parameters, *self._owners())
+        current: TrialLogger | None = unfinished(own_choice(self, "logger"))
+        if current is None or current._created().uid != stored.uid:
+            current = self.logger = TrialLogger(stored, self.protocol)
+        return current
 
     # the current trial
 
@@ -350,7 +376,7 @@ class TrackClient:
             args = args.parse_args()
         arguments = {**kwargs, **as_dict(args)}
         if show:
-            _show(arguments)
+            show_arguments(arguments)
         self._current().log_arguments(arguments)
         given = argparse.Namespace()
         # Not as keywords: a parameter may be called anything.
@@ -413,17 +439,16 @@ class TrackClient:
         self._current().finish(exc_type, exc_val, exc_tb, timeout=timeout)
 
     def __enter__(self) -> TrialLogger:
-        self.start()
-        return self._current()
+        return self._current().__enter__()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        self.finish(exc_type, exc_val, exc_tb)
+        (innermost_block() or self._current()).__exit__(exc_type, exc_val, exc_tb)
 
     def __getattr__(self, name: str) -> Any:
         """Look for anything else on the current trial's logger: ``client.log_metrics``, ``client.chrono``."""
-        way_out = ""
+        remedy = ""
         if not name.startswith("_"):
             if self.logger is not None:
                 try:
@@ -432,13 +457,13 @@ class TrackClient:
                     # What exists and fails keeps its own error.
                     if hasattr(TrialLogger, name):
                         raise
-            way_out = self._way_out(name)
-        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{way_out}")
+            remedy = self._remedy(name)
+        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
 
-    def _way_out(self, name: str) -> str:
+    def _remedy(self, name: str) -> str:
         if self.logger is None and hasattr(TrialLogger, name):
             return " (there is no trial yet: call new_trial)"
-        return suggestion(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
+        return way_out(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
 
     def __repr__(self) -> str:
         shown = [repr(self._place())]
@@ -459,29 +484,5 @@ class TrackClient:
         return self.logger
 
 
-def _show(arguments: dict[str, Any]) -> None:
-    rule = "-" * 80
-    lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
-    write_out("\n".join(lines) + "\n")
-
-
 class _MissingObject(NotFound, RuntimeError):
     """`get_only`, and it is not stored: a RuntimeError too, as the original raised."""
-
-
-def _tell_what_stays(noun: str, chosen: Project | TrialGroup, wanted: Project | TrialGroup) -> None:
-    differing = differing_fields(chosen, wanted)
-    if differing:
-        logger.warning(
-            "the %s is %r already, and stays as it is (%s would differ): pass force=True to choose another one",
-            noun,
-            chosen.name or chosen.uid,
-            ", ".join(differing),
-        )
-
-
-def _tell_trial_stays(current: TrialLogger) -> None:
-    logger.warning(
-        "trial %r is set and has not finished, so it goes on: finish it, or pass force=True, to begin another one",
-        current._created().uid,
-    )

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track.aggregators.aggregator import Aggregator, StatAggregator
+from track.aggregators.aggregator import Aggregator, StatAggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
     LogSignalHandler,
     OutputVerbs,
     as_dict,
+    as_interruption,
     differing_arguments,
+    enter_block,
+    leave_block,
 )
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.utils.delay import DelayedCall, is_delayed_call
+from track.verbs import way_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +70,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.has_started = False
         self.has_finished = False
         self.was_interrupted = False
+        self._signal: str | None = None
+        self._handled_before: BaseException | None = None
         self.code: str | None = None
         self._trial: Any = None
         self._pending: DelayedCall | None = None
@@ -110,6 +117,15 @@ class TrialLogger(OutputVerbs, FileVerbs):
         life = "finished" if self.has_finished else "running" if self.has_started else "not started"
         return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
 
+    if not TYPE_CHECKING:  # so that a type checker still finds a name that does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):
+                # A property failed: it says why.
+                return object.__getattribute__(self, name)
+            remedy = "" if name.startswith("_") else way_out(name, [known for known in dir(self) if known[0] != "_"])
+            raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
+
     def _created(self) -> Trial:
         if self._pending is not None:
             logger.warning("a trial without parameters is created: call log_arguments first to give it some")
@@ -140,6 +156,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
+        # What is being handled already has nothing to do with this trial.
+        self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
         set_current_trial(trial)
@@ -151,19 +169,39 @@ class TrialLogger(OutputVerbs, FileVerbs):
     ) -> None:
         """Record the end: Completed, or what the exception means; a second call does nothing.
 
-        Without a start and without an exception, what was logged is made permanent and the status stays.
+        Without a start and without an exception, what was logged is made permanent and the status stays. A status that
+        the program itself has set, as in ``set_status("pruned")``, stays too. What is recorded never makes it raise.
 
         Parameters
         ----------
         exc_type, exc_val, exc_tb: optional
-            The exception that ended the trial.
+            The exception that ended the trial; by default the one that is being handled, as in ``finally`` and
+            ``except``: who has dealt with it sets a status.
         timeout: float, optional
             Seconds to wait for a server, which may be away; by default a few at most while it is.
         """
+        if exc_type is None:
+            handled = sys.exc_info()[1]
+            if handled is not None and handled is not self._handled_before:
+                exc_type, exc_val, exc_tb = type(handled), handled, handled.__traceback__
+        self._finish(exc_type, exc_val, exc_tb, timeout)
+
+    def note_signal(self, name: str) -> None:
+        """Note that the process was told to stop: SIGTERM, SIGINT, ...; what becomes of it is seen at the end."""
+        if self.has_started and not self.has_finished:
+            self._signal, self.was_interrupted = name, True
+            self.protocol.log_trial_signal(self._trial, name)
+
+    def _finish(self, exc_type: Any, exc_val: Any, exc_tb: Any, timeout: float | None = None) -> None:
         if self.has_finished:
             return
         self._end_capture()
         if self.has_started or exc_type is not None:
+            interruption = as_interruption(self._signal, exc_val)
+            if interruption is not None:
+                exc_type, exc_val = type(interruption), interruption
+            elif self._signal is not None:
+                self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
             self._log_metrics = self._late = LateNumbers(self.label, self.protocol)
@@ -186,14 +224,23 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     def __enter__(self) -> TrialLogger:
         self.start()
+        enter_block(self)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
+        leave_block(self)
         # A forked child that leaves the block of its parent says nothing about the trial.
-        if self._pid == os.getpid():
-            self.finish(exc_type, exc_val, exc_tb)
+        if self._pid != os.getpid():
+            return
+        try:
+            self._finish(exc_type, exc_val, exc_tb)
+        except Exception:
+            # The program's own exception must not be lost behind one of ours.
+            if exc_type is None:
+                raise
+            logger.exception("the end of trial %r is not recorded", self.label)
 
     # logging
 
@@ -290,6 +337,25 @@ class TrialLogger(OutputVerbs, FileVerbs):
             # Only a warning depends on it.
             return {}
         return found[0].tags if found else {}
+
+    def resume_from(self, step: float) -> None:
+        """Go on from a step: what was logged at it and at later ones before now is no longer shown.
+
+        Metrics without steps stay, and nothing is removed from the store.
+
+        Parameters
+        ----------
+        step: int or float
+            The first that is computed again, as after the last checkpoint.
+
+        Raises
+        ------
+        InvalidCall
+            It is no number.
+        """
+        if isinstance(step, bool) or not isinstance(step, (int, float)):
+            raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
+        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
 
     def set_status(self, status: Any, error: Any = None) -> None:
         """Replace the status.

@@ -24,16 +24,10 @@ _in_turn = threading.RLock()
 
 
 class ObjectStore(abc.ABC):
-    """Bytes under names; a name has parts, with slashes between them.
+    """Bytes under names; a name has parts, with slashes between them. Messages call the store by its `title`.
 
     Content appears whole: always in a folder, and behind a URL where the service does so, as S3 and its kin do.
-
-    Parameters
-    ----------
-    title: str
-        What messages call it: a path or a URL.
-    failed: callable
-        Returns the error for one of a driver: `unavailable`, or what says more.
+    `failed` returns the error for one of a driver: `unavailable`, or what says more.
     """
 
     def __init__(self, title: str, failed: Failed = unavailable) -> None:
@@ -50,13 +44,7 @@ class ObjectStore(abc.ABC):
 
     @abc.abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Put small content under a name, in place of what was there.
-
-        Raises
-        ------
-        AlreadyExists
-            There are names below this one, or the beginning of it is one.
-        """
+        """Put small content in place of what was there; AlreadyExists where names are below it, or above it."""
 
     @abc.abstractmethod
     def names(self) -> Iterator[str]:
@@ -84,8 +72,6 @@ class ObjectStore(abc.ABC):
         if content is None:
             raise FileNotFoundError(self.where(name))
         yield content
-
-    # compare-and-swap
 
     def _alone(self) -> AbstractContextManager[Any]:
         """Return what is held while content is looked at and then written."""
@@ -115,10 +101,7 @@ class ObjectStore(abc.ABC):
 
 
 class FolderStore(ObjectStore):
-    """A folder, which may be shared by machines; it is made at the first write.
-
-    Of several processes that create or swap, one wins: they hold a lock.
-    """
+    """A folder, made at the first write, which machines may share: of all who create or swap, one wins by a lock."""
 
     def __init__(self, folder: str, failed: Failed = unavailable) -> None:
         super().__init__(folder, failed)
@@ -223,17 +206,10 @@ class MemoryStore(ObjectStore):
 
 
 class FsspecStore(ObjectStore):
-    """A URL that fsspec opens.
+    """A URL that fsspec opens, with the settings that its file system gets.
 
-    On S3 `create` and `swap` are conditional PUTs: of several clients one wins. Other stores are asked and then
-    written to, which is the same unless two processes meet within the milliseconds between.
-
-    Parameters
-    ----------
-    url: str
-    failed: callable
-    settings: dict, optional
-        What the file system gets.
+    On S3 `create` and `swap` are conditional PUTs: of several clients one wins. Other stores are asked and then written
+    to, which is the same unless two processes meet within the milliseconds between.
     """
 
     def __init__(self, url: str, failed: Failed = unavailable, settings: Mapping[str, Any] | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import InvalidCall, MissingExtra, NotFound, suggestion
+from track.errors import InvalidCall, NotFound, missing_extra, suggestion
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
@@ -19,7 +19,7 @@ from track.structure import Status, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "open_stored", "to_pandas"]
+__all__ = ["Trials", "fetch", "open_stored", "open_to_read", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,10 @@ class Trials(list[Trial]):
         return frame
 
     def summary(self) -> pd.DataFrame:
-        """Return a row a trial: name, revision, status, each parameter, the last value of each metric."""
+        """Return a row a trial: name, revision, status, each parameter, the last value of each metric.
+
+        A trial that was begun inside the block of another one has that one's uid under ``parent``.
+        """
         rows = [_summary(trial) for trial in self]
         frame: pd.DataFrame = _pandas().DataFrame(rows, index=[trial.uid for trial in self])
         frame.index.name = "trial"
@@ -63,15 +66,27 @@ def fetch(uri: str, query: Any = None) -> Trials:
     >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
     []
     """
-    protocol = open_stored(uri)
+    protocol = open_to_read(uri)
     found = Trials(protocol.fetch_trials(query))
+    if not found:
+        _tell_unknown_statuses(protocol, parse_query(query, Trial))
+    return found
+
+
+def open_to_read(uri: str) -> Protocol:
+    """Return the backend of a store that is there, and say what this machine has that is not in it yet.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    """
+    protocol = open_stored(uri)
     left_behind = protocol.left_behind()
     if left_behind:
         text = "%d events of processes that are gone are not in %s yet: `python -m track sync` sends them"
         logger.warning(text, left_behind, mask_secrets(uri))
-    if not found:
-        _tell_unknown_statuses(protocol, parse_query(query, Trial))
-    return found
+    return protocol
 
 
 def open_stored(uri: str) -> Protocol:
@@ -167,6 +182,8 @@ def _column(pandas: Any, container: Any) -> Any:
 
 def _summary(trial: Trial) -> dict[str, Any]:
     row = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
+    if "parent" in trial.metadata:
+        row["parent"] = trial.metadata["parent"]
     row |= {f"parameters.{name}": value for name, value in trial.parameters.items()}
     return row | {f"metrics.{name}": resolve(trial, ("metrics", name)) for name in trial.metrics}
 
@@ -175,5 +192,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtra('data frames need pandas: pip install "track[pandas]"') from error
+        raise missing_extra("data frames need pandas", "pandas") from error
     return pandas

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from track.errors import InvalidCall, MissingExtra
+from track.errors import InvalidCall, missing_extra
 from track.serialization import to_json
 from track.structure import Trial
 from track.utils.out import write_out
@@ -66,7 +66,7 @@ def _write_table(trial: Trial) -> None:
         from rich.console import Console
         from rich.table import Table
     except ImportError as error:
-        raise MissingExtra("style='table' needs rich: pip install \"track[rich]\"") from error
+        raise missing_extra("style='table' needs rich", "rich") from error
     report = to_json(trial, short=True)
     title = f"{report['name'] or trial.uid[:12]}, revision {report['revision']}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")

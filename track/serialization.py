@@ -90,6 +90,9 @@ class SerializerStatStream(SerializerAspect):
         return obj.to_json(short)
 
 
+_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set")
+
+
 class SerializerTrial(SerializerAspect):
     """A trial: the report's form (`short`), or everything."""
 
@@ -141,7 +144,7 @@ class SerializerTrial(SerializerAspect):
             "errors": to_plain(trial.errors),
             "status": SerializerStatus().to_json(trial.status),
         }
-        extras = {"artifacts": trial.artifacts, "timestamps": trial.timestamps, "process": trial.process}
+        extras = {name: getattr(trial, name) for name in _EXTRAS}
         return document | {key: to_plain(value) for key, value in extras.items() if value}
 
     def from_json(self, obj: Any) -> Trial:
@@ -303,6 +306,9 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         artifacts=restore(document.get("artifacts") or []),
         timestamps=document.get("timestamps") or {},
         process=document.get("process"),
+        attempt=document.get("attempt") or 0,
+        processes=document.get("processes") or [],
+        is_set=bool(document.get("is_set")),
     )
 
 

@@ -104,6 +104,8 @@ class CustomStatus:
 
 
 _status_names = {member.name.lower(): member for member in Status}
+_custom_codes = {"submitted": 2, "pruned": 303}
+"""Codes of custom statuses that need none given: one that waits to be begun, and one that was stopped early."""
 
 
 def status(name: str | None = None, value: int | None = None) -> Status | CustomStatus | None:
@@ -117,7 +119,7 @@ def status(name: str | None = None, value: int | None = None) -> Status | Custom
     if name is not None:
         member = _status_names.get(name.lower())
         if member is None:
-            return CustomStatus(name, value)
+            return CustomStatus(name, _custom_codes.get(name.lower()) if value is None else value)
         if value is not None and value != member.value:
             logger.warning("status %s has code %s, not %s: the name counts", name, member.value, value)
         return member
@@ -166,7 +168,13 @@ class Trial:
     timestamps: dict
         When it was created, started and finished, unix seconds.
     process: dict
-        Which process runs it: host, pid and the process's start.
+        Which process began it last: host, pid and the process's start.
+    attempt: int
+        How often it was begun, from 1 on; it is begun again when it goes on after an end.
+    processes: list of dict
+        Those of the present attempt, each with its ``status``, name and code.
+    is_set: bool
+        Whether the program itself has said how it ended.
 
     The uid is made of the hash of name, version and parameters, and of the revision. The hash is
     computed once: parameters logged later do not move the trial.
@@ -189,6 +197,9 @@ class Trial:
     artifacts: list[Any] = field(default_factory=list, kw_only=True)
     timestamps: dict[str, float] = field(default_factory=dict, kw_only=True)
     process: dict[str, Any] | None = field(default=None, kw_only=True)
+    attempt: int = field(default=0, kw_only=True)
+    processes: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
+    is_set: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.revision = int(self.revision)

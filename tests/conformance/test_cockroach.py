@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from track import TrackClient
 from track.errors import InvalidEvent
+from track.events import MetricsLogged, TrialCreated
 from track.persistence import get_protocol
-from track.persistence.cockroach import Cockroach
+from track.persistence.cockroach import Cockroach, PostgresDriver
 from track.persistence.protocol import Protocol
+from track.structure import Project, Trial, TrialGroup
 from track.testing import ProtocolTests
 
 pytestmark = pytest.mark.network
@@ -49,6 +52,62 @@ class TestCockroachDelivered(ProtocolTests):
         """Return a protocol that reads what was delivered."""
         protocol.flush()
         return Cockroach(self.sql_uri)
+
+
+class _Counting(PostgresDriver):
+    """Counts the transactions of all connections."""
+
+    begun = 0
+
+    def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """Count a BEGIN, and run the statement."""
+        _Counting.begun += sql == self.begin
+        return super().execute(connection, sql, parameters)
+
+
+DECISIONS: dict[str, Callable[[Protocol], Any]] = {
+    "new_project": lambda protocol: protocol.new_project(Project(name="letters")),
+    "new_trial_group": lambda protocol: protocol.new_trial_group(TrialGroup(name="new", project_id="digits")),
+    "new_trial": lambda protocol: protocol.new_trial(Trial(parameters={"n": 1}, project_id="digits")),
+    "next revision": lambda protocol: protocol.new_trial(Trial(parameters={"n": 0}), auto_increment=True),
+    "fetch_and_update_trial": lambda protocol: protocol.fetch_and_update_trial({}, "set_trial_status", "running"),
+    "fetch_and_update_group": lambda protocol: protocol.fetch_and_update_group({}, "set_group_metadata", cost=1),
+}
+
+
+@pytest.mark.parametrize("decide", DECISIONS.values(), ids=DECISIONS)
+@pytest.mark.parametrize("make", [Cockroach, get_protocol], ids=["direct", "delivered"])
+def test_a_decision_is_one_transaction(
+    sql_uri: str, make: Callable[[str], Protocol], decide: Callable[[Protocol], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read, chosen, written and returned is one transaction, also behind the delivery layer."""
+    monkeypatch.setattr("track.persistence.cockroach.PostgresDriver", _Counting)
+    protocol = make(sql_uri)
+    protocol.new_project(Project(name="digits", tags={"task": "mnist"}))
+    protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+    protocol.new_trial(Trial(parameters={"n": 0}, project_id="digits"))
+    before = _Counting.begun
+
+    decide(protocol)
+
+    begun = _Counting.begun - before
+    protocol.close()
+    assert begun == 1
+
+
+def test_a_batch_is_one_transaction(sql_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of many trials that are sent together are one transaction."""
+    monkeypatch.setattr("track.persistence.cockroach.PostgresDriver", _Counting)
+    protocol = Cockroach(sql_uri)
+    uids = [f"{digest}_0" for digest in ("aa", "bb", "cc")]
+    protocol.receive("writer", 0, [TrialCreated(uid[:2], 0, 1.0) for uid in uids])
+    before = _Counting.begun
+
+    protocol.receive("writer", 3, [MetricsLogged(uid, {"loss": 0.5}, 2.0, step) for step in range(9) for uid in uids])
+
+    begun = _Counting.begun - before
+    protocol.close()
+    assert begun == 1
 
 
 @pytest.mark.parametrize("fields", [{"version": "a\0b"}, {"project_id": "a\0b"}, {"group_id": "a\0b"}])

@@ -178,7 +178,7 @@ def test_options_of_durability_lose_nothing(tmp_path: Path, option: str) -> None
     assert stored(path)[0].metrics["value"].val == list(range(20))
 
 
-def _plain_state(path: Path) -> list[object]:
+def _plain_state(path: Path) -> list[dict[str, object]]:
     return [json.loads(json.dumps(to_json(trial))) for trial in stored(path)]
 
 
@@ -208,7 +208,9 @@ def test_files_of_format_1_always_replay(tmp_path: Path, files: tuple[str, ...])
 
     state = _plain_state(path)
 
-    assert state == json.loads((ASSETS / "journal-1.expected.json").read_text())
+    expected = json.loads((ASSETS / "journal-1.expected.json").read_text())
+    # Later versions may know more of a trial.
+    assert [{key: found[key] for key in meant} for found, meant in zip(state, expected, strict=True)] == expected
 
 
 def test_store_removed_after_its_trial_stays_removed(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Postgres:
         if self._user:
             os.chown(self._base, self._user["user"], self._user["group"])
         self._data = f"{self._base}/data"
-        self.log = Path(self._base) / "log"
+        self.log = Path(self._base, "log")
         self._environment = {**os.environ, "LC_ALL": "C", "HOME": self._base}
         command = [f"{folder}/initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
         subprocess.run(

@@ -162,5 +162,5 @@ def test_unknown_field_of_a_newer_version_is_passed_over() -> None:
 def test_events_know_their_fields() -> None:
     """An event is data: its fields can be listed."""
     assert [field.name for field in msgspec.structs.fields(StatusChanged)] == [
-        "trial", "status", "at", "error", "process",
+        "trial", "status", "at", "error", "process", "attempt",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the library does to the process it is imported by: what docs/process.rst lists, and nothing else."""
+"""What the library does to the process it is imported by: what docs/explanation/process.rst lists, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ def state():
     mask = os.umask(0)
     os.umask(mask)
     return {
-        **{name: signal.getsignal(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD")},
+        **{name: signal.getsignal(getattr(signal, name)) for name in (
+            "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGCHLD"
+        )},
         **{f"sys.{name}": getattr(sys, name) for name in (
             "exit", "stdout", "stderr", "stdin", "excepthook", "displayhook", "unraisablehook", "argv"
         )},
+        "exit": type(exit).__call__,
         "sys.path": list(sys.path), "import hooks": [list(sys.meta_path), list(sys.path_hooks)],
         "limits": [sys.getrecursionlimit(), sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)],
         "tracing": [sys.gettrace(), sys.getprofile(), threading.excepthook],
@@ -86,8 +89,8 @@ def _phases(uri: str, **environment: str) -> dict[str, list[str]]:
 
 
 def _documented() -> set[str]:
-    """Return the names in the first column of the table of docs/process.rst."""
-    text = (ROOT / "docs" / "process.rst").read_text(encoding="utf-8")
+    """Return the names in the first column of the table of docs/explanation/process.rst."""
+    text = (ROOT / "docs" / "explanation" / "process.rst").read_text(encoding="utf-8")
     rows = text.partition(".. process-begin")[2].partition(".. process-end")[0].split("   * - ")[2:]
     return {name for row in rows for name in re.findall(r"``(.+?)``", row.partition("\n")[0]) or [row.split("\n")[0]]}
 
@@ -100,7 +103,8 @@ def test_process_is_changed_as_documented(scheme: str, tmp_path: Path) -> None:
     kept = {"atexit", "os.register_at_fork"}
     assert phases["imported"] == []
     assert set(phases["client"]) <= kept
-    assert set(phases["running"]) == kept | {"SIGTERM", "SIGINT", "sys.exit", "sys.stdout", "sys.stderr"}
+    signals = {"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU"}
+    assert set(phases["running"]) == kept | signals | {"sys.exit", "exit", "sys.stdout", "sys.stderr"}
     assert set(phases["finished"]) == kept
     assert set(phases["running"]) <= _documented()
 

@@ -18,6 +18,8 @@ from track.containers.series import Points
 from track.utils.stat import StatStream
 
 __all__ = [
+    "METADATA_AGGREGATOR",
+    "TIMES_AGGREGATOR",
     "Aggregator",
     "Lazy",
     "MaxAggregator",
@@ -308,3 +310,9 @@ class StatAggregator(Aggregator):
 
     def __repr__(self) -> str:
         return f"s<{self._stat.to_dict()}>"
+
+
+METADATA_AGGREGATOR = ValueAggregator.lazy()
+"""What metadata is kept by where nobody says otherwise: the latest value."""
+TIMES_AGGREGATOR = StatAggregator.lazy(1)
+"""What times are kept by where nobody says otherwise: statistics, without the first."""

@@ -22,7 +22,6 @@ class Artifact:
 
     Parameters
     ----------
-    name: str
     uri: str
         Where the content is; relative to the folder beside the tracking store where it has no scheme.
     digest: str or None
@@ -65,9 +64,6 @@ class Artifact:
         if not self.is_directory:
             raise UnsafePath(f"{self.name!r} is no directory")
         store, key = self._located()
-        return self._checked_listing(store, key)
-
-    def _checked_listing(self, store: ArtifactStore, key: str) -> list[Entry]:
         with missing_named(self.name, store, key):
             return store.listing(key, self.digest).entries
 
@@ -94,22 +90,18 @@ class Artifact:
             return open_reference(self.uri, self.digest, self.size)
         store, key, _ = self._content(path)
         with missing_named(path or self.name, store, key):
-            return store.open(key)
+            return store.folder.open(key)
 
     def _content(self, path: str | None) -> tuple[ArtifactStore, str, str | None]:
         """Return where the content is, or that of a file of a directory, and its digest."""
         store, key = self._located()
         if not self.is_directory:
             return store, key, self.digest
-        entry = self._entry(store, key, path)
-        return store, entry.key, entry.digest
-
-    def _entry(self, store: ArtifactStore, key: str, path: str | None) -> Entry:
         if path is None:
             raise UnsafePath(f"{self.name!r} is a directory: name a file in it, as in open('a.txt')")
-        for entry in self._checked_listing(store, key):
+        for entry in self.entries():
             if entry.name == path:
-                return entry
+                return store, entry.key, entry.digest
         raise NotFound(f"no file {path!r} in the directory {self.name!r}")
 
     def read_bytes(self, path: str | None = None) -> bytes:
@@ -148,8 +140,8 @@ class Artifact:
         # Whoever writes to the tracking store has chosen the name.
         chosen = check_name(self.name) if target is None else os.fspath(target)
         if self.is_directory:
-            store, key = self._located()
-            download_entries(store, self._checked_listing(store, key), chosen, self.name)
+            store, _ = self._located()
+            download_entries(store, self.entries(), chosen, self.name)
             return chosen
         make_folder(os.path.dirname(os.path.abspath(chosen)))
         digest = None if self.is_reference else self.digest

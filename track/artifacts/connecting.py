@@ -53,15 +53,7 @@ def absolute(url: str) -> str:
 
 
 def look_up(url: str) -> tuple[str | None, int | None]:
-    """Return ``etag:`` and what names the present state of some data, and its size in bytes; None where unknown.
-
-    Raises
-    ------
-    NotFound
-        Nothing is there.
-    UnsafePath
-        A ``file:`` URL names no file.
-    """
+    """Return what marks data (``etag:...``) and its bytes, None where unknown; NotFound, UnsafePath for no file."""
     if url.startswith("file:"):
         return _look_up_file(url)
 
@@ -86,17 +78,7 @@ def _look_up_file(url: str) -> tuple[str, int]:
 
 
 def open_reference(url: str, digest: str | None, size: int | None) -> BinaryIO:
-    """Return the data to read.
-
-    Raises
-    ------
-    NotFound
-        Nothing is there any more.
-    CorruptArtifact
-        It is not what it was when it was logged.
-    UnsafePath
-        It is a folder.
-    """
+    """Return the data to read; NotFound, CorruptArtifact where it has changed since, UnsafePath for a folder."""
     now = look_up(url)
     if any(was is not None and was != is_now for was, is_now in zip((digest, size), now, strict=True)):
         raise CorruptArtifact(f"{mask_secrets(url)} has changed since it was logged: {(digest, size)}, now {now}")

@@ -11,8 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from track.artifacts.transfer import Advance
 from track.errors import FileChanged, UnsafePath
@@ -27,47 +26,14 @@ READ = os.O_RDONLY | os.O_NONBLOCK
 """How a file is opened that may turn out to be a pipe."""
 
 
-class Stamp(NamedTuple):
-    """What changes when a file does, as far as its folder tells."""
-
-    size: int
-    modified: int
-    changed: int
-    inode: int
-    device: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> Stamp:
-        """Return the stamp in what `os.stat` told."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
-
-
-def is_settled(stamp: Stamp, read_at: int) -> bool:
-    """Return whether a later write would show in the stamp.
-
-    Parameters
-    ----------
-    stamp: Stamp
-    read_at: int
-        When the file began to be read, nanoseconds.
-    """
-    return max(stamp.modified, stamp.changed) + SETTLED < read_at
+Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 
 class Source:
     """A regular file that is read, and found out when it changes meanwhile; use it in a ``with`` block.
 
-    Parameters
-    ----------
-    path: str
-        Links are followed.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        There is no such file, or it may not be read.
-    UnsafePath
-        It is no file: a folder, a device, a pipe.
+    Links are followed. FileNotFoundError or PermissionError where there is no such file, or it may not be read;
+    UnsafePath where it is a folder, a device or a pipe.
     """
 
     __slots__ = ("descriptor", "path", "read_at", "status")
@@ -89,15 +55,14 @@ class Source:
 
     @property
     def stamp(self) -> Stamp:
-        """What changes when the file does."""
-        return Stamp.of(self.status)
+        """What changes when the file does, as far as its folder tells."""
+        status = self.status
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         os.close(self.descriptor)
 
     def check_unchanged(self, count: int) -> None:
@@ -106,7 +71,11 @@ class Source:
         # The files of /proc tell no size.
         is_whole = before.st_size in (count, 0)
         if not is_whole or after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
-            raise FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
+            raise self.changed()
+
+    def changed(self) -> FileChanged:
+        """Return the error of a file that is not what it was when it was looked at first."""
+        return FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
 
 
 def _kind(mode: int) -> str:
@@ -116,19 +85,7 @@ def _kind(mode: int) -> str:
 
 
 def hash_source(source: Source, advance: Callable[[int], Any]) -> tuple[str, int]:
-    """Return the digest of a file and its size.
-
-    Parameters
-    ----------
-    source: Source
-    advance: callable
-        Told how many bytes were read, again and again.
-
-    Raises
-    ------
-    FileChanged
-        The file changed meanwhile.
-    """
+    """Return the digest of a file and its size; FileChanged where it changed meanwhile."""
     digest, count = hashlib.sha256(), 0
     os.lseek(source.descriptor, 0, os.SEEK_SET)
     while data := os.read(source.descriptor, CHUNK):
@@ -140,18 +97,7 @@ def hash_source(source: Source, advance: Callable[[int], Any]) -> tuple[str, int
 
 
 class DigestCache:
-    """Digests of files that were read before, by their stamps.
-
-    Parameters
-    ----------
-    limit: int
-        Digests to keep; the oldest go first.
-
-    Attributes
-    ----------
-    sizes: set of int
-        Of the files that were read.
-    """
+    """Digests of files that were read before, by stamp, the latest of them; and `sizes`, in bytes, of all of them."""
 
     def __init__(self, limit: int = 65_536) -> None:
         self._limit = limit
@@ -164,11 +110,12 @@ class DigestCache:
 
     def add(self, source: Source, digest: str) -> None:
         """Remember a file that did not change while it was read; its size in any case."""
-        stamp = source.stamp
-        self.sizes.add(stamp.size)
-        if not is_settled(stamp, source.read_at):
+        status = source.status
+        self.sizes.add(status.st_size)
+        # Otherwise a later write might not show in the stamp.
+        if max(status.st_mtime_ns, status.st_ctime_ns) + SETTLED >= source.read_at:
             return
-        self._digests[stamp] = digest
+        self._digests[source.stamp] = digest
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)
 
@@ -178,25 +125,7 @@ _BUFFER = 1 << 17
 
 
 def copy_source(source: Source, target: int, path: str, advance: Advance) -> tuple[str, int]:
-    """Copy a file to an empty one, and return the digest of the copy and its bytes.
-
-    Parameters
-    ----------
-    source: Source
-    target: int
-        Descriptor, to write.
-    path: str
-        Its path, to read.
-    advance: callable
-        Told of the bytes as they are copied.
-
-    Raises
-    ------
-    FileChanged
-        The source changed meanwhile.
-    OSError
-        The disk is full, or fails.
-    """
+    """Copy a file to an empty one (descriptor, path); return digest and bytes. FileChanged, or OSError of the disk."""
     follower = _Follower(path)
     try:
         count = _copy_in_kernel(source.descriptor, target, follower.reached, advance)

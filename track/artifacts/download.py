@@ -7,14 +7,14 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.keys import check_clashes
 from track.artifacts.store import ArtifactStore, damaged, missing_named
-from track.artifacts.transfer import Advance, each, progress
+from track.artifacts.transfer import Advance, each, ignore, progress
 from track.artifacts.trees import Entry
 from track.errors import CorruptArtifact, UnsafePath
 from track.persistence.file import claim
@@ -30,29 +30,11 @@ def download_content(
     *,
     damaged: Callable[[], CorruptArtifact],
 ) -> None:
-    """Write content to a file, unless the file has it.
+    """Write content to a file, unless the file has it; a link there is replaced, not followed.
 
-    Parameters
-    ----------
-    opened: callable
-        Returns the content, to read and seek in.
-    digest: str or None
-        Its sha256; None where nobody knows it, and nothing can be verified or gone on with.
-    size: int or None
-        Its bytes.
-    target: str
-        A link there is replaced, not followed.
-    advance: callable
-        Told of bytes as they come.
-    damaged: callable
-        Returns the error of content that is not what was stored.
-
-    Raises
-    ------
-    CorruptArtifact
-        The content is not what was stored; the file is as it was.
-    UnsafePath
-        A folder is in the way.
+    `opened` returns the content, to read and seek in. Where nobody knows its digest, nothing can be verified or gone on
+    with. What `damaged` returns is raised where the content is not what was stored; the file is as it was then.
+    UnsafePath where a folder is in the way.
     """
     if digest is not None and _has(target, digest, size):
         return
@@ -79,7 +61,7 @@ def _has(target: str, digest: str, size: int | None) -> bool:
         if not stat.S_ISREG(status.st_mode) or (size is not None and status.st_size != size):
             return False
         with Source(target) as source:
-            return hash_source(source, lambda count: None)[0] == digest
+            return hash_source(source, ignore)[0] == digest
     except OSError:
         return False
 
@@ -137,18 +119,17 @@ def _receive(opened: Any, part: BinaryIO, known: tuple[Any, int], advance: Advan
 def download_entries(store: ArtifactStore, entries: list[Entry], target: str, name: str) -> None:
     """Write the files of a directory below a folder; what else is there stays.
 
-    Raises
-    ------
-    UnsafePath
-        A link in the folder would lead out of it, or two files are one on this disk. Nothing is written.
-    CorruptArtifact
-        A file is not what was stored.
+    UnsafePath where a link in the folder would lead out of it, or two files are one on this disk: nothing is written.
+    CorruptArtifact where a file is not what was stored.
     """
     names = [entry.name for entry in entries]
     make_folder(target)
-    _check_case(target, names)
-    parents = {os.path.dirname(path) for path in names}
-    for parent in sorted(parents):
+    try:
+        check_clashes(names)
+    except UnsafePath:
+        if folds_case(target):
+            raise
+    for parent in sorted({os.path.dirname(path) for path in names}):
         _make_folder(target, parent)
     with progress(name, sum(entry.size for entry in entries)) as advance:
         for _ in each(lambda entry: _download_entry(store, entry, target, advance), entries, store.folder.workers):
@@ -160,7 +141,7 @@ def _download_entry(store: ArtifactStore, entry: Entry, target: str, advance: Ad
 
     def opened() -> BinaryIO:
         with missing_named(entry.name, store, entry.key):
-            return store.open(entry.key)
+            return store.folder.open(entry.key)
 
     download_content(
         opened, entry.digest, entry.size, at, advance, damaged=lambda: damaged(entry.name, store, entry.key)
@@ -179,14 +160,6 @@ def make_folder(path: str) -> None:
         while not os.path.lexists(at):
             at = os.path.dirname(at)
         raise UnsafePath(f"{at!r} is a file, not a folder") from error
-
-
-def _check_case(folder: str, names: Iterable[str]) -> None:
-    try:
-        check_clashes(names)
-    except UnsafePath:
-        if folds_case(folder):
-            raise
 
 
 def folds_case(folder: str) -> bool:

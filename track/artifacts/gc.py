@@ -69,8 +69,7 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
     unfinished = folder.unfinished()
     sizes = {found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind)}
     manifests = _Manifests(folder)
-    manifests.ask(owners(folder, protocol, also))
-    unnamed = sizes.keys() - manifests.named()
+    unnamed = sizes.keys() - manifests.named(owners(folder, protocol, also))
     manifests.tell_elsewhere(sizes.keys())
     if dry_run:
         return Swept(sorted(unnamed), sum(sizes[key] for key in unnamed), 0)
@@ -82,15 +81,14 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
         leases = live_leases(folder)
         own = [_with_leases(folder, note, leases) for note in own]
         # After the leases: whoever was storing has recorded it, or is waited for; so has a store that is new.
-        manifests.ask(owners(folder, protocol, also))
-        named = manifests.named()
+        named = manifests.named(owners(folder, protocol, also))
         removed = _keys([note for note in own if not (note.waits_for or set()) & leases]) - named
         # A directory goes before its files.
         folder.remove(sorted(removed, key=lambda key: (key.startswith(OBJECTS), key)))
         done = removed | named
     finally:
         waiting = sum(_settle(folder, note, done) for note in own)
-    manifests.forget_arrived()
+    folder.remove(manifests.arrived)
     freed = _drop_broken(folder, unfinished, leases)
     return Swept(sorted(removed), sum(sizes.get(key, 0) for key in removed) + freed, waiting)
 
@@ -105,22 +103,18 @@ class _Manifests:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._store = ArtifactStore(folder)
-        self._asked: list[Any] = []
         self._listed: dict[str, list[str]] = {}
         self._said: set[tuple[str, str]] = set()
-        self._arrived: list[str] = []
+        self.arrived: list[str] = []
+        """The notes on records that are in their trials' manifests now."""
 
-    def ask(self, protocols: list[Any]) -> None:
-        """Say which tracking stores to ask."""
-        self._asked = protocols
-
-    def named(self) -> set[str]:
-        """Return all keys that must stay."""
+    def named(self, protocols: list[Any]) -> set[str]:
+        """Return all keys that must stay, as these tracking stores say."""
         # First what is on its way: it may arrive in between.
         pending = pending_keys(self._folder)
-        self._said = {found for protocol in self._asked for found in _said(protocol)}
+        self._said = {found for protocol in protocols for found in _said(protocol)}
         said = {key for key, _ in self._said}
-        self._arrived = [note for note, key in pending.items() if key in said]
+        self.arrived = [note for note, key in pending.items() if key in said]
         roots = said | set(pending.values())
         return roots.union(*(self._files_of(key) for key in roots if key.startswith(TREES)))
 
@@ -139,10 +133,6 @@ class _Manifests:
         places = {place for key, place in self._said if key not in here} - {self._folder.url, ""}
         for place in sorted(places):
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
-
-    def forget_arrived(self) -> None:
-        """Remove the notes on records that are in their trials' manifests now."""
-        self._folder.remove(self._arrived)
 
 
 def _said(protocol: Any) -> Iterator[tuple[str, str]]:
@@ -208,13 +198,7 @@ def _is_broken(left: Unfinished, leases: set[str]) -> bool:
 
 
 def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
-    """Return the backends of all tracking stores that were noted in a folder, and of `protocol`.
-
-    Raises
-    ------
-    NotFound
-        One of them cannot be opened from here.
-    """
+    """Return the backends of `protocol` and all stores noted in a folder; NotFound where one cannot be opened here."""
     own = store_uri(protocol, folder)
     given = {store_uri(other, folder): other for other in map(protocol_of, also)}
     asked = {own: protocol, **given}

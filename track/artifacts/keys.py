@@ -19,13 +19,7 @@ _LONGEST = 255
 
 
 def content_key(kind: str, digest: str, generation: int = 0) -> str:
-    """Return where content is: its digest, after a folder of the first two digits.
-
-    Examples
-    --------
-    >>> content_key(OBJECTS, "ab" * 32)[:14]
-    'objects/ab/aba'
-    """
+    """Return where content is: its digest, after a folder of the first two digits, as in ``objects/ab/ab...``."""
     return f"{kind}/{digest[:2]}/{digest}{f'.{generation}' if generation else ''}"
 
 
@@ -41,28 +35,13 @@ def is_tree(uri: str) -> bool:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return the store's root and the key in it; an empty key for a URI that is in no store.
-
-    Examples
-    --------
-    >>> split_uri("s3://bucket/files/objects/ab/" + "ab" * 32)[0]
-    's3://bucket/files'
-    >>> split_uri("s3://bucket/data.csv")
-    ('s3://bucket/data.csv', '')
-    """
+    """Return the store's root and the key in it; all of a URI, and an empty key, where it is in no store."""
     match = _CONTENT.fullmatch(uri)
     return (match["root"], match["key"]) if match else (uri, "")
 
 
 def check_name(name: str) -> str:
-    """Return the name of an artifact.
-
-    Raises
-    ------
-    UnsafePath
-        It is empty, absolute, climbs with ``..``, holds characters that no file name should, or has a part that
-        is longer than a disk takes.
-    """
+    """Return the name of an artifact; UnsafePath where it is absolute or climbs, or no file could be called so."""
     checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")

@@ -22,13 +22,7 @@ _numbers = itertools.count()
 
 
 class LocalFolder(Folder):
-    """A folder of this machine. Files are written under ``partial/`` and then moved to their places.
-
-    Parameters
-    ----------
-    path: str
-        It is made at the first write.
-    """
+    """A folder of this machine, made at the first write: files are written with other names, and then renamed."""
 
     workers = 1
 

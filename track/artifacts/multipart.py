@@ -12,7 +12,6 @@ from track.artifacts.content import CHUNK, Source
 from track.artifacts.folder import Unfinished
 from track.artifacts.keys import OBJECTS
 from track.artifacts.transfer import Advance
-from track.errors import FileChanged
 
 PART = 8 << 20
 """Bytes of a part, and of the largest file that is sent in one piece."""
@@ -21,14 +20,7 @@ _MOST_PARTS = 10_000
 
 
 class MultipartUploads:
-    """The uploads in parts below a folder in a bucket.
-
-    Parameters
-    ----------
-    fs: s3fs.S3FileSystem
-    root: str
-        Bucket and prefix.
-    """
+    """The uploads in parts below a folder (`root`: bucket and prefix) of an `s3fs.S3FileSystem`."""
 
     def __init__(self, fs: Any, root: str) -> None:
         self._fs = fs
@@ -36,15 +28,9 @@ class MultipartUploads:
         self._prefix = f"{prefix}/" if prefix else ""
 
     def send(self, source: Source, key: str, digest: str, size: int, advance: Advance) -> None:
-        """Send a file, or what an earlier upload has left of it to send.
-
-        Raises
-        ------
-        FileChanged
-            The file is not what its digest says; nothing becomes visible.
-        """
+        """Send a file, or what an earlier upload left of it; FileChanged, and nothing visible, where it is another."""
         name = f"{self._prefix}{key}"
-        upload = self._find(name) or self._begin(name)
+        upload = self._find(name) or str(self._call("create_multipart_upload", Key=name)["UploadId"])
         parts = self._send_parts(source, name, upload, size, digest, advance)
         self._call("complete_multipart_upload", Key=name, UploadId=upload, MultipartUpload={"Parts": parts})
 
@@ -52,7 +38,7 @@ class MultipartUploads:
         self, source: Source, name: str, upload: str, size: int, digest: str, advance: Advance
     ) -> list[dict[str, Any]]:
         there = {part["PartNumber"]: part for part in self._parts(name, upload)}
-        length = _part_length(size)
+        length = part_length(size)
         whole, parts = hashlib.sha256(), []
         for number, data in enumerate(_pieces(source.descriptor, length), 1):
             whole.update(data)
@@ -64,11 +50,8 @@ class MultipartUploads:
             advance(len(data))
         if whole.hexdigest() != digest:
             self._call("abort_multipart_upload", Key=name, UploadId=upload)
-            raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
+            raise source.changed()
         return parts
-
-    def _begin(self, name: str) -> str:
-        return str(self._call("create_multipart_upload", Key=name)["UploadId"])
 
     def _find(self, name: str) -> str | None:
         found = [upload for upload in self._uploads(name) if upload["Key"] == name]
@@ -114,7 +97,7 @@ class MultipartUploads:
         return self._fs.call_s3(method, Bucket=self._bucket, **arguments)
 
 
-def _part_length(size: int) -> int:
+def part_length(size: int) -> int:
     """Return the bytes of a part: the same for every upload of a file, so that parts match."""
     length = PART
     while length * _MOST_PARTS < size:

@@ -9,24 +9,14 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
 
+from track.artifacts import trees
 from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
 from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key, free_key
 from track.artifacts.leases import Lease, hold_lease
 from track.artifacts.transfer import Advance, each, progress
-from track.artifacts.trees import (
-    Entry,
-    Listing,
-    Member,
-    TreeCache,
-    decode_listing,
-    encode_listing,
-    make_entry,
-    members_of,
-    survey,
-)
+from track.artifacts.trees import Entry, Listing, Member, TreeCache
 from track.errors import CorruptArtifact, FileChanged, NotFound, UnsafePath
 
 _TRIES = 3
@@ -35,59 +25,26 @@ _trees: TreeCache[tuple[Kept, Listing]] = TreeCache()
 
 
 class ArtifactStore:
-    """Content-addressed files, in a folder.
-
-    Parameters
-    ----------
-    folder: Folder
-        From `track.artifacts.location.open_folder`.
-
-    Examples
-    --------
-    >>> from track.artifacts.local import LocalFolder
-    >>> store = ArtifactStore(LocalFolder("files"))
-    >>> with store.storing() as lease:
-    ...     kept = store.put_bytes(b"weights", lease)
-    >>> store.folder.read(kept.key)
-    b'weights'
-    """
+    """Content-addressed files, in a folder from `track.artifacts.location.open_folder`."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
-
-    def __repr__(self) -> str:
-        return f"ArtifactStore({self.folder!r})"
 
     def storing(self) -> contextlib.AbstractContextManager[Lease]:
         """Give a lease: `gc` removes nothing that was found or stored under it."""
         return hold_lease(self.folder)
 
-    def put_file(self, path: str, lease: Lease, advance: Advance | None = None) -> Kept:
-        """Store a file, unless its content is there already.
+    def put_file(self, path: str, lease: Lease) -> Kept:
+        """Store a file, unless its content is there already; a bar is shown on a terminal.
 
-        Parameters
-        ----------
-        path: str
-        lease: Lease
-        advance: callable, optional
-            Told of the bytes that were moved; by default a bar is shown on a terminal.
-
-        Raises
-        ------
-        FileNotFoundError, PermissionError, UnsafePath
-            There is no such file, it may not be read, or it is no file.
-        FileChanged
-            It changed while it was read, three times in a row.
-        BackendUnavailable, OSError
-            The store cannot be written to.
+        FileNotFoundError, PermissionError or UnsafePath where it is none, or may not be read; FileChanged where it
+        changed three times in a row while it was read; BackendUnavailable or OSError where the store cannot be written
+        to.
         """
-        for attempt in range(_TRIES):
-            try:
-                return self._put_once(path, lease, advance)
-            except FileChanged:
-                if attempt == _TRIES - 1:
-                    raise
-        raise AssertionError
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(FileChanged):
+                return self._put_once(path, lease, None)
+        return self._put_once(path, lease, None)
 
     def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
         with Source(path) as source:
@@ -101,8 +58,8 @@ class ArtifactStore:
             # Perhaps the same again: reading it once more costs less than writing it.
             known, _ = hash_source(source, lease.heartbeat)
             os.lseek(source.descriptor, 0, os.SEEK_SET)
-        key = None if known is None else self._find(OBJECTS, known, source.size, lease)
-        if known is not None and key is not None:
+        key = "" if known is None else content_key(OBJECTS, known)
+        if known is not None and key not in lease.avoid and self.folder.size(key) == source.size:
             _digests.add(source, known)
             return Kept(key, known, source.size)
         with _shown(source.path, source.size, lease, advance) as moved:
@@ -110,46 +67,31 @@ class ArtifactStore:
         _digests.add(source, kept.digest)
         return kept
 
-    def _find(self, kind: str, digest: str, size: int | None, lease: Lease) -> str | None:
-        key = content_key(kind, digest)
-        found = None if key in lease.avoid else self.folder.size(key)
-        return key if found is not None and (size is None or found == size) else None
-
-    def put_bytes(self, data: bytes, lease: Lease) -> Kept:
-        """Store bytes."""
-        return self._put_content(OBJECTS, data, lease)
-
-    def _put_content(self, kind: str, data: bytes, lease: Lease) -> Kept:
+    def put_bytes(self, data: bytes, lease: Lease, kind: str = OBJECTS) -> Kept:
+        """Store bytes: a file, or the listing of a tree."""
         digest = hashlib.sha256(data).hexdigest()
         key = free_key(kind, digest, lease.avoid)
         if self.folder.size(key) != len(data):
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))
 
-    def put_tree(
-        self, folder: str, recursive: bool, lease: Lease, advance: Advance | None = None
-    ) -> tuple[Kept, Listing]:
-        """Store the files of a folder, and the listing that stands for it.
-
-        Files that cannot be read, and links that leave the folder, are left out: the listing names them.
-        """
+    def put_tree(self, folder: str, recursive: bool, lease: Lease) -> tuple[Kept, Listing]:
+        """Store a folder's files and the listing that stands for it, which names what cannot be read or leads out."""
         identity, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
-        rows = survey(folder, recursive)
+        rows = trees.survey(folder, recursive)
         known = None if lease.avoid else _trees.get(identity, rows)
         if known is not None and self.folder.size(known[0].key) is not None:
             return known
-        members = list(members_of(rows))
-        kept, listing = self._put_members(folder, members, lease, advance)
+        members = list(trees.members_of(rows))
+        kept, listing = self._put_members(folder, members, lease)
         if not listing.skipped and all(max(member.modified, member.changed) + SETTLED < read_at for member in members):
             _trees.add(identity, rows, (kept, listing))
         return kept, listing
 
-    def _put_members(
-        self, folder: str, members: list[Member], lease: Lease, advance: Advance | None
-    ) -> tuple[Kept, Listing]:
+    def _put_members(self, folder: str, members: list[Member], lease: Lease) -> tuple[Kept, Listing]:
         entries: list[Entry] = []
         skipped: dict[str, str] = {}
-        with _shown(folder, sum(member.size for member in members), lease, advance) as moved:
+        with _shown(folder, sum(member.size for member in members), lease, None) as moved:
             stored = each(lambda member: self._put_member(member, lease, moved), members, self.folder.workers)
             for member, outcome in zip(members, stored, strict=True):
                 if isinstance(outcome, str):
@@ -157,7 +99,7 @@ class ArtifactStore:
                 else:
                     entries.append(outcome)
         listing = Listing(entries, skipped)
-        return self._put_content(TREES, encode_listing(listing), lease), listing
+        return self.put_bytes(trees.encode_listing(listing), lease, TREES), listing
 
     def _put_member(self, member: Member, lease: Lease, advance: Advance) -> Entry | str:
         """Store one file of a folder; return its entry, or why there is none."""
@@ -180,27 +122,15 @@ class ArtifactStore:
             return "changed while it was read"
         except UnsafePath as error:
             return str(error)
-        return make_entry(member.path, kept.digest, kept.size, kept.key, member.mode)
+        return trees.make_entry(member.path, kept.digest, kept.size, kept.key, member.mode)
 
     def listing(self, key: str, digest: str | None) -> Listing:
-        """Return what is in a directory that was stored with this digest.
-
-        Raises
-        ------
-        FileNotFoundError
-            It is not there.
-        CorruptArtifact
-            It is not what was stored.
-        """
+        """Return a stored directory; FileNotFoundError where it is gone, CorruptArtifact where it has changed."""
         data = self.folder.read(key)
         where = f"{self.folder.url}/{key}"
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
             raise CorruptArtifact(f"{where} is not what was stored: remove it, and log the directory again")
-        return decode_listing(data, where)
-
-    def open(self, key: str) -> BinaryIO:
-        """Return a file of the store, to read."""
-        return self.folder.open(key)
+        return trees.decode_listing(data, where)
 
     def note_pending(self, key: str) -> str:
         """Keep content whose record is on its way to a tracking store; return what `forget_pending` takes."""

@@ -17,34 +17,21 @@ _SMALL = 8 << 20
 
 @contextmanager
 def progress(name: str, total: int) -> Iterator[Advance]:
-    """Give what is to be told of each piece of a transfer.
-
-    Parameters
-    ----------
-    name: str
-        Shown in front of the bar.
-    total: int
-        Bytes of the whole transfer.
-    """
-    bar = _make_bar(name, total) if total >= _SMALL else None
-    if bar is None:
-        yield _ignore
+    """Give what is to be told of each piece of a transfer of so many bytes; the name is shown in front of the bar."""
+    make_bar = _terminal_bar() if total >= _SMALL else None
+    if make_bar is None:
+        yield ignore
         return
+    shown = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "leave": False, "delay": _PATIENCE}
+    bar = make_bar(total=total, desc=name, **shown)
     try:
         yield bar.update
     finally:
         bar.close()
 
 
-def _ignore(count: int) -> None:
-    """Nobody looks."""
-
-
-def _make_bar(name: str, total: int) -> Any:
-    make = _terminal_bar()
-    if make is None:
-        return None
-    return make(total=total, desc=name, unit="B", unit_scale=True, unit_divisor=1024, leave=False, delay=_PATIENCE)
+def ignore(count: int) -> None:
+    """Take no notice: nobody looks, or the bytes are counted elsewhere."""
 
 
 def _terminal_bar() -> Callable[..., Any] | None:
@@ -64,21 +51,7 @@ _BATCH = 512
 
 
 def each(action: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield ``action(item)`` in the order of the items.
-
-    Parameters
-    ----------
-    action: callable
-        The first error ends it; what is going on at that time is waited for.
-    items: iterable
-    workers: int
-        How many at a time, > 0; with 1 no thread is started.
-
-    Examples
-    --------
-    >>> list(each(abs, [-1, 2, -3], workers=2))
-    [1, 2, 3]
-    """
+    """Yield ``action(item)`` in the order of the items, by so many threads (1 starts none); the first error ends it."""
     if workers == 1:
         yield from map(action, items)
         return

@@ -111,15 +111,7 @@ def encode_listing(listing: Listing) -> bytes:
 
 
 def decode_listing(data: bytes, where: str) -> Listing:
-    """Return the listing of its bytes.
-
-    Raises
-    ------
-    CorruptArtifact
-        They are no listing, or one of a later version.
-    UnsafePath
-        A path in it leaves the directory.
-    """
+    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out."""
     try:
         listing = _decode(data)
         names = [entry.name for entry in listing.entries]
@@ -135,16 +127,7 @@ def decode_listing(data: bytes, where: str) -> Listing:
 def survey(folder: str, recursive: bool) -> list[Row]:
     """Return what is in a folder, as fast as looking at every file can be: the same again means that nothing changed.
 
-    Parameters
-    ----------
-    folder: str
-    recursive: bool
-        Whether to go into the folders in it. A link is never gone into; one to a file in the folder is that file.
-
-    Raises
-    ------
-    UnsafePath
-        `folder` is none.
+    A link is never gone into; one to a file in the folder is that file. UnsafePath where `folder` is none.
     """
     root = os.path.realpath(folder)
     if not os.path.isdir(root):

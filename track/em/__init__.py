@@ -9,15 +9,6 @@ from track.em.run import Run
 from track.em.session import CONFIG, login, logout
 
 __all__ = [
-    "CONFIG",
-    "Artifact",
-    "Params",
-    "Run",
-    "create_artifact",
-    "create_run",
-    "load_artifact",
-    "load_run",
-    "login",
-    "logout",
-    "upload",
-]
+    "CONFIG", "Artifact", "Params", "Run", "create_artifact", "create_run", "load_artifact", "load_run", "login",
+    "logout", "upload",
+]  # fmt: skip

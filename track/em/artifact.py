@@ -92,8 +92,6 @@ class Artifact(Item):
     def _save(self) -> None:
         write_mapping(self._metadata_path, self._metadata())
 
-    # what is known elsewhere
-
     @property
     def state(self) -> str:
         """What changes with the objects, the labels and the description, and with nothing else."""
@@ -113,14 +111,11 @@ class Artifact(Item):
         self._objects = Objects(self._local)
         self._remote = read_mapping(self._metadata_path).get("remote") or []
 
-    # adding
-
     def add_file(self, file_path: str | os.PathLike[str], obj_path: str | None = None) -> None:
         """Copy a file into the artifact.
 
         Parameters
         ----------
-        file_path: path
         obj_path: str, optional
             Where to: a path that ends with a slash is a folder that the file goes into. By default the file's
             name. An object that has the path is replaced.
@@ -146,7 +141,6 @@ class Artifact(Item):
 
         Parameters
         ----------
-        dir_path: path
         obj_path: str, optional
             Where to, as for `add_file`.
 
@@ -166,7 +160,6 @@ class Artifact(Item):
 
         Parameters
         ----------
-        uri: str
         obj_path: str, optional
             What it is called here, as for `add_file`; by default the last part of the URI's path.
 
@@ -186,8 +179,6 @@ class Artifact(Item):
             raise ValueError(f"{uri!r} says no name for the object: give obj_path")
         self._objects.refer(object_path(source, obj_path), uri)
 
-    # reading
-
     def open(self, obj_path: str) -> BinaryIO:
         """Return an object, opened to read its bytes; a reference is opened where it is (the extra ``fsspec``)."""
         return self._objects.open(checked_object_path(obj_path))
@@ -201,8 +192,6 @@ class Artifact(Item):
             A file here is not what was added.
         """
         self._objects.export(os.fspath(folder))
-
-    # uploading
 
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
         self._save()

@@ -118,11 +118,8 @@ class Params(MutableMapping[str, Any]):
         dist_hvd: optional
             The Horovod module that is used.
         """
-        for given, describe in (
-            (dist_tf_strategy, _of_tensorflow),
-            (dist_torch_model, _of_torch),
-            (dist_hvd, _of_horovod),
-        ):
+        known = ((dist_tf_strategy, _of_tensorflow), (dist_torch_model, _of_torch), (dist_hvd, _of_horovod))
+        for given, describe in known:
             if given is not None:
                 self.update(describe(given))
                 return
@@ -172,11 +169,7 @@ def _of_tensorflow(strategy: Any) -> dict[str, Any]:
         policy += " (MultiWorkerMirroredStrategy)"
     resolver = getattr(strategy, "cluster_resolver", None)
     cluster = resolver.cluster_spec().as_dict() if resolver is not None else {}
-    return {
-        "api": "tf.distribute",
-        "policy": policy,
-        "config": {job: len(tasks) for job, tasks in cluster.items()},
-    }
+    return {"api": "tf.distribute", "policy": policy, "config": {job: len(tasks) for job, tasks in cluster.items()}}
 
 
 def _of_torch(model: Any) -> dict[str, Any]:

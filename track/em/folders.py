@@ -1,4 +1,4 @@
-"""Where runs and artifacts are on this machine, and how their folders are called."""
+"""How the folders of runs and artifacts are called, on this machine and in a store."""
 
 from __future__ import annotations
 
@@ -18,19 +18,10 @@ _BAD = re.compile(r"[\x00-\x1f\x7f/\\\ud800-\udfff]")
 _TRIES = 100
 
 
-def parent_of(kind: str) -> str:
-    """Return the folder that new ones are put into: ``EM_RUN_PARENT_DIR``, else ``.em/runs``; of artifacts alike."""
-    named = os.environ.get(f"EM_{kind.upper()}_PARENT_DIR")
-    return os.path.abspath(named or os.path.join(".em", f"{kind.lower()}s"))
-
-
 def checked_name(name: str) -> str:
-    """Return a name that can be a folder's.
+    """Return a name that can be a folder's; ValueError where it cannot.
 
-    Raises
-    ------
-    ValueError
-        It is empty or too long, begins with a dot, or has a slash, a backslash or a control character in it.
+    It may not be empty or too long, begin with a dot, or have a slash, a backslash or a control character in it.
     """
     if not isinstance(name, str):
         raise TypeError(f"a name is a str, not {type(name).__name__}")
@@ -42,13 +33,7 @@ def checked_name(name: str) -> str:
 
 
 def checked_labels(labels: Any) -> list[str]:
-    """Return labels as a list of texts; None are none.
-
-    Raises
-    ------
-    TypeError
-        They are one text, whose letters nobody means, or cannot be listed.
-    """
+    """Return labels as a list of texts, None as none; TypeError where they are one text, or cannot be listed."""
     if labels is None:
         return []
     if isinstance(labels, str) or not isinstance(labels, Iterable):
@@ -63,13 +48,7 @@ def alternative_name(name: str) -> str:
 
 
 def is_alternative_name(name: str) -> bool:
-    """Return whether a name is of the kind that `alternative_name` makes.
-
-    Examples
-    --------
-    >>> is_alternative_name("cnn_keras_220823_194728_4e48t2"), is_alternative_name("cnn_keras")
-    (True, False)
-    """
+    """Return whether a name, as ``cnn_220823_194728_4e48t2``, is of the kind that `alternative_name` makes."""
     return _TAIL.fullmatch(name) is not None
 
 
@@ -93,11 +72,5 @@ def timestamp(seconds: float | None = None) -> str:
 
 
 def with_article(kind: str) -> str:
-    """Return a word as sentences have it.
-
-    Examples
-    --------
-    >>> with_article("Run"), with_article("Artifact")
-    ('a Run', 'an Artifact')
-    """
+    """Return a word as sentences have it: ``a Run``, ``an Artifact``."""
     return f"{'an' if kind[:1].lower() in tuple('aeiou') else 'a'} {kind}"

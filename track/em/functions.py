@@ -17,7 +17,6 @@ from track.em.texts import read_mapping
 from track.errors import CorruptJournal, NothingThere, UploadFailed
 
 logger = logging.getLogger(__name__)
-
 _Item = TypeVar("_Item", bound=Item)
 
 
@@ -42,11 +41,8 @@ def create_run(  # noqa: PLR0917 - the published signature
     ----------
     config_path: str, optional
         A YAML file with any of the other arguments; what it says wins.
-    name: str
     hparams: dict, optional
         The first hyperparameters.
-    labels: list of str, optional
-    description: str
     auto_upload: bool
         Whether to upload it now, and again in the background whenever it has changed; needs `login`.
     folder, make_folder, conflict_strategy:
@@ -73,16 +69,11 @@ def create_run(  # noqa: PLR0917 - the published signature
     32
     >>> run.finish()
     """
+    folder = folder if folder_path is None else folder_path
     given: dict[str, Any] = {
-        "name": name,
-        "hparams": hparams,
-        "labels": labels,
-        "description": description,
-        "auto_upload": auto_upload,
-        "folder": folder if folder_path is None else folder_path,
-        "make_folder": make_folder,
-        "conflict_strategy": conflict_strategy,
-    }
+        "name": name, "hparams": hparams, "labels": labels, "description": description, "auto_upload": auto_upload,
+        "folder": folder, "make_folder": make_folder, "conflict_strategy": conflict_strategy,
+    }  # fmt: skip
     if config_path is not None:
         given |= _read_config(config_path, given)
     target = _checked_target(given)
@@ -131,12 +122,6 @@ def _read_config(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
 
 def create_artifact(name: str, labels: Sequence[str] | None = None, description: str = "") -> Artifact:
     """Return a new, empty artifact; its directory is in ``EM_ARTIFACT_PARENT_DIR``, ``.em/artifacts`` by default.
-
-    Parameters
-    ----------
-    name: str
-    labels: list of str, optional
-    description: str
 
     Raises
     ------
@@ -246,11 +231,8 @@ def upload(path: str, folder: str = "default", make_folder: bool = False, confli
         one.upload(*target)
         return
     below = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else []
-    several = [
-        found
-        for found in below
-        if is_alternative_name(os.path.basename(found)) and (Artifact.is_in(found) or Run.is_in(found))
-    ]
+    named = [found for found in below if is_alternative_name(os.path.basename(found))]
+    several = [found for found in named if Artifact.is_in(found) or Run.is_in(found)]
     if not several:
         raise NothingThere(f"{path!r} holds no run and no artifact, and there is none directly below it")
     failed = [f"{os.path.basename(found)}: {error}" for found in several if (error := _try_upload(found, target))]

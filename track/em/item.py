@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, parent_of, with_article
+from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
 from track.em.session import current_store
 from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
 from track.errors import NothingThere
@@ -29,8 +29,9 @@ class Item(abc.ABC):
 
     @classmethod
     def parent(cls) -> str:
-        """Return the folder that new ones are put into."""
-        return parent_of(cls.kind)
+        """Return the folder for new ones: ``EM_RUN_PARENT_DIR``, else ``.em/runs``; of artifacts alike."""
+        named = os.environ.get(f"EM_{cls.kind.upper()}_PARENT_DIR")
+        return os.path.abspath(named or os.path.join(".em", f"{cls.kind.lower()}s"))
 
     def _identify(self, metadata: Mapping[str, Any], *own: str) -> None:
         """Become the one that the metadata describe; `own` are the fields that the subclass reads."""
@@ -62,13 +63,7 @@ class Item(abc.ABC):
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """Return the one in a directory, in which nothing is changed.
-
-        Raises
-        ------
-        NothingThere
-            There is none.
-        """
+        """Return the one in a directory, in which nothing is changed; NothingThere where there is none."""
         if not cls.is_in(folder):
             raise NothingThere(f"{folder} holds no {cls.kind.lower()}: there is no {cls.metadata_file} in it")
         return cls._read(os.path.abspath(folder))
@@ -100,8 +95,6 @@ class Item(abc.ABC):
 
     def _described(self) -> None:  # noqa: B027 - most have nothing to do
         """React to new labels or a new description."""
-
-    # facts
 
     @property
     def name(self) -> str:
@@ -148,8 +141,6 @@ class Item(abc.ABC):
         """What changes with its content, where that is told from its ups and downs; else ''."""
         return ""
 
-    # as data
-
     def _metadata(self) -> dict[str, Any]:
         return {
             "name": self._name,
@@ -177,8 +168,6 @@ class Item(abc.ABC):
             kind = self.kind.lower()
             raise ValueError(f"this is no {kind}'s data: it needs 'metadata', and the type {self.kind!r}")
         self._become(data)
-
-    # uploading
 
     def upload(self, folder: str = "default", make_folder: bool = False, conflict_strategy: str = "new") -> None:
         """Upload it, in place of an earlier state of it; files that are there are not sent again.

@@ -14,21 +14,12 @@ _KINDS = ("Model", "Dataset", "Branch", "Tag", "Commit")
 
 
 class Lineage:
-    """The inputs and outputs of a run: artifacts, and models, data sets and their versions of other systems.
-
-    Parameters
-    ----------
-    associations: dict
-        As the run's metadata have them.
-    """
+    """The inputs and outputs of a run, as its metadata have them: artifacts, and what other systems keep."""
 
     def __init__(self, associations: Mapping[str, Any] | None = None) -> None:
-        given = associations or {}
-        self._all: dict[str, list[dict[str, str]]] = {
-            **copy.deepcopy(dict(given)),
-            "inputs": [dict(entry) for entry in given.get("inputs") or ()],
-            "outputs": [dict(entry) for entry in given.get("outputs") or ()],
-        }
+        self._all: dict[str, list[dict[str, str]]] = copy.deepcopy(dict(associations or {}))
+        for side in ("inputs", "outputs"):
+            self._all[side] = [dict(entry) for entry in self._all.get(side) or ()]
         self._live: dict[str, Artifact] = {}
 
     def as_dict(self) -> dict[str, list[dict[str, str]]]:
@@ -36,15 +27,7 @@ class Lineage:
         return copy.deepcopy(self._all)
 
     def mark(self, side: str, resource: Any) -> bool:
-        """Add a resource to the ``"inputs"`` or ``"outputs"``; return False when it is there already.
-
-        Raises
-        ------
-        TypeError
-            It is nothing that can be one.
-        ValueError
-            It is on the other side.
-        """
+        """Add a resource to a side, or return False; TypeError where it can be none, ValueError where it is on both."""
         entry = _described(resource)
         other = "outputs" if side == "inputs" else "inputs"
         if any(_is_same(entry, known) for known in self._all[other]):
@@ -91,9 +74,8 @@ def _described(resource: Any) -> dict[str, str]:
         return {"type": "Artifact", **names}
     kind = getattr(resource, "kind", None) or type(resource).__name__
     kind = str(kind).capitalize() if str(kind).capitalize() in _KINDS else type(resource).__name__
-    known = {
-        name: str(value) for name in ("name", "path", "id") if (value := getattr(resource, name, None)) is not None
-    }
+    found = {name: getattr(resource, name, None) for name in ("name", "path", "id")}
+    known = {name: str(value) for name, value in found.items() if value is not None}
     if kind not in _KINDS or not known:
         raise TypeError(f"{resource!r} is no Artifact, Model, Dataset, Branch, Tag or Commit: it cannot be marked")
     return {"type": kind, "name": next(iter(known.values())), **known}

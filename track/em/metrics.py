@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import time
 from typing import Any
 
@@ -17,7 +17,6 @@ from track.plain import to_number
 from track.utils.files import OpenFile
 
 logger = logging.getLogger(__name__)
-
 ALIASES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "validate", "validation"), "val"),
@@ -30,10 +29,7 @@ _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 
 
 class MetricsFile:
-    """Appends items to the file of one type; items of several threads and processes do not mix.
-
-    An item that could not be written, as when the disk is full, waits in memory.
-    """
+    """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -53,13 +49,7 @@ class MetricsFile:
         return self._write(data)
 
     def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
-        """Write one item, and return its values.
-
-        Raises
-        ------
-        TypeError
-            A value is no number, or the step or epoch no whole one; nothing is written.
-        """
+        """Write one item, return its values; TypeError, and no item, where one is no number or a step no whole one."""
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
         try:
@@ -167,13 +157,7 @@ def whole(what: str, value: Any) -> int:
 
 
 def file_name(kind: str, taken: Iterable[str]) -> str:
-    """Return the name of the file of a type of metrics, which is none of those that are taken.
-
-    Examples
-    --------
-    >>> file_name("train", []), file_name("a/b", []), file_name("Train", ["train.yaml"])
-    ('train.yaml', 'a%2Fb.yaml', 'Train-2.yaml')
-    """
+    """Return the name of a type's file, which is none of those taken: ``a%2Fb.yaml`` or ``a%2Fb-2.yaml`` of ``a/b``."""
     safe = _UNSAFE.sub(_percent_encoded, kind)[:100] or "%"
     used = {name.casefold() for name in taken}
     number, name = 1, f"{safe}.yaml"
@@ -188,33 +172,12 @@ def _percent_encoded(found: re.Match[str]) -> str:
 
 
 def read_items(path: str) -> list[dict[str, Any]]:
-    """Return the items in a file of metrics, whoever wrote it; a torn last one does not exist.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no file.
-    CorruptJournal
-        It holds something else.
-    """
+    """Return a file's items, a torn last one left out; FileNotFoundError, or CorruptJournal where it holds no list."""
     with open(path, "rb") as file:
         content = file.read()
     if not content or content.startswith(b'- {"value":'):
-        return list(_items(path, content))
-    found = _parsed(path, content)
+        return [parse(line[2:], path) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
+    found = parse(content, path)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
     return found
-
-
-def _items(path: str, content: bytes) -> Iterator[dict[str, Any]]:
-    for line in content.split(b"\n")[:-1]:
-        if line.startswith(b"- "):
-            yield _parsed(path, line[2:])
-
-
-def _parsed(path: str, text: bytes) -> Any:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise CorruptJournal(f"{path} cannot be read: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -18,7 +19,6 @@ from track.utils.files import checked_path, digest_of, inside, is_below, replace
 from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
-
 _OWN = ".em"
 _LIST, _REFERENCES = f"{_OWN}/objects.yaml", f"{_OWN}/references.json"
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -85,8 +85,6 @@ class Objects:
         write_list(inside(self.folder, _LIST), self._all.values())
         references = {path: each["reference"] for path, each in self._all.items() if "reference" in each}
         if references or os.path.exists(inside(self.folder, _REFERENCES)):
-            import json
-
             text = json.dumps(references, indent=2).encode()
             replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 
@@ -130,13 +128,7 @@ class Objects:
 
 
 def object_path(source: str, wanted: str | None) -> str:
-    """Return the object path of a file or directory.
-
-    Examples
-    --------
-    >>> object_path("1.png", None), object_path("x/1.png", "a/"), object_path("x", "/b/a")
-    ('1.png', 'a/1.png', 'b/a')
-    """
+    """Return the object path of a file or directory: ``a/1.png`` of ``x/1.png`` where ``a/`` is wanted."""
     name = os.path.basename(source.rstrip("/"))
     if wanted is None or wanted in ("", "/"):
         return checked_object_path(name)
@@ -144,13 +136,7 @@ def object_path(source: str, wanted: str | None) -> str:
 
 
 def checked_object_path(path: str) -> str:
-    """Return an object path without slashes at its beginning and dots in it.
-
-    Raises
-    ------
-    ValueError
-        It is empty, leads out of the artifact, or into what the library keeps there.
-    """
+    """Return an object path without outer slashes and dots; ValueError where it leads out, or to the library's own."""
     if not isinstance(path, str):
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -162,14 +148,7 @@ def checked_object_path(path: str) -> str:
 
 
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
-    """Yield name and path of each file below a folder, sorted; what may not be copied is named in a warning.
-
-    Parameters
-    ----------
-    folder: str
-    own: str
-        The artifact's directory, which is passed over where it is below.
-    """
+    """Yield name and path of each file below a folder but `own`, sorted; a warning names what may not be copied."""
     own = os.path.realpath(own)
     for parent, folders, files in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) != own)

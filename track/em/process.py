@@ -10,26 +10,18 @@ from typing import Any
 from track.front import ProgramEnd, Tee, finish_with
 from track.utils.files import OpenFile
 
-_unfinished: set[ProgramEnd] = set()
-"""Keeps runs until they have finished, also when the program forgets them."""
-
 
 class RunEnd(ProgramEnd):
     """Finishes a run at the end of the interpreter: failed, when an exception or ``sys.exit(3)`` ended the program."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
-        _unfinished.add(self)
         super().__init__()
 
     def atexit(self) -> None:
         """Finish the run, if nobody has."""
         if not self._run.has_finished:
             finish_with(self.error(), self._run.finish)
-
-    def close(self) -> None:
-        _unfinished.discard(self)
-        super().close()
 
 
 def is_wanted() -> bool:

@@ -7,33 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from track.client import TrackClient
-from track.configuration import options
 from track.errors import TrackError
 from track.logger import TrialLogger
-from track.persistence.utils import names_no_store
 from track.structure import Trial
 from track.versioning import compute_hash
 
 logger = logging.getLogger(__name__)
 
 
-def is_configured() -> bool:
-    """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
-    return not names_no_store(options("log.backend.name", None))
-
-
 class RunRecord:
-    """Writes a run into the configured store, where it is a trial like any other.
+    """Writes a run into the configured store, where it is a trial like any other; `fields` are more of a new `Trial`'s.
 
     The project is the first part of the run's folder, the group the rest of it. The trial is named by the run's
     alternative name, not by its parameters, which may change.
-
-    Parameters
-    ----------
-    name, alternative_name: str
-    folder: str
-    fields: dict
-        More fields of the `Trial`, for one that is new.
     """
 
     def __init__(self, name: str, alternative_name: str, folder: str, **fields: Any) -> None:
@@ -45,17 +31,15 @@ class RunRecord:
         self.trial = client.logger or self._open(client, name, alternative_name, folder, fields)
         self.trial.start()
 
-    def _open(
-        self, client: TrackClient, name: str, alternative_name: str, folder: str, fields: Mapping[str, Any]
-    ) -> TrialLogger:
-        digest = compute_hash("run", name, alternative_name)
+    def _open(self, client: TrackClient, name: str, alias: str, folder: str, fields: dict[str, Any]) -> TrialLogger:
+        digest = compute_hash("run", name, alias)
         if client.protocol.get_trial(Trial(digest)):
             return client.set_trial(Trial(digest))
         project, _, group = folder.strip("/").partition("/")
         client.set_project(name=project or "default")
         if group:
             client.set_group(name=group)
-        metadata = {"alias": {"run": alternative_name}, **(fields.get("metadata") or {})}
+        metadata = {"alias": {"run": alias}, **(fields.get("metadata") or {})}
         return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
 
     def metrics(self, kind: str) -> Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]:
@@ -85,10 +69,7 @@ class RunRecord:
 
     def set_labels(self, labels: list[str]) -> None:
         """Record the labels, each a tag that is true; one that is gone is false."""
-        changed = {
-            **dict.fromkeys(self._labels - set(labels), False),
-            **dict.fromkeys(set(labels) - self._labels, True),
-        }
+        changed = dict.fromkeys(self._labels - set(labels), False) | dict.fromkeys(set(labels) - self._labels, True)
         if changed:
             self.trial.add_tags(**changed)
         self._labels = set(labels)
@@ -107,7 +88,3 @@ class RunRecord:
         except (TrackError, OSError) as error:
             # They are in their own directory, whatever happens here.
             logger.warning("artifact %r is not in the store of the trial: %s", name, error)
-
-    def finish(self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None) -> None:
-        """Record the end."""
-        self.trial.finish(exc_type, exc_val, exc_tb)

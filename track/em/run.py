@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from track.configuration import options
@@ -19,7 +18,7 @@ from track.em.item import Item
 from track.em.lineage import Lineage
 from track.em.metrics import ALIASES
 from track.em.process import OutputLog, RunEnd, is_wanted
-from track.em.record import RunRecord, is_configured
+from track.em.record import RunRecord
 from track.em.runfiles import METADATA, RunFiles
 from track.em.session import current_store
 from track.em.store import Node, Store, checked_strategy, remote_entry
@@ -27,10 +26,10 @@ from track.em.uploader import Uploader
 from track.errors import RunFinished
 from track.logger import TrialLogger
 from track.persistence.checks import final_status
+from track.persistence.utils import names_no_store
 from track.structure import Status
 
 logger = logging.getLogger(__name__)
-
 _FIELDS = ("start_timestamp", "end_timestamp", "status", "associations")
 _PARTS = ("hparams", "metrics", "platform", "git")
 _Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
@@ -47,7 +46,6 @@ class Run(Item):
     ----------
     metadata: dict
         At least ``name``; more of what `to_dict` gives. A directory that is not there is made.
-    hparams, platform, git: dict, optional
     metrics: dict, optional
         A list of items a type, as the attribute has it.
 
@@ -113,8 +111,7 @@ class Run(Item):
             run = cls(metadata, hparams, None, platform_facts(), git_facts())
             run._folder = folder
             if is_wanted():
-                run._output = OutputLog(run._files.log_path)
-                run._files.list_log()
+                run._output = OutputLog(run._files.list_log())
             run._begin()
         except BaseException:
             # There never was such a run.
@@ -144,9 +141,7 @@ class Run(Item):
         self._files.raises = False
 
     def _save(self) -> None:
-        self._files.write_metadata(self._metadata())
-
-    # facts
+        self._files.write(METADATA, self._metadata())
 
     @property
     def start_timestamp(self) -> str:
@@ -173,10 +168,7 @@ class Run(Item):
         """The hyperparameters; what is changed is in the file at once."""
         return self._hparams
 
-    @property
-    def params(self) -> Params:
-        """The hyperparameters."""
-        return self._hparams
+    params = hparams
 
     @property
     def metrics(self) -> dict[str, list[dict[str, Any]]]:
@@ -194,12 +186,8 @@ class Run(Item):
         return copy.deepcopy(self._git)
 
     def _own_metadata(self) -> dict[str, Any]:
-        return {
-            "start_timestamp": self._start,
-            "end_timestamp": self._end,
-            "status": self._status,
-            "associations": self.associations,
-        }
+        values = (self._start, self._end, self._status, self.associations)
+        return dict(zip(_FIELDS, values, strict=True))
 
     def _parts(self) -> dict[str, Any]:
         parts = (self._hparams.as_dict(), self.metrics, self.platform, self.git)
@@ -227,7 +215,7 @@ class Run(Item):
             if self._has_begun or self.has_finished:
                 return
             self._has_begun = True
-            if is_configured():
+            if not names_no_store(options("log.backend.name", None)):
                 facts = {"run": {"local": self._local}, "platform": self._platform, "git": self._git}
                 fields: dict[str, Any] = {"description": self._description or None, "metadata": facts}
                 fields |= {"tags": dict.fromkeys(self._labels, True), "parameters": self._hparams.as_dict()}
@@ -256,8 +244,6 @@ class Run(Item):
         """Set hyperparameters: ``run.hparams.update(...)``."""
         self._hparams.update(new_params, override, **kwargs)
 
-    # logging
-
     def log(self, type: str, metrics: Mapping[str, float], step: int, epoch: int | None = None) -> None:
         """Record metrics at a step; any thread may call it.
 
@@ -268,8 +254,6 @@ class Run(Item):
             ``evaluate``, ``evaluation``), or a type of one's own.
         metrics: dict
             Number by name; arrays and tensors of one element are numbers.
-        step: int
-        epoch: int, optional
 
         Raises
         ------
@@ -299,8 +283,6 @@ class Run(Item):
             record = None if self._record is None else self._record.metrics(name)
             self._streams[kind] = (self._files.open_metrics(name).append, record)
             return self._streams[kind]
-
-    # uploading
 
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
         with self._sending:
@@ -350,8 +332,6 @@ class Run(Item):
             uploader.notify()
             uploader.close()
 
-    # lineage
-
     def mark_input(self, resource: Any) -> None:
         """Note that the run reads an artifact, or a model, data set, branch, tag or commit of another system.
 
@@ -373,8 +353,6 @@ class Run(Item):
             if self._lineage.mark(side, resource):
                 self._save()
                 self._changed()
-
-    # the end
 
     def finish(self, *args: Any, **kwargs: Any) -> None:
         """Say that the run is complete; given the three parts of an exception, that it failed.
@@ -402,7 +380,7 @@ class Run(Item):
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
                 self._record.store_artifact(artifact.name, artifact.local)
-            self._record.finish(*exception)
+            self._record.trial.finish(*exception)
         self._end_upload()
         if self._ending is not None:
             self._ending.close()
@@ -415,12 +393,10 @@ class Run(Item):
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         # A forked child that leaves the block of its parent says nothing about the run.
         if self._pid == os.getpid() and not self.has_finished:
-            self.finish(exc_type, exc_val, exc_tb)
+            self.finish(*exception)
 
 
 def _as_read(values: Any) -> Any:

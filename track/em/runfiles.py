@@ -14,20 +14,15 @@ from track.em.texts import read_mapping, write_list, write_mapping
 from track.errors import NothingThere
 
 logger = logging.getLogger(__name__)
-
 METADATA = "metadata.yaml"
 _INDEX, _LOG, _METRICS = "index.yaml", "stdout.log", "metrics"
 _PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml", "git": "git.yaml"}
 
 
 class RunFiles:
-    """The directory of a run.
+    """The directory of a run. A file that cannot be written is an error as long as `raises` is true.
 
-    Attributes
-    ----------
-    raises: bool
-        Whether a file that cannot be written is an error. When not, as while a run goes on, it is said once, and
-        written when there is room.
+    When it is not, as while a run goes on, that is said once, and the file is written when there is room.
     """
 
     def __init__(self, folder: str) -> None:
@@ -44,8 +39,6 @@ class RunFiles:
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, *name.split("/"))
 
-    # parts
-
     def read_metadata(self) -> dict[str, Any]:
         """Return what is in the file of metadata; NothingThere when it is none of a run."""
         metadata = read_mapping(self._path(METADATA))
@@ -53,10 +46,6 @@ class RunFiles:
         if missing:
             raise NothingThere(f"{self._path(METADATA)} is no run's: it has no {missing[0]!r}")
         return metadata
-
-    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Write who the run is."""
-        self._write(METADATA, metadata)
 
     def read_part(self, part: str) -> dict[str, Any]:
         """Return the ``"hyperparameters"``, ``"platform"`` or ``"git"`` of the run; empty where it has none."""
@@ -67,28 +56,22 @@ class RunFiles:
 
     def write_part(self, part: str, values: Mapping[str, Any]) -> None:
         """Write such a part."""
-        self._write(_PARTS[part], values)
+        self.write(_PARTS[part], values)
         self._list(part, _PARTS[part])
 
-    @property
-    def log_path(self) -> str:
-        """Where the output of the run goes."""
-        return self._path(_LOG)
-
-    def list_log(self) -> None:
-        """Put the log into the table of contents."""
+    def list_log(self) -> str:
+        """Put the log of what is printed into the table of contents, and return its path."""
         self._list("log", _LOG)
+        return self._path(_LOG)
 
     def _list(self, part: str, name: str) -> None:
         with self._lock:
             if self._index.get(part) != name:
                 self._index[part] = name
-                self._write_index()
+                self.write(_INDEX, self._index)
 
-    def _write_index(self) -> None:
-        self._write(_INDEX, self._index)
-
-    def _write(self, name: str, mapping: Mapping[str, Any]) -> None:
+    def write(self, name: str, mapping: Mapping[str, Any]) -> None:
+        """Write a file of the run, such as that of metadata."""
         with self._lock:
             self._waiting[name] = mapping
             self._write_waiting()
@@ -106,8 +89,6 @@ class RunFiles:
                 return
             del self._waiting[name]
 
-    # metrics
-
     def open_metrics(self, kind: str) -> MetricsFile:
         """Return the file of a type of metrics, making it when it is the first of its type."""
         with self._lock:
@@ -121,7 +102,7 @@ class RunFiles:
                 names[kind] = f"{_METRICS}/{file_name(kind, taken)}"
             opened = self._open[kind] = MetricsFile(self._metrics_path(kind))
             if is_new:
-                self._write_index()
+                self.write(_INDEX, self._index)
             return opened
 
     def _metrics_path(self, kind: str) -> str:
@@ -155,13 +136,10 @@ class RunFiles:
             self._open.clear()
             return unsaved, len(self._waiting)
 
-    # for uploading
-
     def local_files(self) -> list[LocalFile]:
         """Return the files as they are now, the table of contents last."""
         names = [METADATA, *(name for part, name in self._index.items() if part != _METRICS)]
-        names += [
-            f"{_METRICS}/{os.path.basename(self._metrics_path(kind))}" for kind in self._index.get(_METRICS) or {}
-        ]
+        kinds = self._index.get(_METRICS) or {}
+        names += [f"{_METRICS}/{os.path.basename(self._metrics_path(kind))}" for kind in kinds]
         found = [(str(name), self._path(str(name))) for name in (*names, _INDEX)]
         return [LocalFile.at(name, path) for name, path in found if os.path.isfile(path)]

@@ -86,13 +86,7 @@ def logout() -> None:
 
 
 def current_store() -> Store:
-    """Return the store that was logged in to.
-
-    Raises
-    ------
-    NotLoggedIn
-        There is none (a RuntimeError).
-    """
+    """Return the store that was logged in to; NotLoggedIn (a RuntimeError) where there is none."""
     if _store is None:
         raise NotLoggedIn("nobody is logged in: call login(ais_host=...) first")
     return _store

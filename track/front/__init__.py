@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from track.front.arguments import as_dict, check_fields, check_kind, differing_arguments, differing_fields
-from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, finish_with
+from track.front.arguments import (
+    as_dict,
+    check_fields,
+    check_kind,
+    differing_arguments,
+    differing_fields,
+    show_arguments,
+    take_parameters,
+)
+from track.front.choosing import (
+    Current,
+    enter_block,
+    identity,
+    innermost_block,
+    is_other,
+    leave_block,
+    own_choice,
+    parent_in,
+    tell_fields_stay,
+    tell_nothing_is_stored,
+    tell_trial_stays,
+    tell_what_stays,
+    unfinished,
+)
+from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
+from track.front.opening import key_hash, named_trial, open_keyed, store_trial
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
+    "Current",
     "FileVerbs",
     "LateNumbers",
     "LogSignalHandler",
@@ -15,9 +40,28 @@ __all__ = [
     "ProgramEnd",
     "Tee",
     "as_dict",
+    "as_interruption",
     "check_fields",
     "check_kind",
     "differing_arguments",
     "differing_fields",
+    "enter_block",
     "finish_with",
+    "identity",
+    "innermost_block",
+    "is_other",
+    "key_hash",
+    "leave_block",
+    "named_trial",
+    "open_keyed",
+    "own_choice",
+    "parent_in",
+    "show_arguments",
+    "store_trial",
+    "take_parameters",
+    "tell_fields_stay",
+    "tell_nothing_is_stored",
+    "tell_trial_stays",
+    "tell_what_stays",
+    "unfinished",
 ]

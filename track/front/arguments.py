@@ -8,18 +8,13 @@ from typing import Any
 from track.errors import InvalidCall, suggestion
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
+from track.utils.out import write_out
 
 _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "a trial"}
 
 
 def check_fields(kind: type, fields: Iterable[str], extra: Iterable[str] = ()) -> None:
-    """Check that all of them are fields of a `Project`, `TrialGroup` or `Trial`, or one of `extra`.
-
-    Raises
-    ------
-    InvalidCall
-        One is not.
-    """
+    """Raise InvalidCall where one is no field of a `Project`, `TrialGroup` or `Trial`, and none of `extra`."""
     known = {*kind.__dataclass_fields__, *extra}  # type: ignore[attr-defined]
     unknown = sorted(set(fields) - known)
     if not unknown:
@@ -31,25 +26,13 @@ def check_fields(kind: type, fields: Iterable[str], extra: Iterable[str] = ()) -
 
 
 def check_kind(kind: type, given: Any, example: str) -> None:
-    """Check that `given` is an object of this kind, or None.
-
-    Raises
-    ------
-    InvalidCall
-        It is not; the message shows the `example`.
-    """
+    """Raise InvalidCall, which shows the `example`, where `given` is neither None nor an object of this kind."""
     if given is not None and not isinstance(given, kind):
         raise InvalidCall(f"{given!r} is no {kind.__name__}: write {example}")
 
 
 def as_dict(arguments: Any) -> dict[str, Any]:
-    """Return arguments given as a mapping, a Namespace or None as a dictionary.
-
-    Raises
-    ------
-    InvalidCall
-        They are none of these.
-    """
+    """Return arguments given as a mapping, a Namespace or None as a dictionary; InvalidCall for anything else."""
     if arguments is None:
         return {}
     if not isinstance(arguments, Mapping) and (isinstance(arguments, type) or not hasattr(arguments, "__dict__")):
@@ -81,3 +64,24 @@ def differing_fields(chosen: Any, wanted: Any) -> list[str]:
     if not differing and uid is not None and uid != chosen.uid:
         differing.append("uid")
     return differing
+
+
+def take_parameters(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the parameters among the fields of a trial, which lose them; None where none are given.
+
+    Raises
+    ------
+    InvalidCall
+        A field does not exist, or the parameters are no dict and no Namespace.
+    """
+    check_fields(Trial, fields, extra=("arguments",))
+    given = fields.pop("arguments", None)
+    given = fields.pop("parameters", given)
+    return None if given is None else as_dict(given)
+
+
+def show_arguments(arguments: Mapping[str, Any]) -> None:
+    """Print arguments between two lines."""
+    rule = "-" * 80
+    lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
+    write_out("\n".join(lines) + "\n")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import builtins
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, cast
 
 from track.persistence.protocol import Protocol
-from track.structure import Status, Trial
+from track.structure import Trial
 from track.utils._exit_code import last_exit, unwatch, watch
+from track.utils.lifecycle import at_fork
 from track.utils.signal import SignalHandler
 
 logger = logging.getLogger(__name__)
+_EXIT_BY_SIGNAL = 128
 
 
 class LateNumbers:
@@ -50,8 +53,12 @@ class LateNumbers:
         )
 
 
+_unfinished: set[ProgramEnd] = set()
+"""Keeps trials and runs until they have ended, whether or not the program refers to them."""
+
+
 class ProgramEnd(SignalHandler):
-    """Is told of the end of the interpreter, and knows what ended the program.
+    """Is told of the end of the process, and knows what ended the program; it lives until it is closed.
 
     Signals are no business of it: they become exceptions, or end the program.
     """
@@ -62,8 +69,11 @@ class ProgramEnd(SignalHandler):
         super().__init__()
         watch(self)
         self._old_exit = last_exit()
+        _unfinished.add(self)
+        at_fork(_unfinished.clear)
 
     def close(self) -> None:
+        _unfinished.discard(self)
         super().close()
         unwatch(self)
 
@@ -75,11 +85,21 @@ class ProgramEnd(SignalHandler):
 
     def error(self) -> BaseException | None:
         """Return the exception that nobody handled, else the exit that was called; None where the program just ends."""
+        # What ends a child of multiprocessing is on its way while its hooks are called.
+        error = sys.exc_info()[1]
+        if error is not None:
+            return error
         error = getattr(sys, "last_value", None)
-        if error is not None and error is not self._old_error:
+        # In a notebook an error ends a cell, not the program.
+        if error is not None and error is not self._old_error and not is_interactive():
             return cast("BaseException", error)
         left = last_exit()
         return None if left is self._old_exit else left
+
+
+def is_interactive() -> bool:
+    """Return whether a person types what is run, line by line or cell by cell."""
+    return hasattr(sys, "ps1") or hasattr(builtins, "__IPYTHON__")
 
 
 def finish_with(error: BaseException | None, finish: Callable[..., Any]) -> None:
@@ -103,25 +123,41 @@ class LogSignalHandler(ProgramEnd):
         super().__init__()
 
     def sigterm(self, signum: int, frame: Any) -> None:
-        """Set the status to Interrupted."""
-        self._interrupt("SIGTERM")
+        """Note the signal: what becomes of it is seen at the end."""
+        # Not `finish`: a program that handles the signal may go on training.
+        self._logger.note_signal(signal.Signals(signum).name)
 
     def sigint(self, signum: int, frame: Any) -> None:
-        """Set the status to Interrupted."""
-        self._interrupt("SIGINT")
-
-    def _interrupt(self, name: str) -> None:
-        # Not `finish`: a program that handles the signal may go on training.
-        self._logger.set_status(Status.Interrupted, name)
-        self._logger.was_interrupted = True
+        """Note the signal: what becomes of it is seen at the end."""
+        self.sigterm(signum, frame)
 
     def atexit(self) -> None:
         """Finish a trial that was started and not finished."""
-        if not self._logger.has_started or self._logger.has_finished:
-            return
-        error = self.error()
-        if self._logger.was_interrupted and (error is None or isinstance(error, SystemExit)):
-            with contextlib.suppress(Exception):
-                self._logger.finish(SystemExit, SystemExit(128 + 15), None)
-        else:
-            finish_with(error, self._logger.finish)
+        if self._logger.has_started and not self._logger.has_finished:
+            finish_with(self.error(), self._logger.finish)
+
+
+def as_interruption(name: str | None, error: BaseException | None) -> BaseException | None:
+    """Return the error that says which signal has ended a block; None where it was something else.
+
+    Parameters
+    ----------
+    name: str or None
+        Of the signal that came.
+    error: BaseException or None
+        What ends the block: the exit or interrupt that a signal becomes, or the cancellation of a task.
+    """
+    if name is None or error is None or not _is_of_a_signal(error):
+        return None
+    # Its class is what is stored of it.
+    return cast("BaseException", type(name, (KeyboardInterrupt,), {})(*error.args)).with_traceback(error.__traceback__)
+
+
+def _is_of_a_signal(error: BaseException) -> bool:
+    inner = getattr(error, "exceptions", None)
+    if inner is not None:
+        return all(map(_is_of_a_signal, inner))
+    if isinstance(error, SystemExit):
+        return isinstance(error.code, int) and error.code > _EXIT_BY_SIGNAL
+    asyncio = sys.modules.get("asyncio")
+    return isinstance(error, KeyboardInterrupt) or (asyncio is not None and isinstance(error, asyncio.CancelledError))

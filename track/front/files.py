@@ -212,7 +212,7 @@ class FileVerbs:
         found = describe_code()
         if found is None:
             return
-        self.code = found.text
+        self.code = found.content.decode("utf-8", "replace")
         self.log_metadata(code=found.facts)
         self.log_artifact(found.content, f"code/{found.name}")
         if found.difference:
@@ -233,7 +233,10 @@ class FileVerbs:
 
     def _not_stored(self, name: str, error: Exception) -> None:
         logger.warning("the artifact %r is not stored: %s", name, error)
-        self._say_missing(self._created(), name, str(error))
+        trial = self._created()
+        missing = {**(trial.metadata.get("artifacts_not_stored") or {}), name: str(error)}
+        trial.metadata["artifacts_not_stored"] = missing
+        self.log_metadata(artifacts_not_stored=dict(missing))
 
     def _tell_not_stored(self) -> None:
         """Say at the end of a trial which of its artifacts are missing."""
@@ -243,8 +246,3 @@ class FileVerbs:
             count = "1 artifact" if len(names) == 1 else f"{len(names)} artifacts"
             shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
             logger.warning("%s could not be stored: %s; the metadata artifacts_not_stored says why", count, shown)
-
-    def _say_missing(self, trial: Trial, name: str, reason: str) -> None:
-        known = dict(trial.metadata.get("artifacts_not_stored") or {})
-        trial.metadata["artifacts_not_stored"] = {**known, name: reason}
-        self.log_metadata(artifacts_not_stored={**known, name: reason})

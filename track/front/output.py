@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from track.utils.throttle import throttled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+logger = logging.getLogger(__name__)
 
 
 class OutputVerbs:
@@ -46,11 +50,16 @@ class OutputVerbs:
         return self
 
     def _end_capture(self) -> None:
-        if self._capture is not None:
-            kept = self._capture.close()
-            self._capture = None
+        capture, self._capture = self._capture, None
+        if capture is None:
+            return
+        try:
+            kept = capture.close()
             if kept:
                 self.log_metadata(None, **kept)
+        except Exception:
+            # How a trial ended is worth more than what it printed.
+            logger.exception("the captured output is not recorded")
 
     def set_eta_total(self, t: Any) -> Self:
         """Say how many steps there are, a number for each level of loops, outermost first."""

@@ -9,16 +9,17 @@ from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import TimeSeriesAggregator
+from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
 from track.containers.series import Points, Series
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
-from track.metrics import Metrics
+from track.metrics import Metrics, container_from_plain, container_to_plain
 from track.persistence.state import make_group, make_project
 from track.plain import nearest_double, restore, to_plain
 from track.serialization import to_json
 from track.structure import Trial
 
 _decode = msgspec.json.decode
+_CONTAINER = '{"container":'
 _LARGEST = 2**63
 """Steps from here on do not fit a column of integers."""
 
@@ -33,6 +34,9 @@ def text(value: Any) -> str:
 
 def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
     """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
+    if isinstance(value, Aggregator):
+        # All that another store knows of a name.
+        return None, comparable(value.val), text({"container": container_to_plain(value)})
     odd: dict[str, Any] = {}
     if step is not None and (type(step) is not int or abs(step) >= _LARGEST):
         odd["step"], step = to_plain(step), None
@@ -57,16 +61,8 @@ def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, A
 def named_container(table: str, name: str, spec: str | None, cells: tuple[list[Any], ...]) -> tuple[str, Any]:
     """Return a name, and the container that its columns make.
 
-    Parameters
-    ----------
-    table: str
-        ``"metrics"`` or ``"times"``.
-    name: str
-        As JSON.
-    spec: str, optional
-        Which aggregator was given at the first use, as JSON.
-    cells: four lists
-        Steps, values, times and what they cannot say, in the order they were logged; at least one of each.
+    `name`, and `spec`, which says the aggregator of the first use, are JSON. The cells are the steps, values, times
+    and what these cannot say, in the order they were logged; there is at least one of each.
     """
     key, given = _decode(name), None if spec is None else _decode(spec)
     steps, values, times, odd = cells
@@ -79,6 +75,9 @@ def named_container(table: str, name: str, spec: str | None, cells: tuple[list[A
             return key, series
     made = Metrics()
     for number, cell, at, exact in zip(*cells, strict=True):
+        if exact is not None and exact.startswith(_CONTAINER):
+            made[key] = container_from_plain(_decode(exact)["container"])
+            continue
         step, value = decode_cell(number, cell, exact)
         if table == "times":
             made.log_time(key, value, given, at)
@@ -101,13 +100,23 @@ class Column:
         self.times: list[float] = []
         self.odd: dict[int, str] = {}
 
+    def add(self, step: Any, value: Any, at: float) -> None:
+        """Take a point."""
+        number, cell, odd = encode_cell(step, value)
+        if odd is not None:
+            self.odd[len(self.times)] = odd
+        self.steps.append(number)
+        self.values.append(cell)
+        self.times.append(at)
+
     def odd_cells(self) -> Iterable[str | None]:
         """Return the fourth column, which is empty in most."""
         return [self.odd.get(place) for place in range(len(self.times))] if self.odd else repeat(None)
 
     def last(self) -> tuple[Any, Any]:
         """Return step and value of the last point."""
-        return decode_cell(self.steps[-1], self.values[-1], self.odd.get(len(self.times) - 1))
+        odd = self.odd.get(len(self.times) - 1)
+        return decode_cell(self.steps[-1], self.values[-1], odd) if odd else (self.steps[-1], self.values[-1])
 
     def has_steps(self) -> bool:
         """Return whether a point was given a step."""
@@ -126,61 +135,63 @@ class PointColumns:
         is_plain_step = step is None or (type(step) is int and -_LARGEST < step < _LARGEST)
         for name, value in values.items():
             column = columns.get(name)
-            # The common point: a name seen before, an integer step or none, a finite float.
-            if column is not None and is_plain_step and type(value) is float and value and value - value == 0:
+            if column is None:
+                column = columns[name] = Column(name, None if step is not None else spec, step is not None)
+            # The common point: an integer step or none, a finite float.
+            if is_plain_step and type(value) is float and value and value - value == 0:
                 column.steps.append(step)
                 column.values.append(value)
                 column.times.append(at)
             else:
-                self._add(name, restore(value), step, None if step is not None else spec, at)
+                column.add(step, restore(value), at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Take one time."""
-        self._add(name, seconds, None, spec or ["stat", 1], at)
+        if name not in self.columns:
+            self.columns[name] = Column(name, spec or ["stat", 1], is_stepped=False)
+        self.columns[name].add(None, seconds, at)
 
-    def _add(self, name: str, value: Any, step: Any, spec: list[Any] | None, at: float) -> None:
-        column = self.columns.get(name)
-        if column is None:
-            column = self.columns[name] = Column(name, spec, step is not None)
-        number, cell, odd = encode_cell(step, value)
-        if odd is not None:
-            column.odd[len(column.times)] = odd
-        column.steps.append(number)
-        column.values.append(cell)
-        column.times.append(at)
+    def items(self) -> tuple[()]:
+        """Return nothing: points are no part of the trial's document."""
+        return ()
 
 
 def measure_into(trial: Trial, metrics: PointColumns, chronos: PointColumns) -> None:
     """Let columns take what a trial will measure, and what it has measured in another store."""
     for name, container in trial.metrics.items():
+        spec = _imported_specification(container)
         for step, value, at in _imported_points(container):
-            metrics.log_values({name: value}, step, None, at)
+            metrics.log_values({name: value}, step, spec, at)
     for name, container in trial.chronos.items():
+        spec = _imported_specification(container) or ["value"]
         for _, value, at in _imported_points(container):
-            chronos.log_time(name, value, ["value"], at)
+            chronos.log_time(name, value, spec, at)
     trial.metrics, trial.chronos = metrics, chronos
 
 
 def _imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
-    points = getattr(container, "points", None)
-    if points is None:
-        yield None, getattr(container, "val", container), 0.0
+    if not isinstance(container, (Series, TimeSeriesAggregator)):
+        # Another aggregator is one value, with all that it knows.
+        yield None, container, 0.0
         return
+    points = container.points
     steps = points.steps() or [None] * len(points)
-    yield from zip(steps, points.values(), points.times(), strict=True)
+    for step, value, at in zip(steps, points.values(), points.times(), strict=True):
+        # A value logged with a step to a series is the pair of both.
+        yield (step, value, at) if type(value) is not tuple else (*value, at)
+
+
+def _imported_specification(container: Any) -> list[Any] | None:
+    """Return which aggregator a trial from another store has under a name; None for steps, and for a bare number."""
+    return specification(container) if isinstance(container, Aggregator) else None
 
 
 # documents, and by what they are found
 
 
 def trial_document(trial: Trial) -> str:
-    """Return the trial as JSON, without what it measured, which grows."""
-    metrics, chronos = trial.metrics, trial.chronos
-    trial.metrics, trial.chronos = {}, {}
-    try:
-        return text(to_json(trial))
-    finally:
-        trial.metrics, trial.chronos = metrics, chronos
+    """Return a trial that is measured into columns as JSON, without what it measured, which grows."""
+    return text(to_json(trial))
 
 
 def owner_document(event: ProjectCreated | GroupCreated) -> dict[str, Any]:
@@ -200,16 +211,21 @@ def comparable(value: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def parameter_cells(trial: Trial) -> Iterator[tuple[str, float | None, str | None]]:
-    """Yield by what each parameter is found: its dotted name as JSON, and a number or a text as JSON."""
-    for name, value in dict(_leaves(trial.parameters, "")).items():
-        yield text(name), comparable(value), text(value) if isinstance(value, str) else None
+def parameter_cells(trial: Trial) -> list[tuple[str, float | None, str | None]]:
+    """Return by what each parameter is found: its dotted name as JSON, and a number or a text as JSON."""
+    found: dict[str, Any] = {}
+    if isinstance(trial.parameters, dict):
+        _flatten(trial.parameters, "", found)
+    return [
+        (text(name), comparable(value), text(value) if isinstance(value, str) else None)
+        for name, value in found.items()
+    ]
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield path, value
-        return
-    # Two may have one path, `a.b` and `b` of `a`: the longer key is the one that is found, and comes last.
-    for key, item in sorted(value.items(), key=lambda pair: len(str(pair[0]))):
-        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+def _flatten(nested: dict[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    # Two may have one path, `a.b` and `b` of `a`: queries see the one with the longer key, which comes last.
+    for key in sorted(nested, key=len):
+        if isinstance(nested[key], dict):
+            _flatten(nested[key], f"{prefix}{key}.", found)
+        else:
+            found[f"{prefix}{key}"] = nested[key]

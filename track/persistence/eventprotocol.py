@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from track.aggregators.aggregator import StatAggregator, ValueAggregator, specification
+from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
 from track.configuration import options
 from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
@@ -40,14 +41,14 @@ from track.persistence.state import stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import to_plain
 from track.structure import Project, Status, Trial, TrialGroup
-from track.utils.system import process_identity
+from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
 
 logger = logging.getLogger(__name__)
+# Seconds by which the start of a process may be told too early: two ticks, and some.
+_CLOCK = 0.05
 Result = TypeVar("Result")
-_once = StatAggregator.lazy(1)
-_value = ValueAggregator.lazy()
 
 
 class EventProtocol(Protocol):
@@ -71,7 +72,7 @@ class EventProtocol(Protocol):
         self.listeners: list[Listener] = []
         self._known: set[str] = set()
         self._timers = Timers()
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
         self._deciding = threading.local()
         # The working directory may be another one when the first file is logged.
         self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
@@ -158,24 +159,49 @@ class EventProtocol(Protocol):
 
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)
-        self._begun[uid] = time.perf_counter()
-        running = (Status.Running.name, Status.Running.value)
-        self._record(StatusChanged(uid, running, self.clock(), process=process_identity()))
+        self._tell_lost_time(trial)
+        if not _is_joined(trial):
+            trial.attempt += 1
+        self._begun[uid] = (time.perf_counter(), trial.attempt)
+        self._record_process(uid, Status.Running, trial.attempt)
+
+    def _tell_lost_time(self, trial: Trial) -> None:
+        """Record how long the processes ran that were killed, and could not say so."""
+        if trial.status is not Status.Broken:
+            return
+        last = trial.metadata.get("_last_change", 0.0)
+        lost = [last - one["began"] for one in trial.processes if one["status"][0] == Status.Running.name]
+        for seconds in lost:
+            self._record(TimeLogged(trial.uid, "runtime", max(0.0, seconds), self.clock(), ["sum"]))
+
+    def _record_process(
+        self, uid: str, status: Status, attempt: int | None, error: str | None = None, **more: Any
+    ) -> None:
+        """Record how far this process is in an attempt."""
+        named = (status.name, status.value)
+        process = process_identity() | {"parent": os.getppid()} | more
+        self._record(StatusChanged(uid, named, self.clock(), error, process, attempt))
+
+    def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
+        uid = self._require(trial.uid)
+        begun = self._begun.get(uid)
+        if begun is not None:
+            self._record_process(uid, Status.Running, begun[1], error, **({} if name is None else {"signal": name}))
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         uid = self._require(trial.uid)
-        begun = self._begun.pop(uid, None)
+        begun, attempt = self._begun.pop(uid, None) or (None, None)
         if begun is not None:
             self._record(TimeLogged(uid, "runtime", time.perf_counter() - begun, self.clock(), ["sum"]))
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
-        self._record(StatusChanged(uid, (status.name, status.value), self.clock(), error))
+        self._record_process(uid, status, attempt, error)
 
     def log_trial_chrono_start(
         self,
         trial: Trial,
         name: str,
-        aggregator: Factory = _once,
+        aggregator: Factory = TIMES_AGGREGATOR,
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
@@ -196,9 +222,11 @@ class EventProtocol(Protocol):
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "parameters", kwargs)
 
-    def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = _value, **kwargs: Any) -> None:
+    def log_trial_metadata(
+        self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
+    ) -> None:
         spec = specification(aggregator)
-        self._merge(trial.uid, "metadata", kwargs, None if spec == ["value"] else spec)
+        self._merge(trial.uid, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial.uid, "tags", kwargs)
@@ -348,3 +376,19 @@ class EventProtocol(Protocol):
 
     def _merge(self, uid: str, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
         self._record(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))
+
+
+def _is_joined(trial: Trial) -> bool:
+    """Return whether a process that begins a trial shares the present attempt; else it begins the next one.
+
+    It does while another process runs the trial, and when a sibling of its own job has just ended: a rank that
+    comes late covers no failure up. A process that began after the end goes on with the trial instead.
+    """
+    if not trial.attempt or trial.status is Status.Running:
+        return trial.attempt > 0
+    # A shell that becomes its last command keeps its own beginning: its children are no siblings of it.
+    family, began = (process_identity()["host"], os.getppid()), process_began()
+    return any(
+        (one.get("host"), one.get("parent")) == family and one.get("at", 0.0) > began + _CLOCK
+        for one in trial.processes
+    )

@@ -44,7 +44,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "fsync": (read_bool, False),
     "lock": (read_choice("always", "auto", "never"), "auto"),
     "lock_timeout": (float, None),
-    "objective": (str, ""),
+    "objective": (str, ""),  # Orion's: taken and kept, and nothing here reads it
     "strict": (read_bool, None),
 }
 """What may follow the ``?`` of a ``file:`` URI."""
@@ -74,8 +74,6 @@ class FileProtocol(StateProtocol):
 
     def __init__(self, uri: str, strict: bool = True, eager: bool = True) -> None:
         given = read_options(uri, OPTIONS)
-        # Orion's: the metric that it minimises, in the URIs that it hands to its trials.
-        self.objective: str = given["objective"]
         self.eager = eager if given["eager"] is None else given["eager"]
         path = store_path(uri)
         self.path = os.path.abspath(path) if path else None

@@ -15,7 +15,7 @@ from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.mongo import Document, Mongo, Reads, last_number, read_address, read_containers, render, store
 from track.persistence.query import Query, parse_query
-from track.persistence.state import Liveness, as_shown, with_members
+from track.persistence.state import Liveness, shown_fields, with_members
 from track.persistence.utils import mask_secrets
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
@@ -89,13 +89,11 @@ class MongoProtocol(EventProtocol):
         self._writer, self._seq, self._reads = secrets.token_hex(8), 0, None
 
     def close(self) -> None:
-        """Close the connections."""
         self.mongo.close()
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
         parsed = parse_query(query, Trial)
         return self.mongo.retried(lambda: list(self._find_trials(parsed)))
 
@@ -143,7 +141,9 @@ class MongoProtocol(EventProtocol):
         tags = {found["_id"]: _decode(found["document"]).get("tags") for found in self.mongo.find("projects", {})}
         alive: dict[Any, bool | None] = {}
         for document in self._find("trials", chosen.where):
-            trial = as_shown(self._trial(document), tags.get, self.liveness, alive)
+            trial = self._trial(document)
+            if fields := shown_fields(trial, tags.get, self.liveness, alive):
+                vars(trial).update(fields)
             if chosen.matches(trial, document):
                 yield trial
 

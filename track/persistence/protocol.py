@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-from track.aggregators.aggregator import Aggregator, StatAggregator, ValueAggregator
+from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, Aggregator
 from track.events import (
     ArtifactAdded,
     Event,
@@ -33,8 +33,6 @@ Factory = Callable[[], Aggregator]
 Listener = Callable[[Sequence[Event]], None]
 """Is told what was stored."""
 Result = TypeVar("Result")
-_once = StatAggregator.lazy(1)
-_value = ValueAggregator.lazy()
 
 
 class Protocol:
@@ -112,11 +110,24 @@ class Protocol:
         """Record that the trial ended, well or with this exception, and how long it ran."""
         raise NotImplementedError
 
+    def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
+        """Record that this process was told to stop and may yet go on, or that it went on.
+
+        Parameters
+        ----------
+        trial: Trial
+        name: str or None
+            ``SIGTERM``, ``SIGINT``, ...: should the process die now, it was interrupted. None where it went on.
+        error: str, optional
+            Added to the trial's errors.
+        """
+        return
+
     def log_trial_chrono_start(
         self,
         trial: Trial,
         name: str,
-        aggregator: Factory = _once,
+        aggregator: Factory = TIMES_AGGREGATOR,
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> None:
@@ -141,7 +152,9 @@ class Protocol:
         """Merge parameters into the trial; its uid stays."""
         raise NotImplementedError
 
-    def log_trial_metadata(self, trial: Trial, /, aggregator: Factory | None = _value, **kwargs: Any) -> None:
+    def log_trial_metadata(
+        self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
+    ) -> None:
         """Merge metadata into the trial; with an aggregator other than the default, append to it."""
         raise NotImplementedError
 

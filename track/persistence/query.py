@@ -24,7 +24,7 @@ __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
 _EXACT = 2**53
-_STATUSES = {status.name.lower(): status for status in Status}
+_STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
 }

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from track.errors import RPCCallFailure
-from track.persistence.rpc import SocketClient, frame, read_length, read_payload, recv_frame
+from track.persistence.rpc import HEADER, SocketClient, frame, length_of, recv_frame
 from track.persistence.server import ServerSignalHandler, SocketServer
 from track.serialization import from_json, to_json
 
@@ -138,8 +138,14 @@ async def read(reader: StreamReader, timeout: float | None = None) -> Any:
 
 
 async def _read_frame(reader: StreamReader) -> bytes | None:
-    length = await read_length(reader)
-    return None if length is None else await read_payload(reader, length)
+    first = await reader.read(1)
+    if not first:
+        return None
+    try:
+        header = first + await reader.readexactly(HEADER - 1)
+        return await reader.readexactly(length_of(header))
+    except asyncio.IncompleteReadError as error:
+        raise ConnectionResetError("the connection was closed in the middle of a frame") from error
 
 
 async def write(writer: StreamWriter, msg: Any) -> None:

@@ -15,7 +15,9 @@ from track.utils.masking import mask_secrets
 __all__ = [
     "COMMON_OPTIONS",
     "file_of",
+    "fixed_place",
     "is_stored",
+    "is_url",
     "mask_secrets",
     "names_no_store",
     "parse_options",

@@ -8,11 +8,6 @@ from track.tracking.files import FsspecResultTracker
 from track.tracking.trials import TrackResultTracker, import_results
 
 __all__ = [
-    "FsspecResultTracker",
-    "KeyType",
-    "ResultTimeout",
-    "ResultTracker",
-    "ResultType",
-    "TrackResultTracker",
+    "FsspecResultTracker", "KeyType", "ResultTimeout", "ResultTracker", "ResultType", "TrackResultTracker",
     "import_results",
-]
+]  # fmt: skip

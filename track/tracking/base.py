@@ -51,7 +51,6 @@ class ResultTracker(abc.ABC):
 
         Parameters
         ----------
-        key: int or str
         **results
             Number, or text of at most 1,024 bytes in UTF-8, by name.
         """
@@ -82,7 +81,6 @@ class ResultTracker(abc.ABC):
 
         Parameters
         ----------
-        key: int or str
         timeout: float
             Seconds to wait at most; 0 looks once.
         interval: float
@@ -114,20 +112,7 @@ def _check_seconds(name: str, value: Any) -> None:
 
 
 def checked_results(results: dict[str, Any]) -> dict[str, ResultType]:
-    """Return the results as plain Python values.
-
-    Raises
-    ------
-    TypeError
-        A value is no number and no text.
-    ValueError
-        A text is longer than 1,024 bytes.
-
-    Examples
-    --------
-    >>> checked_results({"l2norm/mean": 1.2, "note": "last"})
-    {'l2norm/mean': 1.2, 'note': 'last'}
-    """
+    """Return plain values; TypeError for no number and no text, ValueError for a text longer than 1,024 bytes."""
     return {name: _checked(name, value) for name, value in results.items()}
 
 

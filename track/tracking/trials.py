@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from track.aggregators.aggregator import ValueAggregator
+from track.aggregators.aggregator import METADATA_AGGREGATOR
 from track.client import TrackClient
 from track.errors import NotFound
 from track.logger import TrialLogger
@@ -17,7 +17,6 @@ from track.tracking.base import KeyType, ResultTracker, ResultType, checked_resu
 from track.tracking.files import FsspecResultTracker
 from track.versioning import compute_hash
 
-_value = ValueAggregator.lazy()
 _RESULTS = "results"
 
 
@@ -74,7 +73,7 @@ class TrackResultTracker(ResultTracker):
             trial.log_metadata(None, **{_RESULTS: to_plain(values)})
             numbers = {name: value for name, value in values.items() if _can_be_metric(name, value)}
             if numbers:
-                trial.log_metrics(None, _value, **numbers)
+                trial.log_metrics(None, METADATA_AGGREGATOR, **numbers)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
         found = self.protocol.get_trial(self._trial(_checked_key(key)))
@@ -119,8 +118,6 @@ def import_results(
     ----------
     tracker_base: path or URL
         As for `FsspecResultTracker`; files of torchx are the same.
-    uri_or_client: str or TrackClient
-    project: str
 
     Raises
     ------

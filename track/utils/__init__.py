@@ -86,16 +86,14 @@ def listen_socket(add: str, port: int, backend: str | None = None) -> socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
-        return listener if layer is None else _wrap_listener(listener)
+        if layer is None:
+            return listener
+        from track.utils.encrypted import wrap_socket
+
+        return wrap_socket(listener, server_side=True)
     except BaseException:
         listener.close()
         raise
-
-
-def _wrap_listener(listener: socket) -> socket:
-    from track.utils.encrypted import wrap_socket
-
-    return wrap_socket(listener, server_side=True)
 
 
 def _layer(backend: str | None) -> str | None:

@@ -46,14 +46,6 @@ def encode(value: Any) -> bytes:
     return encoder(value) if encoder is not None else _encode_rare(value)
 
 
-def _none(_: None) -> bytes:
-    return _tagged(b"n", b"")
-
-
-def _bool(value: bool) -> bytes:
-    return _tagged(b"t", b"\x01" if value else b"\x00")
-
-
 def _int(value: int) -> bytes:
     return _tagged(b"i", int.to_bytes(value, (int.bit_length(value) + 8) // 8, "big", signed=True))
 
@@ -86,30 +78,17 @@ def _mapping(value: Mapping[Any, Any]) -> bytes:
 
 
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
-    type(None): _none,
-    bool: _bool,
-    int: _int,
-    float: _float,
-    str: _str,
-    bytes: _bytes,
-    list: _list,
-    tuple: _list,
-    dict: _mapping,
-    set: _set,
-    frozenset: _set,
-}
+    type(None): lambda _: _tagged(b"n", b""),
+    bool: lambda value: _tagged(b"t", b"\x01" if value else b"\x00"),
+    int: _int, float: _float, str: _str, bytes: _bytes, list: _list, tuple: _list, dict: _mapping,
+    set: _set, frozenset: _set,
+}  # fmt: skip
 # In this order: an IntEnum is an int as well, and a named tuple is a tuple.
 _FAMILIES: tuple[tuple[Any, Callable[[Any], bytes]], ...] = (
-    (enum.Enum, lambda value: encode(value.value)),
-    (int, _int),
-    (float, _float),
-    (str, _str),
-    ((bytes, bytearray, memoryview), _bytes),
-    (os.PathLike, lambda value: encode(os.fspath(value))),
-    ((list, tuple), _list),
-    ((set, frozenset), _set),
-    (Mapping, _mapping),
-)
+    (enum.Enum, lambda value: encode(value.value)), (int, _int), (float, _float), (str, _str),
+    ((bytes, bytearray, memoryview), _bytes), (os.PathLike, lambda value: encode(os.fspath(value))),
+    ((list, tuple), _list), ((set, frozenset), _set), (Mapping, _mapping),
+)  # fmt: skip
 
 
 def _encode_rare(value: Any) -> bytes:

@@ -1,8 +1,8 @@
 """With which code the program ends.
 
 Python tells nobody: `atexit` hooks are called alike after ``sys.exit(3)`` and after the last line of a script.
-So ``sys.exit`` is watched while somebody wants to know, and where it was called from is compared with where the
-program ended: a call whose ``SystemExit`` was caught did not end it.
+So ``sys.exit``, and the ``exit`` and ``quit`` that are for people, are watched while somebody wants to know, and where
+one was called from is compared with where the program ended: a call whose ``SystemExit`` was caught did not end it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def watch(user: Any) -> None:
     if sys.exit is not _exit and (not _is_installed or sys.exit is _original):
         _original, sys.exit = sys.exit, _exit
     _is_installed = True
+    _watch_quitters()
     _users.add(weakref.ref(user, _forget))
 
 
@@ -55,13 +56,40 @@ def _forget(reference: weakref.ref[Any]) -> None:
         _seen = None
         if sys.exit is _exit:
             sys.exit, _is_installed = _original, False
+        for kind, call in _quitters.items():
+            kind.__call__ = call
+        _quitters.clear()
+
+
+_quitters: dict[Any, Any] = {}
+
+
+def _watch_quitters() -> None:
+    """Watch `exit` and `quit`, where they are those that Python puts there for people."""
+    import builtins
+
+    kind = type(getattr(builtins, "exit", None))
+    if kind.__module__ != "_sitebuiltins" or kind in _quitters:
+        return
+    call = _quitters[kind] = kind.__call__
+
+    def quit_watched(self: Any, code: Any = None) -> Any:
+        note_exit(code)
+        return call(self, code)
+
+    kind.__call__ = quit_watched  # type: ignore[method-assign]
 
 
 def _exit(*status: Any) -> Any:
+    note_exit(*status)
+    return _original(*status)
+
+
+def note_exit(*status: Any) -> None:
+    """Note that the main thread leaves from where it is, with this code."""
     global _seen  # noqa: PLW0603
     if threading.current_thread() is threading.main_thread():
         frame = sys._getframe()
         while frame.f_back is not None:
             frame = frame.f_back
         _seen = (SystemExit(*status), frame, frame.f_lasti)
-    return _original(*status)

@@ -10,20 +10,10 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 FIELDS: dict[str, type[float] | type[int]] = {
-    "sum": float,
-    "sum_sqr": float,
-    "first_obs": float,
-    "min": float,
-    "max": float,
-    "current_count": int,
-    "current_obs": float,
-    "drop_obs": int,
-}
-EMPTY: dict[str, float] = {
-    **{name: kind(0) for name, kind in FIELDS.items()},
-    "min": math.inf,
-    "max": -math.inf,
-}
+    "sum": float, "sum_sqr": float, "first_obs": float, "min": float, "max": float,
+    "current_count": int, "current_obs": float, "drop_obs": int,
+}  # fmt: skip
+EMPTY: dict[str, float] = {**{name: kind(0) for name, kind in FIELDS.items()}, "min": math.inf, "max": -math.inf}
 
 
 class PlainState:

@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from track.errors import MissingExtra, TrackError
+from track.errors import TrackError, missing_extra
+from track.utils.files import replace_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,19 +24,10 @@ _LIFETIME = datetime.timedelta(days=36_500)
 
 
 def certificate_files(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Return the certificate and the private key of a server (PEM), made now if there are none.
+    """Return the certificate and the private key of a server (PEM), in ``tls`` in its folder, made now if need be.
 
-    Parameters
-    ----------
-    folder: path
-        The server's folder; the two are in ``tls`` in it. Processes that start at once get the same two.
-
-    Raises
-    ------
-    MissingExtra
-        There are none, and the package that makes them is not installed.
-    TrackError
-        They cannot be written.
+    Processes that start at once get the same two. MissingExtra where the package that makes them is not installed,
+    TrackError where they cannot be written.
     """
     place = Path(folder) / "tls"
     files = place / "certificate.pem", place / "key.pem"
@@ -69,18 +61,7 @@ def fingerprint(folder: str | os.PathLike[str]) -> str:
 
 
 def fingerprint_of(der: bytes) -> str:
-    """Return the fingerprint of a certificate.
-
-    Parameters
-    ----------
-    der: bytes
-        The certificate as `ssl.SSLSocket.getpeercert` gives it with ``binary_form=True``.
-
-    Examples
-    --------
-    >>> fingerprint_of(b"")[:20]
-    'sha256:e3b0c44298fc1'
-    """
+    """Return the fingerprint of a certificate, which `ssl.SSLSocket.getpeercert` gives with ``binary_form=True``."""
     return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
@@ -109,23 +90,12 @@ def _write_pair(folder: Path) -> None:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError as error:
-        raise MissingExtra('to make a certificate, cryptography is needed: pip install "track[encrypted]"') from error
+        raise missing_extra("to make a certificate, cryptography is needed", "encrypted") from error
     key = ec.generate_private_key(ec.SECP256R1())
-    pem, pkcs8, plain = (
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    _write(folder / "key.pem", key.private_bytes(pem, pkcs8, plain), 0o600)
-    _write(folder / "certificate.pem", _certificate(key).public_bytes(pem), 0o644)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    secret = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+    replace_file(f"{folder}/key.pem", [secret], mode=0o600)
+    replace_file(f"{folder}/certificate.pem", [_certificate(key).public_bytes(pem)], mode=0o644)
 
 
 def _certificate(key: EllipticCurvePrivateKey) -> x509.Certificate:

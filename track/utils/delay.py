@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from track.errors import TrackError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["DelayedCall", "Future", "FutureIsNotReady", "delay_call", "is_delayed_call"]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from track.utils.out import write_out
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from track.utils.stat import StatStream
+from track.utils.stat import StatStream
 
 __all__ = ["EstimatedTime", "get_time", "to_list"]
 
@@ -40,11 +37,7 @@ class EstimatedTime:
     """
 
     def __init__(
-        self,
-        stat_timer: StatStream,
-        total: int | Sequence[int | None] | None,
-        start: int = 0,
-        name: str | None = None,
+        self, stat_timer: StatStream, total: int | Sequence[int | None] | None, start: int = 0, name: str | None = None
     ) -> None:
         self.timer = stat_timer
         self.offset = 1 - start

@@ -121,13 +121,7 @@ def stamp_of(path: str) -> tuple[int, int, int] | None:
 
 
 def require_writable(path: str) -> None:
-    """Return if a file could be made, with its folders; nothing is created.
-
-    Raises
-    ------
-    BackendUnavailable
-        The folder cannot be written to.
-    """
+    """Return if a file could be made, with its folders; BackendUnavailable where not. Nothing is created."""
     folder = Path(path).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -145,23 +139,15 @@ def replacing(
 ) -> Iterator[OpenFile]:
     """Give a new file that takes the place of the one at `path` when the block ends, whole or not at all.
 
-    A link at `path` is replaced itself: whoever may put links there does not choose what is written to.
+    The folder must be there. A link at `path` is replaced itself: whoever may put links there does not choose what is
+    written to. With `sync` the content reaches the disk before the name does, and the file is open after the block.
 
-    Parameters
-    ----------
-    path: str
-        Its folder must be there.
-    sync: bool
-        Whether the content reaches the disk before the name does. The file is open after the block only then.
-    mode: int, optional
-        Permissions of the file, less the umask. By default those of the file that is replaced, exactly; of a file
-        that is new, those that everything new gets.
-    temporary: str, optional
-        The neighbour that gets the content first. One that was left behind is overwritten: for callers that hold
-        a lock. By default it has a name of its own, see `is_temporary`.
+    Permissions are `mode` less the umask; by default those of the file that is replaced, exactly, and of a new one
+    those that everything new gets. The content goes first to a neighbour with a name of its own, see `is_temporary`; or
+    to `temporary`, where what was left behind is overwritten: for callers that hold a lock.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if temporary is None else os.O_TRUNC)
-    temporary = temporary or temporary_beside(path)
+    temporary = temporary or os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
     try:
         file = OpenFile.at(temporary, flags, 0o666 if mode is None else mode)
         if mode is None:
@@ -200,18 +186,7 @@ def replace_file(
     mode: int | None = None,
     follow: bool = True,
 ) -> int:
-    """Write a file whole or not at all, and return its size in bytes; see `replacing`.
-
-    Parameters
-    ----------
-    path: str
-    pieces: iterable of bytes
-    temporary: str, optional
-    sync: bool
-    mode: int, optional
-    follow: bool
-        Whether a link at `path` stays, and the file that it leads to is replaced.
-    """
+    """Write a file whole or not at all, and return its bytes; `follow` goes through a link. See `replacing`."""
     size, waiting = 0, bytearray()
     with replacing(os.path.realpath(path) if follow else path, sync=sync, mode=mode, temporary=temporary) as file:
         for piece in pieces:
@@ -223,11 +198,6 @@ def replace_file(
     return size + len(waiting)
 
 
-def temporary_beside(path: str) -> str:
-    """Return the name of a new neighbour of a file, of which `is_temporary` is true."""
-    return os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
-
-
 def is_temporary(name: str) -> bool:
     """Return whether a file of this name is one that is not finished; listings pass over it."""
     return _TEMPORARY.fullmatch(name) is not None
@@ -236,15 +206,7 @@ def is_temporary(name: str) -> bool:
 def checked_path(name: str, what: str) -> str:
     """Return a relative path with ``/`` that stays below any folder it is joined to, unless through a link.
 
-    Raises
-    ------
-    UnsafePath
-        It is no text, is empty or absolute, climbs with ``..``, or has a NUL in it (a ValueError).
-
-    Examples
-    --------
-    >>> checked_path("a/b", "a key")
-    'a/b'
+    UnsafePath (a ValueError) where it is no text, is empty or absolute, climbs with ``..``, or has a NUL in it.
     """
     parts = name.split("/") if isinstance(name, str) else [""]
     if "" in parts or "." in parts or ".." in parts:
@@ -255,13 +217,7 @@ def checked_path(name: str, what: str) -> str:
 
 
 def inside(folder: str, name: str) -> str:
-    """Return the path of a name with slashes in a folder.
-
-    Raises
-    ------
-    UnsafePath
-        It would be somewhere else, also through a link (a ValueError).
-    """
+    """Return the path of a name with slashes in a folder; UnsafePath (a ValueError) where it, or a link, leads out."""
     path = os.path.join(folder, checked_path(name, f"a path in {folder}"))
     if not is_below(folder, path):
         raise UnsafePath(f"{name!r} leads out of {os.path.realpath(folder)}")

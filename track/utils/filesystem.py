@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from track.errors import BackendUnavailable, InvalidUri, MissingExtra, TrackError
+from track.errors import BackendUnavailable, InvalidUri, MissingExtra, TrackError, missing_extra
 from track.utils.masking import mask_secrets
 
 CHUNK = 1 << 20
@@ -28,29 +28,16 @@ def unavailable(url: str, error: BaseException | None) -> Exception:
 
 
 def connect(url: str, settings: Mapping[str, Any] | None = None, failed: Failed = unavailable) -> tuple[Any, str]:
-    """Return fsspec's file system of a URL, and the path in it.
+    """Return fsspec's file system of a URL (or of a chain of them, with ``::`` between), and the path in it.
 
-    Parameters
-    ----------
-    url: str
-        Of a chain of file systems, ``::`` is between them.
-    settings: dict, optional
-        Arguments of the file system's class. Without them, the URLs of one service have one file system.
-    failed: callable
-
-    Raises
-    ------
-    MissingExtra
-        fsspec is not installed, or a package that it needs for the URL.
-    InvalidUri
-        There is no such scheme, or the file system wants other settings.
-    BackendUnavailable
-        The service cannot be connected to.
+    Without settings, arguments of the file system's class, the URLs of one service have one file system. MissingExtra
+    where fsspec, or a package that it needs, is not installed; InvalidUri where there is no such scheme, or the file
+    system wants other settings; BackendUnavailable where the service cannot be connected to.
     """
     try:
         import fsspec  # type: ignore[import-untyped, unused-ignore]  # noqa: F401 - or nothing below works
     except ImportError as error:
-        raise MissingExtra(f'{mask_secrets(url)} needs fsspec: pip install "track[fsspec]"') from error
+        raise missing_extra(f"{mask_secrets(url)} needs fsspec", "fsspec") from error
     with translated(url, failed):
         if "::" in _ADDRESS.sub("", url):
             return _chained(url, settings or {})

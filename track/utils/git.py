@@ -16,16 +16,10 @@ _SETTINGS = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignatur
 
 
 def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE) -> bytes | None:
-    """Return what a command of git prints; None where it fails, or there is no git.
+    """Return what a command of git, which only reads, prints; None where it fails within seconds, or there is no git.
 
-    Parameters
-    ----------
-    folder: str
-    *arguments
-        A command that only reads, and its arguments. One that shows differences wants ``--no-ext-diff`` and
-        ``--no-textconv``, or runs what the repository's settings say.
-    timeout: float
-        Seconds to wait at most, > 0.
+    One that shows differences wants ``--no-ext-diff`` and ``--no-textconv``, or runs what the repository's settings
+    say.
     """
     import subprocess
 

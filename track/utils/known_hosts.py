@@ -1,4 +1,4 @@
-"""Which certificate a server had when it was first met: a changed one is refused."""
+"""Trust on first use: the certificate that a server had when it was first met; a changed one is refused."""
 
 from __future__ import annotations
 
@@ -12,29 +12,12 @@ from track.errors import UntrustedServer
 from track.utils.certificate import fingerprint_of
 
 logger = logging.getLogger(__name__)
-
 _FINGERPRINT = re.compile(r"(?i)(?:sha-?256:)?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")
 _HEADER = "# Servers that track has trusted at first sight: host:port, fingerprint of the certificate.\n"
 
 
 def normal_fingerprint(text: str) -> str:
-    """Return a fingerprint as `fingerprint_of` writes it.
-
-    Parameters
-    ----------
-    text: str
-        64 hexadecimal digits, in any case, with or without colons and ``sha256:``.
-
-    Raises
-    ------
-    ValueError
-        `text` is no fingerprint.
-
-    Examples
-    --------
-    >>> normal_fingerprint("AB:" * 31 + "AB")[:20]
-    'sha256:ababababababa'
-    """
+    """Return a fingerprint as `fingerprint_of` writes it, from 64 digits of any case, colons or not, or ValueError."""
     match = _FINGERPRINT.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no fingerprint: it should be sha256: and 64 hexadecimal digits")
@@ -52,7 +35,6 @@ def check_fingerprint(
         The certificate it shows.
     host: str
         As the user names it.
-    port: int
     expected: str, optional
         The fingerprint its owner has told. Without one the server is trusted at first sight, and has to show the
         same certificate from then on.
@@ -139,7 +121,7 @@ def _remember(path: Path, name: str, shown: str) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One write a line: two processes never mix theirs.
-        with open(path, "ab", buffering=0, opener=_open_private) as file:
+        with open(path, "ab", buffering=0, opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(f"{_beginning(path)}{name} {shown}\n".encode())
     except OSError as error:
         raise UntrustedServer(
@@ -155,7 +137,3 @@ def _beginning(path: Path) -> str:
     if not content:
         return _HEADER
     return "" if content.endswith(b"\n") else "\n"
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -64,19 +64,15 @@ def at_exit(hook: Hook, is_early: bool = False) -> None:
     if hook not in hooks:
         hooks.append(hook)
     _hook_exit()
+    _hook_child()
 
 
 def add(ending: Ending) -> None:
     """Let something be told of the end, and live until then."""
-    global _finalized  # noqa: PLW0603
     _endings.add(ending)
     _hook_exit()
+    _hook_child()
     at_fork(_forget_endings)
-    # A process that multiprocessing has forked ends without `atexit`; it forgets what its parent has registered.
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and _finalized != os.getpid():
-        _finalized = os.getpid()
-        util.Finalize(None, _end_all, exitpriority=0)
 
 
 def discard(ending: Ending) -> None:
@@ -89,6 +85,17 @@ def _hook_exit() -> None:
     import atexit
 
     atexit.register(_exit)
+
+
+def _hook_child() -> None:
+    """A child of multiprocessing ends without `atexit`, and has forgotten what its parent has registered."""
+    global _finalized  # noqa: PLW0603
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if _finalized != os.getpid():
+        _finalized = os.getpid()
+        util.Finalize(None, _exit, exitpriority=0)
 
 
 def _exit() -> None:
@@ -160,17 +167,9 @@ def _forget_endings() -> None:
 
 @contextmanager
 def turn(lock: Any, place: str, patience: float, deadline: float | None = None) -> Iterator[None]:
-    """Hold a lock; BackendUnavailable when another thread does not let go of it within the patience.
+    """Hold a lock; BackendUnavailable, which names `place`, when another thread holds it for too long.
 
-    Parameters
-    ----------
-    lock: Lock or RLock
-    place: str
-        What is waited for, for the message.
-    patience: float
-        Seconds.
-    deadline: float, optional
-        On the monotonic clock; by default now and the patience.
+    The patience is in seconds; the deadline, on the monotonic clock, is by default the end of it.
     """
     seconds = patience if deadline is None else max(0.0, deadline - time.monotonic())
     if not lock.acquire(timeout=seconds):

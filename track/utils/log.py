@@ -10,22 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any
 
 __all__ = [
-    "critical",
-    "debug",
-    "error",
-    "exception",
-    "get_log_record_constructor",
-    "info",
-    "make_logger",
-    "set_log_level",
+    "critical", "debug", "error", "exception", "get_log_record_constructor", "info", "make_logger", "set_log_level",
     "warning",
-]
+]  # fmt: skip
 
 _NAME = "TRACK"
 _PACKAGE = __name__.partition(".")[0]

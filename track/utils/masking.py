@@ -33,11 +33,5 @@ def _mask_option(option: str) -> str:
 
 
 def mask_remote(url: str) -> str:
-    """Return the URL of a remote of git without its credentials, also a token that stands where a user does.
-
-    Examples
-    --------
-    >>> mask_remote("https://token@example.org/x.git"), mask_remote("ssh://git@example.org/x.git")
-    ('https://***@example.org/x.git', 'ssh://git@example.org/x.git')
-    """
+    """Return the URL of a remote of git without its credentials, also a token that stands where a user does."""
     return re.sub(r"(?<=://)(?!git@)[^/]*@", "***@", mask_secrets(url), count=1)

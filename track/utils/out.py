@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from track.containers.ring import RingBuffer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["RingOutputDecorator", "write_out"]
 
@@ -85,9 +83,7 @@ class RingOutputDecorator:
         """Return the text that is kept."""
         return "".join(self.raw())
 
-    def out(self) -> str:
-        """Return the text that is kept."""
-        return self.output()
+    out = output
 
     def isatty(self) -> bool:
         """Return whether the stream behind this one is a terminal."""

@@ -8,11 +8,13 @@ or how it ends, says nothing about the parent's work.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from track.utils._exit_code import note_exit
 from track.utils.lifecycle import at_exit, at_fork
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ __all__ = ["SignalHandler"]
 logger = logging.getLogger(__name__)
 
 _EXIT_BY_SIGNAL = 128
+_DEADLY = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+"""End a process without a word, unless it handles them: a closed terminal, a scheduler's warning."""
 
 
 class SignalHandler:
@@ -88,8 +92,13 @@ class _Link:
             self.previous(signum, frame)
         elif signum == signal.SIGINT:
             signal.default_int_handler(signum, frame)
+        elif signum in _DEADLY:
+            # As it would be without us: the process dies of it, at once.
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
         else:
             # Not a plain death by signal: `finally` clauses and context managers get to run.
+            note_exit(_EXIT_BY_SIGNAL + signum)
             raise SystemExit(_EXIT_BY_SIGNAL + signum)
 
 
@@ -117,7 +126,7 @@ class _Dispatcher:
     changed by single operations and copied before it is walked.
     """
 
-    _METHODS = ((signal.SIGTERM, "sigterm"), (signal.SIGINT, "sigint"))
+    _METHODS = ((signal.SIGTERM, "sigterm"), (signal.SIGINT, "sigint"), *((number, "sigterm") for number in _DEADLY))
 
     def __init__(self) -> None:
         # Keyed by the id of the reference: references compare like the objects, which may say they are equal.
@@ -159,6 +168,9 @@ class _Dispatcher:
             current = signal.getsignal(signum)
             # None was installed by C code and cannot be called from here.
             is_ours = isinstance(current, _Link)
+            # Those that a program may use for something else are noticed only where they kill.
+            if signum in _DEADLY and current is not signal.SIG_DFL:
+                continue
             if not is_ours and current is not None and current is not signal.SIG_IGN:
                 _set_handler(signum, _Link(self, method, current))
 

@@ -8,29 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from track.utils._stream_state import (
-    EMPTY,
-    FIELDS,
-    Field,
-    PlainState,
-    absorb,
-    as_number,
-    as_weight,
-    average,
-    fill,
-    last,
-    restore,
-    retained,
-    summarize,
-    total,
-    variance,
-)
+from track.utils import _stream_state as stream_state
+from track.utils._stream_state import FIELDS, Field, PlainState, absorb, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from track.utils._stream_shared import StatStreamStruct
 
 __all__ = ["StatStream", "StatStreamStruct"]
@@ -80,10 +64,13 @@ class StatStream:
         drop = operator.index(drop_first_obs)
         if drop < 0:
             raise ValueError(f"drop_first_obs must be >= 0, not {drop_first_obs!r}")
-        self._state: Any
-        self._lock: Any
-        self._state, self._lock = _new_state(shared)
-        fill(self._state, {**EMPTY, "drop_obs": drop})
+        self._state: Any = PlainState()
+        self._lock: Any = None
+        if shared:
+            from track.utils._stream_shared import new_shared
+
+            self._state, self._lock = new_shared()
+        fill(self._state, {**stream_state.EMPTY, "drop_obs": drop})
 
     def update(self, val: float, weight: int = 1) -> None:
         """Take in `val` as if it had been observed `weight` times.
@@ -103,9 +90,9 @@ class StatStream:
             `weight` is negative.
         """
         if val.__class__ is not float:
-            val = as_number(val)
+            val = stream_state.as_number(val)
         if weight.__class__ is not int or weight < 1:
-            weight = as_weight(weight)
+            weight = stream_state.as_weight(weight)
             if not weight:
                 return
         if self._lock is None:
@@ -128,32 +115,32 @@ class StatStream:
     @property
     def avg(self) -> float:
         """Mean of the retained observations; 0 when there are none."""
-        return average(self._read())
+        return stream_state.average(self._read())
 
     @property
     def var(self) -> float:
         """Population variance of the retained observations, >= 0."""
-        return variance(self._read())
+        return stream_state.variance(self._read())
 
     @property
     def sd(self) -> float:
         """Population standard deviation of the retained observations."""
-        return math.sqrt(variance(self._read()))
+        return math.sqrt(stream_state.variance(self._read()))
 
     @property
     def total(self) -> float:
         """Sum of the retained observations."""
-        return total(self._read())
+        return stream_state.total(self._read())
 
     @property
     def val(self) -> float:
         """The last observation, retained or dropped."""
-        return last(self._read())
+        return stream_state.last(self._read())
 
     @property
     def count(self) -> int:
         """Number of retained observations."""
-        return retained(self._read())
+        return stream_state.retained(self._read())
 
     sum = Field(float, "Sum of the retained observations, each less `first_obs`; `total` is the plain sum.")
     sum_sqr = Field(float, "Sum of the squares of the retained observations, each less `first_obs`.")
@@ -187,14 +174,14 @@ class StatStream:
         ValueError
             A field is missing.
         """
-        values = restore(data)
+        values = stream_state.restore(data)
         stream = StatStream(shared=shared)
         fill(stream._state, values)
         return stream
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary of a report: avg, min, max, sd, count and the unit of all but the count."""
-        return summarize(self._read())
+        return stream_state.summarize(self._read())
 
     def to_array(self, transform: Callable[[float], Any] | None = None) -> list[Any]:
         """Return avg, sd, min, max and count: one row of a table.
@@ -232,14 +219,6 @@ class StatStream:
 
     def __repr__(self) -> str:
         return f"StatStream({self.to_dict()})"
-
-
-def _new_state(shared: bool) -> tuple[Any, Any]:
-    if not shared:
-        return PlainState(), None
-    from track.utils._stream_shared import new_shared
-
-    return new_shared()
 
 
 def _attach(state: Any, lock: Any) -> StatStream:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["get_gpu_name", "hostname", "is_process_alive", "process_identity"]
+__all__ = ["get_gpu_name", "hostname", "is_process_alive", "process_began", "process_identity"]
 
 _GPU_TIMEOUT = 5.0
 # Fields of /proc/<pid>/stat after the name, which is the second and may hold spaces.
@@ -80,6 +81,16 @@ def process_identity(pid: int | None = None) -> dict[str, Any]:
     if _own.get("pid") != os.getpid():
         _own.update(host=hostname(), pid=os.getpid(), started=_started(os.getpid()), machine=_machine())
     return dict(_own)
+
+
+def process_began() -> float:
+    """Return when this process began, in unix seconds; when it first asked, where the system does not tell."""
+    try:
+        ticks = int(_read_text("/proc/self/stat").rpartition(")")[2].split()[_START])
+        running = float(_read_text("/proc/uptime").split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
+        return time.time() - running
+    except (OSError, ValueError, IndexError):
+        return float(_own.setdefault("first", time.time()))
 
 
 def is_process_alive(identity: Mapping[str, Any]) -> bool | None:

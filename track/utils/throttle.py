@@ -6,22 +6,13 @@ A call that is left out returns None.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-__all__ = [
-    "ThrottleRepeatedCalls",
-    "Throttler",
-    "TimeThrottler",
-    "is_throttled",
-    "throttle_repeated",
-    "throttled",
-]
+__all__ = ["ThrottleRepeatedCalls", "Throttler", "TimeThrottler", "is_throttled", "throttle_repeated", "throttled"]
 
 _R = TypeVar("_R")
-
+_Clock = Callable[[], float]
 _MOST_REMEMBERED = 1024
 
 
@@ -30,8 +21,6 @@ class Throttler(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     throttle: int
         Number of calls, >= 1, for one run.
 
@@ -65,8 +54,6 @@ class TimeThrottler(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     every: float
         The period in seconds, >= 0.
     clock: Callable
@@ -78,9 +65,7 @@ class TimeThrottler(Generic[_R]):
         `every` is negative.
     """
 
-    def __init__(
-        self, fun: Callable[..., _R], every: float = 10, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fun: Callable[..., _R], every: float = 10, *, clock: _Clock = time.monotonic) -> None:
         self.fun = fun
         self.every = _check_period(every)
         self.clock = clock
@@ -102,8 +87,6 @@ class ThrottleRepeatedCalls(Generic[_R]):
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     every: float
         The period in seconds, >= 0.
     clock: Callable
@@ -115,9 +98,7 @@ class ThrottleRepeatedCalls(Generic[_R]):
         `every` is negative.
     """
 
-    def __init__(
-        self, fun: Callable[..., _R], every: float = 10, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fun: Callable[..., _R], every: float = 10, *, clock: _Clock = time.monotonic) -> None:
         self.fun = fun
         self.every = _check_period(every)
         self.clock = clock
@@ -157,18 +138,12 @@ def _identify(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
 
 
 def throttled(
-    fun: Callable[..., _R],
-    throttle: int | None = None,
-    every: float | None = None,
-    *,
-    clock: Callable[[], float] = time.monotonic,
+    fun: Callable[..., _R], throttle: int | None = None, every: float | None = None, *, clock: _Clock = time.monotonic
 ) -> Callable[..., _R | None]:
     """Return `fun` running less often, or `fun` itself when neither limit is given.
 
     Parameters
     ----------
-    fun: Callable
-        The function.
     throttle: int, optional
         Run on the first of so many calls, >= 1.
     every: float, optional
@@ -187,7 +162,7 @@ def throttled(
 
 
 def throttle_repeated(
-    fun: Callable[..., _R], every: float | None = None, *, clock: Callable[[], float] = time.monotonic
+    fun: Callable[..., _R], every: float | None = None, *, clock: _Clock = time.monotonic
 ) -> Callable[..., _R | None]:
     """Return `fun` running at most once per `every` seconds (10 unless given) for the same arguments.
 

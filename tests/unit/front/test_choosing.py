@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from track import Project, TrackClient, TrialGroup
 from track.errors import TrackError
+from track.reading import Trials
 
 
 @pytest.fixture
@@ -129,26 +136,230 @@ def test_same_trial_again_is_silent(client: TrackClient, caplog: pytest.LogCaptu
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("asked", [{}, {"name": "a"}, {"version": "v1"}, {"name": "a", "parameters": {"lr": 0.1}}])
+def test_trial_that_nothing_else_is_asked_for_goes_on(
+    client: TrackClient, asked: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trial that has not finished is the one that is meant, where no other one is."""
+    first = client.set_version("v1").new_trial(name="a", parameters={"lr": 0.1})
+
+    assert client.new_trial(**asked) is first
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
-    "other",
+    "asked",
     [
-        {},
-        {"name": "a"},
+        {"name": "b"},
+        {"version": "v2"},
+        {"parameters": {"lr": 0.1}},
         {"name": "a", "parameters": {"lr": 0.2}},
-        {"name": "b", "parameters": {"lr": 0.1}},
-        {"name": "a", "parameters": {"lr": 0.1}, "description": "again"},
+        {"name": "a", "parameters": {"lr": 0.1, "seed": 1}},
+        {"name": "a", "parameters": {"lr": 0.1}, "version": "v2"},
+        {"name": "a", "parameters": {"lr": 0.1}, "group_id": "other"},
+        {"name": "a", "parameters": {"lr": 0.1}, "force": True},
     ],
 )
-def test_other_trial_is_said(client: TrackClient, other: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    """A trial that runs, or waits to, goes on, and one warning says how to begin another."""
-    first = client.new_trial(name="a", parameters={"lr": 0.1})
+def test_other_trial_is_begun(client: TrackClient, asked: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """Another name, version, group or other parameters are another trial; the earlier one works on, unfinished."""
+    first = client.set_version("v1").new_trial(name="a", parameters={"lr": 0.1})
+    first.log_metrics(loss=1.0)
 
-    assert client.new_trial(**other) is first
+    with client.new_trial(**asked) as second:
+        second.log_metrics(loss=2.0)
+    first.log_metrics(loss=3.0)
+
+    assert second.trial.uid != first.trial.uid
+    assert [logger.trial.metrics["loss"].val for logger in (first, second)] == [[1.0, 3.0], [2.0]]
+    assert [str(logger.trial.status) for logger in (first, second)] == ["running", "completed"]
+    assert "goes on" not in caplog.text
+    first.finish()
+
+
+def test_other_group_makes_another_trial(client: TrackClient) -> None:
+    """The same parameters in another group are another trial."""
+    first = client.new_trial(parameters={"lr": 0.1})
+    client.set_group(name="second", force=True)
+
+    assert client.new_trial(parameters={"lr": 0.1}) is not first
+
+
+def test_field_that_tells_no_trials_apart_stays(client: TrackClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A description makes no other trial; that it is not taken is one warning."""
+    first = client.new_trial(name="a", parameters={"lr": 0.1}, description="first")
+
+    assert client.new_trial(name="a", parameters={"lr": 0.1}, description="second") is first
 
     assert [record.getMessage() for record in caplog.records] == [
-        f"trial {first.trial.uid!r} is set and has not finished, so it goes on: finish it, or pass force=True, "
-        "to begin another one"
+        "trial 'a' goes on, and keeps its description: pass force=True to begin another one"
     ]
+
+
+def test_cell_that_is_run_again_with_another_parameter(client: TrackClient) -> None:
+    """A cell that failed, and is run again with another parameter, has two trials."""
+
+    def cell(lr: float, steps: int) -> None:
+        trial = client.new_trial(name="run", parameters={"lr": lr})
+        for step in range(steps):
+            trial.log_metrics(step=step, loss=lr)
+
+    cell(0.1, steps=2)
+    cell(0.01, steps=3)
+
+    found = client.protocol.fetch_trials()
+    assert [(trial.parameters["lr"], len(trial.metrics["loss"])) for trial in found] == [(0.1, 2), (0.01, 3)]
+    client.finish()
+
+
+# threads and tasks
+
+
+def _each_in_a_thread(action: Callable[[int], None], count: int = 4) -> None:
+    """Run an action in threads, all of which have begun before one goes on."""
+    gate = threading.Barrier(count)
+
+    def begin(number: int) -> None:
+        gate.wait()
+        action(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(begin, range(count)))
+
+
+@pytest.mark.parametrize("is_same", [False, True])
+def test_each_thread_has_its_own_trial(client: TrackClient, is_same: bool) -> None:
+    """A client that threads share, as with Optuna's n_jobs, serves each its own trial, also of the same parameters."""
+    gate = threading.Barrier(4)
+
+    def objective(number: int) -> None:
+        with client.new_trial(parameters={"n": 0 if is_same else number}):
+            gate.wait()
+            client.log_metrics(n=number)
+            gate.wait()
+
+    _each_in_a_thread(objective)
+
+    values = [trial.metrics["n"].val for trial in client.protocol.fetch_trials()]
+    assert sorted(values) == [[0], [1], [2], [3]]
+
+
+def test_each_task_has_its_own_trial(client: TrackClient) -> None:
+    """Tasks of one thread that overlap have a trial each."""
+
+    async def objective(number: int) -> None:
+        with client.new_trial(parameters={"n": 0}):
+            await asyncio.sleep(0)
+            client.log_metrics(n=number)
+            await asyncio.sleep(0)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(objective, range(3)))
+
+    asyncio.run(all_of_them())
+
+    values = [trial.metrics["n"].val for trial in client.protocol.fetch_trials()]
+    assert sorted(values) == [[0], [1], [2]]
+
+
+def test_thread_that_chose_nothing_uses_the_trial_of_its_client(client: TrackClient) -> None:
+    """A worker thread logs to the trial that the client's own thread has chosen."""
+    trial = client.new_trial(parameters={})
+
+    _each_in_a_thread(lambda number: client.log_metrics(n=number))
+
+    assert sorted(trial.trial.metrics["n"].val) == [0, 1, 2, 3]
+    trial.finish()
+
+
+def test_choice_of_a_thread_is_its_own(client: TrackClient) -> None:
+    """What a worker thread chooses changes nothing for the others."""
+    trial = client.new_trial(parameters={})
+
+    def choose(number: int) -> None:
+        client.set_group(name=f"group {number}", force=True)
+        client.new_trial(parameters={"n": number})
+        assert client.group is not None
+        assert client.group.name == f"group {number}"
+
+    _each_in_a_thread(choose)
+
+    assert client.logger is trial
+    assert client.group is not None
+    assert client.group.name == "idea"
+
+
+def test_choice_in_asyncio_run_is_seen_after_it(client: TrackClient) -> None:
+    """What a coroutine has chosen last is current in its thread, where that had chosen nothing."""
+
+    async def train() -> None:
+        client.new_trial(parameters={"lr": 0.1}).log_metrics(loss=1.0)
+
+    asyncio.run(train())
+
+    assert client.trial is not None
+    assert client.trial.parameters == {"lr": 0.1}
+    client.finish()
+
+
+def test_clients_that_are_forgotten_are_freed() -> None:
+    """What is current keeps no client alive."""
+    references = []
+    for number in range(3):
+        client = TrackClient("ephemeral:")
+        client.new_trial(parameters={"n": number})
+        references.append(weakref.ref(client))
+
+    del client
+    gc.collect()
+
+    assert [reference() for reference in references] == [None] * 3
+
+
+# trials inside of trials
+
+
+def test_trial_begun_in_the_block_of_another_has_a_parent(client: TrackClient) -> None:
+    """Folds inside of a run name it; what comes after its block does not."""
+    with client.new_trial(name="cv", parameters={"k": 3}) as outer:
+        folds = [client.new_trial(name="fold", parameters={"fold": fold}) for fold in range(2)]
+        for fold in folds:
+            with fold:
+                fold.log_metrics(acc=1.0)
+        outer.log_metrics(mean=1.0)
+    after = client.new_trial(name="after", parameters={})
+
+    parents = [logger.trial.metadata.get("parent") for logger in (outer, *folds, after)]
+    assert parents == [None, outer.trial.uid, outer.trial.uid, None]
+    assert outer.trial.metrics["mean"].val == [1.0]
+
+
+def test_parent_is_in_the_same_store(client: TrackClient) -> None:
+    """A trial of another store is no parent."""
+    with TrackClient("ephemeral:").new_trial(parameters={}):
+        inner = client.new_trial(parameters={})
+
+    assert "parent" not in inner.trial.metadata
+
+
+def test_summary_shows_parents(client: TrackClient) -> None:
+    """The table of trials has the parent's uid in a column."""
+    pytest.importorskip("pandas", reason="needs pandas")
+    with client.new_trial(name="cv", parameters={"k": 3}) as outer, client.new_trial(name="fold", parameters={"n": 1}):
+        pass
+
+    frame = Trials(client.protocol.fetch_trials()).summary()
+
+    assert list(frame["parent"].dropna()) == [outer.trial.uid]
+
+
+def test_block_of_a_client_is_that_of_its_trial(client: TrackClient) -> None:
+    """``with client:`` ends the trial that it began, also where another one was begun inside."""
+    outer = client.new_trial(name="outer", parameters={})
+    with client:
+        inner = client.new_trial(name="inner", parameters={})
+
+    assert inner.trial.metadata["parent"] == outer.trial.uid
+    assert [str(logger.trial.status) for logger in (outer, inner)] == ["completed", "createdgroup"]
 
 
 def test_other_trial_to_go_on_with_is_said(client: TrackClient, caplog: pytest.LogCaptureFixture) -> None:

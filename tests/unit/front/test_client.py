@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import copy
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import track.client
 from track import TrackClient
 from track.aggregators.aggregator import StatAggregator
 from track.errors import MissingExtra, MissingIdentity, NotFound, UnknownBackend
@@ -235,7 +235,7 @@ def test_client_is_a_context_manager(client: TrackClient) -> None:
 
 def test_device_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without torch the message says what is needed; nothing else needs it."""
-    monkeypatch.setitem(track.client.sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
 
     with pytest.raises(MissingExtra, match="get_device needs torch"):
         TrackClient.get_device()

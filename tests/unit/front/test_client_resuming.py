@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from track import TrackClient
-from track.errors import TrialDoesNotExist
+from track.errors import InvalidCall, TrialDoesNotExist
+from track.logger import TrialLogger
 from track.persistence.ephemeral import EphemeralProtocol
 from track.structure import Trial
 
@@ -74,12 +75,12 @@ def test_backend_that_answers_none_has_no_trial(client: TrackClient, monkeypatch
 
 
 def test_trial_that_is_set_stays(client: TrackClient) -> None:
-    """Without force a second trial is not begun, with force it is."""
+    """Without force a second trial of the same is not begun, and no other one gone on with; with force it is."""
     first = client.new_trial(parameters={"seed": 0})
 
-    assert client.new_trial(parameters={"seed": 1}) is first
+    assert client.new_trial(parameters={"seed": 0}) is first
     assert client.set_trial(uid="abc_0") is first
-    assert client.new_trial(force=True, parameters={"seed": 1}) is not first
+    assert client.new_trial(force=True, parameters={"seed": 0}) is not first
 
 
 # the environment
@@ -123,3 +124,114 @@ def test_environment_with_a_missing_trial_is_an_error(monkeypatch: pytest.Monkey
 
     with pytest.raises(TrialDoesNotExist, match="abc_0"):
         TrackClient("ephemeral:")
+
+
+# by a key
+
+
+def test_first_who_opens_a_key_creates_its_trial(client: TrackClient) -> None:
+    """The trial has the fields that were given, and its key in the metadata."""
+    trial = client.open_trial("night 3", name="n", parameters={"lr": 0.1}, metadata={"gpu": "V100"})
+
+    stored = trial.trial
+    assert (stored.name, stored.revision, stored.parameters) == ("n", 0, {"lr": 0.1})
+    assert (stored.metadata["key"], stored.metadata["gpu"], stored.project_id) == ("night 3", "V100", "digits")
+
+
+def test_unfinished_trial_of_a_key_is_joined(client: TrackClient, another: Callable[[], TrackClient]) -> None:
+    """Ranks that open a key have one trial, whether or not it has begun."""
+    ranks = [client, another(), another()]
+    for rank in ranks[1:]:
+        rank.set_project(name="digits")
+
+    uids = set()
+    for number, rank in enumerate(ranks):
+        trial = rank.open_trial("job 7", parameters={"lr": 0.1})
+        trial.log_metrics(step=0, **{f"loss{number}": 1.0})
+        uids.add(trial.trial.uid)
+
+    assert len(uids) == 1
+    assert sorted(trial.trial.metrics) == ["loss0", "loss1", "loss2"]
+    for rank in ranks:
+        rank.finish()
+
+
+@pytest.mark.parametrize("status", ["exception", "interrupted", "broken", "suspended"])
+def test_trial_of_a_key_goes_on_after_a_crash(client: TrackClient, status: str) -> None:
+    """What failed, or waits, is gone on with."""
+    first = client.open_trial("job 7", parameters={"lr": 0.1})
+    with first:
+        first.set_status(status)
+
+    again = client.open_trial("job 7", parameters={"lr": 0.1})
+    with again:
+        pass
+
+    assert again.trial.uid == first.trial.uid
+    assert str(again.trial.status) == "completed"
+
+
+@pytest.mark.parametrize("status", ["completed", "pruned"])
+def test_key_of_a_trial_that_is_done_begins_the_next(client: TrackClient, status: str) -> None:
+    """Once it has ended well, the next revision begins, with other parameters if so wished."""
+    with client.open_trial("job 7", parameters={"lr": 0.1}) as first:
+        first.set_status(status)
+
+    second = client.open_trial("job 7", parameters={"lr": 0.2}).trial
+
+    assert (second.hash, second.revision, second.parameters) == (first.trial.hash, 1, {"lr": 0.2})
+
+
+def test_other_parameters_of_a_key_are_refused(client: TrackClient) -> None:
+    """An unfinished trial is not gone on with under other parameters."""
+    client.open_trial("job 7", parameters={"lr": 0.1})
+
+    with pytest.raises(ValueError, match=r"has other parameters: lr"):
+        client.open_trial("job 7", parameters={"lr": 0.2})
+
+
+def test_key_is_of_a_project_and_a_group(client: TrackClient) -> None:
+    """The same key in another group is another trial."""
+    first = client.open_trial("job 7")
+    client.set_group(name="idea")
+
+    second = client.open_trial("job 7")
+
+    assert first.trial.uid != second.trial.uid
+    assert second.trial.group_id == client.group
+
+
+def test_key_that_is_opened_again_gives_the_same_logger(client: TrackClient) -> None:
+    """A program may open its trial twice."""
+    assert client.open_trial("job 7") is client.open_trial("job 7")
+
+
+# from an earlier step
+
+
+def _trained_twice(client: TrackClient) -> TrialLogger:
+    """Return a trial with five steps, gone on with from the third."""
+    trial = client.new_trial(parameters={"lr": 0.1})
+    for step in range(5):
+        trial.log_metrics(step=step, loss=1.0, acc=0.5)
+    trial.resume_from(3)
+    trial.log_metrics(step=3, loss=2.0)
+    trial.finish()
+    return trial
+
+
+def test_later_steps_of_the_earlier_life_are_not_shown(client: TrackClient) -> None:
+    """After a resume a metric has the steps before it, and those that were logged since."""
+    found = _trained_twice(client).trial
+
+    assert dict(found.metrics["loss"]) == {0: 1.0, 1: 1.0, 2: 1.0, 3: 2.0}
+    assert dict(found.metrics["acc"]) == {0: 0.5, 1: 0.5, 2: 0.5}
+
+
+@pytest.mark.parametrize("step", ["3", None, True, [3]])
+def test_resume_needs_the_number_of_a_step(client: TrackClient, step: Any) -> None:
+    """What is no number is refused by name."""
+    trial = client.new_trial(parameters={})
+
+    with pytest.raises(InvalidCall, match="takes the number of a step"):
+        trial.resume_from(step)

@@ -68,16 +68,18 @@ def test_start_says_who_runs(protocol: _Recording) -> None:
 
 
 def test_finish_says_how_long_and_how(protocol: _Recording) -> None:
-    """The end is the run time, which is a sum, and the status."""
+    """The end is the run time, which is a sum, and the status, with the process and the attempt that ended."""
     protocol.log_trial_start(Trial("ab"))
+    (start,) = protocol.told
     protocol.told.clear()
 
     protocol.log_trial_finish(Trial("ab"), None, None, None)
 
     time, status = protocol.told
     assert isinstance(time, TimeLogged)
+    assert isinstance(start, StatusChanged)
     assert (time.name, time.aggregator) == ("runtime", ["sum"])
-    assert status == StatusChanged("ab_0", ("Completed", 302), 5.0)
+    assert status == StatusChanged("ab_0", ("Completed", 302), 5.0, process=start.process, attempt=1)
 
 
 def test_finish_without_a_start_has_no_time(protocol: _Recording) -> None:

@@ -120,9 +120,9 @@ def test_view_is_the_readers(storage: LocalStorage) -> None:
     assert next(storage.find_projects()).metadata == {}
 
 
-@pytest.mark.parametrize(("silence", "status"), [(299.0, Status.Running), (301.0, Status.Broken)])
+@pytest.mark.parametrize(("silence", "status"), [(899.0, Status.Running), (901.0, Status.Broken)])
 def test_silent_trial_of_another_host_is_broken(storage: LocalStorage, silence: float, status: Status) -> None:
-    """A trial that runs elsewhere and says nothing for five minutes is shown Broken, also to a query."""
+    """A trial that runs elsewhere and says nothing for a quarter of an hour is shown Broken, also to a query."""
     storage.apply([StatusChanged("ab_0", RUNNING, 1000.0 - silence, process=ELSEWHERE)])
 
     assert _trial(storage).status is status

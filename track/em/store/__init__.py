@@ -7,13 +7,4 @@ from track.em.store.nodes import Bundle, LocalFile, Node, remote_entry
 from track.em.store.places import open_place
 from track.em.store.store import Store, checked_strategy
 
-__all__ = [
-    "Bundle",
-    "LocalFile",
-    "Node",
-    "Store",
-    "checked_strategy",
-    "download",
-    "open_place",
-    "remote_entry",
-]
+__all__ = ["Bundle", "LocalFile", "Node", "Store", "checked_strategy", "download", "open_place", "remote_entry"]

@@ -20,27 +20,11 @@ _TRIES = 5
 
 
 def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node | None]:
-    """Return the directory that has what is at a path of the store, and what was fetched.
+    """Return the directory that has what is at an absolute path of the store, and what was fetched.
 
-    A directory in `parent` that has the same files already is returned as it is, and None: nothing was fetched.
-    Files that one has are not fetched again.
-
-    Parameters
-    ----------
-    store: Store
-    path: str
-        Absolute, in the store.
-    kind: str
-        ``"Run"`` or ``"Artifact"``.
-    parent: str
-        Where the directory goes.
-
-    Raises
-    ------
-    NothingThere
-        There is nothing at the path, or something else.
-    CorruptArtifact
-        Content is missing or damaged.
+    A directory in `parent` that has the same files already is returned as it is, and None: nothing was fetched. Files
+    that one has are not fetched again. NothingThere where nothing of this kind (``"Run"`` or ``"Artifact"``) is at the
+    path, CorruptArtifact where content is missing or damaged.
     """
     for tries_left in reversed(range(_TRIES)):
         node = store.find(path)
@@ -105,8 +89,9 @@ def _has(folder: str, file: dict[str, Any]) -> bool:
 def _has_same(store: Store, folder: str, file: dict[str, Any]) -> bool:
     """Return whether a folder has a file; of metadata, whether it says the same but for its ups and downs."""
     name = str(file["name"])
-    if _has(folder, file) or name.rpartition("/")[2] != "metadata.yaml":
-        return _has(folder, file)
+    is_there = _has(folder, file)
+    if is_there or name.rpartition("/")[2] != "metadata.yaml":
+        return is_there
     try:
         ours = read_mapping(inside(folder, name))
     except (OSError, ValueError):

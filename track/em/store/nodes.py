@@ -16,23 +16,13 @@ from track.errors import CorruptJournal, FileChanged, UploadFailed
 from track.utils.files import digest_of, read_chunks
 
 _FORMAT = 1
-_ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ]$')
+_ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ](?=/|$)')
 _REMEMBERED = 20
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a store has at a path.
-
-    Parameters
-    ----------
-    path: str
-        ``/<user>/<folder>/.../<name>``.
-    record: dict
-        Type, id, name, alternative name, owner, times and files.
-    tag: str
-        Of the record's state.
-    """
+    """What a store has at a path, ``/<user>/<folder>/.../<name>``: its record, and the tag of the record's state."""
 
     path: str
     record: dict[str, Any]
@@ -50,17 +40,12 @@ class Node:
 
     def holds(self, bundle: Bundle) -> bool:
         """Return whether it is an earlier state of what is in the bundle."""
-        same = self.record.get("alternative_name") == bundle.alternative_name
-        return bool(same and self.kind == bundle.kind)
+        return self.record.get("alternative_name") == bundle.alternative_name and self.kind == bundle.kind
 
     @property
     def state(self) -> str:
         """What no other state of any node has."""
         return str(self.record["state"])
-
-    def replaced(self, state: str) -> bool:
-        """Return whether this came, directly or not, in place of that state."""
-        return state in self.record.get("replaced", ())
 
     @classmethod
     def parse(cls, path: str, content: bytes, tag: str) -> Node:
@@ -99,31 +84,16 @@ def new_record(
 
 
 def parents(path: str) -> list[str]:
-    """Return the folders on the way to an absolute path, and itself.
-
-    Examples
-    --------
-    >>> parents("/ann/cv/mnist")
-    ['/ann', '/ann/cv', '/ann/cv/mnist']
-    """
+    """Return the folders on the way to an absolute path, and itself: ``/ann`` and ``/ann/cv`` for ``/ann/cv``."""
     parts = path.strip("/").split("/")
     return ["/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def record_name(path: str) -> str:
-    """Return the name of the record of an absolute path, in a place.
-
-    Examples
-    --------
-    >>> record_name("/ann/what?")
-    'tree/ann/what%3F/.node'
-    """
-    return f"tree/{'/'.join(map(_encoded_name, path.strip('/').split('/')))}/.node"
-
-
-def _encoded_name(name: str) -> str:
-    """Return a name that every file system and every URL takes as it is."""
-    return _ODD.sub(lambda found: f"%{ord(found[0]):02X}", name)
+    """Return the name of the record of an absolute path, in a place: ``tree/ann/what%3F/.node`` of ``/ann/what?``."""
+    # Every file system and every URL takes it as it is.
+    encoded = _ODD.sub(lambda found: f"%{ord(found[0]):02X}", path.strip("/"))
+    return f"tree/{encoded}/.node"
 
 
 def decoded_name(name: str) -> str:
@@ -132,36 +102,14 @@ def decoded_name(name: str) -> str:
 
 
 def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:
-    """Return an entry: where, what, when.
-
-    Parameters
-    ----------
-    host: str
-    node: Node
-    action: str
-        ``"upload"`` or ``"download"``.
-    state: str
-        Which state of the content it was; by this a later change is known.
-    """
+    """Return an entry: where, ``"upload"`` or ``"download"``, when, and the state by which a later change is known."""
     entry = {"host": host, "path": node.path, "id": str(node.record["id"]), "action": action, "timestamp": timestamp()}
     return {**entry, "state": state} if state else entry
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file that is to be uploaded.
-
-    Parameters
-    ----------
-    name: str
-        Its name in the store, with slashes.
-    path: str
-        Where it is on this machine.
-    size: int
-        How many of its bytes are uploaded: a file that is appended to meanwhile has more.
-    sha256: str
-        Of these bytes.
-    """
+    """A file to upload under a name with slashes: how many of its bytes, as it may grow meanwhile, and their digest."""
 
     name: str
     path: str
@@ -189,17 +137,7 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A run or an artifact, as a store gets it.
-
-    Parameters
-    ----------
-    kind: str
-        ``"Run"`` or ``"Artifact"``.
-    name, alternative_name: str
-    labels, description:
-        For listings.
-    files: list of LocalFile
-    """
+    """A run or an artifact (`kind` ``"Run"`` or ``"Artifact"``), as a store gets it."""
 
     kind: str
     name: str
@@ -210,10 +148,5 @@ class Bundle:
 
     def described(self) -> dict[str, Any]:
         """Return what the store's record says of it, but for its files."""
-        return {
-            "type": self.kind,
-            "name": self.name,
-            "alternative_name": self.alternative_name,
-            "labels": self.labels,
-            "description": self.description,
-        }
+        named = {"type": self.kind, "name": self.name, "alternative_name": self.alternative_name}
+        return {**named, "labels": self.labels, "description": self.description}

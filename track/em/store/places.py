@@ -12,24 +12,10 @@ from track.utils.filesystem import unavailable
 
 
 def open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int) -> tuple[ObjectStore, str]:
-    """Return the object store of a login, and what records call it.
+    """Return the object store of a login (options apart from the URL, timeout in seconds), and what records call it.
 
-    Parameters
-    ----------
-    url: str
-        Without options.
-    key: str, optional
-    settings: dict
-        The URL's options.
-    timeout: int
-        Seconds to wait for the store to send something.
-
-    Raises
-    ------
-    InvalidUri
-        The URL can be no upload store, or has an option that it does not know.
-    ValueError
-        The key is none of this store.
+    InvalidUri where the URL can be no upload store, or has an option that it does not know; ValueError where the key is
+    none of this store.
     """
     scheme = url.partition(":")[0] if ":" in url else ""
     if scheme == "file" or url.startswith("/"):

@@ -22,36 +22,20 @@ STRATEGIES = ("skip", "error", "new", "replace")
 """What may be done when a name is taken."""
 _DEFAULT = "default"
 _TRIES = 100
-_Key = tuple[str, int, str]
+_Files = dict[tuple[str, int, str], dict[str, Any]]
+"""What records say of files, by name, size and digest."""
 
 
 class Store:
-    """Uploads and finds; made by `login`.
-
-    Parameters
-    ----------
-    objects: ObjectStore
-    host: str
-        The store's URL, as records of uploads name it.
-    user: str
-        Whose folders paths without a slash at the beginning are in.
-    """
+    """Uploads and finds; records name it by `host`, and paths without a slash first are in the folders of `user`."""
 
     def __init__(self, objects: ObjectStore, host: str, user: str) -> None:
         self.objects = objects
         self.host = host
         self.user = checked_name(user)
 
-    # paths
-
     def absolute(self, path: str) -> str:
-        """Return a path with the user before it, unless it begins with a slash.
-
-        Raises
-        ------
-        ValueError
-            A part of it cannot be a name, such as ``..``.
-        """
+        """Return a path, the user before it unless it begins with a slash; ValueError where a part can be no name."""
         if not isinstance(path, str):
             raise TypeError(f"a folder is a str, not {type(path).__name__}")
         parts = path.strip("/").split("/") if path.strip("/") else []
@@ -82,19 +66,10 @@ class Store:
         found = (self.find(f"{parent}/{decoded_name(name)}") for name in names if not name.startswith("."))
         return [node for node in found if node is not None]
 
-    # folders
-
     def folder(self, path: str, make_folder: bool = False) -> str:
-        """Return the absolute path of a folder that is there.
+        """Return the absolute path of a folder; the user's own, and ``default`` in it, are made when needed.
 
-        The user's own folder, and ``default`` in it, are made when needed.
-
-        Raises
-        ------
-        NothingThere
-            It is not, and is not to be made.
-        UploadConflict
-            It is no folder.
+        NothingThere where it is not there and not to be made, UploadConflict where it is no folder.
         """
         absolute = self.absolute(path)
         node = self.find(absolute)
@@ -116,8 +91,6 @@ class Store:
             if found is None or found.kind != "Folder":
                 raise UploadConflict(f"{path} is no folder but {with_article(found.kind if found else 'file')}")
 
-    # uploading
-
     def accepts(self, bundle: Bundle, folder: str, make_folder: bool, strategy: str) -> bool:
         """Return whether `upload` would upload; what it would raise is raised."""
         return self._target(self.folder(folder, make_folder), bundle, strategy) is not None
@@ -125,17 +98,11 @@ class Store:
     def upload(self, bundle: Bundle, folder: str, make_folder: bool, strategy: str) -> Node | None:
         """Upload, and return what is there now; None when the name is taken and the strategy is to skip.
 
-        An earlier state of the same run or artifact is replaced, whatever the strategy.
-
-        Raises
-        ------
-        UploadConflict
-            The name is taken.
-        FileChanged
-            A file was changed while it was read.
+        An earlier state of the same run or artifact is replaced, whatever the strategy. UploadConflict where the name
+        is taken, FileChanged where a file was changed while it was read.
         """
         parent = self.folder(folder, make_folder)
-        sent: dict[_Key, dict[str, Any]] = {}
+        sent: _Files = {}
         published: Node | None = None
         try:
             for _ in range(_TRIES):
@@ -172,11 +139,12 @@ class Store:
             path = f"{parent}/{alternative_name(bundle.name)}"
         return path, node
 
-    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: dict[_Key, dict[str, Any]]) -> Node | None:
+    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: _Files) -> Node | None:
         """Send what is not there, then write the record; None when it is not in the state that was seen."""
-        is_update = old is not None and old.holds(bundle)
-        identity = str(old.record["id"]) if old is not None and is_update else uuid.uuid4().hex
-        there = {_key(file): file for file in old.files} if old is not None and is_update else {}
+        earlier = old if old is not None and old.holds(bundle) else None
+        identity = uuid.uuid4().hex if earlier is None else str(earlier.record["id"])
+        files_there = () if earlier is None else earlier.files
+        there: _Files = {(file["name"], file["size"], file["sha256"]): file for file in files_there}
         keys = [(file.name, file.size, file.sha256) for file in bundle.files]
         for key, file in zip(keys, bundle.files, strict=True):
             if key not in there and key not in sent:
@@ -196,7 +164,7 @@ class Store:
             return True
         # The answer may have been lost, and somebody else have come since.
         now = self.find(node.path)
-        return now is not None and now.replaced(node.state)
+        return now is not None and node.state in now.record.get("replaced", ())
 
     def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
         content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"
@@ -215,8 +183,6 @@ class Store:
                 # It is in nobody's way.
                 logger.debug("%s stays in %s: %s", content, self.host, error)
 
-    # downloading
-
     def content(self, file: dict[str, Any]) -> Iterator[bytes]:
         """Yield the bytes of a node's file; FileNotFoundError when the node was replaced meanwhile."""
         return self.objects.get(str(file["content"]))
@@ -227,7 +193,3 @@ def checked_strategy(strategy: str) -> str:
     if strategy not in STRATEGIES:
         raise ValueError(f"conflict_strategy {strategy!r} must be one of {', '.join(STRATEGIES)}")
     return strategy
-
-
-def _key(file: dict[str, Any]) -> _Key:
-    return file["name"], file["size"], file["sha256"]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import Event
+from track.persistence.checks import REFUSALS
 from track.persistence.delivery.segment import Segment
 from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_places
 from track.utils import lifecycle
@@ -23,9 +24,10 @@ _SEGMENT = 32 << 20
 _IDLE = 0.1
 _LONGEST_PAUSE = 30.0
 _LONGEST_WAIT = 1.0
-_QUIET = 3.0
 _WAKE = 0.5
 _FLUSH = 30.0
+PATIENCE = 3.0
+"""Seconds of silence after which a flush gives up, unless something else is said."""
 
 
 class Reachability:
@@ -99,15 +101,24 @@ class Sender:
         Whose events these are.
     on_change: callable
         Told when the server goes away or comes back, and when the spill is full or has room again.
+    patience: float
+        Seconds of silence after which a flush gives up, unless it is told how long to wait.
     """
 
-    def __init__(
-        self, reach: Reachability, server: Server, limit: int, owner: object, on_change: Callable[[], None]
+    def __init__(  # noqa: PLR0917 - each once, from the layer above
+        self,
+        reach: Reachability,
+        server: Server,
+        limit: int,
+        owner: object,
+        on_change: Callable[[], None],
+        patience: float = PATIENCE,
     ) -> None:
         self.uri = uri = reach.uri
         self.reach = reach
         self.server = server
         self.limit = limit
+        self.patience = patience
         self.spill = Spill(uri, reach.places)
         self.is_full = False
         self._owner = weakref.ref(owner)
@@ -204,7 +215,6 @@ class Sender:
                 error = problem
                 if type(self.reach.error) is not type(error):
                     logger.error("events for %s wait in %s: %r", self.uri, self.reach.folder, error)
-            self._watch_size()
             # Without anything to send, nothing is known of a server that was away.
             if error is not None or not self.reach.is_away:
                 self._note(error)
@@ -217,10 +227,13 @@ class Sender:
             is_last = len(self.spill.segments) == 1
             # Asked before the file is read to its end: what is added later is added to the next one.
             is_quiet = not is_last and not segment.has_writers
-            for _ in send_segment(segment, self):
+            for count, _ in enumerate(send_segment(segment, self)):
                 self._note_progress()
+                if count:
+                    # Much is waiting: meanwhile more may come than there is room for.
+                    self._watch_size()
             if is_last:
-                self._rotate()
+                self._rotate(self._watch_size())
                 return
             if not is_quiet:
                 return
@@ -228,8 +241,8 @@ class Sender:
             self.spill.drop_first()
             self._note_progress()
 
-    def _rotate(self) -> None:
-        if self.spill.size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
+    def _rotate(self, size: int) -> None:
+        if size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
             return
         try:
             self.spill.rotate()
@@ -263,7 +276,6 @@ class Sender:
             self._note(None)
 
     def _note_progress(self) -> None:
-        self._watch_size()
         with self._changed:
             self._progress = time.monotonic()
             self._changed.notify_all()
@@ -280,9 +292,11 @@ class Sender:
                 self._failed, self._failed_at = self._failed + 1, self._started
             self._changed.notify_all()
 
-    def _watch_size(self) -> None:
+    def _watch_size(self) -> int:
+        """Return the bytes on the disk; too many make the spill full, until there is room again."""
         # Not only what is unsent: a file that cannot be followed by the next one must not grow for ever either.
-        is_full = bool(self.spill.segments) and self.spill.size > self.limit
+        size = self.spill.size
+        is_full = size > self.limit
         if is_full != self.is_full:
             self.is_full = is_full
             if is_full:
@@ -291,6 +305,7 @@ class Sender:
             else:
                 logger.warning("the spill of %s has room again; %d events were dropped", self.uri, self._dropped)
             self._tell()
+        return size
 
     def _tell(self) -> None:
         on_change = self._on_change()
@@ -334,7 +349,7 @@ class Sender:
         ----------
         timeout: float, optional
             Seconds to wait for that, even for a server that is away. By default as long as it goes on (30 s at
-            most), and not for a server that is away or silent (3 s).
+            most), and not for a server that is away or silent (for `patience`).
         """
         if timeout is None:
             return self._wait_sent(_FLUSH, is_patient=False)
@@ -347,7 +362,7 @@ class Sender:
         with self._changed:
             while not self._reached(target):
                 now = time.monotonic()
-                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > _QUIET
+                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > self.patience
                 if now >= begin + seconds or (is_hopeless and not is_patient):
                     return False
                 if now - woken > _WAKE:
@@ -388,8 +403,6 @@ class Sender:
 BATCH = 5_000
 """Events in one transaction, about."""
 _BATCH_BYTES = 1 << 20
-# What says that an event cannot be stored, and not that the server is away. (CorruptJournal is about tables.)
-_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
 class Server(Protocol):
@@ -452,7 +465,7 @@ class _Batch:
             server.receive(self.segment.writer, first, events, lines)
         except CorruptJournal:
             raise
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if len(events) > 1:
                 middle = len(events) // 2
                 self._send(server, first, events[:middle], None)

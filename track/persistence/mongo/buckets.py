@@ -30,48 +30,39 @@ class _Placed:
     def __init__(self, series: Document, column: Column) -> None:
         self.series = series
         self.start: int = series["count"]
-        self.steps: list[Any] = column.steps
-        self.values: list[Any] = column.values
-        self.times: list[Any] = column.times
+        self.cells: dict[str, list[Any]] = {"step": column.steps, "value": column.values, "at": column.times}
         self.odd = column.odd
         if column.odd:
             self._spread(column)
 
+    def __len__(self) -> int:
+        return len(self.cells["at"])
+
     def _spread(self, column: Column) -> None:
         """Give what plain cells cannot say places of its own, so that no bucket grows too large."""
-        self.steps, self.values, self.times, self.odd = [], [], [], {}
-        cells = zip(column.steps, column.values, column.times, column.odd_cells(), strict=True)
-        for step, value, at, odd in cells:
+        self.cells, self.odd = {"step": [], "value": [], "at": []}, {}
+        for *point, odd in zip(column.steps, column.values, column.times, column.odd_cells(), strict=True):
             places = 1 if odd is None else min(SLOTS, 1 + len(odd) // _ODD)
-            room = SLOTS - (self.start + len(self.steps)) % SLOTS
+            room = SLOTS - (self.start + len(self)) % SLOTS
             before, after = [None] * (room if places > room else 0), [None] * (places - 1)
             if odd is not None:
-                self.odd[len(self.steps) + len(before)] = odd
-            for column_cells, cell in ((self.steps, step), (self.values, value), (self.times, at)):
-                column_cells += [*before, cell, *after]
+                self.odd[len(self) + len(before)] = odd
+            for cells, cell in zip(self.cells.values(), point, strict=True):
+                cells += [*before, cell, *after]
 
     def parts(self) -> Iterator[tuple[int, int, Document]]:
         """Yield the number of a bucket, the first place in it, and the cells from there on."""
         begin = 0
-        while begin < len(self.steps):
+        while begin < len(self):
             number, place = divmod(self.start + begin, SLOTS)
-            end = min(len(self.steps), begin + SLOTS - place)
+            end = min(len(self), begin + SLOTS - place)
             odd = [[place + at - begin, exact] for at, exact in self.odd.items() if begin <= at < end]
-            cells = {"step": self.steps[begin:end], "value": self.values[begin:end], "at": self.times[begin:end]}
-            yield number, place, cells | {"odd": odd}
+            yield number, place, {name: cells[begin:end] for name, cells in self.cells.items()} | {"odd": odd}
             begin = end
 
 
 class Addition:
-    """What is logged to a trial's metrics or times, and the places it gets behind what is there.
-
-    Parameters
-    ----------
-    kind: str
-        ``"metrics"`` or ``"times"``.
-    series: list of dict
-        What is known of the trial's names; they are not changed.
-    """
+    """What is logged to a trial's metrics or times, and the places it gets behind what is known to be there."""
 
     def __init__(self, kind: str, series: Iterable[Document]) -> None:
         self.kind = kind
@@ -106,7 +97,7 @@ def _new_series(kind: str, column: Column) -> Document:
 
 def _advanced(placed: _Placed, column: Column) -> Document:
     """Return what is known of a name with its new points: `last` is what comparisons see, None where it is not said."""
-    series = placed.series | {"count": placed.start + len(placed.steps), "last": None}
+    series = placed.series | {"count": placed.start + len(placed), "last": None}
     if not series["stepped"] and column.has_steps():
         # Its last value is a pair, or whatever the aggregator makes of one.
         series["plain"] = False

@@ -32,7 +32,7 @@ from track.persistence.cells import (
 from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
-from track.persistence.state import make_trial, update
+from track.persistence.state import is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.structure import Trial
 
@@ -179,6 +179,9 @@ class TrialEntry(Entry):
             return []
         counts = [count for addition in self.fresh for count in addition.counts()]
         series = [known for addition in self.fresh for known in addition.series()]
+        if any(map(is_resume, self.new)):
+            # Their last values may not be shown: they are not compared by them any more.
+            series = [known | {"plain": False, "last": None} if known["stepped"] else known for known in series]
         is_new = self.stored is None
         note = self.note.fields(self.stored, self.own["last"], self.note.last, counts=counts, created=is_new)
         return self.changing({**_fields(self._trial), "position": self.position, "series": series, **note})
@@ -220,14 +223,8 @@ def last_number(mongo: Mongo, writer: str) -> int:
 def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads: Reads | None = None) -> None:
     """Store the events that `writer` numbered from `first` on; those it had sent before change nothing.
 
-    Parameters
-    ----------
-    mongo: Mongo
-    writer: str
-    first: int
-    events: iterable of Event
-    reads: dict, optional
-        For a decision without transactions: the versions of the documents it is based on; brought up to date.
+    A decision without transactions gives, in `reads`, the versions of the documents it is based on; they are brought
+    up to date.
 
     Raises
     ------
@@ -295,12 +292,8 @@ def _by_target(numbered: list[tuple[int, Event]]) -> dict[str, dict[str, list[tu
 
 def _members(mongo: Mongo, attached: list[TrialAttached]) -> list[Operation]:
     """Return the writes that add trials to groups, at the next positions; one that is there stays where it is."""
-    first = mongo.increment("members", len(attached))
-    return [
-        (
-            "upsert",
-            {"_id": text([event.owner, event.trial])},
-            {"$setOnInsert": {"group": event.owner, "trial": event.trial, "position": position}},
-        )
-        for position, event in enumerate(attached, first)
-    ]
+    operations: list[Operation] = []
+    for position, event in enumerate(attached, mongo.increment("members", len(attached))):
+        fields = {"group": event.owner, "trial": event.trial, "position": position}
+        operations.append(("upsert", {"_id": text([event.owner, event.trial])}, {"$setOnInsert": fields}))
+    return operations

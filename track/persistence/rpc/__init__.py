@@ -5,6 +5,7 @@ from __future__ import annotations
 from track.persistence.rpc.client import DEFAULT_PORT, LAYERS, SocketClient, is_loopback, security_layer
 from track.persistence.rpc.wire import (
     FETCHES,
+    HEADER,
     KINDS,
     LARGEST,
     Call,
@@ -14,8 +15,7 @@ from track.persistence.rpc.wire import (
     encode_message,
     error_reply,
     frame,
-    read_length,
-    read_payload,
+    length_of,
     recv_frame,
     version,
 )
@@ -23,6 +23,7 @@ from track.persistence.rpc.wire import (
 __all__ = [
     "DEFAULT_PORT",
     "FETCHES",
+    "HEADER",
     "KINDS",
     "LARGEST",
     "LAYERS",
@@ -35,8 +36,7 @@ __all__ = [
     "error_reply",
     "frame",
     "is_loopback",
-    "read_length",
-    "read_payload",
+    "length_of",
     "recv_frame",
     "security_layer",
     "version",

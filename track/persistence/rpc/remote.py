@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.containers.lazy import LazySet
 from track.errors import ConcurrentWrite, InvalidEvent
 from track.events import Event, encode
 from track.metrics import Metrics
@@ -17,6 +16,7 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
+from track.persistence.state import with_members
 from track.plain import to_plain
 from track.serialization import from_json, trial_from_document
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
@@ -26,7 +26,6 @@ Result = TypeVar("Result")
 _decode = msgspec.json.decode
 # Bytes of a call, at most, besides its lines.
 _HEAD = 1 << 12
-_TRIES = 1000
 
 
 class _Changed(Exception):
@@ -45,11 +44,14 @@ class RemoteStore(EventProtocol):
     uri: str
         For messages: with its secrets masked.
     link: Link
+    tries: int
+        How often a decision is made while others change what it is based on.
     """
 
-    def __init__(self, uri: str, link: Link) -> None:
+    def __init__(self, uri: str, link: Link, tries: int = 1000) -> None:
         super().__init__(uri)
         self.link = link
+        self.tries = tries
         self._writer, self._number = secrets.token_hex(8), 0
         self._reads: dict[tuple[str, str], Any] | None = None
         self._fresh: dict[tuple[type, str], Any] = {}
@@ -95,7 +97,7 @@ class RemoteStore(EventProtocol):
         with self.link.turn():
             if self._reads is not None:
                 return action()
-            for attempt in range(_TRIES):
+            for attempt in range(self.tries):
                 self._reads, self._fresh, self._guesses = {}, {}, attempt == 0
                 try:
                     return action()
@@ -137,19 +139,10 @@ class RemoteStore(EventProtocol):
         return found
 
     def _object(self, document: dict[str, Any]) -> Any:
-        members = [("project_id", document.get("uid"))]
-        match document["dtype"]:
-            case "trial":
-                measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
-                return trial_from_document(document, *measured)
-            case "trial_group":
-                group: TrialGroup = from_json(document)
-                group.trials = LazySet(partial(self._members, group.uid))  # type: ignore[assignment]
-                return group
-        project: Project = from_json(document)
-        project.trials = LazySet(partial(self.fetch_trials, members))  # type: ignore[assignment]
-        project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
-        return project
+        if document["dtype"] == "trial":
+            measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
+            return trial_from_document(document, *measured)
+        return with_members(from_json(document), self._members, self.fetch_trials, self.fetch_groups)
 
     def _members(self, uid: str) -> list[str]:
         _, documents = self.link.call("members", {"uid": uid})
@@ -176,9 +169,8 @@ class RemoteStore(EventProtocol):
         self._reads, self._fresh = None, {}
 
 
-def _measured(document: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = document.get(name) or {}
-    return found
+def _measured(document: dict[str, Any], name: str) -> Any:
+    return document.get(name) or {}
 
 
 def _divided(query: Query) -> tuple[list[list[Any]], Query]:
@@ -188,10 +180,9 @@ def _divided(query: Query) -> tuple[list[list[Any]], Query]:
 
 
 def _written(condition: Condition) -> list[Any]:
-    operand = condition.operand
-    if isinstance(operand, list):
-        return [".".join(condition.path), condition.name, [_operand(condition.name, one) for one in operand]]
-    return [".".join(condition.path), condition.name, _operand(condition.name, operand)]
+    name, operand = condition.name, condition.operand
+    written = [_operand(name, one) for one in operand] if isinstance(operand, list) else _operand(name, operand)
+    return [".".join(condition.path), name, written]
 
 
 def _operand(name: str, operand: Any) -> Any:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import logging
 import socket as sockets
 import struct
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from track import errors
 from track.errors import BackendUnavailable, LockTimeout, RPCCallFailure, TrackError
+from track.persistence.checks import REFUSALS
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
-
-if TYPE_CHECKING:
-    from asyncio import StreamReader
 
 logger = logging.getLogger(__name__)
 Message = TypeVar("Message")
@@ -28,6 +26,8 @@ Message = TypeVar("Message")
 LARGEST = 8 << 20
 """Bytes in one frame, at most."""
 _LENGTH = struct.Struct("<I")
+HEADER = _LENGTH.size
+"""Bytes before the payload of a frame: its length."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,7 +42,7 @@ def frame(payload: bytes) -> bytes:
     >>> frame(b"{}")
     b'\x06\x00\x00\x00{}'
     """
-    return _LENGTH.pack(len(payload) + _LENGTH.size) + payload
+    return _LENGTH.pack(len(payload) + HEADER) + payload
 
 
 def recv_frame(socket: sockets.socket, largest: int = LARGEST) -> bytes:
@@ -55,7 +55,7 @@ def recv_frame(socket: sockets.socket, largest: int = LARGEST) -> bytes:
     RPCCallFailure
         The frame is too large, or what comes is none.
     """
-    return _recv_exactly(socket, _checked(_recv_exactly(socket, _LENGTH.size), largest))
+    return _recv_exactly(socket, length_of(_recv_exactly(socket, HEADER), largest))
 
 
 def _recv_exactly(socket: sockets.socket, length: int) -> bytes:
@@ -69,41 +69,12 @@ def _recv_exactly(socket: sockets.socket, length: int) -> bytes:
     return bytes(data)
 
 
-def _checked(header: bytes, largest: int) -> int:
-    length: int = _LENGTH.unpack(header)[0] - _LENGTH.size
+def length_of(header: bytes, largest: int = LARGEST) -> int:
+    """Return the length of the payload after a header; RPCCallFailure where it is none, or too large."""
+    length: int = _LENGTH.unpack(header)[0] - HEADER
     if not 0 < length <= largest:
         raise RPCCallFailure(f"a frame of {length} bytes was announced; it may have 1 to {largest}")
     return length
-
-
-async def read_length(reader: StreamReader, largest: int = LARGEST) -> int | None:
-    """Return the length of the next frame's payload, None when the connection was closed before one began.
-
-    Raises
-    ------
-    ConnectionError
-        The connection was closed in the middle of a frame.
-    RPCCallFailure
-        The frame is too large, or what comes is none.
-    """
-    from asyncio import IncompleteReadError
-
-    try:
-        return _checked(await reader.readexactly(_LENGTH.size), largest)
-    except IncompleteReadError as error:
-        if error.partial:
-            raise ConnectionResetError("the connection was closed in the middle of a frame") from error
-        return None
-
-
-async def read_payload(reader: StreamReader, length: int) -> bytes:
-    """Return a payload of this length; ConnectionError when the connection is closed before its end."""
-    from asyncio import IncompleteReadError
-
-    try:
-        return await reader.readexactly(length)
-    except IncompleteReadError as error:
-        raise ConnectionResetError("the connection was closed in the middle of a frame") from error
 
 
 # calls and replies
@@ -166,8 +137,6 @@ _ERRORS: dict[str, type[TrackError]] = {
     for name in errors.__all__
     if isinstance(kind := getattr(errors, name), type) and issubclass(kind, TrackError)
 }
-# What a backend raises for a value that it cannot store.
-_REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 
 
 def error_reply(number: int, error: Exception) -> Reply:
@@ -178,7 +147,7 @@ def error_reply(number: int, error: Exception) -> Reply:
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
         return Reply(number, 1, error=str(error), kind=kind)
     logger.error("a call failed", exc_info=error)
-    kind = "InvalidEvent" if isinstance(error, _REFUSALS) else "RPCCallFailure"
+    kind = "InvalidEvent" if isinstance(error, REFUSALS) else "RPCCallFailure"
     return Reply(number, 1, error=f"the server failed: {type(error).__name__}: {error}", kind=kind)
 
 

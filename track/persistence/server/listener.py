@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from track.errors import RPCCallFailure
-from track.persistence.rpc import LARGEST, Call, Reply, decode_call, encode_message, frame, read_length, read_payload
+from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
 from track.persistence.server.login import Session
-from track.utils.tls import check_cipher
+from track.utils.encrypted import check_cipher
 
 logger = logging.getLogger(__name__)
 _NEVER = float("inf")
@@ -75,25 +75,26 @@ class Connection:
         if self.session is not None:
             self.due = self._clock() + seconds
 
-    async def receive(self) -> tuple[Call, bytes] | None:
-        """Return the next call and the lines after it, None when the client is gone.
+    async def receive(self) -> tuple[Call, bytes]:
+        """Return the next call and the lines after it.
 
         Raises
         ------
+        asyncio.IncompleteReadError
+            The client is gone.
         RPCCallFailure
             The frame is too large, or no call.
         """
         self.is_busy = False
         self._budget.give_back(self)
         self.allow(self._limits.idle_timeout)
-        length = await read_length(self.reader, _FIRST_FRAME if self.session is None else self._limits.frame)
-        if length is None:
-            return None
+        header = await self.reader.readexactly(HEADER)
+        length = length_of(header, _FIRST_FRAME if self.session is None else self._limits.frame)
         # Meanwhile, and once it is here, it is the server that is waited for.
         self.allow(_NEVER)
         await self._budget.take(self, length)
         self.allow(self._limits.frame_timeout)
-        payload = await read_payload(self.reader, length)
+        payload = await self.reader.readexactly(length)
         self._budget.fill(self)
         self.is_busy = True
         self.allow(_NEVER)

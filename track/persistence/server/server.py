@@ -42,7 +42,6 @@ SERVER_OPTIONS: dict[str, Any] = {
 }
 """What may follow the ``?`` of the URI that a `SocketServer` is made from."""
 _BACKLOG = 1024
-_TIDY = 15.0
 
 
 def _forwarding(cls: type[Server]) -> type[Server]:
@@ -81,7 +80,14 @@ class SocketServer(Protocol):
     ------
     InvalidUri
         The URI has an unknown option or no backend, or the backend keeps everything in memory until it is saved.
+
+    Attributes
+    ----------
+    tidy_every: float
+        Seconds between two looks whether the backend has something to tidy up, as a journal to shorten.
     """
+
+    tidy_every = 15.0
 
     def __init__(self, uri: str) -> None:
         given = read_options(uri, SERVER_OPTIONS)
@@ -159,16 +165,15 @@ class SocketServer(Protocol):
         try:
             if await self._let_in(connection, writer):
                 await self._serve_calls(connection, writer)
+        except asyncio.IncompleteReadError as error:
+            logger.debug("a client is gone: %s", error)
         finally:
             connection.session = None
             self.close_connection(writer)
 
     async def _let_in(self, connection: Connection, writer: asyncio.StreamWriter) -> bool:
         """Answer the first call, which says who the client is, and return whether it was let in."""
-        received = await connection.receive()
-        if received is None:
-            return False
-        call, _ = received
+        call, _ = await connection.receive()
         user, password = call.args.get("username"), call.args.get("password")
         if call.name != "authenticate" or not all(text is None or isinstance(text, str) for text in (user, password)):
             await connection.send(error_reply(call.id, RPCCallFailure("say who you are first: authenticate")))
@@ -186,10 +191,7 @@ class SocketServer(Protocol):
 
     async def _serve_calls(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         while not self._listener.is_stopping:
-            received = await connection.receive()
-            if received is None:
-                return
-            call, lines = received
+            call, lines = await connection.receive()
             await self.exec(connection.reader, writer, call.name, CALLS.get(call.name), call.args, (call.id, lines))
 
     async def exec(  # noqa: PLR0917 - as the original
@@ -337,7 +339,7 @@ class SocketServer(Protocol):
 
     async def _tidy(self) -> None:
         while True:
-            await asyncio.sleep(_TIDY)
+            await asyncio.sleep(self.tidy_every)
             await self._dispatcher.run(self.backend.tidy)
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -67,10 +67,6 @@ class _Tried:
     broken: int = 0
     unsettled: Exception | None = None
 
-    @property
-    def is_unsettled(self) -> bool:
-        return self.unsettled is not None
-
 
 class Database:
     """Transactions over one connection, which is made when it is needed and made again when it breaks.
@@ -88,7 +84,8 @@ class Database:
         self.on_connect: Callable[[], None] | None = None
         self._connection: Any = None
         self._lock = threading.RLock()
-        self._in_transaction = False
+        self._inside = 0
+        """The thread whose transaction runs."""
         self._is_committing = False
         self._writer = secrets.token_hex(8)
         self._seq = 0
@@ -97,22 +94,18 @@ class Database:
     # statements
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
-        """Return the rows of a statement, inside the transaction that runs."""
+        """Run a statement, inside the transaction that runs, and return its rows."""
         return self.driver.execute(self._connection, sql, parameters)
 
-    def run(self, sql: str, *parameters: Any) -> None:
-        """Run a statement, inside the transaction that runs."""
-        self.driver.execute(self._connection, sql, parameters)
-
-    def insert(self, table: str, columns: str, rows: Sequence[Row], suffix: str = "") -> None:
-        """Insert many rows, inside the transaction that runs."""
+    def insert(self, table: str, columns: str, suffix: str = "", *, rows: Sequence[Row]) -> None:
+        """Insert many rows, with what follows the values, inside the transaction that runs."""
         if rows:
             self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
 
     def mark(self, writer: str, seq: int) -> None:
         """Note how far a writer came, inside the transaction that runs."""
         suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
-        self.insert("writers", "writer, seq", [(writer, seq)], suffix)
+        self.insert("writers", "writer, seq", suffix, rows=[(writer, seq)])
 
     def marked(self, writer: str) -> int | None:
         """Return how far a writer came, None when it has no mark, inside the transaction that runs."""
@@ -134,7 +127,9 @@ class Database:
         InvalidEvent
             A value can never be stored there.
         """
-        return self._persist(action)
+        if self._inside == threading.get_ident():
+            return action()
+        return self._persist(lambda _: action(), is_decision=False)
 
     def decide(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, as `transaction` does; its writes happen once, although it may be run again.
@@ -147,6 +142,8 @@ class Database:
         OutcomeUnknown
             The connection broke during the commit, and did not come back within the patience.
         """
+        if self._inside == threading.get_ident():
+            return action()
         runs: dict[int | None, Result] = {}
 
         def run(is_unsettled: bool) -> Result:
@@ -158,44 +155,40 @@ class Database:
             runs[self._seq] = result
             return result
 
-        return self._persist(action, run)
+        return self._persist(run, is_decision=True)
 
-    def _persist(self, action: Callable[[], Result], marked: Callable[[bool], Result] | None = None) -> Result:
-        """Run a transaction until it is known what became of it."""
+    def _persist(self, run: Callable[[bool], Result], is_decision: bool) -> Result:
+        """Run a transaction until it is known what became of it; `run` is told whether the last commit is unsettled."""
         tried = _Tried(time.monotonic() + self.patience)
-        with ExitStack() as held:
-            held.enter_context(self._turn(tried.deadline))
-            if self._in_transaction:
-                return action()
+        try:
             while True:
-                try:
-                    return self._once(action if marked is None else partial(marked, tried.is_unsettled), tried.deadline)
-                except (BackendUnavailable, self.driver.Error) as error:
-                    self._note(tried, error, is_decision=marked is not None)
-                if not tried.is_unsettled:
-                    # It did not happen, and others may go first.
-                    held.close()
+                with lifecycle.turn(self._lock, "the database", self.patience, tried.deadline):
+                    try:
+                        return self._once(partial(run, tried.unsettled is not None), tried.deadline)
+                    except (BackendUnavailable, self.driver.Error) as error:
+                        self._note(tried, error, is_decision)
+                # It did not happen, and others may go first; unless it is unsettled.
                 time.sleep(backoff(tried.attempts))
-                held.enter_context(self._turn(tried.deadline))
-
-    def _turn(self, deadline: float) -> AbstractContextManager[None]:
-        return lifecycle.turn(self._lock, "the database", self.patience, deadline)
+        finally:
+            if tried.unsettled is not None:
+                self._lock.release()
 
     def _once(self, action: Callable[[], Result], deadline: float) -> Result:
-        self._connected()
+        if self._connection is None:
+            self._connect()
         self._is_committing = False
         with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):
-            self.run(self.driver.begin)
-            self._in_transaction = True
+            self.rows(self.driver.begin)
+            self._inside = threading.get_ident()
             try:
                 result = action()
                 self._is_committing = True
-                self.run("COMMIT")
+                self.rows("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
             finally:
-                self._in_transaction = False
+                self._inside = 0
         return result
 
     def _note(self, tried: _Tried, error: Exception, is_decision: bool) -> None:
@@ -207,6 +200,9 @@ class Database:
         if is_broken:
             self._forget()
             if self._is_committing and is_decision:
+                if tried.unsettled is None:
+                    # Until it is settled: nobody else may leave a mark.
+                    self._lock.acquire()
                 tried.unsettled = error
         if tried.unsettled is not None:
             if is_late:
@@ -226,21 +222,20 @@ class Database:
 
     def _roll_back(self) -> None:
         try:
-            self.run("ROLLBACK")
+            self.rows("ROLLBACK")
         except self.driver.Error:
             self._forget()
 
     # the connection
 
-    def _connected(self) -> None:
-        if self._connection is None:
-            self._connection = self.driver.connect()
-            if self.on_connect is not None:
-                try:
-                    self.on_connect()
-                except BaseException:
-                    self._forget()
-                    raise
+    def _connect(self) -> None:
+        self._connection = self.driver.connect()
+        if self.on_connect is not None:
+            try:
+                self.on_connect()
+            except BaseException:
+                self._forget()
+                raise
 
     def _forget(self) -> None:
         connection, self._connection = self._connection, None
@@ -262,5 +257,5 @@ class Database:
             lifecycle.keep_inherited(self._connection)
         self._connection = None
         self._lock = threading.RLock()
-        self._in_transaction = False
+        self._inside = 0
         self._writer, self._seq = secrets.token_hex(8), 0

@@ -16,9 +16,9 @@ from track.persistence.cells import named_container
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, VERSION, UnitOfWork
+from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import where
-from track.persistence.state import Liveness, as_shown, with_members
+from track.persistence.state import Liveness, shown_fields, with_members
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
@@ -31,15 +31,7 @@ _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 
 
 class SqlProtocol(EventProtocol):
-    """A backend over SQL; a subclass brings the database.
-
-    Parameters
-    ----------
-    uri: str
-    database: Database
-    strict: bool
-        Whether parents must be stored before their children.
-    """
+    """A backend over SQL; a subclass brings the database."""
 
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
@@ -50,7 +42,6 @@ class SqlProtocol(EventProtocol):
     # writing
 
     def apply(self, *events: Event) -> None:
-        """Store facts, in one transaction."""
         self.database.decide(partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
@@ -68,7 +59,6 @@ class SqlProtocol(EventProtocol):
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        """Return ``action()``, as one transaction, which may be run again from the start."""
         return self.database.decide(action)
 
     def _store(self, events: Sequence[Event]) -> None:
@@ -80,13 +70,11 @@ class SqlProtocol(EventProtocol):
         return -1 if (seq := self.database.marked(writer)) is None else seq
 
     def close(self) -> None:
-        """Close the connection."""
         self.database.close()
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first."""
         return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
@@ -125,13 +113,15 @@ class SqlProtocol(EventProtocol):
         ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        condition, parameters, rest = where(query, self._is_plain)
+        condition, parameters, rest = where(query, self._is_plain, self._has_resumes)
         rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
         tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
         found = []
         for row in rows:
-            trial = as_shown(self._trial(row), tags.get, self.liveness, alive)
+            trial = self._trial(row)
+            if fields := shown_fields(trial, tags.get, self.liveness, alive):
+                vars(trial).update(fields)
             if rest.matches(trial):
                 found.append(trial)
                 if len(found) == limit:
@@ -143,15 +133,17 @@ class SqlProtocol(EventProtocol):
         odd = "SELECT spec FROM series WHERE kind = 'metrics' AND name = ? AND spec IS NOT NULL"
         return all(_decode(spec)[0] in _LAST_COUNTS for (spec,) in self.database.rows(f"{odd} GROUP BY spec", name))
 
+    def _has_resumes(self) -> bool:
+        return bool(self.database.rows("SELECT 1 FROM series WHERE kind = ? LIMIT 1", RESUMED))
+
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT uid, document FROM projects")
         return {uid: _decode(document).get("tags") for uid, document in rows}
 
     def _trial(self, row: Row) -> Trial:
         position, points, document = row
-        metrics, chronos = (
-            Metrics(partial(self._read_points, kind, position, points)) for kind in ("metrics", "times")
-        )
+        metrics = Metrics(partial(self._read_points, "metrics", position, points))
+        chronos = Metrics(partial(self._read_points, "times", position, points))
         return trial_from_document(_decode(document), metrics, chronos)
 
     def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:
@@ -199,7 +191,8 @@ class SqlProtocol(EventProtocol):
             self.database.transaction(partial(self._step, number))
 
     def _version(self) -> int:
-        self.database.run("CREATE TABLE IF NOT EXISTS format (id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL)")
+        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
+        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
         found = self.database.rows("SELECT version FROM format WHERE id = 1")
         return int(found[0][0]) if found else 0
 
@@ -208,6 +201,6 @@ class SqlProtocol(EventProtocol):
         if self._version() > number:
             return
         for statement in MIGRATIONS[number]:
-            self.database.run(statement)
+            self.database.rows(statement)
         suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
-        self.database.insert("format", "id, version", [(1, number + 1)], suffix)
+        self.database.insert("format", "id, version", suffix, rows=[(1, number + 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import repeat
 from typing import Any
 
@@ -11,7 +11,6 @@ import msgspec
 
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
 from track.persistence.cells import (
-    Column,
     PointColumns,
     comparable,
     measure_into,
@@ -22,19 +21,19 @@ from track.persistence.cells import (
     trial_document,
 )
 from track.persistence.sql.database import Database, Row
-from track.persistence.state import make_trial, update
+from track.persistence.state import is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
-_TRIAL = (
+_TRIALS = (
     "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
     "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
     "status_code = excluded.status_code, points = excluded.points, document = excluded.document",
 )
-_PARAMETER = (
+_PARAMETERS = (
     "trial, name, number, text",
     "ON CONFLICT (trial, name) DO UPDATE SET number = excluded.number, text = excluded.text",
 )
@@ -42,34 +41,35 @@ _SERIES = (
     "trial, name, kind, spec, last, stepped",
     "ON CONFLICT (trial, kind, name) DO UPDATE SET last = excluded.last, stepped = excluded.stepped",
 )
-_POINTS = {"metrics": "trial, name, seq, step, value, at, odd", "times": "trial, name, seq, value, at, odd"}
+
+
+RESUMED = "resumed"
+"""The kind of a row of ``series`` that says of a trial that its last values may not be shown."""
 
 
 class _Entry:
     """One trial that a unit of work touches; what it measures goes into columns."""
 
-    def __init__(self, trial: Trial, position: int, points: int, is_new: bool) -> None:
+    def __init__(self, trial: Trial, position: int, points: int, has_new_parameters: bool) -> None:
         self.trial = trial
         self.position = position
         self.points = points
-        self.is_new = is_new
-        self.has_new_parameters = is_new
+        self.has_new_parameters = has_new_parameters
+        self.is_resumed = False
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
 
-    def point_rows(self, table: str) -> Iterator[Row]:
-        """Yield the rows of new points, and number them: those of one name follow each other."""
+    def add_points(self, table: str, points: list[Row], series: list[Row]) -> None:
+        """Number the new points, those of one name one after the other, and add their rows, and what each name is."""
         for column in self.measured[table].columns.values():
             numbers = range(self.points, self.points + len(column.times))
             self.points = numbers.stop
             identity = (repeat(self.position), repeat(column.key), numbers)
             steps = (column.steps,) if table == "metrics" else ()
-            yield from zip(*identity, *steps, column.values, column.times, column.odd_cells(), strict=False)
-
-    def series_rows(self) -> Iterator[Row]:
-        """Yield what queries, and readers, must know of each name."""
-        for kind, measured in self.measured.items():
-            for column in measured.columns.values():
-                yield self.position, column.key, kind, *_series(column)
+            points += zip(*identity, *steps, column.values, column.times, column.odd_cells(), strict=False)
+            step, value = column.last()
+            # A container without a step and an aggregator keeps everything: said, to tell it from a stepped one.
+            spec = None if column.is_stepped else text(column.spec or ["series"])
+            series.append((self.position, column.key, table, spec, comparable(value), int(step is not None)))
 
     def row(self) -> Row:
         """Return the trial's own row, once its points are counted."""
@@ -81,25 +81,13 @@ class _Entry:
         return (*identity, trial.status.name, trial.status.value, self.points, trial_document(trial))
 
 
-def _series(column: Column) -> Row:
-    step, value = column.last()
-    # A container without a step and without an aggregator keeps everything: said, to tell it from a stepped one.
-    spec = None if column.is_stepped else text(column.spec or ["series"])
-    return spec, comparable(value), int(step is not None)
-
-
 class UnitOfWork:
-    """Collects what events change, in a transaction, and writes it.
-
-    Parameters
-    ----------
-    database: Database
-        Inside a transaction.
-    """
+    """Collects what events change, inside a transaction, and writes it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._entries: dict[str, _Entry] = {}
+        self._last_position = 0
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take events, in order; one that names a trial that is not stored is reported and skipped."""
@@ -128,6 +116,7 @@ class UnitOfWork:
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", uid)
             return
+        entry.is_resumed |= is_resume(event)
         entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
         update(entry.trial, event)
 
@@ -139,28 +128,32 @@ class UnitOfWork:
                 return None
             position, points, document = found[0]
             trial = trial_from_document(_decode(document), PointColumns(), PointColumns())
-            entry = self._entries[uid] = _Entry(trial, position, points, is_new=False)
+            entry = self._entries[uid] = _Entry(trial, position, points, has_new_parameters=False)
         return entry
 
     def _create_trial(self, event: TrialCreated) -> None:
-        if self._entry(event.trial) is None:
+        uid = event.trial
+        position = None if uid in self._entries else self._free_position("trials", uid)
+        if position is not None:
+            self._last_position = max(position, self._last_position + 1)
             trial = make_trial(event)
             measure_into(trial, PointColumns(), PointColumns())
-            self._entries[event.trial] = _Entry(trial, self._next_position("trials"), 0, is_new=True)
+            self._entries[uid] = _Entry(trial, self._last_position, 0, has_new_parameters=True)
 
-    def _next_position(self, table: str) -> int:
-        stored = self._database.rows(f"SELECT COALESCE(MAX(position), 0) FROM {table}")[0][0]  # noqa: S608
-        new = [entry.position for entry in self._entries.values() if entry.is_new] if table == "trials" else []
-        return int(max([stored, *new])) + 1
+    def _free_position(self, table: str, uid: str) -> int | None:
+        """Return the next position in a table, None where it has this uid already."""
+        known = f"(SELECT COUNT(*) FROM {table} WHERE uid = ?)"  # noqa: S608
+        count, last = self._database.rows(f"SELECT {known}, COALESCE(MAX(position), 0) FROM {table}", uid)[0]  # noqa: S608
+        return None if count else int(last) + 1
 
     def _create_owner(self, table: str, event: ProjectCreated | GroupCreated) -> None:
-        if self._database.rows(f"SELECT 1 FROM {table} WHERE uid = ?", event.uid):  # noqa: S608
+        position = self._free_position(table, event.uid)
+        if position is None:
             return
-        document = owner_document(event)
-        row = {"uid": event.uid, "position": self._next_position(table), "document": text(document)}
+        row = {"uid": event.uid, "position": position, "document": text(owner_document(event))}
         if isinstance(event, GroupCreated) and isinstance(event.project_id, str):
             row["project_id"] = event.project_id
-        self._database.insert(table, ", ".join(row), [tuple(row.values())])
+        self._database.insert(table, ", ".join(row), rows=[tuple(row.values())])
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
         table = "trial_groups" if event.kind == "group" else "projects"
@@ -168,28 +161,36 @@ class UnitOfWork:
         if found:
             document = _decode(found[0][0])
             merge_into_owner(document, event)
-            self._database.run(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
+            self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
         # Nobody leaves a group: their number is the next position.
         count = self._database.rows("SELECT COUNT(*) FROM members WHERE trial_group = ?", group)[0][0]
         suffix = "ON CONFLICT (trial_group, trial) DO NOTHING"
-        self._database.insert("members", "trial_group, trial, position", [(group, trial, count)], suffix)
+        self._database.insert("members", "trial_group, trial, position", suffix, rows=[(group, trial, count)])
 
     # writing
 
     def write(self) -> None:
         """Write what was collected."""
-        insert, entries = self._database.insert, list(self._entries.values())
-        points = {table: [row for entry in entries for row in entry.point_rows(table)] for table in _POINTS}
-        series = [row for entry in entries for row in entry.series_rows()]
-        renewed = [entry for entry in entries if entry.has_new_parameters]
-        parameters = [(entry.position, *cells) for entry in renewed for cells in parameter_cells(entry.trial)]
-        insert("trials", _TRIAL[0], [entry.row() for entry in entries], _TRIAL[1])
-        insert("parameters", _PARAMETER[0], parameters, _PARAMETER[1])
-        for table, rows in points.items():
-            insert(table, _POINTS[table], rows)
-        insert("series", _SERIES[0], series, _SERIES[1])
+        trials: list[Row] = []
+        parameters: list[Row] = []
+        series: list[Row] = []
+        points: dict[str, list[Row]] = {"metrics": [], "times": []}
+        for entry in self._entries.values():
+            for table, rows in points.items():
+                entry.add_points(table, rows, series)
+            trials.append(entry.row())
+            if entry.is_resumed:
+                series.append((entry.position, "", RESUMED, None, None, 0))
+            if entry.has_new_parameters:
+                parameters += [(entry.position, *cells) for cells in parameter_cells(entry.trial)]
+        insert = self._database.insert
+        insert("trials", *_TRIALS, rows=trials)
+        insert("parameters", *_PARAMETERS, rows=parameters)
+        insert("metrics", "trial, name, seq, step, value, at, odd", rows=points["metrics"])
+        insert("times", "trial, name, seq, value, at, odd", rows=points["times"])
+        insert("series", *_SERIES, rows=series)
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

@@ -12,20 +12,18 @@ _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
 _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
-def where(query: Query, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], Query]:
+def where(
+    query: Query, is_plain: Callable[[str], bool], has_resumes: Callable[[], bool]
+) -> tuple[str, list[Any], Query]:
     """Return a condition on ``trials t``, its values, and the conditions that remain to be checked.
 
-    The SQL condition holds for every trial that matches, and maybe for others.
-
-    Parameters
-    ----------
-    query: Query
-    is_plain: callable
-        Returns whether the column of last values says what a metric is compared by, given its name as JSON.
+    The SQL condition holds for every trial that matches, and maybe for others. `is_plain` returns whether the column
+    of last values says what a metric is compared by, given its name as JSON; `has_resumes`
+    whether it does not for some trials, which have a row that says so.
     """
     parts, values, rest = [], [], []
     for condition in query.conditions:
-        sql, parameters, is_exact = _render(condition, is_plain)
+        sql, parameters, is_exact = _render(condition, is_plain, has_resumes)
         if sql:
             parts.append(sql)
             values.extend(parameters)
@@ -34,7 +32,9 @@ def where(query: Query, is_plain: Callable[[str], bool]) -> tuple[str, list[Any]
     return " AND ".join(parts) or "1 = 1", values, Query(tuple(rest))
 
 
-def _render(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], bool]:
+def _render(
+    condition: Condition, is_plain: Callable[[str], bool], has_resumes: Callable[[], bool]
+) -> tuple[str, list[Any], bool]:
     match condition:
         case Condition(path=(column,), name="$eq", operand=str() | int()) if column in _COLUMNS:
             return _column(column, [condition.operand])
@@ -43,14 +43,14 @@ def _render(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
         case Condition(path=("parameters", _, *_), name=name) if name in _COMPARISONS:
             return _parameter(condition)
         case Condition(path=("metrics", _), name=name) if name in _COMPARISONS:
-            return _metric(condition, is_plain)
+            return _metric(condition, is_plain, has_resumes)
         case _:
             return "", [], False
 
 
 def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
     kind = int if column == "revision" else str
-    if not all(type(choice) is kind for choice in choices):
+    if set(map(type, choices)) != {kind}:
         return "", [], False
     return f"t.{column} IN ({', '.join('?' * len(choices))})", list(choices), column != "version"
 
@@ -68,7 +68,9 @@ def _parameter(condition: Condition) -> tuple[str, list[Any], bool]:
     return sql, [name, value], False
 
 
-def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str, list[Any], bool]:
+def _metric(
+    condition: Condition, is_plain: Callable[[str], bool], has_resumes: Callable[[], bool]
+) -> tuple[str, list[Any], bool]:
     name = text(condition.path[1])
     if not condition.has_exact_number or not is_plain(name):
         return "", [], False
@@ -79,4 +81,6 @@ def _metric(condition: Condition, is_plain: Callable[[str], bool]) -> tuple[str,
     )
     # True equals 1 in the database, and nowhere else.
     is_exact = condition.name != "$eq"
+    if has_resumes():
+        test, is_exact = f"{test} OR s.kind = 'resumed'", False
     return f"t.position IN (SELECT s.trial FROM series s WHERE {test})", [name, condition.operand], is_exact  # noqa: S608

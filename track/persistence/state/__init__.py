@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import make_group, make_project, make_trial, named_tags, update
+from track.persistence.state.apply import is_resume, make_group, make_project, make_trial, named_tags, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
 from track.persistence.state.state import State
-from track.persistence.state.views import as_shown, with_members
+from track.persistence.state.views import shown_fields, with_members
 
 __all__ = [
     "Liveness",
     "State",
-    "as_shown",
+    "is_resume",
     "make_group",
     "make_project",
     "make_trial",
     "named_tags",
     "read_snapshot",
+    "shown_fields",
     "snapshot_bytes",
     "stored_in",
     "update",

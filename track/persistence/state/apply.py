@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, make_aggregator
@@ -67,15 +67,70 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
         target[name].append_at(value, event.at)
 
 
+RESUMES = "_resumes"
+"""The name in the metadata of the steps that a trial was resumed from, and when."""
+
+
+def is_resume(event: Event) -> bool:
+    """Return whether an event says that a trial goes on from an earlier step."""
+    return isinstance(event, FieldsMerged) and event.field == "metadata" and RESUMES in event.values
+
+
 def _change_status(trial: Trial, event: StatusChanged) -> None:
-    trial.status = make_status(*event.status) or Status.CreatedGroup
     if event.error is not None:
         trial.errors.append(event.error)
-    if event.process is not None:
-        trial.process = event.process
-        trial.timestamps.setdefault("started", event.at)
-    if trial.status.value is not None and trial.status.value >= Status.ErrorGroup.value:
+    status = make_status(*event.status) or Status.CreatedGroup
+    if event.process is None:
+        trial.status, trial.is_set = status, is_end(status)
+    elif not _change_process(trial, event, event.process):
+        return
+    elif not trial.is_set:
+        trial.status = status_of_all(make_status(*process["status"]) for process in trial.processes)
+    if is_end(trial.status):
         trial.timestamps["finished"] = event.at
+
+
+def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any]) -> bool:
+    """Note how far a process is, and return whether that counts: not in an attempt that was followed by another."""
+    attempt = event.attempt or max(trial.attempt, 1)
+    if attempt < trial.attempt:
+        return False
+    if attempt > trial.attempt:
+        trial.attempt, trial.processes, trial.is_set = attempt, [], False
+    if event.status[0] == Status.Running.name:
+        trial.process = {name: process[name] for name in IDENTITY if name in process}
+        trial.timestamps.setdefault("started", event.at)
+    known = next((one for one in trial.processes if same_process(one, process)), None)
+    if event.status[0] == Status.Running.name and known is not None and known["status"][0] != Status.Running.name:
+        # It begins again what it had ended.
+        trial.is_set = False
+    noted = {**process, "status": list(event.status), "at": event.at}
+    noted["began"] = event.at if known is None else known["began"]
+    # Never changed in place: a reader may have the list.
+    trial.processes = [*(one for one in trial.processes if one is not known), noted]
+    return True
+
+
+IDENTITY = ("host", "pid", "started")
+_WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrupted)
+
+
+def same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two descriptions are of one process."""
+    return all(one.get(name) == other.get(name) for name in IDENTITY)
+
+
+def is_end(status: Any) -> bool:
+    """Return whether a trial with this status has ended; a custom one is an end unless its code says else."""
+    if isinstance(status, Status):
+        return status.value >= Status.ErrorGroup.value
+    return status.value is None or status.value >= Status.RunningGroup.value
+
+
+def status_of_all(statuses: Iterable[Any]) -> Any:
+    """Return the status of a trial with several processes: running while one is, then the worst of their ends."""
+    found = list(statuses)
+    return next((status for status in _WORST_FIRST if status in found), found[-1])
 
 
 def _add_artifact(trial: Trial, event: ArtifactAdded) -> None:
@@ -135,10 +190,12 @@ def make_trial(event: TrialCreated) -> Trial:
         restore(event.group_id),
         restore(event.project_id),
         restore(event.parameters),
-        restore(event.metadata) | {"_update_count": 0, "_last_change": event.at},
+        restore(event.metadata) | {"_update_count": event.changes, "_last_change": event.at},
         metrics_from_plain(event.metrics),
         metrics_from_plain(event.chronos),
         make_status(*event.status) if event.status else Status.CreatedGroup,
         restore(event.errors),
-        timestamps={"created": event.at},
+        artifacts=restore(event.artifacts),
+        timestamps={"created": event.at} | event.timestamps,
+        process=event.process,
     )

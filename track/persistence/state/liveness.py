@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from track.configuration import options
+from track.persistence.state.apply import IDENTITY, status_of_all
 from track.structure import Status, Trial
+from track.structure import status as make_status
 from track.utils.system import is_process_alive
 
-HEARTBEAT_TIMEOUT = 300.0
-"""Seconds of silence after which a trial that runs on another host is shown Broken."""
+HEARTBEAT_TIMEOUT = 900.0
+"""Seconds of silence after which a trial that runs on another host is shown Broken, unless the options say else."""
+_RUNNING = [Status.Running.name, Status.Running.value]
 
 
 class Liveness:
@@ -18,31 +22,46 @@ class Liveness:
 
     Parameters
     ----------
-    timeout: float
-        Seconds without an event after which a trial of another host counts as gone.
+    timeout: float, optional
+        Seconds without an event after which a trial of another host counts as gone; by default the option
+        ``log.heartbeat_timeout``.
     clock: callable
         Returns unix seconds.
     """
 
-    def __init__(self, timeout: float = HEARTBEAT_TIMEOUT, clock: Callable[[], float] = time.time) -> None:
-        self.timeout = timeout
+    def __init__(self, timeout: float | None = None, clock: Callable[[], float] = time.time) -> None:
+        chosen = options("log.heartbeat_timeout", HEARTBEAT_TIMEOUT) if timeout is None else timeout
+        self.timeout = float(chosen)
         self.clock = clock
 
-    def is_broken(self, trial: Trial, alive: dict[Any, bool | None]) -> bool:
-        """Return whether the process that runs the trial is gone, or silent for too long on another host.
+    def shown_status(self, trial: Trial, alive: dict[Any, bool | None]) -> Any:
+        """Return the status of a trial, with the ends of those processes that are gone without saying so.
+
+        One that is gone, or silent for too long on another host, is Broken; Interrupted where it was told to stop.
 
         Parameters
         ----------
         alive: dict
             What was found out about processes already; filled.
         """
-        process = trial.process
-        if process is None or trial.status is not Status.Running:
-            return False
-        key = (process.get("host"), process.get("pid"), process.get("started"))
+        if trial.status is not Status.Running or trial.is_set:
+            return trial.status
+        processes = trial.processes or ([{**trial.process, "status": _RUNNING}] if trial.process else [])
+        if not processes:
+            return trial.status
+        return status_of_all(self._status(process, trial, alive) for process in processes)
+
+    def _status(self, process: dict[str, Any], trial: Trial, alive: dict[Any, bool | None]) -> Any:
+        status = make_status(*process["status"])
+        if status is not Status.Running or self._is_alive(process, trial, alive):
+            return status
+        return Status.Interrupted if process.get("signal") else Status.Broken
+
+    def _is_alive(self, process: dict[str, Any], trial: Trial, alive: dict[Any, bool | None]) -> bool:
+        key = tuple(process.get(name) for name in IDENTITY)
         if key not in alive:
             alive[key] = is_process_alive(process)
-        if alive[key] is not None:
-            return not alive[key]
-        last = trial.metadata.get("_last_change", 0.0)
-        return bool(self.clock() - last > self.timeout)
+        found = alive[key]
+        if found is not None:
+            return found
+        return self.clock() - float(trial.metadata.get("_last_change", 0.0)) <= self.timeout

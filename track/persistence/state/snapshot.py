@@ -53,6 +53,9 @@ class _TrialDocument(msgspec.Struct):
     artifacts: Any = None
     timestamps: Any = None
     process: Any = None
+    attempt: int = 0
+    processes: Any = None
+    is_set: bool = False
     order: int = 0
 
     def get(self, name: str) -> Any:

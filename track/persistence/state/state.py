@@ -22,7 +22,7 @@ from track.events import (
 from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
-from track.persistence.state.views import Owner, as_shown, with_members
+from track.persistence.state.views import Owner, shown_fields, with_members
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup
 
@@ -173,9 +173,10 @@ class State:
         parsed = parse_query(query, Trial)
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
-            shown = as_shown(trial, self._project_tags, self.liveness, alive)
-            if parsed.matches(shown):
-                yield _view(shown)
+            fields = shown_fields(trial, self._project_tags, self.liveness, alive)
+            seen = _view(trial, fields) if fields else trial
+            if parsed.matches(seen):
+                yield seen if fields else _view(trial, fields)
 
     def find_groups(self, query: Any = None) -> Iterator[TrialGroup]:
         """Return copies of the groups that match, oldest first."""
@@ -229,10 +230,10 @@ class State:
         return len(self._trials)
 
 
-def _view(trial: Trial) -> Trial:
+def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
     view = Trial.__new__(Trial)
     fields = vars(view)
-    fields.update(vars(trial))
+    fields.update(vars(trial), **shown)
     for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
         fields[name] = _copy(fields[name])
     for name in ("metrics", "chronos"):

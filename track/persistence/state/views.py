@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
+from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.lazy import LazySet
-from track.persistence.state.apply import named_tags
+from track.containers.series import Points, Series
+from track.metrics import Metrics
+from track.persistence.state.apply import RESUMES, named_tags
 from track.persistence.state.liveness import Liveness
 from track.structure import Project, Status, Trial, TrialGroup
 
@@ -15,44 +18,49 @@ Owner = TypeVar("Owner", Project, TrialGroup)
 Fetch = Callable[[Any], Iterable[Any]]
 
 
-def as_shown(
+def shown_fields(
     trial: Trial, tags_of: Callable[[str], dict[str, Any] | None], liveness: Liveness, alive: dict[Any, bool | None]
-) -> Trial:
-    """Return `trial` with the tags of its project, Broken where its process is gone; itself where nothing differs.
+) -> dict[str, Any]:
+    """Return what is shown of a trial otherwise than it is stored.
 
-    Parameters
-    ----------
-    trial: Trial
-        Stays as it is.
-    tags_of: callable
-        Returns the tags of a project, None or no tags where it has none.
-    liveness: Liveness
-    alive: dict
-        What was found out about processes already; filled.
+    These are the tags of its project, no points that a later life computes again, and what became of processes.
     """
-    changes: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     inherited = tags_of(trial.project_id) if isinstance(trial.project_id, str) else None
     if inherited:
-        changes["tags"] = {**named_tags(trial.tags), **inherited}
-    if liveness.is_broken(trial, alive):
-        changes["status"] = Status.Broken
-    if not changes:
-        return trial
-    shown = Trial.__new__(Trial)
-    vars(shown).update(vars(trial), **changes)
-    return shown
+        fields["tags"] = {**named_tags(trial.tags), **inherited}
+    resumes = trial.metadata.get(RESUMES)
+    if isinstance(resumes, TimeSeriesAggregator):
+        fields["metrics"] = Metrics(partial(_since_resumes, trial.metrics.view(), resumes.view()))
+    if trial.status is Status.Running:
+        fields["status"] = liveness.shown_status(trial, alive)
+    return fields
+
+
+def _since_resumes(metrics: Metrics, resumes: TimeSeriesAggregator) -> dict[str, Any]:
+    """Return the containers without points that were logged before a resume, at its step or a later one."""
+    rules = list(zip(resumes.points.values(), resumes.points.times(), strict=True))
+    shown = {name: _without(container, rules) for name, container in metrics.items()}
+    return {name: container for name, container in shown.items() if container is not None}
+
+
+def _without(container: Any, rules: list[tuple[float, float]]) -> Any:
+    """Return a container without the points that a rule hides; None where none is left."""
+    if not isinstance(container, Series):
+        return container
+    columns = (container.points.steps(), container.points.values(), container.points.times())
+    kept = [
+        (step, value, at)
+        for step, value, at in zip(*columns, strict=True)
+        if not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules))
+    ]
+    return Series(Points.from_lists(*map(list, zip(*kept, strict=True)))) if kept else None
 
 
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:
     """Return a group or project, whose members are asked for when somebody looks.
 
-    Parameters
-    ----------
-    owner: TrialGroup or Project
-    members: callable
-        Returns the uids of a group's trials, in the order they were added.
-    trials, groups: callable
-        Return the trials, or groups, that match a query.
+    `members` returns the uids of a group's trials, in the order they were added; `trials` and `groups` take a query.
     """
     if isinstance(owner, TrialGroup):
         owner.trials = LazySet(partial(members, owner.uid))  # type: ignore[assignment]
