@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import copy
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import track.client
 from track import TrackClient
 from track.aggregators.aggregator import StatAggregator
 from track.errors import MissingExtra, MissingIdentity, NotFound, UnknownBackend
