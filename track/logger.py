@@ -97,29 +97,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         return self
 
     def __reduce__(self) -> Any:
-        address = vars(self).get("_address") or (pickled_uri(self.protocol), self._created().uid)
-        return _unpickled, (type(self), *address)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Connect a logger that was unpickled, at its first use."""
-            if not name.startswith("__"):
-                with _attaching:
-                    address = vars(self).pop("_address", None)
-                    if address is not None:
-                        self._attach(*address)
-            return object.__getattribute__(self, name)
-
-    def _attach(self, uri: str, uid: str) -> None:
-        try:
-            TrialLogger.__init__(self, *attach(uri, uid))
-        except BaseException:
-            vars(self).clear()
-            vars(self)["_address"] = (uri, uid)
-            raise
-        # It logs to a trial that another process has started, and says nothing about its end.
-        self.has_started = self._is_guest = True
+        return _UnpickledLogger, (pickled_uri(self.protocol), self._created().uid)
 
     # the trial
 
@@ -466,7 +444,31 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.commit(file_name_override=file_name_override)
 
 
-def _unpickled(kind: type[TrialLogger], uri: str, uid: str) -> TrialLogger:
-    logger = kind.__new__(kind)
-    vars(logger)["_address"] = (uri, uid)
-    return logger
+class _UnpickledLogger(TrialLogger):
+    """A logger in another process, until its first use, which makes it a `TrialLogger`.
+
+    A class of its own, because one with ``__getattr__`` finds all its attributes more slowly.
+    """
+
+    def __init__(self, uri: str, uid: str) -> None:
+        self._address = (uri, uid)
+
+    def __reduce__(self) -> Any:
+        return _UnpickledLogger, self._address
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("__"):
+                with _attaching:
+                    self._connect()
+            return object.__getattribute__(self, name)
+
+    def _connect(self) -> None:
+        if type(self) is not _UnpickledLogger:
+            return
+        connected = TrialLogger(*attach(*self._address))
+        # It logs to a trial that another process has started, and says nothing about its end.
+        connected.has_started = connected._is_guest = True
+        vars(self).update(vars(connected))
+        self.__class__ = TrialLogger  # type: ignore[assignment]
