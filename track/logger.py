@@ -6,24 +6,26 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track.aggregators.aggregator import Aggregator, StatAggregator, TimeSeriesAggregator
+from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
 from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
+    LoggerChronoContext,
     LogSignalHandler,
     OutputVerbs,
     as_dict,
     as_interruption,
+    attach,
     differing_arguments,
     enter_block,
     leave_block,
+    pickled_uri,
 )
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["LogSignalHandler", "LoggerChronoContext", "TrialLogger"]
 
 logger = logging.getLogger(__name__)
-_once = StatAggregator.lazy(1)
+_attaching = threading.RLock()
 
 
 class TrialLogger(OutputVerbs, FileVerbs):
@@ -85,6 +87,18 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self._life = threading.RLock()
         self._late = LateNumbers("", protocol)
         self._pid = os.getpid()
+        self._is_guest = False
+
+    # in other places
+
+    def __copy__(self) -> TrialLogger:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrialLogger:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _UnpickledLogger, (pickled_uri(self.protocol), self._created().uid)
 
     # the trial
 
@@ -150,9 +164,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             self._start()
 
     def _start(self) -> None:
-        if self.has_started and not self.has_finished:
+        if self.has_started and not self.has_finished and not self._is_guest:
             return
         trial = self._created()
+        self._is_guest = False
         self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
@@ -196,7 +211,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self.has_finished:
             return
         self._end_capture()
-        if self.has_started or exc_type is not None:
+        if (self.has_started or exc_type is not None) and not self._is_guest:
             interruption = as_interruption(self._signal, exc_val)
             if interruption is not None:
                 exc_type, exc_val = type(interruption), interruption
@@ -357,6 +372,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
         self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
 
+    def heartbeat(self) -> None:
+        """Say that the trial runs: for a silence longer than ``log.heartbeat_timeout``, as a long evaluation."""
+        self.protocol.log_trial_metadata(self._created())
+
     def set_status(self, status: Any, error: Any = None) -> None:
         """Replace the status.
 
@@ -376,7 +395,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def chrono(
         self,
         name: str,
-        aggregator: Factory = _once,
+        aggregator: Factory = TIMES_AGGREGATOR,
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> LoggerChronoContext:
@@ -435,45 +454,31 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.commit(file_name_override=file_name_override)
 
 
-class LoggerChronoContext:
-    """Times a block of a trial; ``name=None`` is the trial's own run time.
+class _UnpickledLogger(TrialLogger):
+    """A logger in another process, until its first use, which makes it a `TrialLogger`.
 
-    Entering it gives `acc`, the aggregator of all blocks of this name so far: a `timer` for `show_eta`.
+    A class of its own, because one with ``__getattr__`` finds all its attributes more slowly.
     """
 
-    __slots__ = ("_arguments", "_name", "_protocol", "_started", "_trial", "acc")
+    def __init__(self, uri: str, uid: str) -> None:
+        self._address = (uri, uid)
 
-    def __init__(  # noqa: PLR0917 - the published signature
-        self,
-        protocol: Protocol,
-        trial: Trial,
-        acc: Aggregator | None = None,
-        name: str | None = None,
-        aggregator: Factory = _once,
-        start_callback: Callable[[], Any] | None = None,
-        end_callback: Callable[[], Any] | None = None,
-    ) -> None:
-        self._protocol = protocol
-        self._trial = trial
-        self.acc = StatAggregator(0) if acc is None else acc
-        self._name = name
-        self._arguments = (aggregator, start_callback, end_callback)
-        self._started = 0.0
+    def __reduce__(self) -> Any:
+        return _UnpickledLogger, self._address
 
-    def __enter__(self) -> Aggregator:
-        if self._name is None:
-            self._protocol.log_trial_start(self._trial)
-        else:
-            self._protocol.log_trial_chrono_start(self._trial, self._name, *self._arguments)
-        self._started = time.perf_counter()
-        return self.acc
+    if not TYPE_CHECKING:
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        if self._name is None:
-            self._protocol.log_trial_finish(self._trial, exc_type, exc_val, exc_tb)
-        else:
-            self._protocol.log_trial_chrono_finish(self._trial, self._name, exc_type, exc_val, exc_tb)
-        if exc_type is None:
-            self.acc.append(time.perf_counter() - self._started)
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("__"):
+                with _attaching:
+                    self._connect()
+            return object.__getattribute__(self, name)
+
+    def _connect(self) -> None:
+        if type(self) is not _UnpickledLogger:
+            return
+        connected = TrialLogger(*attach(*self._address))
+        # It logs to a trial that another process has started, and says nothing about its end.
+        connected.has_started = connected._is_guest = True
+        vars(self).update(vars(connected))
+        self.__class__ = TrialLogger  # type: ignore[assignment]

@@ -237,10 +237,9 @@ class FsspecStore(ObjectStore):
     def read(self, name: str) -> bytes | None:
         try:
             with self._translated():
-                content: bytes = self._fs.cat_file(self._path(name))
+                return bytes(self._fs.cat_file(self._path(name)))
         except FileNotFoundError:
             return None
-        return content
 
     def write(self, name: str, content: bytes) -> None:
         with self._translated():

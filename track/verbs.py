@@ -19,7 +19,7 @@ _FIND = "track.fetch('file://report.json', {'parameters.lr': 0.1})"
 _END = "trial.finish(), or the end of `with trial:`"
 _TIME = "trial.chrono('epoch_time')"
 
-_HERE = {
+HERE = {
     # numbers: wandb, mlflow, aim, neptune, comet, clearml, tensorboard
     **dict.fromkeys(("log", "log_metric", "log_scalar", "log_scalars", "log_dict", "log_batch"), _METRICS),
     **dict.fromkeys(("track", "append", "extend", "report_scalar", "scalar", "define_metric"), _METRICS),
@@ -57,5 +57,5 @@ def way_out(name: str, known: Iterable[str]) -> str:
     >>> way_out("log_metrisc", ["log_metrics"])
     "; did you mean 'log_metrics'?"
     """
-    here = _HERE.get(name)
+    here = HERE.get(name)
     return f"; here it is {here}" if here else suggestion(name, known)

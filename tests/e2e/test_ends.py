@@ -191,6 +191,39 @@ def test_end_of_a_child_is_the_end_of_its_trials(tmp_path: Path, spills: Path, m
     assert found == (expected if method != "pool" else {"returns": ("completed", "")}), done.stderr
 
 
+_WORKER = """
+import multiprocessing, sys
+from track import TrackClient
+
+def work(trial, number):
+    trial.log_metrics(step=number, n=number)
+
+if __name__ == "__main__":
+    method, uri = sys.argv[1:]
+    with TrackClient(uri).new_trial(parameters={"lr": 0.1}) as trial:
+        context = multiprocessing.get_context(method)
+        workers = [context.Process(target=work, args=(trial, number)) for number in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+"""
+
+
+@pytest.mark.parametrize("scheme", ["file:{}/runs.json", "sqlite:{}/runs.db"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_logger_goes_along_to_a_child(tmp_path: Path, spills: Path, method: str, scheme: str) -> None:
+    """A logger that is an argument of a child logs there, and the end of the child is not the trial's."""
+    script, uri = tmp_path / "workers.py", scheme.format(tmp_path)
+    script.write_text(_WORKER)
+
+    done = python(script, method, uri)
+
+    (trial,) = fetch(uri)
+    assert sorted(trial.metrics["n"].items()) == [(0, 0), (1, 1)], done.stderr
+    assert (str(trial.status), len(trial.processes)) == ("completed", 1)
+
+
 # Several processes in one trial.
 
 _RANK = """

@@ -12,6 +12,7 @@ from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.persistence.utils import mask_secrets, uri_path
 from track.utils.filesystem import connect, open_url, translated, unavailable
 
+_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "checksum")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -44,9 +45,6 @@ def age_of(known: dict[str, Any]) -> float:
     return 0.0 if moment is None else max(0.0, time.time() - float(moment))
 
 
-_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "checksum")
-
-
 def absolute(url: str) -> str:
     """Return a URL that means the same from any folder: a ``file:`` URL may be relative."""
     return f"file://{os.path.abspath(uri_path(url))}" if url.startswith("file:") else url
@@ -56,7 +54,6 @@ def look_up(url: str) -> tuple[str | None, int | None]:
     """Return what marks data (``etag:...``) and its bytes, None where unknown; NotFound, UnsafePath for no file."""
     if url.startswith("file:"):
         return _look_up_file(url)
-
     information = describe(url)
     if information.get("type") == "directory":
         return None, None
@@ -84,7 +81,6 @@ def open_reference(url: str, digest: str | None, size: int | None) -> BinaryIO:
         raise CorruptArtifact(f"{mask_secrets(url)} has changed since it was logged: {(digest, size)}, now {now}")
     if url.startswith("file:"):
         return open(uri_path(url), "rb")
-
     if now == (None, None) and describe(url).get("type") == "directory":
         raise UnsafePath(f"{mask_secrets(url)} is a folder: read its files with fsspec")
     return open_url(url)

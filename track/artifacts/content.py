@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 from track.artifacts.transfer import Advance
 from track.errors import FileChanged, UnsafePath
 
+_PIECE = 8 << 20
+_BUFFER = 1 << 17
 SMALL = 1 << 18
 """Bytes of the largest file that is read at once, and that is read again rather than remembered."""
 CHUNK = 1 << 20
@@ -32,8 +34,7 @@ Stamp: TypeAlias = tuple[int, int, int, int, int]
 class Source:
     """A regular file that is read, and found out when it changes meanwhile; use it in a ``with`` block.
 
-    Links are followed. FileNotFoundError or PermissionError where there is no such file, or it may not be read;
-    UnsafePath where it is a folder, a device or a pipe.
+    Links are followed; FileNotFoundError or PermissionError as from `open`, UnsafePath for a folder, device or pipe.
     """
 
     __slots__ = ("descriptor", "path", "read_at", "status")
@@ -118,10 +119,6 @@ class DigestCache:
         self._digests[source.stamp] = digest
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)
-
-
-_PIECE = 8 << 20
-_BUFFER = 1 << 17
 
 
 def copy_source(source: Source, target: int, path: str, advance: Advance) -> tuple[str, int]:

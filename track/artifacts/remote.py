@@ -23,10 +23,7 @@ _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
 
 
 class RemoteFolder(Folder):
-    """A folder behind fsspec. A file is visible once it is whole, and verified.
-
-    Credentials and endpoint come from the environment or fsspec's configuration; MissingExtra without its packages.
-    """
+    """A folder behind fsspec, which knows the credentials. A file is visible once it is whole, and verified."""
 
     workers = 8
 

@@ -38,8 +38,7 @@ class ArtifactStore:
         """Store a file, unless its content is there already; a bar is shown on a terminal.
 
         FileNotFoundError, PermissionError or UnsafePath where it is none, or may not be read; FileChanged where it
-        changed three times in a row while it was read; BackendUnavailable or OSError where the store cannot be written
-        to.
+        changed three times in a row while it was read; BackendUnavailable or OSError where the store fails.
         """
         for _ in range(_TRIES - 1):
             with contextlib.suppress(FileChanged):

@@ -33,9 +33,6 @@ class Objects:
         found = read_list(path) if os.path.isfile(path) else []
         self._all: dict[str, dict[str, Any]] = {checked_object_path(each["path"]): dict(each) for each in found}
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def as_list(self) -> list[dict[str, Any]]:
         """Return a dictionary an object."""
         return [dict(each) for each in self._all.values()]
@@ -90,10 +87,8 @@ class Objects:
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""
-        found = []
-        for path, each in self._all.items():
-            if "reference" not in each:
-                found.append(LocalFile(path, self._checked(path), each["size"], each["sha256"]))
+        copies = {path: each for path, each in self._all.items() if "reference" not in each}
+        found = [LocalFile(path, self._checked(path), each["size"], each["sha256"]) for path, each in copies.items()]
         noted = [name for name in (_LIST, _REFERENCES) if os.path.isfile(inside(self.folder, name))]
         return found + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
 

@@ -95,9 +95,8 @@ class Uploader:
     def _rest(self, seconds: float) -> None:
         with self._state:
             self._state.wait_for(lambda: self._is_closing, seconds)
-        # While closing there is one more try, and then one a second.
-        if self._is_closing and self.error is not None:
-            with self._state:
+            # While closing there is one more try, and then one a second.
+            if self._is_closing and self.error is not None:
                 self._state.wait_for(lambda: self.has_ended, min(seconds, _SHORTEST))
 
     def hurry(self) -> None:

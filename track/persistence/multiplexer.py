@@ -111,6 +111,7 @@ class ProtocolMultiplexer(Protocol):
         if main.takes_events:
             self.listeners = main.listeners
             self.listeners.extend(mirror.hear for mirror in self._hearing)
+        self.takes_times = main.takes_times and all(mirror.backend.takes_times for mirror in self._called)
         self._is_missing_said = False
 
     def __repr__(self) -> str:
@@ -165,6 +166,7 @@ class ProtocolMultiplexer(Protocol):
     log_trial_start = _told("log_trial_start")
     log_trial_signal = _told("log_trial_signal")
     log_trial_chrono_finish = _told("log_trial_chrono_finish")
+    log_trial_time = _told("log_trial_time")
     log_trial_arguments = _told("log_trial_arguments")
     log_trial_metadata = _told("log_trial_metadata")
     log_trial_metrics = _told("log_trial_metrics")

@@ -27,7 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
-
 SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256")
 """What may be negotiated."""
 HANDSHAKE_SECONDS = 10.0

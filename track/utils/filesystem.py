@@ -62,7 +62,6 @@ def _chained(url: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
 
 @functools.cache
 def _kind_of(scheme: str) -> Any:
-    """Return fsspec's class of a scheme."""
     import fsspec  # type: ignore[import-untyped, unused-ignore]
 
     try:
@@ -130,8 +129,7 @@ def reached(url: str) -> Iterator[None]:
 
 def open_url(url: str) -> BinaryIO:
     """Return the data at a URL, to read and seek in."""
-    fs, path = connect(url)
-    return open_path(fs, path, url)
+    return open_path(*connect(url), url)
 
 
 def open_path(fs: Any, path: str, url: str) -> BinaryIO:

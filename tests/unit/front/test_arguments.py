@@ -12,7 +12,7 @@ import track.logger
 from track import TrackClient
 from track.errors import InvalidCall, TrackError, UnknownAttribute
 from track.logger import TrialLogger
-from track.verbs import _HERE
+from track.verbs import HERE
 
 
 @pytest.fixture
@@ -141,13 +141,13 @@ def test_verbs_of_other_trackers_are_translated(client: TrackClient, theirs: str
 
 def test_translated_verbs_do_not_exist(client: TrackClient) -> None:
     """No verb that is translated is one that works."""
-    assert not [name for name in _HERE for tried in (track, client, client.logger) if name in dir(tried)]
+    assert not [name for name in HERE for tried in (track, client, client.logger) if name in dir(tried)]
 
 
 def test_translations_name_what_exists(client: TrackClient) -> None:
     """What is suggested works: each verb of a trial, of a client and of the package."""
     owners = {"trial": client.logger, "client": client, "track": track}
-    named = {match for here in _HERE.values() for match in re.findall(r"\b(trial|client|track)\.(\w+)", here)}
+    named = {match for here in HERE.values() for match in re.findall(r"\b(trial|client|track)\.(\w+)", here)}
 
     assert not [name for owner, name in named if not hasattr(owners[owner], name)]
 
