@@ -8,12 +8,11 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 
 
-def version() -> str:
-    """Return the version written in the package, without importing it."""
-    text = (ROOT / "track" / "__init__.py").read_text(encoding="utf-8")
-    found = re.search(r"""^__version__(?:: *\w+)? *= *["']([^"']+)["']""", text, re.MULTILINE)
+def written(name: str, file: str) -> str:
+    """Return the text that the package gives this name in a file, without importing it."""
+    found = re.search(rf"""^{name} *= *["']([^"']+)["']""", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise RuntimeError("track/__init__.py has no line __version__ = '...'")
+        raise RuntimeError(f"{file} has no line {name} = '...'")
     return found[1]
 
 
@@ -39,8 +38,8 @@ DEVELOPMENT = {
 }
 
 setup(
-    name="track",
-    version=version(),
+    name=written("DISTRIBUTION", "track/errors.py"),
+    version=written("__version__", "track/__init__.py"),
     description="Experiment tracking that keeps every number, whatever happens to the process.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

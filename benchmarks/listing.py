@@ -27,7 +27,8 @@ def measure(folder: str, trials: int, points: int, rounds: int) -> list[Row]:
 
 def _listed(state: str, path: Path, trials: int, rounds: int, is_saved: bool) -> list[Row]:
     journal = Path(f"{path}.journal")
-    sizes = f"{path.stat().st_size / 1e6:,.0f} MB snapshot, {journal.stat().st_size / 1e6:,.0f} MB journal"
+    snapshot, rest = (file.stat().st_size / 1e6 if file.exists() else 0.0 for file in (path, journal))
+    sizes = f"{snapshot:,.0f} MB snapshot, {rest:,.0f} MB journal"
     found = [fresh(open_and_list, f"file:{path}") for _ in range(rounds)]
     seconds = statistics.median(taken for taken, _, _ in found)
     _, listed, decoded = found[0]

@@ -203,8 +203,8 @@ def idling(count: int) -> list[Row]:
             uri = f"socket://127.0.0.1:{port}?security_layer={option}"
             for _ in range(count):
                 client = SocketClient(uri)
-                client._link.call("ping", {})
-                stack.callback(client._link.close)
+                client.link.call("ping", {})
+                stack.callback(client.link.close)
             rows.append(at_most(f"server with {count:,} idle clients, {layer}", _resident(pid) / 1e6, 150.0, "MB"))
             taken = []
             for number in range(20):

@@ -1,6 +1,8 @@
 """Settings of the documentation, and a place of its own for what its examples write."""
 
+import doctest
 import os
+import posixpath
 import re
 from pathlib import Path
 
@@ -27,6 +29,7 @@ exclude_patterns = ["_build"]
 # Some names are documented where they are defined and again where the original had them.
 suppress_warnings = ["ref.python"]
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"track {release}"
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -47,14 +50,36 @@ _room.cleanup()
 """
 
 
-def _leave_docstrings_to_the_tests(app, doctree):
-    """Show the examples of docstrings without running them: the tests do, with the names of their module."""
+def _show_what_can_be_copied(app, doctree):
+    """Show examples without prompts, so that they can be copied; those of docstrings are run by the tests."""
     for block in list(doctree.findall(nodes.doctest_block)):
-        if "docstring of" in (block.source or ""):
-            text = block.astext()
-            block.replace_self(nodes.literal_block(text, text, language="pycon"))
+        is_in_docstring = "docstring of" in (block.source or "")
+        if app.builder.name == "doctest" and not is_in_docstring:
+            continue
+        parts = []
+        for example in doctest.DocTestParser().get_examples(block.astext()):
+            if parts and parts[-1][1] == "python":
+                parts[-1][0] += "\n" + example.source.rstrip()
+            else:
+                parts.append([example.source.rstrip(), "python"])
+            if example.want:
+                parts.append([example.want.rstrip(), "text"])
+        block.replace_self([nodes.literal_block(text, text, language=language) for text, language in parts])
+
+
+def _link_pages(app, doctree, docname):
+    """Links between pages name files, as the repository's own page needs them; here they lead to pages."""
+    folder = posixpath.dirname(docname)
+    for link in list(doctree.findall(nodes.reference)):
+        path, mark, part = link.get("refuri", "").partition("#")
+        name, suffix = posixpath.splitext(posixpath.normpath(posixpath.join(folder, path)))
+        if suffix in (".rst", ".md") and "://" not in path:
+            link["refuri"] = app.builder.get_relative_uri(docname, name) + mark + part
+        elif suffix == ".py" and "://" not in path:
+            link.replace_self(link.children)  # a file of the repository, which is not among these pages
 
 
 def setup(app):
     """Called by Sphinx."""
-    app.connect("doctree-read", _leave_docstrings_to_the_tests)
+    app.connect("doctree-read", _show_what_can_be_copied)
+    app.connect("doctree-resolved", _link_pages)

@@ -60,7 +60,10 @@ def get_git_version(file: Any) -> Any:
 def __getattr__(name: str) -> Any:
     home = _homes.get(name)
     if home is None:
-        raise AttributeError(f"module 'track' has no attribute {name!r}")
+        from track.verbs import way_out
+
+        remedy = "" if name.startswith("_") else way_out(name, __all__)
+        raise AttributeError(f"module 'track' has no attribute {name!r}{remedy}")
     import importlib
 
     value = getattr(importlib.import_module(home), name)

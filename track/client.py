@@ -11,15 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from track.configuration import options
-from track.errors import (
-    InvalidCall,
-    MissingExtra,
-    NotChosen,
-    NotFound,
-    TrialDoesNotExist,
-    UnknownAttribute,
-    suggestion,
-)
+from track.errors import InvalidCall, MissingExtra, NotChosen, NotFound, TrialDoesNotExist, UnknownAttribute
 from track.front import (
     Current,
     as_dict,
@@ -47,6 +39,7 @@ from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.structure import Project, Trial, TrialGroup, set_current_project
 from track.utils.delay import delay_call
+from track.verbs import way_out
 from track.versioning import default_version_hash
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
@@ -456,7 +449,7 @@ class TrackClient:
 
     def __getattr__(self, name: str) -> Any:
         """Look for anything else on the current trial's logger: ``client.log_metrics``, ``client.chrono``."""
-        way_out = ""
+        remedy = ""
         if not name.startswith("_"):
             if self.logger is not None:
                 try:
@@ -465,13 +458,13 @@ class TrackClient:
                     # What exists and fails keeps its own error.
                     if hasattr(TrialLogger, name):
                         raise
-            way_out = self._way_out(name)
-        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{way_out}")
+            remedy = self._remedy(name)
+        raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
 
-    def _way_out(self, name: str) -> str:
+    def _remedy(self, name: str) -> str:
         if self.logger is None and hasattr(TrialLogger, name):
             return " (there is no trial yet: call new_trial)"
-        return suggestion(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
+        return way_out(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
 
     def __repr__(self) -> str:
         shown = [repr(self._place())]

@@ -43,6 +43,7 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "DISTRIBUTION",
     "AlreadyExists",
     "BackendUnavailable",
     "ConcurrentWrite",
@@ -73,9 +74,13 @@ __all__ = [
     "UntrustedServer",
     "UploadConflict",
     "UploadFailed",
+    "missing_extra",
     "refuse_unnamed",
     "suggestion",
 ]
+
+DISTRIBUTION = "track-trials"
+"""What an installer calls this library; the index's ``track`` is another project."""
 
 
 class TrackError(Exception):
@@ -205,6 +210,17 @@ class RPCCallFailure(BackendUnavailable):
 
 class UntrustedServer(BackendUnavailable):
     """Who answers is not, or cannot be shown to be, the server that is meant; nothing was sent to it."""
+
+
+def missing_extra(what: str, extra: str) -> MissingExtra:
+    """Return the error that `what` is not installed ("reports need rich"), and says how to install its extra.
+
+    Examples
+    --------
+    >>> missing_extra("data frames need pandas", "pandas")
+    MissingExtra('data frames need pandas: run pip install ".[pandas]" in a checkout of track-trials')
+    """
+    return MissingExtra(f'{what}: run pip install ".[{extra}]" in a checkout of {DISTRIBUTION}')
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

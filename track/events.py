@@ -7,7 +7,7 @@ the record in a spill file.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -40,6 +40,10 @@ FORMAT = 1
 """Version of the bytes; a reader refuses a higher one."""
 
 
+# What eight bytes hold: a larger one would be written in another form than it is read in.
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+
+
 class ProjectCreated(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="project_created"
 ):
@@ -65,7 +69,11 @@ class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 
 
 class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_created"):
-    """A trial exists. `metrics` and `chronos` are full states, for a trial that comes from another store."""
+    """A trial exists.
+
+    For one that comes from another store, `metrics` and `chronos` are full states, and the last four fields say what
+    else is known of it; `at` is its last change then.
+    """
 
     hash: str
     revision: int
@@ -82,6 +90,10 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     chronos: Any = {}
     errors: list[Any] = []
     status: tuple[str | None, int | None] | None = None
+    changes: _Count = 0
+    timestamps: dict[str, float] = {}
+    process: dict[str, Any] | None = None
+    artifacts: list[dict[str, Any]] = []
 
     @property
     def trial(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -31,6 +31,7 @@ from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.utils.delay import DelayedCall, is_delayed_call
+from track.verbs import way_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,6 +130,15 @@ class TrialLogger(OutputVerbs, FileVerbs):
             return f"<{type(self).__name__} of {self.label!r}, which waits for its parameters>"
         life = "finished" if self.has_finished else "running" if self.has_started else "not started"
         return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
+
+    if not TYPE_CHECKING:  # so that a type checker still finds a name that does not exist
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):
+                # A property failed: it says why.
+                return object.__getattribute__(self, name)
+            remedy = "" if name.startswith("_") else way_out(name, [known for known in dir(self) if known[0] != "_"])
+            raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
 
     def _created(self) -> Trial:
         if self._pending is not None:

@@ -101,10 +101,7 @@ class ObjectStore(abc.ABC):
 
 
 class FolderStore(ObjectStore):
-    """A folder, which may be shared by machines; it is made at the first write.
-
-    Of several processes that create or swap, one wins: they hold a lock.
-    """
+    """A folder, made at the first write, which machines may share: of all who create or swap, one wins by a lock."""
 
     def __init__(self, folder: str, failed: Failed = unavailable) -> None:
         super().__init__(folder, failed)
@@ -240,10 +237,9 @@ class FsspecStore(ObjectStore):
     def read(self, name: str) -> bytes | None:
         try:
             with self._translated():
-                content: bytes = self._fs.cat_file(self._path(name))
+                return bytes(self._fs.cat_file(self._path(name)))
         except FileNotFoundError:
             return None
-        return content
 
     def write(self, name: str, content: bytes) -> None:
         with self._translated():

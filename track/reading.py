@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
-from track.errors import InvalidCall, MissingExtra, NotFound, suggestion
+from track.errors import InvalidCall, NotFound, missing_extra, suggestion
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
@@ -19,7 +19,7 @@ from track.structure import Status, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "open_stored", "to_pandas"]
+__all__ = ["Trials", "fetch", "open_stored", "open_to_read", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
@@ -66,15 +66,27 @@ def fetch(uri: str, query: Any = None) -> Trials:
     >>> fetch("ephemeral:", {"parameters.lr": {"$lte": 0.01}})
     []
     """
-    protocol = open_stored(uri)
+    protocol = open_to_read(uri)
     found = Trials(protocol.fetch_trials(query))
+    if not found:
+        _tell_unknown_statuses(protocol, parse_query(query, Trial))
+    return found
+
+
+def open_to_read(uri: str) -> Protocol:
+    """Return the backend of a store that is there, and say what this machine has that is not in it yet.
+
+    Raises
+    ------
+    NotFound
+        A file that does not exist.
+    """
+    protocol = open_stored(uri)
     left_behind = protocol.left_behind()
     if left_behind:
         text = "%d events of processes that are gone are not in %s yet: `python -m track sync` sends them"
         logger.warning(text, left_behind, mask_secrets(uri))
-    if not found:
-        _tell_unknown_statuses(protocol, parse_query(query, Trial))
-    return found
+    return protocol
 
 
 def open_stored(uri: str) -> Protocol:
@@ -180,5 +192,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtra('data frames need pandas: pip install "track[pandas]"') from error
+        raise missing_extra("data frames need pandas", "pandas") from error
     return pandas

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from typing import Any
 
-from track.errors import InvalidCall, MissingExtra
+from track.errors import InvalidCall, missing_extra
 from track.serialization import to_json
 from track.structure import Trial
+from track.utils.out import write_out
 
 __all__ = ["report_text", "write_report"]
 
@@ -51,7 +53,7 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
         trial.errors = [*trial.errors, f"track: {unsaved} events are not stored"]
     match style:
         case "json":
-            sys.stdout.write(report_text(trial, short) + "\n")
+            write_out(report_text(trial, short) + "\n")
         case "table":
             _write_table(trial)
         case _:
@@ -64,7 +66,7 @@ def _write_table(trial: Trial) -> None:
         from rich.console import Console
         from rich.table import Table
     except ImportError as error:
-        raise MissingExtra("style='table' needs rich: pip install \"track[rich]\"") from error
+        raise missing_extra("style='table' needs rich", "rich") from error
     report = to_json(trial, short=True)
     title = f"{report['name'] or trial.uid[:12]}, revision {report['revision']}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
@@ -73,7 +75,28 @@ def _write_table(trial: Trial) -> None:
     table.add_column("value", overflow="fold")
     for section, name, value in _rows(report):
         table.add_row(section, name, value)
-    Console(file=sys.stdout).print(table)
+    page = _Page(sys.stdout)
+    Console(file=page).print(table)
+    write_out(page.getvalue())
+
+
+class _Page(io.StringIO):
+    """Text for a stream, of which it says what rich asks: whether it is a terminal, and which letters it has."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        try:
+            return bool(self._stream.isatty())
+        except (AttributeError, ValueError):
+            # There is none, or it is closed.
+            return False
 
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:

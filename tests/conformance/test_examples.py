@@ -29,7 +29,7 @@ def _example(name: str) -> Any:
 
 
 class TestLines(ProtocolTests):
-    """The example of docs/extending.rst."""
+    """The example of docs/howto/extending.rst."""
 
     @pytest.fixture
     def protocol(self, tmp_path: Path) -> Protocol:
@@ -98,7 +98,7 @@ def test_backend_of_ones_own_has_artifacts_beside_it(tmp_path: Path, lines: None
 
 
 class TestCsv(ProtocolTests):
-    """The backend by methods of docs/extending.rst, as users get it, without what it does not refuse."""
+    """The backend by methods of docs/howto/extending.rst, as users get it, without what it does not refuse."""
 
     @pytest.fixture
     def protocol(self, tmp_path: Path) -> Iterator[Protocol]:

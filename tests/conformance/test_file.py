@@ -9,8 +9,10 @@ import pytest
 from tests.reopening import reopened
 from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri
+from track.persistence import get_protocol
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
+from track.persistence.utils import parse_uri
 from track.structure import Project
 from track.testing import ProtocolTests
 
@@ -72,3 +74,19 @@ def test_folder_that_takes_no_files_is_an_error_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(BackendUnavailable, match=r"runs\.json cannot be written \(No such file"):
         protocol.new_project(Project(name="digits"))
+
+
+def test_option_of_orion_is_taken_and_kept(tmp_path: Path) -> None:
+    """Orion names its objective in the URI: it opens, and stays in what the store says of itself."""
+    uri = f"file://{tmp_path}/runs.json?objective=loss"
+
+    protocol = get_protocol(uri)
+
+    assert protocol.file == f"{tmp_path}/runs.json"
+    assert (protocol.uri, parse_uri(protocol.uri)["query"]) == (uri, {"objective": "loss"})
+
+
+def test_other_options_that_are_unknown_stay_errors(tmp_path: Path) -> None:
+    """A slip in an option is told, with the options that there are."""
+    with pytest.raises(InvalidUri, match="unknown option 'objektive'"):
+        get_protocol(f"file://{tmp_path}/runs.json?objektive=loss")

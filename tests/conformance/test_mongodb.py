@@ -512,7 +512,7 @@ def test_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     """Without pymongo the error names the extra, when a backend is made."""
     monkeypatch.setitem(sys.modules, "pymongo", None)
 
-    with pytest.raises(MissingExtra, match=r"'mongodb:' needs pymongo: pip install \"track\[mongodb\]\""):
+    with pytest.raises(MissingExtra, match=r"'mongodb:' needs pymongo: run pip install \"\.\[mongodb\]\""):
         get_protocol("mongodb://127.0.0.1/track")
 
 
@@ -557,7 +557,7 @@ def test_options_of_the_driver_are_passed_on(mongo_server: str) -> None:
 
     protocol.fetch_trials()
 
-    options = protocol.mongo._client.options
+    options = protocol.mongo.client.options
     assert (options.retry_writes, options.pool_options.appname) == (False, "mine")
     assert options.pool_options.socket_timeout == 7.0
     protocol.close()

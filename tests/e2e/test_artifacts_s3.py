@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.children import python
+from tests.children import ended, kill, start_python
 from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import S3
 from track import TrackClient
@@ -22,7 +22,7 @@ from track.artifacts.recording import Recorder
 from track.errors import BackendUnavailable, CorruptArtifact, UnsafePath
 from track.logger import TrialLogger
 
-pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
+pytest.importorskip("s3fs", reason="needs s3fs: run pip install .[s3]")
 
 
 @pytest.fixture(params=["moto", pytest.param("weed", marks=pytest.mark.slow)])
@@ -120,10 +120,15 @@ class _Counting(FaultProxy):
 
     sent = 0
     refuses_after_a_cut = False
+    kills: tuple[int, int] | None = None
+    """A process, and after how many bytes it is killed."""
 
     def _pass_on(self, link: Any, direction: Any, data: bytes, target: Any) -> bool:
         if direction == "to server":
             self.sent += len(data)
+            if self.kills is not None and self.sent > self.kills[1]:
+                kill(self.kills[0])
+                self.kills = None
         goes_on = super()._pass_on(link, direction, data, target)
         if not goes_on and self.refuses_after_a_cut:
             self.refuse()
@@ -153,18 +158,9 @@ def _parts(server: S3, bucket: str) -> int:
 
 
 _KILLED = """
-import os, signal, sys
+import sys
 from track import TrackClient
-from track.artifacts import multipart
 
-send = multipart.MultipartUploads._call
-
-def call(self, method, **arguments):
-    if method == "upload_part" and arguments["PartNumber"] == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return send(self, method, **arguments)
-
-multipart.MultipartUploads._call = call
 TrackClient(sys.argv[1]).new_trial(parameters={}).log_file(sys.argv[2])
 """
 
@@ -173,7 +169,10 @@ def test_killed_upload_goes_on_where_it_was(tmp_path: Path, bucket: str, server:
     """After SIGKILL nothing is visible, and the next upload sends only the parts that are not there."""
     path = _large(tmp_path, 4)
     uri = f"file:{tmp_path}/runs.json?artifacts=s3://{bucket}/files"
-    done = python("-c", _KILLED, uri, path)
+    child = start_python("-c", _KILLED, uri, path)
+    # In the middle of the fourth.
+    proxy.kills = (child.pid, 3 * PART + PART // 2)
+    done = ended(child)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not _objects(server, bucket)
     assert artifacts(uri) == []

@@ -115,7 +115,7 @@ def test_server_that_is_away_does_not_stop_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Files for a bucket nobody answers for are not stored; that is said, and the record has no such artifact."""
-    pytest.importorskip("s3fs", reason="needs s3fs: pip install track[s3]")
+    pytest.importorskip("s3fs", reason="needs s3fs: run pip install .[s3]")
     for name, value in {"ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s", "MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

@@ -57,7 +57,6 @@ def test_threads_that_wait_for_a_silent_server_all_end(sql_place: Place) -> None
     """Several threads that decide at once all get their error, none of them waits for the others' sum."""
     protocol = sql_place.open()
     new_trial(protocol)
-    protocol.patience = 3.0
     errors: list[BaseException] = []
 
     def decide(number: int) -> None:
@@ -141,6 +140,7 @@ def test_finish_waits_as_long_as_it_is_told(sql_place: Place, caplog: pytest.Log
 def test_close_leaves_the_rest(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Closing while the server is silent returns, counts what is left, and the next one sends it."""
     protocol = sql_place.open()
+    protocol.patience = 0.5
     trial = new_trial(protocol)
     log(protocol, trial, 1, 1)
     protocol.flush(30)

@@ -15,7 +15,6 @@ from tests.e2e.processes import start, stored
 from track import TrackClient
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
-from track.persistence.file import backlog
 
 
 def _log_until_full(trial: TrialLogger, first: int, last: int) -> None:
@@ -143,16 +142,18 @@ def test_file_that_may_not_grow_loses_nothing(tmp_path: Path) -> None:
 
 
 def _drop_beyond_the_backlog(path: Path) -> None:
-    backlog._LIMIT = 10_000
     trial = start(path)
+    # 20 MB, of which 16 MiB may wait.
     with room_for(Path(f"{path}.journal"), 10):
-        _log_until_full(trial, 0, 300)
-        assert trial.protocol.unsaved() == 300
-    trial.log_metrics(value=300)
+        for number in range(200):
+            trial.log_metadata(value=number, padding="x" * 100_000)
+        assert trial.protocol.unsaved() == 200
+    trial.log_metrics(value=200)
     (seen,) = stored(path)
-    values = seen.metrics["value"].val
-    assert values == [*range(len(values) - 1), 300]
-    assert len(values) + trial.protocol.unsaved() == 301
+    dropped = trial.protocol.unsaved()
+    assert 0 < dropped < 100
+    assert seen.metadata["value"] == 200 - dropped - 1
+    assert seen.metrics["value"].val == [200]
 
 
 def test_lines_beyond_the_backlog_are_counted(tmp_path: Path) -> None:

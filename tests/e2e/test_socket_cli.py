@@ -100,7 +100,7 @@ def test_wrong_usage(settings: Path, arguments: tuple[str, ...], named: str) -> 
 
 def test_limits_are_documented() -> None:
     """The table of limits names what the server reads, with its defaults."""
-    text = (ROOT / "docs" / "server.rst").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "howto" / "server.rst").read_text(encoding="utf-8")
     table = text.partition(".. limits-begin")[2].partition(".. limits-end")[0]
 
     rows = re.findall(r"\* - ``(\w+)``\n     - (\S+)", table)
@@ -112,7 +112,7 @@ def test_options_are_documented() -> None:
     """The table of a client's options names all of them."""
     from track.persistence.rpc.client import OPTIONS
 
-    text = (ROOT / "docs" / "server.rst").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "howto" / "server.rst").read_text(encoding="utf-8")
     table = text.partition("Options of a ``socket:`` URI")[2].partition("What the server stores")[0]
 
     documented = re.findall(r"``(\w+)", "".join(re.findall(r"\* - (.*)", table)))

@@ -15,6 +15,9 @@ from track.errors import BackendUnavailable
 
 SPEAKS_AND_WAITS = """
 import pathlib, signal, sys
+if sys.argv[1] == "sql":
+    (pathlib.Path(__file__).parent / "sql").write_text("\\n".join(sys.argv[2:]))
+    raise SystemExit(0)
 options = dict(argument.split("=", 1) for argument in sys.argv[2:] if "=" in argument)
 store = pathlib.Path(options["--store"])
 store.mkdir(parents=True, exist_ok=True)
@@ -55,6 +58,31 @@ def test_started_node_describes_itself(tmp_path: Path) -> None:
     assert described == ("1", "CCL v23.1.11", "http://127.0.0.1:8080", "initialized new cluster")
     assert node.sql is not None
     assert node.sql.startswith("postgresql://root@127.0.0.1:26257/")
+
+
+def test_started_node_has_the_database_and_the_user_of_clients(tmp_path: Path) -> None:
+    """When `start` returns, what a ``cockroach:`` URI means by default is there; without a shell."""
+    executable = program(tmp_path, SPEAKS_AND_WAITS)
+
+    with CockRoachDB(str(tmp_path / "node"), "127.0.0.1:26257", executable=executable):
+        told = (tmp_path / "sql").read_text().splitlines()
+
+    assert told[:2] == ["--insecure", "--host=127.0.0.1:26257"]
+    assert "CREATE USER IF NOT EXISTS track_client" in told[2]
+    assert "CREATE DATABASE IF NOT EXISTS track" in told[2]
+    assert "GRANT ALL ON DATABASE track TO track_client" in told[2]
+
+
+def test_node_whose_database_cannot_be_made_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A node that is up but refuses the statements stays up, and what it said is said."""
+    refuses = 'import sys\nif sys.argv[1] == "sql":\n    print("no quorum")\n    raise SystemExit(1)\n'
+    executable = program(tmp_path, refuses + SPEAKS_AND_WAITS)
+
+    with CockRoachDB(str(tmp_path / "node"), "127.0.0.1:26257", executable=executable) as node:
+        assert node.node_id == "1"
+
+    assert "no quorum" in caplog.text
+    assert "CREATE DATABASE IF NOT EXISTS track" in caplog.text
 
 
 def test_node_knows_nothing_before_it_starts(tmp_path: Path) -> None:

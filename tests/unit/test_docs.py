@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import importlib
+import io
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+from docutils import core
 
+from track import fetch
 from track.configuration import OPTIONS
+from track.errors import DISTRIBUTION
 from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
+from track.verbs import way_out
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -26,7 +36,7 @@ MODULES_WITH_EXAMPLES = [
 ]
 
 
-def _rows(table: str, page: str = "backends.rst") -> list[list[str]]:
+def _rows(table: str, page: str = "reference/backends.rst") -> list[list[str]]:
     """Return the cells of the list-table between `.. TABLE-begin` and `.. TABLE-end`, without its header."""
     text = (DOCS / page).read_text(encoding="utf-8")
     found = re.search(rf"^\.\. {table}-begin$(.*?)^\.\. {table}-end$", text, re.MULTILINE | re.DOTALL)
@@ -48,7 +58,7 @@ def _toctree_entries(page: Path) -> set[Path]:
     """Return the files that the toctrees of a page name."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^\.\. toctree::\n((?:[ \t]+.*\n|\n)*)", text, re.MULTILINE)
-    names = [line.strip() for block in blocks for line in block.splitlines()]
+    names = [re.sub(r".*<(.+)>", r"\1", line.strip()) for block in blocks for line in block.splitlines()]
     return {page.parent / f"{name}{suffix}" for name in names for suffix in (".rst", ".md")}
 
 
@@ -73,8 +83,8 @@ def test_every_scheme_is_documented() -> None:
 
 
 def test_every_member_of_the_contract_is_documented() -> None:
-    """The table in docs/extending.rst names what callers may ask of any backend, beside the methods it is told by."""
-    documented = {name for row in _rows("contract", "extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
+    """The table of the page "Extending" names what callers may ask of any backend, beside the methods it is told by."""
+    documented = {name for row in _rows("contract", "howto/extending.rst") for name in re.findall(r"``(\w+)``", row[0])}
 
     told = {name for name in vars(Protocol) if name.startswith(("log_", "new_", "get_", "add_", "set_", "fetch_"))}
     explained = {"apply", "atomically", "refresh", "commit", "flush", "close", "uri"}
@@ -89,7 +99,7 @@ def test_every_extra_is_documented() -> None:
     tables = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
     extras = {name: ", ".join(packages) for table in tables for name, packages in ast.literal_eval(table.value).items()}
 
-    documented = {_literal(row[0]): row[1] for row in _rows("extras", "quickstart.rst")}
+    documented = {_literal(row[0]): row[1] for row in _rows("extras", "howto/install.rst")}
 
     assert documented == extras | {"all": "all of these"}
 
@@ -101,6 +111,140 @@ def test_every_page_is_in_a_toctree(page: Path) -> None:
     listed = {first}.union(*(_toctree_entries(other) for other in PAGES if other.suffix == ".rst"))
 
     assert page in listed
+
+
+# What people copy: blocks without prompts, which these tests run in the order of the page. A block of Python runs, or
+# is written to the file that the sentence before it names; a block of shell (`sh`) runs; a block of text after one of
+# them is what it prints. Blocks of `bash` show what only another machine can do.
+BLOCK = re.compile(
+    r"(?:``(?P<file>[\w.]+)``[^\n]*:\n\n)?\.\. code-block:: (?P<kind>python|sh|text)\n\n(?P<code>(?:(?:   [^\n]*)?\n)+)"
+)
+# Their examples are shown without prompts on the built pages, and run by Sphinx.
+PAGES_WITH_PROMPTS = {
+    "coming_from/em.rst",
+    "coming_from/tracking.rst",
+    "explanation/architecture.rst",
+    "explanation/security.rst",
+    "howto/extending.rst",
+    "howto/server.rst",
+    "reference/artifacts.rst",
+}
+
+
+def _page_id(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+PAGES_WITH_BLOCKS = [
+    page
+    for page in PAGES
+    if _page_id(page) not in PAGES_WITH_PROMPTS and ".. code-block:: python" in page.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_WITH_BLOCKS, ids=_page_id)
+def test_blocks_of_a_page(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a page shows can be copied, runs in a new folder without a warning, and prints what the page says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for name in [name for name in os.environ if name.startswith("TRACK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    printed = ""
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        code = textwrap.dedent(block["code"]).strip("\n") + "\n"
+        if block["kind"] == "text":
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            assert doctest.OutputChecker().check_output(code, printed, flags), (
+                f"{code}is not what it prints:\n{printed}"
+            )
+        elif block["kind"] == "sh":
+            done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{code}{done.stdout}{done.stderr}"
+            printed = done.stdout
+        elif block["file"] and block["file"].endswith(".py"):
+            Path(block["file"]).write_text(code, encoding="utf-8")
+        else:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                exec(compile(code, str(page), "exec"), namespace)
+            printed = out.getvalue()
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_page_id)
+def test_nobody_copies_a_prompt(page: Path) -> None:
+    """What a page shows has no prompts in it."""
+    text = page.read_text(encoding="utf-8")
+
+    assert (">>> " in text) <= (_page_id(page) in PAGES_WITH_PROMPTS)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_between_pages_resolve(page: Path) -> None:
+    """A relative link leads to a file of the repository, which renders there."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    pattern = r"\]\(([^)\s]+)\)" if page.suffix == ".md" else r"`[^`<]+ <([^>`\s]+\.(?:rst|md|py|svg)(?:#[\w-]*)?)>`_"
+
+    links = [link.partition("#")[0] for link in re.findall(pattern, text) if "://" not in link]
+
+    assert not [link for link in links if link and not (page.parent / link).is_file()]
+
+
+PAGES_OF_TEXT = [page for page in PAGES if page.suffix == ".rst" and page.parent.name != "api"]
+
+
+@pytest.mark.parametrize("page", PAGES_OF_TEXT, ids=_page_id)
+def test_page_renders_where_the_repository_is_shown(page: Path) -> None:
+    """A page has no role and no directive that only Sphinx knows, beside lists of pages and texts of files."""
+    said = io.StringIO()
+    settings = {"warning_stream": said, "report_level": 2, "halt_level": 5}
+
+    core.publish_string(page.read_text(encoding="utf-8"), str(page), writer="html5", settings_overrides=settings)
+
+    allowed = re.compile(r'Unknown directive type "(toctree|literalinclude)"')
+    problems = re.findall(r"\((?:WARNING|ERROR|SEVERE)/\d\) (.*)", said.getvalue())
+    assert not [problem for problem in problems if not allowed.search(problem)]
+
+
+def test_readme_leads_to_every_kind_of_page() -> None:
+    """The repository's page links the tutorial, the guides, the reference and the explanations."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(docs/([^)]+)\)", text))
+
+    assert "tutorial.rst" in linked
+    assert {"howto", "coming_from", "reference", "explanation"} <= {link.partition("/")[0] for link in linked}
+
+
+def test_verbs_of_other_trackers_are_documented() -> None:
+    """The table for people who come from another tool says what the error messages say."""
+    for theirs, ours in _rows("verbs", "coming_from/others.rst"):
+        *_, verb = re.findall(r"(\w+)\(", _literal(ours))
+        said = {name: way_out(name, ()) for name in re.findall(r"``(\w+)``", theirs)}
+        assert not {name: text for name, text in said.items() if f"{verb}(" not in text}
+
+
+def test_installation_page_names_the_distribution() -> None:
+    """The page, and the repository's, say what is installed, as the error messages do."""
+    pages = [DOCS / "howto" / "install.rst", ROOT / "README.md"]
+
+    assert all(f"`{DISTRIBUTION}`" in page.read_text(encoding="utf-8") for page in pages)
+
+
+def test_program_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first program that a visitor sees does what the sentence after it says."""
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(program, "README.md", "exec"), {})
+
+    assert '"Completed"' in out.getvalue()
+    assert len(fetch("file://report.json", {"parameters.lr": {"$lte": 0.01}})) == 1
 
 
 @pytest.mark.parametrize("module", MODULES_WITH_EXAMPLES)

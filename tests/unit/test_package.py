@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 import track
 from tests.children import python
+from track.errors import DISTRIBUTION
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -81,3 +85,47 @@ def test_import_touches_nothing(tmp_path: Path) -> None:
 
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kit_for_backends_names_its_extra(tmp_path: Path) -> None:
+    """Without pytest, `track.testing` says which extra it needs."""
+    script = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "from track.errors import MissingExtra\n"
+        "try:\n    import track.testing\n"
+        "except MissingExtra as error:\n    print(error)"
+    )
+
+    done = python("-W", "error", "-c", script, cwd=tmp_path)
+
+    assert done.stdout == 'track.testing needs pytest: run pip install ".[testing]" in a checkout of track-trials\n'
+
+
+def test_distribution_is_named_once() -> None:
+    """What an installer calls the library is said in one place, which setup.py reads; the import stays `track`."""
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+
+    assert DISTRIBUTION == "track-trials"
+    assert 'name=written("DISTRIBUTION", "track/errors.py")' in setup
+    assert _lines_with(rf"[\"']{DISTRIBUTION}[\"']") == [f'track/errors.py: DISTRIBUTION = "{DISTRIBUTION}"']
+
+
+def test_nobody_is_told_to_install_a_stranger() -> None:
+    """The index's ``track`` is another project: no message, page or docstring says to install it."""
+    assert (
+        _lines_with(r"\btrack(-trials)?\[|pip3? install (?!.*checkout of)[^\n]*(?<![\w./-])track(-trials)?(?![\w./-])")
+        == []
+    )
+
+
+def _lines_with(pattern: str) -> list[str]:
+    """Return the lines of the project's texts in which a pattern is, tests left out."""
+    folders = [ROOT / name for name in ("track", "docs", "examples", "benchmarks", ".ci")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".rst", ".md", ""}]
+    named = [path for path in files if path.is_file() and "_build" not in path.parts]
+    return [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted([*named, ROOT / "README.md", ROOT / "setup.py", ROOT / "requirements.txt"])
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(pattern, line)
+    ]

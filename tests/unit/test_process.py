@@ -1,4 +1,4 @@
-"""What the library does to the process it is imported by: what docs/process.rst lists, and nothing else."""
+"""What the library does to the process it is imported by: what docs/explanation/process.rst lists, and nothing else."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def _phases(uri: str, **environment: str) -> dict[str, list[str]]:
 
 
 def _documented() -> set[str]:
-    """Return the names in the first column of the table of docs/process.rst."""
-    text = (ROOT / "docs" / "process.rst").read_text(encoding="utf-8")
+    """Return the names in the first column of the table of docs/explanation/process.rst."""
+    text = (ROOT / "docs" / "explanation" / "process.rst").read_text(encoding="utf-8")
     rows = text.partition(".. process-begin")[2].partition(".. process-end")[0].split("   * - ")[2:]
     return {name for row in rows for name in re.findall(r"``(.+?)``", row.partition("\n")[0]) or [row.split("\n")[0]]}
 

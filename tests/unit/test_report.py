@@ -246,7 +246,7 @@ def test_table_needs_rich(client: TrackClient, monkeypatch: pytest.MonkeyPatch) 
     """Without rich the message says what to install."""
     monkeypatch.setitem(sys.modules, "rich.console", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[rich\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[rich\]"'):
         client.report(style="table")
 
 

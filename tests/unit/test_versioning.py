@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import track.versioning
 from tests.children import ROOT, printed_by, python
 from track.utils._canonical import encode
 from track.versioning import (
@@ -340,9 +339,12 @@ def test_no_repository_is_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("answer"), ["", "abc", "abc x y z +0000", "abc 1 y z +aaaa", f"abc {10**30} y z +0000"])
-def test_strange_answer_of_git_is_no_version(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strange_answer_of_git_is_no_version(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A git that prints something else is as good as none."""
-    monkeypatch.setattr(track.versioning, "ask_text", lambda *_: answer)
+    program = tmp_path / "git"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
     assert get_git_version("module.py") == (None, None)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from track.artifacts.artifact import Artifact
 from track.artifacts.code import describe_code
 from track.artifacts.gc import Swept, gc
+from track.artifacts.location import shared
 from track.artifacts.manifest import artifacts, find, versions
 from track.artifacts.recording import Recorder, artifact_name, check_file, check_folder
 
 __all__ = [
     "Artifact", "Recorder", "Swept", "artifact_name", "artifacts", "check_file", "check_folder", "describe_code",
-    "find", "gc", "versions",
+    "find", "gc", "shared", "versions",
 ]  # fmt: skip

@@ -12,7 +12,6 @@ from typing import Any
 from track.utils.git import ask_git, head_of, remote_of
 
 logger = logging.getLogger(__name__)
-
 _PATIENCE = 30.0
 _SHOWN = 100
 # A repository's own settings may neither run a program nor change what the patch is of.
@@ -24,20 +23,12 @@ _UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory",
 
 @dataclass(frozen=True)
 class Code:
-    """A script: the name of its file without folders, the facts that `describe_repository` found, with its path.
-
-    `difference` is what is changed and not committed, as a patch; empty where nothing is.
-    """
+    """A script: its file's name, its content, `describe_repository`'s facts with its path, and the patch of changes."""
 
     name: str
     content: bytes
     facts: dict[str, Any]
     difference: bytes
-
-    @property
-    def text(self) -> str:
-        """The content as text."""
-        return self.content.decode("utf-8", "replace")
 
 
 def describe_code(script: str | None = None) -> Code | None:
@@ -67,13 +58,6 @@ def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
         return {}, b""
     named = {"branch": branch, "remote": remote_of(folder, branch)}
     facts: dict[str, Any] = {"commit": commit, **{name: value for name, value in named.items() if value}}
-    changes, difference = _describe_changes(folder)
-    return {**facts, **changes}, difference
-
-
-def _describe_changes(folder: str) -> tuple[dict[str, Any], bytes]:
-    """Return whether anything is not committed and what is untracked, and the patch; nothing where git is silent."""
-    facts: dict[str, Any] = {}
     difference = ask_git(folder, "diff", *_PLAIN, "HEAD", timeout=_PATIENCE)
     if difference is not None:
         facts["is_changed"] = bool(difference)

@@ -12,6 +12,7 @@ from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.persistence.utils import mask_secrets, uri_path
 from track.utils.filesystem import connect, open_url, translated, unavailable
 
+_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "checksum")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
@@ -44,22 +45,15 @@ def age_of(known: dict[str, Any]) -> float:
     return 0.0 if moment is None else max(0.0, time.time() - float(moment))
 
 
-_MARKS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "checksum")
-
-
 def absolute(url: str) -> str:
     """Return a URL that means the same from any folder: a ``file:`` URL may be relative."""
     return f"file://{os.path.abspath(uri_path(url))}" if url.startswith("file:") else url
 
 
 def look_up(url: str) -> tuple[str | None, int | None]:
-    """Return ``etag:`` and what names the present state of some data, and its size in bytes; None where unknown.
-
-    NotFound where nothing is there, UnsafePath where a ``file:`` URL names no file.
-    """
+    """Return what marks data (``etag:...``) and its bytes, None where unknown; NotFound, UnsafePath for no file."""
     if url.startswith("file:"):
         return _look_up_file(url)
-
     information = describe(url)
     if information.get("type") == "directory":
         return None, None
@@ -81,16 +75,12 @@ def _look_up_file(url: str) -> tuple[str, int]:
 
 
 def open_reference(url: str, digest: str | None, size: int | None) -> BinaryIO:
-    """Return the data to read; NotFound where nothing is there any more, UnsafePath where it is a folder.
-
-    CorruptArtifact where it is not what it was when it was logged.
-    """
+    """Return the data to read; NotFound, CorruptArtifact where it has changed since, UnsafePath for a folder."""
     now = look_up(url)
     if any(was is not None and was != is_now for was, is_now in zip((digest, size), now, strict=True)):
         raise CorruptArtifact(f"{mask_secrets(url)} has changed since it was logged: {(digest, size)}, now {now}")
     if url.startswith("file:"):
         return open(uri_path(url), "rb")
-
     if now == (None, None) and describe(url).get("type") == "directory":
         raise UnsafePath(f"{mask_secrets(url)} is a folder: read its files with fsspec")
     return open_url(url)

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 from track.artifacts.transfer import Advance
 from track.errors import FileChanged, UnsafePath
 
+_PIECE = 8 << 20
+_BUFFER = 1 << 17
 SMALL = 1 << 18
 """Bytes of the largest file that is read at once, and that is read again rather than remembered."""
 CHUNK = 1 << 20
@@ -32,8 +34,7 @@ Stamp: TypeAlias = tuple[int, int, int, int, int]
 class Source:
     """A regular file that is read, and found out when it changes meanwhile; use it in a ``with`` block.
 
-    Links are followed. FileNotFoundError or PermissionError where there is no such file, or it may not be read;
-    UnsafePath where it is a folder, a device or a pipe.
+    Links are followed; FileNotFoundError or PermissionError as from `open`, UnsafePath for a folder, device or pipe.
     """
 
     __slots__ = ("descriptor", "path", "read_at", "status")
@@ -71,7 +72,11 @@ class Source:
         # The files of /proc tell no size.
         is_whole = before.st_size in (count, 0)
         if not is_whole or after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
-            raise FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
+            raise self.changed()
+
+    def changed(self) -> FileChanged:
+        """Return the error of a file that is not what it was when it was looked at first."""
+        return FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
 
 
 def _kind(mode: int) -> str:
@@ -114,10 +119,6 @@ class DigestCache:
         self._digests[source.stamp] = digest
         if len(self._digests) > self._limit:
             self._digests.popitem(last=False)
-
-
-_PIECE = 8 << 20
-_BUFFER = 1 << 17
 
 
 def copy_source(source: Source, target: int, path: str, advance: Advance) -> tuple[str, int]:

@@ -210,7 +210,6 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
 
 
 def _opened(uri: str, folder: Folder, note: str) -> Any:
-    scheme, _, _ = uri.partition(":")
     path = file_of(uri)
     if uri.startswith("beside:"):
         scheme = uri.partition(":")[2]

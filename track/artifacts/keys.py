@@ -35,20 +35,13 @@ def is_tree(uri: str) -> bool:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return the store's root and the key in it; an empty key for a URI that is in no store.
-
-    Of ``s3://bucket/files/objects/ab/ab...`` the root is ``s3://bucket/files``, of ``s3://bucket/data.csv`` all of it.
-    """
+    """Return the store's root and the key in it; all of a URI, and an empty key, where it is in no store."""
     match = _CONTENT.fullmatch(uri)
     return (match["root"], match["key"]) if match else (uri, "")
 
 
 def check_name(name: str) -> str:
-    """Return the name of an artifact; UnsafePath where it cannot be one.
-
-    It may not be empty or absolute, climb with ``..``, hold characters that no file name should, or have a part that is
-    longer than a disk takes.
-    """
+    """Return the name of an artifact; UnsafePath where it is absolute or climbs, or no file could be called so."""
     checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")

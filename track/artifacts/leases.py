@@ -33,10 +33,7 @@ _decode_owner = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Lease:
-    """An upload that is going on; `write` writes its file again.
-
-    Nothing is based on the keys to `avoid`, which were about to be removed when it began.
-    """
+    """An upload that goes on; nothing is based on the keys to `avoid`, about to be removed when it began."""
 
     def __init__(self, uid: str, avoid: frozenset[str], write: Callable[[], None]) -> None:
         self.uid = uid
@@ -84,10 +81,7 @@ def hold_lease(folder: Folder) -> Iterator[Lease]:
 
 
 def live_leases(folder: Folder) -> set[str]:
-    """Return the leases of uploads that go on, and remove those whose process is gone.
-
-    A process of another machine counts as gone after a day without a renewal.
-    """
+    """Return the leases of live processes, and remove others; of another machine, those renewed within a day live."""
     found = folder.files(LEASES)
     live = {lease.key for lease, content in _contents(folder, found) if _is_alive(_decode_owner(content), lease.age)}
     folder.remove({lease.key for lease in found} - live)

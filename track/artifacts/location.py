@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from track.artifacts.folder import Folder
-from track.artifacts.keys import STORES
+from track.artifacts.keys import STORES, split_uri
 from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidUri
@@ -152,6 +152,25 @@ def register_store(folder: Folder, protocol: Protocol) -> None:
     if folder.size(key) is None:
         folder.write(key, msgspec.json.encode({"uri": uri}))
     _registered.add(known)
+
+
+def shared(records: list[dict[str, Any]], source: Protocol, target: Protocol) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the lines of a manifest as another store says them, and the places in which the content is.
+
+    The other store is noted where the content is, so that `gc` there asks it too.
+    """
+    home = beside(source)
+    home = None if home is None else open_folder(home).url
+    lines, places = [], set()
+    for record in records:
+        root, key = split_uri(str(record.get("uri") or ""))
+        root = root or home or ""
+        if key and root:
+            register_store(open_folder(root), target)
+            places.add(root)
+            record = {**record, "uri": f"{root}/{key}"}  # noqa: PLW2901 - the caller's stays as it is
+        lines.append(record)
+    return lines, places
 
 
 def store_uri(protocol: Any, folder: Folder) -> str:

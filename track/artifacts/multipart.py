@@ -12,7 +12,6 @@ from track.artifacts.content import CHUNK, Source
 from track.artifacts.folder import Unfinished
 from track.artifacts.keys import OBJECTS
 from track.artifacts.transfer import Advance
-from track.errors import FileChanged
 
 PART = 8 << 20
 """Bytes of a part, and of the largest file that is sent in one piece."""
@@ -39,7 +38,7 @@ class MultipartUploads:
         self, source: Source, name: str, upload: str, size: int, digest: str, advance: Advance
     ) -> list[dict[str, Any]]:
         there = {part["PartNumber"]: part for part in self._parts(name, upload)}
-        length = _part_length(size)
+        length = part_length(size)
         whole, parts = hashlib.sha256(), []
         for number, data in enumerate(_pieces(source.descriptor, length), 1):
             whole.update(data)
@@ -51,7 +50,7 @@ class MultipartUploads:
             advance(len(data))
         if whole.hexdigest() != digest:
             self._call("abort_multipart_upload", Key=name, UploadId=upload)
-            raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")
+            raise source.changed()
         return parts
 
     def _find(self, name: str) -> str | None:
@@ -98,7 +97,7 @@ class MultipartUploads:
         return self._fs.call_s3(method, Bucket=self._bucket, **arguments)
 
 
-def _part_length(size: int) -> int:
+def part_length(size: int) -> int:
     """Return the bytes of a part: the same for every upload of a file, so that parts match."""
     length = PART
     while length * _MOST_PARTS < size:

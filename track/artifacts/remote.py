@@ -14,7 +14,7 @@ from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import OBJECTS, PARTIAL, free_key
 from track.artifacts.multipart import PART, MultipartUploads
 from track.artifacts.transfer import Advance, ignore
-from track.errors import BackendUnavailable, FileChanged
+from track.errors import BackendUnavailable
 from track.persistence.utils import mask_secrets
 from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
 
@@ -23,11 +23,7 @@ _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}
 
 
 class RemoteFolder(Folder):
-    """A folder behind fsspec. A file is visible once it is whole, and verified.
-
-    Credentials and endpoint come from the environment, or from fsspec's own configuration. MissingExtra where fsspec,
-    or the package behind the URL's scheme, is not installed.
-    """
+    """A folder behind fsspec, which knows the credentials. A file is visible once it is whole, and verified."""
 
     workers = 8
 
@@ -64,15 +60,12 @@ class RemoteFolder(Folder):
             raise BackendUnavailable(f"{self.url} has taken {size} bytes and shows {self.size(key)}")
         return Kept(key, digest, size)
 
-    def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        # Here the time goes into sending.
-        return None
-
     def _send_small(self, source: Source, key: str, digest: str, advance: Advance) -> None:
         self._make_folder(key)
         with open(source.descriptor, "rb", closefd=False) as reader:
             data = reader.read(PART + 1)
-        _check_digest(source, hashlib.sha256(data).hexdigest(), digest)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise source.changed()
         self._fs.pipe_file(self._at(key), data)
         advance(len(data))
 
@@ -86,11 +79,9 @@ class RemoteFolder(Folder):
                 found.update(data)
                 target.write(data)
                 advance(len(data))
-        try:
-            _check_digest(source, found.hexdigest(), digest)
-        except FileChanged:
+        if found.hexdigest() != digest:
             self._fs.rm_file(partial)
-            raise
+            raise source.changed()
         self._make_folder(key)
         self._fs.mv(partial, self._at(key))
 
@@ -152,9 +143,3 @@ class RemoteFolder(Folder):
             else:
                 with translated(self.url):
                     MultipartUploads(self._fs, self._root).abort(left.token)
-
-
-def _check_digest(source: Source, found: str, expected: str) -> None:
-    """Raise FileChanged where a file is not what it was when it was read first."""
-    if found != expected:
-        raise FileChanged(f"{source.path!r} changed while it was read: store it once it is written")

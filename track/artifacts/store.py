@@ -30,24 +30,20 @@ class ArtifactStore:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
 
-    def __repr__(self) -> str:
-        return f"ArtifactStore({self.folder!r})"
-
     def storing(self) -> contextlib.AbstractContextManager[Lease]:
         """Give a lease: `gc` removes nothing that was found or stored under it."""
         return hold_lease(self.folder)
 
-    def put_file(self, path: str, lease: Lease, advance: Advance | None = None) -> Kept:
-        """Store a file, unless its content is there already; without `advance` a bar is shown on a terminal.
+    def put_file(self, path: str, lease: Lease) -> Kept:
+        """Store a file, unless its content is there already; a bar is shown on a terminal.
 
-        FileNotFoundError, PermissionError or UnsafePath where there is no such file, it may not be read, or it is no
-        file; FileChanged where it changed while it was read, three times in a row; BackendUnavailable or OSError where
-        the store cannot be written to.
+        FileNotFoundError, PermissionError or UnsafePath where it is none, or may not be read; FileChanged where it
+        changed three times in a row while it was read; BackendUnavailable or OSError where the store fails.
         """
         for _ in range(_TRIES - 1):
             with contextlib.suppress(FileChanged):
-                return self._put_once(path, lease, advance)
-        return self._put_once(path, lease, advance)
+                return self._put_once(path, lease, None)
+        return self._put_once(path, lease, None)
 
     def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
         with Source(path) as source:
@@ -61,8 +57,8 @@ class ArtifactStore:
             # Perhaps the same again: reading it once more costs less than writing it.
             known, _ = hash_source(source, lease.heartbeat)
             os.lseek(source.descriptor, 0, os.SEEK_SET)
-        key = None if known is None else self._find(known, source.size, lease)
-        if known is not None and key is not None:
+        key = "" if known is None else content_key(OBJECTS, known)
+        if known is not None and key not in lease.avoid and self.folder.size(key) == source.size:
             _digests.add(source, known)
             return Kept(key, known, source.size)
         with _shown(source.path, source.size, lease, advance) as moved:
@@ -70,45 +66,31 @@ class ArtifactStore:
         _digests.add(source, kept.digest)
         return kept
 
-    def _find(self, digest: str, size: int, lease: Lease) -> str | None:
-        key = content_key(OBJECTS, digest)
-        return key if key not in lease.avoid and self.folder.size(key) == size else None
-
-    def put_bytes(self, data: bytes, lease: Lease) -> Kept:
-        """Store bytes."""
-        return self._put_content(OBJECTS, data, lease)
-
-    def _put_content(self, kind: str, data: bytes, lease: Lease) -> Kept:
+    def put_bytes(self, data: bytes, lease: Lease, kind: str = OBJECTS) -> Kept:
+        """Store bytes: a file, or the listing of a tree."""
         digest = hashlib.sha256(data).hexdigest()
         key = free_key(kind, digest, lease.avoid)
         if self.folder.size(key) != len(data):
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))
 
-    def put_tree(
-        self, folder: str, recursive: bool, lease: Lease, advance: Advance | None = None
-    ) -> tuple[Kept, Listing]:
-        """Store the files of a folder, and the listing that stands for it.
-
-        Files that cannot be read, and links that leave the folder, are left out: the listing names them.
-        """
+    def put_tree(self, folder: str, recursive: bool, lease: Lease) -> tuple[Kept, Listing]:
+        """Store a folder's files and the listing that stands for it, which names what cannot be read or leads out."""
         identity, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
         rows = trees.survey(folder, recursive)
         known = None if lease.avoid else _trees.get(identity, rows)
         if known is not None and self.folder.size(known[0].key) is not None:
             return known
         members = list(trees.members_of(rows))
-        kept, listing = self._put_members(folder, members, lease, advance)
+        kept, listing = self._put_members(folder, members, lease)
         if not listing.skipped and all(max(member.modified, member.changed) + SETTLED < read_at for member in members):
             _trees.add(identity, rows, (kept, listing))
         return kept, listing
 
-    def _put_members(
-        self, folder: str, members: list[Member], lease: Lease, advance: Advance | None
-    ) -> tuple[Kept, Listing]:
+    def _put_members(self, folder: str, members: list[Member], lease: Lease) -> tuple[Kept, Listing]:
         entries: list[Entry] = []
         skipped: dict[str, str] = {}
-        with _shown(folder, sum(member.size for member in members), lease, advance) as moved:
+        with _shown(folder, sum(member.size for member in members), lease, None) as moved:
             stored = each(lambda member: self._put_member(member, lease, moved), members, self.folder.workers)
             for member, outcome in zip(members, stored, strict=True):
                 if isinstance(outcome, str):
@@ -116,7 +98,7 @@ class ArtifactStore:
                 else:
                     entries.append(outcome)
         listing = Listing(entries, skipped)
-        return self._put_content(TREES, trees.encode_listing(listing), lease), listing
+        return self.put_bytes(trees.encode_listing(listing), lease, TREES), listing
 
     def _put_member(self, member: Member, lease: Lease, advance: Advance) -> Entry | str:
         """Store one file of a folder; return its entry, or why there is none."""

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_BATCH = 512
 Advance = Callable[[int], Any]
 """Told how many bytes more were moved."""
 _PATIENCE = 1.0
@@ -43,11 +46,6 @@ def _terminal_bar() -> Callable[..., Any] | None:
         return None
     bar: Callable[..., Any] = tqdm
     return bar
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-_BATCH = 512
 
 
 def each(action: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

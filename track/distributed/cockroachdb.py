@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 _FOLDERS = ("logs", "tmp", "extern")
 _STORE_FILES = "store"
 _TAIL = 20
+# What `cockroach:` URIs use by default; the tables are made at a client's first connection.
+_PREPARATION = (
+    "CREATE USER IF NOT EXISTS track_client; CREATE DATABASE IF NOT EXISTS track; "
+    "GRANT ALL ON DATABASE track TO track_client"
+)
+_PREPARING_LASTS = 30.0
 
 
 class CockRoachDB:
@@ -86,12 +92,12 @@ class CockRoachDB:
         ]
 
     def start(self, wait: bool = True, timeout: float = 60.0) -> None:
-        """Start the node.
+        """Start the node; once it is up, the database ``track`` and its user ``track_client`` are made.
 
         Parameters
         ----------
         wait: bool
-            Whether to return only once it has said its node id.
+            Whether to return only once it has said its node id, and the database is there.
         timeout: float
             Seconds to wait, > 0.
 
@@ -132,10 +138,27 @@ class CockRoachDB:
             for line in lines:
                 self._said = [*self._said[-_TAIL + 1 :], line.rstrip()]
                 self.parse(self.properties, line)
-                if "nodeID" in self.properties:
+                if "nodeID" in self.properties and not self._is_up.is_set():
+                    self._prepare()
                     self._is_up.set()
         # The end of its output is the end of waiting, too.
         self._is_up.set()
+
+    def _prepare(self) -> None:
+        command = [self.executable, "sql", "--insecure", f"--host={self.addrs}", f"--execute={_PREPARATION}"]
+        try:
+            subprocess.run(
+                command,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_PREPARING_LASTS,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            said = (getattr(error, "stdout", None) or b"").decode(errors="replace").strip()
+            text = "the node %s runs, but database and user could not be made (%s): %s"
+            logger.warning(text, self.addrs, said or error, " ".join(command[1:4]) + f" --execute='{_PREPARATION}'")
 
     def _wait_until_up(self, timeout: float) -> None:
         answered = self._is_up.wait(timeout)

@@ -67,7 +67,7 @@ class Artifact(Item):
         return cls({**read_mapping(os.path.join(folder, cls.metadata_file)), "local": folder})
 
     def __repr__(self) -> str:
-        return f"<Artifact {self._alternative_name!r} of {len(self._objects)} objects in {self._local}>"
+        return f"<Artifact {self._alternative_name!r} of {len(self.objects)} objects in {self._local}>"
 
     @property
     def created_timestamp(self) -> str:

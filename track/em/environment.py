@@ -36,10 +36,7 @@ def platform_facts() -> dict[str, Any]:
 
 
 def git_facts(folder: str | None = None) -> dict[str, Any]:
-    """Return the repository of the working directory: where it is, and which commit; empty where there is none.
-
-    Credentials are cut out of the remote's URL; on no branch, ``branch`` is None.
-    """
+    """Return the repository and commit of a folder, credentials cut out; empty without, ``branch`` None on none."""
     folder = folder or os.getcwd()
     root = ask_text(folder, "rev-parse", "--show-toplevel")
     if not root:

@@ -19,10 +19,7 @@ _TRIES = 100
 
 
 def checked_name(name: str) -> str:
-    """Return a name that can be a folder's; ValueError where it cannot.
-
-    It may not be empty or too long, begin with a dot, or have a slash, a backslash or a control character in it.
-    """
+    """Return a name that can be a folder's; ValueError where it is empty, long, hidden, or has slashes or controls."""
     if not isinstance(name, str):
         raise TypeError(f"a name is a str, not {type(name).__name__}")
     if not name or name.startswith(".") or _BAD.search(name):

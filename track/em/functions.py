@@ -17,7 +17,6 @@ from track.em.texts import read_mapping
 from track.errors import CorruptJournal, NothingThere, UploadFailed
 
 logger = logging.getLogger(__name__)
-
 _Item = TypeVar("_Item", bound=Item)
 
 

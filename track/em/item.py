@@ -198,7 +198,6 @@ class Item(abc.ABC):
         self.send(current_store(), folder, make_folder, checked_strategy(conflict_strategy))
 
     def _bundle(self, files: Sequence[LocalFile] = ()) -> Bundle:
-        """Return what a store gets."""
         return Bundle(self.kind, self._name, self._alternative_name, list(self._labels), self._description, list(files))
 
     def remember(self, entry: dict[str, str]) -> None:

@@ -17,12 +17,9 @@ class Lineage:
     """The inputs and outputs of a run, as its metadata have them: artifacts, and what other systems keep."""
 
     def __init__(self, associations: Mapping[str, Any] | None = None) -> None:
-        given = associations or {}
-        self._all: dict[str, list[dict[str, str]]] = {
-            **copy.deepcopy(dict(given)),
-            "inputs": [dict(entry) for entry in given.get("inputs") or ()],
-            "outputs": [dict(entry) for entry in given.get("outputs") or ()],
-        }
+        self._all: dict[str, list[dict[str, str]]] = copy.deepcopy(dict(associations or {}))
+        for side in ("inputs", "outputs"):
+            self._all[side] = [dict(entry) for entry in self._all.get(side) or ()]
         self._live: dict[str, Artifact] = {}
 
     def as_dict(self) -> dict[str, list[dict[str, str]]]:
@@ -30,10 +27,7 @@ class Lineage:
         return copy.deepcopy(self._all)
 
     def mark(self, side: str, resource: Any) -> bool:
-        """Add a resource to the ``"inputs"`` or ``"outputs"``; return False when it is there already.
-
-        TypeError where it is nothing that can be one, ValueError where it is on the other side.
-        """
+        """Add a resource to a side, or return False; TypeError where it can be none, ValueError where it is on both."""
         entry = _described(resource)
         other = "outputs" if side == "inputs" else "inputs"
         if any(_is_same(entry, known) for known in self._all[other]):

@@ -17,7 +17,6 @@ from track.plain import to_number
 from track.utils.files import OpenFile
 
 logger = logging.getLogger(__name__)
-
 ALIASES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "validate", "validation"), "val"),
@@ -30,10 +29,7 @@ _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 
 
 class MetricsFile:
-    """Appends items to the file of one type; items of several threads and processes do not mix.
-
-    An item that could not be written, as when the disk is full, waits in memory.
-    """
+    """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -180,15 +176,8 @@ def read_items(path: str) -> list[dict[str, Any]]:
     with open(path, "rb") as file:
         content = file.read()
     if not content or content.startswith(b'- {"value":'):
-        return [_parsed(path, line[2:]) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
-    found = _parsed(path, content)
+        return [parse(line[2:], path) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
+    found = parse(content, path)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
     return found
-
-
-def _parsed(path: str, text: bytes) -> Any:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise CorruptJournal(f"{path} cannot be read: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -18,7 +19,6 @@ from track.utils.files import checked_path, digest_of, inside, is_below, replace
 from track.utils.filesystem import CHUNK, open_url
 
 logger = logging.getLogger(__name__)
-
 _OWN = ".em"
 _LIST, _REFERENCES = f"{_OWN}/objects.yaml", f"{_OWN}/references.json"
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -32,9 +32,6 @@ class Objects:
         path = inside(folder, _LIST)
         found = read_list(path) if os.path.isfile(path) else []
         self._all: dict[str, dict[str, Any]] = {checked_object_path(each["path"]): dict(each) for each in found}
-
-    def __len__(self) -> int:
-        return len(self._all)
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return a dictionary an object."""
@@ -85,17 +82,13 @@ class Objects:
         write_list(inside(self.folder, _LIST), self._all.values())
         references = {path: each["reference"] for path, each in self._all.items() if "reference" in each}
         if references or os.path.exists(inside(self.folder, _REFERENCES)):
-            import json
-
             text = json.dumps(references, indent=2).encode()
             replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""
-        found = []
-        for path, each in self._all.items():
-            if "reference" not in each:
-                found.append(LocalFile(path, self._checked(path), each["size"], each["sha256"]))
+        copies = {path: each for path, each in self._all.items() if "reference" not in each}
+        found = [LocalFile(path, self._checked(path), each["size"], each["sha256"]) for path, each in copies.items()]
         noted = [name for name in (_LIST, _REFERENCES) if os.path.isfile(inside(self.folder, name))]
         return found + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
 

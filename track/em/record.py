@@ -7,19 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from track.client import TrackClient
-from track.configuration import options
 from track.errors import TrackError
 from track.logger import TrialLogger
-from track.persistence.utils import names_no_store
 from track.structure import Trial
 from track.versioning import compute_hash
 
 logger = logging.getLogger(__name__)
-
-
-def is_configured() -> bool:
-    """Return whether a store is configured: the option ``log.backend.name``, ``TRACK_LOG_BACKEND_NAME``."""
-    return not names_no_store(options("log.backend.name", None))
 
 
 class RunRecord:
@@ -38,17 +31,15 @@ class RunRecord:
         self.trial = client.logger or self._open(client, name, alternative_name, folder, fields)
         self.trial.start()
 
-    def _open(
-        self, client: TrackClient, name: str, alternative_name: str, folder: str, fields: Mapping[str, Any]
-    ) -> TrialLogger:
-        digest = compute_hash("run", name, alternative_name)
+    def _open(self, client: TrackClient, name: str, alias: str, folder: str, fields: dict[str, Any]) -> TrialLogger:
+        digest = compute_hash("run", name, alias)
         if client.protocol.get_trial(Trial(digest)):
             return client.set_trial(Trial(digest))
         project, _, group = folder.strip("/").partition("/")
         client.set_project(name=project or "default")
         if group:
             client.set_group(name=group)
-        metadata = {"alias": {"run": alternative_name}, **(fields.get("metadata") or {})}
+        metadata = {"alias": {"run": alias}, **(fields.get("metadata") or {})}
         return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
 
     def metrics(self, kind: str) -> Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]:
@@ -78,10 +69,7 @@ class RunRecord:
 
     def set_labels(self, labels: list[str]) -> None:
         """Record the labels, each a tag that is true; one that is gone is false."""
-        changed = {
-            **dict.fromkeys(self._labels - set(labels), False),
-            **dict.fromkeys(set(labels) - self._labels, True),
-        }
+        changed = dict.fromkeys(self._labels - set(labels), False) | dict.fromkeys(set(labels) - self._labels, True)
         if changed:
             self.trial.add_tags(**changed)
         self._labels = set(labels)

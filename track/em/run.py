@@ -18,7 +18,7 @@ from track.em.item import Item
 from track.em.lineage import Lineage
 from track.em.metrics import ALIASES
 from track.em.process import OutputLog, RunEnd, is_wanted
-from track.em.record import RunRecord, is_configured
+from track.em.record import RunRecord
 from track.em.runfiles import METADATA, RunFiles
 from track.em.session import current_store
 from track.em.store import Node, Store, checked_strategy, remote_entry
@@ -26,10 +26,10 @@ from track.em.uploader import Uploader
 from track.errors import RunFinished
 from track.logger import TrialLogger
 from track.persistence.checks import final_status
+from track.persistence.utils import names_no_store
 from track.structure import Status
 
 logger = logging.getLogger(__name__)
-
 _FIELDS = ("start_timestamp", "end_timestamp", "status", "associations")
 _PARTS = ("hparams", "metrics", "platform", "git")
 _Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
@@ -141,7 +141,7 @@ class Run(Item):
         self._files.raises = False
 
     def _save(self) -> None:
-        self._files.write_metadata(self._metadata())
+        self._files.write(METADATA, self._metadata())
 
     @property
     def start_timestamp(self) -> str:
@@ -168,10 +168,7 @@ class Run(Item):
         """The hyperparameters; what is changed is in the file at once."""
         return self._hparams
 
-    @property
-    def params(self) -> Params:
-        """The hyperparameters."""
-        return self._hparams
+    params = hparams
 
     @property
     def metrics(self) -> dict[str, list[dict[str, Any]]]:
@@ -218,7 +215,7 @@ class Run(Item):
             if self._has_begun or self.has_finished:
                 return
             self._has_begun = True
-            if is_configured():
+            if not names_no_store(options("log.backend.name", None)):
                 facts = {"run": {"local": self._local}, "platform": self._platform, "git": self._git}
                 fields: dict[str, Any] = {"description": self._description or None, "metadata": facts}
                 fields |= {"tags": dict.fromkeys(self._labels, True), "parameters": self._hparams.as_dict()}

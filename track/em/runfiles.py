@@ -14,7 +14,6 @@ from track.em.texts import read_mapping, write_list, write_mapping
 from track.errors import NothingThere
 
 logger = logging.getLogger(__name__)
-
 METADATA = "metadata.yaml"
 _INDEX, _LOG, _METRICS = "index.yaml", "stdout.log", "metrics"
 _PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml", "git": "git.yaml"}
@@ -48,10 +47,6 @@ class RunFiles:
             raise NothingThere(f"{self._path(METADATA)} is no run's: it has no {missing[0]!r}")
         return metadata
 
-    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Write who the run is."""
-        self._write(METADATA, metadata)
-
     def read_part(self, part: str) -> dict[str, Any]:
         """Return the ``"hyperparameters"``, ``"platform"`` or ``"git"`` of the run; empty where it has none."""
         try:
@@ -61,7 +56,7 @@ class RunFiles:
 
     def write_part(self, part: str, values: Mapping[str, Any]) -> None:
         """Write such a part."""
-        self._write(_PARTS[part], values)
+        self.write(_PARTS[part], values)
         self._list(part, _PARTS[part])
 
     def list_log(self) -> str:
@@ -73,9 +68,10 @@ class RunFiles:
         with self._lock:
             if self._index.get(part) != name:
                 self._index[part] = name
-                self._write(_INDEX, self._index)
+                self.write(_INDEX, self._index)
 
-    def _write(self, name: str, mapping: Mapping[str, Any]) -> None:
+    def write(self, name: str, mapping: Mapping[str, Any]) -> None:
+        """Write a file of the run, such as that of metadata."""
         with self._lock:
             self._waiting[name] = mapping
             self._write_waiting()
@@ -106,7 +102,7 @@ class RunFiles:
                 names[kind] = f"{_METRICS}/{file_name(kind, taken)}"
             opened = self._open[kind] = MetricsFile(self._metrics_path(kind))
             if is_new:
-                self._write(_INDEX, self._index)
+                self.write(_INDEX, self._index)
             return opened
 
     def _metrics_path(self, kind: str) -> str:

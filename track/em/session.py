@@ -18,6 +18,8 @@ from track.persistence.utils import parse_options
 from track.utils.files import user_folder
 
 logger = logging.getLogger(__name__)
+_KEYS = ("aistore_host", "asset_hub_host", "api_key")
+_OPTIONS = {"aistore_host": "em.host", "api_key": "em.api_key"}
 _PATIENCE = 30
 _store: Store | None = None
 
@@ -95,10 +97,6 @@ def current_store() -> Store:
 def find_store() -> Store | None:
     """Return the store that was logged in to, or None."""
     return _store
-
-
-_KEYS = ("aistore_host", "asset_hub_host", "api_key")
-_OPTIONS = {"aistore_host": "em.host", "api_key": "em.api_key"}
 
 
 class Config(MutableMapping[str, Any]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from track.errors import CorruptJournal, MissingExtra
+from track.errors import CorruptJournal, missing_extra
 from track.utils.files import replace_file
 
 # Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
@@ -52,39 +52,36 @@ def number_text(value: float) -> str:
     return text
 
 
-def parse(text: bytes) -> Any:
-    """Return the data in one line of any YAML; ValueError where it is none, MissingExtra where it takes PyYAML."""
+def parse(text: bytes, place: str = "the text") -> Any:
+    """Return the data in a text of YAML; CorruptJournal where it is none, MissingExtra where it takes PyYAML."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _parse_yaml(text)
+        return _parse_yaml(text, place)
 
 
-def _parse_yaml(text: bytes) -> Any:
+def _parse_yaml(text: bytes, place: str) -> Any:
     try:
         import yaml  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
-        raise MissingExtra('reading YAML of other programs needs PyYAML: pip install "track[em]"') from error
+        raise missing_extra("reading YAML of other programs needs PyYAML", "em") from error
     try:
         # Plain data only: a file can make nothing else.
         return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"it is no YAML: {error}") from error
+        raise CorruptJournal(f"{place} cannot be read: it is no YAML: {error}") from error
 
 
 def write_mapping(path: str, mapping: Mapping[str, Any]) -> None:
     """Write a file whole: one line a key."""
-    lines = "".join(f"{_key(key)}: {flow(value)}\n" for key, value in mapping.items())
+    plain = {key for key in mapping if _PLAIN_KEY.fullmatch(key) and key.lower() not in _WORDS}
+    lines = "".join(f"{key if key in plain else flow(key)}: {flow(value)}\n" for key, value in mapping.items())
     _replace(path, lines or "{}\n")
 
 
 def _replace(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     replace_file(path, [text.encode()], sync=False, follow=False)
-
-
-def _key(key: str) -> str:
-    return key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _WORDS else flow(key)
 
 
 def read_mapping(path: str) -> dict[str, Any]:
@@ -98,7 +95,7 @@ def parse_mapping(content: bytes, place: str) -> dict[str, Any]:
     try:
         return _own_lines(content)
     except ValueError:
-        found = _any_yaml(content, place)
+        found = _parse_yaml(content, place)
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -130,14 +127,7 @@ def read_list(path: str) -> list[Any]:
     try:
         return [msgspec.json.decode(line.removeprefix(b"- ")) for line in content.splitlines() if line != b"[]"]
     except (msgspec.DecodeError, UnicodeDecodeError):
-        found = _any_yaml(content, path)
+        found = _parse_yaml(content, path)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list, not {type(found).__name__}")
     return found
-
-
-def _any_yaml(content: bytes, place: str) -> Any:
-    try:
-        return _parse_yaml(content)
-    except ValueError as error:
-        raise CorruptJournal(f"{place} cannot be read: {error}") from error

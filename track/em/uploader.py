@@ -12,7 +12,6 @@ from track.errors import NothingThere, TrackError, UploadConflict
 from track.utils import lifecycle as ending
 
 logger = logging.getLogger(__name__)
-
 _SHORTEST, _LONGEST = 1.0, 30.0
 # What of the time may be spent uploading: files that grow are sent again as they are.
 _SHARE = 5
@@ -24,6 +23,11 @@ class Uploader:
 
     An upload that fails is tried again, with exponential backoff and jitter, and said once. What cannot succeed,
     because the name was taken or the folder removed, ends it.
+
+    Attributes
+    ----------
+    has_ended: bool
+        Whether nothing is uploaded any more: it was closed, or cannot succeed.
     """
 
     def __init__(self, what: str, upload: Callable[[], object]) -> None:
@@ -33,7 +37,7 @@ class Uploader:
         self._changes = 0
         self._done = 0
         self._is_closing = False
-        self._has_ended = False
+        self.has_ended = False
         self._state = threading.Condition()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"upload of {what}", daemon=True)
@@ -53,18 +57,18 @@ class Uploader:
 
     def _run(self) -> None:
         pause = 0.0
-        while not (self._is_closing and (self.is_done or self._has_ended)):
+        while not (self._is_closing and (self.is_done or self.has_ended)):
             self._wake.wait()
             self._wake.clear()
             if not self.is_done:
                 pause = self._try(pause)
                 with self._state:
                     self._state.notify_all()
-                if self._has_ended:
+                if self.has_ended:
                     break
                 self._rest(pause)
         with self._state:
-            self._has_ended = True
+            self.has_ended = True
             self._state.notify_all()
 
     def _try(self, pause: float) -> float:
@@ -74,7 +78,7 @@ class Uploader:
             self._upload()
         except (UploadConflict, NothingThere) as error:
             logger.warning("%s is not uploaded any more: %s", self.what, error)
-            self.error, self._has_ended = error, True
+            self.error, self.has_ended = error, True
             return 0.0
         except (OSError, TrackError, ValueError, RuntimeError) as error:
             if self.error is None:
@@ -91,10 +95,9 @@ class Uploader:
     def _rest(self, seconds: float) -> None:
         with self._state:
             self._state.wait_for(lambda: self._is_closing, seconds)
-        # While closing there is one more try, and then one a second.
-        if self._is_closing and self.error is not None:
-            with self._state:
-                self._state.wait_for(lambda: self._has_ended, min(seconds, _SHORTEST))
+            # While closing there is one more try, and then one a second.
+            if self._is_closing and self.error is not None:
+                self._state.wait_for(lambda: self.has_ended, min(seconds, _SHORTEST))
 
     def hurry(self) -> None:
         """Upload what is left without rest."""
@@ -110,13 +113,13 @@ class Uploader:
         def is_over() -> bool:
             if self.error is not None and (not failed or failed[-1] is not self.error):
                 failed.append(self.error)
-            return self._has_ended or self.is_done or len(failed) > 1
+            return self.has_ended or self.is_done or len(failed) > 1
 
         self.hurry()
         with self._state:
             self._state.wait_for(is_over, seconds)
             done = self.is_done
-            self._has_ended = True
+            self.has_ended = True
             self._state.notify_all()
         self._wake.set()
         ending.discard(self)
@@ -126,5 +129,5 @@ class Uploader:
 
     def after_fork(self) -> None:
         """In a child: the parent uploads."""
-        self._has_ended = self._is_closing = True
+        self.has_ended = self._is_closing = True
         self._state, self._wake = threading.Condition(), threading.Event()

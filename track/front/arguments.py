@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from track.errors import InvalidCall, suggestion
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
+from track.utils.out import write_out
 
 _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "a trial"}
 
@@ -84,4 +84,4 @@ def show_arguments(arguments: Mapping[str, Any]) -> None:
     """Print arguments between two lines."""
     rule = "-" * 80
     lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_out("\n".join(lines) + "\n")

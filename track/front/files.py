@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import logging
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from track.errors import BackendUnavailable, FileChanged, InvalidEvent
 
@@ -19,8 +21,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
 _SHOWN = 5
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def _said_when_out_of_files(verb: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Let a process that may open no more files train on: the artifact is missing, and that is said."""
+
+    @functools.wraps(verb)
+    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        try:
+            return verb(*args, **kwargs)
+        except OSError as error:
+            trial: Any = args[0]
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or trial.protocol.raises:
+                raise
+            texts = [str(given) for given in (*kwargs.values(), *args[:0:-1]) if isinstance(given, (str, os.PathLike))]
+            return cast(Result, trial._not_stored(texts[0] if texts else "code", error))
+
+    return guarded
 
 
 class FileVerbs:
@@ -41,6 +61,7 @@ class FileVerbs:
         def log_metadata(self, /, aggregator: Any = None, **kwargs: Any) -> None:
             """Record facts about the trial; see `TrialLogger`."""
 
+    @_said_when_out_of_files
     def log_file(self, file_name: str | os.PathLike[str], name: str | None = None) -> Artifact | None:
         """Store a file as it is now, and return its artifact; None where the store is full or away.
 
@@ -75,6 +96,7 @@ class FileVerbs:
         check_file(path)
         return self._file(chosen, lambda recorder: recorder.add_file(path, chosen))
 
+    @_said_when_out_of_files
     def log_directory(
         self, name: str | os.PathLike[str], recursive: bool = False, artifact: str | None = None
     ) -> Artifact | None:
@@ -110,6 +132,7 @@ class FileVerbs:
             logger.warning("no file is in the artifact %r%s", chosen, way_out)
         return stored[0]
 
+    @_said_when_out_of_files
     def log_artifact(self, content: bytes | str | os.PathLike[str], name: str | None = None) -> Artifact | None:
         """Store a file, a folder with all that is in it, or bytes; or name data that stays where it is.
 
@@ -179,17 +202,21 @@ class FileVerbs:
         (``code``) has the commit, the branch, the remote with its password masked and the names of files that git
         does not know, and changes that are not committed are stored as ``code/uncommitted.diff``.
         """
+        self._log_code()
+        return self
+
+    @_said_when_out_of_files
+    def _log_code(self) -> None:
         from track.artifacts import describe_code
 
         found = describe_code()
         if found is None:
-            return self
-        self.code = found.text
+            return
+        self.code = found.content.decode("utf-8", "replace")
         self.log_metadata(code=found.facts)
         self.log_artifact(found.content, f"code/{found.name}")
         if found.difference:
             self.log_artifact(found.difference, "code/uncommitted.diff")
-        return self
 
     def _file(self, name: str, action: Callable[[Recorder], Result]) -> Result | None:
         from track.artifacts import Recorder
@@ -201,9 +228,15 @@ class FileVerbs:
         except (BackendUnavailable, FileChanged, OSError) as error:
             if self.protocol.raises:
                 raise
-            logger.warning("the artifact %r is not stored: %s", name, error)
-            self._say_missing(trial, name, str(error))
+            self._not_stored(name, error)
             return None
+
+    def _not_stored(self, name: str, error: Exception) -> None:
+        logger.warning("the artifact %r is not stored: %s", name, error)
+        trial = self._created()
+        missing = {**(trial.metadata.get("artifacts_not_stored") or {}), name: str(error)}
+        trial.metadata["artifacts_not_stored"] = missing
+        self.log_metadata(artifacts_not_stored=dict(missing))
 
     def _tell_not_stored(self) -> None:
         """Say at the end of a trial which of its artifacts are missing."""
@@ -213,8 +246,3 @@ class FileVerbs:
             count = "1 artifact" if len(names) == 1 else f"{len(names)} artifacts"
             shown = ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
             logger.warning("%s could not be stored: %s; the metadata artifacts_not_stored says why", count, shown)
-
-    def _say_missing(self, trial: Trial, name: str, reason: str) -> None:
-        known = dict(trial.metadata.get("artifacts_not_stored") or {})
-        trial.metadata["artifacts_not_stored"] = {**known, name: reason}
-        self.log_metadata(artifacts_not_stored={**known, name: reason})

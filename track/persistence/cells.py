@@ -9,16 +9,17 @@ from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import TimeSeriesAggregator
+from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
 from track.containers.series import Points, Series
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
-from track.metrics import Metrics
+from track.metrics import Metrics, container_from_plain, container_to_plain
 from track.persistence.state import make_group, make_project
 from track.plain import nearest_double, restore, to_plain
 from track.serialization import to_json
 from track.structure import Trial
 
 _decode = msgspec.json.decode
+_CONTAINER = '{"container":'
 _LARGEST = 2**63
 """Steps from here on do not fit a column of integers."""
 
@@ -33,6 +34,9 @@ def text(value: Any) -> str:
 
 def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
     """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
+    if isinstance(value, Aggregator):
+        # All that another store knows of a name.
+        return None, comparable(value.val), text({"container": container_to_plain(value)})
     odd: dict[str, Any] = {}
     if step is not None and (type(step) is not int or abs(step) >= _LARGEST):
         odd["step"], step = to_plain(step), None
@@ -71,6 +75,9 @@ def named_container(table: str, name: str, spec: str | None, cells: tuple[list[A
             return key, series
     made = Metrics()
     for number, cell, at, exact in zip(*cells, strict=True):
+        if exact is not None and exact.startswith(_CONTAINER):
+            made[key] = container_from_plain(_decode(exact)["container"])
+            continue
         step, value = decode_cell(number, cell, exact)
         if table == "times":
             made.log_time(key, value, given, at)
@@ -152,21 +159,31 @@ class PointColumns:
 def measure_into(trial: Trial, metrics: PointColumns, chronos: PointColumns) -> None:
     """Let columns take what a trial will measure, and what it has measured in another store."""
     for name, container in trial.metrics.items():
+        spec = _imported_specification(container)
         for step, value, at in _imported_points(container):
-            metrics.log_values({name: value}, step, None, at)
+            metrics.log_values({name: value}, step, spec, at)
     for name, container in trial.chronos.items():
+        spec = _imported_specification(container) or ["value"]
         for _, value, at in _imported_points(container):
-            chronos.log_time(name, value, ["value"], at)
+            chronos.log_time(name, value, spec, at)
     trial.metrics, trial.chronos = metrics, chronos
 
 
 def _imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
-    points = getattr(container, "points", None)
-    if points is None:
-        yield None, getattr(container, "val", container), 0.0
+    if not isinstance(container, (Series, TimeSeriesAggregator)):
+        # Another aggregator is one value, with all that it knows.
+        yield None, container, 0.0
         return
+    points = container.points
     steps = points.steps() or [None] * len(points)
-    yield from zip(steps, points.values(), points.times(), strict=True)
+    for step, value, at in zip(steps, points.values(), points.times(), strict=True):
+        # A value logged with a step to a series is the pair of both.
+        yield (step, value, at) if type(value) is not tuple else (*value, at)
+
+
+def _imported_specification(container: Any) -> list[Any] | None:
+    """Return which aggregator a trial from another store has under a name; None for steps, and for a bare number."""
+    return specification(container) if isinstance(container, Aggregator) else None
 
 
 # documents, and by what they are found

@@ -6,12 +6,14 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
-from track.metrics import metrics_to_plain
-from track.plain import restore, to_number, to_plain, utf8
+from track.metrics import container_to_plain, metrics_to_plain
+from track.plain import is_number, restore, to_number, to_plain, utf8
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
@@ -31,6 +33,8 @@ MUTATORS = frozenset(
 """The methods that ``fetch_and_update_*`` may call by name."""
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
+_LARGEST = 2.0**62
+_COUNTED = ("_update_count", "_last_change")
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 
@@ -169,6 +173,33 @@ def trial_created(trial: Trial, at: float) -> TrialCreated:
         to_plain(trial.errors),
         status,
     )
+
+
+def trial_copied(trial: Trial) -> TrialCreated:
+    """Return the fact that `trial`, of another store, exists as it is there, with all that it measured."""
+    created = trial_created(trial, counted(trial, "_last_change"))
+    if isinstance(trial.metadata, dict):
+        metadata = {name: value for name, value in trial.metadata.items() if name not in _COUNTED}
+        created = msgspec.structs.replace(
+            created, metadata={name: container_to_plain(value) for name, value in metadata.items()}
+        )
+    # A file that somebody else has written may hold anything.
+    return msgspec.structs.replace(
+        created,
+        changes=int(counted(trial, "_update_count")),
+        timestamps={str(name): _finite(at) for name, at in trial.timestamps.items()},
+        process=to_plain(trial.process) if isinstance(trial.process, dict) else None,
+        artifacts=[to_plain(artifact) for artifact in trial.artifacts if isinstance(artifact, dict)],
+    )
+
+
+def counted(trial: Trial, name: str) -> float:
+    """Return what a store notes in a trial's metadata, ``_update_count`` or ``_last_change``; 0 where it does not."""
+    return _finite(trial.metadata.get(name)) if isinstance(trial.metadata, dict) else 0.0
+
+
+def _finite(value: Any) -> float:
+    return float(value) if is_number(value) and -_LARGEST < value < _LARGEST else 0.0
 
 
 def require_text(what: str, name: Any) -> None:

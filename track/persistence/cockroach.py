@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from track.errors import BackendUnavailable, InvalidEvent, MissingExtra
+from track.errors import BackendUnavailable, InvalidEvent, missing_extra
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol, deliver
 from track.persistence.sql import Database, Driver, Outcome, Row, SqlProtocol
 from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_options
@@ -63,7 +63,7 @@ class PostgresDriver(Driver):
             import psycopg2
             import psycopg2.extras
         except ImportError as error:
-            raise MissingExtra("'cockroach:' needs psycopg2: pip install \"track[cockroach]\"") from error
+            raise missing_extra("'cockroach:' needs psycopg2", "cockroach") from error
         self.uri = uri
         self._psycopg2: Any = psycopg2
         self.Error: type[Exception] = psycopg2.Error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from track.errors import InvalidUri, MissingExtra
+from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.state import named_tags
 from track.persistence.utils import fixed_place, mask_secrets, read_options, uri_path
@@ -43,7 +43,7 @@ class CometMLProtocol(SinkProtocol):
         try:
             import comet_ml  # type: ignore[import-not-found, unused-ignore]
         except ImportError as error:
-            raise MissingExtra("'cometml:' needs comet_ml: pip install \"track[cometml]\"") from error
+            raise missing_extra("'cometml:' needs comet_ml", "cometml") from error
         self._comet: Any = comet_ml
 
     def run_open(self, trial: Trial) -> Any:

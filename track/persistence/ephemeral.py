@@ -128,9 +128,6 @@ class StateProtocol(EventProtocol):
     def at_once(self) -> AbstractContextManager[bool]:
         return self.store.at_once()
 
-    def own_process(self) -> None:
-        self.store.has_one_writer = True
-
     def flush(self, timeout: float | None = None) -> None:
         """Write what could not be written before."""
         self.store.flush()

@@ -46,6 +46,8 @@ from track.utils.system import process_began, process_identity
 __all__ = ["EventProtocol"]
 
 logger = logging.getLogger(__name__)
+# Seconds by which the start of a process may be told too early: two ticks, and some.
+_CLOCK = 0.05
 Result = TypeVar("Result")
 
 
@@ -178,7 +180,7 @@ class EventProtocol(Protocol):
     ) -> None:
         """Record how far this process is in an attempt."""
         named = (status.name, status.value)
-        process = process_identity() | {"group": os.getpgrp()} | more
+        process = process_identity() | {"parent": os.getppid()} | more
         self._record(StatusChanged(uid, named, self.clock(), error, process, attempt))
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
@@ -383,12 +385,14 @@ class EventProtocol(Protocol):
 def _is_joined(trial: Trial) -> bool:
     """Return whether a process that begins a trial shares the present attempt; else it begins the next one.
 
-    It does while another process runs the trial, and when one of its own job has just ended: a rank that comes late
-    covers no failure up. A process that began after the end goes on with the trial instead.
+    It does while another process runs the trial, and when a sibling of its own job has just ended: a rank that
+    comes late covers no failure up. A process that began after the end goes on with the trial instead.
     """
     if not trial.attempt or trial.status is Status.Running:
         return trial.attempt > 0
-    here, group, began = process_identity()["host"], os.getpgrp(), process_began()
+    # A shell that becomes its last command keeps its own beginning: its children are no siblings of it.
+    family, began = (process_identity()["host"], os.getppid()), process_began()
     return any(
-        (one.get("host"), one.get("group")) == (here, group) and one.get("at", 0.0) > began for one in trial.processes
+        (one.get("host"), one.get("parent")) == family and one.get("at", 0.0) > began + _CLOCK
+        for one in trial.processes
     )

@@ -36,16 +36,41 @@ def _told(name: str) -> Any:
 
 
 def _asked(name: str) -> Any:
-    """Return the method that asks the main backend, then the mirrors, until one has an answer."""
+    """Return the method that asks the main backend, then the mirrors, until one has an answer.
+
+    Nothing, or None, is no answer of a backend that was written method by method: it may only listen.
+    """
 
     @functools.wraps(getattr(Protocol, name))
     def ask(self: ProtocolMultiplexer, /, *args: Any, **kwargs: Any) -> Any:
+        answers = []
         for backend in reversed(self.protos):
             try:
-                return getattr(backend, name)(*args, **kwargs)
+                answer = getattr(backend, name)(*args, **kwargs)
             except NotImplementedError:
                 continue
-        raise NotImplementedError(f"none of {self!r} implements {name}")
+            if answer or backend.answers:
+                return answer
+            answers.append(answer)
+        if not answers:
+            raise NotImplementedError(f"none of {self!r} implements {name}")
+        return answers[0]
+
+    return ask
+
+
+def _derived(name: str) -> Any:
+    """Return the method that asks a main backend which has one of its own, and else does what the contract says."""
+    default = getattr(Protocol, name)
+
+    @functools.wraps(default)
+    def ask(self: ProtocolMultiplexer, /, *args: Any, **kwargs: Any) -> Any:
+        if self._main.answers or getattr(type(self._main), name, default) is not default:
+            try:
+                return getattr(self._main, name)(*args, **kwargs)
+            except NotImplementedError:
+                pass
+        return default(self, *args, **kwargs)
 
     return ask
 
@@ -55,8 +80,9 @@ class ProtocolMultiplexer(Protocol):
 
     What a main backend of events (`EventProtocol`) stores is what the other backends of events are told, with the
     same times and revisions; backends of methods are called as it was. A mirror's failure is said once and counted in
-    `unsaved`, never raised. A question that the last backend does not answer (NotImplementedError) is answered by the
-    first mirror that does; so a backend of one's own may implement the few methods it cares for.
+    `unsaved`, never raised. A question that the last backend does not answer (NotImplementedError; or None or nothing,
+    from one that was written method by method) is answered by the first mirror that does; so a backend of one's own
+    may implement the few methods it cares for.
 
     Parameters
     ----------
@@ -230,11 +256,13 @@ class ProtocolMultiplexer(Protocol):
         return changed
 
     def _fetch_and_update(self, method: str, query: Any, attr: str, args: Any, kwargs: Any) -> Any:
+        changed = None
         try:
             changed = getattr(self._main, method)(query, attr, *args, **kwargs)
         except NotImplementedError:
             if not self._mirrors:
                 raise
+        if changed is None and self._mirrors:
             changed = getattr(self._first, method)(query, attr, *args, **kwargs)
             self._call_main(attr, (changed, *args), kwargs)
             rest = self._mirrors[1:]
@@ -251,10 +279,10 @@ class ProtocolMultiplexer(Protocol):
     fetch_trials = _asked("fetch_trials")
     fetch_groups = _asked("fetch_groups")
     fetch_projects = _asked("fetch_projects")
-    first_trial = _asked("first_trial")
-    revisions = _asked("revisions")
-    has = _asked("has")
-    refresh = _asked("refresh")
+    first_trial = _derived("first_trial")
+    revisions = _derived("revisions")
+    has = _derived("has")
+    refresh = _derived("refresh")
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         found: list[Trial] = _ask_for_trial(self, trial)

@@ -156,7 +156,7 @@ def _import(scheme: str, target: str) -> Any:
         if error.name is not None and error.name.split(".")[0] == "track":
             raise
         needed = error.name or error
-        raise MissingExtra(f'{scheme + ":"!r} needs {needed}: pip install "track[{scheme}]"') from error
+        raise MissingExtra(f"{scheme + ':'!r} needs {needed}, which is not installed") from error
 
 
 def _read_entry_points() -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from track.errors import InvalidUri, MissingExtra
+from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.state import named_tags
 from track.persistence.utils import mask_secrets, read_options, uri_path
@@ -52,7 +52,7 @@ class TensorBoardProtocol(SinkProtocol):
             for name in ("proto.event_pb2", "record_writer", "summary"):
                 importlib.import_module(f"tensorboardX.{name}")
         except ImportError as error:
-            raise MissingExtra("'tensorboard:' needs tensorboardX: pip install \"track[tensorboard]\"") from error
+            raise missing_extra("'tensorboard:' needs tensorboardX", "tensorboard") from error
 
     def run_open(self, trial: Trial) -> Any:
         """Begin an event file, with the trial's parameters, tags and metadata as texts."""

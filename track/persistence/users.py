@@ -9,7 +9,9 @@ import os
 import secrets
 import threading
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,8 +26,7 @@ ROLES = ("read", "write", "admin")
 """What a user may do, each all that stands before it: read; log; what concerns the server itself."""
 
 _FORMAT = 1
-_COST = {"n": 1 << 14, "r": 8, "p": 5}
-"""16 MiB and about a tenth of a second for every guess."""
+_COST: Mapping[str, int] = MappingProxyType({"n": 1 << 14, "r": 8, "p": 5})
 _MEMORY = 64 << 20
 _LOCK_SECONDS = 30.0
 _LONGEST = 1024
@@ -59,6 +60,9 @@ class Users:
     ----------
     path: path
         A JSON file, readable by its owner only. One that is not there has no users.
+    cost: dict, optional
+        What every guess costs: `n`, `r` and `p` of scrypt, of passwords that are stored from now on. By default 16 MiB
+        and about a tenth of a second.
 
     Examples
     --------
@@ -68,8 +72,9 @@ class Users:
     ('write', None)
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, cost: Mapping[str, int] = _COST) -> None:
         self.path = Path(path)
+        self.cost = cost
         self._lock = StoreLock(f"{self.path}.lock", _LOCK_SECONDS)
         self._reading = threading.Lock()
         self._users: dict[str, _User] = {}
@@ -78,7 +83,7 @@ class Users:
         self._secret = secrets.token_bytes(32)
         self._proved: dict[str, bytes] = {}
         # An unknown user costs as much as a known one.
-        self._nobody = _User("read", secrets.token_hex(16), secrets.token_hex(64), **_COST)
+        self._nobody = _User("read", secrets.token_hex(16), secrets.token_hex(64), **cost)
 
     def __repr__(self) -> str:
         return f"Users({str(self.path)!r})"
@@ -107,7 +112,7 @@ class Users:
             raise ValueError(f"the password of {name!r} is empty" if not password else "the password is too long")
         if role not in ROLES:
             raise ValueError(f"no role {role!r}: it should be one of {', '.join(ROLES)}")
-        user = _hashed(password, role)
+        user = _hashed(password, role, self.cost)
         with self._lock:
             self._write({**self._read(), name: user})
 
@@ -199,8 +204,8 @@ def _check_name(name: str) -> None:
         raise ValueError(f"{name!r} cannot be the name of a user: 1 to 100 printable characters, no space")
 
 
-def _hashed(password: str, role: Any) -> _User:
-    salted = _User(role, secrets.token_bytes(16).hex(), "", **_COST)
+def _hashed(password: str, role: Any, cost: Mapping[str, int]) -> _User:
+    salted = _User(role, secrets.token_bytes(16).hex(), "", **cost)
     return msgspec.structs.replace(salted, hash=_hash(password, salted).hex())
 
 

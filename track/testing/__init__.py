@@ -8,7 +8,14 @@
 ...         return get_protocol(f"file:{tmp_path}/runs.json")
 """
 
-from track.testing.conformance import ProtocolTests
+from track.errors import missing_extra
+
+try:
+    from track.testing.conformance import ProtocolTests
+except ModuleNotFoundError as error:
+    if error.name != "pytest":
+        raise
+    raise missing_extra("track.testing needs pytest", "testing") from error
 from track.testing.model import Model
 
 __all__ = ["Model", "ProtocolTests"]

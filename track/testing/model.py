@@ -94,7 +94,7 @@ def _new_trial(event: TrialCreated) -> dict[str, Any]:
         "errors": list(event.errors),
         "metrics": {},
         "times": {},
-        "changes": 0,
+        "changes": event.changes,
     }
 
 

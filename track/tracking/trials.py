@@ -18,6 +18,8 @@ from track.tracking.files import FsspecResultTracker
 from track.versioning import compute_hash
 
 _RESULTS = "results"
+# Parameters of the method that logs metrics: results of these names are in the map only.
+_TAKEN = ("step", "aggregator")
 
 
 class TrackResultTracker(ResultTracker):
@@ -71,7 +73,9 @@ class TrackResultTracker(ResultTracker):
         trial = TrialLogger(self._stored(name), self.protocol)
         with trial:
             trial.log_metadata(None, **{_RESULTS: to_plain(values)})
-            numbers = {name: value for name, value in values.items() if _can_be_metric(name, value)}
+            numbers = {
+                name: value for name, value in values.items() if name not in _TAKEN and not isinstance(value, str)
+            }
             if numbers:
                 trial.log_metrics(None, METADATA_AGGREGATOR, **numbers)
 
@@ -151,11 +155,6 @@ def _checked_key(key: Any) -> str:
     if key == "":
         raise ValueError("'' cannot be a key: it names nothing")
     return str(key)
-
-
-def _can_be_metric(name: str, value: ResultType) -> bool:
-    # These two are parameters of the method that logs metrics: they are in the map only.
-    return not isinstance(value, str) and name not in ("step", "aggregator")
 
 
 def _results_of(trial: Trial) -> dict[str, ResultType]:

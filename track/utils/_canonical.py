@@ -85,16 +85,10 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
 }  # fmt: skip
 # In this order: an IntEnum is an int as well, and a named tuple is a tuple.
 _FAMILIES: tuple[tuple[Any, Callable[[Any], bytes]], ...] = (
-    (enum.Enum, lambda value: encode(value.value)),
-    (int, _int),
-    (float, _float),
-    (str, _str),
-    ((bytes, bytearray, memoryview), _bytes),
-    (os.PathLike, lambda value: encode(os.fspath(value))),
-    ((list, tuple), _list),
-    ((set, frozenset), _set),
-    (Mapping, _mapping),
-)
+    (enum.Enum, lambda value: encode(value.value)), (int, _int), (float, _float), (str, _str),
+    ((bytes, bytearray, memoryview), _bytes), (os.PathLike, lambda value: encode(os.fspath(value))),
+    ((list, tuple), _list), ((set, frozenset), _set), (Mapping, _mapping),
+)  # fmt: skip
 
 
 def _encode_rare(value: Any) -> bytes:

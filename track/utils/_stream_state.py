@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-
 FIELDS: dict[str, type[float] | type[int]] = {
     "sum": float, "sum_sqr": float, "first_obs": float, "min": float, "max": float,
     "current_count": int, "current_obs": float, "drop_obs": int,

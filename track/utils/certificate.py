@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from track.errors import MissingExtra, TrackError
+from track.errors import TrackError, missing_extra
+from track.utils.files import replace_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -89,19 +90,12 @@ def _write_pair(folder: Path) -> None:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError as error:
-        raise MissingExtra('to make a certificate, cryptography is needed: pip install "track[encrypted]"') from error
+        raise missing_extra("to make a certificate, cryptography is needed", "encrypted") from error
     key = ec.generate_private_key(ec.SECP256R1())
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    _write(folder / "key.pem", key.private_bytes(pem, pkcs8, serialization.NoEncryption()), 0o600)
-    _write(folder / "certificate.pem", _certificate(key).public_bytes(pem), 0o644)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+    secret = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+    replace_file(f"{folder}/key.pem", [secret], mode=0o600)
+    replace_file(f"{folder}/certificate.pem", [_certificate(key).public_bytes(pem)], mode=0o644)
 
 
 def _certificate(key: EllipticCurvePrivateKey) -> x509.Certificate:

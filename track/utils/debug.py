@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from track.utils.out import write_out
+
 __all__ = ["print_stack"]
 
 
@@ -12,4 +14,4 @@ def print_stack(msg: str = "--") -> None:
     import traceback
 
     frames = traceback.format_stack(sys._getframe(1))
-    sys.stdout.write(f"{msg}\n{''.join(frames)}")
+    write_out(f"{msg}\n{''.join(frames)}")

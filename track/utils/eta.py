@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from track.utils.out import write_out
 from track.utils.stat import StatStream
 
 __all__ = ["EstimatedTime", "get_time", "to_list"]
@@ -115,7 +115,7 @@ class EstimatedTime:
         text = f"{self._progress(levels)} | {title} {self.name or ''} {minutes:8.2f} min {msg}"
         if not show:
             return text
-        sys.stdout.write(text + "\n")
+        write_out(text + "\n")
         return None
 
     def _progress(self, levels: list[tuple[int, int]]) -> str:

@@ -106,7 +106,7 @@ def is_named(descriptor: int, path: str) -> bool:
     """Return whether an open file is the one at `path` now."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return os.path.samestat(os.fstat(descriptor), found)
 
@@ -186,10 +186,7 @@ def replace_file(
     mode: int | None = None,
     follow: bool = True,
 ) -> int:
-    """Write a file whole or not at all, and return its size in bytes; see `replacing`.
-
-    With `follow` a link at `path` stays, and the file that it leads to is replaced.
-    """
+    """Write a file whole or not at all, and return its bytes; `follow` goes through a link. See `replacing`."""
     size, waiting = 0, bytearray()
     with replacing(os.path.realpath(path) if follow else path, sync=sync, mode=mode, temporary=temporary) as file:
         for piece in pieces:

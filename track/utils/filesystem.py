@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from track.errors import BackendUnavailable, InvalidUri, MissingExtra, TrackError
+from track.errors import BackendUnavailable, InvalidUri, MissingExtra, TrackError, missing_extra
 from track.utils.masking import mask_secrets
 
 CHUNK = 1 << 20
@@ -37,7 +37,7 @@ def connect(url: str, settings: Mapping[str, Any] | None = None, failed: Failed 
     try:
         import fsspec  # type: ignore[import-untyped, unused-ignore]  # noqa: F401 - or nothing below works
     except ImportError as error:
-        raise MissingExtra(f'{mask_secrets(url)} needs fsspec: pip install "track[fsspec]"') from error
+        raise missing_extra(f"{mask_secrets(url)} needs fsspec", "fsspec") from error
     with translated(url, failed):
         if "::" in _ADDRESS.sub("", url):
             return _chained(url, settings or {})
@@ -62,7 +62,6 @@ def _chained(url: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
 
 @functools.cache
 def _kind_of(scheme: str) -> Any:
-    """Return fsspec's class of a scheme."""
     import fsspec  # type: ignore[import-untyped, unused-ignore]
 
     try:
@@ -130,8 +129,7 @@ def reached(url: str) -> Iterator[None]:
 
 def open_url(url: str) -> BinaryIO:
     """Return the data at a URL, to read and seek in."""
-    fs, path = connect(url)
-    return open_path(fs, path, url)
+    return open_path(*connect(url), url)
 
 
 def open_path(fs: Any, path: str, url: str) -> BinaryIO:

@@ -18,8 +18,7 @@ _SETTINGS = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignatur
 def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE) -> bytes | None:
     """Return what a command of git, which only reads, prints; None where it fails within seconds, or there is no git.
 
-    One that shows differences wants ``--no-ext-diff`` and ``--no-textconv``, or runs what the repository's settings
-    say.
+    One that shows differences wants ``--no-ext-diff --no-textconv``, or runs what the repository's settings say.
     """
     import subprocess
 

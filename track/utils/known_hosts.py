@@ -12,8 +12,8 @@ from track.errors import UntrustedServer
 from track.utils.certificate import fingerprint_of
 
 logger = logging.getLogger(__name__)
-
 _FINGERPRINT = re.compile(r"(?i)(?:sha-?256:)?([0-9a-f]{2}(?::?[0-9a-f]{2}){31})")
+_GIVEN = "give the new one as ?fingerprint=..."
 _HEADER = "# Servers that track has trusted at first sight: host:port, fingerprint of the certificate.\n"
 
 
@@ -65,9 +65,6 @@ def check_fingerprint(
     if shown != wanted:
         known_from = f"{wanted} is known from line {line} of {path}"
         raise UntrustedServer(_refusal(name, shown, known_from, f"remove that line, or {_GIVEN}"))
-
-
-_GIVEN = "give the new one as ?fingerprint=..."
 
 
 def _refusal(name: str, shown: str, wanted: str, remedy: str) -> str:

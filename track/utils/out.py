@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from track.containers.ring import RingBuffer
 
-__all__ = ["RingOutputDecorator"]
+__all__ = ["RingOutputDecorator", "write_out"]
+
+
+def write_out(text: str) -> None:
+    """Write text to standard output, as far as there is one: what it has no letters for is escaped.
+
+    Nothing is raised where there is none, where it is closed, or full: what is printed is for people to look at.
+    """
+    stream = sys.stdout
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    except (AttributeError, OSError, ValueError):
+        return
 
 
 class RingOutputDecorator:
@@ -66,9 +83,7 @@ class RingOutputDecorator:
         """Return the text that is kept."""
         return "".join(self.raw())
 
-    def out(self) -> str:
-        """Return the text that is kept."""
-        return self.output()
+    out = output
 
     def isatty(self) -> bool:
         """Return whether the stream behind this one is a terminal."""

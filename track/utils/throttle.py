@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 __all__ = ["ThrottleRepeatedCalls", "Throttler", "TimeThrottler", "is_throttled", "throttle_repeated", "throttled"]
 
 _R = TypeVar("_R")
+_Clock = Callable[[], float]
 _MOST_REMEMBERED = 1024
 
 
@@ -64,9 +65,7 @@ class TimeThrottler(Generic[_R]):
         `every` is negative.
     """
 
-    def __init__(
-        self, fun: Callable[..., _R], every: float = 10, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fun: Callable[..., _R], every: float = 10, *, clock: _Clock = time.monotonic) -> None:
         self.fun = fun
         self.every = _check_period(every)
         self.clock = clock
@@ -99,9 +98,7 @@ class ThrottleRepeatedCalls(Generic[_R]):
         `every` is negative.
     """
 
-    def __init__(
-        self, fun: Callable[..., _R], every: float = 10, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, fun: Callable[..., _R], every: float = 10, *, clock: _Clock = time.monotonic) -> None:
         self.fun = fun
         self.every = _check_period(every)
         self.clock = clock
@@ -141,11 +138,7 @@ def _identify(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
 
 
 def throttled(
-    fun: Callable[..., _R],
-    throttle: int | None = None,
-    every: float | None = None,
-    *,
-    clock: Callable[[], float] = time.monotonic,
+    fun: Callable[..., _R], throttle: int | None = None, every: float | None = None, *, clock: _Clock = time.monotonic
 ) -> Callable[..., _R | None]:
     """Return `fun` running less often, or `fun` itself when neither limit is given.
 
@@ -169,7 +162,7 @@ def throttled(
 
 
 def throttle_repeated(
-    fun: Callable[..., _R], every: float | None = None, *, clock: Callable[[], float] = time.monotonic
+    fun: Callable[..., _R], every: float | None = None, *, clock: _Clock = time.monotonic
 ) -> Callable[..., _R | None]:
     """Return `fun` running at most once per `every` seconds (10 unless given) for the same arguments.
 

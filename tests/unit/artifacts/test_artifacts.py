@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
 from track import TrackClient
-from track.artifacts import Artifact, artifacts, find, transfer, versions
+from track.artifacts import Artifact, artifacts, find, versions
 from track.artifacts.location import place_of
 from track.errors import CorruptArtifact, InvalidEvent, InvalidQuery, InvalidUri, NotFound, UnsafePath
 from track.logger import TrialLogger
@@ -33,7 +36,7 @@ def trial(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Give a trial in each kind of store, with its artifacts beside it, in memory, or behind fsspec."""
     monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
     if request.param == "memory":
-        pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+        pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
     uris = {
         "file": f"file:{tmp_path}/runs.json",
         "sqlite": f"sqlite://{tmp_path}/runs.db",
@@ -337,12 +340,19 @@ class _Bar:
         self.is_closed = True
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        """Be one."""
+        return True
+
+
 def test_transfer_is_shown(trial: TrialLogger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bar is told of every byte, of uploads and downloads."""
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(9 << 20))
     _Bar.made = []
-    monkeypatch.setattr(transfer, "_terminal_bar", lambda: _Bar)
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=_Bar))
+    monkeypatch.setattr("sys.stderr", _Terminal())
 
     kept = logged(trial.log_file(path))
     kept.download(tmp_path / "back.bin")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import python
-from track.artifacts import artifacts, code, find
+from track.artifacts import artifacts, find
 from track.artifacts.code import describe_code, describe_repository
 from track.reading import fetch
 
@@ -157,9 +157,13 @@ def test_files_that_git_does_not_know_are_named(repository: Path) -> None:
     assert (facts["is_changed"], difference) == (False, b"")
 
 
-def test_unknown_difference_is_not_denied(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_difference_is_not_denied(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where git does not answer, nothing is said of changes."""
-    monkeypatch.setattr(code, "ask_git", lambda folder, verb, *rest, timeout: None)
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase " $* " in *" diff "*) exit 1; esac\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
 
     facts, _ = describe_repository(str(repository))
 

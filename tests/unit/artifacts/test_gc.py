@@ -27,7 +27,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give a store with its artifacts in a folder, or behind fsspec."""
     if request.param == "local":
         return f"file:{tmp_path}/runs.json"
-    pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
     return f"file:{tmp_path}/runs.json?artifacts=memory://{tmp_path.name}/files"
 
 

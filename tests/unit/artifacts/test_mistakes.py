@@ -187,7 +187,7 @@ def test_reference_to_a_file_is_absolute(trial: TrialLogger, tmp_path: Path, mon
 
 def test_unknown_scheme_is_an_error_of_ours(trial: TrialLogger, tmp_path: Path) -> None:
     """Of a reference, and of the place of the artifacts."""
-    pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
 
     with pytest.raises(InvalidUri, match="fsspec knows no foo://"):
         trial.log_artifact("foo://host/train.csv")
@@ -197,7 +197,7 @@ def test_unknown_scheme_is_an_error_of_ours(trial: TrialLogger, tmp_path: Path) 
 
 def test_place_that_its_url_says_is_connected_to(trial: TrialLogger) -> None:
     """The host of a URL is told to fsspec; that it is away is no mistake of the program."""
-    pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
 
     assert trial.log_artifact("ftp://127.0.0.1:1/train.csv") is None
 

@@ -17,7 +17,7 @@ from track.artifacts.connecting import age_of
 from track.artifacts.content import Source
 from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder
-from track.artifacts.multipart import _part_length
+from track.artifacts.multipart import part_length
 from track.artifacts.transfer import each, progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
 from track.utils.filesystem import translated
@@ -51,14 +51,14 @@ def test_url_without_its_package_says_what_to_install(monkeypatch: pytest.Monkey
     """A scheme that needs a package names it."""
     monkeypatch.setitem(sys.modules, "fsspec", None)
 
-    with pytest.raises(MissingExtra, match=r'gs://bucket/files needs fsspec: pip install "track\[fsspec\]"'):
+    with pytest.raises(MissingExtra, match=r'gs://bucket/files needs fsspec: run pip install "\.\[fsspec\]"'):
         open_folder("gs://bucket/files")
 
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> str:
     """Give a URL of a place in memory."""
-    pytest.importorskip("fsspec", reason="needs fsspec: pip install track[fsspec]")
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
     return f"memory://{tmp_path.name}/files"
 
 
@@ -162,8 +162,8 @@ def test_errors_of_a_place_are_ours() -> None:
 
 def test_parts_grow_with_the_file() -> None:
     """A file of any size has at most ten thousand parts."""
-    assert _part_length(1) == 8 << 20
-    assert 5 * 2**40 / _part_length(5 * 2**40) <= 10_000
+    assert part_length(1) == 8 << 20
+    assert 5 * 2**40 / part_length(5 * 2**40) <= 10_000
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -188,7 +188,7 @@ def test_folder_shows_no_partial_files(tmp_path: Path) -> None:
 
 def test_bar_is_shown_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long transfers have a bar of tqdm at a terminal; nothing is printed elsewhere, or for small ones."""
-    tqdm = pytest.importorskip("tqdm", reason="needs tqdm: pip install track[progress]")
+    tqdm = pytest.importorskip("tqdm", reason="needs tqdm: run pip install .[progress]")
     made: list[dict[str, Any]] = []
 
     class Bar:

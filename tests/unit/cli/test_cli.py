@@ -16,7 +16,7 @@ from track.persistence.sqlite import SqliteProtocol
 from track.structure import Trial
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "cli.rst").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "cli.rst").read_text(encoding="utf-8")
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import io
 import os
@@ -10,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from track.cli import main
-from track.persistence import users as module
+from track.cli import main, user
 from track.persistence.users import Users
 
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the tests the cost that an attacker has to bear."""
-    monkeypatch.setattr(module, "_COST", {"n": 2, "r": 1, "p": 1})
+    monkeypatch.setattr(user, "Users", functools.partial(Users, cost={"n": 2, "r": 1, "p": 1}))
 
 
 @pytest.fixture

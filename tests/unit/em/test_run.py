@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.children import printed_by
+from tests.children import printed_by, room_for
+from tests.children import run as run_child
 from track import em
 from track.em.environment import git_facts
+from track.em.folders import make_directory
 from track.em.metrics import MetricsFile, read_items
 from track.em.run import Run
 from track.errors import NothingThere
@@ -71,12 +73,11 @@ class TestFolders:
             em.create_run(name=name)
         assert list(tmp_path.iterdir()) == []
 
-    def test_clash_of_names_is_tried_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_clash_of_names_is_tried_again(self, tmp_path: Path) -> None:
         """A folder that is there already belongs to somebody else."""
         names = iter(["same", "same", "other"])
-        monkeypatch.setattr("track.em.folders.make_directory.__defaults__", (lambda name: next(names),))
 
-        folders = [em.create_artifact("a").local, em.create_artifact("a").local]
+        folders = [make_directory(str(tmp_path), "a", lambda name: next(names)) for _ in range(2)]
 
         assert [os.path.basename(folder) for folder in folders] == ["same", "other"]
 
@@ -231,28 +232,20 @@ class TestFileOfMetrics:
 
     def test_full_disk(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """Items wait in memory, half written ones too, and are in order in the file when there is room."""
-        metrics = MetricsFile(str(tmp_path / "train.yaml"))
-        metrics.append({"loss": 0.5}, 0, None)
-        write, room = metrics._write, [30]
+        path = tmp_path / "train.yaml"
 
-        def limited(data: bytes) -> int:
-            written = min(len(data), room[0])
-            if not written:
-                raise OSError(28, "No space left on device")
-            room[0] -= written
-            return write(data[:written]) or 0
+        def log() -> None:
+            metrics = MetricsFile(str(path))
+            metrics.append({"loss": 0.5}, 0, None)
+            with room_for(path, 30):
+                for step in range(1, 6):
+                    metrics.append({"loss": 0.5}, step, None)
+                assert metrics.unsaved() == 5
+            assert metrics.unsaved() == 0
+            assert caplog.text.count("File too large; metrics wait in memory") == 1
 
-        metrics._write = limited
-        for step in range(1, 6):
-            metrics.append({"loss": 0.5}, step, None)
-        waiting, room[0] = metrics.unsaved(), 1 << 20
-
-        assert waiting == 5
-        assert metrics.unsaved() == 0
-        assert [item["sequence"]["step"] for item in yaml.safe_load((tmp_path / "train.yaml").read_bytes())] == list(
-            range(6)
-        )
-        assert len([record for record in caplog.records if "No space left" in record.message]) == 1
+        assert run_child(log) == 0
+        assert [item["sequence"]["step"] for item in yaml.safe_load(path.read_bytes())] == list(range(6))
 
     def test_file_of_another_program(self, tmp_path: Path) -> None:
         """Block style is read, too."""

@@ -108,4 +108,7 @@ def test_own_files_need_no_yaml_package(tmp_path: Path) -> None:
 
     done = python("-W", "error", "-c", script, cwd=tmp_path)
 
-    assert (done.stdout, done.stderr) == ('reading YAML of other programs needs PyYAML: pip install "track[em]"\n', "")
+    assert (done.stdout, done.stderr) == (
+        'reading YAML of other programs needs PyYAML: run pip install ".[em]" in a checkout of track-trials\n',
+        "",
+    )

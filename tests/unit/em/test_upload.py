@@ -398,7 +398,7 @@ class TestUploader:
 
         uploader = Uploader("run", upload)
         uploader.notify()
-        wait_until(lambda: not uploader._thread.is_alive())
+        wait_until(lambda: uploader.has_ended)
         uploader.notify()
         uploader.close()
 

@@ -10,7 +10,9 @@ import pytest
 
 import track.logger
 from track import TrackClient
-from track.errors import InvalidCall, TrackError
+from track.errors import InvalidCall, TrackError, UnknownAttribute
+from track.logger import TrialLogger
+from track.verbs import HERE
 
 
 @pytest.fixture
@@ -97,10 +99,78 @@ def test_typing_error_on_the_client_is_told_with_a_suggestion(client: TrackClien
     """A verb that does not exist is the client's error, and the nearest one is named."""
     tried = client if has_trial else TrackClient("ephemeral:")
 
-    with pytest.raises(AttributeError, match=r"'TrackClient' .*'log_metric'; did you mean 'log_metrics'\?") as caught:
-        _ = tried.log_metric
+    with pytest.raises(AttributeError, match=r"'TrackClient' .*'log_metrisc'; did you mean 'log_metrics'\?") as caught:
+        _ = tried.log_metrisc
 
     assert isinstance(caught.value, TrackError)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("log", "trial.log_metrics("),
+        ("log_metric", "trial.log_metrics("),
+        ("add_scalar", "trial.log_metrics("),
+        ("track", "trial.log_metrics("),
+        ("append", "trial.log_metrics("),
+        ("log_param", "trial.log_arguments("),
+        ("log_params", "trial.log_arguments("),
+        ("log_hyperparams", "trial.log_arguments("),
+        ("config", "trial.log_arguments("),
+        ("summary", "trial.log_metadata("),
+        ("set_tag", "trial.add_tags("),
+        ("log_image", "trial.log_file("),
+        ("log_artifacts", "trial.log_directory("),
+        ("init", ".new_trial("),
+        ("start_run", ".new_trial("),
+        ("init_run", ".new_trial("),
+        ("Run", ".new_trial("),
+        ("SummaryWriter", ".new_trial("),
+        ("set_experiment", "client.set_project("),
+        ("set_tracking_uri", "TrackClient("),
+        ("search_runs", "track.fetch("),
+        ("end_run", "trial.finish()"),
+    ],
+)
+def test_verbs_of_other_trackers_are_translated(client: TrackClient, theirs: str, ours: str) -> None:
+    """What wandb, mlflow, neptune, aim, Comet and TensorBoard call it is answered with what it is called here."""
+    for tried in (track, client, client.logger, TrackClient("ephemeral:")):
+        with pytest.raises(AttributeError, match=f"{theirs!r}; here it is .*{re.escape(ours)}"):
+            getattr(tried, theirs)
+
+
+def test_translated_verbs_do_not_exist(client: TrackClient) -> None:
+    """No verb that is translated is one that works."""
+    assert not [name for name in HERE for tried in (track, client, client.logger) if name in dir(tried)]
+
+
+def test_translations_name_what_exists(client: TrackClient) -> None:
+    """What is suggested works: each verb of a trial, of a client and of the package."""
+    owners = {"trial": client.logger, "client": client, "track": track}
+    named = {match for here in HERE.values() for match in re.findall(r"\b(trial|client|track)\.(\w+)", here)}
+
+    assert not [name for owner, name in named if not hasattr(owners[owner], name)]
+
+
+def test_typing_error_on_a_trial_is_told_with_a_suggestion(client: TrackClient) -> None:
+    """A trial's verb that does not exist is an error of ours, and the nearest one is named."""
+    with pytest.raises(UnknownAttribute, match=r"'TrialLogger' .*'log_fiel'; did you mean 'log_file'\?"):
+        _ = client.logger.log_fiel  # type: ignore[union-attr]
+
+
+def test_probing_a_trial_finds_nothing(client: TrackClient) -> None:
+    """What looks for methods that may be there, as copy, pickle and notebooks do, gets the plain answer."""
+    assert not hasattr(client.logger, "_repr_mimebundle_")
+    assert getattr(client.logger, "__array__", None) is None
+    assert getattr(TrialLogger.__new__(TrialLogger), "protocol", None) is None
+
+
+def test_error_inside_a_property_of_a_trial_is_not_hidden(client: TrackClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A property that exists and fails keeps its own error."""
+    monkeypatch.setattr(TrialLogger, "stdout", property(lambda self: self.nothing))
+
+    with pytest.raises(AttributeError, match="'nothing'"):
+        _ = client.logger.stdout  # type: ignore[union-attr]
 
 
 def test_error_inside_an_attribute_is_not_hidden(client: TrackClient, monkeypatch: pytest.MonkeyPatch) -> None:

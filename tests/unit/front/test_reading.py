@@ -222,5 +222,5 @@ def test_frames_need_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pandas the message says what to install."""
     monkeypatch.setitem(sys.modules, "pandas", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[pandas\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[pandas\]"'):
         to_pandas(Trial("ab"))

@@ -105,7 +105,6 @@ def test_batch_that_was_torn_is_not_there(tmp_path: Path, left: int) -> None:
     """Wherever the write of a batch was cut off, none of it is stored, and all of it when it is sent again."""
     protocol = FileProtocol(f"file:{tmp_path}/runs.json")
     protocol.receive("w", 0, [CREATED])
-    protocol.close()
     with (tmp_path / "runs.json.journal").open("ab") as file:
         file.write(encode_batch("w", 1, b"".join(map(encode, points(1, 2, 3))))[:left])
     torn = reopened(protocol)
@@ -123,7 +122,6 @@ def test_batch_after_a_torn_one(tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
     protocol = FileProtocol(f"file:{path}")
     protocol.receive("w", 0, [CREATED])
-    protocol.close()
     line = encode_batch("w", 1, b"".join(map(encode, points(1, 2))))
     journal = path.with_name("runs.json.journal")
 

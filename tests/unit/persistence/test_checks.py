@@ -10,6 +10,7 @@ import numpy
 import pytest
 
 from track.errors import InvalidEvent
+from track.events import decode, encode
 from track.persistence.checks import (
     MUTATORS,
     describe_error,
@@ -19,6 +20,7 @@ from track.persistence.checks import (
     numbers,
     plain_fields,
     require_mutator,
+    trial_copied,
     trial_created,
 )
 from track.persistence.protocol import Protocol
@@ -156,3 +158,24 @@ def test_other_methods_are_refused(name: str) -> None:
     """Nothing else can be called by name."""
     with pytest.raises(InvalidEvent, match=rf"'{name}' cannot be called here; use one of add_group_trial, "):
         require_mutator(name)
+
+
+@pytest.mark.parametrize("odd", [None, "x", float("nan"), float("inf"), 2**70, -(10**400), [1], {"a": 1}, True])
+def test_copy_of_a_damaged_trial_can_be_read(odd: Any) -> None:
+    """Whatever a file of somebody else says of a trial, the event of its copy is one that every store reads again."""
+    trial = Trial(metadata={"_update_count": odd, "_last_change": odd, "gpu": odd}, parameters={"odd": odd})
+    trial.timestamps, trial.process, trial.artifacts = {"created": odd}, odd, [odd, {"name": odd, "size": odd}]
+
+    event = trial_copied(trial)
+
+    assert decode(encode(event)) == decode(encode(decode(encode(event))))
+    assert make_trial(decode(encode(event))).uid == trial.uid
+
+
+@pytest.mark.parametrize("changes", [2**62 + 1, -(2**63), 2**70])
+def test_count_that_would_be_written_otherwise_is_no_event(changes: int) -> None:
+    """A number of changes that is too large for its form is refused where it comes in."""
+    line = b'{"event":"trial_created","hash":"ab","revision":0,"at":1.0,"changes":%d}' % changes
+
+    with pytest.raises(InvalidEvent):
+        decode(line)

@@ -212,7 +212,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how to install it."""
     monkeypatch.setitem(sys.modules, "comet_ml", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[cometml\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[cometml\]"'):
         get_protocol("cometml:digits")
 
 

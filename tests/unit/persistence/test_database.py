@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from track.errors import BackendUnavailable, OutcomeUnknown
-from track.persistence.cockroach import _reason
+from track.persistence.cockroach import PostgresDriver
 from track.persistence.sql.database import Database, Outcome
 from track.persistence.sqlite import SqliteDriver
 
@@ -159,5 +160,10 @@ def test_reason_is_given_once() -> None:
         "\tIs the server running on that host and accepting TCP/IP connections?\n"
     )
 
-    assert _reason(text) == "Connection refused"
-    assert _reason('FATAL:  database "track"  does not exist\n') == 'FATAL: database "track" does not exist'
+    pytest.importorskip("psycopg2", reason="needs psycopg2")
+    driver = PostgresDriver("cockroach://localhost", defaultdict(str, connect_timeout=2.0))
+
+    said = [str(driver.translate(Exception(one))) for one in (text, 'FATAL:  database "track"  does not exist\n')]
+
+    assert said[0].startswith("cockroach://localhost cannot be used (Connection refused): ")
+    assert 'cannot be used (FATAL: database "track" does not exist): ' in said[1]

@@ -54,13 +54,21 @@ class _Silent(_Metrics):
         """Hear of it."""
 
 
+def _hear(self: Protocol, *_: Any, **__: Any) -> None:
+    """Hear, and answer nothing."""
+
+
+_METHODS = [name for name in vars(Protocol) if name.split("_")[0] in {"log", "new", "get", "add", "set", "fetch"}]
+_Deaf = type("_Deaf", (_Metrics,), {name: _hear for name in _METHODS if name != "log_trial_metrics"})
+
+
 @pytest.fixture
 def trial() -> Trial:
     """Give a trial that is not stored."""
     return Trial(parameters={"lr": 0.1})
 
 
-@pytest.fixture(params=[_Metrics, _Silent])
+@pytest.fixture(params=[_Metrics, _Silent, _Deaf])
 def client(request: pytest.FixtureRequest) -> Iterator[TrackClient]:
     """Give a client of a backend with few methods."""
     register("byob", request.param)
@@ -207,22 +215,24 @@ def test_trial_that_the_mirror_does_not_have_is_counted(trial: Trial, caplog: py
     assert caplog.text.count("was created without it") == 1
 
 
-def test_mirror_that_cannot_be_asked_is_told(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+class _Away(EphemeralProtocol):
+    """A store that cannot be asked."""
+
+    def has(self, kind: type, uid: Any) -> bool:
+        raise BackendUnavailable("no route to host")
+
+
+def test_mirror_that_cannot_be_asked_is_told(trial: Trial) -> None:
     """Whether a server that is away knows a trial will be seen when the event gets there."""
-    main, mirror = EphemeralProtocol(), make_mirror()
+    main, mirror = EphemeralProtocol(), _Away()
     for proto in (main, mirror):
         proto.new_trial(trial)
-    monkeypatch.setattr(mirror, "has", _away)
     both = ProtocolMultiplexer(mirror, main)
 
     both.log_trial_metrics(trial, step=0, loss=1.0)
 
     assert dict(mirror.get_trial(trial)[0].metrics["loss"]) == {0: 1.0}
     assert both.unsaved() == 0
-
-
-def _away(*_: Any) -> None:
-    raise BackendUnavailable("no route to host")
 
 
 def test_trial_that_the_mirror_has_already_is_said(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
@@ -368,6 +378,65 @@ def test_threads_tell_the_mirror_everything(trial: Trial) -> None:
 
     assert sorted(mirror.get_trial(trial)[0].metrics["loss"]) == list(range(200))
     assert mirror.get_trial(trial)[0].metadata["_update_count"] == 200
+
+
+@pytest.mark.parametrize("nothing", [None, [], ()])
+def test_backend_that_answers_nothing_is_answered_for(trial: Trial, nothing: Any) -> None:
+    """What a backend of methods does not know is known by its copy in memory; what it knows is its own answer."""
+    main: Any = _Metrics()
+    main.get_trial = main.fetch_trials = main.get_project = lambda *_: nothing
+    both = ProtocolMultiplexer(make_mirror(), main)
+    both.new_trial(trial)
+    both.log_trial_metrics(trial, step=0, loss=0.5)
+
+    both.refresh(trial)
+
+    assert dict(trial.metrics["loss"]) == {0: 0.5}
+    assert (both.fetch_trials({"uid": trial.uid}), both.get_trial(trial)) == ([trial], [trial])
+    assert (both.first_trial(), both.revisions(trial.hash), both.has(Trial, trial.uid)) == (trial, {0}, True)
+    assert not both.get_project(Project(name="nowhere"))
+
+
+def test_backend_of_methods_that_answers_is_asked(trial: Trial) -> None:
+    """Its own answers count, also those that the contract would derive from others."""
+
+    class Own(_Metrics):
+        def fetch_trials(self, query: Any = None) -> list[Trial]:
+            return [trial]
+
+        def revisions(self, digest: str) -> set[int]:
+            return {7}
+
+    both = ProtocolMultiplexer(make_mirror(), Own())
+
+    assert (both.fetch_trials(), both.first_trial(), both.revisions(trial.hash)) == ([trial], trial, {7})
+
+
+def test_nothing_is_an_answer_of_a_store(trial: Trial) -> None:
+    """A backend that answers every question has the last word when it holds nothing."""
+    mirror = make_mirror()
+    mirror.new_trial(trial)
+    both = ProtocolMultiplexer(mirror, EphemeralProtocol())
+
+    assert (both.fetch_trials(), both.get_trial(trial), both.first_trial(), both.has(Trial, trial.uid)) == (
+        [],
+        [],
+        None,
+        False,
+    )
+
+
+def test_decision_that_a_backend_does_not_take_is_taken_by_its_copy(trial: Trial) -> None:
+    """``fetch_and_update_trial`` of a backend that answers nothing changes the copy in memory, and is told."""
+    main: Any = _Metrics()
+    main.fetch_and_update_trial = lambda *_, **__: None
+    both = ProtocolMultiplexer(make_mirror(), main)
+    both.new_trial(trial)
+
+    changed = both.fetch_and_update_trial({"uid": trial.uid}, "log_trial_metrics", step=1, loss=2.0)
+
+    assert dict(changed.metrics["loss"]) == {1: 2.0}
+    assert main.logged == [(1, {"loss": 2.0})]
 
 
 # as a URI
@@ -540,6 +609,7 @@ def test_backend_of_few_methods_is_used_like_any_other(client: TrackClient, capl
     assert "batch" in trial.chronos
 
 
+@pytest.mark.parametrize("client", [_Metrics, _Silent], indirect=True)
 def test_missing_methods_are_said_once(client: TrackClient, caplog: pytest.LogCaptureFixture) -> None:
     """One warning says what the backend leaves to the copy."""
     for seed in range(3):

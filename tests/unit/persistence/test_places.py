@@ -20,6 +20,7 @@ from track.persistence.cometml import CometMLProtocol
 from track.persistence.delivery import leftovers, spill_places
 from track.persistence.registry import get_protocol
 from track.persistence.utils import uri_path
+from track.structure import Trial
 from track.tracking import FsspecResultTracker
 from track.utils.encrypted import known_hosts_file
 
@@ -130,11 +131,22 @@ def test_tensorboard_stays(folders: tuple[Path, Path]) -> None:
 
 def test_comet_offline_stays(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Comet is told an absolute folder."""
-    monkeypatch.setitem(sys.modules, "comet_ml", types.ModuleType("comet_ml"))
+    places: list[str] = []
 
+    class Experiment:
+        def __init__(self, offline_directory: str, **_: Any) -> None:
+            places.append(offline_directory)
+
+        def log_other(self, name: str, value: Any) -> None:
+            """Be told of the trial."""
+
+    monkeypatch.setitem(sys.modules, "comet_ml", types.SimpleNamespace(OfflineExperiment=Experiment))  # type: ignore[arg-type]
     protocol = CometMLProtocol("cometml:digits?offline=later")
 
-    assert protocol._offline == str(folders[0] / "later")
+    os.chdir(folders[1])
+    protocol.run_open(Trial(parameters={}))
+
+    assert places == [str(folders[0] / "later")]
 
 
 def test_a_run_of_em_stays(folders: tuple[Path, Path]) -> None:
@@ -207,8 +219,7 @@ def test_spills_are_beside_a_database_without_a_home(
     uri = f"sqlite:{tmp_path}/r.db"
     with TrackClient(uri).new_trial(parameters={}) as trial:
         trial.log_metrics(step=0, loss=0.5)
-        spill = trial.protocol._sender.spill  # type: ignore[attr-defined]
-        assert spill.folder == tmp_path / "r.db.spill"
+        assert len(leftovers(tmp_path / "r.db.spill")) == 1
     (stored,) = track.fetch(uri)
     assert stored.metrics["loss"] == {0: 0.5}
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -225,9 +236,8 @@ def test_a_home_that_cannot_be_written_to_is_passed_over(
     client: Any = TrackClient("sqlite:///proc/none/r.db?offline=1")
 
     client.new_trial(parameters={}).log_metrics(loss=0.5)
-    place = client.protocol._sender.spill.folder
+    (place,) = (tmp_path / f"track-spill-{os.getuid()}").iterdir()
 
-    assert place.parent == tmp_path / f"track-spill-{os.getuid()}"
     assert (place.stat().st_mode & 0o777, len(leftovers(place))) == (0o700, 1)
     assert f"are kept in {place} until they are sent" in caplog.text
     assert client.protocol.remedy.startswith(f"what waits in {place} ")

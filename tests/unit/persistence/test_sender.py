@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.servers import wait_until
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import Event, MetricsLogged, encode
-from track.persistence.delivery.segment import Claim
+from track.persistence.delivery.segment import Claim, Segment
 from track.persistence.delivery.sender import Reachability, Sender, send_leftover, send_segment
 from track.persistence.delivery.spill import Spill, leftovers, spill_folder
+from track.utils.files import OpenFile
 
 URI = "fake://ann:secret@server/runs"
 
@@ -91,8 +94,20 @@ def _log(sender: Sender, first: int, count: int) -> None:
         sender.spill.journal.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
 
 
-def _refused(sender: Sender) -> list[str]:
-    return [line for file in sender.spill.folder.glob("*.refused") for line in file.read_text().splitlines()]
+def _refused() -> list[str]:
+    return [line for file in spill_folder(URI).glob("*.refused") for line in file.read_text().splitlines()]
+
+
+def _break_at(server: FakeServer, number: int) -> None:
+    """Let a server be away for one call, of this number from now on."""
+    receive, calls = server.receive, iter(range(1000))
+
+    def break_once(*arguments: Any) -> None:
+        if next(calls) == number:
+            raise BackendUnavailable("it is away")
+        receive(*arguments)
+
+    server.receive = break_once  # type: ignore[method-assign]
 
 
 def _numbers(count: int) -> list[float]:
@@ -133,9 +148,11 @@ def _log_and_flush(sender: Sender, first: int, count: int) -> None:
         assert sender.flush(30)
 
 
-def test_grown_spill_is_followed_by_another_file(sender: Sender, server: FakeServer) -> None:
+def test_grown_spill_is_followed_by_another_file(server: FakeServer, owner: Owner) -> None:
     """A spill that was sent does not grow for ever, and nothing is lost while threads log meanwhile."""
-    sender._segment = 20_000
+    # A quarter of the limit is in one file, at the most.
+    sender = Sender(Reachability(URI), server, 80_000, owner, owner.change)
+    sender.start()
     threads = [threading.Thread(target=_log_and_flush, args=(sender, 1 + own * 1000, 1000)) for own in range(4)]
 
     for thread in threads:
@@ -149,35 +166,54 @@ def test_grown_spill_is_followed_by_another_file(sender: Sender, server: FakeSer
     for own in range(4):
         mine = [number for number in server.stored if own * 1000 < number <= own * 1000 + 1000]
         assert mine == sorted(mine)
+    sender.close()
 
 
-def test_line_being_written_when_the_file_changes_is_kept(sender: Sender, server: FakeServer) -> None:
-    """A thread that was about to write to the old file still does, and its later lines come after."""
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Sender, int], Callable[[], None]]]:
+    """Give what logs a number in a thread that is held in the middle of writing it, and return what lets it go on."""
+    is_writing, may_write = threading.Event(), threading.Event()
+    write = OpenFile.write
+
+    def write_later(file: OpenFile, data: bytes) -> int | None:
+        if threading.current_thread().name == "held":
+            is_writing.set()
+            may_write.wait(30)
+        return write(file, data)
+
+    def log(sender: Sender, number: int) -> Callable[[], None]:
+        thread = threading.Thread(target=_log, args=(sender, number, 1), name="held")
+        thread.start()
+        assert is_writing.wait(30)
+
+        def go_on() -> None:
+            may_write.set()
+            thread.join()
+
+        return go_on
+
+    monkeypatch.setattr(OpenFile, "write", write_later)
+    yield log
+    may_write.set()
+
+
+def test_old_file_stays_while_a_thread_writes(
+    held: Callable[[Sender, int], Callable[[], None]], sender: Sender, server: FakeServer
+) -> None:
+    """A line that is being written when the file changes is kept; until then the old file stays, and the new waits."""
     _log(sender, 1, 3)
     assert sender.flush()
-    write_old = sender.spill.journal._write
-    with sender._turn:
-        sender.spill.rotate()
-        write_old(encode(MetricsLogged("ab_0", {"n": 4.0}, at=1.0)))
-        _log(sender, 5, 1)
-    del write_old
+    go_on = held(sender, 4)
+    sender.spill.rotate()
+    _log(sender, 5, 1)
 
+    is_sent, before = sender.flush(0.3), list(server.stored)
+    go_on()
+
+    assert (is_sent, before) == (False, _numbers(3))
     assert sender.flush()
     assert server.stored == _numbers(5)
     assert len(sender.spill.segments) == 1
-
-
-def test_old_file_stays_while_a_thread_writes(sender: Sender, server: FakeServer) -> None:
-    """The old file is removed, and the new one sent, only when the last thread has left the old one."""
-    write_old = sender.spill.journal._write
-    sender.spill.rotate()
-    _log(sender, 2, 1)
-
-    assert not sender.flush(0.3)
-    write_old(encode(MetricsLogged("ab_0", {"n": 1.0}, at=1.0)))
-    del write_old
-    assert sender.flush()
-    assert server.stored == _numbers(2)
 
 
 def test_server_away_is_told_once(
@@ -237,46 +273,48 @@ def test_refused_event_does_not_block_the_others(
 
     assert server.stored == [number for number in _numbers(500) if number not in server.refused]
     assert sender.unsaved() == 2
-    kept = [json.loads(line) for line in _refused(sender)]
+    kept = [json.loads(line) for line in _refused()]
     assert [(note["number"], note["event"]["values"]) for note in kept] == [(6, {"n": 7.0}), (399, {"n": 400.0})]
     assert caplog.text.count("can never be stored") == 2
 
 
-def test_refused_event_is_kept_once(sender: Sender, server: FakeServer) -> None:
-    """A process that is killed before it notes how far it was refuses the same event again, and keeps it once."""
+def test_refused_event_is_kept_once(server: FakeServer) -> None:
+    """A process that is gone before it notes how far it was leaves an event to be refused again, and kept once."""
     server.refused = {2.0}
-    _log(sender, 1, 3)
-    assert sender.flush(30)
-    segment = sender.spill.segments[0]
+    spill = Spill(URI)
+    spill.open()
+    for number in range(1, 5):
+        spill.journal.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
+    # All 4, number 1 and 2, 1, 2 that is refused, and then 3 and 4.
+    _break_at(server, 4)
+    with pytest.raises(BackendUnavailable):
+        list(send_segment(spill.segments[0], server))
+    before = len(_refused())
 
-    with sender._turn:
-        segment.position = (0, segment.start)
-        for _ in send_segment(segment, server):
-            pass
+    again = Segment.open(spill.segments[0].path)
+    list(send_segment(again, server))
 
-    assert server.stored == [1.0, 3.0]
-    assert len(_refused(sender)) == 1
+    assert server.stored == [1.0, 3.0, 4.0]
+    assert (before, len(_refused())) == (1, 1)
+    again.close()
+    spill.close(len)
 
 
-def test_refused_event_is_counted_when_the_server_goes_away_meanwhile(sender: Sender, server: FakeServer) -> None:
+def test_refused_event_is_counted_when_the_server_goes_away_meanwhile(server: FakeServer, owner: Owner) -> None:
     """What was found out before the connection broke is not forgotten."""
     server.refused = {2.0}
-    receive, calls = server.receive, iter(range(1000))
-
-    def break_later(writer: str, first: int, events: list[Event], lines: bytes | None = None) -> None:
-        # The fourth one follows the refusal.
-        if next(calls) == 4:
-            raise BackendUnavailable("it is away")
-        receive(writer, first, events)
-
-    server.receive = break_later
-    with sender._turn:
-        _log(sender, 1, 8)
+    # The halves that are tried: all 8, 4, 2, number 1, number 2 that is refused, and then 3 and 4.
+    _break_at(server, 5)
+    sender = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
+    # Logged before it can send, so that all are in one batch.
+    _log(sender, 1, 8)
+    sender.start()
     assert sender.flush(30)
 
     assert server.stored == [1.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     assert sender.unsaved() == 1
-    assert len(_refused(sender)) == 1
+    assert len(_refused()) == 1
+    sender.close()
 
 
 def test_limit_is_kept_and_counted_while_the_server_is_away(
@@ -323,11 +361,11 @@ def test_sender_without_owner_sends_and_ends(server: FakeServer) -> None:
 
     del owner
     server.error = None
-    sender._wake.set()
-    sender._thread.join(30)
+    sender.hurry()
+    wait_until(lambda: not leftovers(spill_folder(URI)))
 
     assert server.stored == _numbers(10)
-    assert not leftovers(spill_folder(URI))
+    assert sender.has_ended
 
 
 def test_close_leaves_what_is_stuck_to_the_next(sender: Sender, server: FakeServer) -> None:
@@ -338,13 +376,15 @@ def test_close_leaves_what_is_stuck_to_the_next(sender: Sender, server: FakeServ
     sender.close(0.3)
     counted = sender.unsaved()
     server.may_answer.set()
-    sender._thread.join(30)
-    for leftover in leftovers(spill_folder(URI)):
-        list(send_leftover(leftover, server))
 
+    def send_rest() -> bool:
+        for leftover in leftovers(spill_folder(URI)):
+            list(send_leftover(leftover, server))
+        return not leftovers(spill_folder(URI))
+
+    wait_until(send_rest)
     assert counted == 10
     assert server.stored == _numbers(10)
-    assert not leftovers(spill_folder(URI))
 
 
 def test_spill_that_cannot_be_written_waits_in_memory(
@@ -366,6 +406,44 @@ def test_spill_that_cannot_be_written_waits_in_memory(
     assert counted == 10
     assert server.stored == _numbers(10)
     assert caplog.text.count("no spill can be written") == 1
+    sender.close()
+
+
+def test_a_spill_that_was_removed_is_counted(sender: Sender, server: FakeServer) -> None:
+    """Events in a file that has no name any more are sent while the process lives, and nothing else is promised."""
+    server.error = BackendUnavailable("it is away")
+    _log(sender, 1, 10)
+    assert not sender.flush()
+    promised = sender.remedy()
+
+    shutil.rmtree(sender.spill.folder)
+    counted, said = sender.unsaved(), sender.remedy()
+    server.error = None
+    assert sender.flush(30)
+
+    assert "(10) is sent by the next run" in promised
+    assert (counted, said) == (10, "they are lost with this process")
+    assert server.stored == _numbers(10)
+    assert sender.remedy() == ""
+
+
+def test_events_in_memory_are_said_to_be_there(
+    server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no spill can be written, no folder is named as where events wait."""
+    (tmp_path / spill_folder(URI).name).write_text("in the way")
+    server.error = BackendUnavailable("it is away")
+    sender = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
+    sender.start()
+
+    _log(sender, 1, 10)
+    sender.flush(0.3)
+    sender.reach.tell()
+
+    assert (sender.unsaved(), sender.remedy()) == (10, "they are lost with this process")
+    assert f"events wait in {tmp_path}" not in caplog.text
+    server.error = None
+    (tmp_path / spill_folder(URI).name).unlink()
     sender.close()
 
 
@@ -425,20 +503,21 @@ def test_folder_that_vanishes_is_made_again(tmp_path: Path, monkeypatch: pytest.
 
 def test_note_comes_back_for_a_process_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that begins while another one tidies up has a note all the same."""
-    first, second = Spill(URI), Spill(URI)
-    first.open()
+    spill = Spill(URI)
+    spill.open()
     rmdir = Path.rmdir
 
     def begin_meanwhile(folder: Path) -> None:
         monkeypatch.setattr(Path, "rmdir", rmdir)
-        # As if it had looked for the note just before it went.
-        second._claim = Claim.take(folder / f"{second.name}.lock", is_own=True)
+        # As another process does that has looked for the note just before it went.
+        claims.append(Claim.take(folder / "another.lock", is_own=True))
         rmdir(folder)
 
+    claims: list[Claim | None] = []
     monkeypatch.setattr(Path, "rmdir", begin_meanwhile)
-    first.close(len)
+    spill.close(len)
 
-    assert (second.folder / "uri").read_text() == "fake://ann:***@server/runs"
-    second.open()
-    second.close(len)
-    assert not second.folder.exists()
+    assert (spill.folder / "uri").read_text() == "fake://ann:***@server/runs"
+    (claim,) = claims
+    assert claim is not None
+    claim.give_back(remove=True)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers import wait_until
 from tests.servers.track import running, serving
+from track.errors import BackendUnavailable
 from track.events import MetricsLogged, TrialCreated, encode
 from track.persistence import get_protocol
 from track.persistence.ephemeral import EphemeralProtocol
@@ -157,7 +158,7 @@ def test_hook_that_raises_keeps_the_client_out(caplog: pytest.LogCaptureFixture)
 
 def test_delay_is_as_it_is_documented() -> None:
     """After many wrong passwords the pause is the longest one that docs and docstrings name."""
-    documented = (ROOT / "docs" / "server.rst").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "howto" / "server.rst").read_text(encoding="utf-8")
 
     assert f"for the same address, up to {LONGEST_DELAY:g}\n" in documented
     for text in (Limits.__doc__, Login.__doc__):
@@ -263,11 +264,11 @@ def test_batches_one_behind_another() -> None:
     assert list(found.metrics["n"].val) == list(range(50))
 
 
-def test_server_shortens_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_shortens_its_journal(tmp_path: Path) -> None:
     """A server that owns its process writes the JSON file and cuts the journal while it runs."""
-    monkeypatch.setattr("track.persistence.server.server._TIDY", 0.05)
     journal = tmp_path / "runs.json.journal"
     server = SocketServer(server_uri(f"file:{tmp_path}/runs.json", "127.0.0.1", 0, None))
+    server.tidy_every = 0.05
     server.own_process()
     with running(server) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}")
@@ -302,23 +303,26 @@ def test_encrypted_connection_that_was_closed_twice_can_be_broken(
 ) -> None:
     """A connection is closed by who serves it and by who accepted it, and the server that stops then breaks it."""
     monkeypatch.setenv("TRACK_SOCKET_KNOWN_HOSTS", str(tmp_path / "known_hosts"))
-    server = SocketServer(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))
-    with running(server) as port:
+    broken: list[Connection] = []
+
+    class Server(SocketServer):
+        async def exec(self, reader: Any, writer: Any, *arguments: Any) -> None:
+            if not broken:
+                connection = Connection(self.limits, ByteBudget(1), reader, writer)
+                for _ in range(2):
+                    self.close_connection(writer)
+                connection.abort()
+                await connection.close()
+                broken.append(connection)
+            await super().exec(reader, writer, *arguments)
+
+    with running(Server(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}?security_layer=AES")
-        protocol.fetch_projects()
-        (connection,) = server._listener.connections.values()
-
-        async def close_twice_and_abort() -> None:
-            for _ in range(2):
-                assert connection.writer is not None
-                server.close_connection(connection.writer)
-            connection.abort()
-            await connection.close()
-
-        assert server._loop is not None
-        asyncio.run_coroutine_threadsafe(close_twice_and_abort(), server._loop).result(60)
+        with pytest.raises(BackendUnavailable):
+            protocol.fetch_projects()
 
         assert protocol.fetch_projects() == []
+        assert len(broken) == 1
         protocol.close()
 
 
@@ -326,15 +330,19 @@ def test_encrypted_connection_reads_into_a_small_buffer(tmp_path: Path, monkeypa
     """What is encrypted by others in the same process keeps the buffer that asyncio gives it."""
     monkeypatch.setenv("TRACK_SOCKET_KNOWN_HOSTS", str(tmp_path / "known_hosts"))
     before = SSLProtocol.max_size
-    server = SocketServer(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))
-    with running(server) as port:
+    transports: list[Any] = []
+
+    class Server(SocketServer):
+        async def exec(self, reader: Any, writer: Any, *arguments: Any) -> None:
+            transports.append(writer.transport)
+            await super().exec(reader, writer, *arguments)
+
+    with running(Server(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}?security_layer=AES")
         protocol.new_project(Project(name="x" * 300_000))
-        (connection,) = server._listener.connections.values()
 
-        assert connection.writer is not None
-        own: Any = connection.writer.transport
-        assert len(getattr(own._ssl_protocol, "_ssl_buffer", b"")) <= 1 << 15
+        # What asyncio keeps can be seen nowhere else.
+        assert len(getattr(transports[0]._ssl_protocol, "_ssl_buffer", b"")) <= 1 << 15
         assert SSLProtocol.max_size == before
         protocol.close()
 
@@ -350,7 +358,7 @@ def test_loop_goes_on_while_the_lock_is_held(tmp_path: Path) -> None:
         with StoreLock(f"{tmp_path}/runs.json.lock", 30.0):
             thread.start()
             connected = SocketClient(f"socket://127.0.0.1:{port}")
-            connected._link.connect()
+            connected.link.connect()
             before = list(made)
         thread.join()
 

@@ -37,6 +37,7 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.rpc.client import SocketClient
+from track.persistence.rpc.remote import RemoteStore
 from track.persistence.server.server import SocketServer
 from track.persistence.socketed import ServerSignalHandler, server_uri, start_track_server
 from track.persistence.sqlite import SqliteProtocol
@@ -195,19 +196,19 @@ def test_many_make_the_same_trial() -> None:
     assert sorted(made) == list(range(20))
 
 
-def test_decision_that_others_keep_changing(protocol: SocketClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decision_that_others_keep_changing(protocol: SocketClient) -> None:
     """A decision whose ground never stays the same is given up, not tried for ever."""
-    monkeypatch.setattr("track.persistence.rpc.remote._TRIES", 3)
+    remote = RemoteStore(protocol.uri, protocol.link, tries=3)
     trial = new_trial(protocol)
     numbers = iter(range(100))
 
     def decide() -> None:
-        (found,) = protocol.remote.fetch_trials({"uid": trial.uid})
+        (found,) = remote.fetch_trials({"uid": trial.uid})
         protocol.server.receive("other", next(numbers), [MetricsLogged(trial.uid, {"n": 1.0}, 1.0)])
-        protocol.remote.apply(MetricsLogged(found.uid, {"n": 2.0}, 1.0))
+        remote.apply(MetricsLogged(found.uid, {"n": 2.0}, 1.0))
 
     with pytest.raises(ConcurrentWrite, match="keep changing"):
-        protocol.remote.atomically(decide)
+        remote.atomically(decide)
 
     (found,) = protocol.fetch_trials()
     assert list(found.metrics["n"].val) == [1.0] * 3
@@ -399,7 +400,7 @@ def test_authenticate_on_both_sides() -> None:
         before = made.token
         made.new_project(Project(name="digits"))
         with pytest.raises(RPCCallFailure, match="who may admin"):
-            made._link.call("commit", {})
+            made.link.call("commit", {})
         after = made.token
         made.close()
         made.password = "wrong"

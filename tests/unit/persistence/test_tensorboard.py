@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.children import room_for, run
 from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri, MissingExtra
 from track.persistence import get_protocol
@@ -168,29 +168,18 @@ def test_run_that_goes_on_can_be_read(client: TrackClient, tmp_path: Path) -> No
 
 def test_full_disk_costs_nothing_but_what_does_not_fit(client: TrackClient, tmp_path: Path) -> None:
     """Half a record is taken back, so that what is logged once there is room again can be read."""
-    log = client.new_trial(parameters={})
-    log.log_metrics(step=0, loss=1.0)
-    (run,) = client.protocol.protos[-1]._runs.values()  # type: ignore[attr-defined]
-    whole, run._file = run._file, _Full(run._file.name, "r+")
-    run._file.seek(0, 2)
 
-    log.log_metrics(step=1, loss=2.0)
-    run._file.close()
-    run._file = whole
-    whole.seek(0, 2)
-    log.log_metrics(step=2, loss=3.0)
+    def log_on_a_full_disk() -> None:
+        log = client.new_trial(parameters={})
+        log.log_metrics(step=0, loss=1.0)
+        (path,) = _run(tmp_path / "runs").iterdir()
+        with room_for(path, 7):
+            log.log_metrics(step=1, loss=2.0)
+        log.log_metrics(step=2, loss=3.0)
+        assert client.protocol.unsaved() == 1
 
+    assert run(log_on_a_full_disk) == 0
     assert [event.value for event in _read(_run(tmp_path / "runs")).Scalars("loss")] == [1.0, 3.0]
-    assert client.protocol.unsaved() == 1
-    client.protocol.close()
-
-
-class _Full(io.FileIO):
-    """A file on a disk that has room for a few bytes more."""
-
-    def write(self, data: Any) -> int:
-        """Write what fits."""
-        return super().write(bytes(data)[:7])
 
 
 @pytest.mark.parametrize(
@@ -229,5 +218,5 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how to install it."""
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[tensorboard\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[tensorboard\]"'):
         get_protocol("tensorboard:runs")

@@ -20,17 +20,14 @@ from track.errors import CorruptJournal, NotFound
 from track.persistence import users as module
 from track.persistence.users import ROLES, Users
 
-
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the tests the cost that an attacker has to bear."""
-    monkeypatch.setattr(module, "_COST", {"n": 2, "r": 1, "p": 1})
+CHEAP = {"n": 2, "r": 1, "p": 1}
+"""Spares the tests the cost that an attacker has to bear."""
 
 
 @pytest.fixture
 def users(tmp_path: Path) -> Users:
     """Give users of whom one is stored: ann, who may write."""
-    made = Users(tmp_path / "users.json")
+    made = Users(tmp_path / "users.json", cost=CHEAP)
     made.add("ann", "correct horse", "write")
     return made
 
@@ -96,9 +93,8 @@ def test_same_password_again_is_cheap(users: Users, monkeypatch: pytest.MonkeyPa
     assert users.check("ann", "correct horse") == "write"
 
 
-def test_guess_is_dear_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guess_is_dear_by_default(tmp_path: Path) -> None:
     """What is kept of a password costs 16 MiB and five rounds to try."""
-    monkeypatch.undo()
     made = Users(tmp_path / "users.json")
     made.add("ann", "correct horse", "write")
 
@@ -142,7 +138,7 @@ def test_users_are_listed_by_name(users: Users) -> None:
 
 def test_no_file_has_no_users(tmp_path: Path) -> None:
     """Before the first user nobody gets in."""
-    empty = Users(tmp_path / "users.json")
+    empty = Users(tmp_path / "users.json", cost=CHEAP)
 
     assert empty.list() == {}
     assert empty.check("ann", "x") is None
@@ -213,7 +209,7 @@ def test_file_is_private_before_it_has_content(users: Users, tmp_path: Path, mon
     monkeypatch.setattr(module, "replace_file", noted)
     mask = os.umask(0)
     try:
-        Users(tmp_path / "new.json").add("ann", "x", "read")
+        Users(tmp_path / "new.json", cost=CHEAP).add("ann", "x", "read")
     finally:
         os.umask(mask)
 
@@ -224,11 +220,11 @@ def test_file_is_private_before_it_has_content(users: Users, tmp_path: Path, mon
 def test_changes_at_once_are_all_kept(users: Users) -> None:
     """Threads and processes that add users at once lose none."""
     script = f"""
-from track.persistence import users
-users._COST = {{"n": 2, "r": 1, "p": 1}}
 import sys
+from track.persistence.users import Users
+users = Users({str(users.path)!r}, cost={CHEAP})
 for number in range(5):
-    users.Users({str(users.path)!r}).add(f"process{{sys.argv[1]}}.{{number}}", "x", "read")
+    users.add(f"process{{sys.argv[1]}}.{{number}}", "x", "read")
 """
     children = [start_python("-c", script, str(number)) for number in range(2)]
     with ThreadPoolExecutor(4) as threads:
@@ -297,7 +293,7 @@ def test_place_that_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
 @given(position=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
 def test_damaged_byte_lets_nobody_else_in(position: int, byte: int, cut: bool, tmp_path: Path) -> None:
     """Whatever happens to a byte of the file, a wrong password is refused and no other error is raised."""
-    users = Users(tmp_path / "users.json")
+    users = Users(tmp_path / "users.json", cost=CHEAP)
     content = bytearray(_file())
     position %= len(content)
     content[position:] = b"" if cut else bytes([byte]) + content[position + 1 :]

@@ -352,7 +352,10 @@ def test_without_fsspec(tmp_path: Path) -> None:
 
     done = python("-W", "error", "-c", script, cwd=tmp_path)
 
-    assert (done.stdout, done.stderr) == ('s3://bucket/x needs fsspec: pip install "track[fsspec]"\n', "")
+    assert (done.stdout, done.stderr) == (
+        's3://bucket/x needs fsspec: run pip install ".[fsspec]" in a checkout of track-trials\n',
+        "",
+    )
 
 
 def test_unknown_scheme() -> None:

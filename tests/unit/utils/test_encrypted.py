@@ -167,7 +167,7 @@ def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Making a certificate needs a package; the message says which, and nothing is left behind."""
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
 
-    with pytest.raises(MissingExtra, match=r'pip install "track\[encrypted\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[encrypted\]"'):
         server_context(tmp_path)
 
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from track.utils.throttle import (
@@ -94,14 +96,21 @@ def test_default_period_is_ten_seconds() -> None:
     assert throttle_repeated(str).every == 10  # type: ignore[attr-defined]
 
 
+class _Argument:
+    """One that is like no other."""
+
+
 def test_memory_of_arguments_is_bounded() -> None:
     """A loop with ever new arguments does not grow for ever."""
-    said = ThrottleRepeatedCalls(str, 1e9, clock=_Clock())
+    said = ThrottleRepeatedCalls(id, 1e9, clock=_Clock())
+    remembered: weakref.WeakSet[_Argument] = weakref.WeakSet()
 
-    for i in range(5000):
-        said(i)
+    for _ in range(5000):
+        argument = _Argument()
+        remembered.add(argument)
+        said(argument)
 
-    assert len(said._runs) <= 1024
+    assert len(remembered) <= 1024 + 1
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,9 @@ def _has(folder: str, file: dict[str, Any]) -> bool:
 def _has_same(store: Store, folder: str, file: dict[str, Any]) -> bool:
     """Return whether a folder has a file; of metadata, whether it says the same but for its ups and downs."""
     name = str(file["name"])
-    if _has(folder, file) or name.rpartition("/")[2] != "metadata.yaml":
-        return _has(folder, file)
+    is_there = _has(folder, file)
+    if is_there or name.rpartition("/")[2] != "metadata.yaml":
+        return is_there
     try:
         ours = read_mapping(inside(folder, name))
     except (OSError, ValueError):

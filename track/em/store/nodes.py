@@ -47,10 +47,6 @@ class Node:
         """What no other state of any node has."""
         return str(self.record["state"])
 
-    def replaced(self, state: str) -> bool:
-        """Return whether this came, directly or not, in place of that state."""
-        return state in self.record.get("replaced", ())
-
     @classmethod
     def parse(cls, path: str, content: bytes, tag: str) -> Node:
         """Return the node of a stored record; CorruptJournal when it is none of ours."""
@@ -106,10 +102,7 @@ def decoded_name(name: str) -> str:
 
 
 def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:
-    """Return where, what, when, and which state of the content it was, by which a later change is known.
-
-    The action is ``"upload"`` or ``"download"``.
-    """
+    """Return an entry: where, ``"upload"`` or ``"download"``, when, and the state by which a later change is known."""
     entry = {"host": host, "path": node.path, "id": str(node.record["id"]), "action": action, "timestamp": timestamp()}
     return {**entry, "state": state} if state else entry
 

@@ -14,8 +14,7 @@ from track.utils.filesystem import unavailable
 def open_place(url: str, key: str | None, settings: dict[str, Any], timeout: int) -> tuple[ObjectStore, str]:
     """Return the object store of a login (options apart from the URL, timeout in seconds), and what records call it.
 
-    InvalidUri where the URL can be no upload store, or has an option that it does not know; ValueError where the key is
-    none of this store.
+    InvalidUri where the URL can be no upload store or has an unknown option, ValueError where the key is none of it.
     """
     scheme = url.partition(":")[0] if ":" in url else ""
     if scheme == "file" or url.startswith("/"):

@@ -27,10 +27,7 @@ _Files = dict[tuple[str, int, str], dict[str, Any]]
 
 
 class Store:
-    """Uploads and finds; made by `login`.
-
-    Records of uploads name it by `host`, its URL; paths without a slash at the beginning are in the folders of `user`.
-    """
+    """Uploads and finds; records name it by `host`, and paths without a slash first are in the folders of `user`."""
 
     def __init__(self, objects: ObjectStore, host: str, user: str) -> None:
         self.objects = objects
@@ -167,7 +164,7 @@ class Store:
             return True
         # The answer may have been lost, and somebody else have come since.
         now = self.find(node.path)
-        return now is not None and now.replaced(node.state)
+        return now is not None and node.state in now.record.get("replaced", ())
 
     def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
         content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"

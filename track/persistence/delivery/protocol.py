@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from track.errors import BackendUnavailable, OutcomeUnknown
 from track.events import Event, decode_lines, encode
 from track.persistence.delivery.offline import LocalView, offline_revision
-from track.persistence.delivery.sender import Reachability, Sender, Server
+from track.persistence.delivery.sender import PATIENCE, Reachability, Sender, Server
 from track.persistence.delivery.spill import count_left_behind
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
@@ -52,6 +52,8 @@ class DeliveredProtocol(EventProtocol):
         Whether a logging call raises BackendUnavailable when the server is known to be away, or the spill full.
     spill_limit: int
         Bytes of spill beyond which events are dropped, and counted.
+    patience: float
+        Seconds of silence after which a flush, or the one before a decision, gives up.
     """
 
     stores_at_once = False
@@ -64,6 +66,7 @@ class DeliveredProtocol(EventProtocol):
         offline: bool = False,
         strict: bool = False,
         spill_limit: int = 1 << 30,
+        patience: float = PATIENCE,
     ) -> None:
         super().__init__(uri, remote.strict)
         self.remote = remote
@@ -71,6 +74,7 @@ class DeliveredProtocol(EventProtocol):
         self.offline = offline
         self.raises = strict
         self.limit = spill_limit
+        self.patience = patience
         # What is decided there and what is logged here is heard by the same listeners.
         self.listeners = remote.listeners
         self._reach = Reachability(uri)
@@ -110,7 +114,7 @@ class DeliveredProtocol(EventProtocol):
     def _opened(self) -> Sender:
         with self._opening:
             if self._sender is None or self._sender.has_ended:
-                sender = Sender(self._reach, self.server, self.limit, self, self._reroute)
+                sender = Sender(self._reach, self.server, self.limit, self, self._reroute, self.patience)
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -139,8 +143,8 @@ class DeliveredProtocol(EventProtocol):
         Parameters
         ----------
         timeout: float, optional
-            Seconds to wait, whatever happens. By default not for a server that is away, 3 s for one that is
-            silent, and at most 30 s.
+            Seconds to wait, whatever happens. By default not for a server that is away, `patience` (3 s) for one
+            that is silent, and at most 30 s.
         """
         if self._sender is not None:
             self._sender.flush(timeout)
@@ -153,9 +157,7 @@ class DeliveredProtocol(EventProtocol):
     @property
     def remedy(self) -> str:
         """What becomes of events that are not stored."""
-        if self._sender is None:
-            return ""
-        return f"what waits in {self._sender.spill.folder} is sent by the next run, or by `python -m track sync`"
+        return "" if self._sender is None else self._sender.remedy()
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""

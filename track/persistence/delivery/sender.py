@@ -24,9 +24,10 @@ _SEGMENT = 32 << 20
 _IDLE = 0.1
 _LONGEST_PAUSE = 30.0
 _LONGEST_WAIT = 1.0
-_QUIET = 3.0
 _WAKE = 0.5
 _FLUSH = 30.0
+PATIENCE = 3.0
+"""Seconds of silence after which a flush gives up, unless something else is said."""
 
 
 class Reachability:
@@ -41,14 +42,14 @@ class Reachability:
 
     Attributes
     ----------
-    folder: Path
-        Where they do.
+    folder: Path or str
+        Where they do; ``memory`` where no file can be written.
     """
 
     def __init__(self, uri: str, places: list[Path] | None = None) -> None:
         self.uri = uri
         self.places = places or spill_places(uri)
-        self.folder = self.places[0]
+        self.folder: Path | str = self.places[0]
         self.error: Exception | None = None
         self._failed_at = 0.0
         self._is_told = False
@@ -100,15 +101,24 @@ class Sender:
         Whose events these are.
     on_change: callable
         Told when the server goes away or comes back, and when the spill is full or has room again.
+    patience: float
+        Seconds of silence after which a flush gives up, unless it is told how long to wait.
     """
 
-    def __init__(
-        self, reach: Reachability, server: Server, limit: int, owner: object, on_change: Callable[[], None]
+    def __init__(  # noqa: PLR0917 - each once, from the layer above
+        self,
+        reach: Reachability,
+        server: Server,
+        limit: int,
+        owner: object,
+        on_change: Callable[[], None],
+        patience: float = PATIENCE,
     ) -> None:
         self.uri = uri = reach.uri
         self.reach = reach
         self.server = server
         self.limit = limit
+        self.patience = patience
         self.spill = Spill(uri, reach.places)
         self.is_full = False
         self._owner = weakref.ref(owner)
@@ -133,6 +143,7 @@ class Sender:
             self._open_spill()
         except (OSError, CorruptJournal) as error:
             self.reach.note(error)
+            self.reach.folder = "memory"
             logger.warning(
                 "no spill can be written in %s (%s): events wait in memory; the option log.spill.folder names "
                 "another folder",
@@ -166,6 +177,13 @@ class Sender:
         refused = self._refused + sum(segment.refused for segment in list(self.spill.segments))
         return self._dropped + refused + self.spill.count_unsent()
 
+    def remedy(self) -> str:
+        """Say what becomes of events that are not acknowledged, as far as the disk says it too."""
+        kept = Leftover(self.spill.folder, self.spill.name).count_unsent()
+        if not kept:
+            return "they are lost with this process" if self.spill.count_unsent() else ""
+        return f"what waits in {self.spill.folder} ({kept}) is sent by the next run, or by `python -m track sync`"
+
     # the thread
 
     def _run(self) -> None:
@@ -196,7 +214,7 @@ class Sender:
             except Exception as problem:  # noqa: BLE001 - whatever it is, the events wait, and this thread goes on
                 error = problem
                 if type(self.reach.error) is not type(error):
-                    logger.error("events for %s wait in %s: %r", self.uri, self.spill.folder, error)
+                    logger.error("events for %s wait in %s: %r", self.uri, self.reach.folder, error)
             # Without anything to send, nothing is known of a server that was away.
             if error is not None or not self.reach.is_away:
                 self._note(error)
@@ -331,7 +349,7 @@ class Sender:
         ----------
         timeout: float, optional
             Seconds to wait for that, even for a server that is away. By default as long as it goes on (30 s at
-            most), and not for a server that is away or silent (3 s).
+            most), and not for a server that is away or silent (for `patience`).
         """
         if timeout is None:
             return self._wait_sent(_FLUSH, is_patient=False)
@@ -344,7 +362,7 @@ class Sender:
         with self._changed:
             while not self._reached(target):
                 now = time.monotonic()
-                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > _QUIET
+                is_hopeless = self._failed_at > started or now - max(begin, self._progress) > self.patience
                 if now >= begin + seconds or (is_hopeless and not is_patient):
                     return False
                 if now - woken > _WAKE:

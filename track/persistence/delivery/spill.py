@@ -44,14 +44,16 @@ def spill_folder(uri: str) -> Path:
 def spill_places(uri: str) -> list[Path]:
     """Return the folders where spills of a server may be, as absolute paths, the best one first.
 
-    One that is configured, or in the user's home; where that cannot be written to, beside a database that is a file,
-    else in the folder of temporary files.
+    One that is configured, or in the user's home; where that cannot be written to, beside a database that is a file;
+    else, where none is configured, in the folder of temporary files.
     """
     identity = mask_secrets(uri).partition("?")[0]
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    roots = _roots()
-    beside = [Path(f"{path}{_BESIDE}")] if (path := file_of(uri)) else []
-    return [*(root / name for root in roots[:-1]), *beside, roots[-1] / name]
+    found = [root / name for root in _roots()]
+    if path := file_of(uri):
+        # Before the temporary one, which is gone at the next start of the machine, perhaps.
+        found.insert(len(found) - (found[-1].parent == _temporary()), Path(f"{path}{_BESIDE}"))
+    return found
 
 
 def spill_folders() -> list[tuple[str, Path]]:
@@ -64,12 +66,16 @@ def spill_folders() -> list[tuple[str, Path]]:
 
 
 def _roots() -> list[Path]:
-    """Return the user's folders of spills; the last one is gone at the next start of the machine, perhaps."""
+    """Return the user's folders of spills: the one that is configured, or those in the home and the temporary one."""
     configured = options("log.spill.folder", "")
+    if configured:
+        return [Path(absolute_path(configured))]
     cache = user_folder("XDG_CACHE_HOME", ".cache")
-    first = absolute_path(configured) if configured else cache and os.path.join(cache, "track", "spill")
-    temporary = os.path.join(tempfile.gettempdir(), f"track-spill-{os.getuid()}")
-    return [*([Path(first)] if first else []), Path(temporary)]
+    return [*([Path(cache) / "track" / "spill"] if cache else []), _temporary()]
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"track-spill-{os.getuid()}"
 
 
 def _make_folder(folder: Path) -> None:
@@ -80,7 +86,7 @@ def _make_folder(folder: Path) -> None:
     else:
         # What is logged is nobody else's to read.
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.parent.name.startswith("track-spill-") and folder.parent.lstat().st_uid != os.getuid():
+    if folder.parent == _temporary() and folder.parent.lstat().st_uid != os.getuid():
         raise PermissionError(errno.EPERM, "it is another user's", str(folder.parent))
 
 

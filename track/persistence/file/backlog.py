@@ -71,6 +71,13 @@ class Backlog:
             self._write = write
             self._size += len(line)
 
+    def give_up(self, count: int) -> None:
+        """Count lines that are lost."""
+        with self.lock:
+            self.dropped += count
+            if count:
+                _unfinished.add(self)
+
     def retry(self) -> bool:
         """Write what waits, as far as possible, and return whether nothing is left."""
         with self.lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import threading
 import weakref
 from collections import OrderedDict
@@ -44,15 +43,16 @@ class FileStore:
         Seconds to wait for a decision of another process, > 0.
     durable: bool
         Whether each line reaches the disk at once.
-    lock_appends: bool
-        Whether each append takes the lock: on file systems of several hosts, where appends may mix.
+    lock: str
+        ``always``: each append takes the lock, too, as it does by itself on file systems of several hosts, where
+        appends may mix. ``never``: there is a lock between threads only. ``auto`` otherwise.
     """
 
-    def __init__(self, path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> None:
+    def __init__(self, path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> None:
         self.path = path
-        self.lock = StoreLock(f"{path}.lock", lock_timeout)
+        self.lock = StoreLock(None if lock == "never" else f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
-        self.lock_appends = lock_appends or is_network_path(path)
+        self.lock_appends = lock == "always" or (lock == "auto" and is_network_path(path))
         self.state = State(path)
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
@@ -62,7 +62,6 @@ class FileStore:
         self._snapshot_size = 0
         self._saved_offset = 0
         self._writing = False
-        self.has_one_writer = False
         self._reading = threading.RLock()
         self._busy = False
 
@@ -129,12 +128,25 @@ class FileStore:
             with self.lock, self._reading:
                 if self._writing:
                     return
+                self._start_afresh()
                 self.catch_up()
                 self.journal.open()
                 self.catch_up()
                 if self._offset > self.journal.size:
                     self._accept_lost_end()
                 self._writing = True
+
+    def _start_afresh(self) -> None:
+        """Put a journal aside that was left behind when somebody deleted the snapshot."""
+        if self._is_left_behind() and (left := self.journal.put_aside()):
+            self.journal.close()
+            logger.warning("%s was deleted: the store begins afresh; its old journal is kept as %s", self.path, left)
+
+    def _is_left_behind(self) -> bool:
+        """Return whether the snapshot is gone that a journal belongs to; one that never had any is all there is."""
+        if os.path.exists(self.path) or not os.path.exists(self.journal.path):
+            return False
+        return self.lock.note() == self.journal.identity_of_file() != ""
 
     def _accept_lost_end(self) -> None:
         """After a loss of power: the snapshot holds more of the journal than there is; go on from its end."""
@@ -192,20 +204,41 @@ class FileStore:
             self.lock.__exit__(None, None, None)
 
     def _stay_current(self) -> None:
-        """Notice that somebody removed or replaced the files of a running store."""
-        if self.journal.is_current:
+        """Notice that somebody removed, replaced or emptied the files of a running store."""
+        if self.journal.is_current and self.journal.is_whole:
             return
-        with self._reading:
+        with self._reading, self.journal.paused():
             self.catch_up()
-            if os.path.exists(self.journal.path):
-                logger.warning("%s was replaced by another program: its present content counts", self.journal.path)
+            if self.journal.is_current:
+                self._go_on_after_emptying()
+            elif os.path.exists(self.journal.path) and os.path.getsize(self.journal.path):
+                self._follow()
+            else:
+                logger.warning("%s was removed while in use: it is written again", self.journal.path)
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
                 self.journal.open()
-                self.catch_up()
-                return
-            logger.warning("%s was removed while in use: it is written again", self.journal.path)
-            self.journal.open()
-            self._identity, self._offset = self.journal.identity, self.journal.start
-            self._write_snapshot()
+                self._go_on_in_new_journal()
+
+    def _follow(self) -> None:
+        lost = self.journal.follow()
+        self.journal.backlog.give_up(lost)
+        text = "%s was replaced by another program: its present content counts; %d events are not in it"
+        logger.warning(text, self.journal.path, lost)
+        self.catch_up()
+
+    def _go_on_after_emptying(self) -> None:
+        lines = self.journal.begin_again()
+        # How many there were since the last look, nobody knows.
+        self.journal.backlog.give_up(1)
+        logger.warning("%s was emptied by another program: what was logged last may be lost", self.journal.path)
+        self._go_on_in_new_journal()
+        for line in lines:
+            self.journal.append(line)
+        self.catch_up()
+
+    def _go_on_in_new_journal(self) -> None:
+        self._identity, self._offset = self.journal.identity, self.journal.start
+        self._write_snapshot()
 
     def flush(self) -> None:
         """Write what could not be written before, as far as that is possible now."""
@@ -215,8 +248,15 @@ class FileStore:
             self.journal.retry()
 
     def unsaved(self) -> int:
-        """Return how many events are not on disk."""
-        return self.journal.backlog.unsaved
+        """Return how many events are not on disk: those that wait or were lost, or are in a file that has no name."""
+        return self.journal.backlog.unsaved + self._count_unnamed()
+
+    def _count_unnamed(self) -> int:
+        if not self._writing or self.journal.is_current:
+            return 0
+        is_kept = os.path.exists(self.path) and stamp_of(self.path) == self._snapshot_stamp
+        start = self._saved_offset if is_kept else self.journal.start
+        return sum(len(events) for events, _, _ in self.journal.read(start))
 
     # reading
 
@@ -236,7 +276,10 @@ class FileStore:
             try:
                 self._busy = True
                 if not self._writing and not self.journal.is_current:
-                    self.journal.open_to_read()
+                    self._open_to_read()
+                # Somebody emptied it: what is known is known still, and the next decision writes it again.
+                if self._writing and self._is_whole and self._was_emptied():
+                    return
                 if not self._is_built_from_files():
                     self._load()
                 if self.journal.is_open:
@@ -247,6 +290,15 @@ class FileStore:
                 raise
             finally:
                 self._busy = False
+
+    def _was_emptied(self) -> bool:
+        return self._identity == self.journal.identity and self.journal.size < self._offset
+
+    def _open_to_read(self) -> None:
+        if self._is_left_behind():
+            self.journal.close()
+        else:
+            self.journal.open_to_read()
 
     def _is_built_from_files(self) -> bool:
         if not self._is_whole or self._identity != self.journal.identity:
@@ -282,7 +334,7 @@ class FileStore:
         Raises
         ------
         BackendUnavailable
-            The disk is full, or was taken away. The journal still holds everything.
+            The disk is full, or was taken away.
         """
         if not self._writing:
             self.start_writing()
@@ -296,12 +348,13 @@ class FileStore:
             self._write_snapshot()
             if self._offset >= _CUT_FROM and not self.lock_appends:
                 self._cut()
+            self.lock.write_note(self.journal.identity)
 
     def save_if_worth(self, small: int = _SMALL_AT_FINISH) -> None:
         """Save while the snapshot is smaller than `small` bytes, or the journal has grown to a quarter of it.
 
         So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. A
-        disk that is full or a lock that is held leaves the journal, which holds everything.
+        disk that is full or a lock that is held leaves the journal.
         """
         if not self._writing or not self.journal.retry():
             return
@@ -310,7 +363,9 @@ class FileStore:
             if not self._is_saved() and (self._snapshot_size <= small or grown * 4 >= self._snapshot_size):
                 self.save()
         except (OSError, TrackError) as error:
-            logger.warning("%s was not brought up to date (%s); its journal holds everything", self.path, error)
+            unsaved = self.unsaved()
+            kept = f"{unsaved} events are not on disk" if unsaved else "its journal holds everything"
+            logger.warning("%s was not brought up to date (%s); %s", self.path, error, kept)
 
     def _is_saved(self) -> bool:
         if self.journal.size != self._saved_offset:
@@ -329,9 +384,7 @@ class FileStore:
             self._busy = False
 
     def _cut(self) -> None:
-        # Only when nobody else could be writing: no other thread of this process, no other process.
-        is_alone = self.has_one_writer or len(sys._current_frames()) == 1
-        if is_alone and self.journal.cut(self._offset):
+        if self.journal.cut(self._offset):
             self._identity = self.journal.identity
             self._offset = self._saved_offset = self.journal.start
 
@@ -339,11 +392,28 @@ class FileStore:
 
     def close(self) -> None:
         """Save if it is worth it, and give the files back; while something waits for room they stay open."""
-        self.save_if_worth(_SMALL_AT_EXIT)
-        if self.journal.retry():
+        if self.leave():
             with self._reading:
                 self._writing = False
                 self.journal.close()
+
+    def leave(self) -> bool:
+        """Save if it is worth it, remove a journal that nobody needs, and return whether nothing waits for room."""
+        self.save_if_worth(_SMALL_AT_EXIT)
+        if not self.journal.retry():
+            return False
+        try:
+            if self._writing and not self.lock_appends and self._is_saved() and os.path.exists(self.path):
+                self._remove_journal()
+        except (OSError, TrackError) as error:
+            logger.debug("%s stays: %s", self.journal.path, error)
+        return True
+
+    def _remove_journal(self) -> None:
+        with self.lock, self._reading:
+            # Somebody may have deleted or replaced the snapshot.
+            if stamp_of(self.path) == self._snapshot_stamp and self.journal.remove(self._saved_offset):
+                self._writing = False
 
     def after_fork(self) -> None:
         """In a forked child: a lock of its own now, and a file of its own when it is first needed."""
@@ -356,21 +426,21 @@ class FileStore:
 
 
 _KEPT_OPEN = 4
-_Key = tuple[str, bool, bool]
+_Key = tuple[str, bool, str]
 _open_stores: weakref.WeakValueDictionary[_Key, FileStore] = weakref.WeakValueDictionary()
 _recent: OrderedDict[_Key, FileStore] = OrderedDict()
 _stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
 _opening = threading.RLock()
 
 
-def open_store(path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> FileStore:
+def open_store(path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> FileStore:
     """Return the store at `path`: the same object for all clients of this process."""
-    key = (os.path.realpath(path), durable, lock_appends)
+    key = (os.path.realpath(path), durable, lock)
     with _opening:
         store = _open_stores.get(key)
         # Where its files were removed, a new client means a new store.
         if store is None or (store.journal.is_open and not store.journal.is_current):
-            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock_appends)
+            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock)
             _stores_of_process.add(store)
             at_exit(_close_all)
             at_fork(_after_fork)
@@ -389,7 +459,7 @@ def _close_all() -> None:
             store.flush()
         except TrackError as error:
             logger.warning("%s", error)
-        store.save_if_worth(_SMALL_AT_EXIT)
+        store.leave()
     for backlog in unfinished():
         backlog.retry()
         if backlog.unsaved:

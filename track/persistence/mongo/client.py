@@ -38,6 +38,11 @@ class Mongo:
     uri: str
     has_transactions: bool, optional
         False to do without; by default they are used where the server has them.
+
+    Attributes
+    ----------
+    client: MongoClient or None
+        The driver's, once it is connected.
     """
 
     def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
@@ -51,7 +56,7 @@ class Mongo:
         self._errors: Any = pymongo.errors
         self._given = has_transactions
         self.has_transactions = False
-        self._client: Any = None
+        self.client: Any = None
         self._database: Any = None
         self._session: Any = None
         self._closing: Any = None
@@ -156,7 +161,7 @@ class Mongo:
         if self._session is not None or not self.has_transactions:
             return action()
         concerns = self._pymongo.read_concern, self._pymongo.WriteConcern
-        with self._client.start_session() as session:
+        with self.client.start_session() as session:
             session.start_transaction(concerns[0].ReadConcern("snapshot"), concerns[1]("majority"))
             self._session = session
             try:
@@ -188,7 +193,7 @@ class Mongo:
     # the connection
 
     def _connected(self) -> None:
-        if self._client is None:
+        if self.client is None:
             try:
                 client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
@@ -199,7 +204,7 @@ class Mongo:
                 client.close()
                 raise
             self._closing = weakref.finalize(self, client.close)
-            self._client = client
+            self.client = client
 
     def _prepare(self, client: Any) -> None:
         hello = client.admin.command("hello")
@@ -223,14 +228,14 @@ class Mongo:
     def close(self) -> None:
         """Close the connections; the next question makes new ones."""
         with suppress(BackendUnavailable), lifecycle.turn(self._lock, self.place, _CLOSE):
-            client, self._client, self._database = self._client, None, None
+            client, self.client, self._database = self.client, None, None
             if client is not None:
                 self._closing()
 
     def after_fork(self) -> None:
         """In a child: the connections are the parent's, and a thread that is not here may hold the lock."""
-        if self._client is not None:
+        if self.client is not None:
             self._closing.detach()
-            lifecycle.keep_inherited((self._client, self._session))
-        self._client = self._database = self._session = None
+            lifecycle.keep_inherited((self.client, self._session))
+        self.client = self._database = self._session = None
         self._lock = threading.RLock()

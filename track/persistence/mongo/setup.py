@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri, MissingExtra
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, InvalidUri, missing_extra
 from track.persistence.delivery import DELIVERY_OPTIONS
 from track.persistence.utils import COMMON_OPTIONS, fixed_place, mask_secrets, parse_uri, read_options
 
@@ -159,7 +159,7 @@ def _settings(address: str, query: str, given: dict[str, Any]) -> dict[str, Any]
         import pymongo.errors
         import pymongo.uri_parser as parser
     except ImportError as error:
-        raise MissingExtra("'mongodb:' needs pymongo: pip install \"track[mongodb]\"") from error
+        raise missing_extra("'mongodb:' needs pymongo", "mongodb") from error
     try:
         known = parser.split_options(query, validate=True, warn=False) if query else {}
         if address.startswith("mongodb:"):

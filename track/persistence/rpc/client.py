@@ -38,6 +38,11 @@ class SocketClient(DeliveredProtocol):
     uri: str
         ``socket://[user:password@]host[:port][?security_layer=AES]``; by default port 8123.
 
+    Attributes
+    ----------
+    link: Link
+        The connection for decisions and questions; what was logged goes over another one.
+
     Raises
     ------
     InvalidUri
@@ -49,8 +54,8 @@ class SocketClient(DeliveredProtocol):
         address = _address(uri, given)
         credentials = _Credentials(self, uri)
         place = mask_secrets(uri)
-        self._link = Link(address, credentials)
-        remote, server = RemoteStore(place, self._link), RemoteStore(place, Link(address, credentials))
+        self.link = Link(address, credentials)
+        remote, server = RemoteStore(place, self.link), RemoteStore(place, Link(address, credentials))
         super().__init__(place, remote, server, **{name: given[name] for name in DELIVERY_OPTIONS})
 
     def authenticate(self, uri: str) -> tuple[str | None, str | None]:
@@ -67,7 +72,7 @@ class SocketClient(DeliveredProtocol):
     @property
     def token(self) -> Any:
         """What the server answered to the user name and the password; None before the first call."""
-        return self._link.token
+        return self.link.token
 
 
 class _Credentials:

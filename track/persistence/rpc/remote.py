@@ -26,7 +26,6 @@ Result = TypeVar("Result")
 _decode = msgspec.json.decode
 # Bytes of a call, at most, besides its lines.
 _HEAD = 1 << 12
-_TRIES = 1000
 
 
 class _Changed(Exception):
@@ -45,11 +44,14 @@ class RemoteStore(EventProtocol):
     uri: str
         For messages: with its secrets masked.
     link: Link
+    tries: int
+        How often a decision is made while others change what it is based on.
     """
 
-    def __init__(self, uri: str, link: Link) -> None:
+    def __init__(self, uri: str, link: Link, tries: int = 1000) -> None:
         super().__init__(uri)
         self.link = link
+        self.tries = tries
         self._writer, self._number = secrets.token_hex(8), 0
         self._reads: dict[tuple[str, str], Any] | None = None
         self._fresh: dict[tuple[type, str], Any] = {}
@@ -95,7 +97,7 @@ class RemoteStore(EventProtocol):
         with self.link.turn():
             if self._reads is not None:
                 return action()
-            for attempt in range(_TRIES):
+            for attempt in range(self.tries):
                 self._reads, self._fresh, self._guesses = {}, {}, attempt == 0
                 try:
                     return action()

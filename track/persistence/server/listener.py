@@ -15,7 +15,7 @@ from typing import Any
 from track.errors import RPCCallFailure
 from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
 from track.persistence.server.login import Session
-from track.utils.tls import check_cipher
+from track.utils.encrypted import check_cipher
 
 logger = logging.getLogger(__name__)
 _NEVER = float("inf")

@@ -42,7 +42,6 @@ SERVER_OPTIONS: dict[str, Any] = {
 }
 """What may follow the ``?`` of the URI that a `SocketServer` is made from."""
 _BACKLOG = 1024
-_TIDY = 15.0
 
 
 def _forwarding(cls: type[Server]) -> type[Server]:
@@ -81,7 +80,14 @@ class SocketServer(Protocol):
     ------
     InvalidUri
         The URI has an unknown option or no backend, or the backend keeps everything in memory until it is saved.
+
+    Attributes
+    ----------
+    tidy_every: float
+        Seconds between two looks whether the backend has something to tidy up, as a journal to shorten.
     """
+
+    tidy_every = 15.0
 
     def __init__(self, uri: str) -> None:
         given = read_options(uri, SERVER_OPTIONS)
@@ -333,7 +339,7 @@ class SocketServer(Protocol):
 
     async def _tidy(self) -> None:
         while True:
-            await asyncio.sleep(_TIDY)
+            await asyncio.sleep(self.tidy_every)
             await self._dispatcher.run(self.backend.tidy)
 
     def stop(self) -> None:

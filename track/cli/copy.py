@@ -1,0 +1,243 @@
+"""``track copy``: copy runs from one store to another."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from operator import eq
+from typing import Any
+
+from msgspec.structs import replace
+
+from track.aggregators.aggregator import TimeSeriesAggregator
+from track.artifacts import shared
+from track.containers.series import Series
+from track.errors import InvalidEvent, InvalidUri, TrackError
+from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
+from track.persistence.checks import counted, metric_step, numbers, trial_copied
+from track.persistence.registry import get_protocol
+from track.persistence.utils import mask_secrets
+from track.plain import to_plain
+from track.reading import open_to_read
+from track.structure import Project, Status, Trial, TrialGroup
+
+_HELP = "copy runs from one store to another"
+_DESCRIPTION = """
+Copies projects, groups and trials, with all that they have measured. It may be run again: what is there is not copied
+twice. Files of trials stay where they are, and the copies name them there.
+"""
+# A metric of more points is sent in pieces: a server takes messages of a few megabytes.
+_WHOLE = 50_000
+_PIECE = 5_000
+_SHOWN = 5
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the command to the parser of the program."""
+    parser = verbs.add_parser("copy", help=_HELP, description=_DESCRIPTION)
+    parser.add_argument("source", metavar="FROM", help="the store to copy from, as it is given to TrackClient")
+    parser.add_argument("target", metavar="TO", help="the store to copy to; a file that does not exist is made")
+    parser.add_argument("--running", action="store_true", help="copy trials that are running, too, as they are now")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Copy, and return the exit code."""
+    try:
+        copying = _Copying(arguments.source, arguments.target)
+        copying.run(arguments.running)
+    except (TrackError, OSError) as error:
+        print(f"track copy: {error}", file=sys.stderr)
+        return 2
+    return copying.report()
+
+
+class _Copying:
+    """Two stores, and what became of each trial."""
+
+    def __init__(self, source: str, target: str) -> None:
+        self._places = (mask_secrets(source), mask_secrets(target))
+        self._source, self._target = open_to_read(source), get_protocol(target)
+        self._trials = self._source.fetch_trials()
+        if not self._target.takes_events:
+            raise InvalidUri(f"{self._places[1]} is no store that runs can be copied to")
+        if self._source.file is not None and self._source.file == self._target.file:
+            raise InvalidUri(f"{self._places[0]} and {self._places[1]} are one store")
+        self._target.check_writable()
+        # What a target has seen from a writer it drops: should a connection break, nothing is stored twice.
+        self._writer, self._sent = f"copy-{secrets.token_hex(8)}", 0
+        self._moments = {(trial.uid, _created(trial)) for trial in self._trials}
+        self._outcomes: dict[str, list[str]] = {}
+        self._files: dict[str, int] = {}
+
+    def run(self, with_running: bool) -> None:
+        """Copy what is not there yet."""
+        groups = self._source.fetch_groups()
+        self._copy_owners(self._source.fetch_projects(), groups)
+        for trial in self._trials:
+            if trial.status == Status.Running and not with_running:
+                self._note("running", _shown(trial))
+                continue
+            # The group that it was put into last is its own.
+            members = [group.uid for group in groups if trial.uid in group.trials]
+            members.sort(key=partial(eq, trial.group_id))
+            try:
+                self._copy(trial, members)
+            except InvalidEvent as error:
+                self._note("refused", f"{_shown(trial)} ({error})")
+        self._target.commit()
+        for store in (self._source, self._target):
+            store.close()
+
+    def _copy_owners(self, projects: list[Project], groups: list[TrialGroup]) -> None:
+        now = time.time()
+        for project in projects:
+            if not self._target.has(Project, project.uid):
+                facts = (to_plain(project.metadata), to_plain(project.tags))
+                self._send([ProjectCreated(project.uid, now, project.name, project.description, *facts)])
+        for group in groups:
+            if not self._target.has(TrialGroup, group.uid):
+                facts = (to_plain(group.metadata), to_plain(group.project_id))
+                self._send([GroupCreated(group.uid, now, group.name, group.description, *facts)])
+
+    def _copy(self, trial: Trial, groups: list[str]) -> None:
+        there = self._target.fetch_trials({"hash": trial.hash})
+        same = next((found for found in there if self._is_same(found, trial)), None)
+        events = _Facts(trial, groups)
+        if same is None:
+            taken = {found.revision for found in there}
+            revision = max(taken) + 1 if trial.revision in taken else trial.revision
+        elif events.is_large and -1 < self._target.last(events.writer) < events.count - 1:
+            revision = same.revision
+        else:
+            self._note("present" if _changes(trial) <= _changes(same) else "changed", _shown(trial))
+            return
+        events.created = replace(events.created, revision=revision, artifacts=self._manifest(trial))
+        self._send_trial(events)
+        self._note("copied", _shown(trial))
+        if revision != trial.revision:
+            self._note("renumbered", f"{_shown(trial)} is revision {revision}")
+
+    def _is_same(self, found: Trial, trial: Trial) -> bool:
+        """Return whether a trial of the target is the copy of this one: both were created at the same moment."""
+        ours, theirs = _created(trial), _created(found)
+        if found.uid == trial.uid:
+            # Files of the original know no moment.
+            return ours == theirs or not ours or not theirs
+        return 0 < ours == theirs and (found.uid, theirs) not in self._moments
+
+    def _send_trial(self, events: _Facts) -> None:
+        if not events.is_large:
+            self._send(list(events))
+            return
+        # Numbered for good: a copy that was broken off goes on where it was.
+        number, facts = 0, iter(events)
+        while piece := list(islice(facts, _PIECE)):
+            self._target.receive(events.writer, number, piece)
+            number += len(piece)
+
+    def _send(self, events: list[Event]) -> None:
+        self._target.receive(self._writer, self._sent, events)
+        self._sent += len(events)
+
+    def _manifest(self, trial: Trial) -> list[dict[str, Any]]:
+        if not trial.artifacts:
+            return []
+        try:
+            lines, places = shared(trial.artifacts, self._source.main, self._target.main)
+        except (TrackError, OSError) as error:
+            print(f"track copy: files of {_shown(trial)} cannot be looked up: {error}", file=sys.stderr)
+            return to_plain(trial.artifacts)  # type: ignore[no-any-return]
+        for place in places:
+            self._files[place] = self._files.get(place, 0) + 1
+        return to_plain(lines)  # type: ignore[no-any-return]
+
+    def _note(self, outcome: str, trial: str) -> None:
+        self._outcomes.setdefault(outcome, []).append(trial)
+
+    def report(self) -> int:
+        """Say what was copied and what was not, and return the exit code."""
+        source, target = self._places
+        print(f"copied {_count(self._outcomes.get('copied', []), 'trial')} from {source} to {target}")
+        for outcome, text in _TEXTS.items():
+            trials = self._outcomes.get(outcome, [])
+            if trials:
+                more = f" and {len(trials) - _SHOWN} more" if len(trials) > _SHOWN else ""
+                names = "" if outcome == "present" else f": {', '.join(trials[:_SHOWN])}{more}"
+                print(f"  {_count(trials, 'trial')} {text}{names}")
+        for place, count in self._files.items():
+            print(f"  files of {count} of them stay in {mask_secrets(place)}: keep that place")
+        return 1 if self._outcomes.keys() & {"running", "changed", "refused"} else 0
+
+
+_TEXTS = {
+    "present": "there already",
+    "renumbered": "with another revision, because theirs is another run's there",
+    "running": "not copied, because they run (again when they have ended, or --running)",
+    "changed": "not copied again, though they have changed since they were",
+    "refused": "not copied, because they were refused",
+}
+
+
+class _Facts:
+    """What there is to tell of one trial: that it exists, as it is; and point by point what is large."""
+
+    def __init__(self, trial: Trial, groups: list[str]) -> None:
+        self._large = {name: found for name, found in trial.metrics.items() if _is_large(found)}
+        created = trial_copied(trial)
+        self._groups = groups
+        self._last = created.at
+        self.is_large = bool(self._large)
+        points = sum(len(container.points) for container in self._large.values())
+        # Each fact after the first is a change, and so is the last one, which says when the last change was.
+        changes = points + len(groups) + self.is_large
+        metrics = {name: plain for name, plain in created.metrics.items() if name not in self._large}
+        self.created = replace(created, metrics=metrics, changes=created.changes - changes)
+        self.count = 1 + changes
+        self.writer = f"copy-{trial.uid}-{_changes(trial)}"
+
+    def __iter__(self) -> Iterator[Event]:
+        uid = self.created.trial
+        yield self.created
+        for name, container in self._large.items():
+            yield from _logged(uid, name, container)
+        yield from (TrialAttached(uid, "group", group, self._last) for group in self._groups)
+        if self.is_large:
+            yield FieldsMerged("trial", uid, "metadata", {}, self._last)
+
+
+def _is_large(container: Any) -> bool:
+    if not isinstance(container, (Series, TimeSeriesAggregator)) or len(container.points) < _WHOLE:
+        return False
+    # A value with a step among values without one is no number; such a series goes as it is.
+    return isinstance(container, Series) or not any(isinstance(value, tuple) for value in container.points.values())
+
+
+def _logged(uid: str, name: str, container: Any) -> Iterator[Event]:
+    points = container.points
+    steps = points.steps() or [None] * len(points)
+    for step, value, at in zip(steps, points.values(), points.times(), strict=True):
+        yield MetricsLogged(uid, numbers({name: value}), at, None if step is None else metric_step(step, {name: value}))
+
+
+def _created(trial: Trial) -> float:
+    at = trial.timestamps.get("created")
+    return at if isinstance(at, float) else 0.0
+
+
+def _changes(trial: Trial) -> int:
+    return int(counted(trial, "_update_count"))
+
+
+def _shown(trial: Trial) -> str:
+    return f"{trial.name or 'a trial'} ({trial.hash[:12]}…_{trial.revision})"
+
+
+def _count(things: Iterable[Any], noun: str) -> str:
+    number = len(list(things))
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,61 @@
+"""What other trackers call it, and what it is called here: for the errors about names that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from track.errors import suggestion
+
+_METRICS = "trial.log_metrics(step=epoch, loss=loss)"
+_ARGUMENTS = "trial.log_arguments(lr=0.1)"
+_METADATA = "trial.log_metadata(gpu='V100')"
+_TAGS = "trial.add_tags(paper='v2')"
+_FILE = "trial.log_file('plot.png')"
+_FOLDER = "trial.log_directory('plots')"
+_BEGIN = "trial = TrackClient('file://report.json').new_trial(name='baseline')"
+_PROJECT = "client.set_project(name='digits')"
+_STORE = "TrackClient('file://report.json')"
+_FIND = "track.fetch('file://report.json', {'parameters.lr': 0.1})"
+_END = "trial.finish(), or the end of `with trial:`"
+_TIME = "trial.chrono('epoch_time')"
+
+HERE = {
+    # numbers: wandb, mlflow, aim, neptune, comet, clearml, tensorboard
+    **dict.fromkeys(("log", "log_metric", "log_scalar", "log_scalars", "log_dict", "log_batch"), _METRICS),
+    **dict.fromkeys(("track", "append", "extend", "report_scalar", "scalar", "define_metric"), _METRICS),
+    **dict.fromkeys(("add_scalar", "add_scalars", "add_histogram", "log_histogram"), _METRICS),
+    # parameters
+    **dict.fromkeys(("config", "log_param", "log_params", "log_parameter", "log_parameters", "params"), _ARGUMENTS),
+    **dict.fromkeys(("log_hyperparams", "log_hparams", "add_hparams", "hparams", "connect"), _ARGUMENTS),
+    # facts
+    **dict.fromkeys(("summary", "log_other", "log_others", "log_text", "log_json", "log_summary"), _METADATA),
+    **dict.fromkeys(("add_text", "log_html", "log_system_info", "set_property"), _METADATA),
+    **dict.fromkeys(("set_tag", "set_tags", "add_tag", "log_tag", "log_tags", "tags"), _TAGS),
+    # files
+    **dict.fromkeys(("log_image", "log_images", "log_figure", "log_model", "log_table", "log_asset"), _FILE),
+    **dict.fromkeys(("log_audio", "log_video", "log_confusion_matrix", "upload_file", "upload_artifact"), _FILE),
+    **dict.fromkeys(("add_image", "add_images", "add_figure", "add_audio", "add_video", "add_graph"), _FILE),
+    **dict.fromkeys(("log_artifacts", "log_asset_folder", "upload_files", "log_dir"), _FOLDER),
+    # a run and where it is
+    **dict.fromkeys(("init", "start_run", "init_run", "create_run", "new_run", "start_trial"), _BEGIN),
+    **dict.fromkeys(("Run", "Task", "SummaryWriter", "Logger"), _BEGIN),
+    **dict.fromkeys(("set_experiment", "create_experiment", "init_project", "Experiment"), _PROJECT),
+    **dict.fromkeys(("set_tracking_uri", "Client", "MlflowClient", "Repo", "login"), _STORE),
+    **dict.fromkeys(("search_runs", "get_run", "list_runs", "query_runs", "runs", "Api"), _FIND),
+    **dict.fromkeys(("end_run", "end", "stop", "close", "terminate", "mark_completed"), _END),
+    **dict.fromkeys(("timer", "time", "timeit"), _TIME),
+}
+
+
+def way_out(name: str, known: Iterable[str]) -> str:
+    """Return what to write for a name that does not exist, ready to follow a message; '' where nothing is near.
+
+    Examples
+    --------
+    >>> way_out("log_param", [])
+    '; here it is trial.log_arguments(lr=0.1)'
+    >>> way_out("log_metrisc", ["log_metrics"])
+    "; did you mean 'log_metrics'?"
+    """
+    here = HERE.get(name)
+    return f"; here it is {here}" if here else suggestion(name, known)
