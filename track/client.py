@@ -157,7 +157,8 @@ class TrackClient:
         check_kind(Project, project, "set_project(name='digits')")
         check_fields(Project, kwargs)
         wanted = project or Project(**kwargs)
-        if self.project is not None and not force:
+        # One that nobody chose gives way.
+        if self.project is not None and self.project.uid != _ORPHAN and not force:
             tell_what_stays("project", self.project, wanted)
             return self.project
         stored = self.protocol.get_project(Project(_uid=wanted.uid, name=wanted.name))
@@ -467,7 +468,7 @@ class TrackClient:
 
     def __repr__(self) -> str:
         shown = [repr(self._place())]
-        if self.project is not None:
+        if self.project is not None and self.project.uid != _ORPHAN:
             shown.append(f"project={self.project.name!r}")
         if self.group is not None:
             shown.append(f"group={self.group.name!r}")

@@ -336,3 +336,49 @@ def test_processes_that_open_a_key_at_once_have_one_trial(tmp_path: Path, spills
 def test_processes_that_open_a_key_of_a_server_have_one_trial(place: Place) -> None:
     """The same over delivery, in SQL and in MongoDB."""
     assert _opened_at_once(place.uri, 4) == [("completed", [f"loss{rank}" for rank in range(4)])]
+
+
+_CHOOSE = """
+import sys
+from track import TrackClient
+client = TrackClient(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+client.set_project(name="digits")
+client.set_group(name="idea")
+TrackClient(sys.argv[1]).new_trial(parameters={"lr": 0.1})
+"""
+
+
+def _chosen_at_once(uri: str) -> list[str]:
+    """Return what four processes print that choose, and create, the same project and group at the same time."""
+    programs = [start_python("-c", _CHOOSE, uri) for _ in range(4)]
+    for program in programs:
+        assert program.stdout is not None
+        program.stdout.readline()
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("\n")
+        program.stdin.flush()
+    done = [ended(program) for program in programs]
+    return [text for one in done for text in (one.stdout, one.stderr) if text]
+
+
+@pytest.mark.parametrize("scheme", ["file:{}/runs.json", "sqlite:{}/runs.db"])
+def test_processes_choose_the_same_project_in_silence(tmp_path: Path, spills: Path, scheme: str) -> None:
+    """Nobody is warned of what nobody did wrong, and there is one project of each name."""
+    uri = scheme.format(tmp_path)
+
+    assert _chosen_at_once(uri) == []
+    assert [trial.project_id for trial in fetch(uri)] == ["orphan"] * 4
+
+
+@pytest.mark.network
+def test_processes_choose_the_same_project_of_a_server_in_silence(sql_place: Place) -> None:
+    """The same over delivery, where all of them create the tables, too."""
+    printed = "".join(_chosen_at_once(sql_place.uri))
+
+    assert "Traceback" not in printed
+    assert "digits" not in printed
+    assert "orphan" not in printed
+    assert [trial.project_id for trial in fetch(sql_place.uri)] == ["orphan"] * 4

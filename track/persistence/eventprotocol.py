@@ -274,7 +274,6 @@ class EventProtocol(Protocol):
         def create() -> Project:
             stored = self.get_project(project)
             if stored is not None:
-                logger.error("project %r is stored already: the stored one is used", project.uid)
                 return stored
             fields = to_plain([project.metadata, project.tags])
             self._record(ProjectCreated(project.uid, self.clock(), project.name, project.description, *fields))
