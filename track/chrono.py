@@ -116,6 +116,7 @@ class Timers:
 
 
 def _call_back(end_callback: _Callback, has_raised: bool) -> None:
+    """Call the end callback of a block; what it raises after the block did is logged, and hides nothing."""
     try:
         end_callback()
     except Exception:

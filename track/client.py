@@ -160,7 +160,8 @@ class TrackClient:
         check_kind(Project, project, "set_project(name='digits')")
         check_fields(Project, kwargs)
         wanted = project or Project(**kwargs)
-        if self.project is not None and not force:
+        # One that nobody chose gives way.
+        if self.project is not None and self.project.uid != _ORPHAN and not force:
             tell_what_stays("project", self.project, wanted)
             return self.project
         stored = self.protocol.get_project(Project(_uid=wanted.uid, name=wanted.name))
@@ -465,7 +466,7 @@ class TrackClient:
 
     def __repr__(self) -> str:
         parts = [cut(repr(self._place()), 120)]
-        if self.project is not None:
+        if self.project is not None and self.project.uid != _ORPHAN:
             parts.append(f"project={shown(self.project.name, 40)}")
         if self.group is not None:
             parts.append(f"group={shown(self.group.name, 40)}")

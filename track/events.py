@@ -71,7 +71,7 @@ class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_created"):
     """A trial exists.
 
-    For one that comes from another store, `metrics` and `chronos` are full states, and the last four fields say what
+    For one that comes from another store, `metrics` and `chronos` are full states, and the last seven fields say what
     else is known of it; `at` is its last change then.
     """
 
@@ -94,6 +94,9 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     timestamps: dict[str, float] = {}
     process: dict[str, Any] | None = None
     artifacts: list[dict[str, Any]] = []
+    attempt: _Count = 0
+    processes: list[dict[str, Any]] = []
+    is_set: bool = False
 
     @property
     def trial(self) -> str:

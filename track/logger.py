@@ -7,26 +7,28 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track.aggregators.aggregator import Aggregator, StatAggregator, TimeSeriesAggregator
+from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
 from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
+    LoggerChronoContext,
     LogSignalHandler,
     OutputVerbs,
     as_dict,
     as_interruption,
+    attach,
     differing_arguments,
     enter_block,
     leave_block,
     named_metadata,
     named_metrics,
+    pickled_uri,
 )
 from track.persistence.checks import plain_tags
 from track.persistence.protocol import Factory, Protocol
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["LogSignalHandler", "LoggerChronoContext", "TrialLogger"]
 
 logger = logging.getLogger(__name__)
-_once = StatAggregator.lazy(1)
+_attaching = threading.RLock()
 _UNGIVEN: Any = object()
 
 
@@ -93,6 +95,18 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self._life = threading.RLock()
         self._late = LateNumbers("", protocol)
         self._pid = os.getpid()
+        self._is_guest = False
+
+    # in other places
+
+    def __copy__(self) -> TrialLogger:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrialLogger:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _UnpickledLogger, (pickled_uri(self.protocol), self._created().uid)
 
     # the trial
 
@@ -111,9 +125,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     @property
     def label(self) -> str:
         """The trial's name, or the beginning of its uid where it has none; nothing is created or read for it."""
-        if self._pending is not None:
-            return cut(text_of(self._pending.arguments.get("name") or "a trial"), 100)
-        return cut(text_of(self._trial.name or self._short_uid), 100)
+        waiting = None if self._pending is None else self._pending.arguments.get("name") or "a trial"
+        return cut(text_of(waiting or self._trial.name or self._short_uid), 100)
 
     @property
     def _short_uid(self) -> str:
@@ -125,8 +138,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         life = "finished" if self.has_finished else "running" if self.has_started else "not started"
         return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
 
-    def _repr_html_(self) -> str:
-        # To look at a trial that waits for its parameters does not create it.
+    def _repr_html_(self) -> str:  # to look at a trial that waits for its parameters does not create it
         return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
 
     if not TYPE_CHECKING:  # so that a type checker still finds a name that does not exist
@@ -162,9 +174,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             self._start()
 
     def _start(self) -> None:
-        if self.has_started and not self.has_finished:
+        if self.has_started and not self.has_finished and not self._is_guest:
             return
         trial = self._created()
+        self._is_guest = False
         self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
@@ -208,7 +221,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self.has_finished:
             return
         self._end_capture()
-        if self.has_started or exc_type is not None:
+        if (self.has_started or exc_type is not None) and not self._is_guest:
             interruption = as_interruption(self._signal, exc_val)
             if interruption is not None:
                 exc_type, exc_val = type(interruption), interruption
@@ -266,12 +279,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
         metrics: mapping, optional
             Number by metric name, as in ``log_metrics({"val/loss": 0.5}, step=3)``.
         step: any hashable value, optional
-            An epoch, a batch, a time. The same step again replaces the value. A value without a step takes the
-            next one where the metric has steps; where it has none yet, its values get the steps 0, 1, 2, ... at
-            the first step. A metric with an aggregator has no steps.
+            An epoch, a batch, a time; the same again replaces the value. Without it a value takes the next step of a
+            metric that has steps; at the first one, earlier values get 0, 1, 2, ... An aggregated metric has none.
         aggregator: callable, optional
-            What becomes of values without a step, chosen at a name's first use:
-            ``StatAggregator.lazy(1)``. By default all are kept.
+            What becomes of a new name's values without a step: ``StatAggregator.lazy(1)``. By default all are kept.
         **kwargs
             Number by metric name; numpy and torch scalars are numbers.
 
@@ -301,8 +312,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         InvalidCall
             `args` is something else.
         """
-        given = argparse.Namespace()
-        # Not as keywords: a parameter may be called anything.
+        given = argparse.Namespace()  # not made of keywords: a parameter may be called anything
         vars(given).update({**kwargs, **as_dict(args)})
         if self._pending is not None:
             self._create({**vars(given)})
@@ -378,6 +388,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
         self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
 
+    def heartbeat(self) -> None:
+        """Say that the trial runs: for a silence longer than ``log.heartbeat_timeout``, as a long evaluation."""
+        self.protocol.log_trial_metadata(self._created())
+
     def set_status(self, status: Any, error: Any = None) -> None:
         """Replace the status.
 
@@ -397,7 +411,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def chrono(
         self,
         name: str,
-        aggregator: Factory = _once,
+        aggregator: Factory = TIMES_AGGREGATOR,
         start_callback: Callable[[], Any] | None = None,
         end_callback: Callable[[], Any] | None = None,
     ) -> LoggerChronoContext:
@@ -456,45 +470,31 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.commit(file_name_override=file_name_override)
 
 
-class LoggerChronoContext:
-    """Times a block of a trial; ``name=None`` is the trial's own run time.
+class _UnpickledLogger(TrialLogger):
+    """A logger in another process, until its first use, which makes it a `TrialLogger`.
 
-    Entering it gives `acc`, the aggregator of all blocks of this name so far: a `timer` for `show_eta`.
+    A class of its own, because one with ``__getattr__`` finds all its attributes more slowly.
     """
 
-    __slots__ = ("_arguments", "_name", "_protocol", "_started", "_trial", "acc")
+    def __init__(self, uri: str, uid: str) -> None:
+        self._address = (uri, uid)
 
-    def __init__(  # noqa: PLR0917 - the published signature
-        self,
-        protocol: Protocol,
-        trial: Trial,
-        acc: Aggregator | None = None,
-        name: str | None = None,
-        aggregator: Factory = _once,
-        start_callback: Callable[[], Any] | None = None,
-        end_callback: Callable[[], Any] | None = None,
-    ) -> None:
-        self._protocol = protocol
-        self._trial = trial
-        self.acc = StatAggregator(0) if acc is None else acc
-        self._name = name
-        self._arguments = (aggregator, start_callback, end_callback)
-        self._started = 0.0
+    def __reduce__(self) -> Any:
+        return _UnpickledLogger, self._address
 
-    def __enter__(self) -> Aggregator:
-        if self._name is None:
-            self._protocol.log_trial_start(self._trial)
-        else:
-            self._protocol.log_trial_chrono_start(self._trial, self._name, *self._arguments)
-        self._started = time.perf_counter()
-        return self.acc
+    if not TYPE_CHECKING:
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        if self._name is None:
-            self._protocol.log_trial_finish(self._trial, exc_type, exc_val, exc_tb)
-        else:
-            self._protocol.log_trial_chrono_finish(self._trial, self._name, exc_type, exc_val, exc_tb)
-        if exc_type is None:
-            self.acc.append(time.perf_counter() - self._started)
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("__"):
+                with _attaching:
+                    self._connect()
+            return object.__getattribute__(self, name)
+
+    def _connect(self) -> None:
+        if type(self) is not _UnpickledLogger:
+            return
+        connected = TrialLogger(*attach(*self._address))
+        # It logs to a trial that another process has started, and says nothing about its end.
+        connected.has_started = connected._is_guest = True
+        vars(self).update(vars(connected))
+        self.__class__ = TrialLogger  # type: ignore[assignment]

@@ -191,6 +191,39 @@ def test_end_of_a_child_is_the_end_of_its_trials(tmp_path: Path, spills: Path, m
     assert found == (expected if method != "pool" else {"returns": ("completed", "")}), done.stderr
 
 
+_WORKER = """
+import multiprocessing, sys
+from track import TrackClient
+
+def work(trial, number):
+    trial.log_metrics(step=number, n=number)
+
+if __name__ == "__main__":
+    method, uri = sys.argv[1:]
+    with TrackClient(uri).new_trial(parameters={"lr": 0.1}) as trial:
+        context = multiprocessing.get_context(method)
+        workers = [context.Process(target=work, args=(trial, number)) for number in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+"""
+
+
+@pytest.mark.parametrize("scheme", ["file:{}/runs.json", "sqlite:{}/runs.db"])
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_logger_goes_along_to_a_child(tmp_path: Path, spills: Path, method: str, scheme: str) -> None:
+    """A logger that is an argument of a child logs there, and the end of the child is not the trial's."""
+    script, uri = tmp_path / "workers.py", scheme.format(tmp_path)
+    script.write_text(_WORKER)
+
+    done = python(script, method, uri)
+
+    (trial,) = fetch(uri)
+    assert sorted(trial.metrics["n"].items()) == [(0, 0), (1, 1)], done.stderr
+    assert (str(trial.status), len(trial.processes)) == ("completed", 1)
+
+
 # Several processes in one trial.
 
 _RANK = """
@@ -303,3 +336,49 @@ def test_processes_that_open_a_key_at_once_have_one_trial(tmp_path: Path, spills
 def test_processes_that_open_a_key_of_a_server_have_one_trial(place: Place) -> None:
     """The same over delivery, in SQL and in MongoDB."""
     assert _opened_at_once(place.uri, 4) == [("completed", [f"loss{rank}" for rank in range(4)])]
+
+
+_CHOOSE = """
+import sys
+from track import TrackClient
+client = TrackClient(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+client.set_project(name="digits")
+client.set_group(name="idea")
+TrackClient(sys.argv[1]).new_trial(parameters={"lr": 0.1})
+"""
+
+
+def _chosen_at_once(uri: str) -> list[str]:
+    """Return what four processes print that choose, and create, the same project and group at the same time."""
+    programs = [start_python("-c", _CHOOSE, uri) for _ in range(4)]
+    for program in programs:
+        assert program.stdout is not None
+        program.stdout.readline()
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("\n")
+        program.stdin.flush()
+    done = [ended(program) for program in programs]
+    return [text for one in done for text in (one.stdout, one.stderr) if text]
+
+
+@pytest.mark.parametrize("scheme", ["file:{}/runs.json", "sqlite:{}/runs.db"])
+def test_processes_choose_the_same_project_in_silence(tmp_path: Path, spills: Path, scheme: str) -> None:
+    """Nobody is warned of what nobody did wrong, and there is one project of each name."""
+    uri = scheme.format(tmp_path)
+
+    assert _chosen_at_once(uri) == []
+    assert [trial.project_id for trial in fetch(uri)] == ["orphan"] * 4
+
+
+@pytest.mark.network
+def test_processes_choose_the_same_project_of_a_server_in_silence(sql_place: Place) -> None:
+    """The same over delivery, where all of them create the tables, too."""
+    printed = "".join(_chosen_at_once(sql_place.uri))
+
+    assert "Traceback" not in printed
+    assert "digits" not in printed
+    assert "orphan" not in printed
+    assert [trial.project_id for trial in fetch(sql_place.uri)] == ["orphan"] * 4

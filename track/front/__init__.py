@@ -13,6 +13,7 @@ from track.front.arguments import (
     show_arguments,
     take_parameters,
 )
+from track.front.blocks import LoggerChronoContext
 from track.front.choosing import (
     Current,
     enter_block,
@@ -28,6 +29,7 @@ from track.front.choosing import (
     tell_what_stays,
     unfinished,
 )
+from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, store_trial
@@ -38,11 +40,13 @@ __all__ = [
     "FileVerbs",
     "LateNumbers",
     "LogSignalHandler",
+    "LoggerChronoContext",
     "OutputVerbs",
     "ProgramEnd",
     "Tee",
     "as_dict",
     "as_interruption",
+    "attach",
     "check_fields",
     "check_kind",
     "differing_arguments",
@@ -60,6 +64,7 @@ __all__ = [
     "open_keyed",
     "own_choice",
     "parent_in",
+    "pickled_uri",
     "show_arguments",
     "store_trial",
     "take_parameters",

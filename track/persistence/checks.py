@@ -238,6 +238,11 @@ def trial_copied(trial: Trial) -> TrialCreated:
         timestamps={str(name): _finite(at) for name, at in trial.timestamps.items()},
         process=to_plain(trial.process) if isinstance(trial.process, dict) else None,
         artifacts=[to_plain(artifact) for artifact in trial.artifacts if isinstance(artifact, dict)],
+        attempt=max(0, int(_finite(trial.attempt))),
+        processes=[
+            to_plain(process) for process in trial.processes if isinstance(process, dict) and "status" in process
+        ],
+        is_set=bool(trial.is_set),
     )
 
 

@@ -68,6 +68,7 @@ class EventProtocol(Protocol):
 
     answers = True
     takes_events = True
+    takes_times = True
 
     def __init__(self, uri: str, strict: bool = True) -> None:
         self.uri = uri
@@ -212,10 +213,14 @@ class EventProtocol(Protocol):
         self._timers.start(trial.uid, name, aggregator, start_callback, end_callback)
 
     def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        seconds, aggregator = self._timers.stop(trial.uid, name, exc_type is not None)
+        if seconds is not None:
+            self.log_trial_time(trial, name, seconds, aggregator)
+
+    def log_trial_time(
+        self, trial: Trial, name: str, seconds: float, aggregator: Factory | None = TIMES_AGGREGATOR
+    ) -> None:
         uid = trial.uid
-        seconds, aggregator = self._timers.stop(uid, name, exc_type is not None)
-        if seconds is None:
-            return
         if uid not in self._known:
             self._require(uid)
         event = TimeLogged(uid, utf8(text_of(name)), seconds, self.clock(), specification(aggregator))
@@ -274,7 +279,6 @@ class EventProtocol(Protocol):
         def create() -> Project:
             stored = self.get_project(project)
             if stored is not None:
-                logger.error("project %r is stored already: the stored one is used", project.uid)
                 return stored
             texts = (text_or_none(project.name), text_or_none(project.description))
             fields = (fields_by_name("metadata", project.metadata), named_tags(plain_tags(project.tags)))

@@ -42,7 +42,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "durability": (read_choice("fsync", "write"), "write"),
     "eager": (read_bool, None),
     "fsync": (read_bool, False),
-    "lock": (read_choice("always", "auto"), "auto"),
+    "lock": (read_choice("always", "auto", "never"), "auto"),
     "lock_timeout": (float, None),
     "objective": (str, ""),  # Orion's: taken and kept, and nothing here reads it
     "strict": (read_bool, None),
@@ -93,9 +93,9 @@ class FileProtocol(StateProtocol):
         if self.path is None:
             return MemoryStore(timeout)
         if not self.eager:
-            return BufferedStore(os.path.realpath(self.path), timeout)
+            return BufferedStore(os.path.realpath(self.path), timeout, given["lock"])
         durable = given["fsync"] or given["durability"] == "fsync"
-        return open_store(self.path, timeout, durable, given["lock"] == "always")
+        return open_store(self.path, timeout, durable, given["lock"])
 
 
 # The names of the original, over the parts above.

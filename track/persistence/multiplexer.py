@@ -112,6 +112,7 @@ class ProtocolMultiplexer(Protocol):
         if main.takes_events:
             self.listeners = main.listeners
             self.listeners.extend(mirror.hear for mirror in self._hearing)
+        self.takes_times = main.takes_times and all(mirror.backend.takes_times for mirror in self._called)
         self._is_missing_said = False
 
     def __repr__(self) -> str:
@@ -166,6 +167,7 @@ class ProtocolMultiplexer(Protocol):
     log_trial_start = _told("log_trial_start")
     log_trial_signal = _told("log_trial_signal")
     log_trial_chrono_finish = _told("log_trial_chrono_finish")
+    log_trial_time = _told("log_trial_time")
     log_trial_arguments = _told("log_trial_arguments")
     log_trial_metadata = _told("log_trial_metadata")
     log_trial_metrics = _told("log_trial_metrics")
@@ -318,9 +320,6 @@ class ProtocolMultiplexer(Protocol):
 
     def at_once(self) -> AbstractContextManager[bool]:
         return self._main.at_once()
-
-    def own_process(self) -> None:
-        self._main.own_process()
 
     # how far
 

@@ -63,6 +63,8 @@ class Protocol:
         Whether it answers every question itself; otherwise `track.persistence.get_protocol` adds a copy in memory.
     takes_events: bool
         Whether it is told of facts by `apply`, with their times and revisions; otherwise by its methods.
+    takes_times: bool
+        Whether it is told how long a block took; otherwise it is told of the block's start and finish, and times it.
     stores_at_once: bool
         Whether what is logged is stored when the call returns; not where it waits to be sent, or to be saved.
     raises: bool
@@ -77,6 +79,7 @@ class Protocol:
     clock: Callable[[], float] = staticmethod(time.time)
     answers = False
     takes_events = False
+    takes_times = False
     stores_at_once = True
     raises = False
     server: Any = None
@@ -147,6 +150,13 @@ class Protocol:
     def log_trial_chrono_finish(self, trial: Trial, name: str, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Stop the timer of this name and record its seconds, unless there was an exception."""
         raise NotImplementedError
+
+    def log_trial_time(
+        self, trial: Trial, name: str, seconds: float, aggregator: Factory | None = TIMES_AGGREGATOR
+    ) -> None:
+        """Record how many seconds a block took, which the caller has timed; by default as metadata."""
+        named: Any = {f"chrono.{name}": seconds}
+        self.log_trial_metadata(trial, **named)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         """Merge parameters into the trial; its uid stays."""
@@ -390,10 +400,6 @@ class Protocol:
         """Say whether a short call need not wait for anybody, and keep it so meanwhile."""
         return nullcontext(False)
 
-    def own_process(self) -> None:
-        """Note that one thread of this process uses it, and no other thread writes to the store."""
-        return
-
 
 _numbers: weakref.WeakKeyDictionary[Protocol, dict[str, int]] = weakref.WeakKeyDictionary()
 
@@ -436,7 +442,7 @@ def call_method(protocol: Protocol, event: Event) -> None:
         case ArtifactAdded():
             protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
         case TimeLogged():
-            protocol.log_trial_metadata(_reference(event.trial), **{f"chrono.{event.name}": event.seconds})
+            Protocol.log_trial_time(protocol, _reference(event.trial), event.name, event.seconds)
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:

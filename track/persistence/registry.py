@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import logging
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,10 @@ _BUILT_IN = {
     "tensorboard": "track.persistence.tensorboard:TensorBoardProtocol",
 }
 _registered: dict[str, Any] = {}
+
+
+_opened_uris: weakref.WeakKeyDictionary[Protocol, str] = weakref.WeakKeyDictionary()
+"""What the backends of this process were opened with, passwords included: for other processes, never for a message."""
 
 
 def known_schemes() -> list[str]:
@@ -102,7 +107,9 @@ def get_protocol(backend_name: str | None) -> Protocol:
     scheme = parse_uri(uri)["scheme"]
     if not scheme:
         raise UnknownBackend(f"{mask_secrets(uri)!r} names no backend: did you mean 'file:{mask_secrets(uri)}'?")
-    return _finished(_factory(scheme)(uri))
+    protocol = _finished(_factory(scheme)(uri))
+    _opened_uris[protocol] = uri
+    return protocol
 
 
 def _finished(protocol: Protocol) -> Protocol:

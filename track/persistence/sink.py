@@ -33,6 +33,8 @@ class SinkProtocol(Protocol):
         Where the tool stores.
     """
 
+    takes_times = True
+
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._runs: dict[str, Any] = {}
@@ -137,7 +139,10 @@ class SinkProtocol(Protocol):
         """Stop the timer and note its seconds as the number ``chrono_<name>``; NotFound when there is none."""
         seconds, _ = self._timers.stop(trial.uid, name, exc_type is not None)
         if seconds is not None:
-            self._tell(trial, self.run_numbers, {f"chrono_{name}": seconds}, None)
+            self.log_trial_time(trial, name, seconds)
+
+    def log_trial_time(self, trial: Trial, name: str, seconds: float, aggregator: Factory | None = None) -> None:
+        self._tell(trial, self.run_numbers, {f"chrono_{name}": seconds}, None)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
         self._tell(trial, self.run_facts, "parameters", plain_fields(kwargs))

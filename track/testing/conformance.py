@@ -502,6 +502,18 @@ class ProtocolTests:
         assert found.status is Status.Running
         assert [process["signal"] for process in found.processes] == ["SIGTERM"]
 
+    def test_heartbeat_ends_a_silence(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial of another host that is silent for long is Broken, until something is heard of it."""
+        if not protocol.takes_events:
+            pytest.skip("a backend of methods is told of one process")
+        process = {"host": "elsewhere", "pid": 1, "started": 1}
+        protocol.apply(StatusChanged(trial.uid, ("Running", 101), 100.0, process=process, attempt=1))
+        silent = self.stored(protocol, trial).status
+
+        protocol.log_trial_metadata(trial)
+
+        assert (silent, self.stored(protocol, trial).status) == (Status.Broken, Status.Running)
+
     def test_status_that_the_program_set_stays(self, protocol: Protocol, trial: Trial) -> None:
         """An end that the program itself has set is not replaced by the end of its block; a new start replaces it."""
         protocol.log_trial_start(trial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -15,6 +16,9 @@ __all__ = ["get_gpu_name", "hostname", "is_process_alive", "process_began", "pro
 _GPU_TIMEOUT = 5.0
 # Fields of /proc/<pid>/stat after the name, which is the second and may hold spaces.
 _STATE, _START = 0, 19
+
+# The pid namespace of a machine itself has this name on every Linux.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 
 _own: dict[str, Any] = {}
 
@@ -58,7 +62,7 @@ def hostname() -> str:
 
 
 def process_identity(pid: int | None = None) -> dict[str, Any]:
-    """Return what tells one process from all others: host, pid and started.
+    """Return what tells one process from all others: host, pid, started and machine.
 
     Parameters
     ----------
@@ -69,13 +73,13 @@ def process_identity(pid: int | None = None) -> dict[str, Any]:
     -------
     dict
         `started` is a text to compare, never to read; None where the system does not tell, or the process
-        does not exist.
+        does not exist. `machine` tells machines of one name apart; None where there is nothing to tell it by.
     """
     if pid is not None and pid != os.getpid():
-        return {"host": hostname(), "pid": pid, "started": _started(pid)}
+        return {"host": hostname(), "pid": pid, "started": _started(pid), "machine": _machine()}
     # A forked child has the memory of its parent, but another pid.
     if _own.get("pid") != os.getpid():
-        _own.update(host=hostname(), pid=os.getpid(), started=_started(os.getpid()))
+        _own.update(host=hostname(), pid=os.getpid(), started=_started(os.getpid()), machine=_machine())
     return dict(_own)
 
 
@@ -95,11 +99,11 @@ def is_process_alive(identity: Mapping[str, Any]) -> bool | None:
     Parameters
     ----------
     identity: Mapping
-        From `process_identity`. A process of another host, or of another container on this one, cannot be
-        seen from here. A later process with the same pid is not the same one; a zombie is dead.
+        From `process_identity`. A process of another host, also of one that has the same name, or of another container
+        on this one, cannot be seen from here. A later process with the same pid is not the same one; a zombie is dead.
     """
     pid, started = identity.get("pid"), identity.get("started")
-    if pid is None or identity.get("host") != hostname() or _is_elsewhere(started):
+    if pid is None or identity.get("host") != hostname() or _is_elsewhere(started, identity.get("machine")):
         return None
     now = _started(pid)
     if now is None or started is None:
@@ -139,12 +143,25 @@ def _namespace() -> str:
     return os.readlink("/proc/self/ns/pid")
 
 
-def _is_elsewhere(started: Any) -> bool:
+def _machine() -> str | None:
+    """Return what stays when this machine is started again; None in a container, whose image others run too."""
+    try:
+        text = _read_text("/etc/machine-id").strip() if _namespace() == _FIRST_NAMESPACE else ""
+    except OSError:
+        return None
+    # As its manual asks: it is shown to nobody as it is.
+    return hashlib.sha256(f"track {text}".encode()).hexdigest()[:16] if text else None
+
+
+def _is_elsewhere(started: Any, machine: Any) -> bool:
     try:
         boot, namespace, _ = str(started).split("/")
-        return boot == _boot() and namespace != _namespace()
+        if boot == _boot():
+            return namespace != _namespace()
     except (OSError, ValueError):
         return False
+    # Before this machine was started again; or on another one that is called the same.
+    return machine is None or machine != _machine()
 
 
 def _exists(pid: int) -> bool:

@@ -182,6 +182,19 @@ def test_trial_without_a_project_is_an_orphan() -> None:
     assert client.protocol.fetch_projects()[0].trials == {trial}
 
 
+def test_project_that_nobody_chose_gives_way(caplog: pytest.LogCaptureFixture) -> None:
+    """A program that logs first and names its project later hears nothing of ``orphan``."""
+    client = TrackClient("ephemeral:")
+    client.new_trial(parameters={})
+    shown = repr(client)
+
+    client.set_project(name="digits")
+
+    assert client.project is not None
+    assert client.project.name == "digits"
+    assert "orphan" not in shown + caplog.text
+
+
 # the rest of the facade
 
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import copy
 import logging
+import pickle
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
 from track import TrackClient
-from track.aggregators.aggregator import StatAggregator, ValueAggregator
-from track.errors import InvalidEvent
+from track.aggregators.aggregator import StatAggregator, TimeSeriesAggregator, ValueAggregator
+from track.errors import InvalidEvent, TrialDoesNotExist
+from track.front.elsewhere import with_password
 from track.logger import LoggerChronoContext, LogSignalHandler, TrialLogger
+from track.persistence import register, unregister
+from track.persistence.ephemeral import EphemeralProtocol
 from track.structure import CustomStatus, Status, get_current_trial
 
 
@@ -282,6 +292,185 @@ def test_context_without_a_name_is_the_run_time(log: TrialLogger) -> None:
 
     assert (status, log.trial.status) == (Status.Running, Status.Completed)
     assert log.trial.chronos["runtime"].val > 0
+
+
+def test_blocks_that_overlap_in_tasks_time_themselves(log: TrialLogger) -> None:
+    """Blocks of one name in two tasks of a thread do not stop each other's clocks."""
+    order: list[str] = []
+
+    async def fetch(name: str, first: asyncio.Event, then: asyncio.Event) -> None:
+        with log.chrono("fetch", aggregator=TimeSeriesAggregator.lazy()):
+            order.append(f"{name} in")
+            then.set()
+            await first.wait()
+            order.append(f"{name} out")
+
+    async def both() -> None:
+        one, two = asyncio.Event(), asyncio.Event()
+        long = asyncio.create_task(fetch("long", two, one))
+        await one.wait()
+        started = time.perf_counter()
+        with log.chrono("fetch", aggregator=TimeSeriesAggregator.lazy()):
+            pass
+        spent.append(time.perf_counter() - started)
+        two.set()
+        await long
+
+    spent: list[float] = []
+    asyncio.run(both())
+
+    short, whole = log.trial.chronos["fetch"].val
+    assert short <= spent[0] < whole
+    assert order == ["long in", "long out"]
+
+
+def test_block_of_a_generator_ends_in_another_thread(log: TrialLogger) -> None:
+    """A generator with a timed block that another thread finishes is timed, and raises nothing."""
+
+    def batches() -> Iterator[int]:
+        with log.chrono("load", aggregator=StatAggregator.lazy(0)):
+            yield 1
+
+    iterator = batches()
+    next(iterator)
+    with ThreadPoolExecutor(1) as pool:
+        assert list(pool.submit(list, iterator).result()) == []
+
+    assert log.trial.chronos["load"].count == 1
+
+
+# in other places
+
+
+def test_copies_of_a_logger_are_the_logger(log: TrialLogger) -> None:
+    """A model with a logger may be copied, as for an average of its weights or by scikit-learn's clone."""
+    assert copy.copy(log) is log
+    assert copy.deepcopy({"model": [log]})["model"][0] is log
+
+
+@pytest.fixture
+def stored_log(tmp_path: Path) -> TrialLogger:
+    """Give a trial in a file."""
+    return TrackClient(f"file:{tmp_path}/runs.json").new_trial(parameters={"lr": 0.1})
+
+
+def test_unpickled_logger_logs_to_the_same_trial(stored_log: TrialLogger) -> None:
+    """A logger that went through a pickle reaches its trial, and does not count as having started it."""
+    copied: TrialLogger = pickle.loads(pickle.dumps(stored_log))
+
+    copied.log_metrics(step=0, loss=0.5)
+    copied.finish()
+
+    found = stored_log.trial
+    assert (dict(found.metrics["loss"]), found.status, found.processes) == ({0: 0.5}, Status.CreatedGroup, [])
+
+
+def test_end_of_an_unpickled_logger_is_not_the_end_of_the_trial(stored_log: TrialLogger) -> None:
+    """Neither a good end nor an error of a process that merely logs says how the trial ended."""
+    stored_log.start()
+    copied: TrialLogger = pickle.loads(pickle.dumps(stored_log))
+
+    copied.log_metrics(loss=1.0)
+    copied.finish(ValueError, ValueError("bad"), None)
+
+    assert (stored_log.trial.status, stored_log.trial.errors) == (Status.Running, [])
+    stored_log.finish()
+
+
+def test_unpickled_logger_may_start_the_trial(stored_log: TrialLogger) -> None:
+    """``with trial:`` in another process begins a part of its own."""
+    copied: TrialLogger = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(stored_log))))
+
+    with copied:
+        running = copied.trial.status
+
+    assert (running, copied.trial.status) == (Status.Running, Status.Completed)
+
+
+def test_unpickling_connects_to_nothing(stored_log: TrialLogger, tmp_path: Path) -> None:
+    """A logger connects at its first use; the error of a trial that is gone comes then."""
+    copied = pickle.loads(pickle.dumps(stored_log))
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+    with pytest.raises(TrialDoesNotExist):
+        copied.log_metrics(loss=1.0)
+
+
+def test_pickled_path_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger finds its file from another folder, with the options of its URI."""
+    monkeypatch.chdir(tmp_path)
+    log = TrackClient("file:runs.json?fsync=1").new_trial(parameters={})
+    data = pickle.dumps(log)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    copied: TrialLogger = pickle.loads(data)
+    copied.log_metrics(loss=1.0)
+
+    assert log.trial.metrics["loss"].val == [1.0]
+    assert f"file:{tmp_path}/runs.json?fsync=1".encode() in data
+
+
+@pytest.fixture
+def guarded() -> Iterator[TrialLogger]:
+    """Give a trial in a store whose URI has a password."""
+    store = EphemeralProtocol()
+    store.uri = "guarded://ann:***@host/runs"
+    opened: list[str] = []
+    store.opened = opened  # type: ignore[attr-defined]
+
+    def open_guarded(uri: str) -> EphemeralProtocol:
+        opened.append(uri)
+        return store
+
+    register("guarded", open_guarded)
+    yield TrackClient("guarded://ann:s3cret@host/runs").new_trial(parameters={})
+    unregister("guarded")
+
+
+def test_no_password_is_in_a_pickle(guarded: TrialLogger) -> None:
+    """The URI is pickled masked, and opened with the password that the process has for it."""
+    data = pickle.dumps(guarded)
+
+    copied: TrialLogger = pickle.loads(data)
+    copied.log_metrics(loss=1.0)
+
+    opened: Any = vars(guarded.protocol)["opened"]
+    assert b"s3cret" not in data
+    assert opened == ["guarded://ann:s3cret@host/runs"] * 2
+    assert guarded.trial.metrics["loss"].val == [1.0]
+
+
+def test_password_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has opened nothing takes the password of its configuration."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", "socket://ann:s3cret@host:1")
+
+    assert with_password("socket://ann:***@host:1") == "socket://ann:s3cret@host:1"
+    assert with_password("socket://bob:***@host:1?api_key=***") == "socket://bob@host:1"
+
+
+def test_child_that_is_spawned_gets_the_whole_uri(guarded: TrialLogger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes to a child of multiprocessing alone has the password with it."""
+    monkeypatch.setattr("multiprocessing.context.get_spawning_popen", lambda: True)
+
+    assert b"ann:s3cret@host" in pickle.dumps(guarded)
+
+
+def test_trial_in_memory_is_not_pickled(log: TrialLogger) -> None:
+    """A trial that only this process has says so."""
+    with pytest.raises(TypeError, match=r"'ephemeral:' cannot be reached from another process"):
+        pickle.dumps(log)
+
+
+def test_heartbeat_is_a_sign_of_life(log: TrialLogger) -> None:
+    """A heartbeat changes nothing but when the trial was heard of last."""
+    before = log.trial.metadata
+    log.heartbeat()
+
+    after = log.trial.metadata
+    assert after["_last_change"] > before["_last_change"]
+    assert {**after, "_last_change": 0, "_update_count": 0} == {**before, "_last_change": 0, "_update_count": 0}
 
 
 # signals and the end of the process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -11,11 +12,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import pytest
 
+import track
 from tests.children import fork, run, wait
-from track.errors import LockTimeout
-from track.persistence.file.lock import StoreLock
+from track import TrackClient
+from track.errors import BackendUnavailable, LockTimeout
+from track.persistence.file.lock import StoreLock, is_network_path
 
 
 @pytest.fixture
@@ -117,3 +121,55 @@ def test_other_platforms_are_told() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert done.stderr.endswith("ImportError: track keeps files on POSIX systems only (Linux, macOS)\n")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_system_without_locks_names_the_way_out(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files cannot be locked the first call says so, and what to add; with it, everything is stored."""
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    uri = f"file:{tmp_path}/runs.json"
+
+    with pytest.raises(BackendUnavailable, match=r"cannot be locked \(.*\?lock=never"):
+        TrackClient(uri).new_trial(parameters={})
+    for _ in range(2):
+        with TrackClient(f"{uri}?lock=never").new_trial(parameters={}) as trial:
+            trial.log_metrics(step=0, loss=0.5)
+        trial.protocol.commit()
+
+    assert [dict(stored.metrics["loss"]) for stored in track.fetch(uri)] == [{0: 0.5}] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_network"),
+    [
+        *((kind, True) for kind in ("nfs4", "9p", "virtiofs", "wekafs", "orangefs", "beegfs", "lustre", "cifs")),
+        *((kind, True) for kind in ("fuse", "fuse.sshfs", "fuse.juicefs", "fuse.rclone", "fuse.something-new")),
+        *((kind, False) for kind in ("ext4", "xfs", "tmpfs", "overlay", "fuseblk", "fuse.bindfs", "fuse.gocryptfs")),
+    ],
+)
+@pytest.mark.parametrize("name", ["plain", "with space", "données", "日本 ☃", "back\\slash", b"not \xff text"])
+def test_mounts_are_told_apart(tmp_path: Path, kind: str, is_network: bool, name: str | bytes) -> None:
+    """A network file system is known by its kind, whatever its folder is called, and a disk in it is not one."""
+    folder = os.path.join(os.fsencode(tmp_path), os.fsencode(name))
+    escaped = folder.replace(b"\\", b"\\134").replace(b" ", b"\\040")
+    octal = b"".join(b"\\%03o" % code if code > 126 else bytes([code]) for code in escaped)
+    inner = escaped + b"/disk"
+    table = tmp_path / "mounts"
+    for point in (escaped, octal):
+        table.write_bytes(
+            b"/dev/sda / ext4 rw 0 0\nserver:/x %s %s rw 0 0\n/dev/sdb %s ext4 rw 0 0\n" % (point, kind.encode(), inner)
+        )
+
+        found = [
+            is_network_path(os.fsdecode(path), str(table))
+            for path in (folder + b"/runs.json", inner + b"/runs.json", folder + b"2/runs.json")
+        ]
+
+        assert found == [is_network, False, False]

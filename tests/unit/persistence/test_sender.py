@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -405,6 +406,44 @@ def test_spill_that_cannot_be_written_waits_in_memory(
     assert counted == 10
     assert server.stored == _numbers(10)
     assert caplog.text.count("no spill can be written") == 1
+    sender.close()
+
+
+def test_a_spill_that_was_removed_is_counted(sender: Sender, server: FakeServer) -> None:
+    """Events in a file that has no name any more are sent while the process lives, and nothing else is promised."""
+    server.error = BackendUnavailable("it is away")
+    _log(sender, 1, 10)
+    assert not sender.flush()
+    promised = sender.remedy()
+
+    shutil.rmtree(sender.spill.folder)
+    counted, said = sender.unsaved(), sender.remedy()
+    server.error = None
+    assert sender.flush(30)
+
+    assert "(10) is sent by the next run" in promised
+    assert (counted, said) == (10, "they are lost with this process")
+    assert server.stored == _numbers(10)
+    assert sender.remedy() == ""
+
+
+def test_events_in_memory_are_said_to_be_there(
+    server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no spill can be written, no folder is named as where events wait."""
+    (tmp_path / spill_folder(URI).name).write_text("in the way")
+    server.error = BackendUnavailable("it is away")
+    sender = Sender(Reachability(URI), server, 1 << 30, owner, owner.change)
+    sender.start()
+
+    _log(sender, 1, 10)
+    sender.flush(0.3)
+    sender.reach.tell()
+
+    assert (sender.unsaved(), sender.remedy()) == (10, "they are lost with this process")
+    assert f"events wait in {tmp_path}" not in caplog.text
+    server.error = None
+    (tmp_path / spill_folder(URI).name).unlink()
     sender.close()
 
 

@@ -74,7 +74,7 @@ def test_identity_of_this_process() -> None:
     identity = process_identity()
 
     assert (identity["host"], identity["pid"]) == (hostname(), os.getpid())
-    assert list(identity) == ["host", "pid", "started"]
+    assert list(identity) == ["host", "pid", "started", "machine"]
     assert identity == process_identity(os.getpid())
     assert is_process_alive(identity) is True
 
@@ -110,8 +110,31 @@ def test_recycled_pid_is_another_process() -> None:
     boot, namespace, ticks = identity["started"].split("/")
 
     assert is_process_alive({**identity, "started": f"{boot}/{namespace}/{int(ticks) - 1}"}) is False
-    assert is_process_alive({**identity, "started": f"another-boot/{namespace}/{ticks}"}) is False
     assert is_process_alive({**identity, "started": "something else"}) is False
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("then", "now", "is_alive"),
+    [("one", "one", False), ("one", "other", None), (None, "one", None), ("one", None, None)],
+)
+def test_machines_of_one_name_are_told_apart(
+    then: str | None, now: str | None, is_alive: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before this machine was started again a process is gone; on another one of its name nobody can tell."""
+    monkeypatch.setattr(system, "_machine", lambda: now)
+    identity = process_identity()
+    _, namespace, ticks = identity["started"].split("/")
+
+    assert is_process_alive({**identity, "started": f"another-boot/{namespace}/{ticks}", "machine": then}) is is_alive
+
+
+@on_linux
+def test_a_container_has_no_machine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The id in an image is that of all its containers."""
+    monkeypatch.setattr(system, "_namespace", lambda: "pid:[4026532000]")
+
+    assert system._machine() is None
 
 
 @on_linux

@@ -157,9 +157,7 @@ class DeliveredProtocol(EventProtocol):
     @property
     def remedy(self) -> str:
         """What becomes of events that are not stored."""
-        if self._sender is None:
-            return ""
-        return f"what waits in {self._sender.spill.folder} is sent by the next run, or by `python -m track sync`"
+        return "" if self._sender is None else self._sender.remedy()
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""

@@ -147,17 +147,14 @@ class Segment:
 
     def count_unsent(self) -> int:
         """Return how many events are not acknowledged, without decoding them."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY)
-        except FileNotFoundError:
+        if not self._journal.is_open:
             return 0
         count, offset, last = 0, self.position[1], b""
-        with open(descriptor, "rb", buffering=0) as file:
-            file.seek(offset)
-            while chunk := file.read(_CHUNK):
-                # A torn line that was ended with the mark is no event.
-                count += chunk.count(b"\n") - (last + chunk).count(TORN)
-                last = chunk[-1:]
+        # Of the open file, whether it has its name still or not.
+        while chunk := os.pread(self._journal.fileno(), _CHUNK, offset):
+            # A torn line that was ended with the mark is no event.
+            count += chunk.count(b"\n") - (last + chunk).count(TORN)
+            last, offset = chunk[-1:], offset + len(chunk)
         return count
 
     def is_done(self) -> bool:

@@ -42,14 +42,14 @@ class Reachability:
 
     Attributes
     ----------
-    folder: Path
-        Where they do.
+    folder: Path or str
+        Where they do; ``memory`` where no file can be written.
     """
 
     def __init__(self, uri: str, places: list[Path] | None = None) -> None:
         self.uri = uri
         self.places = places or spill_places(uri)
-        self.folder = self.places[0]
+        self.folder: Path | str = self.places[0]
         self.error: Exception | None = None
         self._failed_at = 0.0
         self._is_told = False
@@ -143,6 +143,7 @@ class Sender:
             self._open_spill()
         except (OSError, CorruptJournal) as error:
             self.reach.note(error)
+            self.reach.folder = "memory"
             logger.warning(
                 "no spill can be written in %s (%s): events wait in memory; the option log.spill.folder names "
                 "another folder",
@@ -176,6 +177,13 @@ class Sender:
         refused = self._refused + sum(segment.refused for segment in list(self.spill.segments))
         return self._dropped + refused + self.spill.count_unsent()
 
+    def remedy(self) -> str:
+        """Say what becomes of events that are not acknowledged, as far as the disk says it too."""
+        kept = Leftover(self.spill.folder, self.spill.name).count_unsent()
+        if not kept:
+            return "they are lost with this process" if self.spill.count_unsent() else ""
+        return f"what waits in {self.spill.folder} ({kept}) is sent by the next run, or by `python -m track sync`"
+
     # the thread
 
     def _run(self) -> None:
@@ -206,7 +214,7 @@ class Sender:
             except Exception as problem:  # noqa: BLE001 - whatever it is, the events wait, and this thread goes on
                 error = problem
                 if type(self.reach.error) is not type(error):
-                    logger.error("events for %s wait in %s: %r", self.uri, self.spill.folder, error)
+                    logger.error("events for %s wait in %s: %r", self.uri, self.reach.folder, error)
             # Without anything to send, nothing is known of a server that was away.
             if error is not None or not self.reach.is_away:
                 self._note(error)

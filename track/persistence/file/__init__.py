@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from track.persistence.file.backlog import Backlog
-from track.persistence.file.journal import TORN, Journal
+from track.persistence.file.journal import Journal
+from track.persistence.file.lines import TORN
 from track.persistence.file.lock import StoreLock, claim
 from track.persistence.file.memory import BufferedStore, MemoryStore
 from track.persistence.file.store import FileStore, open_store

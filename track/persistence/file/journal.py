@@ -21,13 +21,15 @@ from typing import Any
 
 import msgspec
 
-from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
-from track.events import FORMAT, Record, decode_record, decode_records
+from track.errors import BackendUnavailable, CorruptJournal
+from track.events import FORMAT, Record
 from track.persistence.file.backlog import Backlog
+from track.persistence.file.lines import TORN, LineReader
 from track.persistence.file.lock import claim, hold_exclusively, hold_shared
 from track.utils.files import OpenFile, is_named, read_all, replacing, sync_folder
 
 logger = logging.getLogger(__name__)
+_CHUNK = 1 << 18
 _PATIENCE, _POLL = 0.1, 0.0005
 """Seconds that a write may take in another thread while the journal is cut, and between two looks whether it has."""
 # Of a journal's file: the attribute, and the argument of the call that counts.
@@ -81,20 +83,20 @@ class Journal:
     @property
     def size(self) -> int:
         """Bytes in the file now."""
-        return os.fstat(self._descriptor).st_size
+        return os.fstat(self.fileno()).st_size
 
     @property
     def is_current(self) -> bool:
         """Whether the open file still has its name: nobody removed or replaced it."""
-        return self._file is not None and is_named(self._descriptor, self.path)
+        return self._file is not None and is_named(self.fileno(), self.path)
 
     @property
     def is_whole(self) -> bool:
         """Whether the file begins as it did: nobody has emptied it."""
-        return self.identity.encode() in os.pread(self._descriptor, self.start, 0)
+        return self.identity.encode() in os.pread(self.fileno(), self.start, 0)
 
-    @property
-    def _descriptor(self) -> int:
+    def fileno(self) -> int:
+        """Return the descriptor of the open file; OSError where none is."""
         return _no_file() if self._file is None else self._file.fileno()
 
     # opening and closing
@@ -180,7 +182,7 @@ class Journal:
         return header, len(first) + len(newline)
 
     def _end_torn_line(self) -> None:
-        if self.size > self.start and os.pread(self._descriptor, 1, self.size - 1) != b"\n":
+        if self.size > self.start and os.pread(self.fileno(), 1, self.size - 1) != b"\n":
             with contextlib.suppress(OSError):
                 self._write(TORN)
 
@@ -263,7 +265,7 @@ class Journal:
 
     def _sync(self) -> None:
         try:
-            os.fdatasync(self._descriptor)
+            os.fdatasync(self.fileno())
         except OSError as error:
             logger.warning("%s may not survive a loss of power: %s", self.path, error)
 
@@ -271,7 +273,7 @@ class Journal:
 
     def read(self, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, as `LineReader.read` does."""
-        return self._reader.read(self._descriptor, offset)
+        return self._reader.read(self.fileno(), offset)
 
     # cutting
 
@@ -283,12 +285,12 @@ class Journal:
         offset: int
             How far the snapshot holds this journal; lines after it are carried over.
         """
-        if not hold_exclusively(self._descriptor):
+        if not hold_exclusively(self.fileno()):
             return False
         with self.paused() as is_quiet:
             if is_quiet:
                 return self._cut(offset)
-            hold_shared(self._descriptor)
+            hold_shared(self.fileno())
             return False
 
     @contextlib.contextmanager
@@ -326,7 +328,7 @@ class Journal:
         offset: int
             How far the snapshot holds this journal; with lines after it the file stays.
         """
-        if not (self.is_current and hold_exclusively(self._descriptor)):
+        if not (self.is_current and hold_exclusively(self.fileno())):
             return False
         with self.paused() as is_quiet:
             old = self._file
@@ -375,16 +377,16 @@ class Journal:
         # Others wait until the rest is there.
         self._write = self._wait
         size = self.size
-        if size <= old_size and _are_equal(old.fileno(), self._descriptor, size):
+        if size <= old_size and _are_equal(old.fileno(), self.fileno(), size):
             for line in read_all(old.fileno(), size).splitlines(keepends=True):
                 self.append(line)
             return 0
-        before, now = (Counter(read_all(file, 0).split(b"\n")) for file in (old.fileno(), self._descriptor))
+        before, now = (Counter(read_all(file, 0).split(b"\n")) for file in (old.fileno(), self.fileno()))
         return (before - now).total()
 
     def begin_again(self) -> list[bytes]:
         """Go on in a new file, in place of one that was emptied, and return the lines that it has had since."""
-        late = read_all(self._descriptor, 0).splitlines(keepends=True)
+        late = read_all(self.fileno(), 0).splitlines(keepends=True)
         self._take(self._create(b""))
         self._reader = LineReader(self.path)
         return late
@@ -427,82 +429,3 @@ def _are_equal(one: int, other: int, size: int) -> bool:
 
 def _no_file(*_: Any) -> Any:
     raise OSError(errno.EBADF, "the journal is closed")
-
-
-TORN = b"\x18\n"
-"""Ends a line that was cut short: the control character "cancel" cannot be in JSON."""
-_CHUNK = 1 << 18
-_START = b'{"event":"'
-
-
-class LineReader:
-    """Reads the events of a file of lines.
-
-    Parameters
-    ----------
-    path: str
-        The file's name, for messages.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._reported: set[int] = set()
-
-    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
-        """Yield the events from a byte offset on, a chunk at a time: events, their bytes, and the offset after them.
-
-        The bytes are None where some of them are no event.
-
-        A last line without its newline is left for the next time. A broken line is reported once, with its
-        position, and does not hide the lines after it.
-        """
-        end = os.fstat(descriptor).st_size
-        length = _CHUNK
-        while offset < end:
-            chunk = os.pread(descriptor, min(length, end - offset), offset)
-            whole = chunk.rfind(b"\n") + 1
-            if whole:
-                length = _CHUNK
-                yield *self._events(chunk[:whole], offset), offset + whole
-                offset += whole
-            elif not chunk or offset + len(chunk) >= end:
-                return
-            else:
-                length *= 2
-
-    def _events(self, lines: bytes, offset: int) -> tuple[list[Record], bytes | None]:
-        try:
-            return decode_records(lines), lines
-        except InvalidEvent:
-            return list(self._events_one_by_one(lines, offset)), None
-
-    def _events_one_by_one(self, lines: bytes, offset: int) -> Iterator[Record]:
-        # Not `splitlines`: a broken line may hold a carriage return.
-        for line in lines.split(b"\n")[:-1]:
-            event = self._event(line + b"\n", offset)
-            if event is not None:
-                yield event
-            offset += len(line) + 1
-
-    def _event(self, line: bytes, offset: int) -> Record | None:
-        if line == b"\n" or line.endswith(TORN):
-            return None
-        try:
-            return decode_record(line)
-        except InvalidEvent as error:
-            rescued = _rescue(line)
-            if rescued is None and offset not in self._reported:
-                self._reported.add(offset)
-                logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
-            return rescued
-
-
-def _rescue(line: bytes) -> Record | None:
-    """Return the whole record at the end of a line whose beginning was torn."""
-    position = line.rfind(_START)
-    while position > 0:
-        try:
-            return decode_record(line[position:])
-        except InvalidEvent:
-            position = line.rfind(_START, 0, position)
-    return None

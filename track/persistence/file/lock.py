@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
 
-from track.errors import LockTimeout
+from track.errors import BackendUnavailable, LockTimeout
 from track.utils.files import is_named
 
 try:
@@ -20,9 +21,16 @@ except ImportError as error:
 
 logger = logging.getLogger(__name__)
 _NETWORK_TYPES = {
-    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre",
-    "ncpfs", "nfs", "nfs4", "panfs", "smb3", "smbfs",
+    "9p", "acfs", "afs", "beegfs", "beegfs_nodev", "ceph", "cifs", "coda", "davfs", "dvs", "gfs2", "glusterfs", "gpfs",
+    "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf",
+    "virtiofs", "vmhgfs", "wekafs",
 }  # fmt: skip
+# What is behind other file systems in user space, nobody can tell: they count as network file systems.
+_LOCAL_FUSE = {
+    "fuse.bindfs", "fuse.cryfs", "fuse.encfs", "fuse.fuse-overlayfs", "fuse.fuse2fs", "fuse.gocryptfs", "fuse.lxcfs",
+    "fuse.mergerfs", "fuse.ntfs", "fuse.ntfs-3g", "fuse.squashfuse", "fuse.unionfs",
+}  # fmt: skip
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 _POLL = 0.005
 
 
@@ -89,8 +97,10 @@ class StoreLock:
 
     def note(self) -> str:
         """Return what was noted in the lock's file; '' where nothing was."""
+        if self.path is None:
+            return ""
         try:
-            return Path(str(self.path)).read_text(encoding="utf-8", errors="replace")
+            return Path(self.path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
@@ -119,8 +129,15 @@ class StoreLock:
         import filelock
 
         self._descriptor = _open_lock(path)
+        try:
+            is_locked = filelock.lock_descriptor(self._descriptor, blocking=False)
+        except OSError as error:
+            raise BackendUnavailable(
+                f"{path} cannot be locked ({error.strerror}), as on some network file systems: choose another folder, "
+                "or add ?lock=never where one process at a time uses it, as in file:///data/report.json?lock=never"
+            ) from error
         # Somebody may have deleted the file that was locked.
-        return filelock.lock_descriptor(self._descriptor, blocking=False) and is_named(self._descriptor, path)
+        return is_locked and is_named(self._descriptor, path)
 
     def _release_file(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
@@ -201,7 +218,7 @@ def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
         The system's table of mounts; without one the answer is no.
     """
     try:
-        table = Path(mounts).read_text(encoding="utf-8", errors="replace")
+        table = Path(mounts).read_bytes()
     except OSError:
         return False
     target = os.path.realpath(path)
@@ -210,8 +227,8 @@ def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
         fields = line.split()
         if len(fields) < 3:
             continue
-        point = fields[1].encode().decode("unicode_escape")
+        point = os.fsdecode(_OCTAL.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), fields[1]))
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= longest:
-            longest, kind = len(point), fields[2]
-    return kind in _NETWORK_TYPES
+            longest, kind = len(point), os.fsdecode(fields[2])
+    return kind in _NETWORK_TYPES or (kind.partition(".")[0] == "fuse" and kind not in _LOCAL_FUSE)

@@ -107,8 +107,9 @@ class BufferedStore(MemoryStore):
         Seconds to wait for another thread or process, > 0.
     """
 
-    def __init__(self, path: str, lock_timeout: float) -> None:
+    def __init__(self, path: str, lock_timeout: float, file_lock: str = "auto") -> None:
         super().__init__(lock_timeout)
+        self._file_lock = file_lock
         self.path: str = path
         self._unsaved: deque[Event] = deque()
         self._is_loaded = False
@@ -130,7 +131,7 @@ class BufferedStore(MemoryStore):
         """Give the state: what the file held at the first question, or at the last save, and what came since."""
         with self.lock:
             if not self._is_loaded:
-                store = FileStore(self.path, self.lock.timeout)
+                store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
                 with store.reading() as state:
                     self._state = state
                 store.close()
@@ -148,7 +149,7 @@ class BufferedStore(MemoryStore):
             There is no room; what is left stays in memory.
         """
         with self.lock:
-            store = FileStore(self.path, self.lock.timeout)
+            store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
             try:
                 store.atomically(lambda: self._hand_over(store))
                 store.save()

@@ -43,15 +43,16 @@ class FileStore:
         Seconds to wait for a decision of another process, > 0.
     durable: bool
         Whether each line reaches the disk at once.
-    lock_appends: bool
-        Whether each append takes the lock: on file systems of several hosts, where appends may mix.
+    lock: str
+        ``always``: each append takes the lock, too, as it does by itself on file systems of several hosts, where
+        appends may mix. ``never``: there is a lock between threads only. ``auto`` otherwise.
     """
 
-    def __init__(self, path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> None:
+    def __init__(self, path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> None:
         self.path = path
-        self.lock = StoreLock(f"{path}.lock", lock_timeout)
+        self.lock = StoreLock(None if lock == "never" else f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
-        self.lock_appends = lock_appends or is_network_path(path)
+        self.lock_appends = lock == "always" or (lock == "auto" and is_network_path(path))
         self.state = State(path)
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
@@ -425,21 +426,21 @@ class FileStore:
 
 
 _KEPT_OPEN = 4
-_Key = tuple[str, bool, bool]
+_Key = tuple[str, bool, str]
 _open_stores: weakref.WeakValueDictionary[_Key, FileStore] = weakref.WeakValueDictionary()
 _recent: OrderedDict[_Key, FileStore] = OrderedDict()
 _stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
 _opening = threading.RLock()
 
 
-def open_store(path: str, lock_timeout: float, durable: bool = False, lock_appends: bool = False) -> FileStore:
+def open_store(path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> FileStore:
     """Return the store at `path`: the same object for all clients of this process."""
-    key = (os.path.realpath(path), durable, lock_appends)
+    key = (os.path.realpath(path), durable, lock)
     with _opening:
         store = _open_stores.get(key)
         # Where its files were removed, a new client means a new store.
         if store is None or (store.journal.is_open and not store.journal.is_current):
-            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock_appends)
+            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock)
             _stores_of_process.add(store)
             at_exit(_close_all)
             at_fork(_after_fork)

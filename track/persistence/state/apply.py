@@ -188,6 +188,9 @@ def make_trial(event: TrialCreated) -> Trial:
         artifacts=restore(event.artifacts),
         timestamps={"created": event.at} | event.timestamps,
         process=event.process,
+        attempt=event.attempt,
+        processes=restore(event.processes),
+        is_set=event.is_set,
     )
 
 
