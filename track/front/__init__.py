@@ -8,6 +8,8 @@ from track.front.arguments import (
     check_kind,
     differing_arguments,
     differing_fields,
+    named_metadata,
+    named_metrics,
     show_arguments,
     take_parameters,
 )
@@ -56,6 +58,8 @@ __all__ = [
     "is_other",
     "key_hash",
     "leave_block",
+    "named_metadata",
+    "named_metrics",
     "named_trial",
     "open_keyed",
     "own_choice",
