@@ -27,7 +27,7 @@ import pydantic
 import pytest
 
 import track
-from track import TrackClient
+from track import TrackClient, fetch
 from track.errors import InvalidCall, InvalidEvent
 from track.fields import fields_of
 from track.plain import printable, restore, to_number, to_plain
@@ -476,3 +476,20 @@ def test_fields_are_one_level() -> None:
     inner = _Data()
 
     assert fields_of({"inner": inner}) == {"inner": inner}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"dtype": "ring", "arguments": [2, "d"], "value": [1.0]}, {"dtype": "stat"}, {"dtype": 1, "value": {"a": 2}}],
+)
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+def test_what_looks_like_a_state_is_metadata(kind: str, own: Any, tmp_path: pathlib.Path) -> None:
+    """A dictionary of a program's own comes back as it was, inside of metadata and as all of them."""
+    uri = f"{kind}:{tmp_path}/store"
+    for metadata in (own, {"inside": own}):
+        with TrackClient(uri).new_trial(parameters={}, metadata=metadata) as trial:
+            trial.log_metadata(later=own)
+
+        [stored] = [found for found in fetch(uri) if found.uid == trial.trial.uid]
+
+        assert {name: stored.metadata[name] for name in (*metadata, "later")} == {**metadata, "later": own}
