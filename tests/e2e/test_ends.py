@@ -376,9 +376,9 @@ def test_processes_choose_the_same_project_in_silence(tmp_path: Path, spills: Pa
 @pytest.mark.network
 def test_processes_choose_the_same_project_of_a_server_in_silence(sql_place: Place) -> None:
     """The same over delivery, where all of them create the tables, too."""
-    printed = "".join(_chosen_at_once(sql_place.uri))
+    printed = "".join(_chosen_at_once(sql_place.direct))
 
     assert "Traceback" not in printed
     assert "digits" not in printed
     assert "orphan" not in printed
-    assert [trial.project_id for trial in fetch(sql_place.uri)] == ["orphan"] * 4
+    assert [trial.project_id for trial in fetch(sql_place.direct)] == ["orphan"] * 4
