@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import track
-from tests.children import run_all
+from tests.children import python, run_all
 from track import TrackClient
 from track.persistence import get_protocol
 from track.persistence.protocol import Protocol
@@ -91,3 +91,19 @@ def test_a_path_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     assert (tmp_path / "50% of é#?;&.db").is_file()
     assert [stored.uid for stored in track.fetch(uri)] == [trial.trial.uid]
+
+
+def test_a_second_connection_takes_no_lock_away(tmp_path: Path) -> None:
+    """Making a connection does not open and close the file, which would give up the locks of the first one."""
+    path = str(tmp_path / "runs.db")
+    held = sqlite3.connect(path, isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        SqliteDriver(path, 0.01, durable=False).connect()
+    # Of a process that shares no memory with this one.
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.01).execute('BEGIN IMMEDIATE')"
+    done = python("-c", other, path)
+
+    assert "database is locked" in done.stderr
+    held.close()

@@ -156,7 +156,9 @@ def test_reading_needs_no_right_to_write(shared: Path, uri: str, life: str) -> N
 
     assert code == 0
     assert _files(shared) == before
-    del trial
+    if trial:
+        trial.finish()
+        trial.protocol.close()
 
 
 @pytest.mark.root

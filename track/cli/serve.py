@@ -58,7 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"serving {mask_secrets(arguments.uri)} on {host}:{port}", flush=True)
         for line in server.notes():
             print(line, flush=True)
-        server.own_process()
         server.run_server()
     except KeyboardInterrupt:
         pass

@@ -320,9 +320,6 @@ class ProtocolMultiplexer(Protocol):
     def at_once(self) -> AbstractContextManager[bool]:
         return self._main.at_once()
 
-    def own_process(self) -> None:
-        self._main.own_process()
-
     # how far
 
     def unsaved(self) -> int:

@@ -398,10 +398,6 @@ class Protocol:
         """Say whether a short call need not wait for anybody, and keep it so meanwhile."""
         return nullcontext(False)
 
-    def own_process(self) -> None:
-        """Note that one thread of this process uses it, and no other thread writes to the store."""
-        return
-
 
 _numbers: weakref.WeakKeyDictionary[Protocol, dict[str, int]] = weakref.WeakKeyDictionary()
 

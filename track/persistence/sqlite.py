@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -66,8 +67,9 @@ class SqliteDriver(Driver):
     def _created(self) -> str:
         """Make the file as the umask says, for those who share the folder; the ones beside it get what it has."""
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666))
-        return _uri_of(self.path, "mode=rw")
+        if not os.path.exists(self.path):
+            _make_file(self.path)
+        return _uri_of(self.path, "mode=rwc")
 
     def _opened_to_read(self) -> sqlite3.Connection:
         """Read beside writers; where that needs files that cannot be made, nobody writes, and a copy has the rest."""
@@ -123,6 +125,31 @@ class SqliteDriver(Driver):
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
         return BackendUnavailable(f"{self.path} cannot be used: {error}")
+
+
+def _make_file(path: str) -> None:
+    """Make an empty file as the umask says, unless there is one.
+
+    It must not be opened: to close a file gives up all locks that this process, SQLite included, has on it.
+    """
+    try:
+        os.mknod(path, 0o666)
+    except FileExistsError:
+        return
+    except PermissionError:
+        # Where only root makes files so: one that is closed before it has its name.
+        descriptor, unnamed = tempfile.mkstemp(dir=os.path.dirname(path))
+        os.close(descriptor)
+        os.chmod(unnamed, 0o666 & ~_umask())
+        with contextlib.suppress(FileExistsError):
+            os.link(unnamed, path)
+        os.unlink(unnamed)
+
+
+def _umask() -> int:
+    present = os.umask(0o077)
+    os.umask(present)
+    return present
 
 
 def _uri_of(path: str, options: str) -> str:

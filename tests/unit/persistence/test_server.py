@@ -265,11 +265,10 @@ def test_batches_one_behind_another() -> None:
 
 
 def test_server_shortens_its_journal(tmp_path: Path) -> None:
-    """A server that owns its process writes the JSON file and cuts the journal while it runs."""
+    """A server writes the JSON file and cuts the journal while it runs."""
     journal = tmp_path / "runs.json.journal"
     server = SocketServer(server_uri(f"file:{tmp_path}/runs.json", "127.0.0.1", 0, None))
     server.tidy_every = 0.05
-    server.own_process()
     with running(server) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}")
         events: Any = [TrialCreated("ab", 0, 1.0)]
