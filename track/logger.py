@@ -25,6 +25,7 @@ from track.front import (
     differing_arguments,
     enter_block,
     leave_block,
+    life_began,
     pickled_uri,
 )
 from track.persistence.protocol import Factory, Protocol
@@ -356,7 +357,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def resume_from(self, step: float) -> None:
         """Go on from a step: what was logged at it and at later ones before now is no longer shown.
 
-        Metrics without steps stay, and nothing is removed from the store.
+        Metrics without steps stay, and nothing is removed from the store. Where other processes run the trial too, what
+        they have logged since the first of them began stays.
 
         Parameters
         ----------
@@ -370,7 +372,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         """
         if isinstance(step, bool) or not isinstance(step, (int, float)):
             raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
-        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
+        rule = [step, life_began(self.trial, self.protocol.clock())]
+        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=rule)
 
     def heartbeat(self) -> None:
         """Say that the trial runs: for a silence longer than ``log.heartbeat_timeout``, as a long evaluation."""

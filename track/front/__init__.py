@@ -30,7 +30,7 @@ from track.front.choosing import (
 from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
-from track.front.opening import key_hash, named_trial, open_keyed, store_trial
+from track.front.opening import key_hash, life_began, named_trial, open_keyed, store_trial
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "is_other",
     "key_hash",
     "leave_block",
+    "life_began",
     "named_trial",
     "open_keyed",
     "own_choice",

@@ -9,6 +9,7 @@ from track.errors import BackendUnavailable, InvalidCall, TrialDoesNotExist
 from track.front.arguments import differing_arguments
 from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial, TrialGroup, split_uid
+from track.utils.system import process_identity
 from track.versioning import compute_hash
 
 _ATTEMPTS = 100
@@ -107,3 +108,15 @@ def _check_parameters(trial: Trial, asked: Mapping[str, Any] | None) -> None:
             f"the trial of this key, {trial.uid!r}, is not finished and has other parameters: {', '.join(differing)} "
             "(choose another key, or finish it)"
         )
+
+
+def life_began(trial: Trial, now: float) -> float:
+    """Return when the present life of a trial began, as far as this process must not undo it.
+
+    That is when the first of the processes began that run it together; now, where no other one does.
+    """
+    own = process_identity()
+    others = [one for one in trial.processes if any(one.get(name) != own[name] for name in own)]
+    if trial.status is not Status.Running or not others:
+        return now
+    return float(min(one["began"] for one in trial.processes))

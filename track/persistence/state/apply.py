@@ -68,7 +68,7 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
 
 
 RESUMES = "_resumes"
-"""The name in the metadata of the steps that a trial was resumed from, and when."""
+"""The name in the metadata of the steps that a trial was resumed from, each with when that life began."""
 
 
 def is_resume(event: Event) -> bool:
