@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from track.client import TrackClient
     from track.logger import TrialLogger
     from track.reading import Trials, fetch, to_pandas
+    from track.serialization import to_json
     from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "Trials",
     "fetch",
     "get_git_version",
+    "to_json",
     "to_pandas",
 ]
 
@@ -45,6 +47,7 @@ _homes = {
     "TrialLogger": "track.logger",
     "Trials": "track.reading",
     "fetch": "track.reading",
+    "to_json": "track.serialization",
     "to_pandas": "track.reading",
 }
 

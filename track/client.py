@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 from collections.abc import Callable, Mapping
+from html import escape
 from threading import get_ident
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ from track.front import (
     innermost_block,
     is_other,
     key_hash,
+    named_metadata,
     named_trial,
     open_keyed,
     own_choice,
@@ -37,6 +39,7 @@ from track.front import (
 from track.logger import TrialLogger
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
+from track.shown import cut, shown
 from track.structure import Project, Trial, TrialGroup, set_current_project
 from track.utils.delay import delay_call
 from track.verbs import way_out
@@ -271,13 +274,13 @@ class TrackClient:
         force: bool
             Whether to begin another trial in any case.
         **kwargs
-            Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a dict or Namespace;
-            ``arguments`` is the same), ...
+            Fields of a `Trial`: ``name``, ``description``, ``tags``, ``parameters`` (a mapping, a Namespace,
+            an object with fields, or an ArgumentParser; ``arguments`` is the same), ...
 
         Raises
         ------
         InvalidCall
-            A field does not exist, or the parameters are no dict and no Namespace.
+            A field does not exist, or the parameters have no fields.
         """
         if not isinstance(force, (bool, int)):
             raise InvalidCall(f"what is {force!r}? Write new_trial(parameters={{'lr': 0.1}}), new_trial(name='first')")
@@ -308,7 +311,7 @@ class TrackClient:
         project, group = self._owners()
         parent = parent_in(self.protocol)
         if parent is not None:
-            fields["metadata"] = {"parent": parent, **(fields.get("metadata") or {})}
+            fields["metadata"] = {"parent": parent, **named_metadata(fields)}
         owners = {"project_id": project.uid, "group_id": group and group.uid}
         return Trial(**{"version": self.version, **owners, **fields, "parameters": parameters})
 
@@ -338,7 +341,7 @@ class TrackClient:
             A field does not exist, or the trial goes on and has other parameters (a ValueError too).
         """
         parameters = take_parameters(kwargs)
-        kwargs["metadata"] = {**(kwargs.get("metadata") or {}), "key": str(key)}
+        kwargs["metadata"] = {**named_metadata(kwargs), "key": str(key)}
         wanted = self._made_trial(parameters or {}, kwargs)
         wanted.hash = key_hash(key, *self._owners())
         stored = open_keyed(self.protocol, wanted, parameters, *self._owners())
@@ -351,7 +354,7 @@ class TrackClient:
 
     def log_arguments(
         self,
-        args: argparse.ArgumentParser | argparse.Namespace | Mapping[str, Any] | None = None,
+        args: Any = None,
         show: bool = False,
         **kwargs: Any,
     ) -> argparse.Namespace:
@@ -359,8 +362,9 @@ class TrackClient:
 
         Parameters
         ----------
-        args: ArgumentParser, Namespace or mapping, optional
-            A parser parses the command line.
+        args: optional
+            A mapping, a Namespace, an object with fields (of a dataclass, attrs, pydantic, OmegaConf, ...), or an
+            ArgumentParser, which parses the command line.
         show: bool
             Whether to print them.
         **kwargs
@@ -373,16 +377,10 @@ class TrackClient:
         InvalidCall
             `args` is something else.
         """
-        if isinstance(args, argparse.ArgumentParser):
-            args = args.parse_args()
         arguments = {**kwargs, **as_dict(args)}
         if show:
             show_arguments(arguments)
-        self._current().log_arguments(arguments)
-        given = argparse.Namespace()
-        # Not as keywords: a parameter may be called anything.
-        vars(given).update(arguments)
-        return given
+        return self._current().log_arguments(arguments)
 
     get_arguments = log_arguments
 
@@ -467,14 +465,17 @@ class TrackClient:
         return way_out(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
 
     def __repr__(self) -> str:
-        shown = [repr(self._place())]
+        parts = [cut(repr(self._place()), 120)]
         if self.project is not None and self.project.uid != _ORPHAN:
-            shown.append(f"project={self.project.name!r}")
+            parts.append(f"project={shown(self.project.name, 40)}")
         if self.group is not None:
-            shown.append(f"group={self.group.name!r}")
+            parts.append(f"group={shown(self.group.name, 40)}")
         if self.logger is not None:
-            shown.append(f"trial={self.logger.label!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+            parts.append(f"trial={shown(self.logger.label, 40)}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>" if self.logger is None else self.logger._repr_html_()
 
     def _place(self) -> str:
         return mask_secrets(self.protocol.uri or repr(self.protocol))

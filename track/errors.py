@@ -42,6 +42,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from track.shown import shown
+
 __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
@@ -238,7 +240,8 @@ def refuse_unnamed(value: Any, verb: str, example: str) -> None:
         Always.
     """
     raise InvalidCall(
-        f"{verb} wants each value by its name, not {value!r}: write {verb}({example}), or {verb}(**values) for a dict"
+        f"{verb} wants each value by its name, not {shown(value)}: write {verb}({example}), "
+        f"or {verb}(**values) for a dict"
     )
 
 

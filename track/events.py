@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from track.errors import InvalidEvent
-from track.plain import to_plain, utf8
+from track.plain import text_keys, to_plain
 
 __all__ = [
     "FORMAT",
@@ -93,6 +93,9 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     changes: _Count = 0
     timestamps: dict[str, float] = {}
     process: dict[str, Any] | None = None
+    attempt: int = 0
+    processes: list[dict[str, Any]] = []
+    is_set: bool = False
     artifacts: list[dict[str, Any]] = []
 
     @property
@@ -301,7 +304,7 @@ def _plain_event(event: Event) -> Event:
 def _tagged(value: Any) -> Any:
     """Return `value` with what JSON cannot say tagged; what is tagged already stays as it is."""
     if type(value) is dict:
-        return {utf8(str(key)): _tagged(item) for key, item in value.items()}
+        return {key: _tagged(item) for key, item in text_keys(value.items())}
     if type(value) in (list, tuple):
         return [_tagged(item) for item in value]
     return to_plain(value)

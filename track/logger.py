@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -25,12 +26,18 @@ from track.front import (
     differing_arguments,
     enter_block,
     leave_block,
-    life_began,
+    named_metadata,
+    named_metrics,
     pickled_uri,
+    resume_rule,
 )
+from track.persistence.checks import plain_tags
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
+from track.plain import named_tags, restore
+from track.shown import cut, text_of
 from track.structure import Trial, get_current_trial, set_current_trial
+from track.table import html_of, trial_html
 from track.utils.delay import DelayedCall, is_delayed_call
 from track.verbs import way_out
 
@@ -41,6 +48,7 @@ __all__ = ["LogSignalHandler", "LoggerChronoContext", "TrialLogger"]
 
 logger = logging.getLogger(__name__)
 _attaching = threading.RLock()
+_UNGIVEN: Any = object()
 
 
 class TrialLogger(OutputVerbs, FileVerbs):
@@ -119,8 +127,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def label(self) -> str:
         """The trial's name, or the beginning of its uid where it has none; nothing is created or read for it."""
         if self._pending is not None:
-            return str(self._pending.arguments.get("name") or "a trial")
-        return str(self._trial.name or self._short_uid)
+            return cut(text_of(self._pending.arguments.get("name") or "a trial"), 100)
+        return cut(text_of(self._trial.name or self._short_uid), 100)
 
     @property
     def _short_uid(self) -> str:
@@ -131,6 +139,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             return f"<{type(self).__name__} of {self.label!r}, which waits for its parameters>"
         life = "finished" if self.has_finished else "running" if self.has_started else "not started"
         return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
+
+    def _repr_html_(self) -> str:
+        # To look at a trial that waits for its parameters does not create it.
+        return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
 
     if not TYPE_CHECKING:  # so that a type checker still finds a name that does not exist
 
@@ -225,10 +237,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self._signals is not None:
             self._signals.close()
             self._signals = None
-        if timeout is None:
-            self.protocol.flush()
-        else:
-            self.protocol.flush(timeout)
+        self.protocol.flush(*(() if timeout is None else (timeout,)))
         self._tell_unsaved()
         self._tell_not_stored()
 
@@ -260,13 +269,19 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     # logging
 
-    def log_metrics(self, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any) -> None:
+    def log_metrics(
+        self, metrics: Any = _UNGIVEN, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any
+    ) -> None:
         """Record one number a name.
 
         Parameters
         ----------
+        metrics: mapping, optional
+            Number by metric name, as in ``log_metrics({"val/loss": 0.5}, step=3)``.
         step: any hashable value, optional
-            An epoch, a batch, a time. The same step again replaces the value.
+            An epoch, a batch, a time. The same step again replaces the value. A value without a step takes the
+            next one where the metric has steps; where it has none yet, its values get the steps 0, 1, 2, ... at
+            the first step. A metric with an aggregator has no steps.
         aggregator: callable, optional
             What becomes of values without a step, chosen at a name's first use:
             ``StatAggregator.lazy(1)``. By default all are kept.
@@ -280,14 +295,17 @@ class TrialLogger(OutputVerbs, FileVerbs):
         """
         if not self.has_started:
             self.start()
+        if metrics is not _UNGIVEN:
+            step, aggregator, kwargs = named_metrics(metrics, step, aggregator, kwargs)
         self._log_metrics(self._trial, step, aggregator, **kwargs)
 
-    def log_arguments(self, args: Any = None, /, **kwargs: Any) -> None:
-        """Give a pending trial its parameters, which creates it; a trial that exists keeps those it has.
+    def log_arguments(self, args: Any = None, /, **kwargs: Any) -> argparse.Namespace:
+        """Give a pending trial its parameters, and return them; a trial that exists keeps those it has.
 
         Parameters
         ----------
-        args: mapping or Namespace, optional
+        args: mapping, Namespace, object with fields (a dataclass, attrs, pydantic, OmegaConf), ArgumentParser, optional
+            A parser parses the command line.
         **kwargs
             More parameters; `args` wins where both name one.
 
@@ -296,17 +314,18 @@ class TrialLogger(OutputVerbs, FileVerbs):
         InvalidCall
             `args` is something else.
         """
-        arguments = {**kwargs, **as_dict(args)}
+        given = argparse.Namespace()
+        # Not as keywords: a parameter may be called anything.
+        vars(given).update({**kwargs, **as_dict(args)})
         if self._pending is not None:
-            self._create(arguments)
-            return
-        differing = differing_arguments(self._trial.parameters, arguments)
-        if differing:
+            self._create({**vars(given)})
+        elif differing := differing_arguments(self._trial.parameters, vars(given)):
             logger.warning(
                 "the trial exists and keeps its parameters; these differ: %s (new_trial(force=True) begins another "
                 "trial)",
                 ", ".join(differing),
             )
+        return given
 
     def log_metadata(self, /, aggregator: Factory | None = None, **kwargs: Any) -> None:
         """Record facts about the trial that are not its parameters; a later value replaces an earlier one.
@@ -321,8 +340,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if aggregator is not None and not callable(aggregator):
             refuse_unnamed(aggregator, "log_metadata", "gpu='V100'")
         if self._pending is not None and aggregator is None:
-            known = self._pending.arguments.get("metadata") or {}
-            self._pending.add_arguments(metadata={**known, **kwargs})
+            self._pending.add_arguments(metadata={**named_metadata(self._pending.arguments), **kwargs})
             return
         chosen = {} if aggregator is None else {"aggregator": aggregator}
         self.protocol.log_trial_metadata(self._created(), **chosen, **kwargs)
@@ -338,7 +356,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if unnamed:
             refuse_unnamed(unnamed[0], "add_tags", "paper='v2'")
         if self._pending is not None:
-            known = self._pending.arguments.get("tags") or {}
+            known = named_tags(restore(plain_tags(self._pending.arguments.get("tags"))))
             self._pending.add_arguments(tags={**known, **kwargs})
             return
         for name in sorted(self._project_tags().keys() & kwargs.keys()):
@@ -357,8 +375,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def resume_from(self, step: float) -> None:
         """Go on from a step: what was logged at it and at later ones before now is no longer shown.
 
-        Metrics without steps stay, and nothing is removed from the store. Where other processes run the trial too, what
-        they have logged since the first of them began stays.
+        Metrics without steps stay, and nothing is removed from the store. So does, where other processes run the trial
+        too, what was logged since the first of them began.
 
         Parameters
         ----------
@@ -370,9 +388,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         InvalidCall
             It is no number.
         """
-        if isinstance(step, bool) or not isinstance(step, (int, float)):
-            raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
-        rule = [step, life_began(self.trial, self.protocol.clock())]
+        rule = resume_rule(self.trial, step, self.protocol.clock())
         self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=rule)
 
     def heartbeat(self) -> None:
@@ -458,10 +474,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
 
 class _UnpickledLogger(TrialLogger):
-    """A logger in another process, until its first use, which makes it a `TrialLogger`.
-
-    A class of its own, because one with ``__getattr__`` finds all its attributes more slowly.
-    """
+    """A logger in another process, until its first use, which makes it a `TrialLogger`."""
 
     def __init__(self, uri: str, uid: str) -> None:
         self._address = (uri, uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
@@ -11,15 +12,18 @@ from typing import Any
 from track.aggregators.aggregator import (
     Aggregator,
     TimeSeriesAggregator,
-    ValueAggregator,
+    is_aggregator_state,
     make_aggregator,
     restore_aggregator,
 )
+from track.aggregators.base import add_to, tell_once
 from track.containers.series import Points, Series
-from track.plain import is_number, restore, to_plain
+from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
+from track.shown import shown, text_of
 
 __all__ = [
     "Metrics",
+    "Undecoded",
     "container_from_plain",
     "container_to_plain",
     "metrics_from_plain",
@@ -28,7 +32,10 @@ __all__ = [
 ]
 
 
+logger = logging.getLogger(__name__)
 _loading = threading.RLock()
+_EVERYTHING = ["series"]
+_TAGS = ("float", "int", "bytes", "dict")
 
 
 class Metrics(MutableMapping[str, Any]):
@@ -77,19 +84,15 @@ class Metrics(MutableMapping[str, Any]):
                 else:
                     container.points.append(step, value, at)
                 continue
-            if container is None:
-                container = containers[name] = _new_container(step, spec)
-                if type(container) is Series:
-                    container.append(step, value, at)
-                    continue
-            _append(containers, name, value if step is None else (step, restore(value)), at)
+            if step is None and isinstance(container, Aggregator):
+                add_to(container, name, value if value.__class__ is not dict else restore(value), at)
+                continue
+            # A name that has no UTF-8 form is stored as another one, by every backend.
+            _append(containers, utf8(name), value, step, spec, at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Add `seconds` to the named container; `spec` says which aggregator a new one is."""
-        containers = self._loaded()
-        if name not in containers:
-            containers[name] = make_aggregator(spec or ["stat", 1])
-        _append(containers, name, seconds, at)
+        _append(self._loaded(), name, seconds, None, spec or ["stat", 1], at)
 
     def view(self) -> Metrics:
         """Return the state so far: what is logged later does not show."""
@@ -108,6 +111,22 @@ class Metrics(MutableMapping[str, Any]):
             views = {name: _view(container) for name, container in containers.items()}
             self._containers, self._load = containers, None
             return views
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was measured in Python's own containers: ``json.dumps(trial.metrics.to_dict())`` works.
+
+        A stepped metric is a dictionary of its values by step, in which a step that is no number is its text; a
+        metric without steps is a list; an aggregated one is its value, or its summary.
+
+        Examples
+        --------
+        >>> metrics = Metrics()
+        >>> metrics.log_values({"loss": 0.5}, 0, None, 1.0)
+        >>> metrics.log_values({"cost": 3.0}, None, None, 1.0)
+        >>> metrics.to_dict()
+        {'loss': {0: 0.5}, 'cost': [3.0]}
+        """
+        return {name: _in_python(container) for name, container in self._loaded().items()}
 
     def _loaded(self) -> dict[str, Any]:
         if self._load is not None:
@@ -134,19 +153,51 @@ class Metrics(MutableMapping[str, Any]):
         return len(self._loaded())
 
     def __repr__(self) -> str:
-        return repr(self._loaded())
+        if self._load is not None:
+            return "<metrics in a store, read when one of them is looked at>"
+        return shown(self._containers)
 
 
 def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the full state of containers by name as JSON-safe data."""
-    return {name: container_to_plain(container) for name, container in containers.items()}
+    return {name: container_to_plain(container) for name, container in text_keys(containers.items())}
 
 
 def metrics_from_plain(plain: dict[str, Any]) -> Metrics:
     """Return the containers that `metrics_to_plain` described."""
     metrics = Metrics()
-    metrics._containers = {name: container_from_plain(value) for name, value in plain.items()}
+    metrics._containers = {name: _readable(name, value) for name, value in plain.items()}
     return metrics
+
+
+def _readable(name: str, plain: Any) -> Any:
+    """Return a container, or the data it should be made of where that fails: one must not hide the others."""
+    try:
+        return container_from_plain(plain)
+    except Exception as error:  # noqa: BLE001 - an aggregator of somebody else's may raise anything
+        logger.warning("%r cannot be decoded (%s: %s), and is kept as it is stored", name, type(error).__name__, error)
+        return Undecoded(plain)
+
+
+class Undecoded(dict[str, Any]):
+    """The stored state of a container that this program cannot make: of an aggregator whose class it does not know."""
+
+
+def _in_python(container: Any) -> Any:
+    if isinstance(container, Series):
+        steps = {step if isinstance(step, (int, float)) else text_of(step): value for step, value in container.items()}
+        return {_number(step): _number(value) for step, value in steps.items()}
+    if isinstance(container, TimeSeriesAggregator):
+        return list(map(_number, container.val))
+    shown_value = container.to_json(short=True) if isinstance(container, Aggregator) else container
+    if isinstance(shown_value, dict):
+        return {name: _number(value) for name, value in shown_value.items()}
+    return list(map(_number, shown_value)) if isinstance(shown_value, list) else _number(shown_value)
+
+
+def _number(value: Any) -> Any:
+    """Return a number as JSON's encoder of Python takes it, which knows NaN and no integer of 5,000 digits."""
+    return value if type(value) is float else printable(value)
 
 
 def container_to_plain(container: Any) -> Any:
@@ -155,7 +206,11 @@ def container_to_plain(container: Any) -> Any:
         return {"dtype": "steps", **container.points.to_plain()}
     if isinstance(container, Aggregator):
         return container.to_json(short=False)
-    return to_plain(container)
+    if isinstance(container, Undecoded):
+        return dict(container)
+    plain = to_plain(container)
+    # A user's own dictionary must not be mistaken for the state of an aggregator.
+    return {"dtype": "dict", "value": plain} if is_aggregator_state(plain) else plain
 
 
 def container_from_plain(plain: Any) -> Any:
@@ -174,7 +229,7 @@ def container_from_plain(plain: Any) -> Any:
     if dtype == "steps":
         return Series(Points.from_plain(plain))
     if isinstance(dtype, str) and "avg" not in plain:
-        return restore(plain) if dtype in ("float", "int") else _restored(plain)
+        return restore(plain) if dtype in _TAGS else _restored(plain)
     if all(is_number(value) or isinstance(restore(value), float) for value in plain.values()) and "avg" not in plain:
         series_by_step = Series()
         for step, value in plain.items():
@@ -201,32 +256,50 @@ def step_from_text(text: str) -> Any:
     return text
 
 
-def _restored(plain: dict[str, Any]) -> Aggregator:
+def _restored(plain: dict[str, Any]) -> Any:
     aggregator = restore_aggregator(plain)
-    if isinstance(aggregator, TimeSeriesAggregator):
-        # A value logged with a step to a series is the pair (step, value).
-        aggregator.points.value.make_tuples()
-    return aggregator
+    if type(aggregator) is not TimeSeriesAggregator:
+        return aggregator
+    aggregator.points.value.make_tuples()
+    values = aggregator.points.values()
+    if not any(isinstance(value, tuple) for value in values):
+        return aggregator
+    # Earlier versions kept a value that was logged with a step to a series as the pair (step, value).
+    series = Series()
+    for value, at in zip(values, aggregator.points.times(), strict=True):
+        step, number = value if isinstance(value, tuple) else (None, value)
+        series.append(step, number, at)
+    return series
 
 
-def _new_container(step: Any, spec: list[Any] | None) -> Any:
-    if step is not None:
-        return Series()
-    return TimeSeriesAggregator() if spec is None else make_aggregator(spec)
-
-
-def _append(containers: dict[str, Any], name: str, value: Any, at: float) -> None:
-    container = containers[name]
-    if value.__class__ is dict:
-        value = restore(value)
+def _append(  # noqa: PLR0917 - called in two places
+    containers: dict[str, Any], name: str, value: Any, step: Any, spec: list[Any] | None, at: float
+) -> None:
+    """Add a value to the container of a name, which is made at its first use, and becomes stepped at its first step."""
+    container = containers.get(name)
+    if container is None:
+        container = containers[name] = Series() if step is not None else make_aggregator(spec or _EVERYTHING)
+    elif step is not None and type(container) is TimeSeriesAggregator:
+        container = containers[name] = Series(container.points.numbered())
+    elif isinstance(container, Undecoded):
+        tell_once(f"{name!r} has a container that this program does not know: what is logged to it is left out")
+        return
+    elif not isinstance(container, Aggregator) and type(container) is not Series:
+        container = containers[name] = _going_on(name, container)
     if not isinstance(container, Aggregator):
-        # A number given as it is, as the original's files have: the run time of a trial that is resumed.
-        start = container if is_number(container) else None
-        kind = "sum" if name == "runtime" else "value"
-        container = containers[name] = make_aggregator([kind])
-        if start is not None and isinstance(container, ValueAggregator):
-            container.append(start)
-    container.append_at(value, at)
+        container.append(step, value, at)
+        return
+    if step is not None:
+        tell_once(f"metric {name!r} has an aggregator ({container.kind}), so it has no steps: they are ignored")
+    add_to(container, name, value if value.__class__ is not dict else restore(value), at)
+
+
+def _going_on(name: str, value: Any) -> Aggregator:
+    """Return the aggregator for a value given as it is, as the original's files have: a run time adds up."""
+    container = make_aggregator(["sum" if name == "runtime" else "value"])
+    if is_number(value):
+        container.append(value)
+    return container
 
 
 def _view(container: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Series
@@ -14,7 +15,10 @@ from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query, resolve
 from track.persistence.registry import get_protocol
 from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
+from track.plain import flatten
+from track.shown import cut
 from track.structure import Status, Trial
+from track.table import html_of, trials_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +28,49 @@ __all__ = ["Trials", "fetch", "open_stored", "open_to_read", "to_pandas"]
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 3
+_OWNERS = ("group", "group_id", "project", "project_id")
+
 
 class Trials(list[Trial]):
-    """Trials, with their numbers as data frames (the extra ``pandas``)."""
+    """Trials, with their numbers as data frames (the extra ``pandas``); a part of them, or more, are `Trials` too.
+
+    Parameters
+    ----------
+    trials: iterable of Trial
+    group_names: callable, optional
+        Returns the names of groups by uid, for the column of a summary.
+    """
+
+    def __init__(self, trials: Iterable[Trial] = (), group_names: Callable[[], dict[str, str]] = dict) -> None:
+        super().__init__(trials)
+        self._group_names = group_names
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Trial: ...
+    @overload
+    def __getitem__(self, index: slice) -> Trials: ...
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return Trials(found, self._group_names) if isinstance(index, slice) else found
+
+    def __add__(self, other: Any) -> Any:
+        return Trials([*self, *other], self._group_names)
+
+    def copy(self) -> Trials:
+        """Return another list of the same trials."""
+        return Trials(self, self._group_names)
+
+    def __reduce__(self) -> Any:
+        return Trials, (list(self),)
+
+    def __repr__(self) -> str:
+        if len(self) <= _SHOWN:
+            return f"[{', '.join(cut(repr(trial), 90) for trial in self)}]"
+        return f"[{', '.join(cut(repr(trial), 90) for trial in self[:_SHOWN])}, ... ({len(self):,} trials)]"
+
+    def _repr_html_(self) -> str:
+        return html_of(lambda: trials_html(self), self)
 
     def to_pandas(self, *metrics: str) -> pd.DataFrame:
         """Return the metrics of all trials, a row a step; see `track.to_pandas`."""
@@ -34,11 +78,14 @@ class Trials(list[Trial]):
         return frame
 
     def summary(self) -> pd.DataFrame:
-        """Return a row a trial: name, revision, status, each parameter, the last value of each metric.
+        """Return a row a trial, by uid.
 
-        A trial that was begun inside the block of another one has that one's uid under ``parent``.
+        Its name, revision, status and group, when it started, its run time in seconds, each parameter (nested ones by
+        dotted names), and the last value of each metric. A trial that was begun inside the block of another one has
+        that one's uid under ``parent``.
         """
-        rows = [_summary(trial) for trial in self]
+        groups = self._group_names()
+        rows = [_summary(trial, groups) for trial in self]
         frame: pd.DataFrame = _pandas().DataFrame(rows, index=[trial.uid for trial in self])
         frame.index.name = "trial"
         return frame
@@ -52,7 +99,8 @@ def fetch(uri: str, query: Any = None) -> Trials:
     uri: str
         A store, as for `TrackClient`.
     query: mapping, optional
-        Such as ``{"parameters.lr": {"$lte": 0.01}, "status": "completed"}``; see `track.persistence.query`.
+        Such as ``{"parameters.lr": {"$lte": 0.01}, "status": "completed", "group": "ablation"}``; see
+        `track.persistence.query`. Groups and projects go by their names.
 
     Raises
     ------
@@ -67,7 +115,8 @@ def fetch(uri: str, query: Any = None) -> Trials:
     []
     """
     protocol = open_to_read(uri)
-    found = Trials(protocol.fetch_trials(query))
+    query = _by_uids(protocol, query)
+    found = Trials(protocol.fetch_trials(query), lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()})
     if not found:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found
@@ -100,6 +149,22 @@ def open_stored(uri: str) -> Protocol:
     if file_of(uri) is not None and not is_stored(path := store_path(uri)):
         raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     return get_protocol(uri)
+
+
+def _by_uids(protocol: Protocol, query: Any) -> Any:
+    """Return a query in which groups and projects that are named by their names are named by their uids."""
+    if not isinstance(query, Mapping):
+        return query
+    return [_by_uid(protocol, attribute, condition) for attribute, condition in query.items()]
+
+
+def _by_uid(protocol: Protocol, attribute: Any, condition: Any) -> tuple[Any, Any]:
+    names = condition["$in"] if isinstance(condition, Mapping) and list(condition) == ["$in"] else [condition]
+    if attribute not in _OWNERS or not all(isinstance(name, str) for name in names):
+        return attribute, condition
+    field = f"{attribute.removesuffix('_id')}_id"
+    owners: list[Any] = protocol.fetch_groups() if field == "group_id" else protocol.fetch_projects()
+    return field, {"$in": [*names, *(owner.uid for owner in owners if owner.name in names)]}
 
 
 def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:
@@ -180,11 +245,15 @@ def _column(pandas: Any, container: Any) -> Any:
     return pandas.Series(value if isinstance(value, list) else [value])
 
 
-def _summary(trial: Trial) -> dict[str, Any]:
-    row = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
+def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
+    row["group"] = groups.get(trial.group_id, trial.group_id) if isinstance(trial.group_id, str) else None
     if "parent" in trial.metadata:
         row["parent"] = trial.metadata["parent"]
-    row |= {f"parameters.{name}": value for name, value in trial.parameters.items()}
+    started = trial.timestamps.get("started")
+    row["started"] = None if started is None else datetime.fromtimestamp(started, timezone.utc)
+    row["runtime"] = resolve(trial, ("chronos", "runtime"))
+    row |= {f"parameters.{name}": value for name, value in flatten(trial.parameters).items()}
     return row | {f"metrics.{name}": resolve(trial, ("metrics", name)) for name in trial.metrics}
 
 

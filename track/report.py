@@ -10,6 +10,7 @@ from typing import Any
 from track.errors import InvalidCall, missing_extra
 from track.serialization import to_json
 from track.structure import Trial
+from track.table import report_rows
 from track.utils.out import write_out
 
 __all__ = ["report_text", "write_report"]
@@ -65,16 +66,16 @@ def _write_table(trial: Trial) -> None:
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
     except ImportError as error:
         raise missing_extra("style='table' needs rich", "rich") from error
-    report = to_json(trial, short=True)
-    title = f"{report['name'] or trial.uid[:12]}, revision {report['revision']}"
+    title = f"{trial.name or trial.uid[:12]}, revision {trial.revision}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("")
     table.add_column("name")
     table.add_column("value", overflow="fold")
-    for section, name, value in _rows(report):
-        table.add_row(section, name, value)
+    for row in report_rows(trial):
+        table.add_row(*map(Text, row))
     page = _Page(sys.stdout)
     Console(file=page).print(table)
     write_out(page.getvalue())
@@ -97,36 +98,3 @@ class _Page(io.StringIO):
         except (AttributeError, ValueError):
             # There is none, or it is closed.
             return False
-
-
-def _rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    rows = [("status", "", str(report["status"]["name"]))]
-    if report["description"]:
-        rows.append(("description", "", report["description"]))
-    for section in ("tags", "parameters", "metadata", "metrics", "chronos"):
-        entries = report[section].items() if isinstance(report[section], dict) else [("", report[section])]
-        for position, (name, value) in enumerate(entries):
-            rows.append(("" if position else section, name, _cell(section, value)))
-    for position, record in enumerate(report.get("artifacts", [])):
-        size = "?" if record["size"] is None else f"{record['size']:,}"
-        rows.append(("" if position else "artifacts", record["name"], f"{size} bytes"))
-    rows.extend(("errors" if position == 0 else "", "", error) for position, error in enumerate(report["errors"]))
-    return rows
-
-
-def _cell(section: str, value: Any) -> str:
-    """Return a value in a line: the last of many, and how many there are."""
-    if section == "chronos" and isinstance(value, dict) and value.get("count") is not None:
-        return f"{_number(value['avg'])} ± {_number(value['sd'])} s, {value['count']} times"
-    if section == "chronos" and isinstance(value, float):
-        return f"{_number(value)} s"
-    if section == "metrics" and isinstance(value, dict) and value:
-        step, last = list(value.items())[-1]
-        return f"{_number(last)} at {step} ({len(value)} steps)"
-    if section == "metrics" and isinstance(value, list) and value:
-        return _number(value[-1]) if len(value) == 1 else f"{_number(value[-1])} (last of {len(value)})"
-    return _number(value)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

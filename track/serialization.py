@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,11 @@ from track.aggregators.aggregator import Aggregator, StatAggregator, restore_agg
 from track.chrono import ChronoContext
 from track.containers.series import Series
 from track.metrics import container_to_plain, metrics_from_plain, metrics_to_plain
-from track.plain import flatten, printable, restore, to_plain, unflatten
+from track.plain import flatten, printable, restore, text_keys, to_plain, unflatten
+from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
+from track.table import HIDDEN_METADATA
 
 __all__ = [
     "SerializerAspect",
@@ -32,6 +35,9 @@ __all__ = [
     "trial_from_document",
     "unflatten",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class SerializerAspect:
@@ -87,7 +93,7 @@ class SerializerStatStream(SerializerAspect):
 
     def to_json(self, obj: Any, short: bool = False) -> Any:
         """Return the summary (`short`), or all of the state."""
-        return obj.to_json(short)
+        return printable(obj.to_json(True)) if short else obj.to_json()
 
 
 _EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set")
@@ -97,7 +103,7 @@ class SerializerTrial(SerializerAspect):
     """A trial: the report's form (`short`), or everything."""
 
     ignore_short = frozenset({"uid", "project_id", "group_id", "hash", "dtype"})
-    ignore_meta = frozenset({"_update_count", "heartbeat", "_last_change"})
+    ignore_meta = HIDDEN_METADATA
 
     def to_json(self, obj: Trial, short: bool = False) -> dict[str, Any]:
         """Return the trial's document; the short one has the key order of a report."""
@@ -117,7 +123,7 @@ class SerializerTrial(SerializerAspect):
             "metadata": metadata,
             "metrics": to_json(trial.metrics, True),
             "chronos": _runtime_first(to_json(trial.chronos, True)),
-            "errors": list(map(str, trial.errors)),
+            "errors": list(map(text_of, trial.errors)),
             "status": {"value": trial.status.value, "name": trial.status.name},
         }
         if trial.artifacts:
@@ -253,11 +259,11 @@ def to_json(k: Any, short: bool = False) -> Any:
     if aspect is not None:
         return aspect.to_json(k, short)
     if isinstance(k, Series):
-        return {str(step): to_json(value, short) for step, value in k.items()} if short else container_to_plain(k)
+        return {step: to_json(value, True) for step, value in text_keys(k.items())} if short else container_to_plain(k)
     if isinstance(k, Aggregator):
         return to_json(k.to_json(True), True) if short else k.to_json()
     if isinstance(k, Mapping):
-        return {str(key): to_json(value, short) for key, value in k.items()}
+        return {key: to_json(value, short) for key, value in text_keys(k.items())}
     if isinstance(k, (list, tuple)):
         return [to_json(value, short) for value in k]
     own = getattr(k, "to_json", None)
@@ -343,4 +349,9 @@ def _metadata(plain: Any) -> Any:
 def _maybe_aggregator(plain: Any) -> Any:
     from track.aggregators.aggregator import is_aggregator_state
 
-    return restore_aggregator(plain) if is_aggregator_state(plain) else restore(plain)
+    if is_aggregator_state(plain):
+        try:
+            return restore_aggregator(plain)
+        except Exception:  # noqa: BLE001 - somebody's own dictionary, which only looks like a state
+            logger.debug("no aggregator: %r", plain)
+    return restore(plain)

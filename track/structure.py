@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from track.errors import MissingIdentity
+from track.fields import given_fields
+from track.plain import text_keys, to_plain
+from track.shown import cut, shown, text_of
+from track.table import html_of, trial_html
 from track.versioning import compute_hash
 
 __all__ = [
@@ -100,7 +104,7 @@ class CustomStatus:
         return str(self._name).lower()
 
     def __repr__(self) -> str:
-        return f"CStatus<{self._name}>"
+        return f"CStatus<{cut(text_of(self._name), 100)}>"
 
 
 _status_names = {member.name.lower(): member for member in Status}
@@ -150,7 +154,7 @@ def split_uid(uid: str) -> tuple[str, int]:
     return digest, int(revision)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Trial:
     """A single training run.
 
@@ -204,11 +208,24 @@ class Trial:
     def __post_init__(self) -> None:
         self.revision = int(self.revision)
 
+    def __repr__(self) -> str:
+        # Not the uid: to look at a trial is no reason to fix its hash.
+        digest = "" if self._hash is None else f" ({cut(text_of(self._hash), 15)}_{self.revision})"
+        return f"<Trial {shown(self.name, 100)}{digest}, {cut(text_of(self.status), 100)}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(lambda: trial_html(self), self)
+
     def compute_hash(self) -> str:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""
-        parameters = self.parameters if isinstance(self.parameters, dict) else vars(self.parameters)
-        # Not as keywords: a parameter may be called anything.
-        return compute_hash(self.name, self.version, **{str(key): value for key, value in parameters.items()})
+        given = self.parameters if isinstance(self.parameters, dict) else given_fields(self.parameters)
+        # What has no fields is stored under this name, too.
+        parameters = dict(text_keys({"parameters": self.parameters}.items() if given is None else given.items()))
+        try:
+            return compute_hash(self.name, self.version, **parameters)
+        except Exception:  # noqa: BLE001 - a value that cannot be asked is identified by what is stored of it
+            plain = {name: to_plain(item) for name, item in parameters.items()}
+            return compute_hash(to_plain(self.name), to_plain(self.version), **plain)
 
     @property
     def hash(self) -> str:
@@ -269,7 +286,7 @@ class _Owner:
         return hash(self.uid)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TrialGroup(_Owner):
     """A named set of trials, inside a project; a trial may be in several.
 
@@ -286,6 +303,9 @@ class TrialGroup(_Owner):
     trials: set[str] = field(default_factory=set)
     project_id: Any = None
 
+    def __repr__(self) -> str:
+        return f"<TrialGroup {shown(self.name, 100)} of project {shown(self.project_id, 100)}>"
+
     def compute_uid(self) -> str:
         """Return the hash of name and project.
 
@@ -300,7 +320,7 @@ class TrialGroup(_Owner):
         return compute_hash(self.name, self.project_id)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Project(_Owner):
     """The top: all trials and groups of one piece of work.
 
@@ -317,6 +337,9 @@ class Project(_Owner):
     groups: set[TrialGroup] = field(default_factory=set)
     trials: set[Trial] = field(default_factory=set)
     tags: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Project {shown(self.name, 100)}>"
 
     def compute_uid(self) -> str:
         """Return the name.

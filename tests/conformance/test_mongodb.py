@@ -459,7 +459,7 @@ def test_stored_point_that_is_missing_is_passed_over(store: Callable[[], MongoPr
         ({"metrics.loss": 1}, []),
         ({"metrics.loss.0": 9.0}, ["a"]),
         ({"metrics.x.y": {"$gt": 0}}, ["d"]),
-        ({"metrics.pair": {"$gt": 0}}, []),
+        ({"metrics.pair": {"$gt": 0}}, ["d"]),
         ({"metrics.low": {"$lte": 1}}, ["d"]),
         ({"parameters.big": {"$gt": 5}}, ["b", "c", "d"]),
         ({"parameters.big": {"$lt": 5}}, ["a"]),

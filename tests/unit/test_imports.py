@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 # and among them there is no circle.
 ORDER = (
     # nouns and words
+    "track.shown",
     "track.errors",
+    "track.fields",
     "track.verbs",
     "track.plain",
     "track.containers.*",
@@ -30,6 +32,7 @@ ORDER = (
     "track.aggregators.*",
     "track.metrics",
     "track.chrono",
+    "track.table",
     "track.structure",
     "track.events",
     "track.serialization",

@@ -88,7 +88,7 @@ UTC = datetime.timezone.utc
         ({1: 2, None: 3, (1, 2): 4}, {"1": 2, "None": 3, "(1, 2)": 4}),
         (decimal.Decimal("0.5"), 0.5),
         (fractions.Fraction(1, 4), 0.25),
-        (range(3), "range(0, 3)"),
+        (range(3), [0, 1, 2]),
     ],
 )
 def test_values_of_python(value: Any, plain: Any) -> None:

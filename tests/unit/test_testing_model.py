@@ -66,7 +66,7 @@ def test_model_says_it_plainly() -> None:
         ([0, 1, 0], {0: 2, 1: 1}),
         ([None, None], [0, 1]),
         ([4, None], {4: 0, 5: 1}),
-        ([None, 0], [0, (0, 1)]),
+        ([None, None, 1], {0: 0, 1: 2}),
         (["a", None], {"a": 0, 0: 1}),
     ],
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 from track.aggregators.base import (
     Aggregator,
@@ -15,6 +15,7 @@ from track.aggregators.base import (
 )
 from track.containers.ring import RingBuffer
 from track.containers.series import Points
+from track.shown import cut, listed, shown
 from track.utils.stat import StatStream
 
 __all__ = [
@@ -87,7 +88,7 @@ class ValueAggregator(Aggregator):
         return Lazy(cls)
 
     def __repr__(self) -> str:
-        return f"v<{self._val}>"
+        return f"v<{cut(self._val) if type(self._val) is str else shown(self._val)}>"
 
 
 class MinAggregator(ValueAggregator):
@@ -122,21 +123,43 @@ class SumAggregator(ValueAggregator):
         self._val = other if self._val is None else self._val + other
 
 
-class TimeSeriesAggregator(Aggregator):
-    """Keeps every value, in order, with the time it was logged.
+class TimeSeriesAggregator(Aggregator, Sequence[Any]):
+    """Keeps every value, in order, with the time it was logged: a sequence, which equals a list of the same values.
 
     Examples
     --------
     >>> cost = TimeSeriesAggregator()
     >>> cost.append(3); cost.append(2)
-    >>> cost
-    ts<[3, 2]>
+    >>> cost, cost == [3, 2], len(cost), cost[-1], max(cost)
+    (ts<[3, 2]>, True, 2, 2, 3)
     """
 
     kind = "series"
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.points = Points(stepped=False)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.points.values())
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        places = range(len(self.points))[index]
+        if isinstance(places, range):
+            return [self.points.value[place] for place in places]
+        return self.points.value[places]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TimeSeriesAggregator):
+            return self.val == other.val
+        return self.val == list(other) if isinstance(other, (list, tuple)) else NotImplemented
 
     @property
     def val(self) -> list[Any]:
@@ -153,7 +176,7 @@ class TimeSeriesAggregator(Aggregator):
 
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""
-        return self.points.value[len(self.points) - 1] if len(self.points) else None
+        return self[-1] if self else None
 
     def to_json(self, short: bool = False) -> Any:
         """Return the last 20 values (`short`), or all of the columns."""
@@ -175,7 +198,8 @@ class TimeSeriesAggregator(Aggregator):
         return Lazy(TimeSeriesAggregator)
 
     def __repr__(self) -> str:
-        return f"ts<{self.val}>"
+        values = self.points.value
+        return f"ts<[{listed(lambda place: shown(values[place], 30), len(self), 'values')}]>"
 
 
 class RingAggregator(Aggregator):
@@ -208,7 +232,7 @@ class RingAggregator(Aggregator):
         """Return the kept values, as they are (`short`) or with what makes the ring again."""
         if short:
             return self.val
-        return {"dtype": self.kind, "arguments": list(self.arguments), "value": _plain(self.val)}
+        return {"dtype": self.kind, "arguments": _plain(self.arguments), "value": _plain(self.val)}
 
     def restore(self, state: dict[str, Any]) -> None:
         for value in _restore(state["value"]):
@@ -219,7 +243,7 @@ class RingAggregator(Aggregator):
         return Lazy(RingAggregator, n=n, dtype=dtype)
 
     def __repr__(self) -> str:
-        return f"r<{self.val}>"
+        return f"r<[{self._ring.shown()}]>"
 
 
 class StatAggregator(Aggregator):

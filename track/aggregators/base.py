@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from track.plain import to_plain
+from track.shown import shown
+
+logger = logging.getLogger(__name__)
 _EVERYTHING = "series"
 # What the original called the state of a "stat".
 _OLD_NAMES = {"statstream": "stat"}
+_MANY = 1000
+_told: set[str] = set()
 _kinds: dict[str, type[Aggregator]] = {}
 
 
@@ -84,7 +91,7 @@ class Lazy:
     def __init__(self, aggregator_t: type[Aggregator], **kwargs: Any) -> None:
         self._class = aggregator_t
         self._kwargs = kwargs
-        self.spec = [aggregator_t.kind, *aggregator_t(**kwargs).arguments]
+        self.spec = [aggregator_t.kind, *map(to_plain, aggregator_t(**kwargs).arguments)]
 
     def __call__(self) -> Aggregator:
         return self._class(**self._kwargs)
@@ -106,13 +113,18 @@ def specification(factory: Any) -> list[Any] | None:
     made = factory() if callable(factory) else factory
     if not isinstance(made, Aggregator):
         raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {factory!r}")
-    return [made.kind, *made.arguments]
+    return [made.kind, *map(to_plain, made.arguments)]
 
 
 def make_aggregator(spec: list[Any]) -> Aggregator:
     """Return a new aggregator for a specification; a kind this program does not know keeps all values."""
     kind, *arguments = spec
-    return _kinds.get(kind, _kinds[_EVERYTHING])(*arguments)
+    known = _kinds.get(kind)
+    try:
+        return _kinds[_EVERYTHING]() if known is None else known(*arguments)
+    except Exception as error:  # noqa: BLE001 - the class may be a user's own
+        logger.warning("no aggregator can be made of %s (%s): all values are kept", shown(spec), error)
+        return _kinds[_EVERYTHING]()
 
 
 def is_aggregator_state(plain: Any) -> bool:
@@ -131,3 +143,20 @@ def restore_aggregator(state: dict[str, Any]) -> Aggregator:
     aggregator = make_aggregator([kind, *state.get("arguments", [])])
     aggregator.restore(state)
     return aggregator
+
+
+def add_to(aggregator: Aggregator, name: str, value: Any, at: float) -> None:
+    """Give an aggregator a value; what it cannot take is left out, and said once: whatever is stored can be read."""
+    try:
+        aggregator.append_at(value, at)
+    except Exception as error:  # noqa: BLE001 - the aggregator may be a user's own
+        tell_once(f"{name!r}: its aggregator ({aggregator.kind}) cannot take {shown(value, 60)} ({error}): left out")
+
+
+def tell_once(text: str) -> None:
+    """Warn, where this was not said before."""
+    if text not in _told:
+        if len(_told) >= _MANY:
+            _told.clear()
+        _told.add(text)
+        logger.warning("%s", text)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableSet
+from itertools import islice
 from typing import Any
+
+from track.shown import shown
 
 
 class LazySet(MutableSet[Any]):
@@ -53,4 +56,8 @@ class LazySet(MutableSet[Any]):
         return set, (set(self),)
 
     def __repr__(self) -> str:
-        return repr(set(self))
+        if self._load is not None:
+            return "<a set in a store, read when it is looked at>"
+        return shown(set(islice(self._members, 9)), 200) + (
+            f" ({len(self._members):,})" if len(self._members) > 8 else ""
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from track.shown import listed, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -80,4 +82,9 @@ class RingBuffer:
         return iter(self.to_list())
 
     def __repr__(self) -> str:
-        return f"RingBuffer({self.to_list()}, size={self.capacity})"
+        return f"RingBuffer([{self.shown()}], size={self.capacity})"
+
+    def shown(self) -> str:
+        """Return the values, oldest first, as a short text."""
+        oldest = max(0, self.count - self.capacity)
+        return listed(lambda place: shown(self[oldest + place], 30), len(self), "values")

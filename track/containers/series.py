@@ -7,8 +7,11 @@ from typing import Any
 
 from track.containers.columns import LARGEST, Column, hashable
 from track.plain import restore
+from track.shown import listed, shown
 
 __all__ = ["Column", "Points", "Series", "hashable"]
+
+_SHOWN_WHOLE = 12
 
 
 class Points:
@@ -68,6 +71,13 @@ class Points:
         points = cls(stepped=False)
         points.step = None if steps is None else Column.from_list(steps)
         points.value, points.at = Column.from_list(values), Column.from_list(times)
+        return points
+
+    def numbered(self) -> Points:
+        """Return these points, which are not to be used any more, with the steps 0, 1, 2, ...; nothing is copied."""
+        points = Points(stepped=True)
+        points.step = Column.from_list(list(range(len(self))))
+        points.value, points.at = self.value, self.at
         return points
 
     def view(self) -> Points:
@@ -132,6 +142,10 @@ class _Run(Mapping[Any, int]):
         return len(self._range)
 
 
+def _item(step: Any, value: Any) -> str:
+    return f"{shown(step, 30)}: {shown(value, 30)}"
+
+
 class Series(Mapping[Any, Any]):
     """A metric logged with steps, seen as ``{step: value}``: the last value logged at a step counts.
 
@@ -177,7 +191,13 @@ class Series(Mapping[Any, Any]):
         return len(self._positions())
 
     def __repr__(self) -> str:
-        return repr(dict(self.items()))
+        size = len(self.points)
+        if size <= _SHOWN_WHOLE:
+            points = list(self.items())
+            return "{" + listed(lambda place: _item(*points[place]), len(points), "steps") + "}"
+        steps, values = self.points.step, self.points.value
+        assert steps is not None
+        return "{" + listed(lambda place: _item(steps[place], values[place]), size, "points") + "}"
 
     def rows(self) -> list[tuple[Any, Any, float]]:
         """Return ``(step, value, unix seconds)`` for each step, in the order the steps first appeared."""

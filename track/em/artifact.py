@@ -14,6 +14,7 @@ from track.em.objects import Objects, checked_object_path, object_path, walk
 from track.em.store import LocalFile, Node, Store, remote_entry
 from track.em.texts import flow, read_mapping, write_mapping
 from track.errors import NothingThere
+from track.shown import cut
 
 
 class Artifact(Item):
@@ -67,7 +68,7 @@ class Artifact(Item):
         return cls({**read_mapping(os.path.join(folder, cls.metadata_file)), "local": folder})
 
     def __repr__(self) -> str:
-        return f"<Artifact {self._alternative_name!r} of {len(self.objects)} objects in {self._local}>"
+        return cut(f"<Artifact {self._alternative_name!r} of {len(self.objects)} objects in {self._local}>")
 
     @property
     def created_timestamp(self) -> str:

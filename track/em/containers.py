@@ -6,7 +6,9 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-from track.plain import to_number
+from track.fields import given_fields
+from track.plain import printable, restore, to_plain
+from track.shown import shown
 
 
 class Params(MutableMapping[str, Any]):
@@ -24,7 +26,7 @@ class Params(MutableMapping[str, Any]):
     Raises
     ------
     TypeError
-        A value is no data that JSON can hold.
+        They have no names, or a name is no text.
 
     Examples
     --------
@@ -76,7 +78,7 @@ class Params(MutableMapping[str, Any]):
             raise AttributeError(f"there is no parameter {name!r}") from None
 
     def __repr__(self) -> str:
-        return f"Params({self._values!r})"
+        return f"Params({shown(self._values, 250)})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Params:
         # What it tells of its changes stays the same one.
@@ -92,14 +94,17 @@ class Params(MutableMapping[str, Any]):
 
         Parameters
         ----------
-        new_params: mapping, Namespace or pairs
+        new_params: optional
+            A mapping, pairs, a Namespace, an object with fields, or an ArgumentParser.
         override: bool
             Whether a parameter that there is gets the new value.
         **kwargs
             More parameters.
         """
+        fields = given_fields(new_params)
         try:
-            given = dict(new_params) if hasattr(new_params, "__iter__") else vars(new_params)
+            # Pairs have no fields.
+            given = dict(new_params) if fields is None else fields
         except (TypeError, ValueError):
             raise _no_mapping(new_params) from None
         checked = _checked_all({**given, **kwargs})
@@ -129,38 +134,31 @@ def _no_mapping(values: Any) -> TypeError:
     return TypeError(f"hyperparameters are a mapping of names to values, not {type(values).__name__}")
 
 
-def _checked_all(values: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
+def _checked_all(values: Any) -> dict[str, Any]:
+    fields = given_fields(values)
+    if fields is None:
         raise _no_mapping(values)
-    for name in values:
+    for name in fields:
         if not isinstance(name, str):
-            raise TypeError(f"{name!r} is no name of a parameter: it must be a str")
-    return {name: _checked_tree(name, value) for name, value in values.items()}
+            raise TypeError(f"{shown(name)} is no name of a parameter: it must be a str")
+    return {name: _plain(value) for name, value in fields.items()}
 
 
-def _checked_tree(name: str, value: Any) -> Any:
-    try:
-        return _checked(name, value)
-    except RecursionError:
-        raise TypeError(f"parameter {name!r} contains itself, or is too deep: JSON cannot hold it") from None
+def _plain(value: Any) -> Any:
+    """Return a value as files and JSON can hold it; tuples stay tuples, and bytes are their base64."""
+    if type(value) is str:
+        return value
+    if type(value) is tuple:
+        return tuple(map(_plain, value))
+    return _in_json(restore(to_plain(value)))
 
 
-def _checked(name: str, value: Any) -> Any:
-    match value:
-        case None:
-            return None
-        case str():
-            return str(value)
-        case list():
-            return [_checked(name, item) for item in value]
-        case tuple():
-            return tuple(_checked(name, item) for item in value)
-        case Mapping():
-            return {str(key): _checked(name, item) for key, item in value.items()}
-    number = to_number(value)
-    if number is None:
-        raise TypeError(f"parameter {name!r} is of type {type(value).__name__}: JSON cannot hold it")
-    return number
+def _in_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_json(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_json(item) for item in value]
+    return value if isinstance(value, float) else printable(value)
 
 
 def _of_tensorflow(strategy: Any) -> dict[str, Any]:

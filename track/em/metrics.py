@@ -140,12 +140,19 @@ def _number(name: str, value: Any) -> float:
 
 
 def _only_element(value: Any) -> float | None:
-    """Return the number in an array or tensor of one element."""
-    shape = getattr(value, "shape", None)
-    if shape is None or not all(length == 1 for length in shape):
+    """Return the number in an array or tensor of one element, NaN where it is masked."""
+    try:
+        shape = getattr(value, "shape", None)
+        # One without dimensions is a number already.
+        if not shape or not all(length == 1 for length in shape):
+            return None
+        mask = getattr(value, "mask", None)
+        if mask is not None and bool(mask):
+            return float("nan")
+        item = getattr(value, "item", None) or getattr(value, "numpy", None)
+        return to_number(item()) if item is not None else None
+    except Exception:  # noqa: BLE001 - what an object does when it is asked must not stop a training
         return None
-    item = getattr(value, "item", None) or getattr(value, "numpy", None)
-    return to_number(item()) if item is not None else None
 
 
 def whole(what: str, value: Any) -> int:

@@ -55,7 +55,7 @@ class RunRecord:
             named: dict[str, Any] = dict(zip(prefixed, values, strict=True))
             if epoch is not None:
                 named[f"{kind}/epoch"] = epoch
-            log(step, **named)
+            log(step=step, **named)
 
         return log_item
 

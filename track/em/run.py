@@ -27,6 +27,7 @@ from track.errors import RunFinished
 from track.logger import TrialLogger
 from track.persistence.checks import final_status
 from track.persistence.utils import names_no_store
+from track.shown import cut
 from track.structure import Status
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Run(Item):
         return run
 
     def __repr__(self) -> str:
-        return f"<Run {self._alternative_name!r}, {self._status}, in {self._local}>"
+        return cut(f"<Run {self._alternative_name!r}, {self._status}, in {self._local}>")
 
     def _bring_up_to_date(self, metrics: Mapping[str, list[dict[str, Any]]] | None) -> None:
         """Write what the files do not say already: nothing at all, when the run was read from them."""

@@ -8,6 +8,8 @@ from track.front.arguments import (
     check_kind,
     differing_arguments,
     differing_fields,
+    named_metadata,
+    named_metrics,
     show_arguments,
     take_parameters,
 )
@@ -30,7 +32,7 @@ from track.front.choosing import (
 from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
-from track.front.opening import key_hash, life_began, named_trial, open_keyed, store_trial
+from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
@@ -56,12 +58,14 @@ __all__ = [
     "is_other",
     "key_hash",
     "leave_block",
-    "life_began",
+    "named_metadata",
+    "named_metrics",
     "named_trial",
     "open_keyed",
     "own_choice",
     "parent_in",
     "pickled_uri",
+    "resume_rule",
     "show_arguments",
     "store_trial",
     "take_parameters",

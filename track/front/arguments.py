@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from track.errors import InvalidCall, suggestion
-from track.plain import to_plain
+from track.fields import given_fields
+from track.persistence.checks import fields_by_name
+from track.plain import restore, text_keys, to_plain
+from track.shown import shown, text_of
 from track.structure import Project, Trial, TrialGroup
 from track.utils.out import write_out
 
@@ -28,20 +31,41 @@ def check_fields(kind: type, fields: Iterable[str], extra: Iterable[str] = ()) -
 def check_kind(kind: type, given: Any, example: str) -> None:
     """Raise InvalidCall, which shows the `example`, where `given` is neither None nor an object of this kind."""
     if given is not None and not isinstance(given, kind):
-        raise InvalidCall(f"{given!r} is no {kind.__name__}: write {example}")
+        raise InvalidCall(f"{shown(given)} is no {kind.__name__}: write {example}")
 
 
 def as_dict(arguments: Any) -> dict[str, Any]:
-    """Return arguments given as a mapping, a Namespace or None as a dictionary; InvalidCall for anything else."""
+    """Return the arguments in a mapping, an object with fields or a parser as a dictionary; InvalidCall for others."""
     if arguments is None:
         return {}
-    if not isinstance(arguments, Mapping) and (isinstance(arguments, type) or not hasattr(arguments, "__dict__")):
+    try:
+        fields = given_fields(arguments)
+    except Exception:  # noqa: BLE001 - what an object does when it is asked must not stop a training
+        fields = {type(arguments).__name__: arguments}
+    if fields is None:
         raise InvalidCall(
-            f"parameters are a dict or a Namespace, not {arguments!r}: write parameters={{'lr': 0.1}}, "
+            f"parameters are a dict or a Namespace, not {shown(arguments)}: write parameters={{'lr': 0.1}}, "
             "log_arguments(lr=0.1), or log_arguments(values) for a dict"
         )
-    values = arguments if isinstance(arguments, Mapping) else vars(arguments)
-    return {str(name): value for name, value in values.items()}
+    return dict(text_keys(fields.items()))
+
+
+def named_metrics(first: Any, step: Any, aggregator: Any, named: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return step, aggregator and metrics of a call that begins with a value without a name: metrics, or the step.
+
+    Raises
+    ------
+    InvalidCall
+        A metric has the name of one of the other two.
+    """
+    if not issubclass(type(first), Mapping):
+        # As in log_metrics(3, loss=0.5).
+        return first, step if aggregator is None else aggregator, named
+    metrics = as_dict(first)
+    for name in ("step", "aggregator"):
+        if name in metrics:
+            raise InvalidCall(f"a metric cannot be called {name!r}: write log_metrics(values, step=3) for its step")
+    return step, aggregator, {**named, **metrics}
 
 
 def differing_arguments(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -53,7 +77,7 @@ def differing_fields(chosen: Any, wanted: Any) -> list[str]:
     """Return the fields that `wanted`, an object of the same kind, has and that are not so in `chosen`."""
     differing = []
     for name in ("name", "description", "project_id", "metadata", "tags"):
-        value = getattr(wanted, name, None)
+        value = restore(to_plain(getattr(wanted, name, None)))
         if not value:
             continue
         stored = getattr(chosen, name)
@@ -72,7 +96,7 @@ def take_parameters(fields: dict[str, Any]) -> dict[str, Any] | None:
     Raises
     ------
     InvalidCall
-        A field does not exist, or the parameters are no dict and no Namespace.
+        A field does not exist, or the parameters have no fields.
     """
     check_fields(Trial, fields, extra=("arguments",))
     given = fields.pop("arguments", None)
@@ -80,8 +104,14 @@ def take_parameters(fields: dict[str, Any]) -> dict[str, Any] | None:
     return None if given is None else as_dict(given)
 
 
+def named_metadata(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata among the fields of a trial by name, as it will be stored."""
+    named: dict[str, Any] = restore(fields_by_name("metadata", fields.get("metadata")))
+    return named
+
+
 def show_arguments(arguments: Mapping[str, Any]) -> None:
     """Print arguments between two lines."""
     rule = "-" * 80
-    lines = [rule, *(f"{name:>30}: {value}" for name, value in arguments.items()), rule]
+    lines = [rule, *(f"{name:>30}: {text_of(value)}" for name, value in arguments.items()), rule]
     write_out("\n".join(lines) + "\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from track.front.arguments import differing_fields
+from track.persistence.checks import text_or_none
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
 
@@ -111,7 +112,11 @@ def identity(
 
 def is_other(current: Trial, identity: Mapping[str, Any]) -> bool:
     """Return whether a field that was asked for is not so in the current trial."""
-    return any(to_plain(value) != to_plain(getattr(current, name)) for name, value in identity.items())
+    return any(_stored(name, value) != to_plain(getattr(current, name)) for name, value in identity.items())
+
+
+def _stored(name: str, value: Any) -> Any:
+    return text_or_none(value) if name in ("name", "version") else to_plain(value)
 
 
 def tell_nothing_is_stored() -> None:

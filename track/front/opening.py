@@ -110,13 +110,20 @@ def _check_parameters(trial: Trial, asked: Mapping[str, Any] | None) -> None:
         )
 
 
-def life_began(trial: Trial, now: float) -> float:
-    """Return when the present life of a trial began, as far as this process must not undo it.
+def resume_rule(trial: Trial, step: Any, now: float) -> list[Any]:
+    """Return the step that a trial goes on from, and before when it and later ones were logged that are not shown.
 
     That is when the first of the processes began that run it together; now, where no other one does.
+
+    Raises
+    ------
+    InvalidCall
+        The step is no number.
     """
+    if isinstance(step, bool) or not isinstance(step, (int, float)):
+        raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
     own = process_identity()
     others = [one for one in trial.processes if any(one.get(name) != own[name] for name in own)]
     if trial.status is not Status.Running or not others:
-        return now
-    return float(min(one["began"] for one in trial.processes))
+        return [step, now]
+    return [step, float(min(one["began"] for one in trial.processes))]

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
-from track.containers.series import Points, Series
+from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
-from track.metrics import Metrics, container_from_plain, container_to_plain
+from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
 from track.persistence.state import make_group, make_project
-from track.plain import nearest_double, restore, to_plain
+from track.plain import nearest_double, restore, to_plain, utf8
 from track.serialization import to_json
 from track.structure import Trial
 
@@ -34,9 +34,9 @@ def text(value: Any) -> str:
 
 def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
     """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
-    if isinstance(value, Aggregator):
+    if isinstance(value, (Aggregator, Undecoded)):
         # All that another store knows of a name.
-        return None, comparable(value.val), text({"container": container_to_plain(value)})
+        return None, comparable(getattr(value, "val", None)), text({"container": container_to_plain(value)})
     odd: dict[str, Any] = {}
     if step is not None and (type(step) is not int or abs(step) >= _LARGEST):
         odd["step"], step = to_plain(step), None
@@ -53,8 +53,7 @@ def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, A
         return step, value
     exact = _decode(odd)
     if "step" in exact:
-        found = restore(exact["step"])
-        step = tuple(found) if isinstance(found, list) else found
+        step = hashable(restore(exact["step"]))
     return step, restore(exact["value"]) if "value" in exact else value
 
 
@@ -76,7 +75,7 @@ def named_container(table: str, name: str, spec: str | None, cells: tuple[list[A
     made = Metrics()
     for number, cell, at, exact in zip(*cells, strict=True):
         if exact is not None and exact.startswith(_CONTAINER):
-            made[key] = container_from_plain(_decode(exact)["container"])
+            made[key] = metrics_from_plain({key: _decode(exact)["container"]})[key]
             continue
         step, value = decode_cell(number, cell, exact)
         if table == "times":
@@ -92,7 +91,7 @@ class Column:
     __slots__ = ("is_stepped", "key", "odd", "spec", "steps", "times", "values")
 
     def __init__(self, name: str, spec: list[Any] | None, is_stepped: bool) -> None:
-        self.key = text(name)
+        self.key = text(utf8(name))
         self.spec = spec
         self.is_stepped = is_stepped
         self.steps: list[int | None] = []
@@ -117,10 +116,6 @@ class Column:
         """Return step and value of the last point."""
         odd = self.odd.get(len(self.times) - 1)
         return decode_cell(self.steps[-1], self.values[-1], odd) if odd else (self.steps[-1], self.values[-1])
-
-    def has_steps(self) -> bool:
-        """Return whether a point was given a step."""
-        return self.steps.count(None) < len(self.steps) or any("step" in _decode(odd) for odd in self.odd.values())
 
 
 class PointColumns:
@@ -176,9 +171,7 @@ def _imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
         return
     points = container.points
     steps = points.steps() or [None] * len(points)
-    for step, value, at in zip(steps, points.values(), points.times(), strict=True):
-        # A value logged with a step to a series is the pair of both.
-        yield (step, value, at) if type(value) is not tuple else (*value, at)
+    yield from zip(steps, points.values(), points.times(), strict=True)
 
 
 def _imported_specification(container: Any) -> list[Any] | None:
@@ -202,7 +195,8 @@ def owner_document(event: ProjectCreated | GroupCreated) -> dict[str, Any]:
 
 def merge_into_owner(document: dict[str, Any], event: FieldsMerged) -> None:
     """Change the document of a project or group as the event says."""
-    document[event.field] = {**(document.get(event.field) or {}), **event.values}
+    known = restore(document.get(event.field) or {})
+    document[event.field] = to_plain(known | {name: restore(value) for name, value in event.values.items()})
 
 
 def comparable(value: Any) -> float | None:

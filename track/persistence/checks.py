@@ -13,7 +13,8 @@ from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
 from track.events import TrialCreated
 from track.metrics import container_to_plain, metrics_to_plain
-from track.plain import is_number, restore, to_number, to_plain, utf8
+from track.plain import is_number, named_tags, restore, text_keys, to_number, to_plain, utf8
+from track.shown import shown, text_of
 from track.structure import CustomStatus, Status, Trial
 from track.structure import status as make_status
 from track.utils import _exit_code, signal
@@ -33,15 +34,37 @@ MUTATORS = frozenset(
 """The methods that ``fetch_and_update_*`` may call by name."""
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
-_LARGEST = 2.0**62
+_LARGEST_CODE = 2**31 - 1
+_LARGEST = 2**62
 _COUNTED = ("_update_count", "_last_change")
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)
 """Files of ours that raise what a signal, or ``sys.exit``, means."""
 
 
+def text_or_none(value: Any) -> str | None:
+    """Return a name or a description as text that has a UTF-8 form."""
+    return None if value is None else utf8(text_of(value))
+
+
+def fields_by_name(what: str, value: Any) -> dict[str, Any]:
+    """Return values by name as JSON-safe data; one value without a name is called `what`."""
+    plain = to_plain(value)
+    if plain is None:
+        return {}
+    # A number that JSON cannot say is a dictionary only until it is restored.
+    return plain if isinstance(restore(plain), dict) else {what: plain}
+
+
+def plain_tags(tags: Any) -> Any:
+    """Return tags as JSON-safe data: by name, or a list of them."""
+    plain = to_plain(tags)
+    known = restore(plain)
+    return plain if known and isinstance(known, (dict, list)) else named_tags(known)
+
+
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return user-named values as JSON-safe data, whatever the names are."""
-    return {utf8(str(name)): to_plain(value) for name, value in values.items()}
+    return {name: to_plain(value) for name, value in text_keys(values.items())}
 
 
 def normal_status(status: Any) -> Status | CustomStatus:
@@ -52,20 +75,35 @@ def normal_status(status: Any) -> Status | CustomStatus:
     InvalidEvent
         It says none. A status of one's own is ``CustomStatus(name, code)``.
     """
-    if isinstance(status, (Status, CustomStatus)):
+    if isinstance(status, Status):
         return status
+    if isinstance(status, CustomStatus):
+        return _checked_status(status.name, status.value)
     made: Any = None
     if isinstance(status, str):
         made = make_status(status)
     elif isinstance(status, int) and not isinstance(status, bool):
         made = make_status(value=status)
     elif isinstance(status, dict) and {"name", "value"} <= set(status):
-        return make_status(status["name"], status["value"]) or Status.CreatedGroup
+        return _checked_status(status["name"], status["value"])
     if isinstance(made, Status) or (isinstance(status, str) and made.value is not None):
         chosen: Status | CustomStatus = made
         return chosen
+    raise _no_status(status)
+
+
+def _checked_status(name: Any, code: Any) -> Status | CustomStatus:
+    if not (name is None or isinstance(name, str)) or not (code is None or isinstance(code, int)):
+        raise _no_status((name, code))
+    if code is not None and abs(code) > _LARGEST_CODE:
+        raise _no_status((name, code))
+    made = make_status(None if name is None else utf8(name), None if code is None else int(code))
+    return made or Status.CreatedGroup
+
+
+def _no_status(status: Any) -> InvalidEvent:
     names = ", ".join([*(member.name for member in Status), "submitted", "pruned"])
-    raise InvalidEvent(f"{status!r} is no status; use {names}, or CustomStatus(name, code)")
+    return InvalidEvent(f"{shown(status)} is no status; use {names}, or CustomStatus(name, code)")
 
 
 def final_status(exc_type: Any, exc_val: Any) -> Status:
@@ -84,10 +122,7 @@ def final_status(exc_type: Any, exc_val: Any) -> Status:
 
 def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
     """Return ``TypeName: message`` and the end of the traceback, down to where the program was."""
-    try:
-        text = str(exc_val) if exc_val is not None else ""
-    except Exception as error:  # noqa: BLE001 - whatever it raises, there is an error to describe
-        text = f"its text cannot be shown ({type(error).__name__})"
+    text = utf8(text_of(exc_val)) if exc_val is not None else ""
     head = f"{exc_type.__name__}: {text}" if text else str(exc_type.__name__)
     frames = traceback.extract_tb(exc_tb)
     while frames and frames[-1].filename in _RAISED_FOR_OTHERS:
@@ -109,7 +144,7 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
         number = to_number(value)
         if number is None:
             raise InvalidEvent(
-                f"metric {name!r} is {value!r}, of type {type(value).__name__}: a metric is a number; "
+                f"metric {shown(name)} is {shown(value)}, of type {type(value).__name__}: a metric is a number; "
                 "other values belong in log_metadata"
             )
         converted[name] = number
@@ -128,13 +163,19 @@ def metric_step(step: Any, values: dict[str, Any]) -> Any:
     """
     if not values and isinstance(step, Mapping):
         refuse_unnamed(step, "log_metrics", "loss=0.5")
-    number = to_number(step)
-    plain = to_plain(step if number is None else number)
+    return _plain_step(step)
+
+
+def _plain_step(step: Any) -> Any:
+    number = None if isinstance(step, tuple) else to_number(step)
+    plain = list(map(_plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
     if type(plain) is list or type(plain) is dict:
         try:
             hash(hashable(restore(plain)))
         except TypeError as error:
-            raise InvalidEvent(f"step {step!r} cannot be a key: use a number, a text or a tuple of them") from error
+            raise InvalidEvent(
+                f"step {shown(step)} cannot be a key: use a number, a text or a tuple of them"
+            ) from error
     return plain
 
 
@@ -153,25 +194,26 @@ def metric_specification(aggregator: Any) -> list[Any] | None:
 
 def trial_created(trial: Trial, at: float) -> TrialCreated:
     """Return the fact that `trial` exists."""
-    status = None if trial.status is None else (trial.status.name, trial.status.value)
-    if status == (Status.CreatedGroup.name, Status.CreatedGroup.value):
-        status = None
+    require_text("the hash of a trial", trial.hash)
+    if abs(trial.revision) > _LARGEST:
+        raise InvalidEvent(f"revision {shown(trial.revision)} of a trial cannot be stored")
+    status = Status.CreatedGroup if trial.status is None else normal_status(trial.status)
     return TrialCreated(
         trial.hash,
         trial.revision,
         at,
-        trial.name,
-        trial.description,
-        to_plain(trial.tags),
-        trial.version,
+        text_or_none(trial.name),
+        text_or_none(trial.description),
+        plain_tags(trial.tags),
+        text_or_none(trial.version),
         to_plain(trial.group_id),
         to_plain(trial.project_id),
-        to_plain(trial.parameters),
-        to_plain(trial.metadata),
+        fields_by_name("parameters", trial.parameters),
+        fields_by_name("metadata", trial.metadata),
         metrics_to_plain(trial.metrics),
         metrics_to_plain(trial.chronos),
-        to_plain(trial.errors),
-        status,
+        [utf8(text_of(error)) for error in (trial.errors if isinstance(trial.errors, list) else [trial.errors])],
+        None if status is Status.CreatedGroup else (status.name, status.value),
     )
 
 
@@ -181,7 +223,7 @@ def trial_copied(trial: Trial) -> TrialCreated:
     if isinstance(trial.metadata, dict):
         metadata = {name: value for name, value in trial.metadata.items() if name not in _COUNTED}
         created = msgspec.structs.replace(
-            created, metadata={name: container_to_plain(value) for name, value in metadata.items()}
+            created, metadata={name: container_to_plain(value) for name, value in text_keys(metadata.items())}
         )
     # A file that somebody else has written may hold anything.
     return msgspec.structs.replace(
@@ -189,6 +231,9 @@ def trial_copied(trial: Trial) -> TrialCreated:
         changes=int(counted(trial, "_update_count")),
         timestamps={str(name): _finite(at) for name, at in trial.timestamps.items()},
         process=to_plain(trial.process) if isinstance(trial.process, dict) else None,
+        attempt=trial.attempt,
+        processes=to_plain(trial.processes),
+        is_set=trial.is_set,
         artifacts=[to_plain(artifact) for artifact in trial.artifacts if isinstance(artifact, dict)],
     )
 
@@ -205,7 +250,7 @@ def _finite(value: Any) -> float:
 def require_text(what: str, name: Any) -> None:
     """Check that a name can be stored; InvalidEvent when it is no text."""
     if not isinstance(name, str) or utf8(name) != name:
-        raise InvalidEvent(f"{what} is text that has a UTF-8 form, not {name!r}")
+        raise InvalidEvent(f"{what} is text that has a UTF-8 form, not {shown(name)}")
 
 
 def require_mutator(attr: str) -> None:

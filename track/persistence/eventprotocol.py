@@ -26,20 +26,24 @@ from track.events import (
 )
 from track.persistence.checks import (
     describe_error,
+    fields_by_name,
     final_status,
     metric_specification,
     metric_step,
     normal_status,
     numbers,
     plain_fields,
+    plain_tags,
     require_mutator,
     require_text,
+    text_or_none,
     trial_created,
 )
 from track.persistence.protocol import Factory, Listener, Protocol
 from track.persistence.state import stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
-from track.plain import to_plain
+from track.plain import named_tags, to_plain, utf8
+from track.shown import cut, text_of
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.system import process_began, process_identity
 
@@ -135,7 +139,7 @@ class EventProtocol(Protocol):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.place!r})"
+        return f"{type(self).__name__}({cut(repr(self.place), 200)})"
 
     # logging
 
@@ -219,7 +223,7 @@ class EventProtocol(Protocol):
         uid = trial.uid
         if uid not in self._known:
             self._require(uid)
-        event = TimeLogged(uid, name, seconds, self.clock(), specification(aggregator))
+        event = TimeLogged(uid, utf8(text_of(name)), seconds, self.clock(), specification(aggregator))
         self.apply(event)
         if self.listeners:
             self._tell(event)
@@ -239,13 +243,14 @@ class EventProtocol(Protocol):
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Replace the status; InvalidEvent when it is no status."""
         chosen = normal_status(status)
-        text = None if error is None else str(error)
+        text = text_or_none(error)
         self._record(StatusChanged(self._require(trial.uid), (chosen.name, chosen.value), self.clock(), text))
 
     def log_trial_artifact(
         self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
     ) -> None:
-        self._record(ArtifactAdded(self._require(trial.uid), name, uri, self.clock(), digest, size))
+        texts = (utf8(text_of(name)), utf8(text_of(uri)), self.clock(), text_or_none(digest))
+        self._record(ArtifactAdded(self._require(trial.uid), *texts, None if size is None else int(size)))
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
@@ -275,8 +280,9 @@ class EventProtocol(Protocol):
             stored = self.get_project(project)
             if stored is not None:
                 return stored
-            fields = to_plain([project.metadata, project.tags])
-            self._record(ProjectCreated(project.uid, self.clock(), project.name, project.description, *fields))
+            texts = (text_or_none(project.name), text_or_none(project.description))
+            fields = (fields_by_name("metadata", project.metadata), named_tags(plain_tags(project.tags)))
+            self._record(ProjectCreated(project.uid, self.clock(), *texts, *fields))
             return self.fetch_projects({"uid": project.uid})[0]
 
         return self._as_one_step(create)
@@ -291,8 +297,8 @@ class EventProtocol(Protocol):
             if stored is not None:
                 return stored
             self._require_project(group.project_id)
-            fields = (group.name, group.description, to_plain(group.metadata), to_plain(group.project_id))
-            self._record(GroupCreated(group.uid, self.clock(), *fields))
+            fields = (fields_by_name("metadata", group.metadata), to_plain(group.project_id))
+            self._record(GroupCreated(group.uid, self.clock(), group.name, text_or_none(group.description), *fields))
             return self.fetch_groups({"uid": group.uid})[0]
 
         return self._as_one_step(create)

@@ -17,6 +17,7 @@ from track.persistence.mongo import Document, Mongo, Reads, last_number, read_ad
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.persistence.utils import mask_secrets
+from track.plain import restore
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
@@ -138,7 +139,8 @@ class MongoProtocol(EventProtocol):
 
     def _find_trials(self, query: Query) -> Iterator[Trial]:
         chosen = render(query)
-        tags = {found["_id"]: _decode(found["document"]).get("tags") for found in self.mongo.find("projects", {})}
+        projects = self.mongo.find("projects", {})
+        tags = {found["_id"]: restore(_decode(found["document"]).get("tags")) for found in projects}
         alive: dict[Any, bool | None] = {}
         for document in self._find("trials", chosen.where):
             trial = self._trial(document)

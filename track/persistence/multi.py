@@ -10,6 +10,7 @@ from track.persistence.multiplexer import ProtocolMultiplexer
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
 from track.persistence.utils import file_of, mask_secrets, parse_uri, uri_path
+from track.shown import cut
 
 __all__ = ["MultiProtocol"]
 
@@ -42,7 +43,7 @@ class MultiProtocol(ProtocolMultiplexer):
         self.uri = uri
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({mask_secrets(self.uri)!r})"
+        return f"{type(self).__name__}({cut(repr(mask_secrets(self.uri)), 200)})"
 
 
 def _backends(uri: str) -> list[Protocol]:

@@ -12,6 +12,7 @@ from track.events import Event
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.mirrors import Mirror
 from track.persistence.protocol import Factory, Protocol
+from track.shown import cut
 from track.structure import Trial, TrialGroup
 
 __all__ = ["ProtocolMultiplexer", "make_mirror"]
@@ -115,7 +116,7 @@ class ProtocolMultiplexer(Protocol):
         self._is_missing_said = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self.protos))})"
+        return cut(f"{type(self).__name__}({', '.join(map(repr, self.protos))})")
 
     # what the main backend is
 

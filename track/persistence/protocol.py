@@ -176,9 +176,11 @@ class Protocol:
         Parameters
         ----------
         step: any hashable value, optional
-            The same step again replaces the value.
+            The same step again replaces the value. None takes the next step of a name that has steps; at the first
+            step of one that has none, its values get the steps 0, 1, 2, ...
         aggregator: callable, optional
-            Makes the aggregator of a name that is first logged without a step; default: keep all values.
+            Makes the aggregator of a name that is first logged without a step; default: keep all values. Such a name
+            has no steps: they are ignored.
         **kwargs
             Number by metric name.
         """

@@ -17,12 +17,14 @@ from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
-from track.plain import restore, to_plain
+from track.plain import restore, to_number, to_plain
+from track.shown import shown, text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
+_MEASURED = ("metrics", "chronos")
 _EXACT = 2**53
 _STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
 _ATTRIBUTES: dict[type, frozenset[str]] = {
@@ -110,12 +112,21 @@ def parse_query(query: Any, kind: type) -> Query:
     conditions: list[Condition] = []
     try:
         for attribute, condition in pairs:
-            conditions.extend(_conditions(attribute, condition, kind))
+            conditions.extend(_conditions(attribute, _askable(condition), kind))
     except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, InvalidQuery):
             raise
-        raise InvalidQuery(f"a query is a mapping or a list of (attribute, condition), not {query!r}") from error
+        raise InvalidQuery(f"a query is a mapping or a list of (attribute, condition), not {shown(query)}") from error
     return Query(tuple(conditions))
+
+
+def _askable(condition: Any) -> Any:
+    """Return a condition; what fails when it is asked for its class is the text that is stored of it."""
+    try:
+        isinstance(condition, Mapping)
+    except Exception:  # noqa: BLE001 - an object may do anything
+        return to_plain(condition)
+    return condition
 
 
 def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
@@ -137,10 +148,10 @@ def _refuse_bare_operators(attribute: str, condition: Any) -> None:
     """A dictionary is compared as it is; one that is all operators but for their ``$`` is a slip."""
     if not (isinstance(condition, Mapping) and condition and all(f"${name}" in OPERATORS for name in condition)):
         return
-    meant = ", ".join(f"'${name}': {operand!r}" for name, operand in condition.items())
+    meant = ", ".join(f"'${name}': {shown(operand)}" for name, operand in condition.items())
     raise InvalidQuery(
-        f"operators begin with '$': write {{{attribute!r}: {{{meant}}}}}, or {{'$eq': {condition!r}}} for a value that "
-        "is this dictionary"
+        f"operators begin with '$': write {{{attribute!r}: {{{meant}}}}}, or {{'$eq': {shown(condition)}}} for a value "
+        "that is this dictionary"
     )
 
 
@@ -165,17 +176,23 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
         try:
             operand = re.compile(operand)
         except (re.error, TypeError) as error:
-            raise InvalidQuery(f"{operand!r} is no regular expression: {error}") from error
+            raise InvalidQuery(f"{shown(operand)} is no regular expression: {error}") from error
     if name in ("$in", "$nin"):
         if isinstance(operand, (str, bytes)) or not isinstance(operand, Iterable):
-            raise InvalidQuery(f"{name} on {'.'.join(path)!r} wants a list of values, not {operand!r}")
-        return Condition(path, name, [_stored(choice) for choice in operand])
-    return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(operand))
+            raise InvalidQuery(f"{name} on {'.'.join(path)!r} wants a list of values, not {shown(operand)}")
+        return Condition(path, name, [_stored(path, choice) for choice in operand])
+    return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(path, operand))
 
 
-def _stored(operand: Any) -> Any:
-    """Return an operand as it would have been stored: a tuple is a list, a date is unix seconds."""
-    return operand if _is_status(operand) else restore(to_plain(operand))
+def _stored(path: tuple[str, ...], operand: Any) -> Any:
+    """Return an operand as it would have been stored: a tuple is a list, a date is unix seconds.
+
+    A number that was measured has every bit; a parameter of 32 bits is its shortest decimal.
+    """
+    if _is_status(operand):
+        return operand
+    number = to_number(operand) if path[0] in _MEASURED else None
+    return restore(to_plain(operand)) if number is None else number
 
 
 def resolve(item: Any, path: tuple[str, ...] | list[str]) -> Any:
@@ -216,7 +233,7 @@ def _last_value(value: Any) -> Any:
 
 
 def _is_status(value: Any) -> bool:
-    return isinstance(value, (Status, CustomStatus))
+    return issubclass(type(value), (Status, CustomStatus))
 
 
 def _equal(value: Any, operand: Any) -> bool:
@@ -242,7 +259,7 @@ def _in(value: Any, choices: list[Any]) -> bool:
         return True
     # A number is found among strings by its text, as the original did.
     strings = bool(choices) and all(isinstance(choice, str) for choice in choices)
-    return strings and value is not None and str(value) in choices
+    return strings and value is not None and text_of(value) in choices
 
 
 def _compare(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
@@ -264,7 +281,7 @@ def _exists(value: Any, wanted: Any) -> bool:
 
 
 def _matches(value: Any, pattern: re.Pattern[str]) -> bool:
-    return value is not None and pattern.search(str(value)) is not None
+    return value is not None and pattern.search(text_of(value)) is not None
 
 
 def _is_nan(value: Any) -> bool:

@@ -13,6 +13,7 @@ from track.errors import BackendUnavailable
 from track.persistence.checks import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
+from track.shown import cut
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __all__ = ["SinkProtocol"]
@@ -43,7 +44,7 @@ class SinkProtocol(Protocol):
         self._missed = 0
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({mask_secrets(self.uri)!r})"
+        return f"{type(self).__name__}({cut(repr(mask_secrets(self.uri)), 200)})"
 
     # what a tool has to say
 

@@ -16,9 +16,8 @@ from typing import Any
 
 from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
-from track.persistence.state import named_tags
 from track.persistence.utils import mask_secrets, read_options, uri_path
-from track.plain import nearest_double, restore
+from track.plain import named_tags, nearest_double, restore
 from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["TensorBoardProtocol", "run_name"]

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from track.aggregators.aggregator import RingAggregator, StatAggregator, TimeSeriesAggregator, ValueAggregator
+from track.aggregators.aggregator import (
+    MaxAggregator,
+    RingAggregator,
+    StatAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+)
 from track.errors import InvalidEvent, InvalidQuery, ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import MetricsLogged, StatusChanged, TrialAttached, encode
 from track.persistence.protocol import Protocol
@@ -225,16 +231,49 @@ class ProtocolTests:
         assert (list(found.metrics), list(found.chronos)) == (["z", "a", "m", "b"], ["train", "load"])
 
     def test_points_with_and_without_step_mix(self, protocol: Protocol, trial: Trial) -> None:
-        """A value without a step takes the next integer step; one with a step joins a series as a pair."""
+        """A value without a step takes the next integer step; the first step numbers what has none from 0."""
         protocol.log_trial_metrics(trial, step=4, a=1.0)
         protocol.log_trial_metrics(trial, a=2.0)
-        protocol.log_trial_metrics(trial, b=1.0)
-        protocol.log_trial_metrics(trial, step=0, b=2.0)
+        for value in (1.0, 1.5):
+            protocol.log_trial_metrics(trial, b=value)
+        protocol.log_trial_metrics(trial, step=1, b=2.0)
+        protocol.log_trial_metrics(trial, b=3.0)
 
         metrics = self.stored(protocol, trial).metrics
 
         assert dict(metrics["a"]) == {4: 1.0, 5: 2.0}
-        assert metrics["b"].val == [1.0, (0, 2.0)] or metrics["b"].val == [1.0, [0, 2.0]]
+        assert dict(metrics["b"]) == {0: 1.0, 1: 2.0, 2: 3.0}
+        assert {type(value) for value in metrics["b"].values()} == {float}
+
+    def test_metric_with_an_aggregator_has_no_steps(self, protocol: Protocol, trial: Trial) -> None:
+        """A step is ignored for an aggregated metric; the other values of the call are kept, and all can be read."""
+        protocol.log_trial_metrics(trial, aggregator=MaxAggregator.lazy(), best=0.5)
+        protocol.log_trial_metrics(trial, step=3, best=0.9, lr=0.1)
+        protocol.log_trial_metrics(trial, step=4, best=0.2)
+
+        metrics = self.stored(protocol, trial).metrics
+
+        assert (metrics["best"].val, dict(metrics["lr"])) == (0.9, {3: 0.1})
+
+    def test_value_that_an_aggregator_cannot_take_is_left_out(self, protocol: Protocol, trial: Trial) -> None:
+        """One value that overflows its ring hides nothing else, and the store stays readable."""
+        protocol.log_trial_metrics(trial, aggregator=RingAggregator.lazy(3, "b"), small=1)
+        protocol.log_trial_metrics(trial, aggregator=RingAggregator.lazy(3, "b"), small=1000, other=1000)
+        protocol.log_trial_metrics(trial, aggregator=RingAggregator.lazy(3, "b"), small=2)
+
+        metrics = self.stored(protocol, trial).metrics
+
+        assert (metrics["small"].val, metrics["other"].val) == ([1, 2], [])
+
+    def test_last_value_is_found_whatever_had_steps(self, protocol: Protocol, trial: Trial) -> None:
+        """A query sees the last value of a metric that got steps only later, as a number."""
+        protocol.log_trial_metrics(trial, acc=0.1)
+        for step in range(3):
+            protocol.log_trial_metrics(trial, step=step, acc=0.5 + step / 10)
+
+        reader = self.reopen(protocol)
+
+        assert [len(reader.fetch_trials({"metrics.acc": {"$gt": bound}})) for bound in (0.4, 0.9)] == [1, 0]
 
     @pytest.mark.parametrize(
         ("factory", "expected"),

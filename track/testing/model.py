@@ -102,12 +102,15 @@ def _log(metrics: dict[str, Any], name: str, step: Any, value: Any) -> None:
     stored = metrics.get(name)
     if stored is None:
         metrics[name] = [value] if step is None else {step: value}
-    elif isinstance(stored, list):
-        stored.append(value if step is None else (step, value))
-    else:
-        if step is None:
-            step = max([known for known in stored if isinstance(known, int)], default=-1) + 1
-        stored[step] = value
+        return
+    if isinstance(stored, list) and step is None:
+        stored.append(value)
+        return
+    if isinstance(stored, list):
+        stored = metrics[name] = dict(enumerate(stored))
+    if step is None:
+        step = max([known for known in stored if isinstance(known, int)], default=-1) + 1
+    stored[step] = value
 
 
 def answers(protocol: Protocol) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class TrackResultTracker(ResultTracker):
                 name: value for name, value in values.items() if name not in _TAKEN and not isinstance(value, str)
             }
             if numbers:
-                trial.log_metrics(None, METADATA_AGGREGATOR, **numbers)
+                trial.log_metrics(numbers, aggregator=METADATA_AGGREGATOR)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
         found = self.protocol.get_trial(self._trial(_checked_key(key)))

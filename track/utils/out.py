@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -11,21 +12,41 @@ from track.containers.ring import RingBuffer
 
 __all__ = ["RingOutputDecorator", "write_out"]
 
+logger = logging.getLogger(__name__)
+
 
 def write_out(text: str) -> None:
     """Write text to standard output, as far as there is one: what it has no letters for is escaped.
 
-    Nothing is raised where there is none, where it is closed, or full: what is printed is for people to look at.
+    Nothing is raised where it is closed or full, which is said, or where there is none: what is printed is for people
+    to look at.
     """
     stream = sys.stdout
+    if stream is None:
+        return
     try:
+        if type(stream) is io.TextIOWrapper and isinstance(getattr(stream.buffer, "raw", None), io.FileIO):
+            _write_through(stream, text.encode(stream.encoding, "backslashreplace"))
+            return
         try:
             stream.write(text)
         except UnicodeEncodeError:
             encoding = stream.encoding or "ascii"
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    except (AttributeError, OSError, ValueError):
-        return
+        stream.flush()
+    except (AttributeError, OSError, ValueError) as error:
+        logger.warning("%d characters are not printed: %s", len(text), error)
+
+
+def _write_through(stream: io.TextIOWrapper, data: bytes) -> None:
+    """Write to the file behind a stream: what it refuses must not wait in a buffer, where it would fail the exit."""
+    stream.flush()
+    raw = stream.buffer.raw  # type: ignore[attr-defined]
+    while data:
+        written = raw.write(data)
+        if written is None:
+            raise BlockingIOError("it takes nothing at the moment")
+        data = data[written:]
 
 
 class RingOutputDecorator:

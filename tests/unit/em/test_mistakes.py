@@ -47,7 +47,6 @@ class TestMaking:
             ({"labels": 3}, TypeError, "labels are a list of texts, not 3"),
             ({"hparams": [1]}, TypeError, "hyperparameters are a mapping of names to values, not list"),
             ({"hparams": {1: 2}}, TypeError, "1 is no name of a parameter"),
-            ({"hparams": {"x": object()}}, TypeError, "parameter 'x' is of type object"),
             ({"folder": 3}, TypeError, "folder is a str, not int"),
             ({"auto_upload": "no"}, TypeError, "auto_upload is True or False, not 'no'"),
             ({"make_folder": "yes"}, TypeError, "make_folder is True or False, not 'yes'"),
@@ -139,16 +138,11 @@ class TestLogging:
         assert not any(run.metrics.values())
 
     def test_wrong_parameters(self, run: Any) -> None:
-        """What is no mapping, and what contains itself."""
-        circle: dict[str, Any] = {}
-        circle["again"] = circle
-
+        """What has no names."""
         with pytest.raises(TypeError, match="hyperparameters are a mapping of names to values, not int"):
             run.hparams.update(3)
         with pytest.raises(TypeError, match="hyperparameters are a mapping of names to values, not list"):
             run.hparams.update([1])
-        with pytest.raises(TypeError, match="parameter 'x' contains itself"):
-            run.hparams["x"] = circle
         assert run.hparams.as_dict() == {}
 
     def test_text_that_is_no_unicode(self, run: Any) -> None:

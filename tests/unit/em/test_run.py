@@ -304,10 +304,11 @@ class TestLife:
         assert em.load_run(run.local).hparams == run.hparams
 
     def test_parameter_that_json_cannot_hold(self, run: Run) -> None:
-        """It is refused, and the file stays."""
-        with pytest.raises(TypeError, match="JSON cannot hold it"):
-            run.hparams.model = object()
-        assert em.load_run(run.local).hparams == {"lr": 0.1}
+        """It is converted as a trial's parameters are, and the file has what the run has."""
+        run.hparams.update(model=range(3), digest=b"x", seed=10**5000)
+
+        assert em.load_run(run.local).hparams == run.hparams.as_dict()
+        assert run.hparams.as_dict() == {"lr": 0.1, "model": [0, 1, 2], "digest": "eA==", "seed": hex(10**5000)}
 
     def test_platform_and_git(self, run: Run) -> None:
         """They say where it ran, and are copies."""

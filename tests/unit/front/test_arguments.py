@@ -27,7 +27,6 @@ def client() -> TrackClient:
 @pytest.mark.parametrize(
     ("call", "way_out"),
     [
-        (lambda log: log.log_metrics({"loss": 1.0}), "log_metrics(loss=0.5), or log_metrics(**values)"),
         (lambda log: log.log_metrics(3, {"loss": 1.0}), "log_metrics(loss=0.5), or log_metrics(**values)"),
         (lambda log: log.log_metadata({"gpu": "V100"}), "log_metadata(gpu='V100'), or log_metadata(**values)"),
         (lambda log: log.log_metadata("V100"), "log_metadata(gpu='V100'), or log_metadata(**values)"),

@@ -214,7 +214,10 @@ def test_summary_has_a_row_a_trial(store: str) -> None:
     summary = trials.summary()
 
     assert list(summary.index) == [trial.uid for trial in trials]
-    assert list(summary.columns) == ["name", "revision", "status", "parameters.lr", "metrics.loss", "metrics.cost"]
+    assert list(summary.columns) == [
+        *("name", "revision", "status", "group", "started", "runtime"),
+        *("parameters.lr", "metrics.loss", "metrics.cost"),
+    ]
     assert summary["metrics.loss"].tolist() == [0.2, 0.02]
     assert set(summary["status"]) == {"completed"}
 

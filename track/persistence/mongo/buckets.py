@@ -98,9 +98,6 @@ def _new_series(kind: str, column: Column) -> Document:
 def _advanced(placed: _Placed, column: Column) -> Document:
     """Return what is known of a name with its new points: `last` is what comparisons see, None where it is not said."""
     series = placed.series | {"count": placed.start + len(placed), "last": None}
-    if not series["stepped"] and column.has_steps():
-        # Its last value is a pair, or whatever the aggregator makes of one.
-        series["plain"] = False
     if series["plain"]:
         _, value = column.last()
         series["last"] = None if type(value) is bool or not math.isfinite(nearest_double(value)) else column.values[-1]

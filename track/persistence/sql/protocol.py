@@ -19,6 +19,7 @@ from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import where
 from track.persistence.state import Liveness, shown_fields, with_members
+from track.plain import restore
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
@@ -138,7 +139,7 @@ class SqlProtocol(EventProtocol):
 
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT uid, document FROM projects")
-        return {uid: _decode(document).get("tags") for uid, document in rows}
+        return {uid: restore(_decode(document).get("tags")) for uid, document in rows}
 
     def _trial(self, row: Row) -> Trial:
         position, points, document = row

@@ -74,11 +74,7 @@ def _metric(
     name = text(condition.path[1])
     if not condition.has_exact_number or not is_plain(name):
         return "", [], False
-    # Where there are no steps, a value that was given one is a pair, which compares with no number.
-    test = (
-        f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ? "
-        "AND (s.spec IS NULL OR s.stepped = 0)"
-    )
+    test = f"s.kind = 'metrics' AND s.name = ? AND s.last {_COMPARISONS[condition.name]} ?"
     # True equals 1 in the database, and nowhere else.
     is_exact = condition.name != "$eq"
     if has_resumes():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import is_resume, make_group, make_project, make_trial, named_tags, update
+from track.persistence.state.apply import is_resume, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
 from track.persistence.state.state import State
@@ -15,7 +15,6 @@ __all__ = [
     "make_group",
     "make_project",
     "make_trial",
-    "named_tags",
     "read_snapshot",
     "shown_fields",
     "snapshot_bytes",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, make_aggregator
+from track.aggregators.base import add_to
 from track.containers.series import hashable
 from track.events import (
     ArtifactAdded,
@@ -20,7 +21,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import metrics_from_plain
-from track.plain import restore
+from track.plain import named_tags, restore
 from track.structure import Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
 
@@ -64,7 +65,7 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
     for name, value in values.items():
         if not isinstance(target.get(name), Aggregator):
             target[name] = make_aggregator(event.aggregator)
-        target[name].append_at(value, event.at)
+        add_to(target[name], name, value, event.at)
 
 
 RESUMES = "_resumes"
@@ -155,17 +156,6 @@ _updates: dict[type, Callable[[Trial, Any], None]] = {
 }
 
 
-def named_tags(tags: Any) -> dict[str, Any]:
-    """Return tags by name: those that were given as a list hold.
-
-    Examples
-    --------
-    >>> named_tags(["quick", "night"])
-    {'quick': True, 'night': True}
-    """
-    return tags if isinstance(tags, dict) else dict.fromkeys(map(str, tags or ()), True)
-
-
 def make_project(event: ProjectCreated) -> Project:
     """Return the project that the event says exists."""
     fields = (event.uid, event.name, event.description, restore(event.metadata))
@@ -198,4 +188,7 @@ def make_trial(event: TrialCreated) -> Trial:
         artifacts=restore(event.artifacts),
         timestamps={"created": event.at} | event.timestamps,
         process=event.process,
+        attempt=event.attempt,
+        processes=event.processes,
+        is_set=event.is_set,
     )

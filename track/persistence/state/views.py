@@ -10,8 +10,9 @@ from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.lazy import LazySet
 from track.containers.series import Points, Series
 from track.metrics import Metrics
-from track.persistence.state.apply import RESUMES, named_tags
+from track.persistence.state.apply import RESUMES
 from track.persistence.state.liveness import Liveness
+from track.plain import named_tags
 from track.structure import Project, Status, Trial, TrialGroup
 
 Owner = TypeVar("Owner", Project, TrialGroup)

@@ -1,0 +1,83 @@
+"""Short texts of values, for a `repr` or a message: of bounded length and cost, and never an error."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+LONGEST_REPR = 280
+_LONGEST_INTEGER = 2000
+_SHOWN_WHOLE = 12
+
+
+class _Short(reprlib.Repr):
+    """As `reprlib`, but dictionaries keep their order, and an integer that Python refuses to write says its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = 8
+        self.maxstring = self.maxother = self.maxlong = 80
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if level <= 0:
+            return "{...}"
+        items = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
+        return "{" + ", ".join([*items, "..."] if len(x) > self.maxdict else items) + "}"
+
+    def repr_int(self, x: int, level: int) -> str:
+        size = x.bit_length()
+        return repr(x) if size < _LONGEST_INTEGER else f"<an integer of {size} bits>"
+
+
+_short = _Short()
+
+
+def shown(value: Any, size: int = LONGEST_REPR) -> str:
+    """Return the beginning of a value's `repr`, of `size` characters at most.
+
+    Examples
+    --------
+    >>> shown(list(range(1_000_000)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, ...]'
+    """
+    try:
+        return cut(_short.repr(value), size)
+    except Exception as error:  # noqa: BLE001 - what an object does when it is asked must not stop a training
+        return cut(f"<{type(value).__name__}: its repr failed with {type(error).__name__}>", size)
+
+
+def cut(text: str, size: int = LONGEST_REPR) -> str:
+    """Return the text, or its beginning and dots where it is longer than `size`."""
+    return text if len(text) <= size else f"{text[: size - 3]}..."
+
+
+def text_of(value: Any) -> str:
+    """Return ``str(value)``; where that fails, a text that says so.
+
+    Examples
+    --------
+    >>> text_of(0.5)
+    '0.5'
+    """
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - as in `shown`
+        return f"<{type(value).__name__}: its text failed with {type(error).__name__}>"
+
+
+def listed(item: Callable[[int], str], size: int, what: str) -> str:
+    """Return the texts of `size` items, or of the first, the last and how many there are, where they are many or long.
+
+    Examples
+    --------
+    >>> listed(str, 3, "values"), listed(str, 92, "values")
+    ('0, 1, 2', '0, 1, 2, ... 91 (92 values)')
+    """
+    if size <= _SHOWN_WHOLE:
+        text = ", ".join(map(item, range(size)))
+        if len(text) < LONGEST_REPR:
+            return text
+    first = map(item, range(min(3, size - 1)))
+    return f"{', '.join([*first, f'... {item(size - 1)}'])} ({size:,} {what})"
