@@ -335,7 +335,7 @@ def test_processes_that_open_a_key_at_once_have_one_trial(tmp_path: Path, spills
 @pytest.mark.network
 def test_processes_that_open_a_key_of_a_server_have_one_trial(place: Place) -> None:
     """The same over delivery, in SQL and in MongoDB."""
-    assert _opened_at_once(place.uri, 4) == [("completed", [f"loss{rank}" for rank in range(4)])]
+    assert _opened_at_once(place.direct, 3) == [("completed", [f"loss{rank}" for rank in range(3)])]
 
 
 _CHOOSE = """
