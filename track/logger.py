@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidCall, InvalidEvent, UnknownAttribute, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidEvent, UnknownAttribute, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -29,6 +29,7 @@ from track.front import (
     named_metadata,
     named_metrics,
     pickled_uri,
+    resume_rule,
 )
 from track.persistence.checks import plain_tags
 from track.persistence.protocol import Factory, Protocol
@@ -234,10 +235,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self._signals is not None:
             self._signals.close()
             self._signals = None
-        if timeout is None:
-            self.protocol.flush()
-        else:
-            self.protocol.flush(timeout)
+        self.protocol.flush(*(() if timeout is None else (timeout,)))
         self._tell_unsaved()
         self._tell_not_stored()
 
@@ -372,7 +370,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def resume_from(self, step: float) -> None:
         """Go on from a step: what was logged at it and at later ones before now is no longer shown.
 
-        Metrics without steps stay, and nothing is removed from the store.
+        Metrics without steps stay, and nothing is removed from the store. So does, where other processes run the trial
+        too, what was logged since the first of them began.
 
         Parameters
         ----------
@@ -384,9 +383,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         InvalidCall
             It is no number.
         """
-        if isinstance(step, bool) or not isinstance(step, (int, float)):
-            raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
-        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=step)
+        rule = resume_rule(self.trial, step, self.protocol.clock())
+        self.protocol.log_trial_metadata(self._created(), aggregator=TimeSeriesAggregator.lazy(), _resumes=rule)
 
     def heartbeat(self) -> None:
         """Say that the trial runs: for a silence longer than ``log.heartbeat_timeout``, as a long evaluation."""
@@ -471,10 +469,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
 
 class _UnpickledLogger(TrialLogger):
-    """A logger in another process, until its first use, which makes it a `TrialLogger`.
-
-    A class of its own, because one with ``__getattr__`` finds all its attributes more slowly.
-    """
+    """A logger in another process, until its first use, which makes it a `TrialLogger`."""
 
     def __init__(self, uri: str, uid: str) -> None:
         self._address = (uri, uid)

@@ -335,7 +335,7 @@ def test_processes_that_open_a_key_at_once_have_one_trial(tmp_path: Path, spills
 @pytest.mark.network
 def test_processes_that_open_a_key_of_a_server_have_one_trial(place: Place) -> None:
     """The same over delivery, in SQL and in MongoDB."""
-    assert _opened_at_once(place.uri, 4) == [("completed", [f"loss{rank}" for rank in range(4)])]
+    assert _opened_at_once(place.direct, 3) == [("completed", [f"loss{rank}" for rank in range(3)])]
 
 
 _CHOOSE = """
@@ -376,9 +376,9 @@ def test_processes_choose_the_same_project_in_silence(tmp_path: Path, spills: Pa
 @pytest.mark.network
 def test_processes_choose_the_same_project_of_a_server_in_silence(sql_place: Place) -> None:
     """The same over delivery, where all of them create the tables, too."""
-    printed = "".join(_chosen_at_once(sql_place.uri))
+    printed = "".join(_chosen_at_once(sql_place.direct))
 
     assert "Traceback" not in printed
     assert "digits" not in printed
     assert "orphan" not in printed
-    assert [trial.project_id for trial in fetch(sql_place.uri)] == ["orphan"] * 4
+    assert [trial.project_id for trial in fetch(sql_place.direct)] == ["orphan"] * 4

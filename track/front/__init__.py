@@ -32,7 +32,7 @@ from track.front.choosing import (
 from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.files import FileVerbs
-from track.front.opening import key_hash, named_trial, open_keyed, store_trial
+from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "own_choice",
     "parent_in",
     "pickled_uri",
+    "resume_rule",
     "show_arguments",
     "store_trial",
     "take_parameters",

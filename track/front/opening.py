@@ -9,6 +9,7 @@ from track.errors import BackendUnavailable, InvalidCall, TrialDoesNotExist
 from track.front.arguments import differing_arguments
 from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial, TrialGroup, split_uid
+from track.utils.system import process_identity
 from track.versioning import compute_hash
 
 _ATTEMPTS = 100
@@ -107,3 +108,22 @@ def _check_parameters(trial: Trial, asked: Mapping[str, Any] | None) -> None:
             f"the trial of this key, {trial.uid!r}, is not finished and has other parameters: {', '.join(differing)} "
             "(choose another key, or finish it)"
         )
+
+
+def resume_rule(trial: Trial, step: Any, now: float) -> list[Any]:
+    """Return the step that a trial goes on from, and before when it and later ones were logged that are not shown.
+
+    That is when the first of the processes began that run it together; now, where no other one does.
+
+    Raises
+    ------
+    InvalidCall
+        The step is no number.
+    """
+    if isinstance(step, bool) or not isinstance(step, (int, float)):
+        raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")
+    own = process_identity()
+    others = [one for one in trial.processes if any(one.get(name) != own[name] for name in own)]
+    if trial.status is not Status.Running or not others:
+        return [step, now]
+    return [step, float(min(one["began"] for one in trial.processes))]

@@ -543,7 +543,7 @@ class ProtocolTests:
             protocol.log_trial_metrics(trial, step=step, loss=float(step))
             protocol.log_trial_metrics(trial, step=step, only_before=1.0 if step > 2 else 0.0)
         protocol.log_trial_metrics(trial, stepless=1.0)
-        protocol.log_trial_metadata(trial, aggregator=TimeSeriesAggregator.lazy(), _resumes=3)
+        protocol.log_trial_metadata(trial, aggregator=TimeSeriesAggregator.lazy(), _resumes=[3, protocol.clock()])
         protocol.log_trial_metrics(trial, step=3, loss=9.0)
 
     def test_later_steps_are_hidden_by_a_resume(self, protocol: Protocol, trial: Trial) -> None:

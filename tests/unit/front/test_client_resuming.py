@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from track import TrackClient
 from track.errors import InvalidCall, TrialDoesNotExist
+from track.events import MetricsLogged, StatusChanged
 from track.logger import TrialLogger
 from track.persistence.ephemeral import EphemeralProtocol
 from track.structure import Trial
@@ -226,6 +228,26 @@ def test_later_steps_of_the_earlier_life_are_not_shown(client: TrackClient) -> N
 
     assert dict(found.metrics["loss"]) == {0: 1.0, 1: 1.0, 2: 1.0, 3: 2.0}
     assert dict(found.metrics["acc"]) == {0: 0.5, 1: 0.5, 2: 0.5}
+
+
+def test_resume_of_one_process_leaves_what_the_others_have_logged(client: TrackClient) -> None:
+    """Of two ranks that go on from a step, the later one does not hide what the earlier one has logged since."""
+    trial = client.new_trial(parameters={"lr": 0.1})
+    uid = trial.trial.uid
+
+    def rank(pid: int, at: float, attempt: int) -> None:
+        process = {"host": "elsewhere", "pid": pid, "started": pid}
+        client.protocol.apply(StatusChanged(uid, ("Running", 101), at, process=process, attempt=attempt))
+
+    now = time.time()
+    rank(1, now - 30, attempt=1)
+    client.protocol.apply(MetricsLogged(uid, {"old": 1.0}, now - 20, step=4))
+    rank(2, now - 10, attempt=2)
+    client.protocol.apply(MetricsLogged(uid, {"new": 2.0}, now - 5, step=4))
+
+    trial.resume_from(3)
+
+    assert {name: dict(metric) for name, metric in trial.trial.metrics.items()} == {"new": {4: 2.0}}
 
 
 @pytest.mark.parametrize("step", ["3", None, True, [3]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_steps_of_any_kind_are_rows(steps: list[Any]) -> None:
 
 def test_some_metrics_only() -> None:
     """Metrics may be chosen; a trial that lacks one that others have has no column for it."""
-    trial, other = _trial(loss=[(0, 1.0)], acc=[(0, 0.5)]), _trial(speed=[(0, 3.0)])
+    trial, other = _trial(loss=[(0, 1.0)], acc=[(0, 0.5)]), copy.copy(_trial(speed=[(0, 3.0)]))
     other.hash = "another"
 
     assert list(to_pandas(trial, "acc").columns) == ["acc"]

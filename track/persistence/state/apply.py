@@ -69,7 +69,7 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
 
 
 RESUMES = "_resumes"
-"""The name in the metadata of the steps that a trial was resumed from, and when."""
+"""The name in the metadata of the steps that a trial was resumed from, each with when that life began."""
 
 
 def is_resume(event: Event) -> bool:
@@ -189,7 +189,7 @@ def make_trial(event: TrialCreated) -> Trial:
         timestamps={"created": event.at} | event.timestamps,
         process=event.process,
         attempt=event.attempt,
-        processes=restore(event.processes),
+        processes=[process for process in restore(event.processes) if _is_process(process)],
         is_set=event.is_set,
     )
 
@@ -198,3 +198,11 @@ def _metadata(plain: dict[str, Any]) -> dict[str, Any]:
     tagged = plain.get("value") if set(plain) == {"dtype", "value"} else None
     values = tagged if isinstance(tagged, dict) else plain
     return {name: aggregator_or_value(value) for name, value in values.items()}
+
+
+def _is_process(process: dict[str, Any]) -> bool:
+    """Return whether a process of a trial from elsewhere has what ours have."""
+    status, times = process.get("status"), (process.get("at"), process.get("began"))
+    if not isinstance(status, (list, tuple)) or len(status) != 2 or not all(isinstance(at, float) for at in times):
+        return False
+    return isinstance(status[0], str | None) and isinstance(status[1], int | None)

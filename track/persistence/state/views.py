@@ -40,12 +40,11 @@ def shown_fields(
 
 def _since_resumes(metrics: Metrics, resumes: TimeSeriesAggregator) -> dict[str, Any]:
     """Return the containers without points that were logged before a resume, at its step or a later one."""
-    rules = list(zip(resumes.points.values(), resumes.points.times(), strict=True))
-    shown = {name: _without(container, rules) for name, container in metrics.items()}
+    shown = {name: _without(container, resumes.val) for name, container in metrics.items()}
     return {name: container for name, container in shown.items() if container is not None}
 
 
-def _without(container: Any, rules: list[tuple[float, float]]) -> Any:
+def _without(container: Any, rules: list[list[float]]) -> Any:
     """Return a container without the points that a rule hides; None where none is left."""
     if not isinstance(container, Series):
         return container
