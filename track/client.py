@@ -42,7 +42,7 @@ from track.persistence.utils import mask_secrets, names_no_store
 from track.shown import cut, shown
 from track.structure import Project, Trial, TrialGroup, set_current_project
 from track.utils.delay import delay_call
-from track.verbs import way_out
+from track.verbs import HERE, way_out
 from track.versioning import default_version_hash
 
 __all__ = ["TrackClient", "TrialDoesNotExist"]
@@ -462,7 +462,9 @@ class TrackClient:
     def _remedy(self, name: str) -> str:
         if self.logger is None and hasattr(TrialLogger, name):
             return " (there is no trial yet: call new_trial)"
-        return way_out(name, (known for known in {*dir(self), *dir(TrialLogger)} if not known.startswith("_")))
+        return way_out(
+            name, sorted(known for known in {*dir(self), *dir(TrialLogger)} - {*HERE} if not known.startswith("_"))
+        )
 
     def __repr__(self) -> str:
         parts = [cut(repr(self._place()), 120)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidEvent, UnknownAttribute, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -39,7 +39,7 @@ from track.shown import cut, text_of
 from track.structure import Trial, get_current_trial, set_current_trial
 from track.table import html_of, trial_html
 from track.utils.delay import DelayedCall, is_delayed_call
-from track.verbs import way_out
+from track.verbs import HERE, Elsewhere
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,14 +142,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def _repr_html_(self) -> str:  # to look at a trial that waits for its parameters does not create it
         return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
 
-    if not TYPE_CHECKING:  # so that a type checker still finds a name that does not exist
-
-        def __getattr__(self, name: str) -> Any:
-            if hasattr(type(self), name):
-                # A property failed: it says why.
-                return object.__getattribute__(self, name)
-            remedy = "" if name.startswith("_") else way_out(name, [known for known in dir(self) if known[0] != "_"])
-            raise UnknownAttribute(f"{type(self).__name__!r} object has no attribute {name!r}{remedy}")
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in HERE]
 
     def _created(self) -> Trial:
         if self._pending is not None:
@@ -466,6 +460,11 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def save(self, file_name_override: str | None = None) -> None:
         """Make what was logged permanent, or write all of the store to another JSON file."""
         self.protocol.commit(file_name_override=file_name_override)
+
+
+for _name in HERE:
+    if not hasattr(TrialLogger, _name):
+        setattr(TrialLogger, _name, Elsewhere(_name))
 
 
 class _UnpickledLogger(TrialLogger):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from track.errors import suggestion
+from track.errors import UnknownAttribute, suggestion
 
 _METRICS = "trial.log_metrics(step=epoch, loss=loss)"
 _ARGUMENTS = "trial.log_arguments(lr=0.1)"
@@ -45,6 +46,20 @@ HERE = {
     **dict.fromkeys(("end_run", "end", "stop", "close", "terminate", "mark_completed"), _END),
     **dict.fromkeys(("timer", "time", "timeit"), _TIME),
 }
+
+
+class Elsewhere:
+    """What other trackers have as an attribute: there is none here, and the error says what it is called.
+
+    As a descriptor of the class it costs the attributes that do exist nothing, as `__getattr__` would.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        """Raise UnknownAttribute."""
+        raise UnknownAttribute(f"{owner.__name__!r} object has no attribute {self._name!r}{way_out(self._name, ())}")
 
 
 def way_out(name: str, known: Iterable[str]) -> str:
