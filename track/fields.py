@@ -37,10 +37,7 @@ def fields_of(value: Any) -> dict[Any, Any] | None:
 
     A field that has no value yet is left out. None for an object of any other kind.
 
-    Raises
-    ------
-    ValueError
-        There are more than 100,000, in a mapping that is not Python's own.
+    Raises ValueError: there are more than 100,000, in a mapping that is not Python's own.
 
     Examples
     --------

@@ -41,10 +41,7 @@ class Place(NamedTuple):
 def protocol_of(source: Any) -> Protocol:
     """Return the backend behind a URI, a client, a trial's logger, or a backend.
 
-    Raises
-    ------
-    NotFound
-        The URI is that of a file which does not exist.
+    Raises NotFound: the URI is that of a file which does not exist.
     """
     if isinstance(source, str):
         source = open_stored(source)
@@ -55,10 +52,7 @@ def protocol_of(source: Any) -> Protocol:
 def place_of(protocol: Protocol) -> Place:
     """Return where the artifacts of a backend are.
 
-    Raises
-    ------
-    InvalidUri
-        The URL holds credentials.
+    Raises InvalidUri: the URL holds credentials.
     """
     chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
     if chosen:
@@ -75,10 +69,7 @@ def beside(protocol: Protocol) -> str | None:
 def check_url(url: str) -> str:
     """Return a URL that may be recorded for others to read.
 
-    Raises
-    ------
-    InvalidUri
-        It holds a user, a password or a token.
+    Raises InvalidUri: it holds a user, a password or a token.
     """
     user = "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
     if is_url(url) and (user or mask_secrets(url) != url):
@@ -128,10 +119,7 @@ def _temporary(pid: int) -> str:
 def open_folder(url: str) -> Folder:
     """Return the folder at a path or URL.
 
-    Raises
-    ------
-    MissingExtra
-        The URL needs fsspec, or the package behind one of its schemes.
+    Raises MissingExtra: the URL needs fsspec, or the package behind one of its schemes.
     """
     if not is_url(url):
         return LocalFolder(url)

@@ -23,10 +23,7 @@ _notes: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 def artifact_name(path: str, name: str | None) -> str:
     """Return what to call an artifact: `name`, else the last part of its path.
 
-    Raises
-    ------
-    UnsafePath
-        That is no name for a file: give another.
+    Raises UnsafePath: that is no name for a file: give another.
     """
     return check_name(os.path.basename(os.path.abspath(path)) if name is None else name)
 
@@ -49,11 +46,7 @@ def check_folder(path: str) -> None:
 class Recorder:
     """Stores content, and says so in the manifest of a trial.
 
-    Parameters
-    ----------
-    told: Protocol
-        The trial's backend.
-    trial: Trial
+    `told`: the trial's backend.
     """
 
     def __init__(self, told: Any, trial: Trial) -> None:

@@ -12,10 +12,7 @@ from track.shown import shown
 class LazySet(MutableSet[Any]):
     """The members of something large, fetched when somebody looks.
 
-    Parameters
-    ----------
-    load: callable
-        Returns the members; called once.
+    `load`: returns the members; called once.
 
     Examples
     --------

@@ -53,10 +53,7 @@ def as_dict(arguments: Any) -> dict[str, Any]:
 def named_metrics(first: Any, step: Any, aggregator: Any, named: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     """Return step, aggregator and metrics of a call that begins with a value without a name: metrics, or the step.
 
-    Raises
-    ------
-    InvalidCall
-        A metric has the name of one of the other two.
+    Raises InvalidCall: a metric has the name of one of the other two.
     """
     if not issubclass(type(first), Mapping):
         # As in log_metrics(3, loss=0.5).
@@ -93,10 +90,7 @@ def differing_fields(chosen: Any, wanted: Any) -> list[str]:
 def take_parameters(fields: dict[str, Any]) -> dict[str, Any] | None:
     """Return the parameters among the fields of a trial, which lose them; None where none are given.
 
-    Raises
-    ------
-    InvalidCall
-        A field does not exist, or the parameters have no fields.
+    Raises InvalidCall: a field does not exist, or the parameters have no fields.
     """
     check_fields(Trial, fields, extra=("arguments",))
     given = fields.pop("arguments", None)

@@ -93,15 +93,7 @@ def identity(
 ) -> dict[str, Any]:
     """Return what tells the trial that is asked for from others, as far as it is said.
 
-    Parameters
-    ----------
-    parameters: mapping or None
-    fields: mapping
-        Of a `Trial`.
-    version: str or None
-        The one that was chosen.
-    project, group: optional
-        Those that are chosen.
+    `fields`: of a `Trial`. `version`: the one that was chosen. `project`, `group`: those that are chosen.
     """
     wanted = {name: fields[name] for name in ("name", "version", "project_id", "group_id") if name in fields}
     if parameters is not None:

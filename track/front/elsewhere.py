@@ -23,10 +23,7 @@ def pickled_uri(protocol: Protocol) -> str:
 
     A child that `multiprocessing` is starting gets it whole: nobody else reads what goes to it.
 
-    Raises
-    ------
-    InvalidCall
-        The store is the memory of this process.
+    Raises InvalidCall: the store is the memory of this process.
     """
     uri = _opened_uris.get(protocol) or protocol.uri
     parsed = parse_uri(uri)

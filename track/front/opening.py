@@ -18,10 +18,7 @@ _ATTEMPTS = 100
 def named_trial(fields: dict[str, Any], version: str, place: str) -> Trial:
     """Return the trial that is named by its uid, its hash and revision, or the fields it is made of.
 
-    Raises
-    ------
-    TrialDoesNotExist
-        It is no uid.
+    Raises TrialDoesNotExist: it is no uid.
     """
     uid = fields.pop("uid", None)
     if uid is not None:
@@ -60,19 +57,8 @@ def open_keyed(
 ) -> Trial:
     """Return the unfinished trial with the hash of `trial`; where there is none, `trial`, stored as the next revision.
 
-    Parameters
-    ----------
-    protocol: Protocol
-    trial: Trial
-    asked: mapping or None
-        The parameters that were asked for.
-    project, group: optional
-        Where one that is created is stored.
-
-    Raises
-    ------
-    InvalidCall
-        The unfinished trial has other parameters.
+    `asked`: the parameters that were asked for. `project`, `group`: where one that is created is stored. Raises
+    InvalidCall: the unfinished trial has other parameters.
     """
     for _ in range(_ATTEMPTS):
         latest = _latest(protocol, trial.hash)
@@ -115,10 +101,7 @@ def resume_rule(trial: Trial, step: Any, now: float) -> list[Any]:
 
     That is when the first of the processes began that run it together; now, where no other one does.
 
-    Raises
-    ------
-    InvalidCall
-        The step is no number.
+    Raises InvalidCall: the step is no number.
     """
     if isinstance(step, bool) or not isinstance(step, (int, float)):
         raise InvalidCall(f"resume_from takes the number of a step, not {step!r}")

@@ -70,10 +70,7 @@ def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
 def normal_status(status: Any) -> Status | CustomStatus:
     """Return the status that an object, a name or a code says.
 
-    Raises
-    ------
-    InvalidEvent
-        It says none. A status of one's own is ``CustomStatus(name, code)``.
+    Raises InvalidEvent: it says none. A status of one's own is ``CustomStatus(name, code)``.
     """
     if isinstance(status, Status):
         return status
@@ -134,10 +131,7 @@ def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
 def numbers(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values as Python numbers.
 
-    Raises
-    ------
-    InvalidEvent
-        One of them is no number.
+    Raises InvalidEvent: one of them is no number.
     """
     converted = {}
     for name, value in values.items():
@@ -154,12 +148,8 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
 def metric_step(step: Any, values: dict[str, Any]) -> Any:
     """Return the step of metrics as JSON-safe data.
 
-    Raises
-    ------
-    InvalidCall
-        It is the metrics themselves, in a dictionary.
-    InvalidEvent
-        It cannot be a key, as a dictionary cannot.
+    Raises InvalidCall: it is the metrics themselves, in a dictionary. InvalidEvent: it cannot be a key, as a dictionary
+    cannot.
     """
     if not values and isinstance(step, Mapping):
         refuse_unnamed(step, "log_metrics", "loss=0.5")
@@ -182,10 +172,7 @@ def _plain_step(step: Any) -> Any:
 def metric_specification(aggregator: Any) -> list[Any] | None:
     """Return how to write the factory of a metric's aggregator down in an event.
 
-    Raises
-    ------
-    InvalidCall
-        It is no factory: a value without its name, perhaps.
+    Raises InvalidCall: it is no factory: a value without its name, perhaps.
     """
     if not callable(aggregator):
         refuse_unnamed(aggregator, "log_metrics", "loss=0.5")
@@ -264,10 +251,7 @@ def require_text(what: str, name: Any) -> None:
 def require_mutator(attr: str) -> None:
     """Check that ``fetch_and_update_*`` may call the method `attr`.
 
-    Raises
-    ------
-    InvalidEvent
-        It is none of `MUTATORS`.
+    Raises InvalidEvent: it is none of `MUTATORS`.
     """
     if attr not in MUTATORS:
         raise InvalidEvent(f"{attr!r} cannot be called here; use one of {', '.join(sorted(MUTATORS))}")

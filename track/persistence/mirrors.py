@@ -18,10 +18,7 @@ _LOSING_NOTHING = ("check_writable", "close", "commit", "flush", "tidy")
 class Mirror:
     """One backend that follows; what it could not take is counted, and said once.
 
-    Parameters
-    ----------
-    backend: Protocol
-        One of events is told the events of the backend that decides, another one the calls.
+    `backend`: one of events is told the events of the backend that decides, another one the calls.
     """
 
     def __init__(self, backend: Protocol) -> None:

@@ -87,12 +87,7 @@ def _trial_events(uid: str, groups: list[str]) -> st.SearchStrategy[Event]:
 def event_lists(draw: st.DrawFn, max_size: int = 25) -> list[Event]:
     """Return events that make sense together: projects, groups and trials first, then anything about them.
 
-    Parameters
-    ----------
-    draw: callable
-        Given by Hypothesis.
-    max_size: int
-        The most events after the first ones.
+    `draw`: given by Hypothesis. `max_size`: the most events after the first ones.
     """
     events: list[Event] = [draw(st.builds(ProjectCreated, st.just(uid), _at(), st.just(uid))) for uid in _PROJECTS]
     groups = draw(st.lists(st.sampled_from(_GROUPS), unique=True))

@@ -42,15 +42,7 @@ def certificate_files(folder: str | os.PathLike[str]) -> tuple[Path, Path]:
 def fingerprint(folder: str | os.PathLike[str]) -> str:
     """Return the fingerprint of a server's certificate, ``sha256:`` and 64 digits, to be given to its clients.
 
-    Parameters
-    ----------
-    folder: path
-        As for `certificate_files`.
-
-    Raises
-    ------
-    TrackError
-        The certificate cannot be made, or read.
+    `folder`: as for `certificate_files`. Raises TrackError: the certificate cannot be made, or read.
     """
     certificate, _ = certificate_files(folder)
     try:

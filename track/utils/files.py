@@ -51,10 +51,7 @@ def user_folder(variable: str, *below: str) -> str | None:
 def expand_user(path: str) -> str:
     """Return a path whose ``~`` is a user's home.
 
-    Raises
-    ------
-    InvalidUri
-        The user has no home (a ValueError): a folder called ``~`` is meant by nobody.
+    Raises InvalidUri: the user has no home (a ValueError): a folder called ``~`` is meant by nobody.
     """
     expanded = os.path.expanduser(path)
     if expanded.startswith("~") and expanded.partition("/")[0] == path.partition("/")[0]:

@@ -30,24 +30,10 @@ def check_fingerprint(
 ) -> None:
     """Return if a server is the one it should be: nothing may be sent to it before.
 
-    Parameters
-    ----------
-    der: bytes
-        The certificate it shows.
-    host: str
-        As the user names it.
-    expected: str, optional
-        The fingerprint its owner has told. Without one the server is trusted at first sight, and has to show the
-        same certificate from then on.
-    known_hosts: path
-        The file of servers that were trusted at first sight.
-
-    Raises
-    ------
-    UntrustedServer
-        The certificate is another one, `known_hosts` cannot be read or written, or `host` is no name.
-    ValueError
-        `expected` is no fingerprint.
+    `der`: the certificate it shows. `host`: as the user names it. `expected`: the fingerprint its owner has told.
+    Without one the server is trusted at first sight, and has to show the same certificate from then on. `known_hosts`:
+    the file of servers that were trusted at first sight. Raises UntrustedServer: the certificate is another one,
+    `known_hosts` cannot be read or written, or `host` is no name. ValueError: `expected` is no fingerprint.
     """
     name, shown = _name(host, port), fingerprint_of(der)
     if expected is not None:

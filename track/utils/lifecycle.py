@@ -183,14 +183,8 @@ def turn(lock: Any, place: str, patience: float, deadline: float | None = None) 
 def backoff(attempt: int, first: float = 0.002, longest: float = 0.5) -> float:
     """Return how long to wait before an attempt: exponential backoff with jitter, so that clients do not meet again.
 
-    Parameters
-    ----------
-    attempt: int
-        How many have failed, from 1 on.
-    first: float
-        Seconds that the wait is about twice of after the first failure, > 0.
-    longest: float
-        Seconds that it never exceeds.
+    `attempt`: how many have failed, from 1 on. `first`: seconds that the wait is about twice of after the first
+    failure, > 0. `longest`: seconds that it never exceeds.
 
     Examples
     --------

@@ -28,10 +28,7 @@ def offline_revision() -> int:
 class LocalView:
     """The trials that the server showed last, with the events that wait in the spill.
 
-    Parameters
-    ----------
-    uri: str
-        For messages.
+    `uri`: for messages.
     """
 
     def __init__(self, uri: str) -> None:

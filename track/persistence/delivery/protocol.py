@@ -317,11 +317,7 @@ def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> Deliv
 class OfflineView(EventProtocol):
     """Decides for a backend whose server is away: from what this process knows, and into the spill.
 
-    Parameters
-    ----------
-    delivered: DeliveredProtocol
-    known: EphemeralProtocol
-        What is known now; it answers.
+    `known`: what is known now; it answers.
     """
 
     def __init__(self, delivered: DeliveredProtocol, known: EphemeralProtocol) -> None:

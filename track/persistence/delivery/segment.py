@@ -22,13 +22,7 @@ _CHUNK = 1 << 20
 
 
 class Claim:
-    """A spill is this process's, as long as the process lives or until `give_back`.
-
-    Parameters
-    ----------
-    path: Path
-    descriptor: int
-    """
+    """A spill is this process's, as long as the process lives or until `give_back`."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -71,10 +65,7 @@ class Claim:
 class Segment:
     """A file of numbered events that are being delivered.
 
-    Parameters
-    ----------
-    path: str
-        ``<writer>.journal``.
+    `path`: ``<writer>.journal``.
 
     Attributes
     ----------
@@ -99,12 +90,7 @@ class Segment:
     def open(cls, path: str) -> Segment:
         """Return the segment of a file, opened.
 
-        Raises
-        ------
-        OSError
-            It is gone, or cannot be read.
-        CorruptJournal
-            It is no journal, or one of a newer version.
+        Raises OSError: it is gone, or cannot be read. CorruptJournal: it is no journal, or one of a newer version.
         """
         segment = cls(path)
         if not segment._journal.open_to_read():
@@ -173,10 +159,7 @@ class Segment:
     def refuse(self, number: int, event: Event, error: Exception) -> str:
         """Keep an event that the server will never take, beside the spill, and return the file's name.
 
-        Raises
-        ------
-        OSError
-            There is no room for it, so it may not be passed over yet.
+        Raises OSError: there is no room for it, so it may not be passed over yet.
         """
         path = f"{self._base}.refused"
         note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}

@@ -33,12 +33,8 @@ PATIENCE = 3.0
 class Reachability:
     """Whether a server is away, as whoever has tried it last knows: the thread that sends, or a decision.
 
-    Parameters
-    ----------
-    uri: str
-        For messages: with its secrets masked.
-    places: list of Path, optional
-        Where events may wait meanwhile; by default as the configuration says now.
+    `uri`: for messages: with its secrets masked. `places`: where events may wait meanwhile; by default as the
+    configuration says now.
 
     Attributes
     ----------
@@ -91,18 +87,9 @@ class Reachability:
 class Sender:
     """Sends one spill until its owner is gone and everything was sent.
 
-    Parameters
-    ----------
-    reach: Reachability
-    server: Server
-    limit: int
-        Bytes of the spill beyond which events are dropped, and counted.
-    owner: object
-        Whose events these are.
-    on_change: callable
-        Told when the server goes away or comes back, and when the spill is full or has room again.
-    patience: float
-        Seconds of silence after which a flush gives up, unless it is told how long to wait.
+    `limit`: bytes of the spill beyond which events are dropped, and counted. `owner`: whose events these are.
+    `on_change`: told when the server goes away or comes back, and when the spill is full or has room again. `patience`:
+    seconds of silence after which a flush gives up, unless it is told how long to wait.
     """
 
     def __init__(  # noqa: PLR0917 - each once, from the layer above
@@ -345,11 +332,8 @@ class Sender:
     def flush(self, timeout: float | None = None) -> bool:
         """Return whether the server has everything logged so far, once it has or there is no hope.
 
-        Parameters
-        ----------
-        timeout: float, optional
-            Seconds to wait for that, even for a server that is away. By default as long as it goes on (30 s at
-            most), and not for a server that is away or silent (for `patience`).
+        `timeout`: seconds to wait for that, even for a server that is away. By default as long as it goes on (30 s at
+        most), and not for a server that is away or silent (for `patience`).
         """
         if timeout is None:
             return self._wait_sent(_FLUSH, is_patient=False)
@@ -418,10 +402,7 @@ class Server(Protocol):
 def send_segment(segment: Segment, server: Server) -> Iterator[int]:
     """Send what the server has not acknowledged of a file, and yield after each batch how many it refused for good.
 
-    Raises
-    ------
-    BackendUnavailable
-        The server cannot be reached; what was acknowledged stays so.
+    Raises BackendUnavailable: the server cannot be reached; what was acknowledged stays so.
     """
     batch = _Batch(segment)
     for events, lines, after in segment.unsent():

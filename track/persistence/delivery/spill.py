@@ -115,12 +115,7 @@ class _LiveJournal(Journal):
 class Spill:
     """The events that this process has for one server.
 
-    Parameters
-    ----------
-    uri: str
-        The server's.
-    places: list of Path, optional
-        Where it may be, the best one first.
+    `uri`: the server's. `places`: where it may be, the best one first.
     """
 
     def __init__(self, uri: str, places: list[Path] | None = None) -> None:
@@ -287,13 +282,7 @@ def _tell_place(uri: str, folder: Path, reason: str) -> None:
 
 
 class Leftover:
-    """The spill of a process that is gone, taken by this one.
-
-    Parameters
-    ----------
-    folder: Path
-    name: str
-    """
+    """The spill of a process that is gone, taken by this one."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder

@@ -22,10 +22,7 @@ def unfinished() -> list[Backlog]:
 class Backlog:
     """The lines of one file that could not be written yet, oldest first.
 
-    Parameters
-    ----------
-    path: str
-        The file's name, for messages.
+    `path`: the file's name, for messages.
 
     Attributes
     ----------
@@ -56,10 +53,7 @@ class Backlog:
     def add(self, line: bytes, write: Callable[[bytes], bool]) -> None:
         """Let a line wait, or give it up when too much is waiting.
 
-        Parameters
-        ----------
-        write: callable
-            Writes a line; returns whether all of it was written.
+        `write`: writes a line; returns whether all of it was written.
         """
         with self.lock:
             _unfinished.add(self)

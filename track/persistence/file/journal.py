@@ -46,10 +46,7 @@ class _Header(msgspec.Struct, tag_field="event", tag="journal"):
 class Journal:
     """The journal beside a store's snapshot.
 
-    Parameters
-    ----------
-    durable: bool
-        Whether every line reaches the disk before `append` returns, and so survives a loss of power.
+    `durable`: whether every line reaches the disk before `append` returns, and so survives a loss of power.
 
     Attributes
     ----------
@@ -104,12 +101,8 @@ class Journal:
     def open(self) -> None:
         """Open the file to append to it, creating it when there is none; the caller holds the store's lock.
 
-        Raises
-        ------
-        OSError
-            The folder cannot be written to.
-        CorruptJournal
-            The file is no journal, or one of a newer version.
+        Raises OSError: the folder cannot be written to. CorruptJournal: the file is no journal, or one of a newer
+        version.
         """
         # A file without a byte in it, as after a loss of power, has nothing to lose.
         if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
@@ -194,10 +187,7 @@ class Journal:
         When the disk is full the line waits in memory, with one warning, and is written before the next
         one that can be.
 
-        Raises
-        ------
-        BackendUnavailable
-            It cannot be written, and is part of a decision, which cannot wait.
+        Raises BackendUnavailable: it cannot be written, and is part of a decision, which cannot wait.
         """
         if self._failing:
             self._append_after_failure(line)
@@ -280,10 +270,7 @@ class Journal:
     def cut(self, offset: int) -> bool:
         """Begin a new, empty journal if nobody else uses this one, and return whether that was done.
 
-        Parameters
-        ----------
-        offset: int
-            How far the snapshot holds this journal; lines after it are carried over.
+        `offset`: how far the snapshot holds this journal; lines after it are carried over.
         """
         if not hold_exclusively(self.fileno()):
             return False
@@ -323,10 +310,7 @@ class Journal:
     def remove(self, offset: int) -> bool:
         """Remove the file if nobody else uses it, and return whether that was done.
 
-        Parameters
-        ----------
-        offset: int
-            How far the snapshot holds this journal; with lines after it the file stays.
+        `offset`: how far the snapshot holds this journal; with lines after it the file stays.
         """
         if not (self.is_current and hold_exclusively(self.fileno())):
             return False

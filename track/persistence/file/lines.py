@@ -19,10 +19,7 @@ _START = b'{"event":"'
 class LineReader:
     """Reads the events of a file of lines.
 
-    Parameters
-    ----------
-    path: str
-        The file's name, for messages.
+    `path`: the file's name, for messages.
     """
 
     def __init__(self, path: str) -> None:

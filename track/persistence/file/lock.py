@@ -37,12 +37,8 @@ _POLL = 0.005
 class StoreLock:
     """A lock between threads and between processes; the same thread may take it again.
 
-    Parameters
-    ----------
-    path: str or None
-        The lock file; it is created when needed and never deleted. None locks between threads only.
-    timeout: float
-        Seconds to wait for other threads and processes, > 0.
+    `path`: the lock file; it is created when needed and never deleted. None locks between threads only. `timeout`:
+    seconds to wait for other threads and processes, > 0.
     """
 
     def __init__(self, path: str | None, timeout: float) -> None:
@@ -194,10 +190,7 @@ def hold_exclusively(descriptor: int) -> bool:
 def claim(descriptor: int, without_locks: bool = False) -> bool:
     """Return whether nobody else holds the file, and hold it exclusively then, as long as the descriptor is open.
 
-    Parameters
-    ----------
-    without_locks: bool
-        The answer on a file system without locks, where nobody can tell.
+    `without_locks`: the answer on a file system without locks, where nobody can tell.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,10 +205,7 @@ def claim(descriptor: int, without_locks: bool = False) -> bool:
 def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
     """Return whether `path` is on a network file system, where appends of several hosts may mix.
 
-    Parameters
-    ----------
-    mounts: str
-        The system's table of mounts; without one the answer is no.
+    `mounts`: the system's table of mounts; without one the answer is no.
     """
     try:
         table = Path(mounts).read_bytes()

@@ -25,10 +25,7 @@ _INBOX = 512
 class MemoryStore:
     """State in memory, shared by the threads of this process; it has the methods of a `FileStore`.
 
-    Parameters
-    ----------
-    lock_timeout: float
-        Seconds to wait for another thread, > 0.
+    `lock_timeout`: seconds to wait for another thread, > 0.
     """
 
     path: str | None = None
@@ -99,12 +96,8 @@ class MemoryStore:
 class BufferedStore(MemoryStore):
     """A file store that keeps everything in memory until `save`.
 
-    Parameters
-    ----------
-    path: str
-        The JSON file; it is read at the first question.
-    lock_timeout: float
-        Seconds to wait for another thread or process, > 0.
+    `path`: the JSON file; it is read at the first question. `lock_timeout`: seconds to wait for another thread or
+    process, > 0.
     """
 
     def __init__(self, path: str, lock_timeout: float, file_lock: str = "auto") -> None:
@@ -141,12 +134,8 @@ class BufferedStore(MemoryStore):
     def save(self) -> None:
         """Write everything to the file.
 
-        Raises
-        ------
-        ConcurrentWrite
-            Another process has created a trial with the same uid meanwhile.
-        BackendUnavailable
-            There is no room; what is left stays in memory.
+        Raises ConcurrentWrite: another process has created a trial with the same uid meanwhile. BackendUnavailable:
+        there is no room; what is left stays in memory.
         """
         with self.lock:
             store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)

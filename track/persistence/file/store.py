@@ -35,17 +35,10 @@ class FileStore:
     Writing an event is one append to the journal. State is built only by replaying snapshot and journal,
     in file order, when something is asked; so two processes never disagree.
 
-    Parameters
-    ----------
-    path: str
-        The snapshot's path.
-    lock_timeout: float
-        Seconds to wait for a decision of another process, > 0.
-    durable: bool
-        Whether each line reaches the disk at once.
-    lock: str
-        ``always``: each append takes the lock, too, as it does by itself on file systems of several hosts, where
-        appends may mix. ``never``: there is a lock between threads only. ``auto`` otherwise.
+    `path`: the snapshot's path. `lock_timeout`: seconds to wait for a decision of another process, > 0. `durable`:
+    whether each line reaches the disk at once. `lock`: ``always``: each append takes the lock, too, as it does by
+    itself on file systems of several hosts, where appends may mix. ``never``: there is a lock between threads only.
+    ``auto`` otherwise.
     """
 
     def __init__(self, path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> None:
@@ -80,15 +73,8 @@ class FileStore:
     def receive(self, batch: Batch, lines: bytes | None = None) -> None:
         """Add events that somebody has numbered, which are on the disk when this returns.
 
-        Parameters
-        ----------
-        lines: bytes, optional
-            Its events as lines, where the caller has them.
-
-        Raises
-        ------
-        BackendUnavailable
-            They cannot be written, and do not wait in memory.
+        `lines`: its events as lines, where the caller has them. Raises BackendUnavailable: they cannot be written, and
+        do not wait in memory.
         """
         lines = b"".join(map(encode, batch.events)) if lines is None else lines
         line = encode_batch(batch.writer, batch.first, lines)
@@ -116,12 +102,8 @@ class FileStore:
     def start_writing(self) -> None:
         """Create what is missing on disk.
 
-        Raises
-        ------
-        BackendUnavailable
-            The folder cannot be written to.
-        CorruptJournal
-            The files are not ours, or of a newer version; nothing is created beside them.
+        Raises BackendUnavailable: the folder cannot be written to. CorruptJournal: the files are not ours, or of a
+        newer version; nothing is created beside them.
         """
         with self._reaching_files():
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
@@ -173,10 +155,7 @@ class FileStore:
     def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``, under the lock, with the state caught up.
 
-        Raises
-        ------
-        BackendUnavailable
-            The decision cannot be written; it is as if it had not been made.
+        Raises BackendUnavailable: the decision cannot be written; it is as if it had not been made.
         """
         if not self._writing:
             self.start_writing()
@@ -331,10 +310,7 @@ class FileStore:
     def save(self) -> None:
         """Bring the snapshot up to date, and shorten the journal if this process is its only user.
 
-        Raises
-        ------
-        BackendUnavailable
-            The disk is full, or was taken away.
+        Raises BackendUnavailable: the disk is full, or was taken away.
         """
         if not self._writing:
             self.start_writing()

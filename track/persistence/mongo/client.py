@@ -33,11 +33,7 @@ class Changed(Exception):
 class Mongo:
     """A database, through a connection pool of its own, which is made when it is needed.
 
-    Parameters
-    ----------
-    uri: str
-    has_transactions: bool, optional
-        False to do without; by default they are used where the server has them.
+    `has_transactions`: false to do without; by default they are used where the server has them.
 
     Attributes
     ----------
@@ -76,12 +72,9 @@ class Mongo:
     def write(self, collection: str, operations: Sequence[Operation]) -> bool:
         """Write many documents at once, and return whether every one was written.
 
-        Parameters
-        ----------
-        collection: str
-        operations: list
-            ``("insert", {}, document)``; ``("update", filter, change)``; ``("upsert", filter, change)``, which also
-            makes a document that is not there. What exists already, or whose filter matches nothing, is passed over.
+        `operations`: ``("insert", {}, document)``; ``("update", filter, change)``; ``("upsert", filter, change)``,
+        which also makes a document that is not there. What exists already, or whose filter matches nothing, is passed
+        over.
         """
         kinds = {
             "insert": lambda where, change: self._pymongo.InsertOne(change),
@@ -119,12 +112,8 @@ class Mongo:
         connection breaks. A server without transactions just runs it: `action` must be idempotent, wherever it was
         interrupted.
 
-        Raises
-        ------
-        BackendUnavailable
-            The server did not answer within the patience.
-        InvalidEvent
-            A value can never be stored there.
+        Raises BackendUnavailable: the server did not answer within the patience. InvalidEvent: a value can never be
+        stored there.
         """
         return self._tried(partial(self._in_session, action), Changed)
 

@@ -24,15 +24,9 @@ _COMPARISONS = {"$eq", "$gt", "$gte", "$lt", "$lte"}
 class Filter:
     """A query for trials.
 
-    Parameters
-    ----------
-    where: dict
-        Holds for the document of every trial that matches, and maybe for others.
-    rest: Query
-        What remains to be checked.
-    last: dict
-        Conditions on the last value of a metric, by its name as JSON: `where` says all of them, but for documents
-        that do not know that value.
+    `where`: holds for the document of every trial that matches, and maybe for others. `rest`: what remains to be
+    checked. `last`: conditions on the last value of a metric, by its name as JSON: `where` says all of them, but for
+    documents that do not know that value.
     """
 
     where: Document

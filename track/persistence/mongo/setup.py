@@ -54,10 +54,7 @@ _WAYS_OUT = (
 def prepare(database: Any, place: str) -> None:
     """Make the collections where there are none.
 
-    Raises
-    ------
-    CorruptJournal
-        A newer version of the library has written here.
+    Raises CorruptJournal: a newer version of the library has written here.
     """
     found = database["format"].find_one({"_id": "documents"})
     version = 0 if found is None else int(found["version"])
@@ -117,15 +114,8 @@ OPTIONS: dict[str, Any] = {
 class Address:
     """Where a store is, and how it is reached.
 
-    Parameters
-    ----------
-    uri: str
-        As pymongo takes it.
-    database: str
-    options: dict
-        The values of our own options.
-    settings: dict
-        What `MongoClient` is told besides the URI, where the URI does not say it.
+    `uri`: as pymongo takes it. `options`: the values of our own options. `settings`: what `MongoClient` is told besides
+    the URI, where the URI does not say it.
     """
 
     uri: str
@@ -137,12 +127,8 @@ class Address:
 def read_address(uri: str) -> Address:
     """Return the parts of a URI.
 
-    Raises
-    ------
-    MissingExtra
-        pymongo is not installed.
-    InvalidUri
-        An option is not known, by us or by pymongo, or cannot be read.
+    Raises MissingExtra: pymongo is not installed. InvalidUri: an option is not known, by us or by pymongo, or cannot be
+    read.
     """
     head, _, query = uri.partition("?")
     pairs = [pair for pair in query.split("&") if pair]

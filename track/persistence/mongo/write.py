@@ -226,10 +226,7 @@ def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads:
     A decision without transactions gives, in `reads`, the versions of the documents it is based on; they are brought
     up to date.
 
-    Raises
-    ------
-    Changed
-        A document is not as it was read: try again.
+    Raises Changed: a document is not as it was read: try again.
     """
     known = last_number(mongo, writer)
     numbered = [(number, event) for number, event in enumerate(events, first) if number > known]

@@ -26,20 +26,8 @@ _CLOSE = 1.0
 class Address:
     """Where a server is, and how it is spoken to.
 
-    Parameters
-    ----------
-    host: str
-    port: int
-    layer: str or None
-        ``AES``, ``TLS`` or None.
-    fingerprint: str or None
-    cafile: str or None
-    known_hosts: str or None
-        A file of the servers that are trusted, where another one than the user's is configured.
-    connect_timeout: float
-        Seconds to be connected and known.
-    timeout: float
-        Seconds for an answer.
+    `layer`: ``AES``, ``TLS`` or None. `known_hosts`: a file of the servers that are trusted, where another one than the
+    user's is configured. `connect_timeout`: seconds to be connected and known. `timeout`: seconds for an answer.
     """
 
     host: str
@@ -58,11 +46,7 @@ class Address:
 class Link:
     """Calls to a server, one after another, from any thread.
 
-    Parameters
-    ----------
-    address: Address
-    credentials: callable
-        Returns user name and password, asked at each connection.
+    `credentials`: returns user name and password, asked at each connection.
     """
 
     def __init__(self, address: Address, credentials: _Credentials) -> None:
@@ -80,23 +64,9 @@ class Link:
     ) -> tuple[Any, bytes]:
         """Return the value and the documents that a call is answered.
 
-        Parameters
-        ----------
-        name: str
-        arguments: dict
-        lines: bytes
-            Of events.
-        is_settled: bool
-            Whether the caller must know if it was done: it is made again until the server says so, which knows it.
-
-        Raises
-        ------
-        BackendUnavailable
-            The server does not answer.
-        OutcomeUnknown
-            It went away in the middle and did not come back in time, and the caller must know.
-        TrackError
-            As the server says.
+        `lines`: of events. `is_settled`: whether the caller must know if it was done: it is made again until the server
+        says so, which knows it. Raises BackendUnavailable: the server does not answer. OutcomeUnknown: it went away in
+        the middle and did not come back in time, and the caller must know. TrackError: as the server says.
         """
         with self.turn():
             reply, documents = self._answered(name, arguments, lines, is_settled)

@@ -39,13 +39,8 @@ class RemoteStore(EventProtocol):
     made again. It is numbered, as events are, so to send it twice is idempotent. `track.persistence.server.calls`
     answers what is asked here.
 
-    Parameters
-    ----------
-    uri: str
-        For messages: with its secrets masked.
-    link: Link
-    tries: int
-        How often a decision is made while others change what it is based on.
+    `uri`: for messages: with its secrets masked. `tries`: how often a decision is made while others change what it is
+    based on.
     """
 
     def __init__(self, uri: str, link: Link, tries: int = 1000) -> None:
@@ -89,10 +84,7 @@ class RemoteStore(EventProtocol):
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, which is run again when somebody else has changed what it has read.
 
-        Raises
-        ------
-        ConcurrentWrite
-            Others have changed it again and again.
+        Raises ConcurrentWrite: others have changed it again and again.
         """
         with self.link.turn():
             if self._reads is not None:

@@ -48,12 +48,7 @@ def frame(payload: bytes) -> bytes:
 def recv_frame(socket: sockets.socket, largest: int = LARGEST) -> bytes:
     """Return the payload of the next frame of a blocking socket.
 
-    Raises
-    ------
-    ConnectionError
-        The connection was closed.
-    RPCCallFailure
-        The frame is too large, or what comes is none.
+    Raises ConnectionError: the connection was closed. RPCCallFailure: the frame is too large, or what comes is none.
     """
     return _recv_exactly(socket, length_of(_recv_exactly(socket, HEADER), largest))
 

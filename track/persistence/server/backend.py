@@ -100,10 +100,7 @@ _LARGEST_ARGUMENT = 1 << 20
 def read_events(writer: str, first: int, lines: bytes) -> Sequence[Event]:
     """Return the events of these lines, numbered from `first` on, which may be stored.
 
-    Raises
-    ------
-    InvalidEvent
-        A line is no event, or one that can never be stored.
+    Raises InvalidEvent: a line is no event, or one that can never be stored.
     """
     # As the line of a journal, which it may become: what cannot be read there is not taken here.
     batch = decode_record(encode_batch(writer, first, lines))
@@ -116,10 +113,7 @@ def read_events(writer: str, first: int, lines: bytes) -> Sequence[Event]:
 def admit(events: Iterable[Event]) -> None:
     """Return if every event may be stored.
 
-    Raises
-    ------
-    InvalidEvent
-        One names a field that is not to be written, or asks for more memory than it has data.
+    Raises InvalidEvent: one names a field that is not to be written, or asks for more memory than it has data.
     """
     for event in events:
         if type(event) is MetricsLogged and event.aggregator is None:

@@ -208,10 +208,6 @@ class Dispatcher:
 
     What is done while the loop is busy is handed back together: a loop that is woken once for many results is what
     makes this faster than an executor.
-
-    Parameters
-    ----------
-    backend: Protocol
     """
 
     def __init__(self, backend: Protocol) -> None:
@@ -228,19 +224,8 @@ class Dispatcher:
     ) -> None:
         """Answer a call: with one reply, or several where the documents are many.
 
-        Parameters
-        ----------
-        send: callable
-            Sends a reply, and documents.
-        user: str
-            Who calls; empty where nobody has a name.
-        kind: CallKind
-            From the table.
-        number: int
-            Of the call.
-        arguments: dict
-        lines: bytes
-            Of events.
+        `send`: sends a reply, and documents. `user`: who calls; empty where nobody has a name. `kind`: from the table.
+        `number`: of the call. `lines`: of events.
         """
         replies = _replies(self._backend, user, kind, number, arguments, lines)
         is_short = kind.is_short and len(lines) < _SHORT

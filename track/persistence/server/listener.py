@@ -30,13 +30,8 @@ _FIRST_FRAME = 1 << 14
 class Connection:
     """One client: its streams, who it is, and until when it has to do something.
 
-    Parameters
-    ----------
-    limits: Limits
-    budget: ByteBudget
-        For what it sends.
-    reader, writer: streams, optional
-        Of a connection that somebody else has accepted; otherwise `open` makes the writer.
+    `budget`: for what it sends. `reader`, `writer`: of a connection that somebody else has accepted; otherwise `open`
+    makes the writer.
     """
 
     def __init__(
@@ -78,12 +73,7 @@ class Connection:
     async def receive(self) -> tuple[Call, bytes]:
         """Return the next call and the lines after it.
 
-        Raises
-        ------
-        asyncio.IncompleteReadError
-            The client is gone.
-        RPCCallFailure
-            The frame is too large, or no call.
+        Raises asyncio.IncompleteReadError: the client is gone. RPCCallFailure: the frame is too large, or no call.
         """
         self.is_busy = False
         self._budget.give_back(self)
@@ -137,10 +127,7 @@ def _shrink_buffer(transport: Any) -> None:
 class ByteBudget:
     """Backpressure: how much may be on its way in at the same time; more waits its turn.
 
-    Parameters
-    ----------
-    size: int
-        Bytes.
+    `size`: bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -186,11 +173,7 @@ class ByteBudget:
 class Listener:
     """Accepts connections and sees to their limits.
 
-    Parameters
-    ----------
-    limits: Limits
-    handle: callable
-        What to do with the two streams of a connection, until it is closed.
+    `handle`: what to do with the two streams of a connection, until it is closed.
 
     Attributes
     ----------
@@ -316,27 +299,14 @@ class Listener:
 class Limits:
     """The limits of a server.
 
-    Parameters
-    ----------
-    clients: int
-        Connections at the same time; one more is closed at once.
-    strangers: int
-        Unauthenticated connections, which have not said who they are; for one more, the oldest of them is closed.
-    frame: int
-        Bytes of one message.
-    waiting: int
-        The byte budget of all messages that are on their way in; beyond, the next one waits its turn.
-    authentication_timeout: float
-        Seconds to say who one is, the handshake of the encryption included.
-    frame_timeout: float
-        Seconds for a message that has begun, in either direction.
-    idle_timeout: float
-        Seconds without a message before a connection is closed; the client makes a new one when it needs it.
-    failure_delay: float
-        Seconds before a wrong password is answered, and twice as long after each further one from the same
-        address, up to 4.
-    stop_timeout: float
-        Seconds for what is under way when the server is told to stop.
+    `clients`: connections at the same time; one more is closed at once. `strangers`: unauthenticated connections, which
+    have not said who they are; for one more, the oldest of them is closed. `frame`: bytes of one message. `waiting`:
+    the byte budget of all messages that are on their way in; beyond, the next one waits its turn.
+    `authentication_timeout`: seconds to say who one is, the handshake of the encryption included. `frame_timeout`:
+    seconds for a message that has begun, in either direction. `idle_timeout`: seconds without a message before a
+    connection is closed; the client makes a new one when it needs it. `failure_delay`: seconds before a wrong password
+    is answered, and twice as long after each further one from the same address, up to 4. `stop_timeout`: seconds for
+    what is under way when the server is told to stop.
     """
 
     clients: int = 2000

@@ -42,10 +42,8 @@ class _Failures:
 class Login:
     """Checks passwords in a thread of its own, so that nobody who is in waits for it.
 
-    Parameters
-    ----------
-    delay: float
-        Seconds before the first wrong password of an address is answered; twice as long at each further one, up to 4.
+    `delay`: seconds before the first wrong password of an address is answered; twice as long at each further one, up to
+    4.
     """
 
     def __init__(self, delay: float) -> None:
@@ -56,13 +54,7 @@ class Login:
     async def check(self, address: str, check: Callable[[], dict[str, Any]], user: str | None) -> Session | None:
         """Return the session of a client, None when it is not let in.
 
-        Parameters
-        ----------
-        address: str
-            Where it comes from.
-        check: callable
-            Slow; its answer is that of `SocketServer.authenticate`.
-        user: str or None
+        `address`: where it comes from. `check`: slow; its answer is that of `SocketServer.authenticate`.
         """
         failures = self._failures.get(address)
         if failures is None:

@@ -20,13 +20,8 @@ _RUNNING = [Status.Running.name, Status.Running.value]
 class Liveness:
     """Tells trials that run from those whose process is gone.
 
-    Parameters
-    ----------
-    timeout: float, optional
-        Seconds without an event after which a trial of another host counts as gone; by default the option
-        ``log.heartbeat_timeout``.
-    clock: callable
-        Returns unix seconds.
+    `timeout`: seconds without an event after which a trial of another host counts as gone; by default the option
+    ``log.heartbeat_timeout``. `clock`: returns unix seconds.
     """
 
     def __init__(self, timeout: float | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -39,10 +34,7 @@ class Liveness:
 
         One that is gone, or silent for too long on another host, is Broken; Interrupted where it was told to stop.
 
-        Parameters
-        ----------
-        alive: dict
-            What was found out about processes already; filled.
+        `alive`: what was found out about processes already; filled.
         """
         if trial.status is not Status.Running or trial.is_set:
             return trial.status

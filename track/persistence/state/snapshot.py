@@ -95,10 +95,7 @@ _decode_trial = msgspec.json.Decoder(_TrialDocument).decode
 def read_snapshot(path: str, storage: State) -> dict[str, Any]:
     """Fill an empty storage from a file, and return which journal is in it, up to which offset.
 
-    Raises
-    ------
-    CorruptJournal
-        The file is no track file, or of a newer version.
+    Raises CorruptJournal: the file is no track file, or of a newer version.
     """
     try:
         file = OpenFile.at(path, os.O_RDONLY)
@@ -204,10 +201,7 @@ def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
 def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
     """Yield the file's content, piece by piece.
 
-    Parameters
-    ----------
-    journal: dict
-        Which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
+    `journal`: which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
     """
     owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
     stray: list[Trial] = []
@@ -287,10 +281,7 @@ def _document_bytes(trial: Trial, order: int) -> bytes:
 def write_copy(path: str, storage: State) -> None:
     """Write all of a state to a JSON file, whole or not at all; missing folders are created.
 
-    Raises
-    ------
-    BackendUnavailable
-        The file cannot be written.
+    Raises BackendUnavailable: the file cannot be written.
     """
     try:
         Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
