@@ -1,0 +1,130 @@
+"""Queries and decisions answer the same on every backend."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from track.errors import InvalidEvent, InvalidQuery, ItemNotFound
+from track.persistence.protocol import Protocol
+from track.structure import Project, Status, Trial, TrialGroup
+from track.testing.backend import BackendTests
+
+
+class AskingTests(BackendTests):
+    """Queries and decisions answer the same on every backend."""
+
+    def test_fetch_is_in_order_of_creation(self, protocol: Protocol) -> None:
+        """Objects are returned in the order they were created, also after reopening."""
+        for name in ("b", "a", "c"):
+            protocol.new_project(Project(name=name))
+            protocol.new_trial(Trial(parameters={"name": name}, project_id=name))
+
+        again = self.reopen(protocol)
+
+        assert [project.name for project in again.fetch_projects()] == ["b", "a", "c"]
+        assert [found.parameters["name"] for found in again.fetch_trials({})] == ["b", "a", "c"]
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            (None, [1, 2, 3, 4]),
+            ({"parameters.n": 2}, [2]),
+            ({"parameters.n": {"$gt": 1, "$lte": 3}}, [2, 3]),
+            ({"parameters.n": {"$gte": 3}}, [3, 4]),
+            ({"parameters.n": {"$lt": 2}}, [1]),
+            ({"parameters.n": {"$ne": 2}}, [1, 3, 4]),
+            ({"parameters.n": {"$in": [1, 4, 9]}}, [1, 4]),
+            ({"parameters.n": {"$in": []}}, []),
+            ({"parameters.n": {"$nin": [1, 4]}}, [2, 3]),
+            ({"parameters.opt.name": "sgd"}, [1, 3]),
+            ({"parameters.only": {"$exists": True}}, [3]),
+            ({"parameters.only": {"$exists": False}}, [1, 2, 4]),
+            ({"parameters.missing": {"$gt": 0}}, []),
+            ({"parameters.opt.name": {"$gt": 0}}, []),
+            ({"name": {"$regex": "^trial-[12]$"}}, [1, 2]),
+            ({"status": "completed"}, [2]),
+            ({"status": Status.Completed}, [2]),
+            ({"status": {"$in": ["Completed", "suspended"]}}, [2, 3]),
+            ({"status": {"$in": [302]}}, [2]),
+            ({"status": {"name": "Completed", "value": 302}}, [2]),
+            ({"status": {"$nin": ["completed", "CreatedGroup"]}}, [3]),
+            ({"metrics.loss": {"$lt": 0.4}}, [3, 4]),
+            ([("parameters.n", {"$gt": 1}), ("parameters.opt.name", "sgd")], [3]),
+        ],
+    )
+    def test_query(self, protocol: Protocol, query: Any, expected: list[int]) -> None:
+        """A query finds the trials for which every condition holds."""
+        for n in (1, 2, 3, 4):
+            parameters = {"n": n, "opt": {"name": "sgd" if n % 2 else "adam"}} | ({"only": 1} if n == 3 else {})
+            made = protocol.new_trial(Trial(name=f"trial-{n}", parameters=parameters))
+            assert made is not None
+            protocol.log_trial_metrics(made, step=0, loss=9.0)
+            protocol.log_trial_metrics(made, step=1, loss=1 / n)
+            if n in (2, 3):
+                protocol.set_trial_status(made, Status.Completed if n == 2 else Status.Suspended)
+
+        assert [found.parameters["n"] for found in self.reopen(protocol).fetch_trials(query)] == expected
+
+    def test_nan_is_never_matched_by_a_comparison(self, protocol: Protocol, trial: Trial) -> None:
+        """A comparison with a NaN does not hold, whichever it is."""
+        protocol.log_trial_metrics(trial, step=0, loss=math.nan)
+
+        found = [protocol.fetch_trials({"metrics.loss": {name: 0}}) for name in ("$lt", "$gte", "$eq", "$ne")]
+
+        assert found == [[], [], [], []]
+
+    @pytest.mark.parametrize(
+        ("query", "named"), [({"parameter.lr": 1}, "'parameter'"), ({"parameters.lr": {"$like": 1}}, r"'\$like'")]
+    )
+    def test_query_with_an_unknown_word_is_refused(self, protocol: Protocol, query: Any, named: str) -> None:
+        """An unknown attribute or operator is refused by name, also when nothing is stored."""
+        with pytest.raises(InvalidQuery, match=named):
+            protocol.fetch_trials(query)
+
+    def test_fetch_groups_and_projects_by_query(self, protocol: Protocol) -> None:
+        """Groups and projects are found by query as well."""
+        protocol.new_project(Project(name="digits", metadata={"classes": 10}))
+        protocol.new_trial_group(TrialGroup(name="idea", project_id="digits", metadata={"cost": 3}))
+
+        assert [project.name for project in protocol.fetch_projects({"metadata.classes": {"$gte": 10}})] == ["digits"]
+        assert [group.name for group in protocol.fetch_groups({"metadata.cost": 3, "project_id": "digits"})] == ["idea"]
+        assert protocol.fetch_groups({"name": "other"}) == []
+
+    def test_value_once_read_does_not_change(self, protocol: Protocol, trial: Trial) -> None:
+        """What a reader holds stays as it was read, and changing it changes nothing stored."""
+        protocol.log_trial_metrics(trial, step=0, loss=1.0)
+        held = protocol.get_trial(trial)[0]
+        protocol.log_trial_metrics(trial, step=1, loss=2.0)
+        held.tags["mine"] = 1
+
+        assert dict(held.metrics["loss"]) == {0: 1.0}
+        assert protocol.get_trial(trial)[0].tags == {}
+
+    # deciding
+
+    def test_fetch_and_update_changes_the_first_match(self, protocol: Protocol, trial: Trial) -> None:
+        """The first trial that matches is changed and returned as it is then."""
+        changed = protocol.fetch_and_update_trial({"status": "createdgroup"}, "set_trial_status", Status.Running)
+
+        assert (changed.uid, changed.status) == (trial.uid, Status.Running)
+        with pytest.raises(ItemNotFound):
+            protocol.fetch_and_update_trial({"status": "createdgroup"}, "set_trial_status", Status.Running)
+
+    def test_fetch_and_update_calls_writing_methods_only(self, protocol: Protocol, trial: Trial) -> None:
+        """Only methods that change a trial can be named."""
+        with pytest.raises(InvalidEvent, match="'close' cannot be called"):
+            protocol.fetch_and_update_trial({}, "close")
+
+    def test_fetch_and_update_group(self, protocol: Protocol) -> None:
+        """The first group that matches is changed and returned as it is then."""
+        protocol.new_project(Project(name="digits"))
+        protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))
+
+        changed = protocol.fetch_and_update_group({"name": "idea"}, "set_group_metadata", state="done")
+
+        assert changed.metadata == {"state": "done"}
+        with pytest.raises(ItemNotFound):
+            protocol.fetch_and_update_group({"name": "other"}, "set_group_metadata", state="done")
