@@ -1,15 +1,11 @@
-"""Settings of the documentation, and a place of its own for what its examples write."""
+"""Settings of the documentation."""
 
 import doctest
-import os
 import posixpath
 import re
 from pathlib import Path
 
 from docutils import nodes
-
-for _name in [name for name in os.environ if name.startswith(("TRACK_", "ORION_"))]:
-    del os.environ[_name]  # examples must not depend on the settings of the machine
 
 project = "track"
 author = "the track developers"
@@ -22,7 +18,6 @@ release = re.search(
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
 ]
 exclude_patterns = ["_build"]
@@ -37,25 +32,10 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 
-# Examples run in a temporary directory: they may write `file://report.json` and leave nothing behind.
-doctest_global_setup = """
-import os as _os, tempfile as _tempfile
-_back = _os.getcwd()
-_room = _tempfile.TemporaryDirectory()
-_os.chdir(_room.name)
-"""
-doctest_global_cleanup = """
-_os.chdir(_back)
-_room.cleanup()
-"""
-
 
 def _show_what_can_be_copied(app, doctree):
-    """Show examples without prompts, so that they can be copied; those of docstrings are run by the tests."""
+    """Show the examples of docstrings without prompts, so that they can be copied."""
     for block in list(doctree.findall(nodes.doctest_block)):
-        is_in_docstring = "docstring of" in (block.source or "")
-        if app.builder.name == "doctest" and not is_in_docstring:
-            continue
         parts = []
         for example in doctest.DocTestParser().get_examples(block.astext()):
             if parts and parts[-1][1] == "python":
