@@ -89,7 +89,7 @@ class LivingTests(BackendTests):
         assert (meanwhile, self.stored(protocol, trial).status) == (Status.Running, first)
 
     def test_late_end_of_an_earlier_attempt_is_dropped(self, protocol: Protocol, trial: Trial) -> None:
-        """A trial that was begun again is not ended by a process that was taken for dead."""
+        """A trial that was begun again is not ended by a process that was taken for dead; its metadata counts that."""
         self._tell(protocol, trial, 1, Status.Running, attempt=1)
         self._tell(protocol, trial, 2, Status.Running, attempt=2)
 
@@ -98,6 +98,15 @@ class LivingTests(BackendTests):
         found = self.stored(protocol, trial)
         assert (found.status, found.attempt) == (Status.Running, 2)
         assert [process["pid"] for process in found.processes] == [2]
+        assert found.metadata["late_events"] == 1
+
+    def test_late_events_are_counted_whatever_metadata_says(self, protocol: Protocol, trial: Trial) -> None:
+        """Metadata of the name that late events are counted under never makes a store unreadable."""
+        protocol.log_trial_metadata(trial, None, late_events="none")
+        for attempt in (2, 1):
+            self._tell(protocol, trial, attempt, Status.Running, attempt=attempt)
+
+        assert self.stored(protocol, trial).metadata["late_events"] == 1
 
     def test_attempts_are_counted(self, protocol: Protocol, trial: Trial) -> None:
         """A trial that goes on after its end is in its next attempt, whose end counts alone."""

@@ -95,6 +95,9 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     """Note how far a process is, and return whether that counts: not in an attempt that was followed by another."""
     attempt = event.attempt or max(trial.attempt, 1)
     if attempt < trial.attempt:
+        # A user may log metadata of the same name.
+        late = trial.metadata.get(LATE)
+        trial.metadata[LATE] = (late if isinstance(late, int) else 0) + 1
         return False
     if attempt > trial.attempt:
         trial.attempt, trial.processes, trial.is_set = attempt, [], False
@@ -112,6 +115,8 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     return True
 
 
+LATE = "late_events"
+"""The name in the metadata of how many events were dropped, because their attempt was followed by another."""
 IDENTITY = ("host", "pid", "started")
 _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrupted)
 
