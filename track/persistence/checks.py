@@ -34,7 +34,8 @@ MUTATORS = frozenset(
 """The methods that ``fetch_and_update_*`` may call by name."""
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
-_LARGEST_CODE = 2**31 - 1
+_LARGEST_CODE = 10**4000
+"""The largest code of a status: Python reads and writes integers of at most 4,300 digits as text."""
 _LARGEST = 2**62
 _COUNTED = ("_update_count", "_last_change")
 _RAISED_FOR_OTHERS = (signal.__file__, _exit_code.__file__)

@@ -38,6 +38,7 @@ from track.structure import CustomStatus, Status, Trial
         ({"name": "Running", "value": 101}, Status.Running),
         ({"name": "w", "value": 1}, CustomStatus("w", 1)),
         ({"name": None, "value": None}, Status.CreatedGroup),
+        (CustomStatus("w", 2**63), CustomStatus("w", 2**63)),
     ],
     ids=repr,
 )
@@ -51,6 +52,12 @@ def test_what_is_no_status_is_refused(given: Any) -> None:
     """The message names what was given, what there is, and how to have one's own."""
     with pytest.raises(InvalidEvent, match=r"is no status; use CreatedGroup, .* or CustomStatus\(name, code\)"):
         normal_status(given)
+
+
+def test_code_that_no_text_can_hold_is_refused() -> None:
+    """An integer of 5,000 digits, which Python does not write, is no code of a status."""
+    with pytest.raises(InvalidEvent, match="is no status"):
+        normal_status(CustomStatus("w", 10**5000))
 
 
 @pytest.mark.parametrize(
