@@ -149,6 +149,7 @@ def test_blocks_of_a_page(
     for name in [name for name in os.environ if name.startswith("TRACK_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""
@@ -175,7 +176,7 @@ def test_blocks_of_a_page(
 @pytest.mark.parametrize("page", PAGES, ids=_page_id)
 def test_nobody_copies_a_prompt(page: Path) -> None:
     """What a page shows has no prompts in it."""
-    assert ">>> " not in page.read_text(encoding="utf-8")
+    assert not re.search(r"^ *(>>>|\$) ", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
