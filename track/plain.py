@@ -70,7 +70,7 @@ def _tree(value: Any, above: list[int]) -> Any:
         if kind is dict:
             return _plain_mapping(list(value.items()), above)
         if kind is list or kind is tuple:
-            return [_tree(item, above) for item in value]
+            return [to_plain(item) if type(item) in _LEAVES else _tree(item, above) for item in value]
         return _plain_object(value, above)
     except RecursionError:
         raise
@@ -261,7 +261,7 @@ def text_keys(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _plain_mapping(items: Iterable[tuple[Any, Any]], above: list[int]) -> Any:
-    plain = {key: _tree(item, above) for key, item in text_keys(items)}
+    plain = {key: to_plain(item) if type(item) in _LEAVES else _tree(item, above) for key, item in text_keys(items)}
     # A user's own {"dtype": ..., "value": ...} must not be mistaken for one of our tags.
     if len(plain) == 2 and "dtype" in plain and "value" in plain:
         return _tagged("dict", plain)
