@@ -20,6 +20,7 @@ NAMES = (
     "em",
     "growing",
     "walks",
+    "paired",
     "peers",
 )
 
