@@ -129,6 +129,8 @@ class _Counting(FaultProxy):
             if self.kills is not None and self.sent > self.kills[1]:
                 kill(self.kills[0])
                 self.kills = None
+                # What the process has handed to the system, and the system has not sent, is gone with it.
+                return False
         goes_on = super()._pass_on(link, direction, data, target)
         if not goes_on and self.refuses_after_a_cut:
             self.refuse()
