@@ -23,7 +23,7 @@ URIS = {"ephemeral": "ephemeral:", "file": "file://store.json", "sqlite": "sqlit
 
 
 def measure(folder: str, rounds: int, calls: int) -> list[Row]:
-    before = os.environ.get("TRACK_BEFORE", ROOT)
+    before = str(Path(os.environ.get("TRACK_BEFORE", ROOT)).resolve())
     taken: dict[str, list[dict[str, float]]] = {"before": [], "now": []}
     for number in range(rounds):
         turns = [("before", before), ("now", ROOT)]
@@ -41,17 +41,21 @@ def _row(what: str, before: list[float], now: list[float]) -> Row:
 
 
 def _in_process(root: str, place: Path, calls: int) -> dict[str, float]:
-    environment = {**os.environ, "PYTHONPATH": root, "TRACK_LOG_SPILL_FOLDER": str(place / "spill")}
-    command = [sys.executable, __file__, "measured", str(calls)]
+    environment = {**os.environ, "TRACK_LOG_SPILL_FOLDER": str(place / "spill")}
+    command = [sys.executable, __file__, "measured", root, str(calls)]
     done = subprocess.run(command, cwd=place, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def _measured(calls: int) -> dict[str, float]:
-    """Return the microseconds of each call in this process, whose library is the one on its path."""
+def _measured(root: str, calls: int) -> dict[str, float]:
+    """Return the microseconds of each call in this process, with the library in the folder `root`."""
+    sys.path.insert(0, root)
+    import track
     from track import TrackClient
 
+    if not Path(track.__file__).is_relative_to(Path(root).resolve()):
+        raise RuntimeError(f"{root} has no library: {track.__file__} would be measured")
     taken = {}
     for name, uri in URIS.items():
         client = TrackClient(uri)
@@ -82,7 +86,6 @@ def _median(call: Callable[[], object], count: int) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["measured"]:
-        sys.path[:] = [os.environ["PYTHONPATH"], *(path for path in sys.path if path != ROOT)]
-        print(json.dumps(_measured(int(sys.argv[2]))))
+        print(json.dumps(_measured(sys.argv[2], int(sys.argv[3]))))
     else:
         run(__doc__, measure, rounds=(8, 1), calls=(40, 5))
