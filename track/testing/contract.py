@@ -67,7 +67,7 @@ class ContractTests(BackendTests):
         assert dict(self.stored(protocol, trial).metrics["loss"]) == {0: 1.0}
 
     def test_store_has_an_id_that_stays(self, protocol: Protocol, trial: Trial) -> None:
-        """A store has an id of 32 hexadecimal digits, for every reader; one that cannot be told from others has none."""
+        """A store has an id of 32 hexadecimal digits, for every reader; what cannot be told from others has none."""
         identity = protocol.identity()
         protocol.log_trial_metrics(trial, step=0, loss=1.0)
         protocol.flush()
