@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import json
 import os
 import re
 import zlib
@@ -19,9 +20,8 @@ import msgspec
 
 _HEAD = 1 << 16
 _TAIL = 1 << 12
-_ID = re.compile(rb'"id"\s*:\s*"([0-9a-f]{32})"')
 _STORE = re.compile(rb'"store"\s*:\s*"([0-9a-f]{32})"')
-_JOURNAL = re.compile(rb'"journal"\s*:\s*(\{[^{}]*\})')
+_JOURNAL = re.compile(r'"journal"\s*:\s*(?=\{)')
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -117,14 +117,15 @@ def place_of(document: Any) -> Place:
 
 
 def head_of(path: str) -> tuple[str, Place]:
-    """Return the id of the store that a snapshot is of, and what it holds, from the first bytes of its file."""
-    head = _beginning(path)
-    found, journal = _ID.search(head), _JOURNAL.search(head)
-    held = Place()
-    if journal is not None:
-        with contextlib.suppress(msgspec.MsgspecError):
-            held = place_of(msgspec.json.decode(journal[1]))
-    return found[1].decode() if found else "", held
+    """Return the id of the store that a snapshot is of, and what it holds, as the beginning of its file says."""
+    head = _beginning(path).decode("utf-8", "replace")
+    found = _JOURNAL.search(head)
+    if found is None:
+        return "", Place()
+    with contextlib.suppress(ValueError):
+        journal, _ = json.JSONDecoder().raw_decode(head, found.end())
+        return str(journal.get("store", "")), place_of(journal)
+    return "", Place()
 
 
 def is_copy(path: str, home: str, identity: str) -> bool:

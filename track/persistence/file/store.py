@@ -163,14 +163,10 @@ class FileStore:
             )
 
     def _keep_what_was_later(self) -> None:
-        """Put a journal aside of which not all makes sense without what was logged before it, once it is read."""
+        """Keep a journal of which not all makes sense without what was logged before it."""
+        left = keep_aside(self.journal.path)
+        logger.warning("%s %s: it is kept as %s", self.journal.path, Kin.LATER.value, left)
         self._write_snapshot()
-        self.journal.close()
-        if left := self.journal.put_aside():
-            logger.warning("%s %s: it is kept as %s", self.journal.path, Kin.LATER.value, left)
-        self.journal.follows = self._held
-        self.journal.open()
-        self.catch_up()
 
     def _start_afresh(self) -> None:
         """Put a journal aside that was left behind when somebody deleted the snapshot."""
@@ -342,7 +338,7 @@ class FileStore:
                 return
             try:
                 self._busy = True
-                if not self._writing and not self.journal.is_current:
+                if not self._writing and not (self.journal.is_current and self.journal.is_whole):
                     self._open_to_read()
                 # Somebody emptied it: what is known is known still, and the next decision writes it again.
                 if self._writing and self._is_whole and self._was_emptied():
@@ -357,6 +353,9 @@ class FileStore:
                 raise
             finally:
                 self._busy = False
+                if not self._writing and not self._kin.is_read:
+                    # The next writer puts it aside, unless somebody has it open.
+                    self.journal.close()
 
     def _was_emptied(self) -> bool:
         return self._identity == self.journal.identity and self.journal.size < self._offset

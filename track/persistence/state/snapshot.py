@@ -1,7 +1,7 @@
 """The JSON file of a store: all of its objects, one trial a paragraph, and how far the journal is in it.
 
-``{"format": 1, "journal": {"id": ..., "offset": ...}, "projects": [...]}``. The original's format, a bare
-list of projects, is read too.
+``{"format": 1, "journal": {"id": ..., "offset": ..., "store": ...}, "projects": [...]}``. The original's format, a
+bare list of projects, is read too.
 """
 
 from __future__ import annotations
@@ -90,9 +90,6 @@ class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     format: int | None = None
     journal: dict[str, Any] = {}
     writers: dict[str, int] = {}
-    id: str = ""
-    former: list[str] = []
-    home: str = ""
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -172,7 +169,9 @@ def _projects(raws: list[msgspec.Raw], storage: State) -> list[_ProjectDocument]
 
 def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
     storage.writers.update(snapshot.writers)
-    storage.identity, storage.former, storage.home = snapshot.id, snapshot.former, snapshot.home
+    about = snapshot.journal
+    storage.identity, storage.home = str(about.get("store", "")), str(about.get("home", ""))
+    storage.former = list(map(str, about.get("former", ())))
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
@@ -257,9 +256,10 @@ def snapshot_bytes(storage: State, journal: dict[str, Any], is_copy: bool = Fals
     `journal`: which journal is in it (`id`), up to which byte (`offset`); empty for a file without one. `is_copy`:
     whether it will be a store of its own.
     """
-    about = {"id": storage.identity, "former": storage.former, "home": storage.home}
+    about = {"store": storage.identity, "former": storage.former, "home": storage.home}
     if is_copy:
-        about = {"id": new_identity(), "former": [*storage.former, *filter(None, [storage.identity])]}
+        about = {"store": new_identity(), "former": [*storage.former, *filter(None, [storage.identity])]}
+    about = journal | {name: value for name, value in about.items() if value}
     owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
     stray: list[Trial] = []
     order: dict[str, int] = {}
@@ -270,10 +270,7 @@ def snapshot_bytes(storage: State, journal: dict[str, Any], is_copy: bool = Fals
     for position, group in enumerate(storage._groups.values()):
         owner = group.project_id if group.project_id in owned else None
         groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
-    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(journal))
-    for name, value in about.items():
-        if value:
-            yield b',\n "%s": %s' % (name.encode(), _encode(value))
+    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(about))
     if storage.writers:
         yield b',\n "writers": ' + _encode(storage.writers)
     for name, value in storage.unknown.get(("snapshot", None), {}).items():
