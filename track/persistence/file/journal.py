@@ -65,6 +65,7 @@ class Journal:
         self.store = self.home = ""
         self.follows: Place | None = None
         self.start = 0
+        self._first = b""
         self.decider = 0
         self.backlog = Backlog(path)
         self._reader = LineReader(path)
@@ -91,8 +92,8 @@ class Journal:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file begins as it did: nobody has emptied it."""
-        return self.identity.encode() in os.pread(self.fileno(), self.start, 0)
+        """Whether the file begins as it did: nobody has emptied it, or written another one over it."""
+        return os.pread(self.fileno(), self.start, 0) == self._first
 
     def fileno(self) -> int:
         """Return the descriptor of the open file; OSError where none is."""
@@ -144,6 +145,7 @@ class Journal:
         header, start = self._read_header(file.fileno())
         self._file, self._write = file, file.write
         self.header, self.identity, self.start = header, header.id, start
+        self._first = os.pread(file.fileno(), start, 0)
 
     def _open_named(self, mode: int) -> OpenFile:
         while True:
