@@ -66,10 +66,11 @@ def test_files_copied_one_after_the_other_are_told(tmp_path: Path, caplog: pytes
     """Whatever happens between two files, in whichever order they are copied: no number twice, and a gap is said."""
     (tmp_path / "run").mkdir()
     states = list(_states(tmp_path / "run" / "r.json"))
-    copy = tmp_path / "copy" / "r.json"
-    copy.parent.mkdir()
 
     def values(snapshot: int, journal: int) -> dict[str, list[float]]:
+        copy = tmp_path / f"{snapshot}-{journal}" / "r.json"
+        shutil.rmtree(copy.parent, ignore_errors=True)
+        copy.parent.mkdir()
         copy.write_bytes(states[snapshot]["r.json"])
         Path(f"{copy}.journal").write_bytes(states[journal]["r.json.journal"])
         return _values(copy)
