@@ -169,6 +169,29 @@ def test_grown_spill_is_followed_by_another_file(server: FakeServer, owner: Owne
     sender.close()
 
 
+def test_spill_is_followed_by_another_file_however_much_is_logged_meanwhile(server: FakeServer, owner: Owner) -> None:
+    """A file that has grown is left, also when much was logged while the last batch was on its way."""
+    # A quarter of the limit is in one file, at the most.
+    sender = Sender(Reachability(URI), server, 80_000, owner, owner.change)
+    receive, firsts = server.receive, iter((401, 801, 1201))
+
+    def log_meanwhile(*arguments: Any) -> None:
+        receive(*arguments)
+        if first := next(firsts, 0):
+            _log(sender, first, 400)
+
+    server.receive = log_meanwhile  # type: ignore[method-assign]
+    sender.spill.open()
+    _log(sender, 1, 400)
+    sender.start()
+
+    assert sender.flush(30)
+    wait_until(lambda: len(server.stored) == 1600)
+    assert server.stored == _numbers(1600)
+    assert sender.spill.end[0] > 1
+    sender.close()
+
+
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Sender, int], Callable[[], None]]]:
     """Give what logs a number in a thread that is held in the middle of writing it, and return what lets it go on."""
@@ -333,13 +356,14 @@ def test_limit_is_kept_and_counted_while_the_server_is_away(
     router.change()
     for number in range(1, 1001):
         sender.spill.journal.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
-    wait_until(lambda: sender.is_full)
+    # Whoever logs knows it by what it is told, a moment after the sender does.
+    wait_until(lambda: router.append == sender.drop)
     for number in range(1001, 1011):
         router.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
     counted = sender.unsaved()
     server.error = None
     assert sender.flush(30)
-    wait_until(lambda: not sender.is_full)
+    wait_until(lambda: router.append != sender.drop)
     router.append(encode(MetricsLogged("ab_0", {"n": 1011.0}, at=1.0)))
     assert sender.flush(30)
 

@@ -229,7 +229,8 @@ class Sender:
             self._note_progress()
 
     def _rotate(self, size: int) -> None:
-        if size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
+        # However much came since the last batch was read: the old file is sent to its end before the new one is begun.
+        if size < self._segment or self.spill.is_waiting:
             return
         try:
             self.spill.rotate()

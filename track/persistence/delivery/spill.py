@@ -227,11 +227,6 @@ class Spill:
         """Bytes on the disk."""
         return sum(segment.size for segment in list(self.segments))
 
-    @property
-    def bytes_unsent(self) -> int:
-        """Bytes on the disk that the server has not acknowledged."""
-        return sum(segment.size - segment.position[1] for segment in list(self.segments))
-
     def count_unsent(self) -> int:
         """Return how many events are not acknowledged, those that had to be given up included."""
         return sum(segment.count_unsent() for segment in list(self.segments)) + self.journal.backlog.unsaved
