@@ -42,6 +42,8 @@ class MongoProtocol(EventProtocol):
         False to do without; by default they are used where the server has them: not on a standalone one.
     """
 
+    keeps_numbers = True
+
     def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
         super().__init__(uri)
         self.mongo = Mongo(uri, has_transactions)

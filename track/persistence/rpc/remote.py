@@ -56,7 +56,13 @@ class RemoteStore(EventProtocol):
     # writing
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        self.link.call("receive", {"writer": writer, "first": first}, self._sendable(events, lines))
+        self.receive_after(writer, -1, first, events, lines)
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        given = {"writer": writer, "first": first, "after": after}
+        self.link.call("receive", given, self._sendable(events, lines))
 
     def last(self, writer: str) -> int:
         return int(self.link.call("last", {"writer": writer})[0])

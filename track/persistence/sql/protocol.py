@@ -35,6 +35,8 @@ _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 class SqlProtocol(EventProtocol):
     """A backend over SQL; a subclass brings the database."""
 
+    keeps_numbers = True
+
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
         self.database = database
@@ -59,6 +61,12 @@ class SqlProtocol(EventProtocol):
 
         self._identify()
         self.database.transaction(store)
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        # It may be run again as it is: it needs no mark of a decision.
+        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
 
     def last(self, writer: str) -> int:
         return self.database.transaction(lambda: self._last(writer))
