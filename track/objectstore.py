@@ -13,7 +13,7 @@ from typing import Any
 
 from track.errors import AlreadyExists
 from track.persistence.file import StoreLock
-from track.utils.files import inside, is_temporary, read_chunks, replace_file, replacing
+from track.utils.files import chunks_of, inside, is_temporary, open_regular, replace_file, replacing
 from track.utils.filesystem import CHUNK, Failed, connect, schemes_of, translated, unavailable
 from track.utils.masking import mask_secrets
 
@@ -126,7 +126,7 @@ class FolderStore(ObjectStore):
 
     def read(self, name: str) -> bytes | None:
         try:
-            with open(inside(self.title, name), "rb", buffering=0) as file:
+            with open_regular(inside(self.title, name)) as file:
                 return file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
@@ -163,7 +163,8 @@ class FolderStore(ObjectStore):
                 file.write_all(chunk)
 
     def get(self, name: str) -> Iterator[bytes]:
-        return read_chunks(inside(self.title, name))
+        with open_regular(inside(self.title, name)) as file:
+            yield from chunks_of(file)
 
     def remove(self, name: str) -> None:
         # Its folder, too, when that is empty then.
