@@ -12,9 +12,10 @@ from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
 from track.em.store import LocalFile, Node, Store, remote_entry
-from track.em.texts import flow, read_mapping, write_mapping
+from track.em.texts import flow, read_own, write_mapping
 from track.errors import NothingThere
 from track.shown import cut
+from track.utils.files import inside
 
 
 class Artifact(Item):
@@ -52,7 +53,7 @@ class Artifact(Item):
         self._objects = Objects(self._local)
         if objects is not None:
             self._objects.replace_all(objects)
-        if is_new or self._metadata() != read_mapping(self._metadata_path):
+        if is_new or self._metadata() != read_own(self._metadata_path):
             self._save()
 
     def _become(self, data: Mapping[str, Any]) -> None:
@@ -65,7 +66,7 @@ class Artifact(Item):
 
     @classmethod
     def _read(cls, folder: str) -> Artifact:
-        return cls({**read_mapping(os.path.join(folder, cls.metadata_file)), "local": folder})
+        return cls(cls._checked_metadata(read_own(inside(folder, cls.metadata_file)), folder))
 
     def __repr__(self) -> str:
         return cut(f"<Artifact {self._alternative_name!r} of {len(self.objects)} objects in {self._local}>")
@@ -88,7 +89,7 @@ class Artifact(Item):
 
     @property
     def _metadata_path(self) -> str:
-        return os.path.join(self._local, self.metadata_file)
+        return inside(self._local, self.metadata_file)
 
     def _save(self) -> None:
         write_mapping(self._metadata_path, self._metadata())
@@ -110,7 +111,7 @@ class Artifact(Item):
     def refresh(self) -> None:
         """Read again which objects there are, and where they were uploaded: another object may have written that."""
         self._objects = Objects(self._local)
-        self._remote = read_mapping(self._metadata_path).get("remote") or []
+        self._remote = self._checked_metadata(read_own(self._metadata_path), self._local).get("remote") or []
 
     def add_file(self, file_path: str | os.PathLike[str], obj_path: str | None = None) -> None:
         """Copy a file into the artifact.

@@ -20,6 +20,7 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _LINE = re.compile(rb'([A-Za-z_][A-Za-z0-9_.-]*|"(?:[^"\\]|\\.)*"): (.*)')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _quote = json.encoder.encode_basestring
 
 
@@ -179,7 +180,7 @@ def read_list(path: str) -> list[Any]:
     """Return the list in a YAML file, whoever wrote it, without a last line over which a process was killed."""
     content = read_content(path)
     lines = content.splitlines()
-    if lines and not content.endswith(b"\n") and _is_torn(lines[-1]):
+    if lines and not content.endswith(b"\n") and is_torn(lines[-1]):
         del lines[-1]
     try:
         found: Any = [msgspec.json.decode(line.removeprefix(b"- ")) for line in lines if line != b"[]"]
@@ -191,10 +192,7 @@ def read_list(path: str) -> list[Any]:
     return found
 
 
-def _is_torn(line: bytes) -> bool:
-    """Return whether a line of a list was not written to its end."""
-    try:
-        msgspec.json.decode(line[2:])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return b"- {".startswith(line[:3])
-    return False
+def is_torn(line: bytes) -> bool:
+    """Return whether a last line without its newline is an item of a list that was not written to its end."""
+    bare = _STRING.sub(b"", line)
+    return b"- {".startswith(line[:3]) and not (bare.endswith(b"}") and bare.count(b"{") == bare.count(b"}"))

@@ -20,7 +20,7 @@ from track.utils.files import OpenFile, Room, digest_of, read_chunks
 UNFINISHED = ".download-"
 """How the name of a directory begins that a download has not finished."""
 _TRIES = 5
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
 def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node | None]:
