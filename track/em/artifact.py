@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from track.artifacts import Recorder, artifact_name, in_place
 from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
@@ -93,6 +94,18 @@ class Artifact(Item):
 
     def _save(self) -> None:
         write_mapping(self._metadata_path, self._metadata())
+
+    @property
+    def digest(self) -> str:
+        """The same for the same files, and the one by which trials name them: ``find(store, "model@9f86d081")``.
+
+        NothingThere or FileChanged where a file is not what was added.
+        """
+        return in_place(*self._objects.standing())[1]
+
+    def name_in(self, recorder: Recorder) -> None:
+        """Name it in the manifest of a trial; its files stay where they are."""
+        recorder.add_in_place(self._local, *self._objects.standing(), artifact_name(self._local, self._name))
 
     @property
     def state(self) -> str:

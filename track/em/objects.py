@@ -15,6 +15,7 @@ from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
+from track.artifacts import Standing
 from track.em.store import LocalFile
 from track.em.texts import append_list, can_grow, read_list, write_list
 from track.errors import AlreadyExists, CorruptArtifact, CorruptJournal, FileChanged, NothingThere
@@ -31,6 +32,7 @@ from track.utils.files import (
     replacing,
 )
 from track.utils.filesystem import open_url
+from track.utils.masking import mask_secrets
 
 logger = logging.getLogger(__name__)
 _OWN = ".em"
@@ -148,10 +150,12 @@ class Objects:
         """Return the files to upload: copies as they were added, and what is noted about all."""
         if self._lines != len(self._all):
             self._save()
-        copies = {path: each for path, each in self._all.items() if path not in self._references}
-        found = [self._local_file(path, each) for path, each in copies.items()]
         noted = [name for name in (_LIST, _REFERENCES) if os.path.isfile(inside(self.folder, name))]
-        return found + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
+        return self._copies() + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
+
+    def _copies(self) -> list[LocalFile]:
+        copies = {path: each for path, each in self._all.items() if path not in self._references}
+        return [self._local_file(path, each) for path, each in copies.items()]
 
     def _local_file(self, path: str, each: Mapping[str, Any]) -> LocalFile:
         local = self._room.path(path)
@@ -162,6 +166,14 @@ class Objects:
         if "sha256" not in each or status.st_size != each["size"] or not stat.S_ISREG(status.st_mode):
             raise FileChanged(f"object {path!r} was changed in {self.folder} after it was added: add it again")
         return LocalFile(path, local, each["size"], each["sha256"])
+
+    def standing(self) -> tuple[list[Standing], dict[str, str]]:
+        """Return the files here, as trials name them, and what is elsewhere.
+
+        NothingThere or FileChanged where one is not what was added.
+        """
+        files = [Standing(file.name, file.path, file.size, file.sha256) for file in self._copies()]
+        return files, {path: f"is a reference to {mask_secrets(uri)}" for path, uri in self._references.items()}
 
     def open(self, path: str) -> BinaryIO:
         """Return an object, opened to read."""

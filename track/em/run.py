@@ -386,7 +386,7 @@ class Run(Item):
             # A label that was appended is not told of otherwise.
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
-                self._record.store_artifact(artifact.name, artifact.local)
+                self._record.name_artifact(artifact)
             self._record.trial.finish(*exception)
         self._end_upload()
         if self._ending is not None:
