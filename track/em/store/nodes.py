@@ -19,6 +19,9 @@ from track.utils.files import chunks_of, digest_of, open_regular
 
 _FORMAT, _PACKED = 1, 2
 """Of records; the second has files that are a part of a content."""
+TREE, CONTENT = "tree", "content"
+"""Where a store has its records, and where the bytes that they name."""
+_NODE = ".node"
 _ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ](?=/|$)')
 _REMEMBERED = 20
 
@@ -122,7 +125,16 @@ def record_name(path: str) -> str:
     """Return the name of the record of an absolute path, in a place: ``tree/ann/what%3F/.node`` of ``/ann/what?``."""
     # Every file system and every URL takes it as it is.
     encoded = _ODD.sub(lambda found: f"%{ord(found[0]):02X}", path.strip("/"))
-    return f"tree/{encoded}/.node"
+    return f"{TREE}/{encoded}/{_NODE}"
+
+
+def path_of_record(name: str) -> str | None:
+    """Return the path whose record is so named; None where it is none that an upload has written."""
+    first, _, rest = name.partition("/")
+    encoded, _, last = rest.rpartition("/")
+    path = "/" + "/".join(map(decoded_name, encoded.split("/")))
+    is_ours = (first, last) == (TREE, _NODE) and encoded and record_name(path) == name
+    return path if is_ours else None
 
 
 def decoded_name(name: str) -> str:
@@ -133,7 +145,7 @@ def decoded_name(name: str) -> str:
 def is_part(name: str) -> bool:
     """Return whether `record_name` can have called a part of a path so."""
     part = decoded_name(name)
-    return bool(part) and "/" not in part and record_name(part) == f"tree/{name}/.node"
+    return bool(part) and "/" not in part and record_name(part) == f"{TREE}/{name}/{_NODE}"
 
 
 def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:

@@ -12,7 +12,18 @@ import uuid
 from typing import Any
 
 from track.em.folders import alternative_name, checked_name, with_article
-from track.em.store.nodes import Bundle, LocalFile, Node, decoded_name, is_part, new_record, parents, record_name
+from track.em.store.leases import Lease
+from track.em.store.nodes import (
+    CONTENT,
+    Bundle,
+    LocalFile,
+    Node,
+    decoded_name,
+    is_part,
+    new_record,
+    parents,
+    record_name,
+)
 from track.em.store.packs import packed, pieces
 from track.errors import NothingThere, UploadConflict, UploadFailed
 from track.objectstore import ObjectStore
@@ -105,6 +116,7 @@ class Store:
         """
         parent = self.folder(folder, make_folder)
         sent: _Files = {}
+        lease = Lease(self.objects)
         published: Node | None = None
         try:
             for _ in range(_TRIES):
@@ -112,13 +124,14 @@ class Store:
                 if target is None:
                     logger.info("%s %r is not uploaded: the name is taken in %s", bundle.kind, bundle.name, parent)
                     return None
-                published = self._publish(*target, bundle, sent)
+                published = self._publish(*target, bundle, sent, lease)
                 if published is not None:
                     return published
                 # Somebody was faster: what the strategy says may be something else now.
         finally:
             kept = {file["content"] for file in published.files} if published else set()
             self._remove({file["content"] for file in sent.values()} - kept)
+            lease.close()
         raise UploadFailed(f"{parent}/{bundle.name} is changed by others all the time: try again later")
 
     def _target(self, parent: str, bundle: Bundle, strategy: str) -> tuple[str, Node | None] | None:
@@ -141,7 +154,7 @@ class Store:
             path = f"{parent}/{alternative_name(bundle.name)}"
         return path, node
 
-    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: _Files) -> Node | None:
+    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: _Files, lease: Lease) -> Node | None:
         """Send what is not there, then write the record; None when it is not in the state that was seen."""
         earlier = old if old is not None and old.holds(bundle) else None
         identity = uuid.uuid4().hex if earlier is None else str(earlier.record["id"])
@@ -150,7 +163,7 @@ class Store:
         keys = [_key(file) for file in bundle.files]
         new = [file for file in bundle.files if _key(file) not in there and _key(file) not in sent]
         for group in packed(new):
-            self._send(identity, group, sent)
+            self._send(identity, group, sent, lease)
         files = [there.get(key) or sent[key] for key in keys]
         node = Node(path, new_record(bundle.described(), identity, self.user, files, old), "")
         if not self._write(node, old):
@@ -168,11 +181,12 @@ class Store:
         now = self.find(node.path)
         return now is not None and node.state in now.record.get("replaced", ())
 
-    def _send(self, identity: str, files: list[LocalFile], sent: _Files) -> None:
+    def _send(self, identity: str, files: list[LocalFile], sent: _Files, lease: Lease) -> None:
         """Send files as one content, and add what records say of them."""
-        content = f"content/{identity}/{files[0].sha256[:16]}-{secrets.token_hex(4)}"
+        # No two are called the same: one that is replaced may be read still.
+        content = f"{CONTENT}/{identity}/{files[0].sha256[:16]}{secrets.token_hex(4)}-{lease.token}"
         try:
-            self.objects.put(content, pieces(files))
+            self.objects.put(content, lease.renewing(pieces(files)))
         except BaseException:
             self._remove({content})
             raise
