@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from track.artifacts.folder import Folder, Unfinished
+from track.artifacts.inplace import SCHEME
 from track.artifacts.keys import OBJECTS, STORES, TREES, split_uri
 from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys, read_condemned
 from track.artifacts.location import SUFFIX, beside, open_folder, place_of, protocol_of, store_uri
@@ -131,7 +132,7 @@ class _Manifests:
     def tell_elsewhere(self, here: Collection[str]) -> None:
         """Say which other places trials name, besides those of the same files under another path."""
         places = {place for key, place in self._said if key not in here} - {self._folder.url, ""}
-        for place in sorted(places):
+        for place in sorted(place for place in places if not place.startswith(f"{SCHEME}:")):
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from track.artifacts.folder import Folder
+from track.artifacts.inplace import SCHEME, InPlaceFolder
 from track.artifacts.keys import STORES, split_uri
 from track.artifacts.local import LocalFolder
 from track.configuration import options
@@ -121,6 +122,8 @@ def open_folder(url: str) -> Folder:
 
     Raises MissingExtra: the URL needs fsspec, or the package behind one of its schemes.
     """
+    if url.startswith(f"{SCHEME}:"):
+        return InPlaceFolder(url)
     if not is_url(url):
         return LocalFolder(url)
     if url.startswith("file:"):

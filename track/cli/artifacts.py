@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from track.artifacts import artifacts, find, gc
+from track.cli.uploads import list_uploads, sweep_uploads
 from track.errors import TrackError
 
 _HELP = "list, download and clean up the files of trials"
@@ -29,7 +30,7 @@ def add_parser(verbs: Any) -> None:
     clean = actions.add_parser("gc", help="remove what no trial names")
     clean.set_defaults(act=_clean)
     for action in (show, bring, clean):
-        action.add_argument("uri", help="the store, as it is given to TrackClient")
+        action.add_argument("uri", help="the store, as it is given to TrackClient; or one that track.em uploads to")
     bring.add_argument("name", help="such as model, model:latest, model:v3, model@9f86d081")
     bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
     for action in (show, bring):
@@ -55,6 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    uploaded = list_uploads(arguments.uri)
+    if uploaded is not None:
+        print("\n".join(uploaded) or "nothing was uploaded")
+        return 0
     query = {} if arguments.project is None else {"project_id": arguments.project}
     found = artifacts(arguments.uri, query)
     for artifact in found:
@@ -76,7 +81,9 @@ def _download(arguments: argparse.Namespace) -> int:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    swept = gc(arguments.uri, arguments.also, arguments.dry_run)
+    swept = sweep_uploads(arguments.uri, arguments.dry_run)
+    if swept is None:
+        swept = gc(arguments.uri, arguments.also, arguments.dry_run)
     verb = "would remove" if arguments.dry_run else "removed"
     print(f"{verb} {len(swept.removed):,} files, {swept.size:,} bytes")
     if swept.waiting:

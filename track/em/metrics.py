@@ -10,7 +10,7 @@ from time import time
 from typing import Any
 
 from track.em.folders import timestamp
-from track.em.texts import flow, number_text, parse
+from track.em.texts import flow, is_torn, number_text, parse, read_content
 from track.errors import CorruptJournal
 from track.persistence.file import Backlog
 from track.plain import to_number
@@ -24,6 +24,7 @@ ALIASES = {
 }
 """What the published types are called in files; any other type keeps its name."""
 
+_OWN = b'- {"value":'
 _MANY = 1000
 _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 
@@ -118,12 +119,17 @@ class MetricsFile:
 
 
 def _cut_torn_item(file: OpenFile) -> None:
-    """Remove a last line without its newline: a process was killed, or the disk full, in the middle of it."""
+    """Remove a last line that a process was killed over, or the disk full; one that only lacks its newline gets it."""
     end = size = os.fstat(file.fileno()).st_size
     while end and os.pread(file.fileno(), 1, end - 1) != b"\n":
         end -= 1
-    if end != size:
+    if end == size:
+        return
+    if is_torn(os.pread(file.fileno(), size - end, end)):
         os.ftruncate(file.fileno(), end)
+    else:
+        # Another program wrote it: it is whole as YAML goes.
+        file.write_all(b"\n")
 
 
 def _number(name: str, value: Any) -> float:
@@ -180,11 +186,19 @@ def _percent_encoded(found: re.Match[str]) -> str:
 
 def read_items(path: str) -> list[dict[str, Any]]:
     """Return a file's items, a torn last one left out; FileNotFoundError, or CorruptJournal where it holds no list."""
-    with open(path, "rb") as file:
-        content = file.read()
-    if not content or content.startswith(b'- {"value":'):
-        return [parse(line[2:], path) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
+    content = read_content(path)
+    if not content or content.startswith(_OWN):
+        lines = content.split(b"\n")
+        if is_torn(lines[-1]):
+            lines.pop()
+        if all(line.startswith(b"- {") for line in lines if line):
+            return [_item(line, f"line {number} of {path}") for number, line in enumerate(lines, 1) if line]
     found = parse(content, path)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
+    return found
+
+
+def _item(line: bytes, place: str) -> dict[str, Any]:
+    found: dict[str, Any] = parse(line[2:], place)
     return found

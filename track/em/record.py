@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from track.artifacts import Recorder
 from track.client import TrackClient
+from track.em.artifact import Artifact
 from track.errors import TrackError
 from track.logger import TrialLogger
 from track.structure import Trial
@@ -81,10 +83,17 @@ class RunRecord:
             self.trial.log_metadata(None, **changed)
         self._facts |= changed
 
-    def store_artifact(self, name: str, folder: str) -> None:
-        """Store the files of an artifact beside the trial, and name them in its manifest."""
+    def name_artifact(self, artifact: Artifact) -> None:
+        """Name an artifact in the trial's manifest; its files stay where they are.
+
+        Where the trial keeps files in a bucket or on another machine they are stored there: others would not see them.
+        """
         try:
-            self.trial.log_directory(folder, recursive=True, artifact=name)
+            recorder = Recorder(self.trial.protocol, self.trial.trial)
+            if recorder.is_here:
+                artifact.name_in(recorder)
+            else:
+                self.trial.log_directory(artifact.local, recursive=True, artifact=artifact.name)
         except (TrackError, OSError) as error:
             # They are in their own directory, whatever happens here.
-            logger.warning("artifact %r is not in the store of the trial: %s", name, error)
+            logger.warning("artifact %r is not in the store of the trial: %s", artifact.name, error)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from track.configuration import options
+from track.em.artifact import Artifact
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
 from track.em.folders import timestamp
@@ -88,10 +89,15 @@ class Run(Item):
         self._start = str(metadata.get("start_timestamp") or timestamp())
         self._end = metadata.get("end_timestamp")
         self._status = str(metadata.get("status") or "Running")
-        self._lineage = Lineage(metadata.get("associations"))
+        self._lineage = Lineage(metadata.get("associations"), self._near())
         self._hparams = Params(self._hparams_changed, hparams)
         self._platform, self._git = dict(platform or {}), dict(git or {})
         self._bring_up_to_date(metrics)
+
+    def _near(self) -> list[str]:
+        """Return the folders in which the artifacts of this run may be, whatever its files say."""
+        beside = os.path.join(os.path.dirname(os.path.dirname(self._local)), "artifacts")
+        return [Artifact.parent(), beside]
 
     def _become(self, data: Mapping[str, Any]) -> None:
         with self._lock:
@@ -198,7 +204,7 @@ class Run(Item):
     def _read(cls, folder: str) -> Run:
         files = RunFiles(folder)
         hparams, platform, git = map(files.read_part, ("hyperparameters", "platform", "git"))
-        return cls({**files.read_metadata(), "local": folder}, hparams, None, platform, git)
+        return cls(cls._checked_metadata(files.read_metadata(), folder), hparams, None, platform, git)
 
     @property
     def has_finished(self) -> bool:
@@ -380,7 +386,7 @@ class Run(Item):
             # A label that was appended is not told of otherwise.
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
-                self._record.store_artifact(artifact.name, artifact.local)
+                self._record.name_artifact(artifact)
             self._record.trial.finish(*exception)
         self._end_upload()
         if self._ending is not None:
