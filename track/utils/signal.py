@@ -7,6 +7,7 @@ or how it ends, says nothing about the parent's work.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found, unused-ignore]
 import logging
 import os
 import signal
@@ -165,18 +166,18 @@ class _Dispatcher:
 
     def _install(self) -> None:
         for signum, method in self._METHODS:
-            current = signal.getsignal(signum)
+            current = _signal.getsignal(signum)
             # None was installed by C code and cannot be called from here.
             is_ours = isinstance(current, _Link)
             # Those that a program may use for something else are noticed only where they kill.
-            if signum in _DEADLY and current is not signal.SIG_DFL:
+            if signum in _DEADLY and current != signal.SIG_DFL:
                 continue
-            if not is_ours and current is not None and current is not signal.SIG_IGN:
+            if not is_ours and current is not None and current != signal.SIG_IGN:
                 _set_handler(signum, _Link(self, method, current))
 
     def _restore(self) -> None:
         for signum, _ in self._METHODS:
-            current = signal.getsignal(signum)
+            current = _signal.getsignal(signum)
             if isinstance(current, _Link):
                 _set_handler(signum, current.previous)
 
@@ -198,7 +199,7 @@ class _Dispatcher:
 
 def _set_handler(signum: int, handler: Callable[[int, FrameType | None], Any] | int) -> None:
     try:
-        signal.signal(signum, handler)
+        _signal.signal(signum, handler)
     except ValueError:
         logger.debug("signal %d is left alone: this is not the main thread", signum)
 
