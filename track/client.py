@@ -294,21 +294,21 @@ class TrackClient:
                 tell_fields_stay(current._created(), kwargs)
                 return current
             logger.info("trial %r has not finished; another one is begun", current.label)
-        if parameters is None:
-            self.logger = TrialLogger(delay_call(self._create_trial, **kwargs), self.protocol)
-        else:
-            self.logger = TrialLogger(self._create_trial(parameters, **kwargs), self.protocol)
-        return self.logger
+        create = self._create_trial
+        trial = delay_call(create, **kwargs) if parameters is None else create(parameters, **kwargs)
+        self.logger = current = TrialLogger(trial, self.protocol)
+        return current
 
     def _is_other(self, current: Trial, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> bool:
         version = None if self._version is default_version_hash else self.version
         return is_other(current, identity(parameters, fields, version, self.project, self.group))
 
-    def _made_trial(self, parameters: dict[str, Any], fields: dict[str, Any]) -> Trial:
+    def _made_trial(
+        self, parameters: dict[str, Any], fields: dict[str, Any], project: Project, group: TrialGroup | None
+    ) -> Trial:
         if self._stores_nothing:
             self._stores_nothing = False
             tell_nothing_is_stored()
-        project, group = self._owners()
         parent = parent_in(self.protocol)
         if parent is not None:
             fields["metadata"] = {"parent": parent, **named_metadata(fields)}
@@ -319,8 +319,9 @@ class TrackClient:
         return self.project or self.set_project(name=_ORPHAN), self.group
 
     def _create_trial(self, parameters: dict[str, Any], **fields: Any) -> Trial:
-        trial = self._made_trial(parameters, fields)
-        return store_trial(self.protocol, trial, True, *self._owners()) or trial
+        owners = self._owners()
+        trial = self._made_trial(parameters, fields, *owners)
+        return store_trial(self.protocol, trial, True, *owners) or trial
 
     def open_trial(self, key: str, **kwargs: Any) -> TrialLogger:
         """Return the trial with this key in the current project and group: to begin or go on in one line.
@@ -342,9 +343,10 @@ class TrackClient:
         """
         parameters = take_parameters(kwargs)
         kwargs["metadata"] = {**named_metadata(kwargs), "key": str(key)}
-        wanted = self._made_trial(parameters or {}, kwargs)
-        wanted.hash = key_hash(key, *self._owners())
-        stored = open_keyed(self.protocol, wanted, parameters, *self._owners())
+        owners = self._owners()
+        wanted = self._made_trial(parameters or {}, kwargs, *owners)
+        wanted.hash = key_hash(key, *owners)
+        stored = open_keyed(self.protocol, wanted, parameters, *owners)
         current: TrialLogger | None = unfinished(own_choice(self, "logger"))
         if current is None or current._created().uid != stored.uid:
             current = self.logger = TrialLogger(stored, self.protocol)

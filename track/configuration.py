@@ -142,9 +142,9 @@ def _find_file() -> str | None:
         if not os.path.isfile(named):
             raise FileNotFoundError(f"{_FILE_VARIABLE} names {named!r}, which is not a file")
         return named
-    places = (os.curdir, os.path.dirname(os.path.abspath(__file__)))
-    candidates = (os.path.join(place, _FILE_NAME) for place in places)
-    return next(filter(os.path.isfile, candidates), None)
+    candidates = (_FILE_NAME, os.path.join(os.path.dirname(__file__), _FILE_NAME))
+    # Most often there is none, which `isfile` learns from an exception: each trial that starts asks.
+    return next((place for place in candidates if os.access(place, os.F_OK) and os.path.isfile(place)), None)
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore
 from track.shown import cut, text_of
-from track.structure import Trial, get_current_trial, set_current_trial
+from track.structure import Trial, get_current_trial, label_of, set_current_trial, short_uid
 from track.table import html_of, trial_html
 from track.utils.delay import DelayedCall, is_delayed_call
 from track.verbs import HERE, Elsewhere
@@ -94,7 +94,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self._log_metrics: Callable[..., None] = protocol.log_trial_metrics
         self._previous: Trial | None = None
         self._life = threading.RLock()
-        self._late = LateNumbers("", protocol)
+        self._late: LateNumbers | None = None
         self._pid = os.getpid()
         self._is_guest = False
 
@@ -126,18 +126,15 @@ class TrialLogger(OutputVerbs, FileVerbs):
     @property
     def label(self) -> str:
         """The trial's name, or the beginning of its uid where it has none; nothing is created or read for it."""
-        waiting = None if self._pending is None else self._pending.arguments.get("name") or "a trial"
-        return cut(text_of(waiting or self._trial.name or self._short_uid), 100)
-
-    @property
-    def _short_uid(self) -> str:
-        return f"{self._trial.hash[:12]}…_{self._trial.revision}"
+        if self._pending is None:
+            return label_of(self._trial)
+        return cut(text_of(self._pending.arguments.get("name") or "a trial"), 100)
 
     def __repr__(self) -> str:
         if self._pending is not None:
             return f"<{type(self).__name__} of {self.label!r}, which waits for its parameters>"
         life = "finished" if self.has_finished else "running" if self.has_started else "not started"
-        return f"<{type(self).__name__} of {self.label!r} ({self._short_uid}), {life}>"
+        return f"<{type(self).__name__} of {self.label!r} ({short_uid(self._trial)}), {life}>"
 
     def _repr_html_(self) -> str:  # to look at a trial that waits for its parameters does not create it
         return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
@@ -224,7 +221,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
                 self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
-            self._log_metrics = self._late = LateNumbers(self.label, self.protocol)
+            self._log_metrics = self._late = LateNumbers(self.protocol)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -427,8 +424,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
             raise InvalidEvent("'runtime' is the trial's own time: give the block another name")
         if not self.has_started:
             self.start()
-        elif self.has_finished:
-            self._late.tell()
+        elif self._late is not None and self.has_finished:
+            self._late.tell(self._trial)
         times = self.chronos.get(name)
         if times is None:
             times = self.chronos[name] = aggregator()

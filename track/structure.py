@@ -107,7 +107,7 @@ class CustomStatus:
         return f"CStatus<{cut(text_of(self._name), 100)}>"
 
 
-_status_names = {member.name.lower(): member for member in Status}
+_known = {member.name.lower(): (member, member.value) for member in Status}
 _custom_codes = {"submitted": 2, "pruned": 303}
 """Codes of custom statuses that need none given: one that waits to be begun, and one that was stopped early."""
 
@@ -121,11 +121,11 @@ def status(name: str | None = None, value: int | None = None) -> Status | Custom
     (<Status.Running: 101>, <Status.Completed: 302>, CStatus<waiting>, None)
     """
     if name is not None:
-        member = _status_names.get(name.lower())
+        member, code = _known.get(name.lower(), (None, None))
         if member is None:
             return CustomStatus(name, _custom_codes.get(name.lower()) if value is None else value)
-        if value is not None and value != member.value:
-            logger.warning("status %s has code %s, not %s: the name counts", name, member.value, value)
+        if value is not None and value != code:
+            logger.warning("status %s has code %s, not %s: the name counts", name, code, value)
         return member
     if value is None:
         return None
@@ -259,6 +259,16 @@ class Trial:
 
     def __hash__(self) -> int:
         return hash(self.uid)
+
+
+def short_uid(trial: Trial) -> str:
+    """Return what a person needs of a trial's uid."""
+    return f"{trial.hash[:12]}…_{trial.revision}"
+
+
+def label_of(trial: Trial) -> str:
+    """Return what messages call a trial: its name, or the beginning of its uid where it has none."""
+    return cut(text_of(trial.name or short_uid(trial)), 100)
 
 
 class _Owner:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from track.utils._canonical import encode
-from track.utils.files import read_chunks
+from track.utils.files import read_chunks, stamp_of
 from track.utils.git import ask_text
 
 if TYPE_CHECKING:
@@ -86,13 +87,20 @@ def default_version_hash() -> str:
     is the outermost file on the call stack that is neither installed nor part of this library.
     """
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    for file in (main, _outermost_own_file()):
-        try:
-            if file is not None:
-                return get_file_version(file)
-        except (OSError, TypeError, ValueError):
-            continue
-    return "interactive"
+    return _version_of(main) or _version_of(_outermost_own_file()) or "interactive"
+
+
+def _version_of(file: Any) -> str | None:
+    try:
+        return None if file is None else _version_as_of(file, stamp_of(file))
+    except (OSError, TypeError, ValueError):
+        return None
+
+
+@functools.lru_cache(maxsize=1)
+def _version_as_of(file: Any, _: tuple[int, int, int] | None) -> str:
+    """Return the digest of a file, which each trial asks for; it is read again where the stamp is another."""
+    return get_file_version(file)
 
 
 def _outermost_own_file() -> str | None:

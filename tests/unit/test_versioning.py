@@ -277,6 +277,16 @@ def test_default_version_without_a_script_is_that_of_the_outermost_file(tmp_path
     assert version == get_file_version(tmp_path / "helper.py")
 
 
+def test_default_version_is_that_of_the_script_as_it_is_now(tmp_path: Path) -> None:
+    """A script that is replaced while it runs, as `%run` in a notebook runs it again, has another version."""
+    show = "from track.versioning import default_version_hash as version; print(version()); "
+    script = f"{show} open(__file__, 'a').write('# more'); print(version())"
+
+    first, second = _run_script(tmp_path, "main.py", main=script).split()
+
+    assert first != second == get_file_version(tmp_path / "main.py")
+
+
 def test_default_version_of_a_prompt_is_a_fixed_word(tmp_path: Path) -> None:
     """Where no file of the user's is being executed there is nothing to digest."""
     command = "from track.versioning import default_version_hash; print(default_version_hash())"

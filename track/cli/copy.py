@@ -24,7 +24,7 @@ from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
 from track.reading import open_to_read
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import Project, Status, Trial, TrialGroup, short_uid
 
 _HELP = "copy runs from one store to another"
 _DESCRIPTION = """
@@ -235,7 +235,7 @@ def _changes(trial: Trial) -> int:
 
 
 def _shown(trial: Trial) -> str:
-    return f"{trial.name or 'a trial'} ({trial.hash[:12]}…_{trial.revision})"
+    return f"{trial.name or 'a trial'} ({short_uid(trial)})"
 
 
 def _count(things: Iterable[Any], noun: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from track.errors import InvalidCall, suggestion
@@ -16,13 +16,13 @@ from track.utils.out import write_out
 _NOUNS: dict[type, str] = {Project: "a project", TrialGroup: "a group", Trial: "a trial"}
 
 
-def check_fields(kind: type, fields: Iterable[str], extra: Iterable[str] = ()) -> None:
+def check_fields(kind: type, fields: Iterable[str], extra: Collection[str] = ()) -> None:
     """Raise InvalidCall where one is no field of a `Project`, `TrialGroup` or `Trial`, and none of `extra`."""
-    known = {*kind.__dataclass_fields__, *extra}  # type: ignore[attr-defined]
-    unknown = sorted(set(fields) - known)
+    known: Mapping[str, Any] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    unknown = sorted(name for name in fields if name not in known and name not in extra)
     if not unknown:
         return
-    way_out = suggestion(unknown[0], known)
+    way_out = suggestion(unknown[0], {*known, *extra})
     if not way_out and kind is Trial:
         way_out = "; parameters go in parameters={...}"
     raise InvalidCall(f"{_NOUNS[kind]} has no field {unknown[0]!r}{way_out}")

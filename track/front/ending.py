@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from track.persistence.protocol import Protocol
-from track.structure import Trial
+from track.structure import Trial, label_of
 from track.utils._exit_code import last_exit, unwatch, watch
 from track.utils.lifecycle import at_fork
 from track.utils.signal import SignalHandler
@@ -26,22 +26,19 @@ class LateNumbers:
 
     Parameters
     ----------
-    label: str
-        What the trial is called.
     protocol: Protocol
     """
 
-    def __init__(self, label: str, protocol: Protocol) -> None:
-        self._label = label
+    def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self._is_told = False
 
     def __call__(self, trial: Trial, /, *arguments: Any, **kwargs: Any) -> None:
         """Store metrics."""
-        self.tell()
+        self.tell(trial)
         self._protocol.log_trial_metrics(trial, *arguments, **kwargs)
 
-    def tell(self) -> None:
+    def tell(self, trial: Trial) -> None:
         """Warn, the first time."""
         if self._is_told:
             return
@@ -49,7 +46,7 @@ class LateNumbers:
         logger.warning(
             "trial %r has finished: what is logged now is kept, but its status and run time stay as they are; "
             "`with trial:` or trial.start() goes on with it",
-            self._label,
+            label_of(trial),
         )
 
 

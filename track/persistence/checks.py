@@ -52,15 +52,18 @@ def fields_by_name(what: str, value: Any) -> dict[str, Any]:
     plain = to_plain(value)
     if plain is None:
         return {}
-    # A number that JSON cannot say is a dictionary only until it is restored.
-    return plain if isinstance(restore(plain), dict) else {what: plain}
+    return plain if _has_names(plain) else {what: plain}
 
 
 def plain_tags(tags: Any) -> Any:
     """Return tags as JSON-safe data: by name, or a list of them."""
     plain = to_plain(tags)
-    known = restore(plain)
-    return plain if known and isinstance(known, (dict, list)) else named_tags(known)
+    return plain if _has_names(plain) or (plain and type(plain) is list) else named_tags(restore(plain))
+
+
+def _has_names(plain: Any) -> bool:
+    """Return whether data is values by name; a number that JSON cannot say is a dictionary until it is restored."""
+    return type(plain) is dict and (len(plain) != 2 or isinstance(restore(plain), dict))
 
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:

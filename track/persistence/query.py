@@ -138,15 +138,17 @@ def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
         if kind is Trial and not way_out:
             way_out = f" (a parameter is 'parameters.{attribute}', a metric 'metrics.{attribute}')"
         raise InvalidQuery(f"a {kind.__name__} has no attribute {path[0]!r}; it has: {names}{way_out}")
-    if not (isinstance(condition, Mapping) and any(str(key).startswith("$") for key in condition)):
+    if not isinstance(condition, Mapping):
+        return [_operator(path, "$eq", condition)]
+    if not any(str(key).startswith("$") for key in condition):
         _refuse_bare_operators(attribute, condition)
         return [_operator(path, "$eq", condition)]
     return [_operator(path, str(name), operand) for name, operand in condition.items()]
 
 
-def _refuse_bare_operators(attribute: str, condition: Any) -> None:
+def _refuse_bare_operators(attribute: str, condition: Mapping[Any, Any]) -> None:
     """A dictionary is compared as it is; one that is all operators but for their ``$`` is a slip."""
-    if not (isinstance(condition, Mapping) and condition and all(f"${name}" in OPERATORS for name in condition)):
+    if not (condition and all(f"${name}" in OPERATORS for name in condition)):
         return
     meant = ", ".join(f"'${name}': {shown(operand)}" for name, operand in condition.items())
     raise InvalidQuery(

@@ -3,22 +3,25 @@
 One dispatcher serves the whole process. It calls every live handler, newest first, and then whatever was
 installed before it. A process forked from this one starts without the handlers of its parent: what it does,
 or how it ends, says nothing about the parent's work.
+
+Each block of a trial installs and takes out handlers: by `_signal`, as `signal` makes an enum of each of them first.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found, unused-ignore]
 import logging
 import os
 import signal
 import sys
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from track.utils._exit_code import note_exit
 from track.utils.lifecycle import at_exit, at_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 __all__ = ["SignalHandler"]
@@ -164,21 +167,21 @@ class _Dispatcher:
             at_fork(self._start_afresh)
 
     def _install(self) -> None:
-        for signum, method in self._METHODS:
-            current = signal.getsignal(signum)
-            # None was installed by C code and cannot be called from here.
-            is_ours = isinstance(current, _Link)
-            # Those that a program may use for something else are noticed only where they kill.
-            if signum in _DEADLY and current is not signal.SIG_DFL:
-                continue
-            if not is_ours and current is not None and current is not signal.SIG_IGN:
-                _set_handler(signum, _Link(self, method, current))
+        with suppress(ValueError):  # outside the main thread
+            for signum, method in self._METHODS:
+                current = _signal.getsignal(signum)
+                # Those that a program may use for something else are noticed only where they kill. None is a handler
+                # of C code, which cannot be called from here.
+                is_usual = callable(current) and not isinstance(current, _Link) and signum not in _DEADLY
+                if is_usual or current == signal.SIG_DFL:
+                    _signal.signal(signum, _Link(self, method, current))
 
     def _restore(self) -> None:
-        for signum, _ in self._METHODS:
-            current = signal.getsignal(signum)
-            if isinstance(current, _Link):
-                _set_handler(signum, current.previous)
+        with suppress(ValueError):  # outside the main thread
+            for signum, _ in self._METHODS:
+                current = _signal.getsignal(signum)
+                if isinstance(current, _Link):
+                    _signal.signal(signum, current.previous)
 
     def _forget(self, reference: weakref.ref[SignalHandler]) -> None:
         was_known = self._handlers.pop(id(reference), None) is not None
@@ -194,13 +197,6 @@ class _Dispatcher:
         self._handlers.clear()
         self._active.clear()
         self._restore()
-
-
-def _set_handler(signum: int, handler: Callable[[int, FrameType | None], Any] | int) -> None:
-    try:
-        signal.signal(signum, handler)
-    except ValueError:
-        logger.debug("signal %d is left alone: this is not the main thread", signum)
 
 
 _dispatcher = _Dispatcher()

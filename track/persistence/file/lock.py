@@ -43,7 +43,7 @@ class StoreLock:
 
     def __init__(self, path: str | None, timeout: float) -> None:
         self.path = path
-        self.timeout = timeout
+        self.timeout = min(timeout, threading.TIMEOUT_MAX)
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor: int | None = None
@@ -67,7 +67,7 @@ class StoreLock:
         return True
 
     def _acquire(self, timeout: float) -> None:
-        if not self._thread.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        if not self._thread.acquire(timeout=timeout):
             raise LockTimeout(f"{self.path} was held by another thread for {timeout} s")
         try:
             if self._depth == 0 and self.path is not None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from track.errors import ConcurrentWrite
-from track.events import Batch, Event, Record, TrialCreated
+from track.events import Batch, Event, TrialCreated
 from track.persistence.file.lock import StoreLock
 from track.persistence.file.store import FileStore
 from track.persistence.identity import new_identity
@@ -35,15 +35,16 @@ class MemoryStore:
         self.lock = StoreLock(None, lock_timeout)
         self._state = State()
         self._state.identity = new_identity()
-        self._inbox: deque[Sequence[Record]] = deque()
+        self._inbox: deque[Event] = deque()
         self._is_draining = False
 
     def apply(self, events: Sequence[Event]) -> None:
         """Add events: they wait, in order, until something is asked."""
         inbox = self._inbox
-        inbox.append(events)
+        inbox.extend(events)
         if len(inbox) > _INBOX:
-            self._drain()
+            with self.lock:
+                self._drain()
 
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events that somebody has numbered."""
@@ -51,20 +52,20 @@ class MemoryStore:
             state.apply([batch])
 
     def _drain(self) -> None:
-        with self.lock:
-            # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
-            if self._is_draining:
-                return
-            self._is_draining = True
-            try:
-                self._state.apply(self._arrived())
-            finally:
-                self._is_draining = False
+        """Change the state as the events say that wait; the caller holds the lock."""
+        # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
+        if self._is_draining or not self._inbox:
+            return
+        self._is_draining = True
+        try:
+            self._state.apply(self._arrived())
+        finally:
+            self._is_draining = False
 
-    def _arrived(self) -> Iterator[Record]:
+    def _arrived(self) -> Iterator[Event]:
         inbox = self._inbox
         while inbox:
-            yield from inbox.popleft()
+            yield inbox.popleft()
 
     def atomically(self, action: Callable[[], _Result]) -> _Result:
         """Return ``action()``; other threads wait."""

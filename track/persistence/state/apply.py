@@ -101,42 +101,48 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
         return False
     if attempt > trial.attempt:
         trial.attempt, trial.processes, trial.is_set = attempt, [], False
-    if event.status[0] == Status.Running.name:
+    is_running = event.status[0] == _RUNNING
+    if is_running:
         trial.process = {name: process[name] for name in IDENTITY if name in process}
         trial.timestamps.setdefault("started", event.at)
-    known = next((one for one in trial.processes if same_process(one, process)), None)
-    if event.status[0] == Status.Running.name and known is not None and known["status"][0] != Status.Running.name:
+    known = next((one for one in trial.processes if identity_of(one) == identity_of(process)), None)
+    if is_running and known is not None and known["status"][0] != _RUNNING:
         # It begins again what it had ended.
         trial.is_set = False
     noted = {**process, "status": list(event.status), "at": event.at}
     noted["began"] = event.at if known is None else known["began"]
     # Never changed in place: a reader may have the list.
-    trial.processes = [*(one for one in trial.processes if one is not known), noted]
+    trial.processes = [*[one for one in trial.processes if one is not known], noted]
     return True
 
 
 LATE = "late_events"
 """The name in the metadata of how many events were dropped, because their attempt was followed by another."""
 IDENTITY = ("host", "pid", "started")
+_RUNNING = Status.Running.name
+_ENDS = tuple(status for status in Status if status.value >= Status.ErrorGroup.value)
 _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrupted)
 
 
-def same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two descriptions are of one process."""
-    return all(one.get(name) == other.get(name) for name in IDENTITY)
+def identity_of(process: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what tells one process from all others."""
+    return tuple(map(process.get, IDENTITY))
 
 
 def is_end(status: Any) -> bool:
     """Return whether a trial with this status has ended; a custom one is an end unless its code says else."""
     if isinstance(status, Status):
-        return status.value >= Status.ErrorGroup.value
+        return status in _ENDS
     return status.value is None or status.value >= Status.RunningGroup.value
 
 
 def status_of_all(statuses: Iterable[Any]) -> Any:
     """Return the status of a trial with several processes: running while one is, then the worst of their ends."""
     found = list(statuses)
-    return next((status for status in _WORST_FIRST if status in found), found[-1])
+    for status in _WORST_FIRST:
+        if status in found:
+            return status
+    return found[-1]
 
 
 def _add_artifact(trial: Trial, event: ArtifactAdded) -> None:

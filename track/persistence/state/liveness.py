@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from track.configuration import options
-from track.persistence.state.apply import IDENTITY, status_of_all
+from track.persistence.state.apply import identity_of, status_of_all
 from track.structure import Status, Trial
 from track.structure import status as make_status
 from track.utils.system import is_process_alive
@@ -50,7 +50,7 @@ class Liveness:
         return Status.Interrupted if process.get("signal") else Status.Broken
 
     def _is_alive(self, process: dict[str, Any], trial: Trial, alive: dict[Any, bool | None]) -> bool:
-        key = tuple(process.get(name) for name in IDENTITY)
+        key = identity_of(process)
         if key not in alive:
             alive[key] = is_process_alive(process)
         found = alive[key]
