@@ -56,6 +56,7 @@ class _TrialDocument(msgspec.Struct):
     attempt: int = 0
     processes: Any = None
     is_set: bool = False
+    moments: Any = None
     order: int = 0
 
     def get(self, name: str) -> Any:
@@ -73,6 +74,7 @@ class _ProjectDocument(msgspec.Struct):
     tags: Any = None
     groups: list[dict[str, Any]] = []
     trials: list[msgspec.Raw] = []
+    moments: Any = None
     order: int = 0
 
 
@@ -133,7 +135,8 @@ def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> N
     storage.writers.update(snapshot.writers)
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
-        storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
+        fields |= {"metadata": project.metadata, "tags": project.tags, "moments": project.moments}
+        storage.add_project(from_json(fields, "project"))
     groups = [*snapshot.groups, *(group for project in snapshot.projects for group in project.groups)]
     for group in sorted(groups, key=lambda group: group.get("order", 0)):
         storage.add_group(from_json(group | {"trials": ()}, "trial_group"), group.get("trials") or ())
@@ -222,6 +225,7 @@ def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
         document: dict[str, Any] = {"dtype": "project", "uid": uid, "name": project.name}
         document["description"] = project.description
         document |= {"metadata": to_plain(project.metadata), "tags": to_plain(project.tags), "order": position}
+        document |= {"moments": project.moments} if project.moments else {}
         yield _encode(document)[:-1] + b',\n "trials": ['
         yield from _trial_bytes(storage, owned[uid], order)
         yield b'],\n "groups": ' + _group_bytes(groups.get(uid, [])) + b"}"
