@@ -55,6 +55,7 @@ class ProjectCreated(
     description: str | None = None
     metadata: dict[str, Any] = {}
     tags: dict[str, Any] = {}
+    moments: dict[str, dict[str, float]] = {}
 
 
 class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="group_created"):
@@ -66,12 +67,13 @@ class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     description: str | None = None
     metadata: dict[str, Any] = {}
     project_id: Any = None
+    moments: dict[str, dict[str, float]] = {}
 
 
 class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_created"):
     """A trial exists.
 
-    For one that comes from another store, `metrics` and `chronos` are full states, and the last seven fields say what
+    For one that comes from another store, `metrics` and `chronos` are full states, and the last eight fields say what
     else is known of it; `at` is its last change then.
     """
 
@@ -97,6 +99,7 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     attempt: _Count = 0
     processes: list[dict[str, Any]] = []
     is_set: bool = False
+    moments: dict[str, dict[str, float]] = {}
 
     @property
     def trial(self) -> str:

@@ -148,7 +148,8 @@ class SerializerTrial(SerializerAspect):
             "status": SerializerStatus().to_json(trial.status),
         }
         extras = {name: getattr(trial, name) for name in _EXTRAS}
-        return document | {key: to_plain(value) for key, value in extras.items() if value}
+        document |= {key: to_plain(value) for key, value in extras.items() if value}
+        return document | _moments(trial)
 
     def from_json(self, obj: Any) -> Trial:
         """Return the trial of a document; missing keys have their defaults, unknown ones are passed over."""
@@ -173,7 +174,7 @@ class SerializerTrialGroup(SerializerAspect):
             "metadata": {key: self._shown(value) if short else to_plain(value) for key, value in obj.metadata.items()},
             "project_id": to_plain(obj.project_id),
             "trials": list(obj.trials) if isinstance(obj.trials, dict) else sorted(obj.trials),
-        }
+        } | ({} if short else _moments(obj))
 
     def _shown(self, value: Any) -> Any:
         return self.maybe_unflatten(to_json(value, True))
@@ -186,6 +187,7 @@ class SerializerTrialGroup(SerializerAspect):
             metadata=restore(obj.get("metadata") or {}),
             trials=set(obj.get("trials") or ()),
             project_id=restore(obj.get("project_id")),
+            moments=obj.get("moments") or {},
         )
 
 
@@ -203,7 +205,7 @@ class SerializerProject(SerializerAspect):
             "trials": [to_json(trial, short) for trial in trials],
             "groups": [to_json(group, short) for group in sorted(obj.groups, key=lambda group: str(group.name))],
         }
-        return document | ({"tags": to_plain(obj.tags)} if obj.tags else {})
+        return document | ({"tags": to_plain(obj.tags)} if obj.tags else {}) | ({} if short else _moments(obj))
 
     def from_json(self, obj: Any) -> Project:
         """Return the project of a document, with its groups and trials."""
@@ -215,7 +217,13 @@ class SerializerProject(SerializerAspect):
             groups={from_json(group, "trial_group") for group in obj.get("groups") or ()},
             trials={from_json(trial, "trial") for trial in obj.get("trials") or ()},
             tags=restore(obj.get("tags") or {}),
+            moments=obj.get("moments") or {},
         )
+
+
+def _moments(obj: Trial | TrialGroup | Project) -> dict[str, Any]:
+    """Return the part of a document that says when things were given: names of users', and finite numbers only."""
+    return {"moments": obj.moments} if obj.moments else {}
 
 
 _aspects: dict[type, SerializerAspect] = {
@@ -312,6 +320,7 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         attempt=document.get("attempt") or 0,
         processes=document.get("processes") or [],
         is_set=bool(document.get("is_set")),
+        moments=document.get("moments") or {},
     )
 
 

@@ -179,6 +179,8 @@ class Trial:
         Those of the present attempt, each with its ``status``, name and code.
     is_set: bool
         Whether the program itself has said how it ended.
+    moments: dict
+        When what was given after its creation was given, unix seconds, by field and name.
 
     The uid is made of the hash of name, version and parameters, and of the revision. The hash is
     computed once: parameters logged later do not move the trial.
@@ -204,6 +206,7 @@ class Trial:
     attempt: int = field(default=0, kw_only=True)
     processes: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     is_set: bool = field(default=False, kw_only=True)
+    moments: dict[str, dict[str, float]] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         self.revision = int(self.revision)
@@ -304,6 +307,8 @@ class TrialGroup(_Owner):
     ----------
     trials: set of str
         The uids of its trials.
+    moments: dict
+        When its metadata was given, unix seconds, by field and name; not what it was created with.
     """
 
     _uid: str | None = None
@@ -312,6 +317,7 @@ class TrialGroup(_Owner):
     metadata: dict[str, Any] = field(default_factory=dict)
     trials: set[str] = field(default_factory=set)
     project_id: Any = None
+    moments: dict[str, dict[str, float]] = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         return f"<TrialGroup {shown(self.name, 100)} of project {shown(self.project_id, 100)}>"
@@ -338,6 +344,8 @@ class Project(_Owner):
     ----------
     tags: dict
         Inherited by every trial of the project, which cannot override them.
+    moments: dict
+        When its metadata and tags were given, unix seconds, by field and name; not what it was created with.
     """
 
     _uid: str | None = None
@@ -347,6 +355,7 @@ class Project(_Owner):
     groups: set[TrialGroup] = field(default_factory=set)
     trials: set[Trial] = field(default_factory=set)
     tags: dict[str, Any] = field(default_factory=dict)
+    moments: dict[str, dict[str, float]] = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         return f"<Project {shown(self.name, 100)}>"

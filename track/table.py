@@ -47,6 +47,7 @@ def metric_cell(container: Any) -> str:
     """Return a metric in a line: the last of many, and how many there are."""
     if isinstance(container, Series) and container:
         points = container.points
+        points.settle()
         assert points.step is not None
         return f"{_cell(container.last())} at {text_of(points.step[len(points) - 1])} ({len(container):,} steps)"
     if isinstance(container, TimeSeriesAggregator) and container:

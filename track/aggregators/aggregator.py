@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -63,6 +64,7 @@ class ValueAggregator(Aggregator):
     """
 
     kind = "value"
+    last_at = 0.0
 
     def __init__(self, val: Any = None) -> None:
         self._val = val
@@ -76,12 +78,24 @@ class ValueAggregator(Aggregator):
         """Replace the value."""
         self._val = other
 
+    def append_at(self, value: Any, at: float) -> None:
+        """Replace the value by one logged at `at` (unix seconds), unless the present one was logged later."""
+        if type(self).append is not ValueAggregator.append:
+            # A subclass that keeps something else than the latest.
+            self.append(value)
+        elif at >= self.last_at:
+            self.append(value)
+            self.last_at = at
+
     def to_json(self, short: bool = False) -> Any:
         """Return the value itself (`short`), or the tagged state."""
-        return self._val if short else {"dtype": self.kind, "value": _plain(self._val)}
+        if short:
+            return self._val
+        return {"dtype": self.kind, "value": _plain(self._val)} | ({"at": self.last_at} if self.last_at else {})
 
     def restore(self, state: dict[str, Any]) -> None:
         self._val = _restore(state["value"])
+        self.last_at = float(state.get("at", 0.0))
 
     @classmethod
     def lazy(cls) -> Callable[[], Aggregator]:  # type: ignore[override]
@@ -151,6 +165,7 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
     @overload
     def __getitem__(self, index: slice) -> list[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
+        self.points.settle()
         places = range(len(self.points))[index]
         if isinstance(places, range):
             return [self.points.value[place] for place in places]
@@ -176,7 +191,7 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
 
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""
-        return self[-1] if self else None
+        return self.points.last()
 
     def to_json(self, short: bool = False) -> Any:
         """Return the last 20 values (`short`), or all of the columns."""
@@ -198,6 +213,7 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
         return Lazy(TimeSeriesAggregator)
 
     def __repr__(self) -> str:
+        self.points.settle()
         values = self.points.value
         return f"ts<[{listed(lambda place: shown(values[place], 30), len(self), 'values')}]>"
 
@@ -217,6 +233,7 @@ class RingAggregator(Aggregator):
 
     def __init__(self, n: int, dtype: str = "f") -> None:
         self._ring = RingBuffer(n, dtype)
+        self._times = RingBuffer(n, "d")
         self.arguments = (n, dtype)
 
     @property
@@ -227,16 +244,39 @@ class RingAggregator(Aggregator):
     def append(self, other: Any) -> None:
         """Add a value; the oldest goes when there are `n`."""
         self._ring.append(other)
+        self._times.append(self.last_at)
+
+    def append_at(self, value: Any, at: float) -> None:
+        """Add a value logged at `at` (unix seconds); one that comes late stands before those that were logged later."""
+        if at >= self.last_at or type(self).append is not RingAggregator.append:
+            self.last_at = max(at, self.last_at)
+            self.append(value)
+            return
+        values, times = self.val, self._times.to_list()
+        place = bisect_right(times, at)
+        if place or len(values) < self._ring.capacity:
+            self._fill([*values[:place], value, *values[place:]], [*times[:place], at, *times[place:]])
+
+    def _fill(self, values: Sequence[Any], times: Sequence[float]) -> None:
+        n, dtype = self.arguments
+        ring, ring_of_times = RingBuffer(n, dtype), RingBuffer(n, "d")
+        for value, at in zip(values, times, strict=True):
+            ring.append(value)
+            ring_of_times.append(at)
+        self._ring, self._times = ring, ring_of_times
 
     def to_json(self, short: bool = False) -> Any:
         """Return the kept values, as they are (`short`) or with what makes the ring again."""
         if short:
             return self.val
-        return {"dtype": self.kind, "arguments": _plain(self.arguments), "value": _plain(self.val)}
+        state = {"dtype": self.kind, "arguments": _plain(self.arguments), "value": _plain(self.val)}
+        return state | ({"at": self._times.to_list()} if self.last_at else {})
 
     def restore(self, state: dict[str, Any]) -> None:
-        for value in _restore(state["value"]):
-            self._ring.append(value)
+        values = _restore(state["value"])
+        # Earlier versions did not store the times.
+        self._fill(values, state.get("at") or [0.0] * len(values))
+        self.last_at = self._times.last() or 0.0
 
     @staticmethod
     def lazy(n: int, dtype: str = "f") -> Callable[[], Aggregator]:  # type: ignore[override]

@@ -27,6 +27,8 @@ class Aggregator:
 
     kind: ClassVar[str] = ""
     arguments: tuple[Any, ...] = ()
+    last_at: float = 0.0
+    """When the last value was logged, unix seconds, in an aggregator that goes by it; 0 where it is not known."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -52,7 +54,10 @@ class Aggregator:
         raise NotImplementedError
 
     def append_at(self, value: Any, at: float) -> None:
-        """Take one more value, logged at `at` (unix seconds); most aggregators do not keep the time."""
+        """Take one more value, logged at `at` (unix seconds); most aggregators do not keep the time.
+
+        One that keeps the last values does: a value that comes late, after one that was logged later, is not the last.
+        """
         self.append(value)
 
     def __iadd__(self, other: Any) -> Aggregator:

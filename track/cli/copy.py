@@ -19,7 +19,7 @@ from track.artifacts import shared
 from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
-from track.persistence.checks import counted, metric_step, numbers, trial_copied
+from track.persistence.checks import counted, metric_step, moments_copied, numbers, trial_copied
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
@@ -99,11 +99,13 @@ class _Copying:
         for project in projects:
             if not self._target.has(Project, project.uid):
                 facts = (to_plain(project.metadata), to_plain(project.tags))
-                self._send([ProjectCreated(project.uid, now, project.name, project.description, *facts)])
+                moments = moments_copied(project)
+                self._send([ProjectCreated(project.uid, now, project.name, project.description, *facts, moments)])
         for group in groups:
             if not self._target.has(TrialGroup, group.uid):
                 facts = (to_plain(group.metadata), to_plain(group.project_id))
-                self._send([GroupCreated(group.uid, now, group.name, group.description, *facts)])
+                moments = moments_copied(group)
+                self._send([GroupCreated(group.uid, now, group.name, group.description, *facts, moments)])
 
     def _copy(self, trial: Trial, groups: list[str]) -> None:
         there = self._target.fetch_trials({"hash": trial.hash})
@@ -206,7 +208,8 @@ class _Facts:
         yield self.created
         for name, container in self._large.items():
             yield from _logged(uid, name, container)
-        yield from (TrialAttached(uid, "group", group, self._last) for group in self._groups)
+        attached = self.created.moments.get("owner", {}).get("group", self._last)
+        yield from (TrialAttached(uid, "group", group, attached) for group in self._groups)
         if self.is_large:
             yield FieldsMerged("trial", uid, "metadata", {}, self._last)
 

@@ -58,6 +58,11 @@ class Column:
                 values[position] = value
         return values
 
+    def reordered(self, order: list[int]) -> Column:
+        """Return a column of the values at these positions."""
+        values = self.tolist()
+        return Column.from_list([values[position] for position in order])
+
     def make_tuples(self) -> None:
         """Turn lists, as JSON gives them, into the tuples they were."""
         if self._type is None:

@@ -1,8 +1,11 @@
-"""Columns of (step, value, time), 24 bytes a point, behind a ``{step: value}`` mapping view."""
+"""Columns of (step, value, time), 24 bytes a point, by time, behind a ``{step: value}`` mapping view."""
 
 from __future__ import annotations
 
+import operator
+import threading
 from collections.abc import Iterator, Mapping
+from itertools import accumulate, islice
 from typing import Any
 
 from track.containers.columns import LARGEST, Column, hashable
@@ -12,10 +15,15 @@ from track.shown import listed, shown
 __all__ = ["Column", "Points", "Series", "hashable"]
 
 _SHOWN_WHOLE = 12
+_settling = threading.Lock()
 
 
 class Points:
     """Values in the order they were logged, each with its time (unix seconds) and, maybe, a step.
+
+    The order is that of the times; points of one time are in the order they came, and one whose time is not known, 0,
+    follows the one before. A point that comes late, after one that was logged later, is appended like the others, and
+    noted: the points are sorted when they are next read.
 
     Parameters
     ----------
@@ -23,12 +31,16 @@ class Points:
         Whether each point has a step.
     """
 
-    __slots__ = ("_size", "at", "step", "value")
+    __slots__ = ("_size", "at", "is_late", "latest", "step", "value")
 
     def __init__(self, stepped: bool) -> None:
         self.step: Column | None = Column() if stepped else None
         self.value = Column()
         self.at = Column()
+        self.latest = 0.0
+        """The time of the last point, unix seconds."""
+        self.is_late = False
+        """Whether points have come after later ones, and are not sorted yet."""
         self._size: int | None = None
 
     def __len__(self) -> int:
@@ -38,6 +50,10 @@ class Points:
     def append(self, step: Any, value: Any, at: float) -> None:
         """Add a point; `step` is ignored when the points have none, and tagged values are restored."""
         steps, values, times = self.step, self.value, self.at
+        if at >= self.latest:
+            self.latest = at
+        elif at:
+            self.is_late = True
         # The common point is written straight into the arrays: this is the innermost loop of every replay.
         if steps is not None:
             if type(step) is steps._type and (step.__class__ is float or -LARGEST <= step < LARGEST):
@@ -55,44 +71,73 @@ class Points:
 
     def steps(self) -> list[Any]:
         """Return the step of each point, in logging order; empty when the points have none."""
+        self.settle()
         return [] if self.step is None else self.step.tolist(len(self))
 
     def values(self) -> list[Any]:
         """Return the value of each point, in logging order."""
+        self.settle()
         return self.value.tolist(len(self))
 
     def times(self) -> list[float]:
         """Return when each point was logged, unix seconds, in logging order."""
+        self.settle()
         return self.at.tolist(len(self))
+
+    def last(self) -> Any:
+        """Return the value logged last; None when there is none."""
+        self.settle()
+        return self.value[len(self) - 1] if len(self) else None
+
+    def settle(self) -> None:
+        """Put the points that came late where they belong; columns that others see are not touched."""
+        if not self.is_late:
+            return
+        with _settling:
+            # Again: another thread may have been first.
+            if self.is_late:
+                times: list[float] = list(accumulate(self.at.tolist(len(self)), lambda before, at: at or before))
+                order = sorted(range(len(times)), key=times.__getitem__)
+                self.step = None if self.step is None else self.step.reordered(order)
+                self.value, self.at = self.value.reordered(order), self.at.reordered(order)
+                self.is_late = False
 
     @classmethod
     def from_lists(cls, steps: list[Any] | None, values: list[Any], times: list[float]) -> Points:
-        """Return points of these columns; without steps for None."""
+        """Return points of these columns, in the order they came; without steps for None."""
         points = cls(stepped=False)
         points.step = None if steps is None else Column.from_list(steps)
         points.value, points.at = Column.from_list(values), Column.from_list(times)
+        points._find_late(times)
         return points
+
+    def _find_late(self, times: list[float]) -> None:
+        self.latest = float(max(times, default=0.0))
+        self.is_late = any(map(operator.gt, times, islice(times, 1, None)))
 
     def numbered(self) -> Points:
         """Return these points, which are not to be used any more, with the steps 0, 1, 2, ...; nothing is copied."""
+        self.settle()
         points = Points(stepped=True)
         points.step = Column.from_list(list(range(len(self))))
-        points.value, points.at = self.value, self.at
+        points.value, points.at, points.latest = self.value, self.at, self.latest
         return points
 
     def view(self) -> Points:
         """Return the points so far: what is appended later does not show. Nothing is copied."""
         points = Points.__new__(Points)
         points._size = len(self)
+        points.latest, points.is_late = self.latest, self.is_late
         points.step = None if self.step is None else self.step.view()
         points.value, points.at = self.value.view(), self.at.view()
         return points
 
     def to_plain(self) -> dict[str, Any]:
         """Return the columns as JSON-safe data."""
+        self.settle()
         size = len(self)
         columns = {} if self.step is None else {"step": self.step.to_plain(size)}
-        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size)}
+        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size), "sorted": True}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Points:
@@ -103,6 +148,11 @@ class Points:
             points.step.make_tuples()
         points.value = Column.from_plain(plain["value"])
         points.at = Column.from_plain(plain["at"])
+        if plain.get("sorted") is not True:
+            # Earlier versions stored points as they came.
+            points._find_late(points.at.tolist())
+        elif len(points):
+            points.latest = float(points.at[len(points) - 1])
         return points
 
 
@@ -147,7 +197,7 @@ def _item(step: Any, value: Any) -> str:
 
 
 class Series(Mapping[Any, Any]):
-    """A metric logged with steps, seen as ``{step: value}``: the last value logged at a step counts.
+    """A metric logged with steps, seen as ``{step: value}``: the value logged last at a step counts.
 
     Examples
     --------
@@ -157,12 +207,13 @@ class Series(Mapping[Any, Any]):
     {0: 0.8, 1: 0.5}
     """
 
-    __slots__ = ("_index", "_indexed", "_next", "points")
+    __slots__ = ("_index", "_indexed", "_indexed_times", "_next", "points")
 
     def __init__(self, points: Points | None = None) -> None:
         self.points = Points(stepped=True) if points is None else points
         self._index: dict[Any, int] | _Run = _Run()
         self._indexed = 0
+        self._indexed_times = self.points.at
         self._next: int | None = None
 
     def append(self, step: Any, value: Any, at: float) -> None:
@@ -182,7 +233,8 @@ class Series(Mapping[Any, Any]):
         self.points.append(step, value, at)
 
     def __getitem__(self, step: Any) -> Any:
-        return self.points.value[self._positions()[step]]
+        position = self._positions()[step]
+        return self.points.value[position]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(list(self._positions()))
@@ -191,6 +243,7 @@ class Series(Mapping[Any, Any]):
         return len(self._positions())
 
     def __repr__(self) -> str:
+        self.points.settle()
         size = len(self.points)
         if size <= _SHOWN_WHOLE:
             points = list(self.items())
@@ -206,7 +259,7 @@ class Series(Mapping[Any, Any]):
 
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""
-        return self.points.value[len(self.points) - 1] if len(self.points) else None
+        return self.points.last()
 
     def view(self) -> Series:
         """Return the series so far: what is appended later does not show."""
@@ -214,6 +267,10 @@ class Series(Mapping[Any, Any]):
 
     def _positions(self) -> Mapping[Any, int]:
         """Return the position of the last point of each step: a run where steps count up by one, else an index."""
+        self.points.settle()
+        if self._indexed_times is not self.points.at:
+            # They were sorted.
+            self._index, self._indexed, self._indexed_times = _Run(), 0, self.points.at
         size = len(self.points)
         if self._indexed < size:
             steps = self.points.steps()

@@ -13,7 +13,7 @@ from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, speci
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
 from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
-from track.persistence.state import make_group, make_project
+from track.persistence.state import make_group, make_project, newer
 from track.plain import nearest_double, restore, to_plain, utf8
 from track.serialization import to_json
 from track.structure import Trial
@@ -113,9 +113,16 @@ class Column:
         return [self.odd.get(place) for place in range(len(self.times))] if self.odd else repeat(None)
 
     def last(self) -> tuple[Any, Any]:
-        """Return step and value of the last point."""
-        odd = self.odd.get(len(self.times) - 1)
-        return decode_cell(self.steps[-1], self.values[-1], odd) if odd else (self.steps[-1], self.values[-1])
+        """Return step and value of the last point: the latest, and of several of one time the one that came last."""
+        place, latest = len(self.times) - 1, self.latest
+        while self.times[place] < latest:
+            place -= 1
+        return decode_cell(self.steps[place], self.values[place], self.odd.get(place))
+
+    @property
+    def latest(self) -> float:
+        """When the last point was logged, unix seconds."""
+        return max(self.times)
 
 
 class PointColumns:
@@ -167,7 +174,7 @@ def measure_into(trial: Trial, metrics: PointColumns, chronos: PointColumns) -> 
 def _imported_points(container: Any) -> Iterator[tuple[Any, Any, float]]:
     if not isinstance(container, (Series, TimeSeriesAggregator)):
         # Another aggregator is one value, with all that it knows.
-        yield None, container, 0.0
+        yield None, container, container.last_at if isinstance(container, Aggregator) else 0.0
         return
     points = container.points
     steps = points.steps() or [None] * len(points)
@@ -196,7 +203,8 @@ def owner_document(event: ProjectCreated | GroupCreated) -> dict[str, Any]:
 def merge_into_owner(document: dict[str, Any], event: FieldsMerged) -> None:
     """Change the document of a project or group as the event says."""
     known = restore(document.get(event.field) or {})
-    document[event.field] = to_plain(known | {name: restore(value) for name, value in event.values.items()})
+    values = newer(document.setdefault("moments", {}), event.field, event.values, event.at)
+    document[event.field] = to_plain(known | {name: restore(value) for name, value in values.items()})
 
 
 def comparable(value: Any) -> float | None:

@@ -247,7 +247,18 @@ def trial_copied(trial: Trial) -> TrialCreated:
             to_plain(process) for process in trial.processes if isinstance(process, dict) and "status" in process
         ],
         is_set=bool(trial.is_set),
+        moments=moments_copied(trial),
     )
+
+
+def moments_copied(thing: Trial | TrialGroup | Project) -> dict[str, dict[str, float]]:
+    """Return when what an object of another store has was given."""
+    known = thing.moments.items() if isinstance(thing.moments, dict) else ()
+    return {
+        str(field): {str(name): _finite(at) for name, at in times.items()}
+        for field, times in known
+        if isinstance(times, dict)
+    }
 
 
 def counted(trial: Trial, name: str) -> float:

@@ -23,6 +23,7 @@ from track.events import (
     TrialAttached,
 )
 from track.persistence.checks import (
+    counted,
     describe_error,
     final_status,
     group_created,
@@ -43,6 +44,7 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import Project, Status, Trial, TrialGroup
+from track.utils.clock import now
 from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
@@ -50,6 +52,8 @@ __all__ = ["EventProtocol"]
 logger = logging.getLogger(__name__)
 # Seconds by which the start of a process may be told too early: two ticks, and some.
 _CLOCK = 0.05
+# Seconds by which another machine's clock may be ahead for this one to follow it.
+_AHEAD = 3600.0
 Result = TypeVar("Result")
 
 
@@ -71,11 +75,12 @@ class EventProtocol(Protocol):
     def __init__(self, uri: str, strict: bool = True) -> None:
         self.uri = uri
         self.strict = strict
-        self.clock = time.time
+        self.clock = now
         self.listeners: list[Listener] = []
         self._known: set[str] = set()
         self._timers = Timers()
         self._begun: dict[str, tuple[float, int]] = {}
+        self._latest = 0.0
         self._deciding = threading.local()
         # The working directory may be another one when the first file is logged.
         self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
@@ -90,6 +95,23 @@ class EventProtocol(Protocol):
 
     def atomically(self, action: Callable[[], Result]) -> Result:
         raise NotImplementedError
+
+    # when it was
+
+    def _moment(self, about: Trial | TrialGroup | None = None) -> float:
+        """Return the time of a fact, which orders facts wherever they arrive late.
+
+        It is not before one that was given here earlier, nor before the last change of what it is about, as far as that
+        was read: who decides on what they know is not overruled by it, whose clock ever is ahead.
+        """
+        known = 0.0
+        if isinstance(about, Trial):
+            known = counted(about, "_last_change")
+        elif about is not None:
+            known = max((at for times in about.moments.values() for at in times.values()), default=0.0)
+        at = self.clock()
+        self._latest = max(at, self._latest, known if known < at + _AHEAD else 0.0)
+        return max(self._latest, known)
 
     # storing what a method has decided, and telling those who listen
 
@@ -155,7 +177,13 @@ class EventProtocol(Protocol):
         if step is not None and type(step) is not int:
             step = metric_step(step, kwargs)
         spec = None if aggregator is None else metric_specification(aggregator)
-        event = MetricsLogged(uid, kwargs, self.clock(), step, spec)
+        # Not `_moment`: this is the path of every log call.
+        at = self.clock()
+        if at >= self._latest:
+            self._latest = at
+        else:
+            at = self._latest
+        event = MetricsLogged(uid, kwargs, at, step, spec)
         self.apply(event)
         if self.listeners:
             self._tell(event)
@@ -166,7 +194,7 @@ class EventProtocol(Protocol):
         if not _is_joined(trial):
             trial.attempt += 1
         self._begun[uid] = (time.perf_counter(), trial.attempt)
-        self._record_process(uid, Status.Running, trial.attempt)
+        self._record_process(trial, Status.Running, trial.attempt)
 
     def _tell_lost_time(self, trial: Trial) -> None:
         """Record how long the processes ran that were killed, and could not say so."""
@@ -175,30 +203,30 @@ class EventProtocol(Protocol):
         last = trial.metadata.get("_last_change", 0.0)
         lost = [last - one["began"] for one in trial.processes if one["status"][0] == Status.Running.name]
         for seconds in lost:
-            self._record(TimeLogged(trial.uid, "runtime", max(0.0, seconds), self.clock(), ["sum"]))
+            self._record(TimeLogged(trial.uid, "runtime", max(0.0, seconds), self._moment(trial), ["sum"]))
 
     def _record_process(
-        self, uid: str, status: Status, attempt: int | None, error: str | None = None, **more: Any
+        self, trial: Trial, status: Status, attempt: int | None, error: str | None = None, **more: Any
     ) -> None:
         """Record how far this process is in an attempt."""
         named = (status.name, status.value)
         process = process_identity() | {"parent": os.getppid()} | more
-        self._record(StatusChanged(uid, named, self.clock(), error, process, attempt))
+        self._record(StatusChanged(trial.uid, named, self._moment(trial), error, process, attempt))
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
         uid = self._require(trial.uid)
         begun = self._begun.get(uid)
         if begun is not None:
-            self._record_process(uid, Status.Running, begun[1], error, **({} if name is None else {"signal": name}))
+            self._record_process(trial, Status.Running, begun[1], error, **({} if name is None else {"signal": name}))
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         uid = self._require(trial.uid)
         begun, attempt = self._begun.pop(uid, None) or (None, None)
         if begun is not None:
-            self._record(TimeLogged(uid, "runtime", time.perf_counter() - begun, self.clock(), ["sum"]))
+            self._record(TimeLogged(uid, "runtime", time.perf_counter() - begun, self._moment(trial), ["sum"]))
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
-        self._record_process(uid, status, attempt, error)
+        self._record_process(trial, status, attempt, error)
 
     def log_trial_chrono_start(
         self,
@@ -221,40 +249,41 @@ class EventProtocol(Protocol):
         uid = trial.uid
         if uid not in self._known:
             self._require(uid)
-        event = TimeLogged(uid, utf8(text_of(name)), seconds, self.clock(), specification(aggregator))
+        event = TimeLogged(uid, utf8(text_of(name)), seconds, self._moment(), specification(aggregator))
         self.apply(event)
         if self.listeners:
             self._tell(event)
 
     def log_trial_arguments(self, trial: Trial, /, **kwargs: Any) -> None:
-        self._merge(trial.uid, "parameters", kwargs)
+        self._merge(trial, "parameters", kwargs)
 
     def log_trial_metadata(
         self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
     ) -> None:
         spec = specification(aggregator)
-        self._merge(trial.uid, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
+        self._merge(trial, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
-        self._merge(trial.uid, "tags", kwargs)
+        self._merge(trial, "tags", kwargs)
 
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Replace the status; InvalidEvent when it is no status."""
         chosen = normal_status(status)
         text = text_or_none(error)
-        self._record(StatusChanged(self._require(trial.uid), (chosen.name, chosen.value), self.clock(), text))
+        uid, at = self._require(trial.uid), self._moment(trial)
+        self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text))
 
     def log_trial_artifact(
         self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
     ) -> None:
-        texts = (utf8(text_of(name)), utf8(text_of(uri)), self.clock(), text_or_none(digest))
+        texts = (utf8(text_of(name)), utf8(text_of(uri)), self._moment(trial), text_or_none(digest))
         self._record(ArtifactAdded(self._require(trial.uid), *texts, None if size is None else int(size)))
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
         if not self.has(TrialGroup, group.uid):
             raise NotFound(f"no group {group.name or group.uid!r} is stored in {self.place}")
-        self._record(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), self.clock()))
+        self._record(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), self._moment(group)))
 
     # creating
 
@@ -278,7 +307,7 @@ class EventProtocol(Protocol):
             stored = self.get_project(project)
             if stored is not None:
                 return stored
-            self._record(project_created(project, self.clock()))
+            self._record(project_created(project, self._moment()))
             return self.fetch_projects({"uid": project.uid})[0]
 
         return self._as_one_step(create)
@@ -293,7 +322,7 @@ class EventProtocol(Protocol):
             if stored is not None:
                 return stored
             self._require_project(group.project_id)
-            self._record(group_created(group, self.clock()))
+            self._record(group_created(group, self._moment()))
             return self.fetch_groups({"uid": group.uid})[0]
 
         return self._as_one_step(create)
@@ -307,7 +336,7 @@ class EventProtocol(Protocol):
             if revision is None:
                 return None
             trial.revision = revision
-            self._record(trial_created(trial, self.clock()))
+            self._record(trial_created(trial, self._moment()))
             self._known.add(trial.uid)
             return self.fetch_trials({"uid": trial.uid})[0]
 
@@ -377,10 +406,11 @@ class EventProtocol(Protocol):
             self._require_project(owner)
         elif self.strict and not self.has(TrialGroup, owner):
             raise NotFound(f"no group {owner!r} is stored in {self.place}: create it with new_trial_group")
-        self._record(TrialAttached(uid, kind, owner, self.clock()))
+        self._record(TrialAttached(uid, kind, owner, self._moment(trial)))
 
-    def _merge(self, uid: str, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
-        self._record(FieldsMerged("trial", self._require(uid), field, plain_fields(values), self.clock(), spec))
+    def _merge(self, trial: Trial, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
+        uid, plain = self._require(trial.uid), plain_fields(values)
+        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec))
 
 
 def _is_joined(trial: Trial) -> bool:

@@ -7,9 +7,10 @@ from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
+from track.testing.ordering import OrderingTests
 
 
-class ProtocolTests(CreatingTests, MeasuringTests, LivingTests, AskingTests, ContractTests):
+class ProtocolTests(CreatingTests, MeasuringTests, LivingTests, OrderingTests, AskingTests, ContractTests):
     """The claims of the contract; see `track.persistence.protocol.Protocol`.
 
     A subclass defines the fixture `protocol`, an empty backend. A backend that keeps its data after the

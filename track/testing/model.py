@@ -22,6 +22,8 @@ from track.structure import Trial
 class Model:
     """What a store should answer after a list of events, said in the plainest way.
 
+    Everything is kept with its time, and looked through by time when it is asked.
+
     Examples
     --------
     >>> model = Model()
@@ -35,10 +37,33 @@ class Model:
         self.projects: dict[str, dict[str, Any]] = {}
         self.groups: dict[str, dict[str, Any]] = {}
         self.trials: dict[str, dict[str, Any]] = {}
+        self._merged: dict[tuple[str, str], list[tuple[float, dict[str, Any]]]] = {}
 
     def answers(self) -> dict[str, Any]:
         """Return projects, groups and trials by uid, in the order they were created."""
-        return {"projects": self.projects, "groups": self.groups, "trials": self.trials}
+        groups = {
+            uid: {**group, "metadata": self._fields(uid, "metadata", group["metadata"])}
+            for uid, group in self.groups.items()
+        }
+        return {"projects": self.projects, "groups": groups, "trials": {uid: self._trial(uid) for uid in self.trials}}
+
+    def _trial(self, uid: str) -> dict[str, Any]:
+        trial = self.trials[uid]
+        shown = {name: value for name, value in trial.items() if name != "set"}
+        for name in ("parameters", "metadata", "tags"):
+            shown[name] = self._fields(uid, name, trial[name])
+        for name in ("project", "group", "status"):
+            shown[name] = _in_order(trial["set"].get(name, []))[-1] if name in trial["set"] else trial[name]
+        shown["errors"] = [*trial["errors"], *_in_order(trial["set"].get("errors", []))]
+        shown["metrics"] = {name: _metric(points) for name, points in trial["metrics"].items()}
+        shown["times"] = {name: _in_order(times) for name, times in trial["times"].items()}
+        return shown
+
+    def _fields(self, uid: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        fields = dict(given)
+        for values in _in_order(self._merged.get((uid, name), [])):
+            fields |= values
+        return fields
 
     def apply(self, *events: Event) -> None:
         """Change the model as the events say."""
@@ -54,32 +79,29 @@ class Model:
                 self.groups.setdefault(event.uid, fields | {"metadata": dict(event.metadata)})
             case TrialCreated():
                 self.trials.setdefault(event.trial, _new_trial(event))
-            case FieldsMerged(kind="group"):
-                self.groups[event.uid]["metadata"].update(event.values)
             case FieldsMerged():
-                trial = self.trials[event.uid]
-                trial[event.field].update(event.values)
-                trial["changes"] += 1
+                self._merged.setdefault((event.uid, event.field), []).append((event.at, event.values))
+                if event.kind == "trial":
+                    self.trials[event.uid]["changes"] += 1
             case _:
                 self._change_trial(self.trials[event.trial], event)
 
     def _change_trial(self, trial: dict[str, Any], event: Any) -> None:
         trial["changes"] += 1
         match event:
-            case TrialAttached(kind="project"):
-                trial["project"] = event.owner
             case TrialAttached():
-                trial["group"] = event.owner
-                self.groups[event.owner]["trials"].add(event.trial)
+                trial["set"].setdefault(event.kind, []).append((event.at, event.owner))
+                if event.kind == "group":
+                    self.groups[event.owner]["trials"].add(event.trial)
             case MetricsLogged():
                 for name, value in event.values.items():
-                    _log(trial["metrics"], name, event.step, value)
+                    _log(trial["metrics"].setdefault(name, []), event.step, value, event.at)
             case TimeLogged():
-                trial["times"].setdefault(event.name, []).append(event.seconds)
+                trial["times"].setdefault(event.name, []).append((event.at, event.seconds))
             case StatusChanged():
-                trial["status"] = event.status[0]
+                trial["set"].setdefault("status", []).append((event.at, event.status[0]))
                 if event.error is not None:
-                    trial["errors"].append(event.error)
+                    trial["set"].setdefault("errors", []).append((event.at, event.error))
 
 
 def _new_trial(event: TrialCreated) -> dict[str, Any]:
@@ -95,22 +117,33 @@ def _new_trial(event: TrialCreated) -> dict[str, Any]:
         "metrics": {},
         "times": {},
         "changes": event.changes,
+        "set": {},
     }
 
 
-def _log(metrics: dict[str, Any], name: str, step: Any, value: Any) -> None:
-    stored = metrics.get(name)
-    if stored is None:
-        metrics[name] = [value] if step is None else {step: value}
-        return
-    if isinstance(stored, list) and step is None:
-        stored.append(value)
-        return
-    if isinstance(stored, list):
-        stored = metrics[name] = dict(enumerate(stored))
-    if step is None:
-        step = max([known for known in stored if isinstance(known, int)], default=-1) + 1
-    stored[step] = value
+def _in_order(dated: list[tuple[float, Any]]) -> list[Any]:
+    """Return what was given, the oldest first; of what was given at one time, what came first."""
+    return [value for _, value in sorted(dated, key=lambda item: item[0])]
+
+
+def _log(points: list[tuple[float, Any]], step: Any, value: Any, at: float) -> None:
+    """Add a point ``(at, (step, value))``: which step one without a step has is settled when it comes."""
+    is_stepped = any(known is not None for _, (known, _) in points)
+    if step is not None and not is_stepped:
+        points[:] = [(point[0], (number, point[1][1])) for number, point in enumerate(sorted(points, key=_time))]
+    if step is None and is_stepped:
+        step = max([known for _, (known, _) in points if isinstance(known, int)], default=-1) + 1
+    points.append((at, (step, value)))
+
+
+def _time(point: tuple[float, Any]) -> float:
+    return point[0]
+
+
+def _metric(points: list[tuple[float, Any]]) -> Any:
+    """Return what is shown of a metric: values by step, the last one at each counts; or all values."""
+    ordered = _in_order(points)
+    return [value for _, value in ordered] if ordered[0][0] is None else dict(ordered)
 
 
 def answers(protocol: Protocol) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def _fields() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _at() -> st.SearchStrategy[float]:
-    return st.floats(1.0e9, 2.0e9)
+    """Return times in any order, as events that arrive late have; some of them are equal."""
+    return st.one_of(st.sampled_from([1.0e9, 1.5e9, 2.0e9]), st.floats(1.0e9, 2.0e9))
 
 
 def _trial_events(uid: str, groups: list[str]) -> st.SearchStrategy[Event]:

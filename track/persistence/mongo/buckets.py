@@ -90,17 +90,22 @@ class Addition:
 
 def _new_series(kind: str, column: Column) -> Document:
     spec = column.spec
-    known = {"kind": kind, "name": column.key, "count": 0, "last": None}
+    known = {"kind": kind, "name": column.key, "count": 0, "last": None, "at": 0.0}
     known |= {"spec": None if spec is None else text(spec), "stepped": column.is_stepped}
     return known | {"plain": kind == "metrics" and (spec is None or spec[0] in _PLAIN)}
 
 
 def _advanced(placed: _Placed, column: Column) -> Document:
     """Return what is known of a name with its new points: `last` is what comparisons see, None where it is not said."""
-    series = placed.series | {"count": placed.start + len(placed), "last": None}
+    series = placed.series | {"count": placed.start + len(placed)}
+    # Versions before did not note the time: anything is newer.
+    if column.latest < series.get("at", 0.0):
+        return series
+    series |= {"last": None, "at": column.latest}
     if series["plain"]:
         _, value = column.last()
-        series["last"] = None if type(value) is bool or not math.isfinite(nearest_double(value)) else column.values[-1]
+        is_compared = type(value) is not bool and math.isfinite(nearest_double(value))
+        series["last"] = nearest_double(value) if is_compared else None
     return series
 
 

@@ -32,7 +32,7 @@ from track.persistence.cells import (
 from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
-from track.persistence.state import is_resume, make_trial, update
+from track.persistence.state import RESUMES, make_trial, update
 from track.serialization import trial_from_document
 from track.structure import Trial
 
@@ -179,7 +179,7 @@ class TrialEntry(Entry):
             return []
         counts = [count for addition in self.fresh for count in addition.counts()]
         series = [known for addition in self.fresh for known in addition.series()]
-        if any(map(is_resume, self.new)):
+        if RESUMES in self._trial.metadata:
             # Their last values may not be shown: they are not compared by them any more.
             series = [known | {"plain": False, "last": None} if known["stepped"] else known for known in series]
         is_new = self.stored is None

@@ -11,6 +11,7 @@ import msgspec
 
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
 from track.persistence.cells import (
+    Column,
     PointColumns,
     comparable,
     measure_into,
@@ -20,6 +21,7 @@ from track.persistence.cells import (
     text,
     trial_document,
 )
+from track.persistence.checks import counted
 from track.persistence.sql.database import Database, Row
 from track.persistence.state import is_resume, make_trial, update
 from track.serialization import trial_from_document
@@ -45,6 +47,11 @@ _SERIES = (
 
 RESUMED = "resumed"
 """The kind of a row of ``series`` that says of a trial that its last values may not be shown."""
+LATEST = "latest"
+"""The kind of a row of ``series`` that says how late (`last`) the points of a metric before a number (`stepped`) are.
+
+There is one where points came after later ones: the rows of other points need not be looked through again.
+"""
 
 
 class _Entry:
@@ -56,7 +63,13 @@ class _Entry:
         self.points = points
         self.has_new_parameters = has_new_parameters
         self.is_resumed = False
+        # Points from before that may come after later ones.
+        self._changed = counted(trial, "_last_change")
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
+
+    def late(self, table: str) -> list[Column]:
+        """Return the columns of a table with points from before the last change that is stored."""
+        return [column for column in self.measured[table].columns.values() if min(column.times) < self._changed]
 
     def add_points(self, table: str, points: list[Row], series: list[Row]) -> None:
         """Number the new points, those of one name one after the other, and add their rows, and what each name is."""
@@ -177,7 +190,9 @@ class UnitOfWork:
         parameters: list[Row] = []
         series: list[Row] = []
         points: dict[str, list[Row]] = {"metrics": [], "times": []}
+        passed: set[Row] = set()
         for entry in self._entries.values():
+            passed |= self._passed(entry)
             for table, rows in points.items():
                 entry.add_points(table, rows, series)
             trials.append(entry.row())
@@ -190,7 +205,31 @@ class UnitOfWork:
         insert("parameters", *_PARAMETERS, rows=parameters)
         insert("metrics", "trial, name, seq, step, value, at, odd", rows=points["metrics"])
         insert("times", "trial, name, seq, value, at, odd", rows=points["times"])
-        insert("series", *_SERIES, rows=series)
+        # Where the last point is one that was stored before, the row stays as it is.
+        insert("series", *_SERIES, rows=[row for row in series if row[:3] not in passed])
+
+    def _passed(self, entry: _Entry) -> set[Row]:
+        """Return the keys of those metrics whose new points all come after later ones, which were stored before."""
+        passed = set()
+        for column in entry.late("metrics"):
+            latest = self._stored_latest(entry, column.key)
+            if latest is not None and latest > column.latest:
+                passed.add((entry.position, column.key, "metrics"))
+        return passed
+
+    def _stored_latest(self, entry: _Entry, key: str) -> float | None:
+        """Return when the last stored point of a metric was logged; each is looked at once, however many come late."""
+        noted = "SELECT last, stepped FROM series WHERE trial = ? AND kind = ? AND name = ?"
+        found = self._database.rows(noted, entry.position, LATEST, key)
+        known, first = found[0] if found else (None, 0)
+        newest = "SELECT MAX(at) FROM metrics WHERE trial = ? AND name = ? AND seq >= ? AND seq < ?"
+        (latest,) = self._database.rows(newest, entry.position, key, first, entry.points)[0]
+        times = [float(at) for at in (known, latest) if at is not None]
+        if not times:
+            return None
+        row = (entry.position, key, LATEST, None, max(times), entry.points)
+        self._database.insert("series", *_SERIES, rows=[row])
+        return max(times)
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

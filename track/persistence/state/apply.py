@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, make_aggregator
@@ -21,6 +23,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import metrics_from_plain
+from track.persistence.state.order import Moments, add_artifact, add_error, newer
 from track.plain import named_tags, restore
 from track.structure import Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
@@ -37,11 +40,13 @@ def update(trial: Trial, event: Event) -> None:
     {3: 0.5}
     """
     # Read before: a user may log metadata of the same name.
-    count = trial.metadata.get("_update_count", 0)
+    metadata, at = trial.metadata, event.at
+    count, last = metadata.get("_update_count", 0), metadata.get("_last_change")
     _updates[type(event)](trial, event)
     metadata = trial.metadata
     metadata["_update_count"] = count + 1
-    metadata["_last_change"] = event.at
+    # The first change is one, whatever the clock of who created the trial said.
+    metadata["_last_change"] = last if count and type(last) is float and last > at else at
 
 
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
@@ -56,16 +61,18 @@ def _log_time(trial: Trial, event: TimeLogged) -> None:
 
 
 def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
-    values = {name: restore(value) for name, value in event.values.items()}
     target = named_tags(getattr(trial, event.field))
     setattr(trial, event.field, target)
+    values = newer(trial.moments, event.field, event.values, event.at)
     if event.aggregator is None:
-        target.update(values)
+        target.update({name: restore(value) for name, value in values.items()})
         return
-    for name, value in values.items():
+    for name, value in event.values.items():
         if not isinstance(target.get(name), Aggregator):
+            if name not in values:
+                continue
             target[name] = make_aggregator(event.aggregator)
-        add_to(target[name], name, value, event.at)
+        add_to(target[name], name, restore(value), event.at)
 
 
 RESUMES = "_resumes"
@@ -79,41 +86,79 @@ def is_resume(event: Event) -> bool:
 
 def _change_status(trial: Trial, event: StatusChanged) -> None:
     if event.error is not None:
-        trial.errors.append(event.error)
-    status = make_status(*event.status) or Status.CreatedGroup
+        add_error(trial, event.error, event.at)
     if event.process is None:
-        trial.status, trial.is_set = status, is_end(status)
-    elif not _change_process(trial, event, event.process):
-        return
-    elif not trial.is_set:
-        trial.status = status_of_all(make_status(*process["status"]) for process in trial.processes)
-    if is_end(trial.status):
-        trial.timestamps["finished"] = event.at
+        is_counted = _set_status(trial, make_status(*event.status) or Status.CreatedGroup, event.at)
+    else:
+        is_counted = _change_process(trial, event, event.process)
+        if is_counted and not _is_said_later(trial, event.at):
+            trial.status = status_of_all(make_status(*process["status"]) for process in trial.processes)
+    if is_counted and is_end(trial.status):
+        trial.timestamps["finished"] = max(event.at, trial.timestamps.get("finished", event.at))
+
+
+def _set_status(trial: Trial, status: Any, at: float) -> bool:
+    """Take the status that the program says, and return whether it counts: not what was said of an earlier attempt."""
+    if at < _began(trial):
+        _count_late(trial)
+        return False
+    if at < _said(trial) or (not is_end(status) and any(one["at"] > at for one in trial.processes)):
+        return False
+    trial.moments["status"] = {"set": at}
+    trial.status, trial.is_set = status, is_end(status)
+    return True
 
 
 def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any]) -> bool:
     """Note how far a process is, and return whether that counts: not in an attempt that was followed by another."""
     attempt = event.attempt or max(trial.attempt, 1)
-    if attempt < trial.attempt:
-        # A user may log metadata of the same name.
-        late = trial.metadata.get(LATE)
-        trial.metadata[LATE] = (late if isinstance(late, int) else 0) + 1
+    if attempt < trial.attempt or (event.attempt is None and event.at < _began(trial)):
+        _count_late(trial)
         return False
     if attempt > trial.attempt:
-        trial.attempt, trial.processes, trial.is_set = attempt, [], False
+        trial.attempt, trial.processes = attempt, []
+        trial.is_set = trial.is_set and _said(trial) > event.at
+    known = next((one for one in trial.processes if identity_of(one) == identity_of(process)), None)
+    others = [one for one in trial.processes if one is not known]
     is_running = event.status[0] == _RUNNING
     if is_running:
-        trial.process = {name: process[name] for name in IDENTITY if name in process}
-        trial.timestamps.setdefault("started", event.at)
-    known = next((one for one in trial.processes if identity_of(one) == identity_of(process)), None)
-    if is_running and known is not None and known["status"][0] != _RUNNING:
+        trial.timestamps["started"] = min(event.at, trial.timestamps.get("started", event.at))
+        if all(event.at >= one["began"] for one in others):
+            trial.process = {name: process[name] for name in IDENTITY if name in process}
+    is_late = known is not None and event.at < known["at"]
+    noted = {**process, "status": list(event.status), "at": event.at, "began": event.at}
+    if known is not None and is_late:
+        noted = {**known, "began": min(event.at, known["began"])}
+    elif known is not None and is_running and known["status"][0] != _RUNNING:
         # It begins again what it had ended.
-        trial.is_set = False
-    noted = {**process, "status": list(event.status), "at": event.at}
-    noted["began"] = event.at if known is None else known["began"]
+        trial.is_set = trial.is_set and _said(trial) > event.at
+    elif known is not None:
+        noted["began"] = known["began"]
     # Never changed in place: a reader may have the list.
-    trial.processes = [*[one for one in trial.processes if one is not known], noted]
-    return True
+    trial.processes = sorted([*others, noted], key=itemgetter("at"))
+    return not is_late
+
+
+def _count_late(trial: Trial) -> None:
+    # A user may log metadata of the same name.
+    late = trial.metadata.get(LATE)
+    trial.metadata[LATE] = (late if isinstance(late, int) else 0) + 1
+
+
+def _began(trial: Trial) -> float:
+    """Return when the present attempt began, unix seconds."""
+    return min((one["began"] for one in trial.processes), default=-math.inf)
+
+
+def _said(trial: Trial) -> float:
+    """Return when the program last said what the status is, unix seconds."""
+    return trial.moments.get("status", {}).get("set", -math.inf)
+
+
+def _is_said_later(trial: Trial, at: float) -> bool:
+    """Return whether the status is one that the program has said, after what a process has said at `at`."""
+    said = _said(trial)
+    return trial.is_set or (said > at and all(said >= one["at"] for one in trial.processes))
 
 
 LATE = "late_events"
@@ -147,10 +192,12 @@ def status_of_all(statuses: Iterable[Any]) -> Any:
 
 def _add_artifact(trial: Trial, event: ArtifactAdded) -> None:
     fields = {"name": event.name, "uri": event.uri, "digest": event.digest, "size": event.size, "at": event.at}
-    trial.artifacts.append(fields)
+    add_artifact(trial, fields)
 
 
 def _attach(trial: Trial, event: TrialAttached) -> None:
+    if not newer(trial.moments, "owner", {event.kind: event.owner}, event.at):
+        return
     if event.kind == "project":
         trial.project_id = event.owner
     else:
@@ -170,13 +217,13 @@ _updates: dict[type, Callable[[Trial, Any], None]] = {
 def make_project(event: ProjectCreated) -> Project:
     """Return the project that the event says exists."""
     fields = (event.uid, event.name, event.description, restore(event.metadata))
-    return Project(*fields, tags=restore(event.tags))
+    return Project(*fields, tags=restore(event.tags), moments=_copied(event.moments))
 
 
 def make_group(event: GroupCreated) -> TrialGroup:
     """Return the group that the event says exists."""
     fields = (event.uid, event.name, event.description, restore(event.metadata))
-    return TrialGroup(*fields, project_id=restore(event.project_id))
+    return TrialGroup(*fields, project_id=restore(event.project_id), moments=_copied(event.moments))
 
 
 def make_trial(event: TrialCreated) -> Trial:
@@ -202,7 +249,12 @@ def make_trial(event: TrialCreated) -> Trial:
         attempt=event.attempt,
         processes=[process for process in restore(event.processes) if _is_process(process)],
         is_set=event.is_set,
+        moments=_copied(event.moments),
     )
+
+
+def _copied(moments: Moments) -> Moments:
+    return {field: times.copy() for field, times in moments.items()}
 
 
 def _metadata(plain: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     attempt: int = 0
     processes: Any = None
     is_set: bool = False
+    moments: Any = None
     order: int = 0
 
     def get(self, name: str) -> Any:
@@ -78,6 +79,7 @@ class _ProjectDocument(msgspec.Struct, forbid_unknown_fields=True):
     tags: Any = None
     groups: list[dict[str, Any]] = []
     trials: list[msgspec.Raw] = []
+    moments: Any = None
     order: int = 0
 
 
@@ -174,7 +176,8 @@ def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> N
     storage.former = list(map(str, about.get("former", ())))
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
-        storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
+        fields |= {"metadata": project.metadata, "tags": project.tags, "moments": project.moments}
+        storage.add_project(from_json(fields, "project"))
     groups = [*snapshot.groups, *(group for project in snapshot.projects for group in project.groups)]
     for group in sorted(groups, key=lambda group: group.get("order", 0)):
         if unknown := {name: group[name] for name in group if name not in _GROUP}:
@@ -281,6 +284,7 @@ def snapshot_bytes(storage: State, journal: dict[str, Any], is_copy: bool = Fals
         document: dict[str, Any] = {"dtype": "project", "uid": uid, "name": project.name}
         document["description"] = project.description
         document |= {"metadata": to_plain(project.metadata), "tags": to_plain(project.tags), "order": position}
+        document |= {"moments": project.moments} if project.moments else {}
         document |= storage.unknown.get(("project", uid), {})
         yield _encode(document)[:-1] + b',\n "trials": ['
         yield from _trial_bytes(storage, owned[uid], order)

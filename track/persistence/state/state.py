@@ -22,6 +22,7 @@ from track.events import (
 from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
+from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, shown_fields, with_members
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup
@@ -160,7 +161,8 @@ class State:
         if owner is None:
             self._note_unapplied(event.kind, event.uid)
             return
-        getattr(owner, event.field).update({name: restore(value) for name, value in event.values.items()})
+        values = newer(owner.moments, event.field, event.values, event.at)
+        getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
 
     def _note_unapplied(self, kind: str, uid: str) -> None:
         count = self.unapplied[uid] = self.unapplied.get(uid, 0) + 1
@@ -236,11 +238,12 @@ class State:
 
     def _group_view(self, group: TrialGroup) -> TrialGroup:
         fields = (group._uid, group.name, group.description, _copy(group.metadata))
-        return self._with_members(TrialGroup(*fields, project_id=group.project_id))
+        moments = _copy(group.moments)
+        return self._with_members(TrialGroup(*fields, project_id=group.project_id, moments=moments))
 
     def _project_view(self, project: Project) -> Project:
         fields = (project._uid, project.name, project.description, _copy(project.metadata))
-        return self._with_members(Project(*fields, tags=_copy(project.tags)))
+        return self._with_members(Project(*fields, tags=_copy(project.tags), moments=_copy(project.moments)))
 
     def _with_members(self, owner: Owner) -> Owner:
         return with_members(owner, lambda uid: list(self._members.get(uid, ())), self.find_trials, self.find_groups)
@@ -255,6 +258,7 @@ def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
     fields.update(vars(trial), **shown)
     for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
         fields[name] = _copy(fields[name])
+    fields["moments"] = {field: times.copy() for field, times in trial.moments.items()}
     for name in ("metrics", "chronos"):
         fields[name] = fields[name].view()
     return view
