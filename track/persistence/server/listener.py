@@ -7,8 +7,8 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -41,8 +41,10 @@ class Connection:
         reader: asyncio.StreamReader | None = None,
         writer: asyncio.StreamWriter | None = None,
     ) -> None:
-        self.reader = reader or asyncio.StreamReader(limit=_SMALL)
+        self.reader = reader or _Reader(limit=_SMALL)
         self.writer = writer
+        self.address = ""
+        self.is_tried = False
         self.task: asyncio.Task[None] | None = None
         self.session: Session | None = None
         self.is_busy = False
@@ -97,6 +99,18 @@ class Connection:
         self.writer.write(frame(encode_message(reply, documents)))
         await self.writer.drain()
 
+    @contextlib.contextmanager
+    def while_here(self) -> Iterator[None]:
+        """Cancel what is done in the block, for a client that waits for it, when the client is gone."""
+        reader, task = self.reader, asyncio.current_task()
+        if isinstance(reader, _Reader) and task is not None:
+            reader.when_ended(task.cancel)
+        try:
+            yield
+        finally:
+            if isinstance(reader, _Reader):
+                reader.when_ended(None)
+
     def abort(self) -> None:
         """Break the connection."""
         if self.writer is not None:
@@ -113,6 +127,34 @@ class Connection:
                 self.writer.close()
             with contextlib.suppress(OSError, ssl.SSLError, asyncio.TimeoutError):
                 await self.writer.wait_closed()
+
+
+class _Reader(asyncio.StreamReader):
+    """Tells that the client is gone when it is so, and not only who reads."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._has_ended = False
+        self._tell: Callable[[], Any] | None = None
+
+    def when_ended(self, tell: Callable[[], Any] | None) -> None:
+        """Call `tell` when nothing more will come, or at once where that is so already; None: do not."""
+        self._tell = tell
+        if self._has_ended and tell is not None:
+            tell()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self._end()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        if self._tell is not None:
+            self._tell()
 
 
 def _shrink_buffer(transport: Any) -> None:
@@ -188,7 +230,8 @@ class Listener:
         self.budget = ByteBudget(limits.waiting)
         self.connections: dict[asyncio.StreamReader, Connection] = {}
         self._handle = handle
-        self._unauthenticated: dict[Connection, None] = {}
+        self._unauthenticated: OrderedDict[Connection, None] = OrderedDict()
+        """Who is to be sent away first comes first: refused, then silent, then tried; the oldest of each."""
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopping = False
         """Whether the server ends after what is under way."""
@@ -202,15 +245,15 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                plain, _ = await loop.sock_accept(listening)
+                plain, address = await loop.sock_accept(listening)
             except OSError as error:
                 # Out of descriptors, perhaps: some connections will end.
                 logger.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE)
                 continue
-            self._welcome(plain, context)
+            self._welcome(plain, str(address[0]), context)
 
-    def _welcome(self, plain: socket.socket, context: ssl.SSLContext | None) -> None:
+    def _welcome(self, plain: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         if len(self.connections) >= self.limits.clients:
             logger.warning("a connection is refused: there are %d already", len(self.connections))
             plain.close()
@@ -219,15 +262,21 @@ class Listener:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = Connection(self.limits, self.budget)
+        connection.address = address
         task = asyncio.create_task(self._serve(connection, plain, context))
         # One that was told to go before it began has nobody else to close it.
         task.add_done_callback(lambda _: plain.close())
         self._remember(connection, task)
         if len(self._unauthenticated) > self.limits.strangers:
-            # Who means well has said who it is long ago.
-            oldest = next(iter(self._unauthenticated))
-            del self._unauthenticated[oldest]
-            oldest.abort()
+            self._send_one_away()
+
+    def _send_one_away(self) -> None:
+        """Break one of the connections of the address that has most: who means well has said who it is long ago."""
+        (most, _), *_ = Counter(one.address for one in self._unauthenticated).most_common(1)
+        theirs = [one for one in self._unauthenticated if one.address == most]
+        first = next((one for one in theirs if not one.is_tried), theirs[0])
+        del self._unauthenticated[first]
+        first.abort()
 
     def _remember(self, connection: Connection, task: asyncio.Task[None]) -> None:
         """Know a connection as long as its task runs."""
@@ -248,6 +297,12 @@ class Listener:
             assert task is not None
             self._remember(Connection(self.limits, self.budget, reader, writer), task)
         return self.connections[reader]
+
+    def is_refused(self, connection: Connection) -> None:
+        """Note that a client has said a wrong password: it is the first to be sent away."""
+        connection.is_tried = False
+        if connection in self._unauthenticated:
+            self._unauthenticated.move_to_end(connection, last=False)
 
     def let_in(self, connection: Connection, session: Session) -> None:
         """Note who a client is."""

@@ -22,9 +22,10 @@ from track.persistence.registry import get_protocol
 from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, error_reply, is_loopback, security_layer
 from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
-from track.persistence.server.login import Login
+from track.persistence.server.login import Login, Session, role_of
 from track.persistence.users import Users
 from track.persistence.utils import parse_uri, read_choice, read_options
+from track.shown import shown
 from track.utils import listen_socket
 from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
 from track.utils.signal import SignalHandler
@@ -178,16 +179,44 @@ class SocketServer(Protocol):
         if call.name != "authenticate" or not all(text is None or isinstance(text, str) for text in (user, password)):
             await connection.send(error_reply(call.id, RPCCallFailure("say who you are first: authenticate")))
             return False
-        address = str((writer.get_extra_info("peername") or ("",))[0])
-        session = await self._login.check(address, lambda: self.authenticate(connection.reader, user, password), user)
+        with connection.while_here():
+            try:
+                session = await self._session(connection, writer, user, password)
+            except BackendUnavailable as error:
+                await connection.send(error_reply(call.id, error))
+                return False
         if session is None:
-            logger.warning("%s was not let in from %s: wrong user name or password", user, address)
-            text = f"user {user!r} was not let in: wrong user name or password"
+            text = f"user {shown(user)} was not let in: wrong user name or password"
             await connection.send(error_reply(call.id, RPCCallFailure(text)))
             return False
         self._listener.let_in(connection, session)
         await connection.send(Reply(call.id, 0, True, largest=self.limits.frame))
         return True
+
+    async def _session(
+        self, connection: Connection, writer: asyncio.StreamWriter, user: str | None, password: str | None
+    ) -> Session | None:
+        """Return the session of a client that has said who it is, None where it is not let in."""
+        check = functools.partial(self.authenticate, connection.reader, user, password)
+        if self._is_open_to_all:
+            role = role_of(check())
+            return None if role is None else Session(user or "", role)
+        users = self.users if type(self).authenticate is SocketServer.authenticate else None
+        proof = None
+        if users is not None:
+            recognize = functools.partial(users.recognize, user or "", password or "")
+            session = await self._login.known(recognize, user)
+            if session is not None:
+                return session
+            proof = users.proof(user or "", password or "")
+        address = str((writer.get_extra_info("peername") or ("",))[0])
+
+        def refused() -> None:
+            logger.warning("%s was not let in from %s: wrong user name or password", shown(user), address)
+            self._listener.is_refused(connection)
+
+        connection.is_tried = True
+        return await self._login.check(address, check, user, proof, refused)
 
     async def _serve_calls(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         while not self._listener.is_stopping:
