@@ -41,6 +41,7 @@ ORDER = (
     "track.persistence.utils",
     "track.persistence.protocol",
     "track.persistence.checks",
+    "track.persistence.choices",
     "track.persistence.query",
     "track.persistence.state.*",
     "track.persistence.storage",

@@ -184,8 +184,9 @@ class Users:
         return hmac.digest(self._secret, _encoded(f"{len(name)} {name} {password}"), "sha256")
 
     def _known(self, name: Any, password: Any) -> _User | None:
-        """Return a user, or what stands for one that is not there; None for what came over a network and is no guess."""
+        """Return a user, or what stands for one that is not there; None where it could not be right."""
         if not isinstance(name, str) or not isinstance(password, str) or len(password) > _LONGEST:
+            # It came over a network.
             return None
         return self._read().get(name, self._nobody)
 

@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import msgspec
+
 from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
@@ -229,7 +231,7 @@ class SocketServer(Protocol):
         writer: asyncio.StreamWriter,
         proc_name: str,
         proc: CallKind | None,
-        args: dict[str, Any],
+        args: Any,
         cache: tuple[int, bytes] | None = None,
     ) -> None:
         """Do what a client asks for, and answer it.
@@ -242,6 +244,7 @@ class SocketServer(Protocol):
         proc: CallKind or None
             That, in the table of calls; None refuses.
         args: dict
+            By name; bytes of JSON, as `msgspec.Raw`, where they are many.
         cache: tuple, optional
             The number of the call, and the lines after it.
         """
@@ -251,14 +254,24 @@ class SocketServer(Protocol):
         if session is None:
             text = "say who you are first: authenticate"
         elif proc is None:
-            text = f"there is no call {proc_name!r}"
+            text = f"there is no call {shown(proc_name)}"
         elif not session.may(proc.role):
-            text = f"user {session.user!r} may {session.role}; {proc_name!r} is for those who may {proc.role}"
+            text = f"user {shown(session.user)} may {session.role}; {proc_name!r} is for those who may {proc.role}"
         else:
-            given = self.process_args(args)
-            await self._dispatcher.answer(connection.send, session.user, proc, number, given, lines)
+            given = await self._processed(args)
+            # A question is for who asks it; what was logged is stored, whether or not somebody waits for the answer.
+            with connection.while_here() if proc.role == "read" else contextlib.nullcontext():
+                await self._dispatcher.answer(connection, session.user, proc, number, given, lines)
             return
         await connection.send(error_reply(number, RPCCallFailure(text)))
+
+    async def _processed(self, args: Any) -> Any:
+        """Return arguments as they are used; those that are many stay bytes until their turn, unless somebody looks."""
+        if not isinstance(args, msgspec.Raw):
+            return self.process_args(args)
+        if type(self).process_args is SocketServer.process_args:
+            return args
+        return self.process_args(await self._dispatcher.run(msgspec.json.decode, args))
 
     def process_args(self, args: dict[str, Any], cache: Any = None) -> dict[str, Any]:
         """Return the arguments of a call as they are used; for a subclass that wants to see them. They are plain."""

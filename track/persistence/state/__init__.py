@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import is_resume, make_group, make_project, make_trial, update
+from track.persistence.state.apply import RESUMES, is_resume, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
 from track.persistence.state.state import State
 from track.persistence.state.views import shown_fields, with_members
 
 __all__ = [
+    "RESUMES",
     "Liveness",
     "State",
     "is_resume",
