@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from track.aggregators.aggregator import TimeSeriesAggregator
 from track.aggregators.base import is_known, make_aggregator
-from track.containers.series import hashable
+from track.containers.series import Points, Series, hashable
 from track.errors import InvalidEvent
 from track.events import (
     ArtifactAdded,
@@ -38,7 +39,7 @@ _OWNERS = {"group", "project"}
 _LONGEST_SPECIFICATION = 8
 _LARGEST_ARGUMENT = 1 << 20
 _LARGEST = 2**62
-_DEEPEST = 260
+_DEEPEST = 252
 _LONGEST_UID = 1000
 _LONGEST_NAME = 2000
 """Bytes of a name in JSON: an index of PostgreSQL takes 2,700."""
@@ -164,8 +165,7 @@ def _check_made(specification: bytes) -> None:
     if not is_known(kind):
         # All values are kept.
         return
-    made = make_aggregator([kind, *arguments])
-    if made.kind != kind:
+    if make_aggregator([kind, *arguments]).kind != kind:
         raise InvalidEvent(f"no aggregator can be made of {shown([kind, *arguments], 80)}")
 
 
@@ -347,19 +347,17 @@ def _show(trial: Trial) -> None:
     for measured in (trial.metrics, trial.chronos, fields.get("metrics", {})):
         for container in measured.values():
             repr(container)
-            _last(container)
+            if isinstance(container, (Series, TimeSeriesAggregator)):
+                _check_points(container.points)
 
 
-def _last(container: Any) -> None:
-    points = getattr(container, "points", None)
-    if points is not None:
-        size = len(points)
-        _check_at(*points.times())
-        columns = (points.values(), points.steps() or [None] * size)
-        if any(len(column) != size for column in columns):
-            raise InvalidEvent("the columns of a metric are not of one length")
-        for step in points.steps():
-            hash(step)
+def _check_points(points: Points) -> None:
+    columns = [points.value, points.at, *([] if points.step is None else [points.step])]
+    if len(set(map(len, columns))) > 1:
+        raise InvalidEvent("the columns of a metric are not of one length")
+    _check_at(*points.times())
+    for step in points.steps():
+        hash(step)
 
 
 _checks: dict[type, Callable[[Any], None]] = {
