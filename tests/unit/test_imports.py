@@ -43,6 +43,7 @@ ORDER = (
     "track.persistence.numbered",
     "track.persistence.protocol",
     "track.persistence.checks",
+    "track.persistence.choices",
     "track.persistence.query",
     "track.persistence.state.*",
     "track.persistence.storage",

@@ -132,6 +132,11 @@ def make_aggregator(spec: list[Any]) -> Aggregator:
         return _kinds[_EVERYTHING]()
 
 
+def is_known(kind: str) -> bool:
+    """Return whether this program has an aggregator of a kind."""
+    return kind in _kinds
+
+
 def is_aggregator_state(plain: Any) -> bool:
     """Return whether `plain` is what ``to_json(short=False)`` of an aggregator gives."""
     if not isinstance(plain, dict):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RingBuffer"]
 
+_FIRST = 64
+
 
 class RingBuffer:
     """The last `size` values appended.
@@ -39,15 +41,17 @@ class RingBuffer:
     [2.0, 3.0]
     """
 
-    __slots__ = ("array", "capacity", "count")
+    __slots__ = ("array", "capacity", "count", "default")
 
     def __init__(self, size: int, dtype: str, default_val: Any = 0) -> None:
         if size < 1:
             raise ValueError(f"a ring buffer holds at least one value, not {size!r}")
-        slots = [default_val] * size
+        # It grows with what is in it: who only announces a large one has taken no memory.
+        slots = [default_val] * min(size, _FIRST)
         self.array: Any = array(dtype, slots) if len(dtype) == 1 else slots
         self.capacity = size
         self.count = 0
+        self.default = default_val
 
     def append(self, item: Any) -> None:
         """Add a value; when the buffer is full, the oldest one goes.
@@ -57,6 +61,8 @@ class RingBuffer:
         TypeError, OverflowError
             The value is not of the buffer's type.
         """
+        if self.count == len(self.array) < self.capacity:
+            self.array.extend([self.default] * min(self.count, self.capacity - self.count))
         self.array[self.count % self.capacity] = item
         self.count += 1
 
@@ -76,7 +82,8 @@ class RingBuffer:
 
     def __getitem__(self, index: int) -> Any:
         """Return the slot `index` modulo the capacity: where value number `index`, from 0, was put."""
-        return self.array[index % self.capacity]
+        place = index % self.capacity
+        return self.array[place] if place < len(self.array) else self.default
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.to_list())

@@ -11,21 +11,24 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
+from track.persistence.choices import Choices, is_status
 from track.plain import restore, to_number, to_plain
 from track.shown import shown, text_of
-from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+from track.structure import Project, Status, Trial, TrialGroup
 
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
 _MEASURED = ("metrics", "chronos")
 _EXACT = 2**53
+_LOOKED_AT = 100
 _STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
@@ -172,7 +175,8 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
         names = ", ".join(OPERATORS)
         raise InvalidQuery(f"operator {name!r} on {'.'.join(path)!r} is not understood; use {names}{way_out}")
     if path == ("status",) and name in ("$eq", "$ne", "$in", "$nin"):
-        for choice in operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,):
+        choices = operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,)
+        for choice in islice(choices, _LOOKED_AT):
             _refuse_misspelt_status(choice)
     if name == "$regex":
         try:
@@ -182,7 +186,7 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
     if name in ("$in", "$nin"):
         if isinstance(operand, (str, bytes)) or not isinstance(operand, Iterable):
             raise InvalidQuery(f"{name} on {'.'.join(path)!r} wants a list of values, not {shown(operand)}")
-        return Condition(path, name, [_stored(path, choice) for choice in operand])
+        return Condition(path, name, Choices(_stored(path, choice) for choice in operand))
     return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(path, operand))
 
 
@@ -191,7 +195,7 @@ def _stored(path: tuple[str, ...], operand: Any) -> Any:
 
     A number that was measured has every bit; a parameter of 32 bits is its shortest decimal.
     """
-    if _is_status(operand):
+    if is_status(operand):
         return operand
     number = to_number(operand) if path[0] in _MEASURED else None
     return restore(to_plain(operand)) if number is None else number
@@ -234,12 +238,8 @@ def _last_value(value: Any) -> Any:
     return value.val if isinstance(value, Aggregator) else value
 
 
-def _is_status(value: Any) -> bool:
-    return issubclass(type(value), (Status, CustomStatus))
-
-
 def _equal(value: Any, operand: Any) -> bool:
-    if _is_status(value):
+    if is_status(value):
         return _same_status(value, operand)
     if isinstance(value, bool) != isinstance(operand, bool):
         return False
@@ -253,22 +253,18 @@ def _same_status(value: Any, operand: Any) -> bool:
         return bool(value.value == operand)
     if isinstance(operand, Mapping):
         return all(getattr(value, key) == operand[key] for key in ("name", "value") if key in operand)
-    return _is_status(operand) and (value.name, value.value) == (operand.name, operand.value)
+    return is_status(operand) and (value.name, value.value) == (operand.name, operand.value)
 
 
-def _in(value: Any, choices: list[Any]) -> bool:
-    if any(_equal(value, choice) for choice in choices):
-        return True
-    # A number is found among strings by its text, as the original did.
-    strings = bool(choices) and all(isinstance(choice, str) for choice in choices)
-    return strings and value is not None and text_of(value) in choices
+def _in(value: Any, choices: Any) -> bool:
+    return (choices if isinstance(choices, Choices) else Choices(choices)).has(value)
 
 
 def _compare(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
     def holds(value: Any, operand: Any) -> bool:
-        if _is_status(value):
+        if is_status(value):
             value = value.value
-        if _is_status(operand):
+        if is_status(operand):
             operand = operand.value
         try:
             return value is not None and bool(compare(value, operand))

@@ -338,7 +338,7 @@ def test_encrypted_connection_reads_into_a_small_buffer(tmp_path: Path, monkeypa
 
     with running(Server(server_uri("ephemeral:", "127.0.0.1", 0, "AES", folder=tmp_path / "server"))) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}?security_layer=AES")
-        protocol.new_project(Project(name="x" * 300_000))
+        protocol.new_project(Project(name="digits", description="x" * 300_000))
 
         # What asyncio keeps can be seen nowhere else.
         assert len(getattr(transports[0]._ssl_protocol, "_ssl_buffer", b"")) <= 1 << 15

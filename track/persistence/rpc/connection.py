@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from track.errors import BackendUnavailable, OutcomeUnknown, TrackError
+from track.errors import BackendUnavailable, OutcomeUnknown, RPCCallFailure, TrackError
 from track.persistence.rpc.wire import LARGEST, Call, Reply, decode_reply, encode_message, frame, raised, recv_frame
 from track.utils.lifecycle import backoff, keep_inherited, watch_forks
 
@@ -122,20 +122,52 @@ class Link:
         if self._socket is not None:
             return
         deadline = time.monotonic() + self.address.connect_timeout
-        connection = socket.create_connection((self.address.host, self.address.port), self.address.connect_timeout)
+        attempt = 0
+        while (reply := self._asked_in(deadline)) is None:
+            attempt += 1
+            time.sleep(min(backoff(attempt, _PAUSE, _LONGEST_PAUSE), max(0.0, deadline - time.monotonic())))
+        self.token, self.largest = reply.value, reply.largest
+
+    def _asked_in(self, deadline: float) -> Reply | None:
+        """Connect, say who this is, and return the reply; None where it is to be said again.
+
+        Raises BackendUnavailable: there is no answer. TrackError: this client is not let in.
+        """
+        patience = max(0.05, deadline - time.monotonic())
+        connection = socket.create_connection((self.address.host, self.address.port), patience)
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = self._encrypted(connection)
             self._socket = connection
             user, password = self._credentials()
-            reply, _ = self._exchange("authenticate", {"username": user, "password": password}, b"", deadline)
-            if reply.status:
-                raise raised(reply)
-            self.token, self.largest = reply.value, reply.largest
+            reply = self._let_in({"username": user, "password": password}, deadline)
+            if not reply.status:
+                return reply
+            error = raised(reply)
+            if isinstance(error, RPCCallFailure):
+                raise error
+            if time.monotonic() > deadline:
+                raise BackendUnavailable(f"{self.address}: this client is waiting to be let in: {error}") from error
         except BaseException:
             self._socket = None
             connection.close()
             raise
+        # Others who are about to be let in were too many.
+        self._forget()
+        return None
+
+    def _let_in(self, who: dict[str, Any], deadline: float) -> Reply:
+        try:
+            return self._exchange("authenticate", who, b"", deadline)[0]
+        except TimeoutError as error:
+            raise BackendUnavailable(
+                f"{self.address} has not answered within {self.address.connect_timeout:g} s: somebody listens "
+                "there, and this client is waiting to be let in, as many others may be"
+            ) from error
+        except ConnectionError as error:
+            raise BackendUnavailable(
+                f"{self.address} closed the connection while this client was waiting to be let in: perhaps too many are"
+            ) from error
 
     def _encrypted(self, plain: socket.socket) -> socket.socket:
         address = self.address

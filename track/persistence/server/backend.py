@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from track.errors import InvalidEvent
@@ -11,10 +11,7 @@ from track.events import (
     Event,
     FieldsMerged,
     GroupCreated,
-    MetricsLogged,
     ProjectCreated,
-    TimeLogged,
-    TrialAttached,
     TrialCreated,
     decode_record,
     encode_batch,
@@ -22,6 +19,7 @@ from track.events import (
 from track.persistence.numbered import subject_of
 from track.persistence.protocol import Protocol
 from track.persistence.rpc import FETCHES, KINDS, version
+from track.persistence.server.admission import admit
 from track.structure import Project, Trial, TrialGroup
 
 Expectation = tuple[str, str, Any]
@@ -40,7 +38,7 @@ def decide(
     def compare_and_set() -> bool:
         if backend.last(writer) >= first + len(events) - 1:
             return True
-        if not all(_is_as(backend, *expectation) for expectation in expected):
+        if not _are_as(backend, expected):
             return False
         if any(_is_taken(backend, event) for event in events):
             return False
@@ -48,6 +46,19 @@ def decide(
         return True
 
     return events if backend.atomically(compare_and_set) else None
+
+
+def _are_as(backend: Protocol, expected: Sequence[Expectation]) -> bool:
+    """Return whether everything is as it was; each thing is looked at once, however often it is named."""
+    known: dict[tuple[str, str], Any] = {}
+    for kind, uid, wanted in expected:
+        if (kind, uid) not in known:
+            known[kind, uid] = wanted
+            if not _is_as(backend, kind, uid, wanted):
+                return False
+        elif known[kind, uid] != wanted:
+            return False
+    return True
 
 
 def _is_as(backend: Protocol, kind: str, uid: str, expected: Any) -> bool:
@@ -78,15 +89,6 @@ def touched(backend: Protocol, events: Sequence[Event]) -> list[Any]:
     return [found for kind, uid in subjects for found in fetch(backend, kind, {"uid": uid})]
 
 
-# what may be stored
-
-_KINDS = {"trial", "group", "project"}
-_FIELDS = {"metadata", "parameters", "tags"}
-_OWNERS = {"group", "project"}
-_LONGEST_SPECIFICATION = 8
-_LARGEST_ARGUMENT = 1 << 20
-
-
 def read_events(writer: str, first: int, lines: bytes) -> Sequence[Event]:
     """Return the events of these lines, numbered from `first` on, which may be stored.
 
@@ -98,69 +100,3 @@ def read_events(writer: str, first: int, lines: bytes) -> Sequence[Event]:
         raise InvalidEvent("the lines are no events")
     admit(batch.events)
     return batch.events
-
-
-def admit(events: Iterable[Event]) -> None:
-    """Return if every event may be stored.
-
-    Raises InvalidEvent: one names a field that is not to be written, or asks for more memory than it has data.
-    """
-    for event in events:
-        if type(event) is MetricsLogged and event.aggregator is None:
-            continue
-        check = _checks.get(type(event))
-        if check is not None:
-            check(event)
-
-
-def _check_fields(event: FieldsMerged) -> None:
-    if event.kind not in _KINDS or event.field not in _FIELDS:
-        raise InvalidEvent(f"{event.field!r} of a {event.kind!r} cannot be written")
-    _check_specification(event)
-    _check_states(event.values)
-
-
-def _check_owner(event: TrialAttached) -> None:
-    if event.kind not in _OWNERS:
-        raise InvalidEvent(f"a trial cannot belong to a {event.kind!r}")
-
-
-def _check_specification(event: Any) -> None:
-    specification = event.aggregator
-    if specification is None:
-        return
-    if not specification or len(specification) > _LONGEST_SPECIFICATION or not isinstance(specification[0], str):
-        raise InvalidEvent(f"{specification!r:.80} is no aggregator")
-    _check_arguments(specification[1:])
-
-
-def _check_trial(event: TrialCreated) -> None:
-    for states in (event.metrics, event.chronos, event.metadata, event.tags):
-        _check_states(states)
-
-
-def _check_states(plain: Any) -> None:
-    """Look for states of aggregators, whose arguments say how large they are, at any depth."""
-    waiting = [plain]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            _check_arguments(item.get("arguments"))
-            waiting += item.values()
-        elif isinstance(item, list):
-            waiting += item
-
-
-def _check_arguments(arguments: Any) -> None:
-    for argument in arguments if isinstance(arguments, list) else ():
-        if isinstance(argument, (int, float)) and not -_LARGEST_ARGUMENT <= argument <= _LARGEST_ARGUMENT:
-            raise InvalidEvent(f"an aggregator of size {argument} is too large: at most {_LARGEST_ARGUMENT}")
-
-
-_checks: dict[type, Callable[[Any], None]] = {
-    FieldsMerged: _check_fields,
-    MetricsLogged: _check_specification,
-    TimeLogged: _check_specification,
-    TrialAttached: _check_owner,
-    TrialCreated: _check_trial,
-}

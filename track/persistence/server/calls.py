@@ -9,7 +9,7 @@ import asyncio
 import copy
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -19,22 +19,26 @@ import msgspec
 
 from track.errors import BackendUnavailable, InvalidQuery, RPCCallFailure
 from track.persistence.protocol import Protocol
-from track.persistence.rpc import KINDS, KindName, Reply, error_reply
+from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
 from track.persistence.server.backend import decide, fetch, read_events, touched
+from track.persistence.server.backpressure import SMALL
+from track.persistence.server.listener import Connection
 from track.plain import restore, to_plain
 from track.serialization import to_json
+from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
 
-Answer = tuple[Any, Iterable[bytes]]
-"""A value, and documents that are made one by one while they are sent."""
+Answer = tuple[Any, Iterable[bytes | None]]
+"""A value, and documents that are made one by one while they are sent; a None before what takes long."""
 Piece = tuple[Reply, bytes]
 """One reply to a call, and the documents that come with it; the last one says that no more follow."""
-Send = Callable[[Reply, bytes], Awaitable[None]]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 _encode = msgspec.json.Encoder().encode
 _PIECE = 1 << 20
-_SHORT = 1 << 14
+_LARGE = 1000
+_MOST_CONDITIONS = 1000
+_LONGEST_PATH = (4000, 200)
 
 
 # what is given with a call
@@ -108,7 +112,24 @@ def _receive(backend: Protocol, user: str, given: _Received, lines: bytes) -> An
 
 def _decide(backend: Protocol, user: str, given: _Decided, lines: bytes) -> Answer:
     made = decide(backend, _own(user, given.writer), given.first, given.expected, lines)
-    return (False, ()) if made is None else (True, map(_document, touched(backend, made)))
+    return (False, ()) if made is None else (True, _touched(touched(backend, made)))
+
+
+def _touched(found: list[Any]) -> Iterator[bytes | None]:
+    if any(isinstance(one, Trial) and _is_large(one) for one in found):
+        yield None
+    yield from map(_document, found)
+
+
+def _is_large(trial: Trial) -> bool:
+    """Return whether a trial has measured so much that its document takes long."""
+    containers: list[Any] = []
+    for measured in (trial.metrics, trial.chronos):
+        if not measured.is_loaded:
+            return True
+        containers += measured.values()
+    points = sum(len(getattr(container, "points", (0,))) for container in containers)
+    return points > _LARGE
 
 
 def _last(backend: Protocol, user: str, given: _Writer, lines: bytes) -> Answer:
@@ -130,10 +151,14 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
 
 def _query(conditions: list[tuple[str, str, Any]]) -> Any:
     """Return conditions as people write them; patterns, which may take for ever, are matched by the client."""
+    if len(conditions) > _MOST_CONDITIONS:
+        raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(conditions)}")
     query: dict[str, Any] = {}
     for attribute, name, operand in conditions:
         if name == "$regex":
             raise InvalidQuery("a server does not match patterns: the client does")
+        if len(attribute) > _LONGEST_PATH[0] or attribute.count(".") > _LONGEST_PATH[1]:
+            raise InvalidQuery(f"{shown(attribute)} is too long for the name of an attribute")
         operators = query.setdefault(attribute, {})
         if name in operators:
             return [(one, {operator: restore(value)}) for one, operator, value in conditions]
@@ -225,23 +250,31 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._work, name="track-store", daemon=True)
         self._has_begun = False
 
-    async def answer(  # noqa: PLR0917
-        self, send: Send, user: str, kind: CallKind, number: int, arguments: dict[str, Any], lines: bytes
-    ) -> None:
+    async def answer(self, to: Connection, user: str, kind: CallKind, number: int, given: Any, lines: bytes) -> None:  # noqa: PLR0917
         """Answer a call: with one reply, or several where the documents are many.
 
-        `send`: sends a reply, and documents. `user`: who calls; empty where nobody has a name. `kind`: from the table.
-        `number`: of the call. `lines`: of events.
+        `to`: who is answered. `user`: who calls; empty where nobody has a name. `kind`: from the table. `number`: of
+        the call. `given`: its arguments by name, or their bytes. `lines`: of events.
         """
-        replies = _replies(self._backend, user, kind, number, arguments, lines)
-        is_short = kind.is_short and len(lines) < _SHORT
-        reply, documents = await (self._first(replies) if is_short else self.run(next, replies))
-        await send(reply, documents)
-        while reply.more:
-            reply, documents = await self.run(next, replies)
-            await send(reply, documents)
+        is_short = kind.is_short and isinstance(given, dict) and len(lines) < SHORT
+        try:
+            while True:
+                replies = _replies(self._backend, user, kind, number, given, lines)
+                piece = await self._first(replies) if is_short else None
+                reply, documents = piece or await self._next(replies)
+                if not (reply.more or len(documents) > SMALL) or to.places.enter(to):
+                    break
+                # What it is made of is let go meanwhile, and is asked for again.
+                del replies, piece, documents
+                await to.places.wait(to)
+            await to.send(reply, documents)
+            while reply.more:
+                reply, documents = await self._next(replies)
+                await to.send(reply, documents)
+        finally:
+            to.places.leave(to)
 
-    async def _first(self, replies: Iterator[Piece]) -> Piece:
+    async def _first(self, replies: Iterator[Piece | None]) -> Piece | None:
         """Return the first reply to a short call: another thread costs more than one that waits for nobody."""
         if self._waited_for:
             # What the thread has now was there before.
@@ -250,7 +283,14 @@ class Dispatcher:
             with self._backend.at_once() as is_held:
                 if is_held:
                     return next(replies)
-        return await self.run(next, replies)
+        return None
+
+    async def _next(self, replies: Iterator[Piece | None]) -> Piece:
+        """Return the next reply, made in the thread."""
+        while True:
+            piece: Piece | None = await self.run(next, replies)
+            if piece is not None:
+                return piece
 
     def run(self, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
         """Return what will be ``function(*arguments)``, in the thread; to be called in a running loop."""
@@ -266,6 +306,9 @@ class Dispatcher:
         while (job := self._jobs.get()) is not None:
             future, function = job
             try:
+                if future.cancelled():
+                    # Its client is gone.
+                    function = int
                 self._done.append((future, function(), None))
             except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
                 self._done.append((future, None, error))
@@ -298,13 +341,16 @@ class Dispatcher:
 
 
 def _replies(  # noqa: PLR0917
-    backend: Protocol, user: str, kind: CallKind, number: int, arguments: dict[str, Any], lines: bytes
-) -> Iterator[Piece]:
-    """Yield the replies to a call; whatever its backend raises is the last one."""
+    backend: Protocol, user: str, kind: CallKind, number: int, given: Any, lines: bytes
+) -> Iterator[Piece | None]:
+    """Yield the replies to a call, None before one that takes long; whatever its backend raises is the last one."""
     try:
-        value, documents = kind.run(backend, user, _converted(arguments, kind), lines)
+        value, documents = kind.run(backend, user, _converted(given, kind), lines)
         last = b""
         for piece in _pieces(documents):
+            if piece is None:
+                yield None
+                continue
             if last:
                 yield Reply(number, 0, value, more=True), last
             last = piece
@@ -313,18 +359,23 @@ def _replies(  # noqa: PLR0917
         yield error_reply(number, error), b""
 
 
-def _converted(arguments: dict[str, Any], kind: CallKind) -> Any:
+def _converted(given: Any, kind: CallKind) -> Any:
     try:
-        return msgspec.convert(arguments, kind.arguments)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        if isinstance(given, msgspec.Raw):
+            return msgspec.json.decode(given, type=kind.arguments)
+        return msgspec.convert(given, kind.arguments)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RPCCallFailure(f"the arguments of the call are refused: {error}") from error
 
 
-def _pieces(documents: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of documents, in pieces that are neither many nor large."""
+def _pieces(documents: Iterable[bytes | None]) -> Iterator[bytes | None]:
+    """Yield the bytes of documents, in pieces that are neither many nor large; None where there is one."""
     waiting: list[bytes] = []
     size = 0
     for one in documents:
+        if one is None:
+            yield None
+            continue
         waiting.append(one)
         size += len(one)
         if size >= _PIECE:

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 from track.errors import RPCCallFailure
 from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
+from track.persistence.server.backpressure import ByteBudget, Places
 from track.persistence.server.login import Session
 from track.utils.encrypted import check_cipher
 
@@ -22,7 +23,7 @@ _NEVER = float("inf")
 _SWEEP = 0.25
 _PAUSE = 0.1
 _SMALL = 1 << 16
-_SLOW = 2.0
+_ANSWERS = 32
 _TLS_BUFFER = 1 << 15
 _FIRST_FRAME = 1 << 14
 
@@ -31,7 +32,7 @@ class Connection:
     """One client: its streams, who it is, and until when it has to do something.
 
     `budget`: for what it sends. `reader`, `writer`: of a connection that somebody else has accepted; otherwise `open`
-    makes the writer.
+    makes the writer. `places`: for what it is sent.
     """
 
     def __init__(
@@ -40,9 +41,13 @@ class Connection:
         budget: ByteBudget,
         reader: asyncio.StreamReader | None = None,
         writer: asyncio.StreamWriter | None = None,
+        places: Places | None = None,
     ) -> None:
-        self.reader = reader or asyncio.StreamReader(limit=_SMALL)
+        self.reader = reader or _Reader(limit=_SMALL)
         self.writer = writer
+        self.places = places or Places(_ANSWERS)
+        self.address = ""
+        self.is_tried = False
         self.task: asyncio.Task[None] | None = None
         self.session: Session | None = None
         self.is_busy = False
@@ -96,6 +101,19 @@ class Connection:
         self.allow(self._limits.frame_timeout)
         self.writer.write(frame(encode_message(reply, documents)))
         await self.writer.drain()
+        self.places.sent(self, len(documents))
+
+    @contextlib.contextmanager
+    def while_here(self) -> Iterator[None]:
+        """Cancel what is done in the block, for a client that waits for it, when the client is gone."""
+        reader, task = self.reader, asyncio.current_task()
+        if isinstance(reader, _Reader) and task is not None:
+            reader.when_ended(task.cancel)
+        try:
+            yield
+        finally:
+            if isinstance(reader, _Reader):
+                reader.when_ended(None)
 
     def abort(self) -> None:
         """Break the connection."""
@@ -115,6 +133,34 @@ class Connection:
                 await self.writer.wait_closed()
 
 
+class _Reader(asyncio.StreamReader):
+    """Tells that the client is gone when it is so, and not only who reads."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._has_ended = False
+        self._tell: Callable[[], Any] | None = None
+
+    def when_ended(self, tell: Callable[[], Any] | None) -> None:
+        """Call `tell` when nothing more will come, or at once where that is so already; None: do not."""
+        self._tell = tell
+        if self._has_ended and tell is not None:
+            tell()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self._end()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        if self._tell is not None:
+            self._tell()
+
+
 def _shrink_buffer(transport: Any) -> None:
     """Let an encrypted connection read 32 KiB at once: asyncio keeps 256 KiB for each, which idle clients need not."""
     protocol: Any = getattr(transport, "_ssl_protocol", None)
@@ -122,52 +168,6 @@ def _shrink_buffer(transport: Any) -> None:
         protocol.max_size = _TLS_BUFFER
         protocol._ssl_buffer = bytearray(_TLS_BUFFER)
         protocol._ssl_buffer_view = memoryview(protocol._ssl_buffer)
-
-
-class ByteBudget:
-    """Backpressure: how much may be on its way in at the same time; more waits its turn.
-
-    `size`: bytes.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._size = size
-        self._taken: dict[Connection, int] = {}
-        self._unfilled: dict[Connection, float] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def take(self, connection: Connection, length: int) -> None:
-        """Wait until so many bytes are free; few always are."""
-        if length <= _SMALL:
-            return
-        while self._free < min(length, self._size):
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
-        self._free -= length
-        self._taken[connection] = length
-        self._unfilled[connection] = asyncio.get_running_loop().time()
-
-    def fill(self, connection: Connection) -> None:
-        """Note that the bytes have come."""
-        self._unfilled.pop(connection, None)
-
-    def give_back(self, connection: Connection) -> None:
-        """Let the next one in."""
-        self._unfilled.pop(connection, None)
-        self._free += self._taken.pop(connection, 0)
-        if self._free > 0:
-            while self._waiting:
-                future = self._waiting.popleft()
-                if not future.done():
-                    future.set_result(None)
-
-    def slow(self, now: float) -> list[Connection]:
-        """Return who keeps others waiting: bytes were taken some time ago, and do not come."""
-        if not self._waiting:
-            return []
-        return [connection for connection, since in self._unfilled.items() if now - since > _SLOW]
 
 
 class Listener:
@@ -186,9 +186,12 @@ class Listener:
     ) -> None:
         self.limits = limits
         self.budget = ByteBudget(limits.waiting)
+        self.places = Places(_ANSWERS)
+        """Those who are being sent an answer that is long."""
         self.connections: dict[asyncio.StreamReader, Connection] = {}
         self._handle = handle
-        self._unauthenticated: dict[Connection, None] = {}
+        self._unauthenticated: OrderedDict[Connection, None] = OrderedDict()
+        """Who is to be sent away first comes first: refused, then silent, then tried; the oldest of each."""
         self._tasks: list[asyncio.Task[None]] = []
         self.is_stopping = False
         """Whether the server ends after what is under way."""
@@ -202,15 +205,15 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                plain, _ = await loop.sock_accept(listening)
+                plain, address = await loop.sock_accept(listening)
             except OSError as error:
                 # Out of descriptors, perhaps: some connections will end.
                 logger.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE)
                 continue
-            self._welcome(plain, context)
+            self._welcome(plain, str(address[0]), context)
 
-    def _welcome(self, plain: socket.socket, context: ssl.SSLContext | None) -> None:
+    def _welcome(self, plain: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         if len(self.connections) >= self.limits.clients:
             logger.warning("a connection is refused: there are %d already", len(self.connections))
             plain.close()
@@ -218,16 +221,22 @@ class Listener:
         plain.setblocking(False)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection = Connection(self.limits, self.budget)
+        connection = Connection(self.limits, self.budget, places=self.places)
+        connection.address = address
         task = asyncio.create_task(self._serve(connection, plain, context))
         # One that was told to go before it began has nobody else to close it.
         task.add_done_callback(lambda _: plain.close())
         self._remember(connection, task)
         if len(self._unauthenticated) > self.limits.strangers:
-            # Who means well has said who it is long ago.
-            oldest = next(iter(self._unauthenticated))
-            del self._unauthenticated[oldest]
-            oldest.abort()
+            self._send_one_away()
+
+    def _send_one_away(self) -> None:
+        """Break one of the connections of the address that has most: who means well has said who it is long ago."""
+        (most, _), *_ = Counter(one.address for one in self._unauthenticated).most_common(1)
+        theirs = [one for one in self._unauthenticated if one.address == most]
+        first = next((one for one in theirs if not one.is_tried), theirs[0])
+        del self._unauthenticated[first]
+        first.abort()
 
     def _remember(self, connection: Connection, task: asyncio.Task[None]) -> None:
         """Know a connection as long as its task runs."""
@@ -240,14 +249,21 @@ class Listener:
         self.connections.pop(connection.reader, None)
         self._unauthenticated.pop(connection, None)
         self.budget.give_back(connection)
+        self.places.leave(connection)
 
     def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
         """Return the connection of two streams; a new one where somebody else has accepted it."""
         if reader not in self.connections:
             task = asyncio.current_task()
             assert task is not None
-            self._remember(Connection(self.limits, self.budget, reader, writer), task)
+            self._remember(Connection(self.limits, self.budget, reader, writer, self.places), task)
         return self.connections[reader]
+
+    def is_refused(self, connection: Connection) -> None:
+        """Note that a client has said a wrong password: it is the first to be sent away."""
+        connection.is_tried = False
+        if connection in self._unauthenticated:
+            self._unauthenticated.move_to_end(connection, last=False)
 
     def let_in(self, connection: Connection, session: Session) -> None:
         """Note who a client is."""
@@ -274,7 +290,8 @@ class Listener:
         while True:
             await asyncio.sleep(_SWEEP)
             now = loop.time()
-            for connection in [*self.budget.slow(now), *(one for one in self.connections.values() if one.due < now)]:
+            late = [one for one in self.connections.values() if one.due < now]
+            for connection in [*self.budget.slow(now), *self.places.slow(now), *late]:
                 logger.info("a connection is closed: its client was silent for too long")
                 connection.due = _NEVER
                 connection.abort()

@@ -16,15 +16,18 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import msgspec
+
 from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
 from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, error_reply, is_loopback, security_layer
 from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
-from track.persistence.server.login import Login
+from track.persistence.server.login import Login, Session, role_of
 from track.persistence.users import Users
 from track.persistence.utils import parse_uri, read_choice, read_options
+from track.shown import shown
 from track.utils import listen_socket
 from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
 from track.utils.signal import SignalHandler
@@ -179,16 +182,44 @@ class SocketServer(Protocol):
         if call.name != "authenticate" or not all(text is None or isinstance(text, str) for text in (user, password)):
             await connection.send(error_reply(call.id, RPCCallFailure("say who you are first: authenticate")))
             return False
-        address = str((writer.get_extra_info("peername") or ("",))[0])
-        session = await self._login.check(address, lambda: self.authenticate(connection.reader, user, password), user)
+        with connection.while_here():
+            try:
+                session = await self._session(connection, writer, user, password)
+            except BackendUnavailable as error:
+                await connection.send(error_reply(call.id, error))
+                return False
         if session is None:
-            logger.warning("%s was not let in from %s: wrong user name or password", user, address)
-            text = f"user {user!r} was not let in: wrong user name or password"
+            text = f"user {shown(user)} was not let in: wrong user name or password"
             await connection.send(error_reply(call.id, RPCCallFailure(text)))
             return False
         self._listener.let_in(connection, session)
         await connection.send(Reply(call.id, 0, True, largest=self.limits.frame))
         return True
+
+    async def _session(
+        self, connection: Connection, writer: asyncio.StreamWriter, user: str | None, password: str | None
+    ) -> Session | None:
+        """Return the session of a client that has said who it is, None where it is not let in."""
+        check = functools.partial(self.authenticate, connection.reader, user, password)
+        if self._is_open_to_all:
+            role = role_of(check())
+            return None if role is None else Session(user or "", role)
+        users = self.users if type(self).authenticate is SocketServer.authenticate else None
+        proof = None
+        if users is not None:
+            recognize = functools.partial(users.recognize, user or "", password or "")
+            session = await self._login.known(recognize, user)
+            if session is not None:
+                return session
+            proof = users.proof(user or "", password or "")
+        address = str((writer.get_extra_info("peername") or ("",))[0])
+
+        def refused() -> None:
+            logger.warning("%s was not let in from %s: wrong user name or password", shown(user), address)
+            self._listener.is_refused(connection)
+
+        connection.is_tried = True
+        return await self._login.check(address, check, user, proof, refused)
 
     async def _serve_calls(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         while not self._listener.is_stopping:
@@ -201,7 +232,7 @@ class SocketServer(Protocol):
         writer: asyncio.StreamWriter,
         proc_name: str,
         proc: CallKind | None,
-        args: dict[str, Any],
+        args: Any,
         cache: tuple[int, bytes] | None = None,
     ) -> None:
         """Do what a client asks for, and answer it.
@@ -214,6 +245,7 @@ class SocketServer(Protocol):
         proc: CallKind or None
             That, in the table of calls; None refuses.
         args: dict
+            By name; bytes of JSON, as `msgspec.Raw`, where they are many.
         cache: tuple, optional
             The number of the call, and the lines after it.
         """
@@ -223,14 +255,24 @@ class SocketServer(Protocol):
         if session is None:
             text = "say who you are first: authenticate"
         elif proc is None:
-            text = f"there is no call {proc_name!r}"
+            text = f"there is no call {shown(proc_name)}"
         elif not session.may(proc.role):
-            text = f"user {session.user!r} may {session.role}; {proc_name!r} is for those who may {proc.role}"
+            text = f"user {shown(session.user)} may {session.role}; {proc_name!r} is for those who may {proc.role}"
         else:
-            given = self.process_args(args)
-            await self._dispatcher.answer(connection.send, session.user, proc, number, given, lines)
+            given = await self._processed(args)
+            # A question is for who asks it; what was logged is stored, whether or not somebody waits for the answer.
+            with connection.while_here() if proc.role == "read" else contextlib.nullcontext():
+                await self._dispatcher.answer(connection, session.user, proc, number, given, lines)
             return
         await connection.send(error_reply(number, RPCCallFailure(text)))
+
+    async def _processed(self, args: Any) -> Any:
+        """Return arguments as they are used; those that are many stay bytes until their turn, unless somebody looks."""
+        if not isinstance(args, msgspec.Raw):
+            return self.process_args(args)
+        if type(self).process_args is SocketServer.process_args:
+            return args
+        return self.process_args(await self._dispatcher.run(msgspec.json.decode, args))
 
     def process_args(self, args: dict[str, Any], cache: Any = None) -> dict[str, Any]:
         """Return the arguments of a call as they are used; for a subclass that wants to see them. They are plain."""
