@@ -9,7 +9,6 @@ from track.errors import InvalidEvent
 from track.events import (
     Batch,
     Event,
-    FieldsMerged,
     GroupCreated,
     ProjectCreated,
     TrialCreated,
