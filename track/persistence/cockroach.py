@@ -110,6 +110,18 @@ class PostgresDriver(Driver):
                 _refuse_nul(error, chain.from_iterable(rows))
                 raise
 
+    def home(self, connection: Any) -> str:
+        known = "SELECT oid, datname FROM pg_database WHERE datname = current_database()"
+        return "{} {}".format(*self.execute(connection, known, ())[0])
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        number, _, name = home.partition(" ")
+        # One that was renamed is still itself.
+        if self.home(connection).partition(" ")[0] == number:
+            return False
+        known = "SELECT oid FROM pg_database WHERE datname = ?"
+        return [str(oid) for (oid,) in self.execute(connection, known, (name,))] == [number]
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""
         code = getattr(error, "pgcode", None)

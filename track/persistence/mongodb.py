@@ -13,7 +13,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, require_one_of
 from track.persistence.mongo import Document, Mongo, Reads, last_number, read_address, read_containers, render, store
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness, shown_fields, with_members
@@ -107,6 +107,11 @@ class MongoProtocol(EventProtocol):
 
     def former_identities(self) -> list[str]:
         return self.mongo.retried(self.mongo.identities)[:-1]
+
+    def require_store(self, identity: str) -> None:
+        # As it is now: the database may have been replaced.
+        if identity:
+            require_one_of(self.mongo.retried(self.mongo.identities), identity, self.uri)
 
     def _identify(self) -> None:
         """Give the store an id, before the first write, where it has none."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import ConcurrentWrite, InvalidEvent, RPCCallFailure
+from track.errors import ConcurrentWrite, InvalidEvent
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
@@ -51,6 +51,7 @@ class RemoteStore(EventProtocol):
         self._reads: dict[tuple[str, str], Any] | None = None
         self._fresh: dict[tuple[type, str], Any] = {}
         self._guesses = False
+        self._known_ids, self._asked_at = [""], -1
         watch_forks(self)
 
     # writing
@@ -61,7 +62,7 @@ class RemoteStore(EventProtocol):
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
-        given = {"writer": writer, "first": first, "after": after}
+        given = {"writer": writer, "first": first, "after": after, "store": self.expected_store}
         self.link.call("receive", given, self._sendable(events, lines))
 
     def last(self, writer: str) -> int:
@@ -114,11 +115,11 @@ class RemoteStore(EventProtocol):
         return self._identities()[:-1]
 
     def _identities(self) -> list[str]:
-        try:
-            return [str(one) for one in self.link.call("identity", {})[0]]
-        except RPCCallFailure:
-            # A server of before stores had an id.
-            return [""]
+        """Return the ids of the server's store, its own last, asked once a connection: another server has another."""
+        if self._asked_at != self.link.connections or not self._known_ids[-1]:
+            found = self.link.call("identity", {})[0]
+            self._known_ids, self._asked_at = list(map(str, found)), self.link.connections
+        return self._known_ids
 
     # asking
 

@@ -48,6 +48,7 @@ class _Received(msgspec.Struct, forbid_unknown_fields=True):
     writer: _Name
     first: _Count
     after: int = -1
+    store: str = ""
 
 
 class _Decided(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,6 +103,7 @@ def _ping(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer
 
 def _receive(backend: Protocol, user: str, given: _Received, lines: bytes) -> Answer:
     writer = _own(user, given.writer)
+    backend.require_store(given.store)
     backend.receive_after(writer, given.after, given.first, read_events(writer, given.first, lines), lines)
     return True, ()
 
