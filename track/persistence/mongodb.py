@@ -49,7 +49,7 @@ class MongoProtocol(EventProtocol):
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
-        self._identity = ""
+        self._identity, self._known_at = "", -1
         self._writer, self._seq = secrets.token_hex(8), 0
         watch_forks(self)
 
@@ -59,18 +59,20 @@ class MongoProtocol(EventProtocol):
         """Store facts, as one step where the server has transactions."""
         if not events:
             return
-        self._identify()
         with self.mongo.turn():
             first, self._seq = self._seq, self._seq + len(events)
             if self._reads is None:
-                self.mongo.transaction(partial(store, self.mongo, self._writer, first, events))
+                self.mongo.transaction(partial(self._store, self._writer, first, events))
                 return
             # What the decision was based on must still be so; if not, all of it is decided again.
             self.mongo.retried(partial(store, self.mongo, self._writer, first, events, self._reads))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.mongo.transaction(partial(self._store, writer, first, list(events)))
+
+    def _store(self, writer: str, first: int, events: Sequence[Event]) -> None:
         self._identify()
-        self.mongo.transaction(partial(store, self.mongo, writer, first, list(events)))
+        store(self.mongo, writer, first, events)
 
     def last(self, writer: str) -> int:
         return self.mongo.retried(partial(last_number, self.mongo, writer))
@@ -81,11 +83,11 @@ class MongoProtocol(EventProtocol):
         On a server without transactions it is run until no document that it changes was changed by others since
         it was read (optimistic concurrency); that holds for decisions that change one document, as all of ours do.
         """
-        self._identify()
         with self.mongo.turn():
             return action() if self._reads is not None else self.mongo.transaction(partial(self._decide, action))
 
     def _decide(self, action: Callable[[], Result]) -> Result:
+        self._identify()
         self._reads = None if self.mongo.has_transactions else {}
         try:
             return action()
@@ -102,7 +104,9 @@ class MongoProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.mongo.retried(self.mongo.identities) or [""])[-1]
+        if not self._identity or self._known_at != self.mongo.changes:
+            self._known_at = self.mongo.changes
+            self._identity = (self.mongo.retried(self.mongo.identities) or [""])[-1]
         return self._identity
 
     def former_identities(self) -> list[str]:

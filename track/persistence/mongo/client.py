@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import prepare, read_address, translate, unless_duplicate
+from track.persistence.mongo.setup import changes_heard, prepare, read_address, translate, unless_duplicate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -56,6 +56,9 @@ class Mongo:
         self._database: Any = None
         self._session: Any = None
         self._closing: Any = None
+        self.changes = 0
+        """How often the driver has lost or found a server: there may be another one at the address."""
+        self._prepared_at = -1
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
 
@@ -101,6 +104,10 @@ class Mongo:
         """Return the first of the next numbers of a counter, outside of the transaction: nobody waits for another."""
         change = {"$inc": {"value": count}}
         found = self._database["counters"].find_one_and_update({"_id": counter}, change, return_document=True)
+        if found is None:
+            # The database was dropped, or is another one: everything is made again before the next attempt.
+            self._prepared_at = -1
+            raise Changed(f"{self.place} is empty now")
         return int(found["value"]) - count + 1
 
     # which store it is
@@ -195,9 +202,13 @@ class Mongo:
     # the connection
 
     def _connected(self) -> None:
+        if self.client is not None and self._prepared_at != self.changes:
+            self._prepared_at = self.changes
+            prepare(self._database, self.place)
         if self.client is None:
+            listeners = [changes_heard(self)]
             try:
-                client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
+                client = self._pymongo.MongoClient(self.address.uri, event_listeners=listeners, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
                 raise translate(error, self.place) from error
             try:
@@ -219,6 +230,7 @@ class Mongo:
         self._database = client.get_database(
             self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
+        self._prepared_at = self.changes
         prepare(self._database, self.place)
 
     def _is_transient(self, error: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,26 @@ def _unless(code: int) -> Iterator[None]:
     except Exception as error:
         if getattr(error, "code", None) != code:
             raise
+
+
+def changes_heard(mongo: Any) -> Any:
+    """Return a listener that counts the changes of a driver's view of its servers in `mongo.changes`."""
+    from pymongo.monitoring import ServerListener
+
+    known = weakref.ref(mongo)
+
+    class Changes(ServerListener):
+        def opened(self, event: Any) -> None:
+            pass
+
+        def description_changed(self, event: Any) -> None:
+            if (mongo := known()) is not None:
+                mongo.changes += 1
+
+        def closed(self, event: Any) -> None:
+            pass
+
+    return Changes()
 
 
 def translate(error: Any, place: str) -> Exception:

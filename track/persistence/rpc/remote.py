@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import ConcurrentWrite, InvalidEvent
+from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
@@ -63,7 +63,12 @@ class RemoteStore(EventProtocol):
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
         given = {"writer": writer, "first": first, "after": after, "store": self.expected_store}
-        self.link.call("receive", given, self._sendable(events, lines))
+        try:
+            self.link.call("receive", given, self._sendable(events, lines))
+        except AnotherStore:
+            self._asked_at = -1
+            self.require_store(self.expected_store)
+            raise
 
     def last(self, writer: str) -> int:
         return int(self.link.call("last", {"writer": writer})[0])
