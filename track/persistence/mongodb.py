@@ -104,8 +104,8 @@ class MongoProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        if not self._identity or self._known_at != self.mongo.changes:
-            self._known_at = self.mongo.changes
+        if not self._identity or self._known_at != self.mongo.connections:
+            self._known_at = self.mongo.connections
             self._identity = (self.mongo.retried(self.mongo.identities) or [""])[-1]
         return self._identity
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import changes_heard, prepare, read_address, translate, unless_duplicate
+from track.persistence.mongo.setup import connections_heard, prepare, read_address, translate, unless_duplicate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -56,8 +56,8 @@ class Mongo:
         self._database: Any = None
         self._session: Any = None
         self._closing: Any = None
-        self.changes = 0
-        """How often the driver has lost or found a server: there may be another one at the address."""
+        self.connections = 0
+        """How many the driver has made: another one may be to another server."""
         self._prepared_at = -1
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
@@ -202,11 +202,11 @@ class Mongo:
     # the connection
 
     def _connected(self) -> None:
-        if self.client is not None and self._prepared_at != self.changes:
-            self._prepared_at = self.changes
+        if self.client is not None and self._prepared_at != self.connections:
+            self._prepared_at = self.connections
             prepare(self._database, self.place)
         if self.client is None:
-            listeners = [changes_heard(self)]
+            listeners = [connections_heard(self)]
             try:
                 client = self._pymongo.MongoClient(self.address.uri, event_listeners=listeners, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
@@ -230,7 +230,7 @@ class Mongo:
         self._database = client.get_database(
             self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
-        self._prepared_at = self.changes
+        self._prepared_at = self.connections
         prepare(self._database, self.place)
 
     def _is_transient(self, error: Any) -> bool:

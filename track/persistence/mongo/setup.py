@@ -95,24 +95,22 @@ def _unless(code: int) -> Iterator[None]:
             raise
 
 
-def changes_heard(mongo: Any) -> Any:
-    """Return a listener that counts the changes of a driver's view of its servers in `mongo.changes`."""
-    from pymongo.monitoring import ServerListener
+def connections_heard(mongo: Any) -> Any:
+    """Return a listener that counts the connections that a driver makes, in `mongo.connections`."""
+    from pymongo.monitoring import ConnectionPoolListener
 
     known = weakref.ref(mongo)
 
-    class Changes(ServerListener):
-        def opened(self, event: Any) -> None:
-            pass
+    def count(_: Any, event: Any) -> None:
+        if (mongo := known()) is not None:
+            mongo.connections += 1
 
-        def description_changed(self, event: Any) -> None:
-            if (mongo := known()) is not None:
-                mongo.changes += 1
+    def pass_over(_: Any, event: Any) -> None:
+        """Nothing: it is told of much that does not matter."""
 
-        def closed(self, event: Any) -> None:
-            pass
-
-    return Changes()
+    events = [name for name in vars(ConnectionPoolListener) if not name.startswith("_")]
+    heard = dict.fromkeys(events, pass_over) | {"connection_created": count}
+    return type("Connections", (ConnectionPoolListener,), heard)()
 
 
 def translate(error: Any, place: str) -> Exception:
