@@ -111,16 +111,11 @@ class PostgresDriver(Driver):
                 raise
 
     def home(self, connection: Any) -> str:
-        known = "SELECT oid, datname FROM pg_database WHERE datname = current_database()"
-        return "{} {}".format(*self.execute(connection, known, ())[0])
+        # The server's number of it: it stays when the database is renamed, and a copy has another.
+        return str(self.execute(connection, "SELECT oid FROM pg_database WHERE datname = current_database()", ())[0][0])
 
     def is_copy(self, connection: Any, home: str, identity: str) -> bool:
-        number, _, name = home.partition(" ")
-        # One that was renamed is still itself.
-        if self.home(connection).partition(" ")[0] == number:
-            return False
-        known = "SELECT oid FROM pg_database WHERE datname = ?"
-        return [str(oid) for (oid,) in self.execute(connection, known, (name,))] == [number]
+        return bool(self.execute(connection, "SELECT 1 FROM pg_database WHERE oid = ?", (int(home),)))
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""

@@ -49,7 +49,8 @@ class MongoProtocol(EventProtocol):
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
-        self._identity, self._known_at = "", -1
+        # What is known was asked, and the store named, over the connection of this number.
+        self._identity, self._known_at, self._named_at = "", -1, -1
         self._writer, self._seq = secrets.token_hex(8), 0
         watch_forks(self)
 
@@ -118,9 +119,10 @@ class MongoProtocol(EventProtocol):
             require_one_of(self.mongo.retried(self.mongo.identities), identity, self.uri)
 
     def _identify(self) -> None:
-        """Give the store an id, before the first write, where it has none."""
-        if not self.identity():
+        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        if not self._identity or self._named_at != self.mongo.connections:
             self.mongo.retried(partial(self.mongo.name, new_identity()))
+            self._named_at, self._known_at = self.mongo.connections, -1
             self.identity()
 
     # asking

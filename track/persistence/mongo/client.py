@@ -118,10 +118,25 @@ class Mongo:
         return [] if found is None else list(found["identities"])
 
     def name(self, identity: str) -> None:
-        """Give the store an id, where it has none."""
-        change = {"$setOnInsert": {"identities": [identity]}}
-        with unless_duplicate():
-            self._database["format"].update_one({"_id": "store"}, change, upsert=True)
+        """Give the store this id, where it has none, or is a copy of one that is still there."""
+        formats, here = self._database["format"], self.address.database
+        found = formats.find_one({"_id": "store"})
+        if found is None:
+            with unless_duplicate():
+                new = {"$setOnInsert": {"identities": [identity], "home": here}}
+                formats.update_one({"_id": "store"}, new, upsert=True)
+        elif found["home"] != here:
+            change: Document = {"$set": {"home": here}}
+            if self._is_at(found["home"], found["identities"][-1]):
+                change["$push"] = {"identities": identity}
+            formats.update_one({"_id": "store", "home": found["home"]}, change)
+
+    def _is_at(self, database: str, identity: str) -> bool:
+        # Who may not look there cannot tell.
+        with suppress(self._errors.OperationFailure):
+            found = self.client[database]["format"].find_one({"_id": "store"})
+            return found is not None and identity in found["identities"]
+        return False
 
     # transactions
 
