@@ -1,4 +1,4 @@
-"""One file store: a snapshot, its journal and its lock, shared by all clients of this process."""
+"""One file store: a snapshot, its journal and its lock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import logging
 import os
 import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,14 +14,12 @@ import msgspec
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
-from track.persistence.file.backlog import unfinished
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of
 from track.persistence.file.lock import StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
 from track.utils.files import keep_aside, replace_file, require_writable, stamp_of
-from track.utils.lifecycle import at_exit, at_fork
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -129,7 +125,8 @@ class FileStore:
                 if self._offset > self.journal.size:
                     self._accept_lost_end()
                 if self._kin is Kin.LATER:
-                    self._keep_what_was_later()
+                    self._keep_journal(self._kin.value)
+                    self._write_snapshot()
                 self._writing = True
 
     def _identify(self) -> None:
@@ -162,11 +159,9 @@ class FileStore:
                 "first, or move the file away, and it writes its own again"
             )
 
-    def _keep_what_was_later(self) -> None:
-        """Keep a journal of which not all makes sense without what was logged before it."""
-        left = keep_aside(self.journal.path)
-        logger.warning("%s %s: it is kept as %s", self.journal.path, Kin.LATER.value, left)
-        self._write_snapshot()
+    def _keep_journal(self, reason: str) -> None:
+        """Keep a journal of which a snapshot will not have all, whatever becomes of the file."""
+        logger.warning("%s %s: it is kept as %s", self.journal.path, reason, keep_aside(self.journal.path))
 
     def _start_afresh(self) -> None:
         """Put a journal aside that was left behind when somebody deleted the snapshot."""
@@ -465,6 +460,9 @@ class FileStore:
     def _write_snapshot(self) -> None:
         try:
             self._busy = True
+            if self.journal.has_unread and self.journal.is_current:
+                self._keep_journal("has lines that cannot be read")
+                self.journal.has_unread = False
             held = self.journal.place(self._offset) if self.journal.is_open else self._held
             self.state.home = self.path
             pieces = snapshot_bytes(self.state, msgspec.to_builtins(held))
@@ -515,53 +513,3 @@ class FileStore:
         # Another thread of the parent was in the middle of a replay: what it had applied is not known.
         self._is_whole = self._is_whole and not self._busy
         self._busy = self._writing = False
-
-
-_KEPT_OPEN = 4
-_Key = tuple[str, bool, str]
-_open_stores: weakref.WeakValueDictionary[_Key, FileStore] = weakref.WeakValueDictionary()
-_recent: OrderedDict[_Key, FileStore] = OrderedDict()
-_stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
-_opening = threading.RLock()
-
-
-def open_store(path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> FileStore:
-    """Return the store at `path`: the same object for all clients of this process."""
-    key = (os.path.realpath(path), durable, lock)
-    with _opening:
-        store = _open_stores.get(key)
-        # Where its files were removed, a new client means a new store.
-        if store is None or (store.journal.is_open and not store.journal.is_current):
-            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock)
-            _stores_of_process.add(store)
-            at_exit(_close_all)
-            at_fork(_after_fork)
-        store.lock.timeout = lock_timeout
-        # The last few stay open: many clients, one after another, read the file once.
-        _recent[key] = store
-        _recent.move_to_end(key)
-        while len(_recent) > _KEPT_OPEN:
-            _recent.popitem(last=False)
-        return store
-
-
-def _close_all() -> None:
-    for store in list(_stores_of_process):
-        try:
-            store.flush()
-        except TrackError as error:
-            logger.warning("%s", error)
-        store.leave()
-    for backlog in unfinished():
-        backlog.retry()
-        if backlog.unsaved:
-            logger.error("%d events could not be written to %s", backlog.unsaved, backlog.path)
-
-
-def _after_fork() -> None:
-    global _opening  # noqa: PLW0603 - the child needs its own
-    _opening = threading.RLock()
-    for store in list(_stores_of_process):
-        store.after_fork()
-    for backlog in unfinished():
-        backlog.clear()
