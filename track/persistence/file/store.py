@@ -19,7 +19,7 @@ from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship
 from track.persistence.file.lock import StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
-from track.utils.files import keep_aside, replace_file, require_writable, stamp_of
+from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -111,7 +111,7 @@ class FileStore:
         Raises BackendUnavailable: the folder cannot be written to. CorruptJournal: the files are not ours, or of a
         newer version; nothing is created beside them.
         """
-        with self._reaching_files():
+        with reaching(self.path):
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             with self.lock, self._reading:
                 if self._writing:
@@ -182,18 +182,6 @@ class FileStore:
         self._offset = self.journal.size
         self._write_snapshot()
 
-    @contextlib.contextmanager
-    def _reaching_files(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if isinstance(error, TrackError):
-                raise
-            raise BackendUnavailable(
-                f"{self.path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
-                "TrackClient('file:///somewhere/else.json')"
-            ) from error
-
     def check_writable(self) -> None:
         """Raise BackendUnavailable if the folder cannot be written to; nothing is created."""
         require_writable(self.path)
@@ -208,7 +196,7 @@ class FileStore:
         with self.lock:
             outer, this = self.journal.decider, threading.get_ident()
             if outer != this:
-                with self._reaching_files():
+                with reaching(self.path):
                     self._stay_current()
             self.journal.decider = this
             try:
@@ -419,7 +407,7 @@ class FileStore:
         """
         if not self._writing:
             self.start_writing()
-        with self._reaching_files(), self.lock, self._reading:
+        with reaching(self.path), self.lock, self._reading:
             # A signal handler that saves in the middle of a replay, or of another save: the journal has it all.
             if self._busy:
                 return
