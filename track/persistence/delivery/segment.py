@@ -154,12 +154,13 @@ class Segment:
 
     def acknowledge(self, sent: int, offset: int) -> None:
         """Note that the server has the events before number `sent`, which end at `offset`."""
-        self.position = (sent, offset)
         try:
             note = msgspec.json.encode({"sent": sent, "offset": offset, "stored": self.stored})
             replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
+        # Last: whoever waits for it finds the note too.
+        self.position = (sent, offset)
 
     def rewind(self) -> None:
         """Begin again at the first event: the server does not have all that it had acknowledged."""
