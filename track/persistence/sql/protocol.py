@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import CorruptJournal
+from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container
@@ -18,15 +19,16 @@ from track.persistence.identity import new_identity, require_one_of
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import where
+from track.persistence.sql.where import MOST, where
 from track.persistence.state import Liveness, shown_fields, with_members
-from track.plain import restore
+from track.plain import is_utf8, restore
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _PAGE = 5_000
+_BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
@@ -47,8 +49,7 @@ class SqlProtocol(EventProtocol):
     # writing
 
     def apply(self, *events: Event) -> None:
-        self._identify()
-        self.database.decide(partial(self._store, events))
+        self._written(self.database.decide, partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
@@ -59,8 +60,7 @@ class SqlProtocol(EventProtocol):
                 self._store(new)
                 self.database.mark(writer, first + len(events) - 1)
 
-        self._identify()
-        self.database.transaction(store)
+        self._written(self.database.transaction, store)
 
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
@@ -73,10 +73,14 @@ class SqlProtocol(EventProtocol):
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        self._identify()
-        return self.database.decide(action)
+        def decide() -> Result:
+            self._identify()
+            return action()
+
+        return self._written(self.database.decide, decide)
 
     def _store(self, events: Sequence[Event]) -> None:
+        self._identify()
         work = UnitOfWork(self.database)
         work.apply(events)
         work.write()
@@ -90,8 +94,12 @@ class SqlProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.database.transaction(self._identities) or [""])[-1]
-        return self._identity
+        if self._identity:
+            return self._identity
+        found = (self.database.transaction(self._identities) or [""])[-1]
+        # What a transaction sees that has not ended may not come to be.
+        self._identity = "" if self.database.is_inside else found
+        return found
 
     def former_identities(self) -> list[str]:
         return self.database.transaction(self._identities)[:-1]
@@ -108,11 +116,15 @@ class SqlProtocol(EventProtocol):
         return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
 
     def _identify(self) -> None:
-        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        """Give the store an id, where it has none or is a copy, in the transaction that writes first to a connection."""
         if not self._is_identified:
-            self.database.transaction(self._name)
-            self._is_identified = True
-            self.identity()
+            self._name()
+
+    def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
+        """Return what a transaction returns that identifies the store; what was done in it is done once it has ended."""
+        result = run(action)
+        self._is_identified = self._is_identified or not self.database.is_inside
+        return result
 
     def _name(self) -> None:
         columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
@@ -128,12 +140,13 @@ class SqlProtocol(EventProtocol):
             return
         suffix = "ON CONFLICT (number) DO NOTHING"
         self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        # What it is now is asked once that is stored.
         self._identity = ""
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
+        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -142,14 +155,29 @@ class SqlProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        found = self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial), 1))
+        found = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1))
         return found[0] if found else None
 
     def revisions(self, digest: str) -> set[int]:
+        if not self._can_hold(digest):
+            return set()
         return {revision for (revision,) in self._rows("SELECT revision FROM trials WHERE hash = ?", digest)}
 
     def has(self, kind: type, uid: Any) -> bool:
-        return bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+        return self._can_hold(uid) and bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+
+    def _can_hold(self, value: Any) -> bool:
+        """Return whether a column can hold a value: what it cannot is not there."""
+        if isinstance(value, int):
+            return -_BEYOND <= value < _BEYOND
+        return is_utf8(value) and not self.database.driver.unstorable & set(value)
+
+    def _asked(self, question: Callable[[], Result]) -> Result:
+        """Return the answer to a question, InvalidQuery where the database finds fault with what it is given."""
+        try:
+            return self.database.transaction(question)
+        except InvalidEvent as error:
+            raise InvalidQuery(str(error)) from error
 
     def _rows(self, sql: str, *parameters: Any) -> list[Row]:
         return self.database.transaction(partial(self.database.rows, sql, *parameters))
@@ -159,6 +187,8 @@ class SqlProtocol(EventProtocol):
         parsed = parse_query(query, kind)
         columns = ("uid", "project_id") if kind is TrialGroup else ("uid",)
         exact = {column: value for column in columns if (value := parsed.exact(column)) is not None}
+        if not all(map(self._can_hold, exact.values())):
+            return []
         condition = " AND ".join(f"{column} = ?" for column in exact) or "1 = 1"
         sql = f"SELECT document FROM {_TABLES[kind]} WHERE {condition} ORDER BY position"  # noqa: S608
         stored = (from_json(_decode(document)) for (document,) in self._rows(sql, *exact.values()))
@@ -171,12 +201,17 @@ class SqlProtocol(EventProtocol):
         ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        condition, parameters, rest = where(query, self._is_plain, self._has_resumes)
-        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+        rows: list[tuple[Row, Query]] = []
+        for part in query.parts(MOST):
+            condition, parameters, rest = where(part, self._is_plain, self._has_resumes, self._can_hold)
+            found_rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+            rows += zip(found_rows, repeat(rest))
+        # Each part is in order; one after the other they are not.
+        rows.sort(key=lambda found: found[0][0])
         tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
         found = []
-        for row in rows:
+        for row, rest in rows:
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
