@@ -67,7 +67,8 @@ class SqlProtocol(EventProtocol):
     ) -> None:
         self.require_store(self.expected_store)
         # It may be run again as it is: it needs no mark of a decision.
-        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
+        receive = partial(super().receive_after, writer, after, first, events, lines)
+        self._written(self.database.transaction, receive)
 
     def last(self, writer: str) -> int:
         return self.database.transaction(lambda: self._last(writer))
@@ -116,12 +117,12 @@ class SqlProtocol(EventProtocol):
         return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
 
     def _identify(self) -> None:
-        """Give the store an id, where it has none or is a copy, in the transaction that writes first to a connection."""
+        """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
         if not self._is_identified:
             self._name()
 
     def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
-        """Return what a transaction returns that identifies the store; what was done in it is done once it has ended."""
+        """Return what a transaction returns that identifies the store, which is done once it has ended."""
         result = run(action)
         self._is_identified = self._is_identified or not self.database.is_inside
         return result
