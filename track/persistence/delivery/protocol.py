@@ -326,6 +326,7 @@ class DeliveredProtocol(EventProtocol):
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
+        self.require_store(self.expected_store)
         self.remote.receive_after(writer, after, first, events, lines)
 
     def last(self, writer: str) -> int:

@@ -27,6 +27,7 @@ _SMALL_AT_FINISH = 1 << 20
 _SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
+_FORMER = 100
 
 
 class FileStore:
@@ -134,7 +135,7 @@ class FileStore:
         state = self.state
         if is_copy(self.path, state.home, state.identity):
             logger.info("%s is a copy of %s: from now on it is a store of its own", self.path, state.home)
-            state.former.append(state.identity)
+            state.former = [*state.former, state.identity][-_FORMER:]
             state.identity = self.new_identity()
             self._write_snapshot()
         state.identity = state.identity or self.new_identity()
