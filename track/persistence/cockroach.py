@@ -34,7 +34,7 @@ _OUTCOMES = {
     "08": Outcome.UNKNOWN,  # the connection
     "22": Outcome.REFUSED,  # the data itself: out of range, not text
     "23": Outcome.REFUSED,  # against a constraint
-    "54000": Outcome.REFUSED,  # too large
+    "54": Outcome.REFUSED,  # too large, too many
 }
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
@@ -56,6 +56,7 @@ _WAYS_OUT = (
 class PostgresDriver(Driver):
     """How servers that speak PostgreSQL's protocol are spoken to, with the options of the URI."""
 
+    unstorable = frozenset("\0")
     begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
     has_store = "SELECT 1 WHERE to_regclass('store') IS NOT NULL"
 
@@ -109,6 +110,13 @@ class PostgresDriver(Driver):
             except ValueError as error:
                 _refuse_nul(error, chain.from_iterable(rows))
                 raise
+
+    def home(self, connection: Any) -> str:
+        # The server's number of it: it stays when the database is renamed, and a copy has another.
+        return str(self.execute(connection, "SELECT oid FROM pg_database WHERE datname = current_database()", ())[0][0])
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        return bool(self.execute(connection, "SELECT 1 FROM pg_database WHERE oid = ?", (int(home),)))
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""

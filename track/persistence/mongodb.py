@@ -5,16 +5,30 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 import msgspec
 
+from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity
-from track.persistence.mongo import Document, Mongo, Reads, last_number, read_address, read_containers, render, store
+from track.persistence.identity import new_identity, require_one_of
+from track.persistence.mongo import (
+    MOST,
+    Document,
+    Filter,
+    Mongo,
+    Reads,
+    can_hold,
+    last_number,
+    read_address,
+    read_containers,
+    render,
+    store,
+)
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.persistence.utils import mask_secrets
@@ -49,7 +63,8 @@ class MongoProtocol(EventProtocol):
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
-        self._identity = ""
+        # What is known was asked, and the store named, over the connection of this number.
+        self._identity, self._known_at, self._named_at = "", -1, -1
         self._writer, self._seq = secrets.token_hex(8), 0
         watch_forks(self)
 
@@ -59,18 +74,20 @@ class MongoProtocol(EventProtocol):
         """Store facts, as one step where the server has transactions."""
         if not events:
             return
-        self._identify()
         with self.mongo.turn():
             first, self._seq = self._seq, self._seq + len(events)
             if self._reads is None:
-                self.mongo.transaction(partial(store, self.mongo, self._writer, first, events))
+                self.mongo.transaction(partial(self._store, self._writer, first, events))
                 return
             # What the decision was based on must still be so; if not, all of it is decided again.
             self.mongo.retried(partial(store, self.mongo, self._writer, first, events, self._reads))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.mongo.transaction(partial(self._store, writer, first, list(events)))
+
+    def _store(self, writer: str, first: int, events: Sequence[Event]) -> None:
         self._identify()
-        self.mongo.transaction(partial(store, self.mongo, writer, first, list(events)))
+        store(self.mongo, writer, first, events)
 
     def last(self, writer: str) -> int:
         return self.mongo.retried(partial(last_number, self.mongo, writer))
@@ -81,11 +98,11 @@ class MongoProtocol(EventProtocol):
         On a server without transactions it is run until no document that it changes was changed by others since
         it was read (optimistic concurrency); that holds for decisions that change one document, as all of ours do.
         """
-        self._identify()
         with self.mongo.turn():
             return action() if self._reads is not None else self.mongo.transaction(partial(self._decide, action))
 
     def _decide(self, action: Callable[[], Result]) -> Result:
+        self._identify()
         self._reads = None if self.mongo.has_transactions else {}
         try:
             return action()
@@ -102,23 +119,31 @@ class MongoProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.mongo.retried(self.mongo.identities) or [""])[-1]
+        if not self._identity or self._known_at != self.mongo.connections:
+            self._known_at = self.mongo.connections
+            self._identity = (self.mongo.retried(self.mongo.identities) or [""])[-1]
         return self._identity
 
     def former_identities(self) -> list[str]:
         return self.mongo.retried(self.mongo.identities)[:-1]
 
+    def require_store(self, identity: str) -> None:
+        # As it is now: the database may have been replaced.
+        if identity:
+            require_one_of(self.mongo.retried(self.mongo.identities), identity, self.uri)
+
     def _identify(self) -> None:
-        """Give the store an id, before the first write, where it has none."""
-        if not self.identity():
+        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        if not self._identity or self._named_at != self.mongo.connections:
             self.mongo.retried(partial(self.mongo.name, new_identity()))
+            self._named_at, self._known_at = self.mongo.connections, -1
             self.identity()
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_query(query, Trial)
-        return self.mongo.retried(lambda: list(self._find_trials(parsed)))
+        return self._asked(lambda: list(self._find_trials(parsed)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -128,21 +153,30 @@ class MongoProtocol(EventProtocol):
 
     def first_trial(self, query: Any = None) -> Trial | None:
         parsed = parse_query(query, Trial)
-        return self.mongo.retried(lambda: next(self._find_trials(parsed), None))
+        return self._asked(lambda: next(self._find_trials(parsed), None))
 
     def revisions(self, digest: str) -> set[int]:
         found = partial(self.mongo.find, "trials", {"hash": digest}, (), ("document", "parameters", "series", "notes"))
-        return self.mongo.retried(lambda: {trial["revision"] for trial in found()})
+        return self._asked(lambda: {trial["revision"] for trial in found()}) if can_hold(digest) else set()
 
     def has(self, kind: type, uid: Any) -> bool:
         found = partial(self.mongo.find, _COLLECTIONS[kind], {"_id": uid}, (), ("document", "parameters", "series"))
-        return self.mongo.retried(lambda: next(found(), None) is not None)
+        return can_hold(uid) and self._asked(lambda: next(found(), None) is not None)
+
+    def _asked(self, question: Callable[[], Result]) -> Result:
+        """Return the answer to a question, InvalidQuery where the server finds fault with what it is given."""
+        try:
+            return self.mongo.retried(question)
+        except InvalidEvent as error:
+            raise InvalidQuery(str(error)) from error
 
     def _fetch_owners(self, kind: type, query: Any) -> list[Any]:
         parsed = parse_query(query, kind)
         known = {"_id": parsed.exact("uid"), "project_id": parsed.exact("project_id") if kind is TrialGroup else None}
         where = {name: value for name, value in known.items() if value is not None}
-        found = self.mongo.retried(lambda: list(self._find(_COLLECTIONS[kind], where)))
+        if not all(map(can_hold, where.values())):
+            return []
+        found = self._asked(lambda: list(self._find(_COLLECTIONS[kind], where)))
         stored = (from_json(_decode(document["document"])) for document in found)
         owners = (with_members(owner, self._members, self.fetch_trials, self.fetch_groups) for owner in stored)
         return [owner for owner in owners if parsed.matches(owner)]
@@ -160,16 +194,23 @@ class MongoProtocol(EventProtocol):
             yield document
 
     def _find_trials(self, query: Query) -> Iterator[Trial]:
-        chosen = render(query)
+        parts = [render(part) for part in query.parts(MOST)]
         projects = self.mongo.find("projects", {})
         tags = {found["_id"]: restore(_decode(found["document"]).get("tags")) for found in projects}
         alive: dict[Any, bool | None] = {}
-        for document in self._find("trials", chosen.where):
+        for chosen, document in self._chosen(parts):
             trial = self._trial(document)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
             if chosen.matches(trial, document):
                 yield trial
+
+    def _chosen(self, parts: list[Filter]) -> Iterator[tuple[Filter, Document]]:
+        """Yield the documents that one of some filters lets through, oldest first."""
+        found = (zip(repeat(chosen), self._find("trials", chosen.where)) for chosen in parts)
+        if len(parts) == 1:
+            return next(found)
+        return iter(sorted(chain.from_iterable(found), key=lambda pair: pair[1]["position"]))
 
     def _trial(self, document: Document) -> Trial:
         read = partial(self._read_points, document["position"], document["series"])

@@ -139,6 +139,9 @@ class ProtocolMultiplexer(Protocol):
     def former_identities(self) -> list[str]:
         return self._main.former_identities()
 
+    def require_store(self, identity: str) -> None:
+        self._main.require_store(identity)
+
     # telling
 
     def _tell(self, method: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.persistence.identity import identity_of_place
+from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.utils import parse_uri
 from track.plain import restore
@@ -61,6 +61,8 @@ class Protocol:
         How it was opened.
     clock: callable
         Returns unix seconds.
+    expected_store: str
+        The id of the store that `receive_after` is for, as `require_store` checks; by default any.
     answers: bool
         Whether it answers every question itself; otherwise `track.persistence.get_protocol` adds a copy in memory.
     takes_events: bool
@@ -81,6 +83,7 @@ class Protocol:
 
     uri: str = ""
     clock: Callable[[], float] = staticmethod(time.time)
+    expected_store = ""
     answers = False
     takes_events = False
     takes_times = False
@@ -131,6 +134,17 @@ class Protocol:
     def former_identities(self) -> list[str]:
         """Return the ids that the store had before it became one of its own; what is for them is for it."""
         return []
+
+    def require_store(self, identity: str) -> None:
+        """Return if this is the store with this id, or was it before it became one of its own; ``""`` asks for none.
+
+        Raises
+        ------
+        AnotherStore
+            It is another one.
+        """
+        if identity and identity != (own := self.identity()):
+            require_one_of([*self.former_identities(), own], identity, self.uri)
 
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""
@@ -435,7 +449,10 @@ class Protocol:
             That one is not stored: the store was put back to an older state.
         UnknownSubject
             Some are about a trial, group or project that is not stored.
+        AnotherStore
+            It is not the store that `expected_store` says.
         """
+        self.require_store(self.expected_store)
         if not self.keeps_numbers:
             self.receive(writer, first, events, lines)
             return

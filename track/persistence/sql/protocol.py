@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import CorruptJournal
+from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, require_one_of
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import where
+from track.persistence.sql.where import MOST, where
 from track.persistence.state import Liveness, shown_fields, with_members
-from track.plain import restore
+from track.plain import is_utf8, restore
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _PAGE = 5_000
+_BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
@@ -41,14 +43,13 @@ class SqlProtocol(EventProtocol):
         super().__init__(uri, strict)
         self.database = database
         self.liveness = Liveness()
-        self._identity = ""
+        self._identity, self._is_identified = "", False
         database.on_connect = self._migrate
 
     # writing
 
     def apply(self, *events: Event) -> None:
-        self._identify()
-        self.database.decide(partial(self._store, events))
+        self._written(self.database.decide, partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
@@ -59,23 +60,28 @@ class SqlProtocol(EventProtocol):
                 self._store(new)
                 self.database.mark(writer, first + len(events) - 1)
 
-        self._identify()
-        self.database.transaction(store)
+        self._written(self.database.transaction, store)
 
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
+        self.require_store(self.expected_store)
         # It may be run again as it is: it needs no mark of a decision.
-        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
+        receive = partial(super().receive_after, writer, after, first, events, lines)
+        self._written(self.database.transaction, receive)
 
     def last(self, writer: str) -> int:
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        self._identify()
-        return self.database.decide(action)
+        def decide() -> Result:
+            self._identify()
+            return action()
+
+        return self._written(self.database.decide, decide)
 
     def _store(self, events: Sequence[Event]) -> None:
+        self._identify()
         work = UnitOfWork(self.database)
         work.apply(events)
         work.write()
@@ -89,11 +95,20 @@ class SqlProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.database.transaction(self._identities) or [""])[-1]
-        return self._identity
+        if self._identity:
+            return self._identity
+        found = (self.database.transaction(self._identities) or [""])[-1]
+        # What a transaction sees that has not ended may not come to be.
+        self._identity = "" if self.database.is_inside else found
+        return found
 
     def former_identities(self) -> list[str]:
         return self.database.transaction(self._identities)[:-1]
+
+    def require_store(self, identity: str) -> None:
+        # As it is now, in the transaction that stores: the tables may have been replaced.
+        if identity:
+            require_one_of(self.database.transaction(self._identities), identity, self.uri)
 
     def _identities(self) -> list[str]:
         """Return the ids of the store, its own last; none while nothing was written, since there are any."""
@@ -102,21 +117,37 @@ class SqlProtocol(EventProtocol):
         return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
 
     def _identify(self) -> None:
-        """Give the store an id, before the first write, where it has none."""
-        if not self.identity():
-            self.database.transaction(self._name)
-            self.identity()
+        """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
+        if not self._is_identified:
+            self._name()
+
+    def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
+        """Return what a transaction returns that identifies the store, which is done once it has ended."""
+        result = run(action)
+        self._is_identified = self._is_identified or not self.database.is_inside
+        return result
 
     def _name(self) -> None:
-        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL"
-        self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
-        rows = [(0, new_identity())]
-        self.database.insert("store", "number, identity", "ON CONFLICT (number) DO NOTHING", rows=rows)
+        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
+        if not self.database.rows(self.database.driver.has_store):
+            self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
+        found = self.database.rows("SELECT number, identity, home FROM store ORDER BY number")
+        number, identity, before = found[-1] if found else (-1, "", "")
+        here, is_copy = self.database.home()
+        if before == here:
+            return
+        if found and not is_copy(before, identity):
+            self.database.rows("UPDATE store SET home = ? WHERE number = ?", here, number)
+            return
+        suffix = "ON CONFLICT (number) DO NOTHING"
+        self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        # What it is now is asked once that is stored.
+        self._identity = ""
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
+        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -125,14 +156,29 @@ class SqlProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        found = self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial), 1))
+        found = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1))
         return found[0] if found else None
 
     def revisions(self, digest: str) -> set[int]:
+        if not self._can_hold(digest):
+            return set()
         return {revision for (revision,) in self._rows("SELECT revision FROM trials WHERE hash = ?", digest)}
 
     def has(self, kind: type, uid: Any) -> bool:
-        return bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+        return self._can_hold(uid) and bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+
+    def _can_hold(self, value: Any) -> bool:
+        """Return whether a column can hold a value: what it cannot is not there."""
+        if isinstance(value, int):
+            return -_BEYOND <= value < _BEYOND
+        return is_utf8(value) and not self.database.driver.unstorable & set(value)
+
+    def _asked(self, question: Callable[[], Result]) -> Result:
+        """Return the answer to a question, InvalidQuery where the database finds fault with what it is given."""
+        try:
+            return self.database.transaction(question)
+        except InvalidEvent as error:
+            raise InvalidQuery(str(error)) from error
 
     def _rows(self, sql: str, *parameters: Any) -> list[Row]:
         return self.database.transaction(partial(self.database.rows, sql, *parameters))
@@ -142,6 +188,8 @@ class SqlProtocol(EventProtocol):
         parsed = parse_query(query, kind)
         columns = ("uid", "project_id") if kind is TrialGroup else ("uid",)
         exact = {column: value for column in columns if (value := parsed.exact(column)) is not None}
+        if not all(map(self._can_hold, exact.values())):
+            return []
         condition = " AND ".join(f"{column} = ?" for column in exact) or "1 = 1"
         sql = f"SELECT document FROM {_TABLES[kind]} WHERE {condition} ORDER BY position"  # noqa: S608
         stored = (from_json(_decode(document)) for (document,) in self._rows(sql, *exact.values()))
@@ -154,12 +202,17 @@ class SqlProtocol(EventProtocol):
         ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        condition, parameters, rest = where(query, self._is_plain, self._has_resumes)
-        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+        rows: list[tuple[Row, Query]] = []
+        for part in query.parts(MOST):
+            condition, parameters, rest = where(part, self._is_plain, self._has_resumes, self._can_hold)
+            found_rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+            rows += zip(found_rows, repeat(rest))
+        # Each part is in order; one after the other they are not.
+        rows.sort(key=lambda found: found[0][0])
         tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
         found = []
-        for row in rows:
+        for row, rest in rows:
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
@@ -223,7 +276,7 @@ class SqlProtocol(EventProtocol):
     # the tables
 
     def _migrate(self) -> None:
-        self._identity = ""
+        self._identity, self._is_identified = "", False
         version = self.database.transaction(self._version)
         if version > VERSION:
             raise CorruptJournal(
