@@ -60,6 +60,7 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     attempt: int = 0
     processes: Any = None
     is_set: bool = False
+    latest: float = 0.0
     moments: Any = None
     order: int = 0
 
