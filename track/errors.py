@@ -49,6 +49,7 @@ from track.shown import shown
 __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
+    "AnotherStore",
     "BackendUnavailable",
     "ConcurrentWrite",
     "CorruptArtifact",
@@ -230,6 +231,10 @@ class RPCCallFailure(BackendUnavailable):
         super().__init__(message)
         self.message = message
         self.trace = trace
+
+
+class AnotherStore(BackendUnavailable):
+    """What is at an address, or at a path, is not the store that is meant; nothing was stored in it."""
 
 
 class UntrustedServer(BackendUnavailable):

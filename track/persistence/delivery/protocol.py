@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, OutcomeUnknown
+from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, decode_lines, encode
 from track.persistence.checks import group_created, project_created, trial_created
 from track.persistence.delivery.batches import Server
@@ -83,6 +84,7 @@ class DeliveredProtocol(EventProtocol):
         self.keeps_numbers = remote.keeps_numbers
         self._reach = Reachability(uri)
         self._left = 0
+        self._identity = ""
         self._creations = Creations()
         self._sender: Sender | None = None
         self._view = LocalView(uri)
@@ -99,6 +101,17 @@ class DeliveredProtocol(EventProtocol):
     @property
     def file(self) -> str | None:
         return self.remote.file
+
+    def identity(self) -> str:
+        # Once known it stays: there may be no server to ask later.
+        self._identity = self._identity or self.remote.identity()
+        return self._identity
+
+    def former_identities(self) -> list[str]:
+        return self.remote.former_identities()
+
+    def require_store(self, identity: str) -> None:
+        self.remote.require_store(identity)
 
     # writing
 
@@ -119,9 +132,8 @@ class DeliveredProtocol(EventProtocol):
     def _opened(self) -> Sender:
         with self._opening:
             if self._sender is None or self._sender.has_ended:
-                sender = Sender(
-                    self._reach, self.server, self.limit, self, self._reroute, self.patience, self._creations
-                )
+                settings = (self.patience, self._creations, self._identity)
+                sender = Sender(self._reach, self.server, self.limit, self, self._reroute, *settings)
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -168,7 +180,18 @@ class DeliveredProtocol(EventProtocol):
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
-        return count_left_behind(self._reach.places)
+        return count_left_behind(self._reach.places, self._may_be_for)
+
+    def _may_be_for(self, store: str) -> bool:
+        """Return whether events for a store are sent to this one, as far as anybody can tell now."""
+        try:
+            self.remote.require_store(store)
+        except AnotherStore:
+            return False
+        except TrackError:
+            # It is away, or cannot be read.
+            return True
+        return True
 
     # deciding and asking: forwarded whole
 
@@ -193,7 +216,19 @@ class DeliveredProtocol(EventProtocol):
             self._reach.note(error)
             return question(self._here())
         self._is_deciding_here = False
+        self._notice_store()
         return result
+
+    def _notice_store(self) -> None:
+        """Notice which store is there: where it is another one than before, what is logged from now on is for it."""
+        with suppress(BackendUnavailable):
+            before, self._identity = self._identity, self.remote.identity() or self._identity
+            if before in ("", self._identity) or before in self.remote.former_identities():
+                return
+            logger.warning("%s is another store now: what is logged from now on is for it", self.uri)
+            self._owners.clear()
+            self._creations = Creations()
+            self._leave_spill()
 
     def _here(self) -> OfflineView:
         if not self._is_deciding_here:
@@ -308,13 +343,16 @@ class DeliveredProtocol(EventProtocol):
 
     def close(self) -> None:
         """Send what can be sent within a few seconds, and give the spill and the connections back."""
+        self._leave_spill()
+        self.remote.close()
+
+    def _leave_spill(self) -> None:
         with self._opening:
             sender, self._sender = self._sender, None
             self._append = self._append_first
         if sender is not None:
             sender.close()
             self._left += sender.unsaved()
-        self.remote.close()
 
     def after_fork(self) -> None:
         """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""
