@@ -250,3 +250,18 @@ def test_saved_copy_is_a_store_of_its_own(tmp_path: Path) -> None:
 
     assert copy.identity() != client.protocol.identity() != ""
     assert copy.former_identities() == [client.protocol.identity()]
+
+
+def test_journal_with_lines_of_a_newer_version_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A line that cannot be read is said, and the journal that has it is kept when it is folded and cut."""
+    path = tmp_path / "r.json"
+    _log(path, "one", is_saved=False)
+    with open(f"{path}.journal", "ab") as journal:
+        journal.write(b'{"event":"novel","at":1.0}\n')
+    content = Path(f"{path}.journal").read_bytes()
+
+    _log(path, "two", is_cut=True)
+
+    assert _values(path) == {"one": [0.0, 1.0, 2.0], "two": [0.0, 1.0, 2.0]}
+    assert Path(f"{path}.journal.left-0").read_bytes().startswith(content)
+    assert not Path(f"{path}.journal.left-1").exists()

@@ -143,8 +143,8 @@ class Protocol:
         AnotherStore
             It is another one.
         """
-        if identity:
-            require_one_of([*self.former_identities(), self.identity()], identity, self.uri)
+        if identity and identity != (own := self.identity()):
+            require_one_of([*self.former_identities(), own], identity, self.uri)
 
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""

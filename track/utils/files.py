@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from track.errors import BackendUnavailable, InvalidUri, UnsafePath
+from track.errors import BackendUnavailable, InvalidUri, TrackError, UnsafePath
 
 _CHUNK = 1 << 18
 _TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
@@ -132,6 +132,20 @@ def keep_aside(path: str) -> str:
         # A file system without links.
         replace_file(left, read_chunks(path))
     return left
+
+
+@contextmanager
+def reaching(path: str) -> Iterator[None]:
+    """Raise BackendUnavailable, with a way out, where the system says that the file at `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TrackError):
+            raise
+        raise BackendUnavailable(
+            f"{path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
+            "TrackClient('file:///somewhere/else.json')"
+        ) from error
 
 
 def require_writable(path: str) -> None:

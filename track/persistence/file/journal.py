@@ -76,6 +76,15 @@ class Journal:
         self._torn = False
 
     @property
+    def has_unread(self) -> bool:
+        """Whether lines were found that are no event, or one of a newer version; false once that is seen to."""
+        return self._reader.has_unread
+
+    @has_unread.setter
+    def has_unread(self, value: bool) -> None:
+        self._reader.has_unread = value
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a file to read, and perhaps to append to."""
         return self._file is not None

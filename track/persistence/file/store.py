@@ -1,4 +1,4 @@
-"""One file store: a snapshot, its journal and its lock, shared by all clients of this process."""
+"""One file store: a snapshot, its journal and its lock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import logging
 import os
 import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,14 +14,12 @@ import msgspec
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
-from track.persistence.file.backlog import unfinished
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of
 from track.persistence.file.lock import StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
-from track.utils.files import keep_aside, replace_file, require_writable, stamp_of
-from track.utils.lifecycle import at_exit, at_fork
+from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -31,6 +27,7 @@ _SMALL_AT_FINISH = 1 << 20
 _SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
+_FORMER = 100
 
 
 class FileStore:
@@ -115,7 +112,7 @@ class FileStore:
         Raises BackendUnavailable: the folder cannot be written to. CorruptJournal: the files are not ours, or of a
         newer version; nothing is created beside them.
         """
-        with self._reaching_files():
+        with reaching(self.path):
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             with self.lock, self._reading:
                 if self._writing:
@@ -129,7 +126,8 @@ class FileStore:
                 if self._offset > self.journal.size:
                     self._accept_lost_end()
                 if self._kin is Kin.LATER:
-                    self._keep_what_was_later()
+                    self._keep_journal(self._kin.value)
+                    self._write_snapshot()
                 self._writing = True
 
     def _identify(self) -> None:
@@ -137,7 +135,7 @@ class FileStore:
         state = self.state
         if is_copy(self.path, state.home, state.identity):
             logger.info("%s is a copy of %s: from now on it is a store of its own", self.path, state.home)
-            state.former.append(state.identity)
+            state.former = [*state.former, state.identity][-_FORMER:]
             state.identity = self.new_identity()
             self._write_snapshot()
         state.identity = state.identity or self.new_identity()
@@ -162,11 +160,9 @@ class FileStore:
                 "first, or move the file away, and it writes its own again"
             )
 
-    def _keep_what_was_later(self) -> None:
-        """Keep a journal of which not all makes sense without what was logged before it."""
-        left = keep_aside(self.journal.path)
-        logger.warning("%s %s: it is kept as %s", self.journal.path, Kin.LATER.value, left)
-        self._write_snapshot()
+    def _keep_journal(self, reason: str) -> None:
+        """Keep a journal of which a snapshot will not have all, whatever becomes of the file."""
+        logger.warning("%s %s: it is kept as %s", self.journal.path, reason, keep_aside(self.journal.path))
 
     def _start_afresh(self) -> None:
         """Put a journal aside that was left behind when somebody deleted the snapshot."""
@@ -187,18 +183,6 @@ class FileStore:
         self._offset = self.journal.size
         self._write_snapshot()
 
-    @contextlib.contextmanager
-    def _reaching_files(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if isinstance(error, TrackError):
-                raise
-            raise BackendUnavailable(
-                f"{self.path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
-                "TrackClient('file:///somewhere/else.json')"
-            ) from error
-
     def check_writable(self) -> None:
         """Raise BackendUnavailable if the folder cannot be written to; nothing is created."""
         require_writable(self.path)
@@ -213,7 +197,7 @@ class FileStore:
         with self.lock:
             outer, this = self.journal.decider, threading.get_ident()
             if outer != this:
-                with self._reaching_files():
+                with reaching(self.path):
                     self._stay_current()
             self.journal.decider = this
             try:
@@ -424,7 +408,7 @@ class FileStore:
         """
         if not self._writing:
             self.start_writing()
-        with self._reaching_files(), self.lock, self._reading:
+        with reaching(self.path), self.lock, self._reading:
             # A signal handler that saves in the middle of a replay, or of another save: the journal has it all.
             if self._busy:
                 return
@@ -465,6 +449,9 @@ class FileStore:
     def _write_snapshot(self) -> None:
         try:
             self._busy = True
+            if self.journal.has_unread and self.journal.is_current:
+                self._keep_journal("has lines that cannot be read")
+                self.journal.has_unread = False
             held = self.journal.place(self._offset) if self.journal.is_open else self._held
             self.state.home = self.path
             pieces = snapshot_bytes(self.state, msgspec.to_builtins(held))
@@ -515,53 +502,3 @@ class FileStore:
         # Another thread of the parent was in the middle of a replay: what it had applied is not known.
         self._is_whole = self._is_whole and not self._busy
         self._busy = self._writing = False
-
-
-_KEPT_OPEN = 4
-_Key = tuple[str, bool, str]
-_open_stores: weakref.WeakValueDictionary[_Key, FileStore] = weakref.WeakValueDictionary()
-_recent: OrderedDict[_Key, FileStore] = OrderedDict()
-_stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
-_opening = threading.RLock()
-
-
-def open_store(path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> FileStore:
-    """Return the store at `path`: the same object for all clients of this process."""
-    key = (os.path.realpath(path), durable, lock)
-    with _opening:
-        store = _open_stores.get(key)
-        # Where its files were removed, a new client means a new store.
-        if store is None or (store.journal.is_open and not store.journal.is_current):
-            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock)
-            _stores_of_process.add(store)
-            at_exit(_close_all)
-            at_fork(_after_fork)
-        store.lock.timeout = lock_timeout
-        # The last few stay open: many clients, one after another, read the file once.
-        _recent[key] = store
-        _recent.move_to_end(key)
-        while len(_recent) > _KEPT_OPEN:
-            _recent.popitem(last=False)
-        return store
-
-
-def _close_all() -> None:
-    for store in list(_stores_of_process):
-        try:
-            store.flush()
-        except TrackError as error:
-            logger.warning("%s", error)
-        store.leave()
-    for backlog in unfinished():
-        backlog.retry()
-        if backlog.unsaved:
-            logger.error("%d events could not be written to %s", backlog.unsaved, backlog.path)
-
-
-def _after_fork() -> None:
-    global _opening  # noqa: PLW0603 - the child needs its own
-    _opening = threading.RLock()
-    for store in list(_stores_of_process):
-        store.after_fork()
-    for backlog in unfinished():
-        backlog.clear()

@@ -147,6 +147,11 @@ class Database:
 
     # transactions
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether this thread is in the middle of a transaction."""
+        return self._inside == threading.get_ident()
+
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
 
@@ -160,7 +165,7 @@ class Database:
         InvalidEvent
             A value can never be stored there.
         """
-        if self._inside == threading.get_ident():
+        if self.is_inside:
             return action()
         return self._persist(lambda _: action(), is_decision=False)
 
@@ -175,7 +180,7 @@ class Database:
         OutcomeUnknown
             The connection broke during the commit, and did not come back within the patience.
         """
-        if self._inside == threading.get_ident():
+        if self.is_inside:
             return action()
         runs: dict[int | None, Result] = {}
 

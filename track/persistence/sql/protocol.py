@@ -50,8 +50,7 @@ class SqlProtocol(EventProtocol):
     # writing
 
     def apply(self, *events: Event) -> None:
-        self._identify()
-        self.database.decide(partial(self._store, events))
+        self._written(self.database.decide, partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
@@ -62,25 +61,28 @@ class SqlProtocol(EventProtocol):
                 self._store(new)
                 self.database.mark(writer, first + len(events) - 1)
 
-        self._identify()
-        self.database.transaction(store)
+        self._written(self.database.transaction, store)
 
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
         self.require_store(self.expected_store)
-        self._identify()
         # It may be run again as it is: it needs no mark of a decision.
-        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
+        receive = partial(super().receive_after, writer, after, first, events, lines)
+        self._written(self.database.transaction, receive)
 
     def last(self, writer: str) -> int:
         return self._read(lambda: self._last(writer), -1)
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        self._identify()
-        return self.database.decide(action)
+        def decide() -> Result:
+            self._identify()
+            return action()
+
+        return self._written(self.database.decide, decide)
 
     def _store(self, events: Sequence[Event]) -> None:
+        self._identify()
         work = UnitOfWork(self.database)
         work.apply(events)
         work.write()
@@ -94,8 +96,12 @@ class SqlProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.database.transaction(self._identities) or [""])[-1]
-        return self._identity
+        if self._identity:
+            return self._identity
+        found = (self.database.transaction(self._identities) or [""])[-1]
+        # What a transaction sees that has not ended may not come to be.
+        self._identity = "" if self.database.is_inside else found
+        return found
 
     def former_identities(self) -> list[str]:
         return self.database.transaction(self._identities)[:-1]
@@ -112,12 +118,18 @@ class SqlProtocol(EventProtocol):
         return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
 
     def _identify(self) -> None:
-        """Make what is missing before the first write over a connection: the tables, and an id, also of a copy."""
+        """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
         if not self._is_identified:
+            self._name()
+
+    def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
+        """Return what a transaction returns that identifies the store, which is done once it has ended."""
+        if not self._is_identified and not self.database.is_inside:
+            # On their own: whether they are there is asked before it is known what became of a commit.
             self._make_tables()
-            self.database.transaction(self._name)
-            self._is_identified = True
-            self.identity()
+        result = run(action)
+        self._is_identified = self._is_identified or not self.database.is_inside
+        return result
 
     def _name(self) -> None:
         columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
@@ -133,6 +145,7 @@ class SqlProtocol(EventProtocol):
             return
         suffix = "ON CONFLICT (number) DO NOTHING"
         self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        # What it is now is asked once that is stored.
         self._identity = ""
 
     # asking
