@@ -16,12 +16,14 @@ from track.errors import RPCCallFailure
 from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
 from track.persistence.server.backpressure import ByteBudget, Places
 from track.persistence.server.login import Session
+from track.shown import clean
 from track.utils.encrypted import check_cipher
 
 logger = logging.getLogger(__name__)
 _NEVER = float("inf")
 _SWEEP = 0.25
 _PAUSE = 0.1
+_QUIET = 60.0
 _SMALL = 1 << 16
 _ANSWERS = 32
 _TLS_BUFFER = 1 << 15
@@ -193,6 +195,7 @@ class Listener:
         self._unauthenticated: OrderedDict[Connection, None] = OrderedDict()
         """Who is to be sent away first comes first: refused, then silent, then tried; the oldest of each."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._quiet_until = 0.0
         self.is_stopping = False
         """Whether the server ends after what is under way."""
 
@@ -208,14 +211,14 @@ class Listener:
                 plain, address = await loop.sock_accept(listening)
             except OSError as error:
                 # Out of descriptors, perhaps: some connections will end.
-                logger.warning("no connection can be accepted: %s", error)
+                self._say("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE)
                 continue
             self._welcome(plain, str(address[0]), context)
 
     def _welcome(self, plain: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         if len(self.connections) >= self.limits.clients:
-            logger.warning("a connection is refused: there are %d already", len(self.connections))
+            self._say("connections are refused: there are %d already", len(self.connections))
             plain.close()
             return
         plain.setblocking(False)
@@ -229,6 +232,13 @@ class Listener:
         self._remember(connection, task)
         if len(self._unauthenticated) > self.limits.strangers:
             self._send_one_away()
+
+    def _say(self, text: str, detail: Any) -> None:
+        """Warn of what clients can bring about, and may as often as they like: once a minute."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            logger.warning(text, detail)
 
     def _send_one_away(self) -> None:
         """Break one of the connections of the address that has most: who means well has said who it is long ago."""
@@ -275,7 +285,7 @@ class Listener:
             writer = await connection.open(plain, context)
             await self._handle(connection.reader, writer)
         except RPCCallFailure as error:
-            logger.info("a connection is closed: %s", error)
+            logger.info("a connection is closed: %s", clean(str(error)))
         except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
             logger.debug("a connection was broken: %r", error)
         except Exception:
@@ -316,14 +326,14 @@ class Listener:
 class Limits:
     """The limits of a server.
 
-    `clients`: connections at the same time; one more is closed at once. `strangers`: unauthenticated connections, which
-    have not said who they are; for one more, the oldest of them is closed. `frame`: bytes of one message. `waiting`:
-    the byte budget of all messages that are on their way in; beyond, the next one waits its turn.
+    `clients`: connections at the same time; one more is closed at once. `strangers`: unauthenticated connections; for
+    one more, one of the address that has most is closed: refused, silent, or the oldest. `frame`: bytes of one message.
+    `waiting`: the byte budget of all messages that are on their way in; beyond, the next one waits its turn.
     `authentication_timeout`: seconds to say who one is, the handshake of the encryption included. `frame_timeout`:
     seconds for a message that has begun, in either direction. `idle_timeout`: seconds without a message before a
     connection is closed; the client makes a new one when it needs it. `failure_delay`: seconds before a wrong password
-    is answered, and twice as long after each further one from the same address, up to 4. `stop_timeout`: seconds for
-    what is under way when the server is told to stop.
+    is answered, and twice as long after each further one of the same user from the same address, up to 4.
+    `stop_timeout`: seconds for what is under way when the server is told to stop.
     """
 
     clients: int = 2000
@@ -337,7 +347,33 @@ class Limits:
     stop_timeout: float = 5.0
 
 
-LIMITS: dict[str, Any] = {one.name: (type(one.default), one.default) for one in fields(Limits)}
+_SENSIBLE: dict[str, tuple[float, float]] = {
+    "clients": (1, 1_000_000),
+    "strangers": (1, 1_000_000),
+    "frame": (1 << 13, 1 << 30),
+    "waiting": (1 << 16, 1 << 40),
+    "authentication_timeout": (0.01, 3600.0),
+    "frame_timeout": (0.01, 86_400.0),
+    "idle_timeout": (0.01, 31_536_000.0),
+    "failure_delay": (0.001, 3600.0),
+    "stop_timeout": (0.0, 3600.0),
+}
+"""The least and the most that makes sense."""
+
+
+def _reader(name: str, kind: type) -> Callable[[str], Any]:
+    least, most = _SENSIBLE[name]
+
+    def read(text: str) -> Any:
+        number = kind(text)
+        if not least <= number <= most:
+            raise ValueError(f"it should be {least:,} to {most:,}")
+        return number
+
+    return read
+
+
+LIMITS: dict[str, Any] = {one.name: (_reader(one.name, type(one.default)), one.default) for one in fields(Limits)}
 """What may follow the ``?`` of a server's URI: how each limit is read, and its default."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from track.errors import BackendUnavailable, TrackError
 from track.persistence.users import ROLES
+from track.shown import clean
 
 logger = logging.getLogger(__name__)
 LONGEST_DELAY = 4.0
@@ -94,6 +95,7 @@ class Login:
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._count = 0
+        self._said = ""
 
     async def known(self, recognize: Callable[[], str | None], user: str | None) -> Session | None:
         """Return the session of a client whose password was right before; None for any other.
@@ -212,10 +214,16 @@ class Login:
 
     async def _checked(self, guess: _Guess) -> str | None:
         try:
-            return role_of(await asyncio.get_running_loop().run_in_executor(self._guessing, guess.check))
+            role = role_of(await asyncio.get_running_loop().run_in_executor(self._guessing, guess.check))
         except (TrackError, OSError, ValueError) as error:
-            logger.error("nobody is let in: %s", error)
+            text = f"nobody is let in: {clean(str(error))}"
+            if text != self._said:
+                # Not at each guess.
+                logger.error("%s", text)
+            self._said = text
             return None
+        self._said = ""
+        return role
 
     def close(self) -> None:
         """End the threads."""

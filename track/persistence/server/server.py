@@ -26,8 +26,8 @@ from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
 from track.persistence.server.login import Login, Session, role_of
 from track.persistence.users import Users
-from track.persistence.utils import parse_uri, read_choice, read_options
-from track.shown import shown
+from track.persistence.utils import mask_secrets, parse_uri, read_choice, read_options
+from track.shown import clean, shown
 from track.utils import listen_socket
 from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
 from track.utils.signal import SignalHandler
@@ -96,7 +96,7 @@ class SocketServer(Protocol):
         given = read_options(uri, SERVER_OPTIONS)
         parts = parse_uri(uri)
         if not given["backend"]:
-            raise InvalidUri(f"a server needs a backend: {uri}?backend=file:runs.json")
+            raise InvalidUri(f"a server needs a backend: {mask_secrets(uri)}?backend=file:runs.json")
         self.uri = uri
         self.users = Users(given["users"]) if given["users"] else None
         self.layer = security_layer(given["security_layer"])
@@ -104,7 +104,8 @@ class SocketServer(Protocol):
         self.backend = backend = get_protocol(given["backend"])
         # What delivers passes on what it receives.
         if not backend.stores_at_once and backend.server is None:
-            raise InvalidUri(f"{backend.uri!r} cannot be served: with eager=0 nothing is stored before it is saved")
+            place = mask_secrets(backend.uri)
+            raise InvalidUri(f"{place!r} cannot be served: with eager=0 nothing is stored before it is saved")
         self.answers, self.takes_events, self.raises = backend.answers, backend.takes_events, backend.raises
         self.stores_at_once, self.server = backend.stores_at_once, backend.server
         self._given = given
@@ -382,7 +383,10 @@ class SocketServer(Protocol):
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(self.tidy_every)
-            await self._dispatcher.run(self.backend.tidy)
+            try:
+                await self._dispatcher.run(self.backend.tidy)
+            except Exception as error:  # noqa: BLE001 - the next time may be better, and calls are answered meanwhile
+                logger.warning("the store could not be tidied up: %s", clean(str(error)))
 
     def stop(self) -> None:
         """Tell the server to stop, from any thread or a signal handler; what is under way is answered."""

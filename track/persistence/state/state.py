@@ -24,6 +24,7 @@ from track.persistence.state.apply import make_group, make_project, make_trial, 
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.views import Owner, shown_fields, with_members
 from track.plain import restore
+from track.shown import clean, shown
 from track.structure import Project, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,8 @@ class State:
                 self._apply_one(event)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 # One damaged line must not hide the others.
-                logger.warning("an event in %s makes no sense (%s) and is skipped: %r", self.place, error, event)
+                what = (self.place, clean(str(error)), shown(event))
+                logger.warning("an event in %s makes no sense (%s) and is skipped: %s", *what)
 
     def _apply_batch(self, batch: Batch) -> None:
         """Apply what is new: the events after the last one of this writer, however often they were written."""
@@ -134,7 +136,7 @@ class State:
     def _update(self, uid: str, event: Event) -> None:
         trial = self._trials.get(uid)
         if trial is None:
-            logger.warning("an event of trial %s, which is not in %s, is skipped", uid, self.place)
+            logger.warning("an event of trial %s, which is not in %s, is skipped", clean(uid), self.place)
             return
         self.changed.add(uid)
         update(trial, event)
