@@ -278,11 +278,11 @@ class Dispatcher:
                 replies = _replies(self._backend, user, kind, number, given, lines, self._trouble)
                 piece = await self._first(replies) if is_short else None
                 reply, documents = piece or await self._next(replies)
-                if not (reply.more or len(documents) > SMALL) or to.places.enter(to):
+                if not (reply.more or len(documents) > SMALL) or to.places.enter(to, to.group):
                     break
                 # What it is made of is let go meanwhile, and is asked for again.
                 del replies, piece, documents
-                await to.places.wait(to)
+                await to.places.wait(to, to.group)
             await to.send(reply, documents)
             while reply.more:
                 reply, documents = await self._next(replies)

@@ -49,7 +49,7 @@ class Connection:
         self.writer = writer
         self.places = places or Places(_ANSWERS)
         self.address = ""
-        self.is_tried = False
+        self.is_tried = self.is_refused = False
         self.task: asyncio.Task[None] | None = None
         self.session: Session | None = None
         self.is_busy = False
@@ -71,6 +71,12 @@ class Connection:
             check_cipher(transport.get_extra_info("ssl_object"))
             _shrink_buffer(transport)
         return self.writer
+
+    @property
+    def group(self) -> str:
+        """Whose client it is: a user's, or of whom is at its address."""
+        user = "" if self.session is None else self.session.user
+        return user or self.address
 
     def allow(self, seconds: float) -> None:
         """Set the time after which the connection is closed; until it is authenticated, that is set once."""
@@ -193,7 +199,7 @@ class Listener:
         self.connections: dict[asyncio.StreamReader, Connection] = {}
         self._handle = handle
         self._unauthenticated: OrderedDict[Connection, None] = OrderedDict()
-        """Who is to be sent away first comes first: refused, then silent, then tried; the oldest of each."""
+        """The refused come first, then the oldest."""
         self._tasks: list[asyncio.Task[None]] = []
         self._quiet_until = 0.0
         self.is_stopping = False
@@ -215,6 +221,8 @@ class Listener:
                 await asyncio.sleep(_PAUSE)
                 continue
             self._welcome(plain, str(address[0]), context)
+            # One that is there already is given at once: those who are in have their turns between two of them.
+            await asyncio.sleep(0)
 
     def _welcome(self, plain: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         if len(self.connections) >= self.limits.clients:
@@ -241,10 +249,17 @@ class Listener:
             logger.warning(text, detail)
 
     def _send_one_away(self) -> None:
-        """Break one of the connections of the address that has most: who means well has said who it is long ago."""
+        """Break one of the connections of the address that has most: refused, silent or the oldest that is tried.
+
+        Who means well has said who it is long ago; but neither those who say nothing nor those who guess take more than
+        half of the places from the others.
+        """
         (most, _), *_ = Counter(one.address for one in self._unauthenticated).most_common(1)
         theirs = [one for one in self._unauthenticated if one.address == most]
-        first = next((one for one in theirs if not one.is_tried), theirs[0])
+        silent = [one for one in theirs if not one.is_tried]
+        tried = [one for one in theirs if one.is_tried]
+        are_many = len(silent) * 2 > len(theirs) or not tried
+        first = theirs[0] if theirs[0].is_refused else silent[0] if are_many else tried[0]
         del self._unauthenticated[first]
         first.abort()
 
@@ -269,9 +284,9 @@ class Listener:
             self._remember(Connection(self.limits, self.budget, reader, writer, self.places), task)
         return self.connections[reader]
 
-    def is_refused(self, connection: Connection) -> None:
+    def refuse(self, connection: Connection) -> None:
         """Note that a client has said a wrong password: it is the first to be sent away."""
-        connection.is_tried = False
+        connection.is_tried, connection.is_refused = False, True
         if connection in self._unauthenticated:
             self._unauthenticated.move_to_end(connection, last=False)
 

@@ -21,7 +21,7 @@ import msgspec
 from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
-from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, error_reply, is_loopback, security_layer
+from track.persistence.rpc import LAYERS, Reply, error_reply, is_loopback, port_of, security_layer
 from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
 from track.persistence.server.login import Login, Session, role_of
@@ -109,7 +109,7 @@ class SocketServer(Protocol):
         self.answers, self.takes_events, self.raises = backend.answers, backend.takes_events, backend.raises
         self.stores_at_once, self.server = backend.stores_at_once, backend.server
         self._given = given
-        self._host, self._port = parts.get("address") or "127.0.0.1", int(parts.get("port", DEFAULT_PORT))
+        self._host, self._port = parts.get("address") or "127.0.0.1", port_of(uri)
         self._dispatcher = Dispatcher(backend)
         self._login = Login(self.limits.failure_delay)
         self._listener = Listener(self.limits, self.handle_client)
@@ -216,7 +216,7 @@ class SocketServer(Protocol):
 
         def refused() -> None:
             logger.warning("%s was not let in from %s: wrong user name or password", shown(user), address)
-            self._listener.is_refused(connection)
+            self._listener.refuse(connection)
 
         connection.is_tried = True
         return await self._login.check(address, check, user, proof, refused)
