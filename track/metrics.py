@@ -19,7 +19,7 @@ from track.aggregators.aggregator import (
 from track.aggregators.base import add_to, tell_once
 from track.containers.series import Points, Series
 from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
-from track.shown import shown, text_of
+from track.shown import clean, shown, text_of
 
 __all__ = [
     "Metrics",
@@ -175,7 +175,8 @@ def _readable(name: str, plain: Any) -> Any:
     try:
         return container_from_plain(plain)
     except Exception as error:  # noqa: BLE001 - an aggregator of somebody else's may raise anything
-        logger.warning("%r cannot be decoded (%s: %s), and is kept as it is stored", name, type(error).__name__, error)
+        text = "%s cannot be decoded (%s: %s), and is kept as it is stored"
+        logger.warning(text, shown(name), type(error).__name__, clean(str(error)))
         return Undecoded(plain)
 
 

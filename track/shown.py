@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 LONGEST_REPR = 280
+LONGEST_TEXT = 2000
 _LONGEST_INTEGER = 2000
 _SHOWN_WHOLE = 12
 
@@ -51,6 +52,19 @@ def shown(value: Any, size: int = LONGEST_REPR) -> str:
 def cut(text: str, size: int = LONGEST_REPR) -> str:
     """Return the text, or its beginning and dots where it is longer than `size`."""
     return text if len(text) <= size else f"{text[: size - 3]}..."
+
+
+def clean(text: str, size: int = LONGEST_TEXT) -> str:
+    r"""Return text of somebody else's on one line, without control characters, of `size` characters at most.
+
+    Examples
+    --------
+    >>> clean("ann\x1b[2J\nroot")
+    'ann\\x1b[2J\\nroot'
+    """
+    if len(text) > size:
+        text = f"{text[: size // 2]}...{text[-size // 2 :]}"
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def text_of(value: Any) -> str:

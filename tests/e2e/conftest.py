@@ -115,4 +115,5 @@ def users(tmp_path: Path, three_users: bytes) -> str:
     """Give a file of users of the test's own."""
     path = tmp_path / "users.json"
     path.write_bytes(three_users)
+    path.chmod(0o600)
     return str(path)

@@ -31,15 +31,37 @@ ODD_NUMBERS = st.sampled_from(
     [0, -1, 1e308, -1e308, 5e-324, 2**62, 2**63, -(2**63) - 1, 2**64, HUGE, 1.5, True, -0.0, 253402300799, 1e12]
 )
 ODD_TEXTS = st.sampled_from(
-    ["", "a", "\0", "a\0b", "\ud800", "\x1b[2J", "a\nb", "$ne", "a.b", "_resumes", "_update_count", "late_events", "é" * 50]
+    [
+        "",
+        "a",
+        "\0",
+        "a\0b",
+        "\ud800",
+        "\x1b[2J",
+        "a\nb",
+        "$ne",
+        "a.b",
+        "_resumes",
+        "_update_count",
+        "late_events",
+        "é" * 50,
+    ]
 ) | st.sampled_from(["x" * 3000, "\x01" * 900, "é" * 12_000, "." * 500])
 TAGGED = st.builds(
     lambda dtype, value: {"dtype": dtype, "value": value},
-    st.sampled_from(["int", "float", "bytes", "dict", "series", "steps", "ring", "stat", "value", "sum", "ndarray", "x"]),
+    st.sampled_from(
+        ["int", "float", "bytes", "dict", "series", "steps", "ring", "stat", "value", "sum", "ndarray", "x"]
+    ),
     st.sampled_from(["1", "nan", "-inf", "9" * 5000, "0x" + "f" * 5000, "a", {}, [], 3, None, [1, "a"], {"value": 1}]),
 )
 STATES = st.builds(
-    lambda dtype, arguments, value, at, more: {"dtype": dtype, "arguments": arguments, "value": value, "at": at, **more},
+    lambda dtype, arguments, value, at, more: {
+        "dtype": dtype,
+        "arguments": arguments,
+        "value": value,
+        "at": at,
+        **more,
+    },
     st.sampled_from(["ring", "stat", "statstream", "series", "steps", "min", "value", "sum", "Own"]),
     st.sampled_from([[], [3, "d"], [1 << 20, "f"], [-1], ["a"], [1e300], 3, None]),
     st.sampled_from([1.0, "a", [1.0, 2.0], [1, "a", None], {}, None, {"dtype": "int", "value": "5"}, [[1]]]),
@@ -69,7 +91,8 @@ PROCESSES = st.none() | st.dictionaries(
     st.sampled_from(["host", "pid", "started", "machine", "status", "at", "began", "signal", "parent", "x"]), VALUES
 )
 STATUSES = st.none() | st.tuples(
-    st.sampled_from(["Running", "Completed", "own", "Broken", None]) | LEAVES, st.sampled_from([101, 302, None]) | LEAVES
+    st.sampled_from(["Running", "Completed", "own", "Broken", None]) | LEAVES,
+    st.sampled_from([101, 302, None]) | LEAVES,
 )
 FIELDS: dict[str, Any] = {
     "uid": UIDS,
@@ -177,7 +200,9 @@ def _shown(store: Protocol) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in ("fetch_projects", "fetch_groups", "fetch_trials"):
         for one in getattr(store, kind)():
-            document = to_json(one) if kind != "fetch_projects" else [one.name, to_json(one.metadata), to_json(one.tags)]
+            document = (
+                to_json(one) if kind != "fetch_projects" else [one.name, to_json(one.metadata), to_json(one.tags)]
+            )
             msgspec.json.encode(document)
             msgspec.json.encode(to_json(one, short=True) if kind == "fetch_trials" else None)
             repr(one), one._repr_html_() if kind == "fetch_trials" else None
@@ -187,7 +212,12 @@ def _shown(store: Protocol) -> dict[str, Any]:
                 for container in (*one.metrics.values(), *one.chronos.values()):
                     repr(container)
             found[f"{kind} {one.uid}"] = document
-    for query in ({"metrics.loss": {"$gt": 0}}, {"parameters.a": 1}, {"status": "running"}, {"metadata.a": {"$in": ["1"]}}):
+    for query in (
+        {"metrics.loss": {"$gt": 0}},
+        {"parameters.a": 1},
+        {"status": "running"},
+        {"metadata.a": {"$in": ["1"]}},
+    ):
         store.fetch_trials(query)
     return found
 
@@ -199,7 +229,7 @@ class Store:
         self._make = make
 
     def check(self, batches: list[bytes]) -> list[bool]:
-        """Offer each batch as a client does, look at the store after all, and after a restart; return what was taken."""
+        """Offer each batch as a client does, look at all then, and after a restart; return what was taken."""
         uri = self._make()
         store = get_protocol(uri)
         with _nothing_is_skipped():
@@ -275,7 +305,7 @@ def store(request: pytest.FixtureRequest, own_folders: Path) -> Store:
     return Store(makes[request.param])
 
 
-@settings(max_examples=rounds(60, 3000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(40, 3000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(hostile_events(), min_size=1, max_size=3), min_size=1, max_size=6))
 def test_whatever_is_taken_is_shown_saved_and_opened(store: Store, batches: list[list[Any]]) -> None:
     """What a server acknowledges can be fetched and saved after it, also when the store is opened again."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import logging
 import os
 import secrets
+import stat
 import threading
 import unicodedata
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from track.utils.files import replace_file, stamp_of
 
 __all__ = ["ROLES", "Users"]
 
+logger = logging.getLogger(__name__)
 ROLES = ("read", "write", "admin")
 """What a user may do, each all that stands before it: read; log; what concerns the server itself."""
 
@@ -30,6 +33,7 @@ _COST: Mapping[str, int] = MappingProxyType({"n": 1 << 14, "r": 8, "p": 5})
 _MEMORY = 64 << 20
 _LOCK_SECONDS = 30.0
 _LONGEST = 1024
+_LARGEST_FILE = 64 << 20
 
 _Salt = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}\Z")]
@@ -210,9 +214,12 @@ class Users:
             raise CorruptJournal(f"the users in {self.path} cannot be read: {error}") from error
 
     def _write(self, users: dict[str, _User]) -> None:
-        # Made before it has content, so that nobody else could ever read it.
         temporary = f"{os.path.realpath(self.path)}.new"
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        with contextlib.suppress(FileNotFoundError):
+            # Of somebody who was killed, or a link that somebody put there.
+            os.unlink(temporary)
+        # Made before it has content, so that nobody else could ever read it.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with contextlib.suppress(FileNotFoundError):
             # What replaces a file gets its mode.
             os.chmod(self.path, 0o600)
@@ -242,10 +249,55 @@ def _encoded(password: str) -> bytes:
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
 
 
+def _content(path: Path) -> bytes:
+    """Return what is in the file.
+
+    Raises CorruptJournal: it is not this user's own, so that somebody else might let himself in.
+    """
+    # Not blocked by what is no file.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        for found in (os.lstat(path), os.fstat(descriptor)):
+            _check_owner(path, found)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is no ordinary file")
+        if found.st_size > _LARGEST_FILE:
+            raise OSError(f"it has {found.st_size} bytes")
+        return file.read()
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    mine = os.geteuid()
+    if found.st_uid not in (0, mine):
+        text = f"{path}, or the link there, belongs to user {found.st_uid}, who might let himself in"
+        if mine:
+            raise CorruptJournal(f"{text}: nobody is let in; chown it to who runs the server")
+        _tell(f"{text}: chown it to who runs the server")
+    if stat.S_ISLNK(found.st_mode):
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise CorruptJournal(f"{path} can be written by others (mode {mode:o}): nobody is let in; chmod 600 {path}")
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        _tell(f"{path} can be read by others (mode {mode:o}), who may guess passwords with it: chmod 600 {path}")
+
+
+_told: set[str] = set()
+
+
+def _tell(text: str) -> None:
+    """Warn, once a process."""
+    if text not in _told:
+        _told.add(text)
+        logger.warning("%s", text)
+
+
 def _parse(path: Path) -> dict[str, _User]:
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=_File)
+        content = msgspec.json.decode(_content(path), type=_File)
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, CorruptJournal):
+            raise
         raise CorruptJournal(
             f"{path} is no file of users: {error}; nobody is let in, and it is left as it is"
         ) from error

@@ -70,7 +70,8 @@ def parse_uri(uri: str) -> dict[str, Any]:
     """
     match = _URI.match(uri) if isinstance(uri, str) else None
     if match is None:
-        raise InvalidUri(f"{uri!r} is no URI: it should read like file://report.json")
+        text = mask_secrets(uri if isinstance(uri, str) else repr(uri))
+        raise InvalidUri(f"{text!r} is no URI: it should read like file://report.json")
     path, _, params = match["path"].partition(";")
     parts: dict[str, Any] = {
         "scheme": (match["scheme"] or "").lower(),
@@ -212,10 +213,14 @@ def read_options(uri: str, known: dict[str, tuple[Callable[[str], Any], Any]]) -
     for name, text in parse_uri(uri)["query"].items():
         if name not in known:
             options = ", ".join(sorted(known))
+            if "@" in name:
+                raise InvalidUri(f"{mask_secrets(uri)!r} has an @ after its ?: in a password, write %3F for a ?")
             raise InvalidUri(f"unknown option {name!r} in {mask_secrets(uri)!r}; the options are: {options}")
         try:
             values[name] = known[name][0](text)
         except (KeyError, ValueError) as error:
+            if "@" in text:
+                raise InvalidUri(f"option {name} of {mask_secrets(uri)!r} cannot be read") from None
             raise InvalidUri(f"option {name}={text!r} of {mask_secrets(uri)!r} cannot be read: {error}") from error
     return values
 

@@ -7,6 +7,10 @@ from urllib.parse import quote, unquote
 
 _SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])key$)")
 
+# A user may have an @ in its name, which is malformed, too.
+_PASSWORD = re.compile(r"((?:^|:)//(?!\[)[^/?#:]*:)[^?#]*@")
+_BEFORE_HOST = re.compile(r"((?:[^/?#]*:)?//(?!\[)[^/?#:]*:)([^?#]*)([?#])")
+
 
 def mask_secrets(uri: str) -> str:
     """Return the URI with its password, and every option named like a secret, as ``***``.
@@ -16,10 +20,23 @@ def mask_secrets(uri: str) -> str:
     >>> mask_secrets("mongodb://ann:secret@db:27017/runs?token=abc&w=1")
     'mongodb://ann:***@db:27017/runs?token=***&w=1'
     """
-    head, question, query = str(uri).partition("?")
+    text = _misplaced_password(str(uri))
+    head, question, query = text.partition("?")
     # Up to the last @: a password with a slash in it is malformed, and still a secret.
-    head = re.sub(r"((?:^|:)//[^/?#@:]*:)[^?#]*@", r"\1***@", head)
+    head = _PASSWORD.sub(r"\1***@", head)
     return head + question + "&".join(map(_mask_option, query.split("&")))
+
+
+def _misplaced_password(text: str) -> str:
+    """Return the URI without a password that has a ``?`` or a ``#`` in it, which ends what stands before a host."""
+    found = _BEFORE_HOST.match(text)
+    if found is None or "@" not in text[found.end() :] or "@" in found[2]:
+        return text
+    port, rest = found[2], text[found.end() :]
+    # The query of a host and a port is one, unless it reads like a host.
+    if port.isdecimal() and found[3] == "?" and not re.match(r"[^/]*@", rest.rpartition("=")[2]):
+        return text
+    return f"{found[1]}***@{rest.rpartition('@')[2]}"
 
 
 def _mask_option(option: str) -> str:

@@ -144,3 +144,97 @@ def test_file_of_something_else_is_left_as_it_is(content: Any, tmp_path: Path) -
 
     assert path.read_bytes() == pickle.dumps(content)
     assert not (tmp_path / "runs.pkl.pickle").exists()
+
+
+# few bytes that become much
+
+
+def _doubled(make: Any, times: int = 60) -> Any:
+    found: Any = make([1, 2])
+    for _ in range(times):
+        found = make([found, found])
+    return found
+
+
+def _cyclic() -> Any:
+    lists: list[Any] = [[] for _ in range(30)]
+    for one in lists:
+        one.extend(lists)
+    return [{"name": "p", "metadata": {"a": lists}}]
+
+
+LARGE: dict[str, bytes] = {
+    "lists in lists": pickle.dumps([{"name": "p", "metadata": {"a": _doubled(list)}}]),
+    "one text again and again": pickle.dumps(["x" * 10_000] * 100_000),
+    "dictionaries": pickle.dumps(_doubled(lambda two: dict(enumerate(two)))),
+    "what contains itself": pickle.dumps(_cyclic()),
+    # (a, a) of (b, b) of ..., which is a key.
+    "tuples in a key": b"\x80\x04}K\x01"
+    + b"\x94h\x00\x86"
+    + b"".join(b"\x94h%c\x86" % n for n in range(1, 60))
+    + b"Ns.",
+    "key of a million levels": b"\x80\x04}K\x01" + b"\x85" * 1_000_000 + b"Ns.",
+    "copies of a set": b"\x80\x04]("
+    + b"".join(b"M%c%c" % (n % 256, n // 256) for n in range(60_000))
+    + b"e\x940"
+    + b"]\x94("
+    + b"cbuiltins\nset\nh\x00\x85R" * 20_000
+    + b"e.",
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_few_bytes_that_become_much_are_refused(case: str, tmp_path: Path) -> None:
+    """A pickle that expands to far more than its file, or contains itself, is refused, and left as it is."""
+    path = tmp_path / "runs.pkl"
+    path.write_bytes(LARGE[case])
+
+    with pytest.raises(CorruptJournal, match=r"runs.pkl was left as it is.*(far larger|contains itself|levels deep)"):
+        get_protocol(f"pickled:{path}")
+
+    assert path.read_bytes() == LARGE[case]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["runs.pkl", "runs.pkl.lock"]
+
+
+def test_data_that_is_shared_is_read() -> None:
+    """What a program has put in several places is in all of them."""
+    tags = {f"tag{number}": [number] for number in range(50)}
+    shared = [{"name": f"p{number}", "tags": tags, "key": {(1, "a"): frozenset({1})}} for number in range(500)]
+
+    assert load_plain_pickle(pickle.dumps(shared)) == shared
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        [{"name": 3}],
+        [{"name": "p", "trials": [3]}],
+        [{"name": "p", "trials": [{"uid": "nonsense", "dtype": "trial"}]}],
+        [{"name": "p", "groups": 5}],
+        {"projects": [None]},
+        {"trials": ["x"]},
+        {"groups": [{"uid": [], "name": "g"}]},
+    ],
+)
+def test_file_that_would_not_open_afterwards_is_left_as_it_is(content: Any, tmp_path: Path) -> None:
+    """A pickle is replaced only by a store that opens."""
+    path = tmp_path / "runs.pkl"
+    path.write_bytes(pickle.dumps(content))
+
+    with pytest.raises(CorruptJournal, match=r"runs.pkl was left as it is"):
+        get_protocol(f"pickled:{path}").fetch_trials()
+
+    assert path.read_bytes() == pickle.dumps(content)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["runs.pkl", "runs.pkl.lock"]
+
+
+def test_pickle_of_before_is_not_overwritten(tmp_path: Path) -> None:
+    """A second pickle at the same place is kept beside the first."""
+    path = tmp_path / "runs.pkl"
+    for name in ("first", "second"):
+        path.write_bytes(pickle.dumps([{"name": name}]))
+        get_protocol(f"pickled:{path}").close()
+
+    kept = [pickle.loads((tmp_path / f"runs.pkl.{end}").read_bytes())[0]["name"] for end in ("pickle", "pickle-1")]
+    assert kept == ["first", "second"]

@@ -160,7 +160,7 @@ def test_delay_is_as_it_is_documented() -> None:
     """After many wrong passwords the pause is the longest one that docs and docstrings name."""
     documented = (ROOT / "docs" / "howto" / "server.rst").read_text(encoding="utf-8")
 
-    assert f"for the same address, up to {LONGEST_DELAY:g}\n" in documented
+    assert f"for the same user and the same address, up to {LONGEST_DELAY:g}\n" in documented
     for text in (Limits.__doc__, Login.__doc__):
         assert f"up to {LONGEST_DELAY:g}." in " ".join((text or "").split())
 

@@ -217,6 +217,94 @@ def test_file_is_private_before_it_has_content(users: Users, tmp_path: Path, mon
     assert stat.S_IMODE((tmp_path / "new.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o664])
+def test_file_that_others_can_write_lets_nobody_in(users: Users, mode: int) -> None:
+    """Who can write the file could let himself in: it is refused, with the way out, and left as it is."""
+    before = users.path.read_bytes()
+    users.path.chmod(mode)
+
+    for action in (lambda: users.check("ann", "correct horse"), users.list, lambda: users.add("bob", "x", "read")):
+        with pytest.raises(CorruptJournal, match=r"can be written by others \(mode 6\d\d\).*chmod 600"):
+            action()
+
+    assert users.path.read_bytes() == before
+    assert stat.S_IMODE(users.path.stat().st_mode) == mode
+
+
+def test_file_that_others_can_read_is_said_once(users: Users, caplog: pytest.LogCaptureFixture) -> None:
+    """Who can read the file can guess at home: that is said, once, and the users are let in."""
+    users.path.chmod(0o640)
+
+    found = [Users(users.path).check("ann", "correct horse") for _ in range(3)]
+
+    assert found == ["write"] * 3
+    assert [record.getMessage().partition(" (mode 640)")[0] for record in caplog.records] == [
+        f"{users.path} can be read by others"
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "link"])
+def test_file_of_somebody_else_lets_nobody_in(users: Users, is_link: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, or a link, that belongs to another user than who runs the server is refused."""
+    path = users.path
+    if is_link:
+        path = users.path.with_name("link.json")
+        path.symlink_to(users.path)
+    os.chown(path, 4242, -1, follow_symlinks=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(CorruptJournal, match=r"belongs to user 4242.*chown"):
+        Users(path).check("ann", "correct horse")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_root_is_told_of_a_file_of_somebody_else(users: Users, caplog: pytest.LogCaptureFixture) -> None:
+    """In a container everything may belong to a user of the host: for root it is said, and taken."""
+    os.chown(users.path, 4242, -1)
+
+    assert Users(users.path).check("ann", "correct horse") == "write"
+    assert "belongs to user 4242" in caplog.text
+
+
+def test_file_behind_a_link_is_changed_where_it_is(users: Users) -> None:
+    """A link of one's own stays one; the file it leads to is changed."""
+    link = users.path.with_name("link.json")
+    link.symlink_to(users.path)
+
+    Users(link, cost=CHEAP).add("bob", "x", "read")
+
+    assert link.is_symlink()
+    assert sorted(users.list()) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize("left", ["file", "link", "link to nothing"])
+def test_what_a_killed_change_left_is_neither_used_nor_followed(users: Users, tmp_path: Path, left: str) -> None:
+    """A `.new` beside the file, readable by all or a link to another file, is removed by the next change."""
+    new, other = tmp_path / "users.json.new", tmp_path / "other"
+    other.write_text("precious")
+    if left == "file":
+        new.write_text("half")
+        new.chmod(0o666)
+    else:
+        new.symlink_to(other if left == "link" else tmp_path / "nothing")
+
+    users.add("bob", "x", "read")
+
+    assert sorted(users.list()) == ["ann", "bob"]
+    assert other.read_text() == "precious"
+    assert stat.S_IMODE(users.path.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "users.json", "users.json.lock"]
+
+
+def test_pipe_in_place_of_the_file_blocks_nobody(tmp_path: Path) -> None:
+    """What is no ordinary file is refused at once."""
+    os.mkfifo(tmp_path / "users.json", 0o600)
+
+    with pytest.raises(CorruptJournal, match="no ordinary file"):
+        Users(tmp_path / "users.json").check("ann", "x")
+
+
 def test_changes_at_once_are_all_kept(users: Users) -> None:
     """Threads and processes that add users at once lose none."""
     script = f"""

@@ -34,6 +34,7 @@ from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import RESUMES, make_trial, update
 from track.serialization import trial_from_document
+from track.shown import clean
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ class TrialEntry(Entry):
                 trial = make_trial(event)
                 measure_into(trial, *points)
             elif trial is None:
-                logger.warning("an event of trial %s, which is not stored, is skipped", self.uid)
+                logger.warning("an event of trial %s, which is not stored, is skipped", clean(self.uid))
                 continue
             else:
                 update(trial, event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.rpc.client import DEFAULT_PORT, LAYERS, SocketClient, is_loopback, security_layer
+from track.persistence.rpc.client import DEFAULT_PORT, LAYERS, SocketClient, is_loopback, port_of, security_layer
 from track.persistence.rpc.wire import (
     FETCHES,
     HEADER,
@@ -39,6 +39,7 @@ __all__ = [
     "frame",
     "is_loopback",
     "length_of",
+    "port_of",
     "recv_frame",
     "security_layer",
     "version",

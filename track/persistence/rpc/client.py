@@ -16,6 +16,7 @@ from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_b
 
 DEFAULT_PORT = 8123
 """Where a server listens when nobody says otherwise."""
+_LARGEST_PORT = 65535
 LAYERS = ("AES", "TLS", "ssl", "None", "")
 """What may be said of the encryption; the last two are none."""
 OPTIONS: dict[str, Any] = {
@@ -109,6 +110,14 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def port_of(uri: str) -> int:
+    """Return the port in a URI, `DEFAULT_PORT` where it has none; InvalidUri where it is above 65535."""
+    port = int(parse_uri(uri).get("port", DEFAULT_PORT))
+    if port > _LARGEST_PORT:
+        raise InvalidUri(f"port {port} of {mask_secrets(uri)!r} is none: they end at {_LARGEST_PORT}")
+    return port
+
+
 def _address(uri: str, given: dict[str, Any]) -> Address:
     parts = parse_uri(uri)
     place = mask_secrets(uri)
@@ -121,7 +130,7 @@ def _address(uri: str, given: dict[str, Any]) -> Address:
             f"{place!r} would send the password so that everybody in between can read it: add ?security_layer=AES "
             "(the server needs it too), or ?insecure=1 if the network is yours"
         )
-    port = int(parts.get("port", DEFAULT_PORT))
+    port = port_of(uri)
     known_hosts = fixed_place(str(options("socket.known_hosts", "") or ""))
     chosen = (given["fingerprint"] or None, given["cafile"] or None, known_hosts or None)
     return Address(parts["address"], port, layer, *chosen, given["connect_timeout"], given["timeout"])

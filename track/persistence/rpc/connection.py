@@ -86,12 +86,13 @@ class Link:
                 has_begun = is_settled
                 return self._exchange(name, arguments, lines, deadline)
             except (OSError, TrackError) as error:
+                is_in = self._socket is not None
                 self._forget()
                 attempt += 1
                 if has_begun:
                     self._pause_or_give_up(error, attempt, deadline)
                 elif not was_connected or attempt > _RECONNECTIONS or time.monotonic() > deadline:
-                    raise self._unavailable(error) from error
+                    raise self._unavailable(error, is_in) from error
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -109,9 +110,11 @@ class Link:
             raise OutcomeUnknown(text) from error
         time.sleep(backoff(attempt, _PAUSE, _LONGEST_PAUSE))
 
-    def _unavailable(self, error: Exception) -> BackendUnavailable:
+    def _unavailable(self, error: Exception, is_in: bool = False) -> BackendUnavailable:
         if isinstance(error, BackendUnavailable):
             return error
+        if is_in and isinstance(error, TimeoutError):
+            return BackendUnavailable(f"{self.address} has not answered within {self.address.timeout:g} s")
         if isinstance(error, ssl.SSLError) and self.address.layer is not None:
             return BackendUnavailable(f"{self.address} does not agree on {self.address.layer}: {error}")
         text = " ".join(str(error).split()) or type(error).__name__

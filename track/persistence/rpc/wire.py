@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket as sockets
 import struct
+import traceback
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from track import errors
 from track.errors import BackendUnavailable, LockTimeout, RPCCallFailure, TrackError, UnknownSubject
 from track.persistence.checks import REFUSALS
 from track.plain import to_plain
+from track.shown import clean
 from track.structure import Project, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
@@ -160,10 +162,12 @@ def error_reply(number: int, error: Exception) -> Reply:
     if isinstance(error, TrackError):
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
         numbers = error.numbers if isinstance(error, UnknownSubject) else None
-        return Reply(number, 1, numbers, error=str(error), kind=kind)
-    logger.error("a call failed", exc_info=error)
+        return Reply(number, 1, numbers, error=clean(str(error)), kind=kind)
+    text = clean(f"{type(error).__name__}: {error}")
+    # Not the error itself: it may name what a client has sent.
+    logger.error("a call failed: %s\n%s", text, "".join(traceback.format_tb(error.__traceback__)))
     kind = "InvalidEvent" if isinstance(error, REFUSALS) else "RPCCallFailure"
-    return Reply(number, 1, error=f"the server failed: {type(error).__name__}: {error}", kind=kind)
+    return Reply(number, 1, error=f"the server failed: {text}", kind=kind)
 
 
 def raised(reply: Reply) -> TrackError:

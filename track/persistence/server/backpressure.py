@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 SMALL = 1 << 16
@@ -62,35 +63,31 @@ class ByteBudget:
 class Places:
     """The clients that are being sent a long answer: what it is made of stays in memory until they have read it.
 
-    Who reads slowly keeps a place as long as nobody waits for one.
+    Who reads slowly keeps a place as long as nobody waits for one. The next place is for whom has fewest.
 
     `count`: how many there are.
     """
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._since: dict[Any, float] = {}
-        self._sent: dict[Any, int] = {}
-        self._waiting: deque[tuple[asyncio.Future[None], Any]] = deque()
+        self.taken: dict[Any, _Place] = {}
+        self._waiting: list[tuple[asyncio.Future[None], Any, str]] = []
 
-    def enter(self, owner: Hashable) -> bool:
-        """Take a place, and return whether there was one, or the owner has one already."""
-        if owner in self._since:
+    def enter(self, owner: Hashable, group: str) -> bool:
+        """Take a place, and return whether there was one, or the owner has one already; `group`: whose client it is."""
+        if owner in self.taken:
             return True
         if not self._free:
             return False
         self._free -= 1
-        self._begin(owner)
+        self.taken[owner] = _Place(group, asyncio.get_running_loop().time())
         return True
 
-    def _begin(self, owner: Hashable) -> None:
-        self._since[owner], self._sent[owner] = asyncio.get_running_loop().time(), 0
-
-    async def wait(self, owner: Hashable) -> None:
+    async def wait(self, owner: Hashable, group: str) -> None:
         """Wait for a place, and take it."""
-        if self.enter(owner):
+        if self.enter(owner, group):
             return
-        waiting = (asyncio.get_running_loop().create_future(), owner)
+        waiting = (asyncio.get_running_loop().create_future(), owner, group)
         self._waiting.append(waiting)
         try:
             await waiting[0]
@@ -100,27 +97,36 @@ class Places:
 
     def sent(self, owner: Hashable, size: int) -> None:
         """Note that so many bytes were taken."""
-        if owner in self._sent:
-            self._sent[owner] += size
+        if owner in self.taken:
+            self.taken[owner].sent += size
 
     def leave(self, owner: Hashable) -> None:
         """Give a place back, where the owner has one."""
-        if self._since.pop(owner, None) is None:
+        if self.taken.pop(owner, None) is None:
             return
-        self._sent.pop(owner, None)
+        self._free += 1
         while self._waiting:
-            future, following = self._waiting.popleft()
+            have = Counter(place.group for place in self.taken.values())
+            waiting = min(self._waiting, key=lambda one: have[one[2]])
+            self._waiting.remove(waiting)
+            future, following, group = waiting
             if not future.done():
-                self._begin(following)
+                self.enter(following, group)
                 future.set_result(None)
                 return
-        self._free += 1
 
     def slow(self, now: float) -> list[Any]:
-        """Return who keeps others waiting: the slowest of those who read less than 256 KiB a second."""
-        if not self._waiting:
-            return []
-        ages = {owner: now - since for owner, since in self._since.items()}
-        rates = {owner: self._sent[owner] / age for owner, age in ages.items() if age > _SLOW}
-        slowest = min(rates, key=rates.__getitem__, default=None)
-        return [slowest] if slowest is not None and rates[slowest] < _SLOWEST else []
+        """Return who keeps others waiting: those who read less than 256 KiB a second, the slowest first."""
+        rates = {owner: place.sent / (now - place.since) for owner, place in self.taken.items() if place.is_old(now)}
+        slowest = sorted((owner for owner in rates if rates[owner] < _SLOWEST), key=rates.__getitem__)
+        return slowest[: len(self._waiting)]
+
+
+@dataclass
+class _Place:
+    group: str
+    since: float
+    sent: int = 0
+
+    def is_old(self, now: float) -> bool:
+        return now - self.since > _SLOW

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, RPCCallFailure
+from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
 from track.persistence.server.backend import decide, fetch, read_events, touched
@@ -25,7 +26,7 @@ from track.persistence.server.backpressure import SMALL
 from track.persistence.server.listener import Connection
 from track.plain import restore, to_plain
 from track.serialization import to_json
-from track.shown import shown
+from track.shown import clean, shown
 from track.structure import Project, Trial, TrialGroup
 
 Answer = tuple[Any, Iterable[bytes | None]]
@@ -35,6 +36,7 @@ Piece = tuple[Reply, bytes]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 _encode = msgspec.json.Encoder().encode
+logger = logging.getLogger(__name__)
 _PIECE = 1 << 20
 _LARGE = 1000
 _MOST_CONDITIONS = 1000
@@ -240,6 +242,25 @@ Result = TypeVar("Result")
 _Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 
 
+class Trouble:
+    """Says when what clients send cannot be stored, as on a full disk: once, and again when it is stored."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def note(self, error: Exception | None) -> None:
+        """Note how storing something has ended: with what error, or None."""
+        if error is None:
+            if self._count:
+                logger.warning("what clients send is stored again: %d calls were refused meanwhile", self._count)
+            self._count = 0
+        elif isinstance(error, OSError) and not isinstance(error, LockTimeout):
+            self._count += 1
+            if self._count == 1:
+                text = "what clients send cannot be stored, and they are told so, until it can: %s"
+                logger.error(text, clean(str(error)))
+
+
 class Dispatcher:
     """The one thread that uses the store: it answers calls, one after another.
 
@@ -255,6 +276,7 @@ class Dispatcher:
         self._waited_for = 0
         self._thread = threading.Thread(target=self._work, name="track-store", daemon=True)
         self._has_begun = False
+        self._trouble = Trouble()
 
     async def answer(self, to: Connection, user: str, kind: CallKind, number: int, given: Any, lines: bytes) -> None:  # noqa: PLR0917
         """Answer a call: with one reply, or several where the documents are many.
@@ -265,14 +287,14 @@ class Dispatcher:
         is_short = kind.is_short and isinstance(given, dict) and len(lines) < SHORT
         try:
             while True:
-                replies = _replies(self._backend, user, kind, number, given, lines)
+                replies = _replies(self._backend, user, kind, number, given, lines, self._trouble)
                 piece = await self._first(replies) if is_short else None
                 reply, documents = piece or await self._next(replies)
-                if not (reply.more or len(documents) > SMALL) or to.places.enter(to):
+                if not (reply.more or len(documents) > SMALL) or to.places.enter(to, to.group):
                     break
                 # What it is made of is let go meanwhile, and is asked for again.
                 del replies, piece, documents
-                await to.places.wait(to)
+                await to.places.wait(to, to.group)
             await to.send(reply, documents)
             while reply.more:
                 reply, documents = await self._next(replies)
@@ -347,11 +369,13 @@ class Dispatcher:
 
 
 def _replies(  # noqa: PLR0917
-    backend: Protocol, user: str, kind: CallKind, number: int, given: Any, lines: bytes
+    backend: Protocol, user: str, kind: CallKind, number: int, given: Any, lines: bytes, trouble: Trouble
 ) -> Iterator[Piece | None]:
     """Yield the replies to a call, None before one that takes long; whatever its backend raises is the last one."""
     try:
         value, documents = kind.run(backend, user, _converted(given, kind), lines)
+        if kind.role != "read":
+            trouble.note(None)
         last = b""
         for piece in _pieces(documents):
             if piece is None:
@@ -362,6 +386,8 @@ def _replies(  # noqa: PLR0917
             last = piece
         yield Reply(number, 0, value), last
     except Exception as error:  # noqa: BLE001 - whatever a backend raises is the client's answer
+        if kind.role != "read" and not isinstance(error, RPCCallFailure):
+            trouble.note(error)
         yield error_reply(number, error), b""
 
 

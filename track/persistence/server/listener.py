@@ -16,12 +16,14 @@ from track.errors import RPCCallFailure
 from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
 from track.persistence.server.backpressure import ByteBudget, Places
 from track.persistence.server.login import Session
+from track.shown import clean
 from track.utils.encrypted import check_cipher
 
 logger = logging.getLogger(__name__)
 _NEVER = float("inf")
 _SWEEP = 0.25
 _PAUSE = 0.1
+_QUIET = 60.0
 _SMALL = 1 << 16
 _ANSWERS = 32
 _TLS_BUFFER = 1 << 15
@@ -47,7 +49,7 @@ class Connection:
         self.writer = writer
         self.places = places or Places(_ANSWERS)
         self.address = ""
-        self.is_tried = False
+        self.is_tried = self.is_refused = False
         self.task: asyncio.Task[None] | None = None
         self.session: Session | None = None
         self.is_busy = False
@@ -69,6 +71,12 @@ class Connection:
             check_cipher(transport.get_extra_info("ssl_object"))
             _shrink_buffer(transport)
         return self.writer
+
+    @property
+    def group(self) -> str:
+        """Whose client it is: a user's, or of whom is at its address."""
+        user = "" if self.session is None else self.session.user
+        return user or self.address
 
     def allow(self, seconds: float) -> None:
         """Set the time after which the connection is closed; until it is authenticated, that is set once."""
@@ -191,8 +199,9 @@ class Listener:
         self.connections: dict[asyncio.StreamReader, Connection] = {}
         self._handle = handle
         self._unauthenticated: OrderedDict[Connection, None] = OrderedDict()
-        """Who is to be sent away first comes first: refused, then silent, then tried; the oldest of each."""
+        """The refused come first, then the oldest."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._quiet_until = 0.0
         self.is_stopping = False
         """Whether the server ends after what is under way."""
 
@@ -208,14 +217,16 @@ class Listener:
                 plain, address = await loop.sock_accept(listening)
             except OSError as error:
                 # Out of descriptors, perhaps: some connections will end.
-                logger.warning("no connection can be accepted: %s", error)
+                self._say("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE)
                 continue
             self._welcome(plain, str(address[0]), context)
+            # One that is there already is given at once: those who are in have their turns between two of them.
+            await asyncio.sleep(0)
 
     def _welcome(self, plain: socket.socket, address: str, context: ssl.SSLContext | None) -> None:
         if len(self.connections) >= self.limits.clients:
-            logger.warning("a connection is refused: there are %d already", len(self.connections))
+            self._say("connections are refused: there are %d already", len(self.connections))
             plain.close()
             return
         plain.setblocking(False)
@@ -230,11 +241,25 @@ class Listener:
         if len(self._unauthenticated) > self.limits.strangers:
             self._send_one_away()
 
+    def _say(self, text: str, detail: Any) -> None:
+        """Warn of what clients can bring about, and may as often as they like: once a minute."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            logger.warning(text, detail)
+
     def _send_one_away(self) -> None:
-        """Break one of the connections of the address that has most: who means well has said who it is long ago."""
+        """Break one of the connections of the address that has most: refused, silent or the oldest that is tried.
+
+        Who means well has said who it is long ago; but neither those who say nothing nor those who guess take more than
+        half of the places from the others.
+        """
         (most, _), *_ = Counter(one.address for one in self._unauthenticated).most_common(1)
         theirs = [one for one in self._unauthenticated if one.address == most]
-        first = next((one for one in theirs if not one.is_tried), theirs[0])
+        silent = [one for one in theirs if not one.is_tried]
+        tried = [one for one in theirs if one.is_tried]
+        are_many = len(silent) * 2 > len(theirs) or not tried
+        first = theirs[0] if theirs[0].is_refused else silent[0] if are_many else tried[0]
         del self._unauthenticated[first]
         first.abort()
 
@@ -259,9 +284,9 @@ class Listener:
             self._remember(Connection(self.limits, self.budget, reader, writer, self.places), task)
         return self.connections[reader]
 
-    def is_refused(self, connection: Connection) -> None:
+    def refuse(self, connection: Connection) -> None:
         """Note that a client has said a wrong password: it is the first to be sent away."""
-        connection.is_tried = False
+        connection.is_tried, connection.is_refused = False, True
         if connection in self._unauthenticated:
             self._unauthenticated.move_to_end(connection, last=False)
 
@@ -275,7 +300,7 @@ class Listener:
             writer = await connection.open(plain, context)
             await self._handle(connection.reader, writer)
         except RPCCallFailure as error:
-            logger.info("a connection is closed: %s", error)
+            logger.info("a connection is closed: %s", clean(str(error)))
         except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
             logger.debug("a connection was broken: %r", error)
         except Exception:
@@ -316,14 +341,14 @@ class Listener:
 class Limits:
     """The limits of a server.
 
-    `clients`: connections at the same time; one more is closed at once. `strangers`: unauthenticated connections, which
-    have not said who they are; for one more, the oldest of them is closed. `frame`: bytes of one message. `waiting`:
-    the byte budget of all messages that are on their way in; beyond, the next one waits its turn.
+    `clients`: connections at the same time; one more is closed at once. `strangers`: unauthenticated connections; for
+    one more, one of the address that has most is closed: refused, silent, or the oldest. `frame`: bytes of one message.
+    `waiting`: the byte budget of all messages that are on their way in; beyond, the next one waits its turn.
     `authentication_timeout`: seconds to say who one is, the handshake of the encryption included. `frame_timeout`:
     seconds for a message that has begun, in either direction. `idle_timeout`: seconds without a message before a
     connection is closed; the client makes a new one when it needs it. `failure_delay`: seconds before a wrong password
-    is answered, and twice as long after each further one from the same address, up to 4. `stop_timeout`: seconds for
-    what is under way when the server is told to stop.
+    is answered, and twice as long after each further one of the same user from the same address, up to 4.
+    `stop_timeout`: seconds for what is under way when the server is told to stop.
     """
 
     clients: int = 2000
@@ -337,7 +362,33 @@ class Limits:
     stop_timeout: float = 5.0
 
 
-LIMITS: dict[str, Any] = {one.name: (type(one.default), one.default) for one in fields(Limits)}
+_SENSIBLE: dict[str, tuple[float, float]] = {
+    "clients": (1, 1_000_000),
+    "strangers": (1, 1_000_000),
+    "frame": (1 << 13, 1 << 30),
+    "waiting": (1 << 16, 1 << 40),
+    "authentication_timeout": (0.01, 3600.0),
+    "frame_timeout": (0.01, 86_400.0),
+    "idle_timeout": (0.01, 31_536_000.0),
+    "failure_delay": (0.001, 3600.0),
+    "stop_timeout": (0.0, 3600.0),
+}
+"""The least and the most that makes sense."""
+
+
+def _reader(name: str, kind: type) -> Callable[[str], Any]:
+    least, most = _SENSIBLE[name]
+
+    def read(text: str) -> Any:
+        number = kind(text)
+        if not least <= number <= most:
+            raise ValueError(f"it should be {least:,} to {most:,}")
+        return number
+
+    return read
+
+
+LIMITS: dict[str, Any] = {one.name: (_reader(one.name, type(one.default)), one.default) for one in fields(Limits)}
 """What may follow the ``?`` of a server's URI: how each limit is read, and its default."""
 
 

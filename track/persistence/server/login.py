@@ -1,15 +1,16 @@
 """Who is let into a server: guesses of a password in turns, and a pause after each wrong one.
 
 A right password never waits for wrong ones. One that was right before is known without work. Any other is tried, one
-at a time, newest first; who was tried least has the next turn, by address and then by user. So neither another address
-nor another name keeps anybody waiting, and of one user at one address no more than a few wrong guesses at a time.
+at a time, newest first; who was tried longest ago has the next turn, by address and then by user. So neither another
+address nor another name keeps anybody waiting. Of one user from one address 32 wrong ones are tried as they come, and
+then four a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from typing import Any
 
 from track.errors import BackendUnavailable, TrackError
 from track.persistence.users import ROLES
+from track.shown import clean
 
 logger = logging.getLogger(__name__)
 LONGEST_DELAY = 4.0
 """Seconds before a wrong password is answered, at most."""
 _REMEMBERED = 1024
-_AT_ONCE = 8
-"""Wrong passwords of one user from one address that are waited out, and different ones that wait for a turn."""
+_WAITING = 8
+"""Different passwords of one user from one address that wait for their turn."""
+_AS_THEY_COME = 32
+_PACE = 0.25
 _Key = tuple[str, str]
 _Check = Callable[[], dict[str, Any]]
 _Answer = str | float
@@ -43,15 +47,19 @@ class Session:
 
 
 class _Failures:
-    """The wrong passwords of one user from one address: how many, and until when the last of them are waited out."""
+    """The wrong passwords of one user from one address: how many, and from when on another may be tried.
+
+    Some are tried as they come, so that the right one is among them; then it is so many a second.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self.ends: deque[float] = deque(maxlen=_AT_ONCE)
+        self.free_at = 0.0
 
-    def free_at(self) -> float:
-        """Return from when on another password may be tried."""
-        return self.ends[0] if len(self.ends) == _AT_ONCE else 0.0
+    def add(self, now: float, pace: float) -> None:
+        """Note one more."""
+        self.count += 1
+        self.free_at = max(self.free_at, now - _AS_THEY_COME * pace) + pace
 
 
 class _Guess:
@@ -94,6 +102,7 @@ class Login:
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._count = 0
+        self._said = ""
 
     async def known(self, recognize: Callable[[], str | None], user: str | None) -> Session | None:
         """Return the session of a client whose password was right before; None for any other.
@@ -146,7 +155,7 @@ class Login:
             for guess in [*mine, *([] if self._now is None else [self._now])]:
                 if (guess.key, guess.proof) == (key, proof):
                     return guess
-            if len(mine) >= _AT_ONCE:
+            if len(mine) >= _WAITING:
                 self._give_up(mine[0])
         self._count += 1
         guess = _Guess(key, check, proof, self._count)
@@ -176,7 +185,7 @@ class Login:
 
     def _free_at(self, guess: _Guess) -> float:
         failures = self._failures.get(guess.key)
-        return 0.0 if failures is None else failures.free_at()
+        return 0.0 if failures is None else failures.free_at
 
     def _place_in_line(self, guess: _Guess) -> tuple[int, int, int]:
         return self._served.get(guess.key[0], 0), self._served.get(guess.key, 0), -guess.number
@@ -205,17 +214,22 @@ class Login:
         """Note a wrong password, and return when it is answered."""
         failures = self._failures.get(key) or _Failures()
         _note(self._failures, key, failures)
-        failures.count += 1
-        pause = min(self._delay * 2.0 ** min(failures.count - 1, 10), LONGEST_DELAY)
-        failures.ends.append(asyncio.get_running_loop().time() + pause)
-        return failures.ends[-1]
+        now = asyncio.get_running_loop().time()
+        failures.add(now, _PACE * min(self._delay, 1.0))
+        return now + min(self._delay * 2.0 ** min(failures.count - 1, 10), LONGEST_DELAY)
 
     async def _checked(self, guess: _Guess) -> str | None:
         try:
-            return role_of(await asyncio.get_running_loop().run_in_executor(self._guessing, guess.check))
+            role = role_of(await asyncio.get_running_loop().run_in_executor(self._guessing, guess.check))
         except (TrackError, OSError, ValueError) as error:
-            logger.error("nobody is let in: %s", error)
+            text = f"nobody is let in: {clean(str(error))}"
+            if text != self._said:
+                # Not at each guess.
+                logger.error("%s", text)
+            self._said = text
             return None
+        self._said = ""
+        return role
 
     def close(self) -> None:
         """End the threads."""

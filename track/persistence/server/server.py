@@ -21,13 +21,13 @@ import msgspec
 from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
-from track.persistence.rpc import DEFAULT_PORT, LAYERS, Reply, error_reply, is_loopback, security_layer
+from track.persistence.rpc import LAYERS, Reply, error_reply, is_loopback, port_of, security_layer
 from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
 from track.persistence.server.login import Login, Session, role_of
 from track.persistence.users import Users
-from track.persistence.utils import parse_uri, read_choice, read_options
-from track.shown import shown
+from track.persistence.utils import mask_secrets, parse_uri, read_choice, read_options
+from track.shown import clean, shown
 from track.utils import listen_socket
 from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
 from track.utils.signal import SignalHandler
@@ -96,7 +96,7 @@ class SocketServer(Protocol):
         given = read_options(uri, SERVER_OPTIONS)
         parts = parse_uri(uri)
         if not given["backend"]:
-            raise InvalidUri(f"a server needs a backend: {uri}?backend=file:runs.json")
+            raise InvalidUri(f"a server needs a backend: {mask_secrets(uri)}?backend=file:runs.json")
         self.uri = uri
         self.users = Users(given["users"]) if given["users"] else None
         self.layer = security_layer(given["security_layer"])
@@ -104,12 +104,13 @@ class SocketServer(Protocol):
         self.backend = backend = get_protocol(given["backend"])
         # What delivers passes on what it receives.
         if not backend.stores_at_once and backend.server is None:
-            raise InvalidUri(f"{backend.uri!r} cannot be served: with eager=0 nothing is stored before it is saved")
+            place = mask_secrets(backend.uri)
+            raise InvalidUri(f"{place!r} cannot be served: with eager=0 nothing is stored before it is saved")
         self.answers, self.takes_events, self.raises = backend.answers, backend.takes_events, backend.raises
         self.stores_at_once, self.server = backend.stores_at_once, backend.server
         self.keeps_numbers = backend.keeps_numbers
         self._given = given
-        self._host, self._port = parts.get("address") or "127.0.0.1", int(parts.get("port", DEFAULT_PORT))
+        self._host, self._port = parts.get("address") or "127.0.0.1", port_of(uri)
         self._dispatcher = Dispatcher(backend)
         self._login = Login(self.limits.failure_delay)
         self._listener = Listener(self.limits, self.handle_client)
@@ -216,7 +217,7 @@ class SocketServer(Protocol):
 
         def refused() -> None:
             logger.warning("%s was not let in from %s: wrong user name or password", shown(user), address)
-            self._listener.is_refused(connection)
+            self._listener.refuse(connection)
 
         connection.is_tried = True
         return await self._login.check(address, check, user, proof, refused)
@@ -383,7 +384,10 @@ class SocketServer(Protocol):
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(self.tidy_every)
-            await self._dispatcher.run(self.backend.tidy)
+            try:
+                await self._dispatcher.run(self.backend.tidy)
+            except Exception as error:  # noqa: BLE001 - the next time may be better, and calls are answered meanwhile
+                logger.warning("the store could not be tidied up: %s", clean(str(error)))
 
     def stop(self) -> None:
         """Tell the server to stop, from any thread or a signal handler; what is under way is answered."""

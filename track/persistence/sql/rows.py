@@ -25,6 +25,7 @@ from track.persistence.checks import counted
 from track.persistence.sql.database import Database, Row
 from track.persistence.state import is_resume, make_trial, update
 from track.serialization import trial_from_document
+from track.shown import clean
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class UnitOfWork:
             self._add_member(event.owner, event.trial)
         entry = self._entry(uid)
         if entry is None:
-            logger.warning("an event of trial %s, which is not stored, is skipped", uid)
+            logger.warning("an event of trial %s, which is not stored, is skipped", clean(uid))
             return
         entry.is_resumed |= is_resume(event)
         entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"

@@ -25,6 +25,7 @@ from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, shown_fields, with_members
 from track.plain import restore
+from track.shown import clean, shown
 from track.structure import Project, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,8 @@ class State:
                 self._apply_one(event)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 # One damaged line must not hide the others.
-                logger.warning("an event in %s makes no sense (%s) and is skipped: %r", self.place, error, event)
+                what = (self.place, clean(str(error)), shown(event))
+                logger.warning("an event in %s makes no sense (%s) and is skipped: %s", *what)
 
     def _apply_batch(self, batch: Batch) -> None:
         """Apply what is new: the events after the last one of this writer, however often they were written."""
@@ -168,7 +170,10 @@ class State:
         count = self.unapplied[uid] = self.unapplied.get(uid, 0) + 1
         if count == 1:
             logger.warning(
-                "an event of %s %s, which is not in %s, is skipped, as are those that follow", kind, uid, self.place
+                "an event of %s %s, which is not in %s, is skipped, as are those that follow",
+                kind,
+                clean(uid),
+                self.place,
             )
 
     def add_project(self, project: Project) -> None:
