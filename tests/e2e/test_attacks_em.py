@@ -234,7 +234,7 @@ class TestObjects:
     @pytest.mark.parametrize(
         "text",
         [
-            *filter(None, HOSTILE.values()),
+            *HOSTILE.values(),
             "- 7\n",
             "- {}\n",
             '- {"path": "x", "size": -1}\n',

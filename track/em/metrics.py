@@ -211,5 +211,7 @@ def read_items(path: str) -> list[dict[str, Any]]:
 
 
 def _item(line: bytes, place: str) -> dict[str, Any]:
-    found: dict[str, Any] = parse(line[2:], place)
+    found = parse(line[2:], place)
+    if not isinstance(found, dict) or "value" not in found:
+        raise CorruptJournal(f"{place} should hold a value and its step: it was damaged")
     return found

@@ -116,10 +116,14 @@ def read_mapping(path: str) -> dict[str, Any]:
 
 def read_own(path: str) -> dict[str, Any]:
     """Return the mapping in a file that this library wrote once: an empty one was damaged; see `read_mapping`."""
+    return parse_mapping(_written(path), path)
+
+
+def _written(path: str) -> bytes:
     content = read_content(path)
     if not content:
         raise CorruptJournal(f"{path} is empty: it was damaged, as by a machine that lost its power")
-    return parse_mapping(content, path)
+    return content
 
 
 def read_content(path: str) -> bytes:
@@ -177,8 +181,11 @@ def can_grow(path: str) -> bool:
 
 
 def read_list(path: str) -> list[Any]:
-    """Return the list in a YAML file, whoever wrote it, without a last line over which a process was killed."""
-    content = read_content(path)
+    """Return the list in a YAML file, whoever wrote it, without a last line over which a process was killed.
+
+    CorruptJournal where it is none, or empty: a list without items is written as one.
+    """
+    content = _written(path)
     lines = content.splitlines()
     if lines and not content.endswith(b"\n") and is_torn(lines[-1]):
         del lines[-1]
