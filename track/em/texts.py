@@ -26,9 +26,12 @@ _quote = json.encoder.encode_basestring
 
 def flow(value: Any) -> str:
     """Return JSON-like data in one line of YAML, such as ``{"lr": 1.0e-05, "best": .inf, "name": "yes"}``."""
+    if type(value) is str:
+        quoted = _quote(value)
+        return quoted if quoted.isascii() and "\x7f" not in quoted else _UNPRINTABLE.sub(_escape, quoted)
     match value:
         case str():
-            return _UNPRINTABLE.sub(_escape, _quote(value))
+            return flow(str.__str__(value))
         case None | True | False:
             return json.dumps(value)
         case int() | float():
