@@ -429,6 +429,31 @@ class TestSweep:
         assert sweep(current_store().objects) == ([], 0, 1)
         assert content in set(current_store().objects.names())
 
+    def test_what_is_somebody_elses(self, artifact: em.Artifact, tmp_path: Path) -> None:
+        """Files that no upload has written stay, however old they are; an old write that was cut goes."""
+        artifact.upload()
+        before = {path for path in (tmp_path / "store").rglob("*") if path.is_file()}
+        kept = [tmp_path / "store" / name for name in ("notes.txt", "content/notes.txt", ".track-0123456789abcdef.tmp")]
+        cut = tmp_path / "store" / "content" / ".track-0123456789abcdef.tmp"
+        for path in (*kept, cut):
+            path.write_bytes(b"x")
+            os.utime(path, (0, 0))
+
+        assert sweep(current_store().objects).size == 1
+        assert {path for path in (tmp_path / "store").rglob("*") if path.is_file()} == {*before, *kept}
+
+    def test_killed_download(self, artifact: em.Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What one has left in the folder of artifacts is removed by a later one, a week after."""
+        artifact.upload()
+        for age, name in ((0, "there/.download-new"), (8 * 86400, "there/.download-old")):
+            Path(name).mkdir(parents=True)
+            os.utime(name, (time.time() - age,) * 2)
+        monkeypatch.setenv("EM_ARTIFACT_PARENT_DIR", "there")
+
+        loaded = em.load_artifact("default/data")
+
+        assert sorted(os.listdir("there")) == sorted([".download-new", loaded.alternative_name])
+
     def test_s3(self, moto_bucket: str, artifact: em.Artifact) -> None:
         """In a bucket too, a part of an upload that nobody sees is removed with the rest."""
         pytest.importorskip("s3fs")
