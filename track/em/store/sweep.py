@@ -11,7 +11,7 @@ from track.configuration import options
 from track.em.store.leases import UPLOADING, live_tokens
 from track.em.store.nodes import CONTENT, CONTENT_NAME, TREE, Node, path_of_record
 from track.em.store.places import open_place
-from track.errors import InvalidUri, MissingExtra
+from track.errors import InvalidUri, suggestion
 from track.objectstore import Aged, ObjectStore
 from track.persistence import known_schemes
 from track.persistence.utils import parse_options, uri_path
@@ -39,9 +39,11 @@ def find_uploads(url: str) -> ObjectStore | None:
     try:
         objects, _ = open_place(place, options("em.api_key", None), settings, _PATIENCE)
         return objects if objects.children(TREE) else None
-    except (InvalidUri, MissingExtra):
-        # A tracking store, maybe, whose scheme is misspelt: others say that better.
-        return None
+    except InvalidUri:
+        # A scheme that is nobody's may be a slip of one of a tracking store, whose error says so.
+        if suggestion(scheme, known_schemes()):
+            return None
+        raise
     except ValueError as error:
         # So says a service that refuses the key.
         raise InvalidUri(str(error)) from error
