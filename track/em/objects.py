@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, BinaryIO
 
@@ -57,9 +56,9 @@ class Objects:
         self._room = Room(folder)
         self._all: dict[str, dict[str, Any]] = {}
         self._references: dict[str, str] = {}
-        # Paths by what a file system may take for the same, and how many objects are in each folder.
+        # Objects by what a file system may take for the same, and one in each folder.
         self._folded: dict[str, str] = {}
-        self._folders: Counter[str] = Counter()
+        self._folders: dict[str, str] = {}
         path = inside(folder, _LIST)
         self._can_grow = can_grow(path)
         found = read_list(path) if os.path.isfile(path) else []
@@ -70,8 +69,11 @@ class Objects:
     def _put(self, each: dict[str, Any]) -> None:
         path = each["path"]
         if path not in self._all:
-            self._folders.update(_above(path))
             self._folded[path.casefold()] = path
+            folder = path.rpartition("/")[0]
+            while folder and folder not in self._folders:
+                self._folders[folder] = path
+                folder = folder.rpartition("/")[0]
         self._all[path] = each
         if "reference" in each:
             self._references[path] = each["reference"]
@@ -128,12 +130,14 @@ class Objects:
             self._save_references()
 
     def _check_free(self, path: str) -> None:
-        above = next((folder for folder in _above(path) if folder in self._all), None)
-        if above is not None:
-            raise AlreadyExists(f"{path!r} cannot be an object: {above!r} is one, and a file is no folder")
-        if self._folders[path]:
-            other = next(known for known in self._all if known.startswith(f"{path}/"))
-            raise AlreadyExists(f"{path!r} cannot be an object: {other!r} is one, and a file is no folder")
+        in_the_way = self._folders.get(path)
+        folder = path.rpartition("/")[0]
+        # What is in a folder that is known is in no file.
+        while folder and folder not in self._folders and in_the_way is None:
+            in_the_way = folder if folder in self._all else None
+            folder = folder.rpartition("/")[0]
+        if in_the_way is not None:
+            raise AlreadyExists(f"{path!r} cannot be an object: {in_the_way!r} is one, and a file is no folder")
         other = self._folded.get(path.casefold(), path)
         if other != path and os.path.lexists(self._room.path(path)):
             raise AlreadyExists(f"{path!r} cannot be an object: to this file system {other!r} is the same name")
@@ -191,15 +195,9 @@ class Objects:
         for path, each in self._all.items():
             target = room.make_parent(path)
             with self.open(path) as source, replacing(target, sync=False, mode=0o666) as output:
-                digest = _copy_some(source, output, each["size"] if "reference" not in each else _size_of(source))
+                digest, _ = _copy_some(source, output, each["size"] if "reference" not in each else _size_of(source))
                 if "sha256" in each and digest != each["sha256"]:
                     raise CorruptArtifact(f"object {path!r} in {self.folder} is not what was added")
-
-
-def _above(path: str) -> list[str]:
-    """Return the folders that a path is in: ``a`` and ``a/b`` for ``a/b/c``."""
-    parts = path.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _checked_object(each: Any, place: str) -> dict[str, Any]:
@@ -255,26 +253,27 @@ def _copy(source: str, target: str) -> tuple[int, str]:
     """Copy a file in one step, and return its size and digest; FileChanged when it changes meanwhile."""
     with open_regular(source) as given:
         before = os.fstat(given.fileno())
+        size = before.st_size
         if os.path.exists(target) and os.path.samestat(before, os.stat(target)):
-            return before.st_size, digest_of(target, before.st_size)
+            return size, digest_of(target, size)
         with replacing(target, sync=False, mode=0o666) as output:
-            digest = _copy_some(given, output, before.st_size)
+            # One byte more than there were: whoever reads on may never come to the end of a log.
+            digest, count = _copy_some(given, output, size + 1)
             after = os.fstat(given.fileno())
-            # Whoever reads on may never come to the end of a log.
-            is_longer = after.st_size != before.st_size or given.read(1)
-            if is_longer or output.tell() != before.st_size or before.st_mtime_ns != after.st_mtime_ns:
+            if not count == size == after.st_size or before.st_mtime_ns != after.st_mtime_ns:
                 raise FileChanged(f"{source} changed while it was read: add it when nobody writes to it")
             os.fchmod(output.fileno(), stat.S_IMODE(before.st_mode))
-    return before.st_size, digest
+    return size, digest
 
 
-def _copy_some(source: Any, output: OpenFile, size: int | None) -> str:
-    """Copy so many bytes, or all where that is not known, and return their digest."""
-    digest = hashlib.sha256()
-    for chunk in chunks_of(source, size):
+def _copy_some(source: Any, output: OpenFile, most: int | None) -> tuple[str, int]:
+    """Copy so many bytes at most, or all, and return the digest of them and their number."""
+    digest, count = hashlib.sha256(), 0
+    for chunk in chunks_of(source, most):
         digest.update(chunk)
         output.write_all(chunk)
-    return digest.hexdigest()
+        count += len(chunk)
+    return digest.hexdigest(), count
 
 
 def _size_of(source: BinaryIO) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from track.artifacts import Recorder
 from track.client import TrackClient
 from track.em.artifact import Artifact
+from track.em.metrics import Tell
 from track.errors import TrackError
 from track.logger import TrialLogger
 from track.structure import Trial
@@ -44,20 +45,20 @@ class RunRecord:
         metadata = {"alias": {"run": alias}, **(fields.get("metadata") or {})}
         return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
 
-    def metrics(self, kind: str) -> Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]:
-        """Return what logs items of a type: metrics, their values, step and epoch."""
-        log = self.trial.log_metrics
+    def metrics(self, kind: str) -> Tell:
+        """Return what logs items of a type: names, their values, step and epoch."""
+        trial = self.trial
         known: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-        def log_item(metrics: Mapping[str, Any], values: tuple[float, ...], step: Any, epoch: Any) -> None:
-            names = tuple(metrics)
+        def log_item(names: tuple[str, ...], values: tuple[float, ...], step: Any, epoch: Any) -> None:
             prefixed = known.get(names)
             if prefixed is None:
                 prefixed = known[names] = tuple(f"{kind}/{name}" for name in names)
-            named: dict[str, Any] = dict(zip(prefixed, values, strict=True))
+            named: dict[str, Any] = dict(zip(prefixed, values))  # noqa: B905 - they are as many, and strict costs time
             if epoch is not None:
                 named[f"{kind}/epoch"] = epoch
-            log(step=step, **named)
+            # What `log_metrics` does with a trial that has started, without another copy of the names.
+            trial._log_metrics(trial._trial, step, None, **named)
 
         return log_item
 

@@ -34,8 +34,7 @@ from track.structure import Status
 logger = logging.getLogger(__name__)
 _FIELDS = ("start_timestamp", "end_timestamp", "status", "associations")
 _PARTS = ("hparams", "metrics", "platform", "git")
-_Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
-_Record = Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]
+_Log = Callable[[Mapping[str, Any], Any, Any], None]
 
 
 class Run(Item):
@@ -78,7 +77,7 @@ class Run(Item):
         self._record: RunRecord | None = None
         self._uploader: Uploader | None = None
         self._is_automatic = False
-        self._streams: dict[str, tuple[_Log, _Record | None]] = {}
+        self._streams: dict[str, _Log] = {}
         self._output: OutputLog | None = None
         self._ending: RunEnd | None = None
         self._more: dict[str, Any] = {}
@@ -271,15 +270,12 @@ class Run(Item):
         """
         # A type that cannot be a key is no type either.
         stream = self._streams.get(type) if isinstance(type, str) else None
-        append, record = stream if stream is not None else self._open_stream(type)
-        values = append(metrics, step, epoch)
-        if record is not None:
-            record(metrics, values, step, epoch)
+        (stream or self._open_stream(type))(metrics, step, epoch)
         uploader = self._uploader
         if uploader is not None:
             uploader.notify()
 
-    def _open_stream(self, kind: str) -> tuple[_Log, _Record | None]:
+    def _open_stream(self, kind: str) -> _Log:
         if not isinstance(kind, str):
             raise TypeError(f"the type of metrics is a str, not {type(kind).__name__}")
         with self._lock:
@@ -287,9 +283,11 @@ class Run(Item):
                 raise RunFinished(f"run {self._alternative_name!r} has ended: nothing can be logged any more")
             self._begin()
             name = ALIASES.get(kind, kind)
-            record = None if self._record is None else self._record.metrics(name)
-            self._streams[kind] = (self._files.open_metrics(name).append, record)
-            return self._streams[kind]
+            file = self._files.open_metrics(name)
+            if self._record is not None and file.tell is None:
+                file.tell = self._record.metrics(name)
+            self._streams[kind] = file.append
+            return file.append
 
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
         with self._sending:

@@ -171,4 +171,4 @@ class RunFiles:
         kinds = self._index.get(_METRICS) or {}
         names = [METADATA, *(name for part, name in self._index.items() if part != _METRICS), *kinds.values(), _INDEX]
         found = [(str(name), self._path(str(name))) for name in names]
-        return [LocalFile.at(name, path) for name, path in found if os.path.isfile(path)]
+        return [LocalFile.at(name, path) for name, path in found if os.path.lexists(path)]

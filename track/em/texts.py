@@ -26,9 +26,12 @@ _quote = json.encoder.encode_basestring
 
 def flow(value: Any) -> str:
     """Return JSON-like data in one line of YAML, such as ``{"lr": 1.0e-05, "best": .inf, "name": "yes"}``."""
+    if type(value) is str:
+        quoted = _quote(value)
+        return quoted if quoted.isascii() and "\x7f" not in quoted else _UNPRINTABLE.sub(_escape, quoted)
     match value:
         case str():
-            return _UNPRINTABLE.sub(_escape, _quote(value))
+            return flow(str.__str__(value))
         case None | True | False:
             return json.dumps(value)
         case int() | float():
@@ -116,10 +119,14 @@ def read_mapping(path: str) -> dict[str, Any]:
 
 def read_own(path: str) -> dict[str, Any]:
     """Return the mapping in a file that this library wrote once: an empty one was damaged; see `read_mapping`."""
+    return parse_mapping(_written(path), path)
+
+
+def _written(path: str) -> bytes:
     content = read_content(path)
     if not content:
         raise CorruptJournal(f"{path} is empty: it was damaged, as by a machine that lost its power")
-    return parse_mapping(content, path)
+    return content
 
 
 def read_content(path: str) -> bytes:
@@ -177,8 +184,11 @@ def can_grow(path: str) -> bool:
 
 
 def read_list(path: str) -> list[Any]:
-    """Return the list in a YAML file, whoever wrote it, without a last line over which a process was killed."""
-    content = read_content(path)
+    """Return the list in a YAML file, whoever wrote it, without a last line over which a process was killed.
+
+    CorruptJournal where it is none, or empty: a list without items is written as one.
+    """
+    content = _written(path)
     lines = content.splitlines()
     if lines and not content.endswith(b"\n") and is_torn(lines[-1]):
         del lines[-1]

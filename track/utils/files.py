@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,8 +97,8 @@ def read_chunks(path: str, size: int | None = None) -> Iterator[bytes]:
 
 def chunks_of(file: io.RawIOBase, size: int | None = None) -> Iterator[bytes]:
     """Yield what is left of an open file, or its next `size` bytes, some of it at a time."""
-    left = float("inf") if size is None else size
-    while left > 0 and (chunk := file.read(int(min(_CHUNK, left)))):
+    left = sys.maxsize if size is None else size
+    while left > 0 and (chunk := file.read(min(_CHUNK, left))):
         left -= len(chunk)
         yield chunk
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from typing import Any
 
 from track.em.folders import alternative_name, checked_name, with_article
@@ -17,9 +18,10 @@ from track.em.texts import parse_mapping, read_mapping
 from track.errors import CorruptArtifact, NothingThere, UnsafePath
 from track.utils.files import OpenFile, Room, digest_of, read_chunks
 
-UNFINISHED = ".download-"
-"""How the name of a directory begins that a download has not finished."""
+_UNFINISHED = ".download-"
 _TRIES = 5
+_LARGEST_METADATA = 16 << 20
+_ABANDONED = 7 * 24 * 3600.0
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
@@ -54,7 +56,8 @@ def _fetch(store: Store, node: Node, parent: str) -> tuple[str, Node | None]:
     if os.path.isdir(target) and all(_has_same(contents, here, file) for file in node.files):
         return target, None
     os.makedirs(parent, exist_ok=True)
-    unfinished = os.path.join(parent, f"{UNFINISHED}{secrets.token_hex(6)}")
+    _remove_abandoned(parent)
+    unfinished = os.path.join(parent, f"{_UNFINISHED}{secrets.token_hex(6)}")
     os.mkdir(unfinished)
     try:
         room = Room(unfinished)
@@ -72,6 +75,16 @@ def _fetch(store: Store, node: Node, parent: str) -> tuple[str, Node | None]:
                 target = os.path.join(parent, alternative_name(checked_name(node.record["name"])))
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _remove_abandoned(parent: str) -> None:
+    """Remove what downloads have left here that were killed a week ago or earlier."""
+    with os.scandir(parent) as found:
+        left = [entry for entry in found if entry.name.startswith(_UNFINISHED) and entry.is_dir(follow_symlinks=False)]
+    for entry in left:
+        with contextlib.suppress(FileNotFoundError):
+            if entry.stat().st_mtime + _ABANDONED < time.time():
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _fetch_file(store: Store, contents: Contents, file: dict[str, Any], room: Room, here: Room | None) -> None:
@@ -99,7 +112,7 @@ def _has(here: Room, file: dict[str, Any]) -> bool:
 def _has_same(contents: Contents, here: Room, file: dict[str, Any]) -> bool:
     """Return whether a folder has a file; of metadata, whether it says the same but for its ups and downs."""
     is_there = _has(here, file)
-    if is_there or file["name"].rpartition("/")[2] != "metadata.yaml":
+    if is_there or file["name"].rpartition("/")[2] != "metadata.yaml" or file["size"] > _LARGEST_METADATA:
         return is_there
     try:
         ours = read_mapping(here.path(file["name"]))

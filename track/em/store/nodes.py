@@ -21,6 +21,8 @@ _FORMAT, _PACKED = 1, 2
 """Of records; the second has files that are a part of a content."""
 TREE, CONTENT = "tree", "content"
 """Where a store has its records, and where the bytes that they name."""
+CONTENT_NAME = f"{CONTENT}/[0-9a-f]{{32}}/[0-9a-f]+-[0-9a-f]+"
+"""How content is called, as a regular expression: nothing else is read or removed because a record says so."""
 _NODE = ".node"
 _ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ](?=/|$)')
 _REMEMBERED = 20
@@ -32,7 +34,7 @@ class _File(msgspec.Struct):
     name: str
     size: Annotated[int, msgspec.Meta(ge=0)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    content: Annotated[str, msgspec.Meta(pattern="^content/[0-9a-f]{32}/[0-9a-f]+-[0-9a-f]+$")]
+    content: Annotated[str, msgspec.Meta(pattern=f"^{CONTENT_NAME}$")]
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 

@@ -24,7 +24,7 @@ def packed(files: Iterable[LocalFile]) -> list[list[LocalFile]]:
     packs: list[list[LocalFile]] = []
     room = 0
     for file in small:
-        if file.size > room:
+        if not packs or file.size > room:
             packs.append([])
             room = _LARGEST
         packs[-1].append(file)

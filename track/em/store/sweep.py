@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from track.artifacts import Swept
 from track.configuration import options
 from track.em.store.leases import UPLOADING, live_tokens
-from track.em.store.nodes import CONTENT, TREE, Node, path_of_record
+from track.em.store.nodes import CONTENT, CONTENT_NAME, TREE, Node, path_of_record
 from track.em.store.places import open_place
+from track.errors import InvalidUri, suggestion
 from track.objectstore import Aged, ObjectStore
 from track.persistence import known_schemes
 from track.persistence.utils import parse_options, uri_path
 
 _ABANDONED, _SETTLED = 7 * 24 * 3600.0, 3600.0
+_OWN = (f"{TREE}/", f"{CONTENT}/", f"{UPLOADING}/")
+_CONTENT = re.compile(CONTENT_NAME)
 _TOKEN = re.compile("[0-9a-f]{16}")
 _PATIENCE = 30
 
@@ -33,8 +36,17 @@ def find_uploads(url: str) -> ObjectStore | None:
         return None
     settings = parse_options(query)
     settings.pop("user", None)
-    objects, _ = open_place(place, options("em.api_key", None), settings, _PATIENCE)
-    return objects if objects.children(TREE) else None
+    try:
+        objects, _ = open_place(place, options("em.api_key", None), settings, _PATIENCE)
+        return objects if objects.children(TREE) else None
+    except InvalidUri:
+        # A scheme that is nobody's may be a slip of one of a tracking store, whose error says so.
+        if suggestion(scheme, known_schemes()):
+            return None
+        raise
+    except ValueError as error:
+        # So says a service that refuses the key.
+        raise InvalidUri(str(error)) from error
 
 
 def uploads(objects: ObjectStore) -> Iterator[Node]:
@@ -64,8 +76,9 @@ def sweep(objects: ObjectStore, dry_run: bool = False) -> Swept:
     unfinished = list(objects.unfinished())
     live, leases = live_tokens(objects, [found for found in every if found.name.startswith(f"{UPLOADING}/")])
     named = {file["content"] for node in uploads(objects) for file in node.files}
-    contents = [found for found in every if found.name.startswith(f"{CONTENT}/") and found.name not in named]
-    left = [*contents, *unfinished]
+    # Whatever else somebody keeps here is theirs.
+    contents = [found for found in every if _CONTENT.fullmatch(found.name) and found.name not in named]
+    left = [*contents, *(found for found in unfinished if found.name.startswith(_OWN))]
     dead = [found for found in left if _is_over(found, live)]
     if not dry_run:
         for found in [*dead, *leases]:
