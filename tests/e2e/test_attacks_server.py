@@ -381,6 +381,19 @@ def test_many_choices_are_a_set() -> None:
     assert _Counted.compared <= 3 * len(trials)
 
 
+def test_choices_of_one_hash_are_a_set() -> None:
+    """Numbers that Python's own hash does not tell apart are told apart, and equal ones are still equal."""
+    class_of_one_hash = [number * (2**61 - 1) for number in range(1, 200_000)]
+    query = parse_query({"parameters.n": {"$in": [*class_of_one_hash, [2**61 - 1]]}}, Trial)
+
+    found = [
+        query.matches(Trial(parameters={"n": value}))
+        for value in (199_999 * (2**61 - 1), float(2**61 - 1), [2**61 - 1], 2**61, 3)
+    ]
+
+    assert found == [True, False, True, False, False]
+
+
 def test_large_question_has_bounds() -> None:
     """More conditions than anybody writes, and a name of a thousand parts, are refused before the store is asked."""
     with serving("ephemeral:") as port, visitor(port) as found:

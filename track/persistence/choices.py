@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ from track.shown import text_of
 from track.structure import CustomStatus, Status
 
 _FIELDS = ("name", "value")
+_ORDINARY = 2**60
 
 
 class Choices(list[Any]):
@@ -38,8 +40,8 @@ class Choices(list[Any]):
     def _statuses(self) -> tuple[frozenset[Any], frozenset[Any], frozenset[Any]]:
         """What statuses are called in any case, their codes, and what else must be equal of them."""
         names = {choice.lower() for choice in self if isinstance(choice, str)}
-        codes = {choice for choice in self if isinstance(choice, int)}
-        whole: set[Any] = {((0, choice.name), (1, choice.value)) for choice in self if is_status(choice)}
+        codes = {_frozen(choice) for choice in self if isinstance(choice, int)}
+        whole: set[Any] = {((0, choice.name), (1, _frozen(choice.value))) for choice in self if is_status(choice)}
         for choice in self:
             if isinstance(choice, Mapping):
                 fields = ((place, name) for place, name in enumerate(_FIELDS) if name in choice)
@@ -48,8 +50,8 @@ class Choices(list[Any]):
 
     def _has_status(self, status: Any) -> bool:
         names, codes, whole = self._statuses
-        name, code = (0, status.name), (1, status.value)
-        if str(status.name).lower() in names or status.value in codes:
+        name, code = (0, status.name), (1, _frozen(status.value))
+        if str(status.name).lower() in names or code[1] in codes:
             return True
         if any(fields in whole for fields in ((name, code), (name,), (code,), ())):
             return True
@@ -67,6 +69,9 @@ def _key(value: Any) -> Hashable:
 
 
 def _frozen(value: Any) -> Hashable:
+    if isinstance(value, (int, float)) and _ORDINARY <= abs(value) < math.inf:
+        # Python's hash of a number is its rest by 2**61 - 1: there are lists in which all have the same one.
+        return "number", hex(int(value))
     if isinstance(value, Mapping):
         return "mapping", frozenset((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):

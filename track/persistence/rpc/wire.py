@@ -77,24 +77,21 @@ def length_of(header: bytes, largest: int = LARGEST) -> int:
 # calls and replies
 
 
+_Number = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+
+
 class Call(msgspec.Struct, frozen=True):
     """What a client asks for: a name from the table of `track.persistence.server.calls`, and arguments."""
 
     name: str = msgspec.field(name="__rpc__")
-    id: int = 0
-    args: Any = {}
-    """By name; bytes, as `msgspec.Raw`, where they are many: decoded they take twenty times as much memory."""
-
-
-_Number = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
-
-
-class _ShortCall(Call, frozen=True):
     id: _Number = 0
     args: dict[str, Any] = {}
 
 
-class _LongCall(Call, frozen=True):
+class LongCall(msgspec.Struct, frozen=True):
+    """A call whose arguments are left as bytes: decoded they take twenty times as much memory."""
+
+    name: str = msgspec.field(name="__rpc__")
     id: _Number = 0
     args: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -116,8 +113,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 SHORT = 1 << 14
 """Bytes of a call that is decoded as soon as it is here."""
-_call_decoder: msgspec.json.Decoder[Call] = msgspec.json.Decoder(_ShortCall)
-_long_decoder: msgspec.json.Decoder[Call] = msgspec.json.Decoder(_LongCall)
+_call_decoder = msgspec.json.Decoder(Call)
+_long_decoder = msgspec.json.Decoder(LongCall)
 _reply_decoder = msgspec.json.Decoder(Reply)
 
 
@@ -126,11 +123,11 @@ def encode_message(message: Call | Reply, lines: bytes = b"") -> bytes:
     return _encode(message) + b"\n" + lines if lines else _encode(message)
 
 
-def decode_call(payload: bytes) -> tuple[Call, bytes]:
+def decode_call(payload: bytes) -> tuple[Call | LongCall, bytes]:
     """Return the call, and the lines after it; RPCCallFailure where the bytes are none."""
-    is_short = len(payload) < SHORT or payload.find(b"\n", 0, SHORT) >= 0
-    call, lines = _decoded(_call_decoder if is_short else _long_decoder, payload, "not a call")
-    return Call(call.name, call.id, call.args), lines
+    if len(payload) < SHORT or payload.find(b"\n", 0, SHORT) >= 0:
+        return _decoded(_call_decoder, payload, "not a call")
+    return _decoded(_long_decoder, payload, "not a call")
 
 
 def decode_reply(payload: bytes) -> tuple[Reply, bytes]:

@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 logger = logging.getLogger(__name__)
 _PIECE = 1 << 20
 _LARGE = 1000
-_MOST_CONDITIONS = 1000
+_MOST_CONDITIONS = 100
 _LONGEST_PATH = (4000, 200)
 
 

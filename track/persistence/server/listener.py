@@ -13,7 +13,17 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from track.errors import RPCCallFailure
-from track.persistence.rpc import HEADER, LARGEST, Call, Reply, decode_call, encode_message, frame, length_of
+from track.persistence.rpc import (
+    HEADER,
+    LARGEST,
+    Call,
+    LongCall,
+    Reply,
+    decode_call,
+    encode_message,
+    frame,
+    length_of,
+)
 from track.persistence.server.backpressure import ByteBudget, Places
 from track.persistence.server.login import Session
 from track.shown import clean
@@ -83,7 +93,7 @@ class Connection:
         if self.session is not None:
             self.due = self._clock() + seconds
 
-    async def receive(self) -> tuple[Call, bytes]:
+    async def receive(self) -> tuple[Call | LongCall, bytes]:
         """Return the next call and the lines after it.
 
         Raises asyncio.IncompleteReadError: the client is gone. RPCCallFailure: the frame is too large, or no call.

@@ -14,6 +14,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -179,7 +180,8 @@ class SocketServer(Protocol):
     async def _let_in(self, connection: Connection, writer: asyncio.StreamWriter) -> bool:
         """Answer the first call, which says who the client is, and return whether it was let in."""
         call, _ = await connection.receive()
-        user, password = call.args.get("username"), call.args.get("password")
+        said = call.args if isinstance(call.args, dict) else {}
+        user, password = said.get("username"), said.get("password")
         if call.name != "authenticate" or not all(text is None or isinstance(text, str) for text in (user, password)):
             await connection.send(error_reply(call.id, RPCCallFailure("say who you are first: authenticate")))
             return False
@@ -201,14 +203,14 @@ class SocketServer(Protocol):
         self, connection: Connection, writer: asyncio.StreamWriter, user: str | None, password: str | None
     ) -> Session | None:
         """Return the session of a client that has said who it is, None where it is not let in."""
-        check = functools.partial(self.authenticate, connection.reader, user, password)
+        check = partial(self.authenticate, connection.reader, user, password)
         if self._is_open_to_all:
             role = role_of(check())
             return None if role is None else Session(user or "", role)
         users = self.users if type(self).authenticate is SocketServer.authenticate else None
         proof = None
         if users is not None:
-            recognize = functools.partial(users.recognize, user or "", password or "")
+            recognize = partial(users.recognize, user or "", password or "")
             session = await self._login.known(recognize, user)
             if session is not None:
                 return session
@@ -260,20 +262,18 @@ class SocketServer(Protocol):
         elif not session.may(proc.role):
             text = f"user {shown(session.user)} may {session.role}; {proc_name!r} is for those who may {proc.role}"
         else:
-            given = await self._processed(args)
-            # A question is for who asks it; what was logged is stored, whether or not somebody waits for the answer.
-            with connection.while_here() if proc.role == "read" else contextlib.nullcontext():
-                await self._dispatcher.answer(connection, session.user, proc, number, given, lines)
+            if isinstance(args, msgspec.Raw) and type(self).process_args is not SocketServer.process_args:
+                args = await self._dispatcher.run(msgspec.json.decode, args)
+            given = args if isinstance(args, msgspec.Raw) else self.process_args(args)
+            answer = partial(self._dispatcher.answer, connection, session.user, proc, number, given, lines)
+            if proc.role != "read" or proc.is_short:
+                # What was logged is stored, whether or not somebody waits for the answer.
+                await answer()
+                return
+            with connection.while_here():
+                await answer()
             return
         await connection.send(error_reply(number, RPCCallFailure(text)))
-
-    async def _processed(self, args: Any) -> Any:
-        """Return arguments as they are used; those that are many stay bytes until their turn, unless somebody looks."""
-        if not isinstance(args, msgspec.Raw):
-            return self.process_args(args)
-        if type(self).process_args is SocketServer.process_args:
-            return args
-        return self.process_args(await self._dispatcher.run(msgspec.json.decode, args))
 
     def process_args(self, args: dict[str, Any], cache: Any = None) -> dict[str, Any]:
         """Return the arguments of a call as they are used; for a subclass that wants to see them. They are plain."""
