@@ -134,6 +134,7 @@ class MongoProtocol(EventProtocol):
 
     def _identify(self) -> None:
         """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        self.mongo.retried(self.mongo.make)
         if not self._identity or self._named_at != self.mongo.connections:
             self.mongo.retried(partial(self.mongo.name, new_identity()))
             self._named_at, self._known_at = self.mongo.connections, -1

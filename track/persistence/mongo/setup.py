@@ -53,8 +53,8 @@ _WAYS_OUT = (
 )
 
 
-def prepare(database: Any, place: str) -> None:
-    """Make the collections where there are none.
+def noted_version(database: Any, place: str) -> int:
+    """Return the version of the documents, 0 where nothing was made yet.
 
     Raises CorruptJournal: a newer version of the library has written here.
     """
@@ -64,11 +64,10 @@ def prepare(database: Any, place: str) -> None:
         raise CorruptJournal(
             f"the documents in {place} have version {version}, this version of track knows {VERSION}: upgrade track"
         )
-    if version < VERSION:
-        _make_collections(database)
+    return version
 
 
-def _make_collections(database: Any) -> None:
+def make_collections(database: Any) -> None:
     """Make everything a transaction needs; somebody else may be making it at the same time."""
     for name, indexes in _INDEXES.items():
         with _unless(_EXISTS):

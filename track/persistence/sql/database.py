@@ -38,10 +38,10 @@ class Driver(Protocol):
 
     Error: type[Exception]
     begin: str
-    has_store: str
-    """A statement that returns a row where there is a table ``store``."""
     unstorable: frozenset[str]
     """Characters that no text can have there."""
+    has_table: str
+    """A statement that returns a row where there is a table of a name."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""
@@ -130,6 +130,10 @@ class Database:
     def home(self) -> tuple[str, Callable[[str, str], bool]]:
         """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
         return self.driver.home(self._connection), partial(self.driver.is_copy, self._connection)
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table, inside the transaction that runs."""
+        return bool(self.rows(self.driver.has_table, name))
 
     def mark(self, writer: str, seq: int) -> None:
         """Note how far a writer came, inside the transaction that runs."""
