@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import msgspec
 
-from track.errors import BackendUnavailable, LockTimeout, TrackError
+from track.errors import LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
-from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of
+from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
 from track.persistence.file.lock import StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
@@ -155,10 +155,7 @@ class FileStore:
             logger.warning("%s %s: it is kept as %s", self.journal.path, kin.value, left)
             self.catch_up()
         elif kin is not Kin.SHORT:
-            raise BackendUnavailable(
-                f"{self.path} was replaced while another process writes to {self.journal.path}: end that process "
-                "first, or move the file away, and it writes its own again"
-            )
+            raise replaced_in_use(self.path)
 
     def _keep_journal(self, reason: str) -> None:
         """Keep a journal of which a snapshot will not have all, whatever becomes of the file."""
@@ -377,10 +374,15 @@ class FileStore:
         self._is_whole = True
 
     def _relate(self) -> None:
-        """Find out how the journal goes on from the snapshot, and say what is not as it should be."""
+        """Find out how the journal goes on from the snapshot, and say what is not as it should be.
+
+        Raises BackendUnavailable: this process writes to the journal, and another snapshot was put beside it.
+        """
         state, header = self.state, self.journal.header
         names = {state.identity, *state.former} if state.identity else ()
         self._kin = kinship(self._held, names, header, self.journal.size, self.journal.fileno())
+        if self._writing and not self._kin.is_read:
+            raise replaced_in_use(self.path)
         if self._kin in (Kin.SAME, Kin.SHORT):
             self._offset = self._held.offset
         if not self._kin.is_read:

@@ -43,7 +43,7 @@ class SqlProtocol(EventProtocol):
         super().__init__(uri, strict)
         self.database = database
         self.liveness = Liveness()
-        self._identity, self._is_identified = "", False
+        self._identity, self._is_identified, self._is_identifying = "", False, False
         self._version = 0
         database.on_connect = self._look
 
@@ -121,14 +121,19 @@ class SqlProtocol(EventProtocol):
         """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
         if not self._is_identified:
             self._name()
+            self._is_identifying = True
 
     def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
         """Return what a transaction returns that identifies the store, which is done once it has ended."""
         if not self._is_identified and not self.database.is_inside:
             # On their own: whether they are there is asked before it is known what became of a commit.
             self._make_tables()
+        if self.database.is_inside:
+            return run(action)
+        self._is_identifying = False
         result = run(action)
-        self._is_identified = self._is_identified or not self.database.is_inside
+        # Not where there was nothing to write.
+        self._is_identified = self._is_identified or self._is_identifying
         return result
 
     def _name(self) -> None:
