@@ -148,8 +148,7 @@ class SerializerTrial(SerializerAspect):
             "status": SerializerStatus().to_json(trial.status),
         }
         extras = {name: getattr(trial, name) for name in _EXTRAS}
-        document |= {key: to_plain(value) for key, value in extras.items() if value}
-        return document | _moments(trial)
+        return document | {key: to_plain(value) for key, value in extras.items() if value} | _moments(trial)
 
     def from_json(self, obj: Any) -> Trial:
         """Return the trial of a document; missing keys have their defaults, unknown ones are passed over."""

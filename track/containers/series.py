@@ -267,13 +267,15 @@ class Series(Mapping[Any, Any]):
 
     def _positions(self) -> Mapping[Any, int]:
         """Return the position of the last point of each step: a run where steps count up by one, else an index."""
-        self.points.settle()
-        if self._indexed_times is not self.points.at:
+        points = self.points
+        if points.is_late:
+            points.settle()
+        if self._indexed_times is not points.at:
             # They were sorted.
-            self._index, self._indexed, self._indexed_times = _Run(), 0, self.points.at
-        size = len(self.points)
+            self._index, self._indexed, self._indexed_times = _Run(), 0, points.at
+        size = len(points)
         if self._indexed < size:
-            steps = self.points.steps()
+            steps = points.steps()
             if isinstance(self._index, _Run) and not self._index.goes_on(steps):
                 self._index, self._indexed = {}, 0
             if isinstance(self._index, dict):

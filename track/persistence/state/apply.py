@@ -41,12 +41,12 @@ def update(trial: Trial, event: Event) -> None:
     """
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
-    count, last = metadata.get("_update_count", 0), metadata.get("_last_change")
+    count, last = metadata.get("_update_count", 0), metadata.get("_last_change", 0.0)
     _updates[type(event)](trial, event)
     metadata = trial.metadata
     metadata["_update_count"] = count + 1
     # The first change is one, whatever the clock of who created the trial said.
-    metadata["_last_change"] = last if count and type(last) is float and last > at else at
+    metadata["_last_change"] = at if at >= last or not count else last
 
 
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:

@@ -168,6 +168,8 @@ def _documents(
         trial = trial_from_document(document, *fields)
         if isinstance(trial.metadata, dict):
             trial.metadata.setdefault("_update_count", 0)
+            if type(trial.metadata.get("_last_change")) is not float:
+                trial.metadata.pop("_last_change", None)
         yield document.order, trial, stored
 
 
