@@ -93,7 +93,7 @@ class SerializerStatStream(SerializerAspect):
         return printable(obj.to_json(True)) if short else obj.to_json()
 
 
-_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set")
+_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set", "latest")
 
 
 class SerializerTrial(SerializerAspect):
@@ -319,6 +319,7 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         attempt=document.get("attempt") or 0,
         processes=document.get("processes") or [],
         is_set=bool(document.get("is_set")),
+        latest=document.get("latest") or 0.0,
         moments=document.get("moments") or {},
     )
 

@@ -108,12 +108,9 @@ class Points:
         points = cls(stepped=False)
         points.step = None if steps is None else Column.from_list(steps)
         points.value, points.at = Column.from_list(values), Column.from_list(times)
-        points._find_late(times)
+        points.latest = max(times, default=0.0)
+        points.is_late = any(map(operator.gt, times, islice(times, 1, None)))
         return points
-
-    def _find_late(self, times: list[float]) -> None:
-        self.latest = float(max(times, default=0.0))
-        self.is_late = any(map(operator.gt, times, islice(times, 1, None)))
 
     def numbered(self) -> Points:
         """Return these points, which are not to be used any more, with the steps 0, 1, 2, ...; nothing is copied."""
@@ -137,7 +134,7 @@ class Points:
         self.settle()
         size = len(self)
         columns = {} if self.step is None else {"step": self.step.to_plain(size)}
-        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size), "sorted": True}
+        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size)}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Points:
@@ -148,11 +145,8 @@ class Points:
             points.step.make_tuples()
         points.value = Column.from_plain(plain["value"])
         points.at = Column.from_plain(plain["at"])
-        if plain.get("sorted") is not True:
-            # Earlier versions stored points as they came.
-            points._find_late(points.at.tolist())
-        elif len(points):
-            points.latest = float(points.at[len(points) - 1])
+        # They were sorted, or are of a version that stored them as they came, and stay as they are.
+        points.latest = float(points.at[len(points) - 1]) if len(points) else 0.0
         return points
 
 

@@ -251,12 +251,15 @@ def test_view_is_not_sorted_under_its_reader() -> None:
 
 
 def test_points_are_stored_in_order() -> None:
-    """What is stored is sorted, and says so; what an earlier version stored as it came is sorted when it is read."""
+    """What is stored is sorted; what an earlier version stored as it came is shown so until something comes late."""
     plain = _late().points.to_plain()
-    of_before = {"step": [0, 1, 1], "value": [1.0, 3.0, 2.0], "at": [1.0, 3.0, 2.0]}
+    of_before = Points.from_plain({"value": [1.0, 3.0, 2.0], "at": [1.0, 3.0, 2.0]})
 
-    assert (plain["at"], plain["sorted"]) == ([1.0, 2.0, 3.0], True)
-    assert Points.from_plain(of_before).values() == Points.from_plain(plain).values() == [1.0, 2.0, 3.0]
+    shown = of_before.values()
+    of_before.append(None, 1.5, 1.5)
+
+    assert plain == {"step": [0, 1, 1], "value": [1.0, 2.0, 3.0], "at": [1.0, 2.0, 3.0]}
+    assert (shown, of_before.values()) == ([1.0, 3.0, 2.0], [1.0, 1.5, 2.0, 3.0])
 
 
 def test_points_that_come_in_order_are_not_sorted() -> None:

@@ -15,9 +15,9 @@ from track.events import Event, FieldsMerged, MetricsLogged, StatusChanged, Tria
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.local import FileProtocol
 from track.persistence.sqlite import SqliteProtocol
-from track.persistence.state import make_trial, update
+from track.persistence.state import Liveness, make_trial, update
 from track.persistence.state.order import newer
-from track.structure import Project, Trial
+from track.structure import Project, Status, Trial
 
 UID = "ab_0"
 CREATED = TrialCreated("ab", 0, at=1.0, parameters={"lr": 0.1})
@@ -94,8 +94,10 @@ def test_fields_and_points_are_the_same_in_whatever_order_they_arrive() -> None:
         trial = make_trial(CREATED)
         for event in events:
             update(trial, event)
-        loss, cost = trial.metrics["loss"], trial.metrics["cost"]
-        seen.append((list(loss.items()), loss.rows(), loss.last(), cost.val, cost.last(), trial.metadata, trial.errors))
+        loss, cost, metadata = trial.metrics["loss"], trial.metrics["cost"], dict(trial.metadata)
+        # It says what came last.
+        del metadata["_last_change"]
+        seen.append((list(loss.items()), loss.rows(), loss.last(), cost.val, cost.last(), metadata, trial.errors))
         chance.shuffle(events)
 
     assert all(other == seen[0] for other in seen)
@@ -111,14 +113,16 @@ def test_newest_counts_name_by_name() -> None:
     assert moments == {"tags": {"a": 7.0, "b": 7.0}}
 
 
-def test_last_change_is_the_latest() -> None:
-    """What arrives late does not make a trial look silent."""
+@pytest.mark.parametrize(("ahead", "status"), [(0.0, Status.Running), (10**8, Status.Broken)], ids=["", "wrong clock"])
+def test_what_arrives_late_is_no_silence(ahead: float, status: Status) -> None:
+    """A trial is heard of until its latest event, though an older one came last; a clock wrong by years is none."""
     trial = make_trial(CREATED)
+    for at in (10_000.0 + ahead, 5_000.0):
+        update(trial, _status(at, "Running", 101, 1))
 
-    for at in (20.0, 10.0):
-        update(trial, MetricsLogged(UID, {"loss": 0.5}, at))
+    shown = Liveness(timeout=900, clock=lambda: 10_500.0).shown_status(trial, {})
 
-    assert trial.metadata["_last_change"] == 20.0
+    assert (shown, trial.latest) == (status, 10_000.0 + ahead)
 
 
 # stores of before
@@ -128,14 +132,13 @@ def _without_moments(path: Path) -> None:
     """Make of a snapshot what earlier versions wrote."""
     plain = json.loads(path.read_text())
     for trial in plain["projects"][0]["trials"]:
-        trial.pop("moments", None)
-        for metric in trial["metrics"].values():
-            metric.pop("sorted")
+        trial.pop("moments")
+        trial.pop("latest")
     path.write_text(json.dumps(plain))
 
 
 def test_snapshot_of_before_opens_and_anything_is_newer(tmp_path: Path) -> None:
-    """In a file without times of its fields whatever comes is newer; its points are put in order."""
+    """In a file without times of its fields whatever comes is newer; its points stay as they were stored."""
     path = tmp_path / "runs.json"
     protocol = FileProtocol(f"file:{path}")
     protocol.new_project(Project(name="p"))
@@ -155,7 +158,7 @@ def test_snapshot_of_before_opens_and_anything_is_newer(tmp_path: Path) -> None:
     again.apply(FieldsMerged("trial", UID, "tags", {"a": "whatever comes"}, 5.0))
 
     (found,) = again.fetch_trials()
-    assert (found.tags, dict(found.metrics["loss"])) == ({"a": "whatever comes"}, {0: 30.0})
+    assert (found.tags, dict(found.metrics["loss"])) == ({"a": "whatever comes"}, {0: 20.0})
 
 
 def test_database_of_before_opens_and_anything_is_newer(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import metrics_from_plain
+from track.persistence.checks import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
 from track.plain import named_tags, restore
 from track.structure import Project, Status, Trial, TrialGroup
@@ -41,12 +42,14 @@ def update(trial: Trial, event: Event) -> None:
     """
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
-    count, last = metadata.get("_update_count", 0), metadata.get("_last_change", 0.0)
+    count = metadata.get("_update_count", 0)
+    if at > trial.latest:
+        # Earlier versions noted the time of what came last only.
+        trial.latest = at if trial.latest or not count else max(at, counted(trial, "_last_change"))
     _updates[type(event)](trial, event)
     metadata = trial.metadata
     metadata["_update_count"] = count + 1
-    # The first change is one, whatever the clock of who created the trial said.
-    metadata["_last_change"] = at if at >= last or not count else last
+    metadata["_last_change"] = at
 
 
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
@@ -245,6 +248,7 @@ def make_trial(event: TrialCreated) -> Trial:
         attempt=event.attempt,
         processes=[process for process in restore(event.processes) if _is_process(process)],
         is_set=event.is_set,
+        latest=event.latest,
         moments=_copied(event.moments),
     )
 

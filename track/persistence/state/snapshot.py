@@ -56,6 +56,7 @@ class _TrialDocument(msgspec.Struct):
     attempt: int = 0
     processes: Any = None
     is_set: bool = False
+    latest: float = 0.0
     moments: Any = None
     order: int = 0
 
@@ -168,8 +169,6 @@ def _documents(
         trial = trial_from_document(document, *fields)
         if isinstance(trial.metadata, dict):
             trial.metadata.setdefault("_update_count", 0)
-            if type(trial.metadata.get("_last_change")) is not float:
-                trial.metadata.pop("_last_change", None)
         yield document.order, trial, stored
 
 
