@@ -220,7 +220,7 @@ class Trial:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""
         given = self.parameters if isinstance(self.parameters, dict) else given_fields(self.parameters)
         # What has no fields is stored under this name, too.
-        parameters = dict(text_keys({"parameters": self.parameters}.items() if given is None else given.items()))
+        parameters = text_keys({"parameters": self.parameters}.items() if given is None else given.items())
         try:
             return compute_hash(self.name, self.version, **parameters)
         except Exception:  # noqa: BLE001 - a value that cannot be asked is identified by what is stored of it

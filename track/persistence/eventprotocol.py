@@ -313,8 +313,9 @@ class EventProtocol(Protocol):
                 return None
             trial.revision = revision
             self._record(trial_created(trial, self.clock()))
-            self._known.add(trial.uid)
-            return self.fetch_trials({"uid": trial.uid})[0]
+            uid = trial.uid
+            self._known.add(uid)
+            return self.fetch_trials({"uid": uid})[0]
 
         return self._as_one_step(create)
 

@@ -225,7 +225,7 @@ class Spill:
     @property
     def size(self) -> int:
         """Bytes on the disk."""
-        return sum(segment.size for segment in list(self.segments))
+        return sum([segment.size for segment in list(self.segments)])
 
     @property
     def bytes_unsent(self) -> int:
