@@ -33,6 +33,7 @@ __all__ = [
     "status_from_json",
     "to_json",
     "trial_from_document",
+    "trial_to_document",
     "unflatten",
 ]
 

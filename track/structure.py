@@ -261,16 +261,6 @@ class Trial:
         return hash(self.uid)
 
 
-def short_uid(trial: Trial) -> str:
-    """Return what a person needs of a trial's uid."""
-    return f"{trial.hash[:12]}…_{trial.revision}"
-
-
-def label_of(trial: Trial) -> str:
-    """Return what messages call a trial: its name, or the beginning of its uid where it has none."""
-    return cut(text_of(trial.name or short_uid(trial)), 100)
-
-
 class _Owner:
     """What a group and a project share: who they are is their uid."""
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from track.persistence.protocol import Protocol
-from track.structure import Trial, label_of
+from track.shown import label_of
+from track.structure import Trial
 from track.utils._exit_code import last_exit, unwatch, watch
 from track.utils.lifecycle import at_fork
 from track.utils.signal import SignalHandler
