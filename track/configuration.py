@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from typing import Any
@@ -134,6 +135,7 @@ def reset_configuration() -> None:
     """Forget the configuration file; the next `options` looks for one again."""
     global _loaded  # noqa: PLW0603
     _loaded = None
+    _beside.cache_clear()
 
 
 def _find_file() -> str | None:
@@ -142,9 +144,17 @@ def _find_file() -> str | None:
         if not os.path.isfile(named):
             raise FileNotFoundError(f"{_FILE_VARIABLE} names {named!r}, which is not a file")
         return named
-    candidates = (_FILE_NAME, os.path.join(os.path.dirname(__file__), _FILE_NAME))
     # Most often there is none, which `isfile` learns from an exception: each trial that starts asks.
-    return next((place for place in candidates if os.access(place, os.F_OK) and os.path.isfile(place)), None)
+    if os.access(_FILE_NAME, os.F_OK) and os.path.isfile(_FILE_NAME):
+        return _FILE_NAME
+    return _beside(__file__)
+
+
+@functools.cache
+def _beside(module: str) -> str | None:
+    """Return the file beside the package: it is installed with it, or not."""
+    path = os.path.join(os.path.dirname(module), _FILE_NAME)
+    return path if os.path.isfile(path) else None
 
 
 def _read(path: str) -> dict[str, Any]:

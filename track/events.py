@@ -308,7 +308,7 @@ def _plain_event(event: Event) -> Event:
 def _tagged(value: Any) -> Any:
     """Return `value` with what JSON cannot say tagged; what is tagged already stays as it is."""
     if type(value) is dict:
-        return {key: _tagged(item) for key, item in text_keys(value.items())}
+        return {key: _tagged(item) for key, item in text_keys(value.items()).items()}
     if type(value) in (list, tuple):
         return [_tagged(item) for item in value]
     return to_plain(value)

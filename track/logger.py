@@ -35,8 +35,8 @@ from track.persistence.checks import plain_tags
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore
-from track.shown import cut, text_of
-from track.structure import Trial, get_current_trial, label_of, set_current_trial, short_uid
+from track.shown import cut, label_of, short_uid, text_of
+from track.structure import Trial, get_current_trial, set_current_trial
 from track.table import html_of, trial_html
 from track.utils.delay import DelayedCall, is_delayed_call
 from track.verbs import HERE, Elsewhere

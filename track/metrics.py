@@ -160,7 +160,7 @@ class Metrics(MutableMapping[str, Any]):
 
 def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the full state of containers by name as JSON-safe data."""
-    return {name: container_to_plain(container) for name, container in text_keys(containers.items())}
+    return {name: container_to_plain(container) for name, container in text_keys(containers.items()).items()}
 
 
 def metrics_from_plain(plain: dict[str, Any]) -> Metrics:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from track.fields import fields_of, items_of, unwrapped
@@ -110,9 +110,9 @@ def restore(value: Any) -> Any:
     if kind is dict:
         if len(value) == 2 and "dtype" in value and "value" in value:
             return _untagged(value)
-        return {key: restore(item) for key, item in value.items()}
+        return {key: item if type(item) in _LEAVES else restore(item) for key, item in value.items()}
     if kind is list:
-        return [restore(item) for item in value]
+        return [item if type(item) in _LEAVES else restore(item) for item in value]
     return value
 
 
@@ -128,7 +128,7 @@ def printable(value: Any) -> Any:
     if kind is float:
         return value if value - value == 0 else None
     if kind is dict:
-        return {key: printable(item) for key, item in text_keys(value.items())}
+        return {key: printable(item) for key, item in text_keys(value.items()).items()}
     if kind is list or kind is tuple:
         return [printable(item) for item in value]
     if kind is int:
@@ -245,28 +245,29 @@ def _base64(data: Any) -> str:
     return base64.b64encode(bytes(data)).decode()
 
 
-def text_keys(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield items with their keys as text; of two keys that are the same text the second says its type, too.
+def text_keys(items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return items by their keys as text; of two keys that are the same text the second says its type, too.
 
     Examples
     --------
-    >>> dict(text_keys({1: "a", "1": "b"}.items()))
+    >>> text_keys({1: "a", "1": "b"}.items())
     {'1': 'a', '1 (str)': 'b'}
     """
-    taken = set()
+    named: dict[str, Any] = {}
     for key, item in items:
         name = utf8(key if type(key) is str else text_of(key))
-        if name in taken:
+        if name in named:
             wanted = name
-            while name in taken:
+            while name in named:
                 name = f"{name} ({type(key).__name__})"
             logger.warning("two keys are the same text %s: the second is named %s", shown(wanted, 80), shown(name, 100))
-        taken.add(name)
-        yield name, item
+        named[name] = item
+    return named
 
 
 def _plain_mapping(items: Iterable[tuple[Any, Any]], above: list[int]) -> Any:
-    plain = {key: to_plain(item) if type(item) in _LEAVES else _tree(item, above) for key, item in text_keys(items)}
+    named = text_keys(items).items()
+    plain = {key: to_plain(item) if type(item) in _LEAVES else _tree(item, above) for key, item in named}
     # A user's own {"dtype": ..., "value": ...} must not be mistaken for one of our tags.
     if len(plain) == 2 and "dtype" in plain and "value" in plain:
         return _tagged("dict", plain)

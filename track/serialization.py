@@ -33,6 +33,7 @@ __all__ = [
     "status_from_json",
     "to_json",
     "trial_from_document",
+    "trial_to_document",
     "unflatten",
 ]
 
@@ -104,7 +105,7 @@ class SerializerTrial(SerializerAspect):
 
     def to_json(self, obj: Trial, short: bool = False) -> dict[str, Any]:
         """Return the trial's document; the short one has the key order of a report."""
-        return self._report(obj) if short else self._document(obj)
+        return self._report(obj) if short else trial_to_document(obj)
 
     def _report(self, trial: Trial) -> dict[str, Any]:
         metadata = trial.metadata
@@ -127,28 +128,6 @@ class SerializerTrial(SerializerAspect):
             report["artifacts"] = to_json(trial.artifacts, True)
         shown: dict[str, Any] = printable(report)
         return shown
-
-    def _document(self, trial: Trial) -> dict[str, Any]:
-        document = {
-            "dtype": "trial",
-            "uid": trial.uid,
-            "revision": trial.revision,
-            "hash": trial.hash,
-            "name": trial.name,
-            "description": trial.description,
-            "version": trial.version,
-            "tags": to_plain(trial.tags),
-            "group_id": to_plain(trial.group_id),
-            "project_id": to_plain(trial.project_id),
-            "parameters": to_plain(trial.parameters),
-            "metadata": (metrics_to_plain if isinstance(trial.metadata, dict) else to_plain)(trial.metadata),
-            "metrics": metrics_to_plain(trial.metrics),
-            "chronos": metrics_to_plain(trial.chronos),
-            "errors": to_plain(trial.errors),
-            "status": SerializerStatus().to_json(trial.status),
-        }
-        extras = {name: getattr(trial, name) for name in _EXTRAS}
-        return document | {key: to_plain(value) for key, value in extras.items() if value} | _moments(trial)
 
     def from_json(self, obj: Any) -> Trial:
         """Return the trial of a document; missing keys have their defaults, unknown ones are passed over."""
@@ -263,11 +242,13 @@ def to_json(k: Any, short: bool = False) -> Any:
     if aspect is not None:
         return aspect.to_json(k, short)
     if isinstance(k, Series):
-        return {step: to_json(value, True) for step, value in text_keys(k.items())} if short else container_to_plain(k)
+        if not short:
+            return container_to_plain(k)
+        return {step: to_json(value, True) for step, value in text_keys(k.items()).items()}
     if isinstance(k, Aggregator):
         return to_json(k.to_json(True), True) if short else k.to_json()
     if isinstance(k, Mapping):
-        return {key: to_json(value, short) for key, value in text_keys(k.items())}
+        return {key: to_json(value, short) for key, value in text_keys(k.items()).items()}
     if isinstance(k, (list, tuple)):
         return [to_json(value, short) for value in k]
     own = getattr(k, "to_json", None)
@@ -291,6 +272,29 @@ def from_json(obj: Any, dtype: str | None = None) -> Any:
     if aspect is not None:
         return aspect.from_json(obj)
     return obj
+
+
+def trial_to_document(trial: Trial) -> dict[str, Any]:
+    """Return the full document of a trial."""
+    document = {
+        "dtype": "trial",
+        "uid": trial.uid,
+        "revision": trial.revision,
+        "hash": trial.hash,
+        "name": trial.name,
+        "description": trial.description,
+        "version": trial.version,
+        "tags": to_plain(trial.tags),
+        "group_id": to_plain(trial.group_id),
+        "project_id": to_plain(trial.project_id),
+        "parameters": to_plain(trial.parameters),
+        "metadata": (metrics_to_plain if isinstance(trial.metadata, dict) else to_plain)(trial.metadata),
+        "metrics": metrics_to_plain(trial.metrics),
+        "chronos": metrics_to_plain(trial.chronos),
+        "errors": to_plain(trial.errors),
+        "status": {"name": trial.status.name, "value": trial.status.value},
+    }
+    return document | {name: to_plain(value) for name in _EXTRAS if (value := getattr(trial, name))} | _moments(trial)
 
 
 def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:

@@ -81,6 +81,16 @@ def text_of(value: Any) -> str:
         return f"<{type(value).__name__}: its text failed with {type(error).__name__}>"
 
 
+def short_uid(trial: Any) -> str:
+    """Return what a person needs of a trial's uid."""
+    return f"{trial.hash[:12]}…_{trial.revision}"
+
+
+def label_of(trial: Any) -> str:
+    """Return what messages call a trial: its name, or the beginning of its uid where it has none."""
+    return cut(text_of(trial.name or short_uid(trial)), 100)
+
+
 def listed(item: Callable[[int], str], size: int, what: str) -> str:
     """Return the texts of `size` items, or of the first, the last and how many there are, where they are many or long.
 

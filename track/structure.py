@@ -226,7 +226,7 @@ class Trial:
         """Return the hash of name, version and parameters, 64 hexadecimal digits."""
         given = self.parameters if isinstance(self.parameters, dict) else given_fields(self.parameters)
         # What has no fields is stored under this name, too.
-        parameters = dict(text_keys({"parameters": self.parameters}.items() if given is None else given.items()))
+        parameters = text_keys({"parameters": self.parameters}.items() if given is None else given.items())
         try:
             return compute_hash(self.name, self.version, **parameters)
         except Exception:  # noqa: BLE001 - a value that cannot be asked is identified by what is stored of it
@@ -265,16 +265,6 @@ class Trial:
 
     def __hash__(self) -> int:
         return hash(self.uid)
-
-
-def short_uid(trial: Trial) -> str:
-    """Return what a person needs of a trial's uid."""
-    return f"{trial.hash[:12]}…_{trial.revision}"
-
-
-def label_of(trial: Trial) -> str:
-    """Return what messages call a trial: its name, or the beginning of its uid where it has none."""
-    return cut(text_of(trial.name or short_uid(trial)), 100)
 
 
 class _Owner:

@@ -24,7 +24,8 @@ from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
 from track.reading import open_to_read
-from track.structure import Project, Status, Trial, TrialGroup, short_uid
+from track.shown import short_uid
+from track.structure import Project, Status, Trial, TrialGroup
 
 _HELP = "copy runs from one store to another"
 _DESCRIPTION = """

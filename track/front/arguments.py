@@ -47,7 +47,7 @@ def as_dict(arguments: Any) -> dict[str, Any]:
             f"parameters are a dict or a Namespace, not {shown(arguments)}: write parameters={{'lr': 0.1}}, "
             "log_arguments(lr=0.1), or log_arguments(values) for a dict"
         )
-    return dict(text_keys(fields.items()))
+    return text_keys(fields.items())
 
 
 def named_metrics(first: Any, step: Any, aggregator: Any, named: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from track.persistence.protocol import Protocol
-from track.structure import Trial, label_of
-from track.utils._exit_code import last_exit, unwatch, watch
+from track.shown import label_of
+from track.structure import Trial
+from track.utils._exit_code import exits
 from track.utils.lifecycle import at_fork
 from track.utils.signal import SignalHandler
 
@@ -64,15 +65,15 @@ class ProgramEnd(SignalHandler):
         # An exception that was unhandled, and an exit that was called, before now say nothing about what begins now.
         self._old_error = getattr(sys, "last_value", None)
         super().__init__()
-        watch(self)
-        self._old_exit = last_exit()
+        exits.add(self)
+        self._old_exit = exits.last()
         _unfinished.add(self)
         at_fork(_unfinished.clear)
 
     def close(self) -> None:
         _unfinished.discard(self)
         super().close()
-        unwatch(self)
+        exits.discard(self)
 
     def sigterm(self, signum: int, frame: Any) -> None:
         """Do nothing."""
@@ -90,7 +91,7 @@ class ProgramEnd(SignalHandler):
         # In a notebook an error ends a cell, not the program.
         if error is not None and error is not self._old_error and not is_interactive():
             return cast("BaseException", error)
-        left = last_exit()
+        left = exits.last()
         return None if left is self._old_exit else left
 
 

@@ -15,7 +15,7 @@ from track.events import FieldsMerged, GroupCreated, ProjectCreated
 from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
 from track.persistence.state import make_group, make_project, newer
 from track.plain import nearest_double, restore, to_plain, utf8
-from track.serialization import to_json
+from track.serialization import to_json, trial_to_document
 from track.structure import Trial
 
 _decode = msgspec.json.decode
@@ -191,7 +191,7 @@ def _imported_specification(container: Any) -> list[Any] | None:
 
 def trial_document(trial: Trial) -> str:
     """Return a trial that is measured into columns as JSON, without what it measured, which grows."""
-    return text(to_json(trial))
+    return text(trial_to_document(trial))
 
 
 def owner_document(event: ProjectCreated | GroupCreated) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _has_names(plain: Any) -> bool:
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return user-named values as JSON-safe data, whatever the names are."""
-    return {name: to_plain(value) for name, value in text_keys(values.items())}
+    return {name: to_plain(value) for name, value in text_keys(values.items()).items()}
 
 
 def normal_status(status: Any) -> Status | CustomStatus:
@@ -198,12 +198,13 @@ def group_created(group: TrialGroup, at: float) -> GroupCreated:
 
 def trial_created(trial: Trial, at: float) -> TrialCreated:
     """Return the fact that `trial` exists."""
-    require_text("the hash of a trial", trial.hash)
+    digest = trial.hash
+    require_text("the hash of a trial", digest)
     if abs(trial.revision) > _LARGEST:
         raise InvalidEvent(f"revision {shown(trial.revision)} of a trial cannot be stored")
     status = Status.CreatedGroup if trial.status is None else normal_status(trial.status)
     return TrialCreated(
-        trial.hash,
+        digest,
         trial.revision,
         at,
         text_or_none(trial.name),

@@ -139,7 +139,7 @@ def parse_query(query: Any, kind: type) -> Query:
     conditions: list[Condition] = []
     try:
         for attribute, condition in pairs:
-            conditions.extend(_conditions(attribute, _askable(condition), kind))
+            conditions.extend(_conditions(attribute, condition, kind))
     except RecursionError as error:
         raise InvalidQuery("an operand of the query holds itself, or others too deep inside each other") from error
     except (AttributeError, TypeError, ValueError) as error:
@@ -147,15 +147,6 @@ def parse_query(query: Any, kind: type) -> Query:
             raise
         raise InvalidQuery(f"a query is a mapping or a list of (attribute, condition), not {shown(query)}") from error
     return Query(tuple(conditions))
-
-
-def _askable(condition: Any) -> Any:
-    """Return a condition; what fails when it is asked for its class is the text that is stored of it."""
-    try:
-        isinstance(condition, Mapping)
-    except Exception:  # noqa: BLE001 - an object may do anything
-        return to_plain(condition)
-    return condition
 
 
 def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
@@ -169,7 +160,11 @@ def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
         if kind is Trial and not way_out:
             way_out = f" (a parameter is 'parameters.{attribute}', a metric 'metrics.{attribute}')"
         raise InvalidQuery(f"a {kind.__name__} has no attribute {path[0]!r}; it has: {names}{way_out}")
-    if not isinstance(condition, Mapping):
+    try:
+        is_mapping = isinstance(condition, Mapping)
+    except Exception:  # noqa: BLE001 - what fails when it is asked for its class is the text that is stored of it
+        is_mapping, condition = False, to_plain(condition)
+    if not is_mapping:
         return [_operator(path, "$eq", condition)]
     if not any(str(key).startswith("$") for key in condition):
         _refuse_bare_operators(attribute, condition)

@@ -7,6 +7,7 @@ one was called from is compared with where the program ended: a call whose ``Sys
 
 from __future__ import annotations
 
+import builtins
 import sys
 import threading
 import weakref
@@ -15,81 +16,78 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
-_users: set[weakref.ref[Any]] = set()
-_original: Any = sys.exit
-_is_installed = False
-_seen: tuple[SystemExit, FrameType, int] | None = None
 
+class ExitWatch:
+    """Takes notice of ``sys.exit``, `exit` and `quit` while it has users, and forgets those that nobody refers to."""
 
-def watch(user: Any) -> None:
-    """Take notice of ``sys.exit`` from now on, until `unwatch` by the last user, or until nobody refers to it."""
-    global _is_installed, _original  # noqa: PLW0603 - one for the process, as sys.exit is
-    # A replacement by somebody else may call ours: installed once more, the two would call each other for ever.
-    if sys.exit is not _exit and (not _is_installed or sys.exit is _original):
-        _original, sys.exit = sys.exit, _exit
-    _is_installed = True
-    _watch_quitters()
-    _users.add(weakref.ref(user, _forget))
+    def __init__(self) -> None:
+        self._users: set[weakref.ref[Any]] = set()
+        self._ours = self._exit
+        self._original: Any = sys.exit
+        self._is_installed = False
+        self._quitters: dict[Any, Any] = {}
+        self._seen: tuple[SystemExit, FrameType, int] | None = None
 
+    def add(self, user: Any) -> None:
+        """Take notice from now on, until the last user is discarded."""
+        # A replacement by somebody else may call ours: installed once more, the two would call each other for ever.
+        if sys.exit is not self._ours and (not self._is_installed or sys.exit is self._original):
+            self._original, sys.exit = sys.exit, self._ours
+        self._is_installed = True
+        self._watch_quitters()
+        self._users.add(weakref.ref(user, self._forget))
 
-def unwatch(user: Any) -> None:
-    """Leave ``sys.exit`` as it was, once nobody wants to know; a replacement by somebody else stays."""
-    _forget(weakref.ref(user))
+    def discard(self, user: Any) -> None:
+        """Leave ``sys.exit`` as it was, once there is no user; a replacement by somebody else stays."""
+        self._forget(weakref.ref(user))
 
+    def last(self) -> SystemExit | None:
+        """Return the exit that the main thread ends with; None where ``sys.exit`` was not called, or caught.
 
-def last_exit() -> SystemExit | None:
-    """Return the exit that the main thread ends with; None where ``sys.exit`` was not called, or caught.
+        The same object until it is called again: who has begun after an exit can tell that it is an old one.
+        """
+        if self._seen is None:
+            return None
+        error, frame, instruction = self._seen
+        # What has caught it went on to another instruction, if only to return.
+        return error if frame.f_lasti == instruction else None
 
-    The same object until it is called again: who has begun after an exit can tell that it is an old one.
-    """
-    if _seen is None:
-        return None
-    error, frame, instruction = _seen
-    # What has caught it went on to another instruction, if only to return.
-    return error if frame.f_lasti == instruction else None
+    def note(self, *status: Any) -> None:
+        """Note that the main thread leaves from where it is, with this code."""
+        if threading.current_thread() is threading.main_thread():
+            frame = sys._getframe()
+            while frame.f_back is not None:
+                frame = frame.f_back
+            self._seen = (SystemExit(*status), frame, frame.f_lasti)
 
+    def _exit(self, *status: Any) -> Any:
+        self.note(*status)
+        return self._original(*status)
 
-def _forget(reference: weakref.ref[Any]) -> None:
-    global _is_installed, _seen  # noqa: PLW0603
-    _users.discard(reference)
-    if not _users:
-        _seen = None
-        if sys.exit is _exit:
-            sys.exit, _is_installed = _original, False
-        for kind, call in _quitters.items():
+    def _watch_quitters(self) -> None:
+        """Watch `exit` and `quit`, where they are those that Python puts there for people."""
+        kind = type(getattr(builtins, "exit", None))
+        if kind.__module__ != "_sitebuiltins" or kind in self._quitters:
+            return
+        call = self._quitters[kind] = kind.__call__
+
+        def quit_watched(quitter: Any, code: Any = None) -> Any:
+            self.note(code)
+            return call(quitter, code)
+
+        kind.__call__ = quit_watched  # type: ignore[method-assign]
+
+    def _forget(self, reference: weakref.ref[Any]) -> None:
+        self._users.discard(reference)
+        if self._users:
+            return
+        self._seen = None
+        if sys.exit is self._ours:
+            sys.exit, self._is_installed = self._original, False
+        for kind, call in self._quitters.items():
             kind.__call__ = call
-        _quitters.clear()
+        self._quitters.clear()
 
 
-_quitters: dict[Any, Any] = {}
-
-
-def _watch_quitters() -> None:
-    """Watch `exit` and `quit`, where they are those that Python puts there for people."""
-    import builtins
-
-    kind = type(getattr(builtins, "exit", None))
-    if kind.__module__ != "_sitebuiltins" or kind in _quitters:
-        return
-    call = _quitters[kind] = kind.__call__
-
-    def quit_watched(self: Any, code: Any = None) -> Any:
-        note_exit(code)
-        return call(self, code)
-
-    kind.__call__ = quit_watched  # type: ignore[method-assign]
-
-
-def _exit(*status: Any) -> Any:
-    note_exit(*status)
-    return _original(*status)
-
-
-def note_exit(*status: Any) -> None:
-    """Note that the main thread leaves from where it is, with this code."""
-    global _seen  # noqa: PLW0603
-    if threading.current_thread() is threading.main_thread():
-        frame = sys._getframe()
-        while frame.f_back is not None:
-            frame = frame.f_back
-        _seen = (SystemExit(*status), frame, frame.f_lasti)
+exits = ExitWatch()
+"""The one of this process."""

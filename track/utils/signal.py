@@ -18,7 +18,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from track.utils._exit_code import note_exit
+from track.utils._exit_code import exits
 from track.utils.lifecycle import at_exit, at_fork
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Link:
             os.kill(os.getpid(), signum)
         else:
             # Not a plain death by signal: `finally` clauses and context managers get to run.
-            note_exit(_EXIT_BY_SIGNAL + signum)
+            exits.note(_EXIT_BY_SIGNAL + signum)
             raise SystemExit(_EXIT_BY_SIGNAL + signum)
 
 

@@ -8,33 +8,24 @@ from typing import Any
 
 import pytest
 
-from track.utils import _exit_code
-from track.utils._exit_code import last_exit, unwatch, watch
+from track.utils._exit_code import ExitWatch
 
 
 class User:
     """Somebody who wants to know."""
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide who watches because of other tests."""
-    monkeypatch.setattr(sys, "exit", _exit_code._original)
-    monkeypatch.setattr(_exit_code, "_users", set())
-    monkeypatch.setattr(_exit_code, "_is_installed", False)
-    monkeypatch.setattr(_exit_code, "_seen", None)
-
-
 def test_sys_exit_is_put_back_by_the_last_user() -> None:
     """While somebody watches it is ours; afterwards it is what it was."""
+    exits = ExitWatch()
     before: Any = sys.exit
     first, second = User(), User()
 
-    watch(first)
-    watch(second)
-    unwatch(first)
+    exits.add(first)
+    exits.add(second)
+    exits.discard(first)
     during: Any = sys.exit
-    unwatch(second)
+    exits.discard(second)
 
     assert during is not before
     assert sys.exit is before
@@ -42,9 +33,10 @@ def test_sys_exit_is_put_back_by_the_last_user() -> None:
 
 def test_sys_exit_is_put_back_when_nobody_is_left() -> None:
     """Who is forgotten without having said goodbye watches no more."""
+    exits = ExitWatch()
     before: Any = sys.exit
     user = User()
-    watch(user)
+    exits.add(user)
     during: Any = sys.exit
 
     del user
@@ -56,9 +48,10 @@ def test_sys_exit_is_put_back_when_nobody_is_left() -> None:
 
 def test_replacement_by_somebody_else_stays() -> None:
     """Whoever has replaced sys.exit after us keeps it, and may call ours; nothing is installed twice."""
+    exits = ExitWatch()
     before: Any = sys.exit
     user = User()
-    watch(user)
+    exits.add(user)
     ours: Any = sys.exit
 
     def other(*status: Any) -> None:
@@ -68,16 +61,16 @@ def test_replacement_by_somebody_else_stays() -> None:
     replaced: Any = sys
     replaced.exit = other
     try:
-        unwatch(user)
-        watch(user)
+        exits.discard(user)
+        exits.add(user)
         after = replaced.exit
         with pytest.raises(SystemExit):
             sys.exit(3)
     finally:
         replaced.exit = before
-    watch(user)
+    exits.add(user)
     again = replaced.exit
-    unwatch(user)
+    exits.discard(user)
 
     assert (after, again, replaced.exit) == (other, ours, before)
 
@@ -85,16 +78,17 @@ def test_replacement_by_somebody_else_stays() -> None:
 @pytest.mark.parametrize("status", [(), (None,), (0,), (3,), ("no data",)])
 def test_watched_exit_raises_as_before(status: tuple[Any, ...]) -> None:
     """The exception and its code are Python's; caught, it is no end."""
+    exits = ExitWatch()
     user = User()
-    watch(user)
+    exits.add(user)
 
     with pytest.raises(SystemExit) as caught:
         sys.exit(*status)
-    left = last_exit()
-    unwatch(user)
+    left = exits.last()
+    exits.discard(user)
 
     assert caught.value.code == (status[0] if status else None)
     # The outermost instruction, the one that runs pytest, is still the same.
     assert left is not None
     assert left.code == caught.value.code
-    assert last_exit() is None
+    assert exits.last() is None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import textwrap
-import threading
 
 import pytest
 
 from tests.children import deadline, start_python
-from track.utils.signal import SignalHandler, _dispatcher, _Link
+from track.utils.signal import SignalHandler
 
 # A script says when it is ready, waits for its signal, and tells what happened, one word a line.
 PRELUDE = """
@@ -275,54 +274,44 @@ def test_made_in_a_thread_it_waits_for_the_main_thread() -> None:
     assert (code, messages) == (143, "")
 
 
-@pytest.fixture
-def _found(monkeypatch: pytest.MonkeyPatch) -> object:
-    """The handlers found by a test are those left by it, whatever trials other tests have left running."""
-    found = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
-    monkeypatch.setattr(_dispatcher, "_handlers", {})
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = [signal.getsignal(signum) for signum in found]
-    yield
-    after = [signal.getsignal(signum) for signum in found]
-    for signum, handler in found.items():
-        signal.signal(signum, handler)
-    assert after == before
-
-
-@pytest.mark.usefixtures("_found")
 def test_closing_the_last_handler_restores_what_was_there() -> None:
-    """Closing twice, or one of two, is fine."""
-    one, two = SignalHandler(), SignalHandler()
+    """Closing twice, or one of two, is fine; afterwards every signal is handled as before."""
+    lines, code, messages = _run(
+        """
+        def handlers():
+            return [signal.getsignal(number) for number in sorted(signal.valid_signals())]
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        before = handlers()
+        one, two = SignalHandler(), SignalHandler()
+        one.close()
+        one.close()
+        say(handlers() == before)
+        two.close()
+        say(handlers() == before)
+        """
+    )
 
-    one.close()
-    one.close()
-    still_ours = isinstance(signal.getsignal(signal.SIGTERM), _Link)
-    two.close()
-
-    assert still_ours
-    assert not isinstance(signal.getsignal(signal.SIGTERM), _Link)
+    assert (lines, code, messages) == (["False", "True"], 0, "")
 
 
-@pytest.mark.usefixtures("_found")
 def test_equal_handlers_are_told_apart() -> None:
     """Handlers that compare equal are closed one by one."""
+    lines, _, _ = _run(
+        """
+        class Equal(Handler):
+            def __eq__(self, other):
+                return True
+            __hash__ = SignalHandler.__hash__
+        one, two = Equal("one"), Equal("two")
+        two.close()
+        wait()
+        """,
+        signal.SIGTERM,
+    )
 
-    class Equal(SignalHandler):
-        def __eq__(self, other: object) -> bool:
-            return True
-
-        __hash__ = SignalHandler.__hash__
-
-    one, two = Equal(), Equal()
-
-    two.close()
-
-    assert isinstance(signal.getsignal(signal.SIGTERM), _Link)
-    one.close()
+    assert lines == ["one term", "one exit"]
 
 
-@pytest.mark.usefixtures("_found")
 def test_base_class_says_what_to_define() -> None:
     """Both signals are abstract, the end is not."""
     handler = SignalHandler()
@@ -336,14 +325,19 @@ def test_base_class_says_what_to_define() -> None:
     handler.close()
 
 
-@pytest.mark.usefixtures("_found")
 def test_closing_in_a_thread_is_no_error() -> None:
-    """What a thread cannot restore goes on being passed through."""
-    handler = SignalHandler()
-    thread = threading.Thread(target=handler.close)
+    """What a thread cannot restore goes on being passed through, until the main thread restores it."""
+    lines, code, messages = _run(
+        """
+        before = signal.getsignal(signal.SIGTERM)
+        handler = Handler()
+        thread = threading.Thread(target=handler.close)
+        thread.start()
+        thread.join()
+        say(signal.getsignal(signal.SIGTERM) == before)
+        Handler().close()
+        say(signal.getsignal(signal.SIGTERM) == before)
+        """
+    )
 
-    thread.start()
-    thread.join()
-
-    assert isinstance(signal.getsignal(signal.SIGTERM), _Link)
-    SignalHandler().close()
+    assert (lines, code, messages) == (["False", "True"], 0, "")

@@ -48,9 +48,10 @@ class LocalView:
         number = (0, 0)
         if sender is not None and sender.spill.segments:
             number = (sender.spill.acknowledged[0], sender.spill.segments[0].position[0])
+        uid = trial.uid
         with self._lock:
-            self._shown.pop(trial.uid, None)
-            self._shown[trial.uid] = (copy.copy(trial), number)
+            self._shown.pop(uid, None)
+            self._shown[uid] = (copy.copy(trial), number)
             while len(self._shown) > _REMEMBERED:
                 del self._shown[next(iter(self._shown))]
             if self._has_begun:

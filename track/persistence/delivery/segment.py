@@ -132,13 +132,12 @@ class Segment:
         return self.writers is not None and self.writers() is not None
 
     def read(self, offset: int) -> Iterator[tuple[list[Event], bytes | None, int]]:
-        """Yield events from an offset on, a chunk at a time: events, their lines where all are whole, offset after."""
-        for records, lines, after in self._journal.read(offset):
-            # A spill holds single events: batches are for stores.
-            yield cast(list[Event], records), lines, after
+        """Return events from an offset on, a chunk at a time: events, their lines where all are whole, offset after."""
+        # A spill holds single events: batches are for stores.
+        return cast("Iterator[tuple[list[Event], bytes | None, int]]", self._journal.read(offset))
 
     def unsent(self) -> Iterator[tuple[list[Event], bytes | None, int]]:
-        """Yield the events that were not acknowledged, as `read` does."""
+        """Return the events that were not acknowledged, as `read` does."""
         return self.read(self.position[1])
 
     def count_unsent(self) -> int:

@@ -64,9 +64,10 @@ class Reachability:
         was_away, self.error = self.is_away, error
         if error is not None:
             self._failed_at = time.monotonic()
-        if not self.is_away:
+        is_away = self.is_away
+        if not is_away:
             self._is_told = False
-        return was_away != self.is_away
+        return was_away != is_away
 
     def tell(self) -> None:
         """Say that the server is away, and why, unless that was said already."""

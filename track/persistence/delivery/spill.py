@@ -260,7 +260,7 @@ class Spill:
     @property
     def size(self) -> int:
         """Bytes on the disk, without those of the file that is only kept."""
-        return sum(segment.size for segment in list(self.segments))
+        return sum([segment.size for segment in list(self.segments)])
 
     @property
     def size_of_kept(self) -> int:
