@@ -422,9 +422,13 @@ class Sender:
     def _wait_sent(self, seconds: float, is_patient: bool) -> bool:
         self.spill.journal.retry()
         target, started, begin = self.spill.end, self._started, time.monotonic()
-        woken = 0.0
+        woken, waited = 0.0, self.spill.is_waiting
         with self._changed:
-            while not self._reached(target):
+            while waited or not self._reached(target):
+                if waited and not self.spill.is_waiting:
+                    # What waited in memory is in the file now, behind what was its end.
+                    waited, target = False, self.spill.end
+                    continue
                 now = time.monotonic()
                 is_hopeless = self._failed_at > started or now - max(begin, self._progress) > self.patience
                 if now >= begin + seconds or (is_hopeless and not is_patient):
