@@ -190,7 +190,7 @@ class Segment:
                     file.write(b"\n")
             # Met a second time when nobody could note how far it was, or when all was sent again.
             new = [(number, event) for number, event in events if number not in self._noted_refusals]
-            data = b"".join(_refusal(number, event, error) for number, event in new)
+            data = b"".join(_refusal(number, event, error, self.store) for number, event in new)
             file.write(data)
         self._noted_refusals.update(number for number, _ in new)
         self.refused += len(new)
@@ -209,8 +209,10 @@ class Segment:
                 os.unlink(f"{self._base}.{suffix}")
 
 
-def _refusal(number: int, event: Event, error: Exception) -> bytes:
+def _refusal(number: int, event: Event, error: Exception, store: str) -> bytes:
     note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}
+    if store:
+        note["store"] = store
     return msgspec.json.encode(note) + b"\n"
 
 

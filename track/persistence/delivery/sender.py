@@ -421,14 +421,16 @@ class Sender:
 
     def _wait_sent(self, seconds: float, is_patient: bool) -> bool:
         self.spill.journal.retry()
+        is_waiting = self.spill.is_waiting
         target, started, begin = self.spill.end, self._started, time.monotonic()
-        woken, waited = 0.0, self.spill.is_waiting
+        woken = 0.0
         with self._changed:
-            while waited or not self._reached(target):
-                if waited and not self.spill.is_waiting:
-                    # What waited in memory is in the file now, behind what was its end.
-                    waited, target = False, self.spill.end
-                    continue
+            while True:
+                if is_waiting and not self.spill.is_waiting:
+                    # What waited in memory has its place now.
+                    is_waiting, target = False, self.spill.end
+                if not is_waiting and self.spill.acknowledged >= target:
+                    return True
                 now = time.monotonic()
                 is_hopeless = self._failed_at > started or now - max(begin, self._progress) > self.patience
                 if now >= begin + seconds or (is_hopeless and not is_patient):
@@ -440,10 +442,6 @@ class Sender:
                     self._changed.wait(0.05)
                 else:
                     self._attempt()
-        return True
-
-    def _reached(self, target: tuple[int, int]) -> bool:
-        return self.spill.acknowledged >= target and not self.spill.is_waiting
 
     def close(self, seconds: float = lifecycle.SECONDS) -> None:
         """Send what can be sent in some seconds; the rest stays on the disk."""
