@@ -49,6 +49,7 @@ _YEARS = (-62_135_596_800, 253_402_300_800)
 """Unix seconds of the years 1 to 9999, which a calendar can say."""
 _STEPS = (int, float, str, type(None), bool)
 _NONE = type(None)
+_LEAVES = frozenset(_STEPS)
 _SHORT = 160
 """Characters of names that fit everywhere."""
 
@@ -315,6 +316,10 @@ def _check_trial(event: TrialCreated) -> None:
     _check_title("version", event.version, has_column=True)
     for owner in (event.group_id, event.project_id):
         _check_member(owner)
+    if not (event.status or event.process or event.errors or _is_of_another_store(event)) and all(
+        map(_is_simple, (event.parameters, event.metadata, event.tags))
+    ):
+        return
     _check_plain(event.tags, event.metadata, event.metrics, event.chronos, event.errors, event.artifacts)
     _check_mapping("parameters", event.parameters)
     _check_parameters(event.parameters)
@@ -327,6 +332,17 @@ def _check_trial(event: TrialCreated) -> None:
     is_plain = isinstance(event.metadata, dict) and not any(type(value) is dict for value in event.metadata.values())
     if event.metrics or event.chronos or event.processes or not is_plain or "dtype" in event.metadata:
         _try(event)
+
+
+def _is_of_another_store(event: TrialCreated) -> bool:
+    return bool(event.metrics or event.chronos or event.processes or event.artifacts)
+
+
+def _is_simple(fields: Any) -> bool:
+    """Return whether values by name are few, short and flat, as nearly all are."""
+    if type(fields) is not dict or len(fields) > _SHORT or "dtype" in fields:
+        return False
+    return max(map(len, fields), default=0) <= _SHORT and _LEAVES.issuperset(map(type, fields.values()))
 
 
 def _try(event: TrialCreated) -> None:
