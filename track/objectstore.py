@@ -13,7 +13,7 @@ from typing import Any
 
 from track.errors import AlreadyExists
 from track.persistence.file import StoreLock
-from track.utils.files import inside, is_temporary, read_chunks, replace_file, replacing
+from track.utils.files import checked_path, inside, is_temporary, read_chunks, replace_file, replacing
 from track.utils.filesystem import CHUNK, Failed, connect, schemes_of, translated, unavailable
 from track.utils.masking import mask_secrets
 
@@ -222,7 +222,8 @@ class FsspecStore(ObjectStore):
         return translated(self.title, self.failed)
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        # As in a folder: a name may come from what somebody has stored.
+        return f"{self._root}/{checked_path(name, 'a name in a store')}"
 
     def check(self) -> None:
         try:

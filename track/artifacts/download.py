@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from track.artifacts.content import CHUNK, Source, hash_source
-from track.artifacts.keys import check_clashes
+from track.artifacts.keys import check_clashes, is_digest
 from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.transfer import Advance, each, ignore, progress
 from track.artifacts.trees import Entry
@@ -70,7 +70,8 @@ def _has(target: str, digest: str, size: int | None) -> bool:
 def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
     """Give the file in which a transfer is collected: another transfer that goes on has another."""
     folder = os.path.dirname(target) or os.curdir
-    name = f".{digest[:32]}.part" if digest else f".{secrets.token_hex(8)}.part"
+    # A record may say anything of its digest: what is none is found out once the content is read.
+    name = f".{digest[:32]}.part" if digest and is_digest(digest) else f".{secrets.token_hex(8)}.part"
     path = os.path.join(folder, name)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o666)

@@ -13,7 +13,10 @@ from track.utils.files import checked_path
 OBJECTS, TREES = "objects", "trees"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
 
-_CONTENT = re.compile(r"(?P<root>.*?)/?(?P<key>(?:objects|trees)/[0-9a-f]{2}/[0-9a-f]{64}(?:\.\d+)?)")
+_KEY = r"(?P<key>(?:objects|trees)/(?P<two>[0-9a-f]{2})/(?P<digest>(?P=two)[0-9a-f]{62})(?:\.[0-9]+)?)"
+_CONTENT = re.compile(rf"(?P<root>.*?)/?{_KEY}")
+_CONTENT_KEY = re.compile(_KEY)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 255
 
@@ -38,6 +41,24 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Return the store's root and the key in it; all of a URI, and an empty key, where it is in no store."""
     match = _CONTENT.fullmatch(uri)
     return (match["root"], match["key"]) if match else (uri, "")
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is a sha256 in hexadecimal, and so may be part of a path."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def is_content_key(key: str) -> bool:
+    """Return whether content may be there: what others wrote down may be any text."""
+    return _CONTENT_KEY.fullmatch(key) is not None
+
+
+def digest_of_key(key: str) -> str:
+    """Return the digest of the content that is to be at a key; ValueError where it is none."""
+    match = _CONTENT_KEY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"{key!r} is no key of content")
+    return match["digest"]
 
 
 def check_name(name: str) -> str:

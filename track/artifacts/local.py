@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -13,16 +14,23 @@ from typing import BinaryIO
 
 from track.artifacts.content import READ, SMALL, Source, copy_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
-from track.artifacts.keys import OBJECTS, PARTIAL, content_key, free_key
+from track.artifacts.keys import CONDEMNED, LEASES, OBJECTS, PARTIAL, PENDING, STORES, TREES, content_key, free_key
 from track.artifacts.transfer import Advance
-from track.utils.files import replacing
+from track.errors import BackendUnavailable
+from track.utils.files import checked_path, replacing
 
+_OWN = (OBJECTS, TREES, PARTIAL, LEASES, PENDING, CONDEMNED, STORES)
+_PARTIAL = re.compile(r"\.(?P<owner>[0-9A-Za-z]*)-(?:[0-9]+\.[0-9]+|[0-9a-f]{16})")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _numbers = itertools.count()
 
 
 class LocalFolder(Folder):
-    """A folder of this machine, made at the first write: files are written with other names, and then renamed."""
+    """A folder of this machine, made at the first write: files are written with other names, and then renamed.
+
+    It may be a link itself. What is in it is no link: whoever may put one there would choose what is written to, or
+    removed, somewhere else.
+    """
 
     workers = 1
 
@@ -91,12 +99,12 @@ class LocalFolder(Folder):
 
     def _begin(self, folder: str) -> set[str] | None:
         """Make a folder; return the set of what this process writes to it, None where it was there."""
+        self._require_own(folder)
+        self._made.add(folder)
         try:
             os.makedirs(f"{self.path}/{folder}")
         except FileExistsError:
-            self._made.add(folder)
             return None
-        self._made.add(folder)
         return self._own.setdefault(folder, set())
 
     def _partial(self, folder: str, owner: str) -> str:
@@ -108,11 +116,20 @@ class LocalFolder(Folder):
     def _make_folder(self, key: str) -> None:
         folder = key.rpartition("/")[0]
         if folder not in self._made:
+            self._require_own(folder)
             os.makedirs(f"{self.path}/{folder}", exist_ok=True)
             self._made.add(folder)
 
+    def _require_own(self, folder: str) -> None:
+        path = f"{self.path}/{folder}"
+        if os.path.realpath(path) != path:
+            raise BackendUnavailable(
+                f"{path} leads to {os.path.realpath(path)}: nothing is written or removed through a link in a place of "
+                f"artifacts; {self.path} itself may be one"
+            )
+
     def _at(self, key: str) -> str:
-        return f"{self.path}/{key}"
+        return f"{self.path}/{checked_path(key, 'a key of an artifact')}"
 
     def size(self, key: str) -> int | None:
         try:
@@ -139,7 +156,7 @@ class LocalFolder(Folder):
     def _found(self, prefix: str) -> list[Found]:
         now = time.time()
         found = []
-        for entry in _walk(self._at(prefix) if prefix else self.path):
+        for entry in _walk(self._at(prefix)):
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 key = os.path.relpath(entry.path, self.path)
@@ -147,12 +164,17 @@ class LocalFolder(Folder):
         return found
 
     def remove(self, keys: Iterable[str]) -> None:
+        own: set[str] = set()
         for key in keys:
+            at, folder = self._at(key), key.rpartition("/")[0]
+            if folder not in own:
+                self._require_own(folder)
+                own.add(folder)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._at(key))
+                os.unlink(at)
 
     def unfinished(self) -> list[Unfinished]:
-        left = [found for found in self._found("") if _is_partial(found.key)]
+        left = [found for folder in _OWN for found in self._found(folder) if _is_partial(found.key)]
         return [Unfinished(found.key, _owner(found.key), found.size, found.age) for found in left]
 
     def drop(self, unfinished: Iterable[Unfinished]) -> None:
@@ -160,7 +182,7 @@ class LocalFolder(Folder):
 
 
 def _is_partial(key: str) -> bool:
-    return key.rpartition("/")[2].startswith(".")
+    return _PARTIAL.fullmatch(key.rpartition("/")[2]) is not None
 
 
 def _owner(key: str) -> str:
@@ -168,6 +190,7 @@ def _owner(key: str) -> str:
 
 
 def _walk(path: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the regular files below a folder: a link is none of ours, and reading a pipe would take for ever."""
     try:
         entries = list(os.scandir(path))
     except FileNotFoundError:
@@ -175,5 +198,5 @@ def _walk(path: str) -> Iterator[os.DirEntry[str]]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
-        else:
+        elif entry.is_file(follow_symlinks=False):
             yield entry

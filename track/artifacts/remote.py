@@ -16,6 +16,7 @@ from track.artifacts.multipart import PART, MultipartUploads
 from track.artifacts.transfer import Advance, ignore
 from track.errors import BackendUnavailable
 from track.persistence.utils import mask_secrets
+from track.utils.files import checked_path
 from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
 
 _S3 = {"s3", "s3a"}
@@ -90,7 +91,7 @@ class RemoteFolder(Folder):
             self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
 
     def _at(self, key: str) -> str:
-        return f"{self._root}/{key}"
+        return f"{self._root}/{checked_path(key, 'a key of an artifact')}"
 
     def size(self, key: str) -> int | None:
         try:

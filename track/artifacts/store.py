@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from track.artifacts import trees
 from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
-from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key, free_key
+from track.artifacts.keys import OBJECTS, TREES, content_key, free_key
 from track.artifacts.leases import Lease, hold_lease
 from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import Entry, Listing, Member, TreeCache
@@ -130,16 +129,6 @@ class ArtifactStore:
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
             raise CorruptArtifact(f"{where} is not what was stored: remove it, and log the directory again")
         return trees.decode_listing(data, where)
-
-    def note_pending(self, key: str) -> str:
-        """Keep content whose record is on its way to a tracking store; return what `forget_pending` takes."""
-        note = f"{PENDING}/{secrets.token_hex(8)}"
-        self.folder.write(note, key.encode())
-        return note
-
-    def forget_pending(self, notes: list[str]) -> None:
-        """Say that these records have arrived."""
-        self.folder.remove(notes)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from track.artifacts.keys import OBJECTS, content_key
+from track.artifacts.keys import OBJECTS, content_key, is_content_key, is_digest
 from track.errors import CorruptArtifact, UnsafePath
 from track.utils.files import checked_path, is_below
 
@@ -111,7 +111,10 @@ def encode_listing(listing: Listing) -> bytes:
 
 
 def decode_listing(data: bytes, where: str) -> Listing:
-    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out."""
+    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out.
+
+    Whoever may write to the store has chosen what is in it: nothing of it is believed that could be a path.
+    """
     try:
         listing = _decode(data)
         names = [entry.name for entry in listing.entries]
@@ -119,9 +122,20 @@ def decode_listing(data: bytes, where: str) -> Listing:
         raise CorruptArtifact(f"{where} is no listing of a directory: {error}") from error
     if listing.format > _FORMAT:
         raise CorruptArtifact(f"{where} was written by a later version of track: update track to read it")
-    for name in names:
+    for name, entry in zip(names, listing.entries, strict=True):
         checked_path(name, "a path in an artifact")
+        if not is_digest(entry.digest) or (entry.place and not is_content_key(entry.place)):
+            raise UnsafePath(f"{where} says that {name!r} is at {(entry.place or entry.digest)!r}, which is no content")
+        if not name.isascii():
+            _check_encodes(name)
     return listing
+
+
+def _check_encodes(name: str) -> None:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise UnsafePath(f"{name!r} cannot be a path in an artifact: no file is called so") from error
 
 
 def survey(folder: str, recursive: bool) -> list[Row]:
