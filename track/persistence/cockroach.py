@@ -57,6 +57,7 @@ class PostgresDriver(Driver):
     """How servers that speak PostgreSQL's protocol are spoken to, with the options of the URI."""
 
     begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+    has_store = "SELECT 1 WHERE to_regclass('store') IS NOT NULL"
 
     def __init__(self, uri: str, options: dict[str, Any]) -> None:
         try:

@@ -13,6 +13,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.identity import new_identity
 from track.persistence.mongo import Document, Mongo, Reads, last_number, read_address, read_containers, render, store
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness, shown_fields, with_members
@@ -46,6 +47,7 @@ class MongoProtocol(EventProtocol):
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
+        self._identity = ""
         self._writer, self._seq = secrets.token_hex(8), 0
         watch_forks(self)
 
@@ -55,6 +57,7 @@ class MongoProtocol(EventProtocol):
         """Store facts, as one step where the server has transactions."""
         if not events:
             return
+        self._identify()
         with self.mongo.turn():
             first, self._seq = self._seq, self._seq + len(events)
             if self._reads is None:
@@ -64,6 +67,7 @@ class MongoProtocol(EventProtocol):
             self.mongo.retried(partial(store, self.mongo, self._writer, first, events, self._reads))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self._identify()
         self.mongo.transaction(partial(store, self.mongo, writer, first, list(events)))
 
     def last(self, writer: str) -> int:
@@ -75,6 +79,7 @@ class MongoProtocol(EventProtocol):
         On a server without transactions it is run until no document that it changes was changed by others since
         it was read (optimistic concurrency); that holds for decisions that change one document, as all of ours do.
         """
+        self._identify()
         with self.mongo.turn():
             return action() if self._reads is not None else self.mongo.transaction(partial(self._decide, action))
 
@@ -91,6 +96,21 @@ class MongoProtocol(EventProtocol):
 
     def close(self) -> None:
         self.mongo.close()
+
+    # which store it is
+
+    def identity(self) -> str:
+        self._identity = self._identity or (self.mongo.retried(self.mongo.identities) or [""])[-1]
+        return self._identity
+
+    def former_identities(self) -> list[str]:
+        return self.mongo.retried(self.mongo.identities)[:-1]
+
+    def _identify(self) -> None:
+        """Give the store an id, before the first write, where it has none."""
+        if not self.identity():
+            self.mongo.retried(partial(self.mongo.name, new_identity()))
+            self.identity()
 
     # asking
 

@@ -132,6 +132,12 @@ class ProtocolMultiplexer(Protocol):
     def artifacts(self) -> str:
         return self._main.artifacts
 
+    def identity(self) -> str:
+        return self._main.identity()
+
+    def former_identities(self) -> list[str]:
+        return self._main.former_identities()
+
     # telling
 
     def _tell(self, method: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.identity import identity_of_place
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -104,6 +105,28 @@ class Protocol:
     def remedy(self) -> str:
         """What becomes of events that are not stored; '' where nothing is to be said."""
         return ""
+
+    def identity(self) -> str:
+        """Return the id of the store: 32 hexadecimal digits, made at its creation and kept when it is moved or served.
+
+        By default it is derived from the URI: a backend written method by method has nothing else that tells one store
+        from another, so two at one place, one after the other, have one id.
+
+        Returns
+        -------
+        str
+            ``""`` while there is none: nothing is stored yet, or nothing since stores have one; or it is no store.
+
+        Raises
+        ------
+        BackendUnavailable
+            A server that was not asked yet does not answer.
+        """
+        return identity_of_place(self.uri) if self.uri else ""
+
+    def former_identities(self) -> list[str]:
+        """Return the ids that the store had before it became one of its own; what is for them is for it."""
+        return []
 
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""

@@ -29,6 +29,7 @@ class SqliteDriver(Driver):
 
     Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
+    has_store = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store'"
 
     def __init__(self, path: str, timeout: float, durable: bool) -> None:
         self.path = path

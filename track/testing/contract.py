@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from track.events import MetricsLogged, encode
@@ -64,6 +65,17 @@ class ContractTests(BackendTests):
 
         assert protocol.atomically(action) == "done"
         assert dict(self.stored(protocol, trial).metrics["loss"]) == {0: 1.0}
+
+    def test_store_has_an_id_that_stays(self, protocol: Protocol, trial: Trial) -> None:
+        """A store has an id of 32 hexadecimal digits, for every reader; one that cannot be told from others has none."""
+        identity = protocol.identity()
+        protocol.log_trial_metrics(trial, step=0, loss=1.0)
+        protocol.flush()
+
+        assert re.fullmatch("([0-9a-f]{32})?", identity)
+        assert protocol.identity() == identity
+        assert self.reopen(protocol).identity() == identity
+        assert identity not in protocol.former_identities()
 
     def test_listeners_hear_what_is_stored_once(self, protocol: Protocol, trial: Trial) -> None:
         """Who listens to a backend of events hears each event that its methods have stored, once, in order."""

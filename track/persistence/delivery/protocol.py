@@ -79,6 +79,7 @@ class DeliveredProtocol(EventProtocol):
         self.listeners = remote.listeners
         self._reach = Reachability(uri)
         self._left = 0
+        self._identity = ""
         self._sender: Sender | None = None
         self._view = LocalView(uri)
         self._is_deciding_here = False
@@ -94,6 +95,14 @@ class DeliveredProtocol(EventProtocol):
     @property
     def file(self) -> str | None:
         return self.remote.file
+
+    def identity(self) -> str:
+        # Once known it stays: there may be no server to ask later.
+        self._identity = self._identity or self.remote.identity()
+        return self._identity
+
+    def former_identities(self) -> list[str]:
+        return self.remote.former_identities()
 
     # writing
 

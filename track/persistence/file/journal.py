@@ -41,6 +41,7 @@ class _Header(msgspec.Struct, tag_field="event", tag="journal"):
 
     format: int
     id: str
+    store: str = ""
 
 
 class Journal:
@@ -52,6 +53,8 @@ class Journal:
     ----------
     identity: str
         Tells this journal from those that had its name before; ``""`` while no file is open.
+    store: str
+        The id of the store that it belongs to, as its file says, or as a new one will; ``""`` where that is not known.
     start: int
         Offset of the first event: the header's length.
     decider: int
@@ -62,6 +65,7 @@ class Journal:
         self.path = path
         self.durable = durable
         self.identity = ""
+        self.store = ""
         self.start = 0
         self.decider = 0
         self.backlog = Backlog(path)
@@ -128,7 +132,7 @@ class Journal:
         """Give the file back, once the threads that are writing to it are done."""
         self._write = _no_file
         self._file = None
-        self.identity = ""
+        self.identity = self.store = ""
 
     def after_fork(self) -> None:
         """In a child: let go of the parent's file; what waits in the parent is the parent's to write."""
@@ -142,6 +146,7 @@ class Journal:
         header, start = self._read_header(file.fileno())
         self._file, self._write = file, file.write
         self.identity, self.start = header.id, start
+        self.store = header.store
 
     def _open_named(self, mode: int) -> OpenFile:
         while True:
@@ -153,7 +158,7 @@ class Journal:
 
     def _create(self, lines: bytes) -> OpenFile:
         """Return a new journal with an identity of its own, complete before it takes its name."""
-        header = msgspec.json.encode(_Header(FORMAT, secrets.token_hex(8))) + b"\n"
+        header = msgspec.json.encode(_Header(FORMAT, secrets.token_hex(8), self.store)) + b"\n"
         with replacing(self.path, temporary=f"{self.path}.tmp") as file:
             hold_shared(file.fileno())
             file.write_all(header + lines)

@@ -17,6 +17,7 @@ from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.backlog import unfinished
 from track.persistence.file.journal import Journal
 from track.persistence.file.lock import StoreLock, is_network_path
+from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
 from track.utils.files import replace_file, require_writable, stamp_of
 from track.utils.lifecycle import at_exit, at_fork
@@ -47,6 +48,7 @@ class FileStore:
         self.journal = Journal(f"{path}.journal", durable)
         self.lock_appends = lock == "always" or (lock == "auto" and is_network_path(path))
         self.state = State(path)
+        self.new_identity = new_identity
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
         self._identity = ""
@@ -112,11 +114,17 @@ class FileStore:
                     return
                 self._start_afresh()
                 self.catch_up()
+                self._identify()
                 self.journal.open()
                 self.catch_up()
                 if self._offset > self.journal.size:
                     self._accept_lost_end()
                 self._writing = True
+
+    def _identify(self) -> None:
+        """Give a store that has no id one: it is being created, or is of before there were any."""
+        self.state.identity = self.state.identity or self.new_identity()
+        self.journal.store = self.state.identity
 
     def _start_afresh(self) -> None:
         """Put a journal aside that was left behind when somebody deleted the snapshot."""
@@ -239,6 +247,13 @@ class FileStore:
 
     # reading
 
+    def identity(self) -> str:
+        """Return the id of the store; empty while it has none: nothing was written yet."""
+        if self._writing and self._is_whole:
+            return self.state.identity
+        with self.reading() as state:
+            return state.identity
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[State]:
         """Give the state, caught up, while no other thread changes it."""
@@ -298,7 +313,14 @@ class FileStore:
         if self._identity and held.get("id") == self._identity:
             self._offset = int(held["offset"])
         self._saved_offset = self._offset
+        self.state.identity = self.state.identity or self._identity_of_journal()
         self._is_whole = True
+
+    def _identity_of_journal(self) -> str:
+        if self.journal.store or not self._identity:
+            return self.journal.store
+        # Of before journals named their store: the same for everybody who reads it, until there is a snapshot.
+        return identity_from(f"journal {self._identity}")
 
     def _replay(self) -> None:
         for events, _, offset in self.journal.read(self._offset):

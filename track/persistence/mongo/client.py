@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import prepare, read_address, translate
+from track.persistence.mongo.setup import prepare, read_address, translate, unless_duplicate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -102,6 +102,19 @@ class Mongo:
         change = {"$inc": {"value": count}}
         found = self._database["counters"].find_one_and_update({"_id": counter}, change, return_document=True)
         return int(found["value"]) - count + 1
+
+    # which store it is
+
+    def identities(self) -> list[str]:
+        """Return the ids of the store, its own last; none while nothing was written, since there are any."""
+        found = self._database["format"].find_one({"_id": "store"}, session=self._session)
+        return [] if found is None else list(found["identities"])
+
+    def name(self, identity: str) -> None:
+        """Give the store an id, where it has none."""
+        change = {"$setOnInsert": {"identities": [identity]}}
+        with unless_duplicate():
+            self._database["format"].update_one({"_id": "store"}, change, upsert=True)
 
     # transactions
 

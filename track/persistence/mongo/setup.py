@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,11 @@ def _make_collections(database: Any) -> None:
             database["counters"].update_one({"_id": name}, {"$setOnInsert": {"value": 0}}, upsert=True)
     with _unless(_DUPLICATE):
         database["format"].update_one({"_id": "documents"}, {"$max": {"version": VERSION}}, upsert=True)
+
+
+def unless_duplicate() -> AbstractContextManager[None]:
+    """Pass over that somebody else has made the same document at the same time."""
+    return _unless(_DUPLICATE)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import ConcurrentWrite, InvalidEvent
+from track.errors import ConcurrentWrite, InvalidEvent, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
@@ -98,6 +98,21 @@ class RemoteStore(EventProtocol):
                 finally:
                     self._reads, self._fresh = None, {}
         raise ConcurrentWrite(f"others keep changing what is decided in {self.place}")
+
+    # which store it is
+
+    def identity(self) -> str:
+        return self._identities()[-1]
+
+    def former_identities(self) -> list[str]:
+        return self._identities()[:-1]
+
+    def _identities(self) -> list[str]:
+        try:
+            return [str(one) for one in self.link.call("identity", {})[0]]
+        except RPCCallFailure:
+            # A server of before stores had an id.
+            return [""]
 
     # asking
 

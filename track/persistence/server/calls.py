@@ -159,6 +159,10 @@ def _members(backend: Protocol, user: str, given: _Uid, lines: bytes) -> Answer:
     return None, (_encode(uid) + b"\n" for group in groups for uid in group.trials)
 
 
+def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    return [*backend.former_identities(), backend.identity()], ()
+
+
 def _commit(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     try:
         backend.commit()
@@ -188,6 +192,7 @@ CALLS: dict[str, CallKind] = {
     "fetch_projects": CallKind("read", _Question, _fetch(Project)),
     "fetch_trials": CallKind("read", _Question, _fetch(Trial)),
     "has": CallKind("read", _Object, _has, is_short=True),
+    "identity": CallKind("read", _Nothing, _identity, is_short=True),
     "last": CallKind("read", _Writer, _last, is_short=True),
     "members": CallKind("read", _Uid, _members),
     "ping": CallKind("read", _Nothing, _ping, is_short=True),

@@ -38,6 +38,8 @@ class Driver(Protocol):
 
     Error: type[Exception]
     begin: str
+    has_store: str
+    """A statement that returns a row where there is a table ``store``."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""

@@ -14,6 +14,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.identity import new_identity
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
@@ -38,11 +39,13 @@ class SqlProtocol(EventProtocol):
         super().__init__(uri, strict)
         self.database = database
         self.liveness = Liveness()
+        self._identity = ""
         database.on_connect = self._migrate
 
     # writing
 
     def apply(self, *events: Event) -> None:
+        self._identify()
         self.database.decide(partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
@@ -54,12 +57,14 @@ class SqlProtocol(EventProtocol):
                 self._store(new)
                 self.database.mark(writer, first + len(events) - 1)
 
+        self._identify()
         self.database.transaction(store)
 
     def last(self, writer: str) -> int:
         return self.database.transaction(lambda: self._last(writer))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
+        self._identify()
         return self.database.decide(action)
 
     def _store(self, events: Sequence[Event]) -> None:
@@ -72,6 +77,33 @@ class SqlProtocol(EventProtocol):
 
     def close(self) -> None:
         self.database.close()
+
+    # which store it is
+
+    def identity(self) -> str:
+        self._identity = self._identity or (self.database.transaction(self._identities) or [""])[-1]
+        return self._identity
+
+    def former_identities(self) -> list[str]:
+        return self.database.transaction(self._identities)[:-1]
+
+    def _identities(self) -> list[str]:
+        """Return the ids of the store, its own last; none while nothing was written, since there are any."""
+        if not self.database.rows(self.database.driver.has_store):
+            return []
+        return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
+
+    def _identify(self) -> None:
+        """Give the store an id, before the first write, where it has none."""
+        if not self.identity():
+            self.database.transaction(self._name)
+            self.identity()
+
+    def _name(self) -> None:
+        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL"
+        self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
+        rows = [(0, new_identity())]
+        self.database.insert("store", "number, identity", "ON CONFLICT (number) DO NOTHING", rows=rows)
 
     # asking
 
@@ -183,6 +215,7 @@ class SqlProtocol(EventProtocol):
     # the tables
 
     def _migrate(self) -> None:
+        self._identity = ""
         version = self.database.transaction(self._version)
         if version > VERSION:
             raise CorruptJournal(

@@ -85,6 +85,8 @@ class _Snapshot(msgspec.Struct):
     format: int | None = None
     journal: dict[str, Any] = {}
     writers: dict[str, int] = {}
+    id: str = ""
+    former: list[str] = []
 
 
 _decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
@@ -131,6 +133,7 @@ def _parse(path: str, data: bytes) -> _Snapshot:
 
 def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
     storage.writers.update(snapshot.writers)
+    storage.identity, storage.former = snapshot.id, snapshot.former
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
@@ -214,6 +217,10 @@ def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
         owner = group.project_id if group.project_id in owned else None
         groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
     yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(journal))
+    if storage.identity:
+        yield b',\n "id": ' + _encode(storage.identity)
+    if storage.former:
+        yield b',\n "former": ' + _encode(storage.former)
     if storage.writers:
         yield b',\n "writers": ' + _encode(storage.writers)
     yield b',\n "projects": ['

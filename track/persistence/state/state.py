@@ -43,6 +43,10 @@ class State:
     def __init__(self, place: str | None = None, clock: Callable[[], float] = time.time) -> None:
         self.place = place
         self.liveness = Liveness(clock=clock)
+        self.identity = ""
+        """The id of the store; empty while it has none."""
+        self.former: list[str] = []
+        """The ids that it had before, oldest first."""
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
