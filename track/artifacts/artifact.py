@@ -47,7 +47,7 @@ class Artifact:
     trial: str
     project: str | None = None
     version: int | None = None
-    _home: str | None = field(default=None, repr=False, compare=False)
+    _places: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_directory(self) -> bool:
@@ -156,8 +156,11 @@ class Artifact:
 
     def _located(self) -> tuple[ArtifactStore, str]:
         root, key = split_uri(self.uri)
-        if not root:
-            if self._home is None:
-                raise NotFound(f"{self.name!r} is beside the store that named it: open that store")
-            root = self._home
-        return ArtifactStore(open_folder(root)), key
+        places = self._places or (root,)
+        if not places[0]:
+            raise NotFound(f"{self.name!r} is beside the store that named it: open that store")
+        for place in places if len(places) > 1 else ():
+            folder = open_folder(place)
+            if folder.size(key) is not None:
+                return ArtifactStore(folder), key
+        return ArtifactStore(open_folder(places[0])), key

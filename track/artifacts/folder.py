@@ -26,12 +26,16 @@ class Found(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A transfer that was not finished: what it is, under which lease (if it says so), bytes and age in seconds."""
+    """A transfer that was not finished: what it is, under which lease (if it says so), bytes, and seconds of silence.
+
+    `target`: the key that the content is for, where that is known.
+    """
 
     token: str
     owner: str
     size: int
     age: float
+    target: str = ""
 
 
 class Folder(Protocol):

@@ -17,6 +17,8 @@ _KEY = r"(?P<key>(?:objects|trees)/(?P<two>[0-9a-f]{2})/(?P<digest>(?P=two)[0-9a
 _CONTENT = re.compile(rf"(?P<root>.*?)/?{_KEY}")
 _CONTENT_KEY = re.compile(_KEY)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>[0-9]+)|@(?P<digest>[0-9a-f]{6,64}))")
+"""How one of the contents of a name is asked for."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 255
 
@@ -62,7 +64,10 @@ def digest_of_key(key: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return the name of an artifact; UnsafePath where it is absolute or climbs, or no file could be called so."""
+    """Return the name of an artifact.
+
+    UnsafePath where it is absolute or climbs, or no file could be called so.
+    """
     checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")
@@ -73,6 +78,17 @@ def check_name(name: str) -> str:
     longest = max(name.split("/"), key=lambda part: len(part.encode()))
     if len(longest.encode()) > _LONGEST:
         raise UnsafePath(f"an artifact's name has parts of at most {_LONGEST} bytes: {longest[:40]!r}… is longer")
+    return name
+
+
+def check_new_name(name: str) -> str:
+    """Return the name of an artifact that is to be logged, as `check_name`; UnsafePath where it names a version, too."""
+    match = SPECIFIC.fullmatch(check_name(name))
+    if match is not None and not match["digest"]:
+        raise UnsafePath(
+            f"{name!r} cannot be an artifact's name: it asks for a version of {match['name']!r}, and each content that "
+            f"is logged as {match['name']!r} becomes one by itself"
+        )
     return name
 
 

@@ -177,7 +177,7 @@ def condemn(
 
 
 def note_pending(folder: Folder, key: str, store: str) -> str:
-    """Keep content whose record is on its way to the tracking store of this id; return what to remove once it is there."""
+    """Keep content whose record is on its way to the store of this id; return the note, to remove once it is there."""
     note = f"{PENDING}/{secrets.token_hex(8)}"
     folder.write(note, msgspec.json.encode(_Pending(key, store)))
     return note

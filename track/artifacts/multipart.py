@@ -80,9 +80,15 @@ class MultipartUploads:
         now = time.time()
         left = []
         for upload in self._uploads(f"{self._prefix}{OBJECTS}/"):
-            sent = sum(part["Size"] for part in self._parts(upload["Key"], upload["UploadId"]))
+            try:
+                parts = list(self._parts(upload["Key"], upload["UploadId"]))
+            except FileNotFoundError:
+                # It was ended meanwhile.
+                continue
+            sent = sum(part["Size"] for part in parts)
+            last = max((part["LastModified"].timestamp() for part in parts), default=_begun(upload))
             token = f"{upload['UploadId']} {upload['Key']}"
-            left.append(Unfinished(token, "", sent, now - _begun(upload)))
+            left.append(Unfinished(token, "", sent, now - last, upload["Key"][len(self._prefix) :]))
         return left
 
     def abort(self, token: str) -> None:

@@ -138,6 +138,9 @@ class ProtocolMultiplexer(Protocol):
     def former_identities(self) -> list[str]:
         return self._main.former_identities()
 
+    def unread(self) -> list[str]:
+        return self._main.unread()
+
     # telling
 
     def _tell(self, method: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -128,6 +128,10 @@ class Protocol:
         """Return the ids that the store had before it became one of its own; what is for them is for it."""
         return []
 
+    def unread(self) -> list[str]:
+        """Return what of the store cannot be read, each with its place: nothing may be removed for want of a record."""
+        return []
+
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""
         raise NotImplementedError

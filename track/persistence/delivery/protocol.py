@@ -104,6 +104,9 @@ class DeliveredProtocol(EventProtocol):
     def former_identities(self) -> list[str]:
         return self.remote.former_identities()
 
+    def unread(self) -> list[str]:
+        return self.remote.unread()
+
     # writing
 
     def apply(self, *events: Event) -> None:

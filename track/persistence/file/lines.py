@@ -19,12 +19,12 @@ _START = b'{"event":"'
 class LineReader:
     """Reads the events of a file of lines.
 
-    `path`: the file's name, for messages.
+    `path`: the file's name, for messages. `broken`: the offsets of lines that could not be read.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._reported: set[int] = set()
+        self.broken: set[int] = set()
 
     def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, a chunk at a time: events, their bytes, and the offset after them.
@@ -69,8 +69,8 @@ class LineReader:
             return decode_record(line)
         except InvalidEvent as error:
             rescued = _rescue(line)
-            if rescued is None and offset not in self._reported:
-                self._reported.add(offset)
+            if rescued is None and offset not in self.broken:
+                self.broken.add(offset)
                 logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
             return rescued
 

@@ -114,6 +114,13 @@ class RemoteStore(EventProtocol):
             # A server of before stores had an id.
             return [""]
 
+    def unread(self) -> list[str]:
+        try:
+            return [str(one) for one in self.link.call("unread", {})[0]]
+        except RPCCallFailure:
+            # A server of before it could say.
+            return []
+
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:

@@ -1,0 +1,150 @@
+"""Which tracking stores name what is in a place of artifacts: noted there by their ids, and asked by `gc`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from track.artifacts.folder import Folder
+from track.artifacts.keys import STORES, split_uri
+from track.artifacts.location import beside, open_folder, protocol_of
+from track.errors import BackendUnavailable, CorruptArtifact, NotFound
+from track.persistence.utils import ARTIFACTS, file_of, is_stored, mask_secrets
+
+logger = logging.getLogger(__name__)
+_BESIDE = "beside:"
+
+
+class _Note(msgspec.Struct, omit_defaults=True):
+    uri: str
+    id: str = ""
+
+
+class Owners(NamedTuple):
+    """The tracking stores of a place: those that were `asked`, and the URIs of those that are `away`."""
+
+    asked: list[Any]
+    away: list[str]
+
+
+_decode = msgspec.json.Decoder(_Note).decode
+
+
+def register_store(folder: Folder, protocol: Any) -> None:
+    """Note in a folder of artifacts which tracking store names what is in it, or where that is now."""
+    uri, identity = _store_uri(protocol, folder), identity_of(protocol)
+    note = msgspec.json.encode(_Note(uri, identity))
+    key = f"{STORES}/{hashlib.sha256((identity or uri).encode()).hexdigest()[:16]}.json"
+    # Always looked at: the folder may have been removed meanwhile, or the note cut short by a loss of power.
+    try:
+        is_known = folder.read(key) == note
+    except FileNotFoundError:
+        is_known = False
+    if not is_known:
+        folder.write(key, note)
+
+
+def identity_of(protocol: Any) -> str:
+    """Return the id of a tracking store; empty where it has none, or cannot be asked now."""
+    try:
+        return str(protocol.identity())
+    except BackendUnavailable:
+        # A server that is away, and was not asked before: its place must do.
+        return ""
+
+
+def shared(records: list[dict[str, Any]], source: Any, target: Any) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the lines of a manifest as another store says them, and the places in which the content is.
+
+    The other store is noted where the content is, so that `gc` there asks it too; nothing is written where there is
+    none, whatever a record says.
+    """
+    home = beside(source)
+    home = None if home is None else open_folder(home).url
+    lines: list[dict[str, Any]] = []
+    places: set[str] = set()
+    for record in records:
+        root, key = split_uri(str(record.get("uri") or ""))
+        root = root or home or ""
+        if key and root:
+            if root not in places and open_folder(root).size(key) is not None:
+                register_store(open_folder(root), target)
+                places.add(root)
+            record = {**record, "uri": f"{root}/{key}"}  # noqa: PLW2901 - the caller's stays as it is
+        lines.append(record)
+    return lines, places
+
+
+def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
+    """Return the backends of `protocol`, of `also`, and of all stores noted in a folder.
+
+    Where another store is at the place of a note, the one that is meant is away: on another host, or put aside.
+    NotFound where there is none, CorruptArtifact where a note cannot be read.
+    """
+    known = [protocol, *map(protocol_of, also)]
+    uris = {_store_uri(one, folder) for one in known}
+    ids = {one.identity() for one in known} - {""}
+    away = []
+    for found in folder.files(STORES):
+        note = _read(folder, found.key)
+        if note.id in ids if note.id else note.uri in uris:
+            continue
+        opened = _opened(note.uri, folder, found.key)
+        if note.id and note.id not in (opened.identity(), *opened.former_identities()):
+            where = mask_secrets(_shown(note.uri, folder))
+            logger.warning(
+                "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: "
+                "nothing is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, "
+                "remove that note",
+                where, folder.url, found.key,
+            )  # fmt: skip
+            away.append(where)
+            continue
+        uris.add(note.uri)
+        if opened.identity() not in ids:
+            known.append(opened)
+            ids |= {opened.identity()} - {""}
+    return Owners(known, away)
+
+
+def _read(folder: Folder, key: str) -> _Note:
+    try:
+        return _decode(folder.read(key))
+    except ValueError as error:
+        raise CorruptArtifact(
+            f"{folder.url}/{key} is damaged: it says which tracking store keeps artifacts here too. Nothing is "
+            "removed: remove that note, and log an artifact from each store, which notes it again"
+        ) from error
+
+
+def _store_uri(protocol: Any, folder: Folder) -> str:
+    """Return how a folder of artifacts calls a tracking store: ``beside:`` for the one that it moves with."""
+    own = beside(protocol)
+    uri = mask_secrets(protocol.uri or repr(protocol))
+    scheme = uri.partition(":")[0]
+    if own is not None and f"file://{own}" == folder.url:
+        return f"{_BESIDE}{scheme}"
+    return uri.partition("?")[0] if protocol.file is None else f"{scheme}://{protocol.file}"
+
+
+def _shown(uri: str, folder: Folder) -> str:
+    if not uri.startswith(_BESIDE):
+        return uri
+    path = folder.url.removeprefix("file://").removesuffix(ARTIFACTS)
+    return f"{uri.removeprefix(_BESIDE)}://{path}"
+
+
+def _opened(uri: str, folder: Folder, note: str) -> Any:
+    uri = _shown(uri, folder)
+    path = file_of(uri)
+    is_there = is_stored(path) if path else "***" not in uri
+    if not is_there:
+        raise NotFound(
+            f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: give its "
+            f"URI with its password, or, if it is gone for good, remove {folder.url}/{note}"
+        )
+    return protocol_of(uri)
