@@ -135,10 +135,12 @@ class Artifact:
         UnsafePath
             A file would be outside of `target`, or replace a folder, or the other way round.
         """
-        from track.artifacts.download import download_content, download_entries, make_folder
+        from track.artifacts.download import download_content, download_entries, make_folder, make_folders
 
-        # Whoever writes to the tracking store has chosen the name.
         chosen = check_name(self.name) if target is None else os.fspath(target)
+        if target is None:
+            # Whoever writes to the tracking store has chosen the name.
+            make_folders(os.curdir, chosen if self.is_directory else os.path.dirname(chosen))
         if self.is_directory:
             store, _ = self._located()
             download_entries(store, self.entries(), chosen, self.name)

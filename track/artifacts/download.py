@@ -131,7 +131,7 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
         if folds_case(target):
             raise
     for parent in sorted({os.path.dirname(path) for path in names}):
-        _make_folder(target, parent)
+        make_folders(target, parent)
     with progress(name, sum(entry.size for entry in entries)) as advance:
         for _ in each(lambda entry: _download_entry(store, entry, target, advance), entries, store.folder.workers):
             pass
@@ -174,7 +174,7 @@ def folds_case(folder: str) -> bool:
         os.unlink(probe)
 
 
-def _make_folder(root: str, path: str) -> None:
+def make_folders(root: str, path: str) -> None:
     """Make the folders of a path, none of which may be a link that somebody put there."""
     at = root
     for part in filter(None, path.split("/")):
@@ -182,4 +182,4 @@ def _make_folder(root: str, path: str) -> None:
         if os.path.islink(at):
             raise UnsafePath(f"{at!r} is a link: files are not written through it")
         if not os.path.isdir(at):
-            os.mkdir(at)
+            make_folder(at)

@@ -13,6 +13,7 @@ from track.artifacts.folder import Folder
 from track.artifacts.keys import STORES, split_uri
 from track.artifacts.location import beside, open_folder, protocol_of
 from track.errors import BackendUnavailable, CorruptArtifact, NotFound
+from track.persistence.identity import identity_of_place
 from track.persistence.utils import ARTIFACTS, file_of, is_stored, mask_secrets
 
 logger = logging.getLogger(__name__)
@@ -82,33 +83,46 @@ def shared(records: list[dict[str, Any]], source: Any, target: Any) -> tuple[lis
 def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
     """Return the backends of `protocol`, of `also`, and of all stores noted in a folder.
 
-    Where another store is at the place of a note, the one that is meant is away: on another host, or put aside.
+    Where another store is at the place of a note, the one that is meant is away: on another host, or put aside. A store
+    that is given answers for its note only where none is at the place of that: a copy has the id of what it is a copy of.
     NotFound where there is none, CorruptArtifact where a note cannot be read.
     """
-    known = [protocol, *map(protocol_of, also)]
-    uris = {_store_uri(one, folder) for one in known}
-    ids = {one.identity() for one in known} - {""}
-    away = []
+    given = [protocol, *map(protocol_of, also)]
+    known = {_store_uri(one, folder): one for one in given}
+    ids = {one.identity() for one in given}
+    asked, away = dict(known), []
     for found in folder.files(STORES):
         note = _read(folder, found.key)
-        if note.id in ids if note.id else note.uri in uris:
-            continue
-        opened = _opened(note.uri, folder, found.key)
-        if note.id and note.id not in (opened.identity(), *opened.former_identities()):
-            where = mask_secrets(_shown(note.uri, folder))
-            logger.warning(
-                "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: "
-                "nothing is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, "
-                "remove that note",
-                where, folder.url, found.key,
-            )  # fmt: skip
-            away.append(where)
-            continue
-        uris.add(note.uri)
-        if opened.identity() not in ids:
-            known.append(opened)
-            ids |= {opened.identity()} - {""}
-    return Owners(known, away)
+        if note.uri not in known:
+            try:
+                known[note.uri] = _opened(note.uri, folder, found.key)
+            except NotFound:
+                if note.id and note.id in ids:
+                    continue
+                raise
+        there = known[note.uri]
+        if _is_meant(note, there):
+            asked[note.uri] = there
+        elif note.id not in ids:
+            away.append(_tell_away(folder, found.key, note))
+    return Owners(list(asked.values()), away)
+
+
+def _is_meant(note: _Note, there: Any) -> bool:
+    """Return whether the store that is at the place of a note is the one that has written it."""
+    ids = there.identity(), *there.former_identities()
+    # Some backends know nothing of their store but its place.
+    return not note.id or note.id in ids or ids[0] == identity_of_place(there.uri)
+
+
+def _tell_away(folder: Folder, key: str, note: _Note) -> str:
+    uri = mask_secrets(_full_uri(note.uri, folder))
+    logger.warning(
+        "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: nothing is "
+        "removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, remove that note",
+        uri, folder.url, key,
+    )  # fmt: skip
+    return uri
 
 
 def _read(folder: Folder, key: str) -> _Note:
@@ -131,7 +145,7 @@ def _store_uri(protocol: Any, folder: Folder) -> str:
     return uri.partition("?")[0] if protocol.file is None else f"{scheme}://{protocol.file}"
 
 
-def _shown(uri: str, folder: Folder) -> str:
+def _full_uri(uri: str, folder: Folder) -> str:
     if not uri.startswith(_BESIDE):
         return uri
     path = folder.url.removeprefix("file://").removesuffix(ARTIFACTS)
@@ -139,7 +153,7 @@ def _shown(uri: str, folder: Folder) -> str:
 
 
 def _opened(uri: str, folder: Folder, note: str) -> Any:
-    uri = _shown(uri, folder)
+    uri = _full_uri(uri, folder)
     path = file_of(uri)
     is_there = is_stored(path) if path else "***" not in uri
     if not is_there:

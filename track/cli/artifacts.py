@@ -80,5 +80,5 @@ def _clean(arguments: argparse.Namespace) -> int:
     verb = "would remove" if arguments.dry_run else "removed"
     print(f"{verb} {len(swept.removed):,} files, {swept.size:,} bytes")
     if swept.waiting:
-        print(f"{swept.waiting:,} more wait for uploads to end: run it again later")
+        print(f"{swept.waiting:,} more wait for uploads to end, or for a store that is away: run it again later")
     return 1 if swept.waiting else 0
