@@ -82,7 +82,7 @@ def check_name(name: str) -> str:
 
 
 def check_new_name(name: str) -> str:
-    """Return the name of an artifact that is to be logged, as `check_name`; UnsafePath where it names a version, too."""
+    """Return the name of an artifact to log, as `check_name` does; UnsafePath, too, where it asks for a version."""
     match = SPECIFIC.fullmatch(check_name(name))
     if match is not None and not match["digest"]:
         raise UnsafePath(

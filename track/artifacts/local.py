@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import BinaryIO
 
 from track.artifacts.content import READ, SMALL, Source, copy_source
@@ -17,7 +17,7 @@ from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import CONDEMNED, LEASES, OBJECTS, PARTIAL, PENDING, STORES, TREES, content_key, free_key
 from track.artifacts.transfer import Advance
 from track.errors import BackendUnavailable
-from track.utils.files import checked_path, replacing
+from track.utils.files import checked_path
 
 _OWN = (OBJECTS, TREES, PARTIAL, LEASES, PENDING, CONDEMNED, STORES)
 _PARTIAL = re.compile(r"\.(?P<owner>[0-9A-Za-z]*)-(?:[0-9]+\.[0-9]+|[0-9a-f]{16})")
@@ -37,6 +37,7 @@ class LocalFolder(Folder):
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
         self.url = f"file://{self.path}"
+        self.paths = (self.path,)
         self._made: set[str] = set()
         self._own: dict[str, set[str]] = {}
 
@@ -66,8 +67,10 @@ class LocalFolder(Folder):
 
     def _put_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
         # No larger a buffer than is needed: making one costs more than reading. The files of /proc tell no size.
-        pieces = iter(lambda: os.read(source.descriptor, source.size + 1 if source.size else SMALL), b"")
-        data = b"".join(pieces)
+        data = bytearray()
+        while piece := os.read(source.descriptor, source.size + 1 if source.size else SMALL):
+            data += piece
+            source.check_growth(len(data))
         source.check_unchanged(len(data))
         advance(len(data))
         return self._put_data(data, owner, avoid)
@@ -77,13 +80,16 @@ class LocalFolder(Folder):
         try:
             data = os.read(descriptor, stamp[0] + 1)
             status = os.fstat(descriptor)
+        except OSError as error:
+            error.filename = path
+            raise
         finally:
             os.close(descriptor)
         if len(data) != stamp[0] or (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
             return None
         return self._put_data(data, owner, avoid)
 
-    def _put_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
+    def _put_data(self, data: bytes | bytearray, owner: str, avoid: Collection[str]) -> Kept:
         digest, size = hashlib.sha256(data).hexdigest(), len(data)
         key = free_key(OBJECTS, digest, avoid) if avoid else content_key(OBJECTS, digest)
         folder = key[: key.rindex("/")]
@@ -92,10 +98,29 @@ class LocalFolder(Folder):
             mine = self._begin(folder)
         # In a folder that this process has made, what it has not written is hardly there; were it, no harm is done.
         if (mine is not None and key not in mine) or self.size(key) != size:
-            self.write(key, data, owner)
+            self._write(key, data, owner)
             if mine is not None:
                 mine.add(key)
         return Kept(key, digest, size)
+
+    def _write(self, key: str, data: bytes | bytearray, owner: str) -> None:
+        # Beside its place: moving a file within its folder costs less.
+        partial = self._partial(key[: key.rindex("/") + 1], owner)
+        try:
+            written = os.open(partial, _CREATE, 0o666)
+            try:
+                count = os.write(written, data)
+                while count < len(data):
+                    # A full disk takes a part, and says so when it is given the rest.
+                    count += os.write(written, memoryview(data)[count:])
+            finally:
+                # Some file systems say only now that there was no room.
+                os.close(written)
+            os.replace(partial, f"{self.path}/{key}")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+            raise
 
     def _begin(self, folder: str) -> set[str] | None:
         """Make a folder; return the set of what this process writes to it, None where it was there."""
@@ -138,14 +163,31 @@ class LocalFolder(Folder):
             return None
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
-        # Beside its place: moving a file within its folder costs less.
-        partial = self._partial(key[: key.rindex("/") + 1], owner)
-        with replacing(self._at(key), sync=False, mode=0o666, temporary=partial) as file:
-            file.write_all(data)
+        self._write(checked_path(key, "a key of an artifact"), data, owner)
 
     def read(self, key: str) -> bytes:
-        with open(self._at(key), "rb") as file:
-            return file.read()
+        # Without a buffer: of many small files that costs as much as reading them.
+        descriptor = os.open(self._at(key), READ)
+        try:
+            pieces = [os.read(descriptor, SMALL + 1)]
+            while len(pieces[-1]) > SMALL:
+                pieces.append(os.read(descriptor, SMALL + 1))
+        finally:
+            os.close(descriptor)
+        return b"".join(pieces)
+
+    def stamp(self, folders: Iterable[str]) -> Hashable:
+        try:
+            return tuple([os.stat(f"{self.path}/{folder}").st_mtime_ns for folder in folders])
+        except FileNotFoundError:
+            return None
+
+    def missing(self, keys: Collection[str]) -> set[str]:
+        left = set(keys)
+        for folder in {key.rpartition("/")[0] for key in keys}:
+            with contextlib.suppress(FileNotFoundError):
+                left.difference_update([f"{folder}/{name}" for name in os.listdir(f"{self.path}/{folder}")])
+        return left
 
     def open(self, key: str) -> BinaryIO:
         return open(self._at(key), "rb")

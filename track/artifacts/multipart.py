@@ -40,7 +40,7 @@ class MultipartUploads:
         there = {part["PartNumber"]: part for part in self._parts(name, upload)}
         length = part_length(size)
         whole, parts = hashlib.sha256(), []
-        for number, data in enumerate(_pieces(source.descriptor, length), 1):
+        for number, data in enumerate(_pieces(source, length), 1):
             whole.update(data)
             mark = _same(there.get(number), data)
             if mark is None:
@@ -111,16 +111,19 @@ def part_length(size: int) -> int:
     return length
 
 
-def _pieces(descriptor: int, length: int) -> Iterator[bytes]:
+def _pieces(source: Source, length: int) -> Iterator[bytes]:
+    count = 0
     while True:
         data = bytearray()
         while len(data) < length:
-            more = os.read(descriptor, min(CHUNK, length - len(data)))
+            more = os.read(source.descriptor, min(CHUNK, length - len(data)))
             if not more:
                 break
             data += more
         if not data:
             return
+        count += len(data)
+        source.check_growth(count)
         yield bytes(data)
 
 

@@ -84,7 +84,7 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
     """Return the backends of `protocol`, of `also`, and of all stores noted in a folder.
 
     Where another store is at the place of a note, the one that is meant is away: on another host, or put aside. A store
-    that is given answers for its note only where none is at the place of that: a copy has the id of what it is a copy of.
+    that is given answers for its note only where none is at that place: a copy has the id of what it is a copy of.
     NotFound where there is none, CorruptArtifact where a note cannot be read.
     """
     given = [protocol, *map(protocol_of, also)]
@@ -118,8 +118,8 @@ def _is_meant(note: _Note, there: Any) -> bool:
 def _tell_away(folder: Folder, key: str, note: _Note) -> str:
     uri = mask_secrets(_full_uri(note.uri, folder))
     logger.warning(
-        "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: nothing is "
-        "removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, remove that note",
+        "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: nothing "
+        "is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, remove that note",
         uri, folder.url, key,
     )  # fmt: skip
     return uri

@@ -71,7 +71,8 @@ class Recorder:
     def add_directory(self, path: str, recursive: bool, name: str) -> tuple[Artifact, Listing]:
         """Store the files of a folder."""
         with self._storing() as lease:
-            kept, listing = self.store.put_tree(path, recursive, lease)
+            own = map(os.path.realpath, self._told.files)
+            kept, listing = self.store.put_tree(path, recursive, lease, own)
             return self._record(name, kept._replace(size=listing.size)), listing
 
     def add_reference(self, url: str, name: str) -> Artifact:

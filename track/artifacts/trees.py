@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from track.artifacts.keys import OBJECTS, content_key, is_content_key, is_digest
 from track.errors import CorruptArtifact, UnsafePath
-from track.utils.files import checked_path, is_below
+from track.utils.files import checked_path, is_below, is_temporary
 
 _FORMAT = 1
+_BESIDE = r"(?:\.(?:artifacts|journal|left-[0-9]+|lock|points|spill|tmp)(?:\..*)?|-(?:journal|shm|wal))?"
+"""How the names go on that files of a store have beside its own."""
 Value = TypeVar("Value")
 
 
@@ -138,14 +141,21 @@ def _check_encodes(name: str) -> None:
         raise UnsafePath(f"{name!r} cannot be a path in an artifact: no file is called so") from error
 
 
-def survey(folder: str, recursive: bool) -> list[Row]:
+def survey(folder: str, recursive: bool, own: Iterable[str] = ()) -> list[Row]:
     """Return what is in a folder, as fast as looking at every file can be: the same again means that nothing changed.
+
+    `own`: real paths of the files and folders of stores, which are left out, with the journals and locks beside them:
+    a store is not stored in itself.
 
     A link is never gone into; one to a file in the folder is that file. UnsafePath where `folder` is none.
     """
     root = os.path.realpath(folder)
     if not os.path.isdir(root):
         raise UnsafePath(f"{folder!r} is no folder") if os.path.lexists(folder) else FileNotFoundError(folder)
+    hidden: dict[str, list[str]] = {}
+    for path in own:
+        at, _, name = path.rpartition("/")
+        hidden.setdefault(at, []).append(re.escape(name))
     rows: list[Row] = []
     waiting = [(root, "")]
     while waiting:
@@ -153,18 +163,32 @@ def survey(folder: str, recursive: bool) -> list[Row]:
         rows.append((at, prefix))
         try:
             with os.scandir(at) as entries:
-                for entry in entries:
+                for entry in _without(entries, hidden[at]) if at in hidden else entries:
                     if entry.is_symlink():
                         rows.append(_linked(prefix + entry.name, entry.path, root))
                     elif not entry.is_dir():
-                        known = entry.stat()
+                        try:
+                            known = entry.stat()
+                        except OSError as error:
+                            rows.append(Member(prefix + entry.name, entry.path, problem=unread(error)))
+                            continue
                         times = known.st_mtime_ns, known.st_ctime_ns
                         rows.append((entry.name, known.st_mode, known.st_size, *times, known.st_ino))
                     elif recursive:
                         waiting.append((entry.path, f"{prefix}{entry.name}/"))
         except OSError as error:
-            rows.append(Member(prefix.rstrip("/"), at, problem=f"cannot be read: {error.strerror}"))
+            rows.append(Member(prefix.rstrip("/"), at, problem=unread(error)))
     return rows
+
+
+def _without(entries: Iterable[os.DirEntry[str]], names: list[str]) -> Iterator[os.DirEntry[str]]:
+    own = re.compile(rf"(?:{'|'.join(names)}){_BESIDE}")
+    return (entry for entry in entries if not own.fullmatch(entry.name) and not is_temporary(entry.name))
+
+
+def unread(error: OSError) -> str:
+    """Return why a file is left out."""
+    return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
 
 
 def members_of(rows: list[Row]) -> Iterator[Member]:

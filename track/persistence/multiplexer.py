@@ -129,6 +129,10 @@ class ProtocolMultiplexer(Protocol):
         return self._main.file
 
     @property
+    def files(self) -> list[str]:
+        return [path for backend in self.protos for path in backend.files]
+
+    @property
     def artifacts(self) -> str:
         return self._main.artifacts
 

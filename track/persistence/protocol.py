@@ -97,6 +97,11 @@ class Protocol:
         return None
 
     @property
+    def files(self) -> list[str]:
+        """The absolute paths of its files and folders; its journal, lock and the like have longer names beside them."""
+        return [] if self.file is None else [self.file]
+
+    @property
     def artifacts(self) -> str:
         """Where its URI says that files of trials are kept, or the configuration did when it was opened; else ''."""
         return str(parse_uri(self.uri)["query"].get("artifacts", "")) if self.uri else ""

@@ -16,7 +16,7 @@ from track.errors import BackendUnavailable, OutcomeUnknown
 from track.events import Event, decode_lines, encode
 from track.persistence.delivery.offline import LocalView, offline_revision
 from track.persistence.delivery.sender import PATIENCE, Reachability, Sender, Server
-from track.persistence.delivery.spill import count_left_behind
+from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.utils import read_bool
@@ -95,6 +95,10 @@ class DeliveredProtocol(EventProtocol):
     @property
     def file(self) -> str | None:
         return self.remote.file
+
+    @property
+    def files(self) -> list[str]:
+        return [*super().files, *map(str, spill_places(self.uri))]
 
     def identity(self) -> str:
         # Once known it stays: there may be no server to ask later.
