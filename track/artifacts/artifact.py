@@ -67,6 +67,14 @@ class Artifact:
         with missing_named(self.name, store, key):
             return store.listing(key, self.digest).entries
 
+    def left_out(self) -> dict[str, str]:
+        """Return which files of a directory were not stored with it, and why; `UnsafePath` where it is none."""
+        if not self.is_directory:
+            raise UnsafePath(f"{self.name!r} is no directory")
+        store, key = self._located()
+        with missing_named(self.name, store, key):
+            return store.listing(key, self.digest).skipped
+
     def open(self, path: str | None = None) -> BinaryIO:
         """Return the content to read, as it is in the store, without a check of all its bytes.
 

@@ -124,13 +124,14 @@ def test_code_of_a_program_is_stored(repository: Path, tmp_path: Path) -> None:
 
 
 def test_code_of_no_program_is_nothing(tmp_path: Path) -> None:
-    """Where there is no script, as in an interactive session, nothing happens."""
+    """Where there is no script, as in an interactive session, nothing is stored, and that is said."""
     command = "from track import TrackClient; t = TrackClient('ephemeral:').new_trial(parameters={}).log_code(); "
     command += "assert t.code is None and t.trial.artifacts == []"
 
     done = python("-c", command)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    said = "log_code finds no script or notebook cells to store: this is no program in a file\n"
+    assert (done.returncode, done.stderr) == (0, said)
 
 
 def test_patch_does_not_depend_on_settings(repository: Path, tmp_path: Path) -> None:
