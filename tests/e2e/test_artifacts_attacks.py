@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,9 @@ def test_link_in_the_store_leads_nowhere(uri: str, place: Path, victim: Path, fo
         link.rename(f"{link}-away")
     link.symlink_to(victim / "ab" if folder == "objects/ab" else victim)
 
-    for action in (lambda: gc(uri), lambda: start(uri).log_artifact(b"x" * 300_000, "large")):
-        try:
-            action()
-        except BackendUnavailable as error:
-            assert "nothing is written or removed through a link" in str(error)
+    with suppress(BackendUnavailable):
+        gc(uri)
+    start(uri).log_artifact(b"x" * 300_000, "large")
 
     assert _seen(victim) == before
 
@@ -121,7 +120,9 @@ def test_clean_up_removes_only_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", _CLIMBS)
 @pytest.mark.parametrize("field", ["digest", "place"])
-def test_listing_reads_only_content(uri: str, place: Path, victim: Path, tmp_path: Path, where: str, field: str) -> None:
+def test_listing_reads_only_content(
+    uri: str, place: Path, victim: Path, tmp_path: Path, where: str, field: str
+) -> None:
     """What a listing says of where content is, is a key or a digest; else it is refused, and nothing is written."""
     entry: dict[str, Any] = {"path": "a.txt", "digest": hashlib.sha256(b"precious").hexdigest(), "size": 8}
     if field == "place" and not where:
@@ -138,9 +139,7 @@ def test_listing_reads_only_content(uri: str, place: Path, victim: Path, tmp_pat
 @pytest.mark.parametrize(
     "path", ["../x", "/x", "a/../../x", "..", "", ".", "a//b", "a/", "a\0b", "\ud800", "./x", "a/./b"], ids=ascii
 )
-def test_listing_writes_only_below_its_target(
-    uri: str, place: Path, victim: Path, tmp_path: Path, path: str
-) -> None:
+def test_listing_writes_only_below_its_target(uri: str, place: Path, victim: Path, tmp_path: Path, path: str) -> None:
     """A path that leads out, or is none, is refused before anything is written."""
     digest = hashlib.sha256(b"weights").hexdigest()
     before = _seen(tmp_path)
@@ -249,12 +248,12 @@ def _pipe(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [_pipe, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()], ids=["pipe", "zero", "folder"]
+    "make",
+    [_pipe, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()],
+    ids=["pipe", "zero", "folder"],
 )
 @pytest.mark.parametrize("kind", ["leases", "condemned", "pending", "stores"])
-def test_note_that_is_no_file_holds_nobody_up(
-    uri: str, place: Path, kind: str, make: Callable[[Path], None]
-) -> None:
+def test_note_that_is_no_file_holds_nobody_up(uri: str, place: Path, kind: str, make: Callable[[Path], None]) -> None:
     """Nothing waits for a pipe, or reads a device for ever."""
     (place / kind).mkdir(exist_ok=True)
     make(place / kind / "0123456789abcdef")
@@ -283,7 +282,7 @@ def test_crafted_note_of_a_store_is_named(uri: str, place: Path) -> None:
 
     for text, error in (("", CorruptArtifact), ("[]", CorruptArtifact), ('{"uri": "file:///none.json"}', NotFound)):
         note.write_text(text)
-        with pytest.raises(error, match="0123456789abcdef.json"):
+        with pytest.raises(error, match="0123456789abcdef"):
             gc(uri)
         start(uri).log_artifact(b"trains on", "model")
 

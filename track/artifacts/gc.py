@@ -17,7 +17,7 @@ from track.artifacts.folder import Folder, Unfinished
 from track.artifacts.keys import OBJECTS, TREES, digest_of_key, is_content_key, split_uri
 from track.artifacts.leases import Condemned, condemn, drop_damaged, live_leases, read_condemned, read_pending
 from track.artifacts.location import beside, open_folder, place_of, protocol_of
-from track.artifacts.owners import owners
+from track.artifacts.owners import close_opened, owners
 from track.artifacts.store import ArtifactStore
 from track.errors import CorruptJournal
 from track.persistence.utils import mask_secrets
@@ -68,7 +68,14 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
         A tracking store has a line that cannot be read, which may name what would be removed. Nothing is removed.
     """
     protocol = protocol_of(source)
-    also = [also] if isinstance(also, str) else list(also)
+    try:
+        return _sweep(protocol, [also] if isinstance(also, str) else list(also), dry_run)
+    finally:
+        if isinstance(source, str):
+            close_opened([protocol])
+
+
+def _sweep(protocol: Any, also: list[Any], dry_run: bool) -> Swept:
     folder = open_folder(place_of(protocol).url)
     # Before the leases are looked at: a transfer that begins later is not in it.
     unfinished = folder.unfinished()
@@ -76,10 +83,10 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
         found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind) if is_content_key(found.key)
     }
     manifests = _Manifests(folder)
-    asked, away = owners(folder, protocol, also)
-    unnamed = sizes.keys() - manifests.named(asked)
+    with owners(folder, protocol, also) as known:
+        unnamed = sizes.keys() - manifests.named(known.asked)
     manifests.tell_elsewhere(sizes.keys())
-    if away:
+    if known.away:
         # They name what we cannot see: all of it may be theirs.
         return Swept([], 0 if dry_run else _drop_broken(folder, unfinished, live_leases(folder), sizes), len(unnamed))
     if dry_run:
@@ -93,8 +100,8 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
         leases = live_leases(folder)
         own = [_with_leases(folder, note, leases) for note in own]
         # After the leases: whoever was storing has recorded it, or is waited for; so has a store that is new.
-        asked, away = owners(folder, protocol, also)
-        named = manifests.named(asked) | (sizes.keys() if away else set())
+        with owners(folder, protocol, also) as known:
+            named = manifests.named(known.asked) | (sizes.keys() if known.away else set())
         removed = _keys([note for note in own if not (note.waits_for or set()) & leases]) - named
         # A directory goes before its files.
         folder.remove(sorted(removed, key=lambda key: (key.startswith(OBJECTS), key)))
@@ -222,4 +229,3 @@ def _is_broken(left: Unfinished, leases: set[str], there: Collection[str]) -> bo
         return left.owner not in leases
     # What could be gone on with is kept for a while, unless the content came another way.
     return left.age > _ABANDONED or (left.target in there and not leases)
-

@@ -22,6 +22,7 @@ from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
 
+
 class Place(NamedTuple):
     """Where a tracking store's artifacts are; those beside it are recorded by their keys, and move with it."""
 

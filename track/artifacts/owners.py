@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,13 +26,27 @@ class _Note(msgspec.Struct, omit_defaults=True):
 
 
 class Owners(NamedTuple):
-    """The tracking stores of a place: those that were `asked`, and the URIs of those that are `away`."""
+    """The tracking stores of a place: those to be asked, and the URIs of those that are away; `opened` to be closed."""
 
     asked: list[Any]
     away: list[str]
+    opened: list[Any]
+
+    def __enter__(self) -> Owners:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        close_opened(self.opened)
 
 
 _decode = msgspec.json.Decoder(_Note).decode
+
+
+def close_opened(protocols: Iterable[Any]) -> None:
+    """Close what was opened to ask; but a file is shared with all who have it open in this process."""
+    for protocol in protocols:
+        if protocol.file is None:
+            protocol.close()
 
 
 def register_store(folder: Folder, protocol: Any) -> None:
@@ -80,7 +94,7 @@ def shared(records: list[dict[str, Any]], source: Any, target: Any) -> tuple[lis
     return lines, places
 
 
-def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
+def owners(folder: Folder, protocol: Any, also: Sequence[Any]) -> Owners:
     """Return the backends of `protocol`, of `also`, and of all stores noted in a folder.
 
     Where another store is at the place of a note, the one that is meant is away: on another host, or put aside. A store
@@ -88,6 +102,7 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
     NotFound where there is none, CorruptArtifact where a note cannot be read.
     """
     given = [protocol, *map(protocol_of, also)]
+    opened = [one for one, named in zip(given[1:], also, strict=True) if isinstance(named, str)]
     known = {_store_uri(one, folder): one for one in given}
     ids = {one.identity() for one in given}
     asked, away = dict(known), []
@@ -96,6 +111,7 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
         if note.uri not in known:
             try:
                 known[note.uri] = _opened(note.uri, folder, found.key)
+                opened.append(known[note.uri])
             except NotFound:
                 if note.id and note.id in ids:
                     continue
@@ -105,7 +121,7 @@ def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> Owners:
             asked[note.uri] = there
         elif note.id not in ids:
             away.append(_tell_away(folder, found.key, note))
-    return Owners(list(asked.values()), away)
+    return Owners(list(asked.values()), away, opened)
 
 
 def _is_meant(note: _Note, there: Any) -> bool:

@@ -92,9 +92,7 @@ class ArtifactStore:
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))
 
-    def put_tree(
-        self, folder: str, recursive: bool, lease: Lease, own: Iterable[str] = ()
-    ) -> tuple[Kept, Listing]:
+    def put_tree(self, folder: str, recursive: bool, lease: Lease, own: Iterable[str] = ()) -> tuple[Kept, Listing]:
         """Store a folder's files and the listing that stands for it, which names what cannot be read or leads out.
 
         `own`: real paths of the files of tracking stores, which are no part of it.

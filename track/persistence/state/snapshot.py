@@ -260,9 +260,7 @@ def _group_bytes(documents: list[dict[str, Any]]) -> bytes:
     return b"[" + b",\n  ".join(_encode(document) for document in documents) + b"]"
 
 
-def _trial_bytes(
-    storage: State, trials: Iterable[Trial], order: dict[str, int], home: str | None
-) -> Iterator[bytes]:
+def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int], home: str | None) -> Iterator[bytes]:
     separator = b"\n\n"
     for trial in trials:
         uid = trial.uid
