@@ -126,8 +126,11 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
     names = [entry.name for entry in entries]
     made = set() if os.path.lexists(target) else {""}
     make_folder(target)
-    if folds_case(target):
+    try:
         check_clashes(names)
+    except UnsafePath:
+        if folds_case(target):
+            raise
     parents = sorted({name.rpartition("/")[0] for name in names})
     made.update(parent for parent in parents if make_folders(target, parent))
     with progress(name, sum(entry.size for entry in entries)) as advance:

@@ -94,6 +94,9 @@ def check_new_name(name: str) -> str:
 
 def check_clashes(paths: Iterable[str]) -> None:
     """Raise UnsafePath where two paths are one file on a disk that does not tell upper from lower case."""
+    paths = list(paths)
+    if all(map(str.isascii, paths)) and len(set(map(str.lower, paths))) == len(set(paths)):
+        return
     seen: dict[str, str] = {}
     for path in paths:
         folded = unicodedata.normalize("NFC", path).casefold()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.artifacts.test_artifacts import start
+from track import em
 from track.artifacts.leases import hold_lease
 from track.artifacts.local import LocalFolder
 from track.artifacts.store import ArtifactStore
@@ -98,3 +99,37 @@ def test_garbage_is_removed(uri: str, tmp_path: Path, capsys: pytest.CaptureFixt
         "1 more wait for uploads to end, or for a store that is away: run it again later",
         "removed 1 files, 7 bytes",
     ]
+
+
+def test_uploads_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that runs and artifacts were uploaded to is told from a store of trials: a line for each of them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EM_CAPTURE_STDOUT", "0")
+    Path("1.png").write_bytes(b"one")
+    (tmp_path / "uploads").mkdir()
+    url = f"file://{tmp_path}/uploads"
+    assert main(["artifacts", "list", url]) == 0
+    em.login(ais_host=f"{url}?user=ann")
+    model = em.create_artifact("model")
+    model.add_file("1.png", "weights/")
+    model.upload(folder="cv/what?", make_folder=True)
+    em.logout()
+
+    for named in (url, f"{url}?user=bob", f"{tmp_path}/uploads", "uploads"):
+        assert main(["artifacts", "list", named]) == 0
+
+    nothing, *lines = capsys.readouterr().out.splitlines()
+    assert nothing == f"nothing is uploaded to {url}"
+    assert len(lines) == 4
+    assert all(line.startswith("/ann/cv/what?/model  artifact  ") for line in lines)
+
+
+def test_uploads_in_any_place_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So are those behind a URL."""
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
+
+    assert main(["artifacts", "list", f"memory://{tmp_path.name}/uploads"]) == 0
+
+    assert capsys.readouterr().out == f"nothing is uploaded to memory://{tmp_path.name}/uploads\n"
