@@ -16,6 +16,7 @@
     ├── InvalidUri              (ValueError)
     ├── InvalidQuery            (RuntimeError, ValueError)
     ├── InvalidEvent            (ValueError)
+    │   └── UnknownSubject
     ├── InvalidCall             (TypeError, ValueError)
     ├── UnknownAttribute        (AttributeError)
     ├── NotChosen               (RuntimeError)
@@ -24,6 +25,7 @@
     ├── UploadFailed            (RuntimeError)
     ├── LockTimeout             (TimeoutError)
     ├── ConcurrentWrite         (RuntimeError)
+    ├── EventsMissing           (RuntimeError)
     ├── CorruptJournal          (ValueError)
     ├── CorruptArtifact         (ValueError)
     ├── FileChanged             (RuntimeError)
@@ -47,10 +49,12 @@ from track.shown import shown
 __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
+    "AnotherStore",
     "BackendUnavailable",
     "ConcurrentWrite",
     "CorruptArtifact",
     "CorruptJournal",
+    "EventsMissing",
     "FileChanged",
     "InvalidCall",
     "InvalidEvent",
@@ -72,6 +76,7 @@ __all__ = [
     "TrialDoesNotExist",
     "UnknownAttribute",
     "UnknownBackend",
+    "UnknownSubject",
     "UnsafePath",
     "UntrustedServer",
     "UploadConflict",
@@ -141,6 +146,24 @@ class InvalidEvent(TrackError, ValueError):
     """A value cannot be recorded: not a number in a metric, an unknown status, a broken record."""
 
 
+class UnknownSubject(InvalidEvent):
+    """Events are about a trial, group or project that the store does not know; nothing of their batch was stored.
+
+    Parameters
+    ----------
+    numbers: sequence of int
+        Which events of the batch these are.
+    """
+
+    def __init__(self, message: str, numbers: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.numbers = list(numbers)
+
+
+class EventsMissing(TrackError, RuntimeError):
+    """The store does not have events that it has acknowledged: it was put back to an older state."""
+
+
 class InvalidCall(TrackError, TypeError, ValueError):
     """A call cannot be understood: a value without its name, a field that does not exist."""
 
@@ -208,6 +231,10 @@ class RPCCallFailure(BackendUnavailable):
         super().__init__(message)
         self.message = message
         self.trace = trace
+
+
+class AnotherStore(BackendUnavailable):
+    """What is at an address, or at a path, is not the store that is meant; nothing was stored in it."""
 
 
 class UntrustedServer(BackendUnavailable):

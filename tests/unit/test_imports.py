@@ -40,6 +40,7 @@ ORDER = (
     # the contract
     "track.persistence.utils",
     "track.persistence.identity",
+    "track.persistence.numbered",
     "track.persistence.protocol",
     "track.persistence.checks",
     "track.persistence.query",

@@ -110,6 +110,13 @@ class PostgresDriver(Driver):
                 _refuse_nul(error, chain.from_iterable(rows))
                 raise
 
+    def home(self, connection: Any) -> str:
+        # The server's number of it: it stays when the database is renamed, and a copy has another.
+        return str(self.execute(connection, "SELECT oid FROM pg_database WHERE datname = current_database()", ())[0][0])
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        return bool(self.execute(connection, "SELECT 1 FROM pg_database WHERE oid = ?", (int(home),)))
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""
         code = getattr(error, "pgcode", None)

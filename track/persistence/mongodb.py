@@ -13,7 +13,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, require_one_of
 from track.persistence.mongo import Document, Mongo, Reads, last_number, read_address, read_containers, render, store
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness, shown_fields, with_members
@@ -42,12 +42,15 @@ class MongoProtocol(EventProtocol):
         False to do without; by default they are used where the server has them: not on a standalone one.
     """
 
+    keeps_numbers = True
+
     def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
         super().__init__(uri)
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
-        self._identity = ""
+        # What is known was asked, and the store named, over the connection of this number.
+        self._identity, self._known_at, self._named_at = "", -1, -1
         self._writer, self._seq = secrets.token_hex(8), 0
         watch_forks(self)
 
@@ -57,18 +60,20 @@ class MongoProtocol(EventProtocol):
         """Store facts, as one step where the server has transactions."""
         if not events:
             return
-        self._identify()
         with self.mongo.turn():
             first, self._seq = self._seq, self._seq + len(events)
             if self._reads is None:
-                self.mongo.transaction(partial(store, self.mongo, self._writer, first, events))
+                self.mongo.transaction(partial(self._store, self._writer, first, events))
                 return
             # What the decision was based on must still be so; if not, all of it is decided again.
             self.mongo.retried(partial(store, self.mongo, self._writer, first, events, self._reads))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
+        self.mongo.transaction(partial(self._store, writer, first, list(events)))
+
+    def _store(self, writer: str, first: int, events: Sequence[Event]) -> None:
         self._identify()
-        self.mongo.transaction(partial(store, self.mongo, writer, first, list(events)))
+        store(self.mongo, writer, first, events)
 
     def last(self, writer: str) -> int:
         return self.mongo.retried(partial(last_number, self.mongo, writer))
@@ -79,11 +84,11 @@ class MongoProtocol(EventProtocol):
         On a server without transactions it is run until no document that it changes was changed by others since
         it was read (optimistic concurrency); that holds for decisions that change one document, as all of ours do.
         """
-        self._identify()
         with self.mongo.turn():
             return action() if self._reads is not None else self.mongo.transaction(partial(self._decide, action))
 
     def _decide(self, action: Callable[[], Result]) -> Result:
+        self._identify()
         self._reads = None if self.mongo.has_transactions else {}
         try:
             return action()
@@ -100,16 +105,24 @@ class MongoProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.mongo.retried(self.mongo.identities) or [""])[-1]
+        if not self._identity or self._known_at != self.mongo.connections:
+            self._known_at = self.mongo.connections
+            self._identity = (self.mongo.retried(self.mongo.identities) or [""])[-1]
         return self._identity
 
     def former_identities(self) -> list[str]:
         return self.mongo.retried(self.mongo.identities)[:-1]
 
+    def require_store(self, identity: str) -> None:
+        # As it is now: the database may have been replaced.
+        if identity:
+            require_one_of(self.mongo.retried(self.mongo.identities), identity, self.uri)
+
     def _identify(self) -> None:
-        """Give the store an id, before the first write, where it has none."""
-        if not self.identity():
+        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        if not self._identity or self._named_at != self.mongo.connections:
             self.mongo.retried(partial(self.mongo.name, new_identity()))
+            self._named_at, self._known_at = self.mongo.connections, -1
             self.identity()
 
     # asking

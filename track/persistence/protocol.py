@@ -21,7 +21,8 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.persistence.identity import identity_of_place
+from track.persistence.identity import identity_of_place, require_one_of
+from track.persistence.numbered import check_batch
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -60,12 +61,16 @@ class Protocol:
         How it was opened.
     clock: callable
         Returns unix seconds.
+    expected_store: str
+        The id of the store that `receive_after` is for, as `require_store` checks; by default any.
     answers: bool
         Whether it answers every question itself; otherwise `track.persistence.get_protocol` adds a copy in memory.
     takes_events: bool
         Whether it is told of facts by `apply`, with their times and revisions; otherwise by its methods.
     takes_times: bool
         Whether it is told how long a block took; otherwise it is told of the block's start and finish, and times it.
+    keeps_numbers: bool
+        Whether the numbers of `receive` are stored with the events, for as long as these.
     stores_at_once: bool
         Whether what is logged is stored when the call returns; not where it waits to be sent, or to be saved.
     raises: bool
@@ -78,9 +83,11 @@ class Protocol:
 
     uri: str = ""
     clock: Callable[[], float] = staticmethod(time.time)
+    expected_store = ""
     answers = False
     takes_events = False
     takes_times = False
+    keeps_numbers = False
     stores_at_once = True
     raises = False
     server: Any = None
@@ -136,6 +143,17 @@ class Protocol:
     def unread(self) -> list[str]:
         """Return what of the store cannot be read, each with its place: nothing may be removed for want of a record."""
         return []
+
+    def require_store(self, identity: str) -> None:
+        """Return if this is the store with this id, or was it before it became one of its own; ``""`` asks for none.
+
+        Raises
+        ------
+        AnotherStore
+            It is another one.
+        """
+        if identity and identity != (own := self.identity()):
+            require_one_of([*self.former_identities(), own], identity, self.uri)
 
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""
@@ -421,6 +439,38 @@ class Protocol:
             if number > known.get(writer, -1):
                 self.apply(event)
                 known[writer] = number
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        """Store events as `receive` does, or nothing of them: not where some are lost before, or apply to nothing.
+
+        A backend that forgets the numbers (`keeps_numbers` is false) just receives them.
+
+        Parameters
+        ----------
+        after: int
+            The number of the last event that was acknowledged as stored, -1 for none.
+
+        Raises
+        ------
+        EventsMissing
+            That one is not stored: the store was put back to an older state.
+        UnknownSubject
+            Some are about a trial, group or project that is not stored.
+        AnotherStore
+            It is not the store that `expected_store` says.
+        """
+        self.require_store(self.expected_store)
+        if not self.keeps_numbers:
+            self.receive(writer, first, events, lines)
+            return
+
+        def store() -> None:
+            check_batch(self.uri, self.has, self.last(writer), after, first, events)
+            self.receive(writer, first, events, lines)
+
+        self.atomically(store)
 
     def last(self, writer: str) -> int:
         """Return the number of the last event that `receive` has stored of `writer`, -1 for none."""

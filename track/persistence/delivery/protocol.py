@@ -10,12 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, OutcomeUnknown
+from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, decode_lines, encode
+from track.persistence.checks import group_created, project_created, trial_created
+from track.persistence.delivery.batches import Server
+from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
-from track.persistence.delivery.sender import PATIENCE, Reachability, Sender, Server
+from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
 from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
@@ -77,9 +81,11 @@ class DeliveredProtocol(EventProtocol):
         self.patience = patience
         # What is decided there and what is logged here is heard by the same listeners.
         self.listeners = remote.listeners
+        self.keeps_numbers = remote.keeps_numbers
         self._reach = Reachability(uri)
         self._left = 0
         self._identity = ""
+        self._creations = Creations()
         self._sender: Sender | None = None
         self._view = LocalView(uri)
         self._is_deciding_here = False
@@ -111,6 +117,9 @@ class DeliveredProtocol(EventProtocol):
     def unread(self) -> list[str]:
         return self.remote.unread()
 
+    def require_store(self, identity: str) -> None:
+        self.remote.require_store(identity)
+
     # writing
 
     def apply(self, *events: Event) -> None:
@@ -130,7 +139,8 @@ class DeliveredProtocol(EventProtocol):
     def _opened(self) -> Sender:
         with self._opening:
             if self._sender is None or self._sender.has_ended:
-                sender = Sender(self._reach, self.server, self.limit, self, self._reroute, self.patience)
+                settings = (self.patience, self._creations, self._identity)
+                sender = Sender(self._reach, self.server, self.limit, self, self._reroute, *settings)
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -177,7 +187,18 @@ class DeliveredProtocol(EventProtocol):
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
-        return count_left_behind(self._reach.places)
+        return count_left_behind(self._reach.places, self._may_be_for)
+
+    def _may_be_for(self, store: str) -> bool:
+        """Return whether events for a store are sent to this one, as far as anybody can tell now."""
+        try:
+            self.remote.require_store(store)
+        except AnotherStore:
+            return False
+        except TrackError:
+            # It is away, or cannot be read.
+            return True
+        return True
 
     # deciding and asking: forwarded whole
 
@@ -202,7 +223,19 @@ class DeliveredProtocol(EventProtocol):
             self._reach.note(error)
             return question(self._here())
         self._is_deciding_here = False
+        self._notice_store()
         return result
+
+    def _notice_store(self) -> None:
+        """Notice which store is there: where it is another one than before, what is logged from now on is for it."""
+        with suppress(BackendUnavailable):
+            before, self._identity = self._identity, self.remote.identity() or self._identity
+            if before in ("", self._identity) or before in self.remote.former_identities():
+                return
+            logger.warning("%s is another store now: what is logged from now on is for it", self.uri)
+            self._owners.clear()
+            self._creations = Creations()
+            self._leave_spill()
 
     def _here(self) -> OfflineView:
         if not self._is_deciding_here:
@@ -228,13 +261,17 @@ class DeliveredProtocol(EventProtocol):
         return self._seen(self._ask(lambda backend: backend.get_project(project)))
 
     def new_project(self, project: Project) -> Project:
-        return self._seen(self._ask(lambda backend: backend.new_project(project)))
+        made = self._seen(self._ask(lambda backend: backend.new_project(project)))
+        self._creations.note(project_created(made, self.clock()))
+        return made
 
     def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
         return self._seen(self._ask(lambda backend: backend.get_trial_group(group)))
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
-        return self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
+        made = self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
+        self._creations.note(group_created(made, self.clock()))
+        return made
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         found = self._ask(lambda backend: backend.get_trial(trial))
@@ -255,6 +292,7 @@ class DeliveredProtocol(EventProtocol):
             if not self._is_deciding_here:
                 # As it was given: what was measured before is nothing that the server must be asked for.
                 self._view.remember(trial, self._sender)
+                self._creations.note(trial_created(trial, made.timestamps.get("created", self.clock())))
         return made
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
@@ -292,6 +330,11 @@ class DeliveredProtocol(EventProtocol):
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         self.remote.receive(writer, first, events, lines)
 
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        self.remote.receive_after(writer, after, first, events, lines)
+
     def last(self, writer: str) -> int:
         return self.remote.last(writer)
 
@@ -307,18 +350,22 @@ class DeliveredProtocol(EventProtocol):
 
     def close(self) -> None:
         """Send what can be sent within a few seconds, and give the spill and the connections back."""
+        self._leave_spill()
+        self.remote.close()
+
+    def _leave_spill(self) -> None:
         with self._opening:
             sender, self._sender = self._sender, None
             self._append = self._append_first
         if sender is not None:
             sender.close()
             self._left += sender.unsaved()
-        self.remote.close()
 
     def after_fork(self) -> None:
         """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""
         self._sender = None
         self._left = 0
+        self._creations = Creations()
         self._reach = Reachability(self.uri, self._reach.places)
         self._opening = threading.RLock()
         self._append = self._append_first

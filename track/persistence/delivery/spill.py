@@ -115,16 +115,20 @@ class _LiveJournal(Journal):
 class Spill:
     """The events that this process has for one server.
 
-    `uri`: the server's. `places`: where it may be, the best one first.
+    `uri`: the server's. `places`: where it may be, the best one first. `store`: the id of the store there, if known.
     """
 
-    def __init__(self, uri: str, places: list[Path] | None = None) -> None:
+    def __init__(self, uri: str, places: list[Path] | None = None, store: str = "") -> None:
         self.uri = uri
         self._places = places or spill_places(uri)
         self.folder = self._places[0]
         self.name = secrets.token_hex(8)
         self.journal = _LiveJournal(self._path(0))
+        self.journal.store = store
         self.segments: list[Segment] = []
+        # The file before those, which was sent: should the server lose what it has. And what of older ones it had.
+        self._kept: Segment | None = None
+        self._had: dict[str, int] = {}
         self._claim: Claim | None = None
         # The numbers of the file that is written and of the first one that is kept; they change together with the
         # files. A signal handler may ask for them in the middle of that.
@@ -184,6 +188,7 @@ class Spill:
         """Go on in another file; the old one is done when it was sent and the last thread has left it."""
         path = self._path(self._count + 1)
         new = Journal(path)
+        new.store = self.journal.store
         new.open()
         segment = Segment.open(path)
         with self._lock:
@@ -192,11 +197,41 @@ class Spill:
             self.segments.append(segment)
 
     def drop_first(self) -> None:
-        """Remove the oldest file, which was sent."""
+        """Leave the oldest file, which was sent; it is kept until the next one is sent too."""
+        self.forget_kept()
         with self._lock:
-            first = self.segments.pop(0)
+            self._kept = self.segments.pop(0)
             self._finished += 1
-        first.remove()
+
+    def forget_kept(self) -> None:
+        """Remove the file that was sent and is kept."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            self._had[kept.writer] = kept.stored
+            kept.remove()
+
+    def rewind(self) -> None:
+        """Begin again with the oldest event that is kept: the server does not have all that it had acknowledged."""
+        with self._lock:
+            if self._kept is not None:
+                self.segments.insert(0, self._kept)
+                self._kept = None
+                self._finished -= 1
+            for segment in self.segments:
+                segment.rewind()
+
+    def count_lost(self, last: Callable[[str], int]) -> int:
+        """Return how many events were sent and are not there any more, and not here either; each is counted once.
+
+        `last`: returns the number of the last event that the server has of a writer.
+        """
+        lost = 0
+        for writer, stored in self._had.items():
+            present = min(stored, last(writer))
+            lost += stored - present
+            self._had[writer] = present
+        return lost
 
     # how far
 
@@ -224,13 +259,14 @@ class Spill:
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
+        """Bytes on the disk, without those of the file that is only kept."""
         return sum(segment.size for segment in list(self.segments))
 
     @property
-    def bytes_unsent(self) -> int:
-        """Bytes on the disk that the server has not acknowledged."""
-        return sum(segment.size - segment.position[1] for segment in list(self.segments))
+    def size_of_kept(self) -> int:
+        """Bytes of the file that was sent and is kept."""
+        with self._lock:
+            return self._kept.size if self._kept is not None else 0
 
     def count_unsent(self) -> int:
         """Return how many events are not acknowledged, those that had to be given up included."""
@@ -255,6 +291,7 @@ class Spill:
             return
         self.segments[-1].writers = self.journal.leave_to(late)
         done = not self.is_waiting and all(segment.is_done() for segment in self.segments)
+        self.forget_kept()
         for segment in self.segments:
             if done:
                 segment.remove()
@@ -269,9 +306,9 @@ class Spill:
     def after_fork(self) -> None:
         """In a child: the spill is the parent's."""
         self.journal.after_fork()
-        for segment in self.segments:
+        for segment in [*self.segments, *([] if self._kept is None else [self._kept])]:
             segment.close()
-        self.segments = []
+        self.segments, self._kept = [], None
         if self._claim is not None:
             self._claim.after_fork()
 
@@ -294,6 +331,17 @@ class Leftover:
     def paths(self) -> list[Path]:
         """Return its files, oldest first."""
         return sorted(self.folder.glob(f"{self.name}-*.journal"))
+
+    @property
+    def store(self) -> str:
+        """The id of the store that its events are for, as far as that is noted."""
+        for path in self.paths():
+            with contextlib.suppress(OSError, CorruptJournal):
+                segment = Segment.open(str(path))
+                segment.close()
+                if segment.store:
+                    return segment.store
+        return ""
 
     @property
     def age(self) -> float:
@@ -378,9 +426,9 @@ def _write_note(folder: Path, text: bytes) -> None:
     replace_file(str(folder / _NOTE), [text], sync=False)
 
 
-def count_left_behind(places: Iterable[Path]) -> int:
-    """Return how many events wait in folders of spills that no process is sending."""
-    return sum(left.count_unsent() for left in leftovers(*places) if not left.is_alive())
+def count_left_behind(places: Iterable[Path], is_ours: Callable[[str], bool]) -> int:
+    """Return how many events wait in folders of spills that no process is sending, but for those of other stores."""
+    return sum(left.count_unsent() for left in leftovers(*places) if not left.is_alive() and is_ours(left.store))
 
 
 def leftovers(*folders: Path, own: str = "") -> list[Leftover]:

@@ -19,12 +19,20 @@ _START = b'{"event":"'
 class LineReader:
     """Reads the events of a file of lines.
 
-    `path`: the file's name, for messages. `broken`: the offsets of lines that could not be read.
+    `path`: the file's name, for messages.
+
+    Attributes
+    ----------
+    broken: set of int
+        The offsets of lines that could not be read.
+    has_unread: bool
+        Whether a line was reported; for the caller to reset.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.broken: set[int] = set()
+        self.has_unread = False
 
     def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, a chunk at a time: events, their bytes, and the offset after them.
@@ -71,6 +79,7 @@ class LineReader:
             rescued = _rescue(line)
             if rescued is None and offset not in self.broken:
                 self.broken.add(offset)
+                self.has_unread = True
                 logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
             return rescued
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import prepare, read_address, translate, unless_duplicate
+from track.persistence.mongo.setup import connections_heard, prepare, read_address, translate, unless_duplicate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -56,6 +56,9 @@ class Mongo:
         self._database: Any = None
         self._session: Any = None
         self._closing: Any = None
+        self.connections = 0
+        """How many the driver has made: another one may be to another server."""
+        self._prepared_at = -1
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
 
@@ -101,6 +104,10 @@ class Mongo:
         """Return the first of the next numbers of a counter, outside of the transaction: nobody waits for another."""
         change = {"$inc": {"value": count}}
         found = self._database["counters"].find_one_and_update({"_id": counter}, change, return_document=True)
+        if found is None:
+            # The database was dropped, or is another one: everything is made again before the next attempt.
+            self._prepared_at = -1
+            raise Changed(f"{self.place} is empty now")
         return int(found["value"]) - count + 1
 
     # which store it is
@@ -111,10 +118,25 @@ class Mongo:
         return [] if found is None else list(found["identities"])
 
     def name(self, identity: str) -> None:
-        """Give the store an id, where it has none."""
-        change = {"$setOnInsert": {"identities": [identity]}}
-        with unless_duplicate():
-            self._database["format"].update_one({"_id": "store"}, change, upsert=True)
+        """Give the store this id, where it has none, or is a copy of one that is still there."""
+        formats, here = self._database["format"], self.address.database
+        found = formats.find_one({"_id": "store"})
+        if found is None:
+            with unless_duplicate():
+                new = {"$setOnInsert": {"identities": [identity], "home": here}}
+                formats.update_one({"_id": "store"}, new, upsert=True)
+        elif found["home"] != here:
+            change: Document = {"$set": {"home": here}}
+            if self._is_at(found["home"], found["identities"][-1]):
+                change["$push"] = {"identities": identity}
+            formats.update_one({"_id": "store", "home": found["home"]}, change)
+
+    def _is_at(self, database: str, identity: str) -> bool:
+        # Who may not look there cannot tell.
+        with suppress(self._errors.OperationFailure):
+            found = self.client[database]["format"].find_one({"_id": "store"})
+            return found is not None and identity in found["identities"]
+        return False
 
     # transactions
 
@@ -195,9 +217,13 @@ class Mongo:
     # the connection
 
     def _connected(self) -> None:
+        if self.client is not None and self._prepared_at != self.connections:
+            self._prepared_at = self.connections
+            prepare(self._database, self.place)
         if self.client is None:
+            listeners = [connections_heard(self)]
             try:
-                client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
+                client = self._pymongo.MongoClient(self.address.uri, event_listeners=listeners, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
                 raise translate(error, self.place) from error
             try:
@@ -219,6 +245,7 @@ class Mongo:
         self._database = client.get_database(
             self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
+        self._prepared_at = self.connections
         prepare(self._database, self.place)
 
     def _is_transient(self, error: Any) -> bool:

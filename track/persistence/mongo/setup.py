@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,24 @@ def _unless(code: int) -> Iterator[None]:
     except Exception as error:
         if getattr(error, "code", None) != code:
             raise
+
+
+def connections_heard(mongo: Any) -> Any:
+    """Return a listener that counts the connections that a driver makes, in `mongo.connections`."""
+    from pymongo.monitoring import ConnectionPoolListener
+
+    known = weakref.ref(mongo)
+
+    def count(_: Any, event: Any) -> None:
+        if (mongo := known()) is not None:
+            mongo.connections += 1
+
+    def pass_over(_: Any, event: Any) -> None:
+        """Nothing: it is told of much that does not matter."""
+
+    events = [name for name in vars(ConnectionPoolListener) if not name.startswith("_")]
+    heard = dict.fromkeys(events, pass_over) | {"connection_created": count}
+    return type("Connections", (ConnectionPoolListener,), heard)()
 
 
 def translate(error: Any, place: str) -> Exception:

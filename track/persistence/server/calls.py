@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from track.errors import BackendUnavailable, InvalidQuery, RPCCallFailure
+from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.rpc import KINDS, KindName, Reply, error_reply
 from track.persistence.server.backend import decide, fetch, read_events, touched
@@ -47,6 +47,8 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 class _Received(msgspec.Struct, forbid_unknown_fields=True):
     writer: _Name
     first: _Count
+    after: int = -1
+    store: str = ""
 
 
 class _Decided(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,7 +103,12 @@ def _ping(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer
 
 def _receive(backend: Protocol, user: str, given: _Received, lines: bytes) -> Answer:
     writer = _own(user, given.writer)
-    backend.receive(writer, given.first, read_events(writer, given.first, lines), lines)
+    try:
+        backend.require_store(given.store)
+    except AnotherStore:
+        # Where the server keeps it is none of the client's business, who knows the address.
+        raise AnotherStore("the server has another store") from None
+    backend.receive_after(writer, given.after, given.first, read_events(writer, given.first, lines), lines)
     return True, ()
 
 

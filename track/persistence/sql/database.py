@@ -50,6 +50,16 @@ class Driver(Protocol):
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Run ``INSERT INTO table (columns)`` for many rows, with what follows the values."""
 
+    def is_current(self, connection: Any) -> bool:
+        """Return whether the connection is still to what has the name now; one to a server is, or breaks."""
+        return True
+
+    def home(self, connection: Any) -> str:
+        """Return what is another for a database that is a copy: where it is, or the number that the server gave it."""
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        """Return whether the store that has another home is still there."""
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means for the transaction."""
 
@@ -103,6 +113,10 @@ class Database:
         """Insert many rows, with what follows the values, inside the transaction that runs."""
         if rows:
             self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
+
+    def home(self) -> tuple[str, Callable[[str, str], bool]]:
+        """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
+        return self.driver.home(self._connection), partial(self.driver.is_copy, self._connection)
 
     def mark(self, writer: str, seq: int) -> None:
         """Note how far a writer came, inside the transaction that runs."""
@@ -176,6 +190,8 @@ class Database:
                 self._lock.release()
 
     def _once(self, action: Callable[[], Result], deadline: float) -> Result:
+        if self._connection is not None and not self.driver.is_current(self._connection):
+            self._forget()
         if self._connection is None:
             self._connect()
         self._is_committing = False
@@ -186,12 +202,18 @@ class Database:
                 result = action()
                 self._is_committing = True
                 self.rows("COMMIT")
+                self._require_current()
             except BaseException:
                 self._roll_back()
                 raise
             finally:
                 self._inside = 0
         return result
+
+    def _require_current(self) -> None:
+        """Return if what was committed is where it will be found; BackendUnavailable where it is not."""
+        if not self.driver.is_current(self._connection):
+            raise self.driver.translate(FileNotFoundError("it was removed or replaced while it was written to"))
 
     def _note(self, tried: _Tried, error: Exception, is_decision: bool) -> None:
         """Take note of an attempt that failed, and raise where another one would be vain, or too late."""

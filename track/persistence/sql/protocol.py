@@ -14,7 +14,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, require_one_of
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
@@ -35,11 +35,13 @@ _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 class SqlProtocol(EventProtocol):
     """A backend over SQL; a subclass brings the database."""
 
+    keeps_numbers = True
+
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
         self.database = database
         self.liveness = Liveness()
-        self._identity = ""
+        self._identity, self._is_identified = "", False
         database.on_connect = self._migrate
 
     # writing
@@ -59,6 +61,13 @@ class SqlProtocol(EventProtocol):
 
         self._identify()
         self.database.transaction(store)
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        self.require_store(self.expected_store)
+        # It may be run again as it is: it needs no mark of a decision.
+        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
 
     def last(self, writer: str) -> int:
         return self.database.transaction(lambda: self._last(writer))
@@ -87,6 +96,11 @@ class SqlProtocol(EventProtocol):
     def former_identities(self) -> list[str]:
         return self.database.transaction(self._identities)[:-1]
 
+    def require_store(self, identity: str) -> None:
+        # As it is now, in the transaction that stores: the tables may have been replaced.
+        if identity:
+            require_one_of(self.database.transaction(self._identities), identity, self.uri)
+
     def _identities(self) -> list[str]:
         """Return the ids of the store, its own last; none while nothing was written, since there are any."""
         if not self.database.rows(self.database.driver.has_store):
@@ -94,16 +108,27 @@ class SqlProtocol(EventProtocol):
         return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
 
     def _identify(self) -> None:
-        """Give the store an id, before the first write, where it has none."""
-        if not self.identity():
+        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        if not self._is_identified:
             self.database.transaction(self._name)
+            self._is_identified = True
             self.identity()
 
     def _name(self) -> None:
-        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL"
-        self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
-        rows = [(0, new_identity())]
-        self.database.insert("store", "number, identity", "ON CONFLICT (number) DO NOTHING", rows=rows)
+        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
+        if not self.database.rows(self.database.driver.has_store):
+            self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
+        found = self.database.rows("SELECT number, identity, home FROM store ORDER BY number")
+        number, identity, before = found[-1] if found else (-1, "", "")
+        here, is_copy = self.database.home()
+        if before == here:
+            return
+        if found and not is_copy(before, identity):
+            self.database.rows("UPDATE store SET home = ? WHERE number = ?", here, number)
+            return
+        suffix = "ON CONFLICT (number) DO NOTHING"
+        self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        self._identity = ""
 
     # asking
 
@@ -215,7 +240,7 @@ class SqlProtocol(EventProtocol):
     # the tables
 
     def _migrate(self) -> None:
-        self._identity = ""
+        self._identity, self._is_identified = "", False
         version = self.database.transaction(self._version)
         if version > VERSION:
             raise CorruptJournal(

@@ -47,15 +47,21 @@ class State:
         """The id of the store; empty while it has none."""
         self.former: list[str] = []
         """The ids that it had before, oldest first."""
+        self.home = ""
+        """Where the file was that was last written: there it is looked for to tell a copy."""
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
         self._by_hash: dict[str, list[str]] = {}
         self._members: dict[str, dict[str, None]] = {}
+        self.unknown: dict[tuple[str, Any], dict[str, Any]] = {}
+        """Fields of the last snapshot that this version does not know, by kind and uid of what they are of."""
         self.changed: set[str] = set()
         """The uids of trials that the last snapshot does not show as they are."""
         self.documents: dict[str, Any] = {}
         """The bytes of trials in the last snapshot."""
+        self.unapplied: dict[str, int] = {}
+        """How many events were about a trial, group or project that is not here, by its uid."""
         self.writers: dict[str, int] = {}
         """The number of the last event of each writer whose events come in batches."""
 
@@ -138,7 +144,7 @@ class State:
     def _update(self, uid: str, event: Event) -> None:
         trial = self._trials.get(uid)
         if trial is None:
-            logger.warning("an event of trial %s, which is not in %s, is skipped", uid, self.place)
+            self._note_unapplied("trial", uid)
             return
         self.changed.add(uid)
         update(trial, event)
@@ -151,8 +157,17 @@ class State:
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
         owner: Any = (self._groups if event.kind == "group" else self._projects).get(event.uid)
-        if owner is not None:
-            getattr(owner, event.field).update({name: restore(value) for name, value in event.values.items()})
+        if owner is None:
+            self._note_unapplied(event.kind, event.uid)
+            return
+        getattr(owner, event.field).update({name: restore(value) for name, value in event.values.items()})
+
+    def _note_unapplied(self, kind: str, uid: str) -> None:
+        count = self.unapplied[uid] = self.unapplied.get(uid, 0) + 1
+        if count == 1:
+            logger.warning(
+                "an event of %s %s, which is not in %s, is skipped, as are those that follow", kind, uid, self.place
+            )
 
     def add_project(self, project: Project) -> None:
         """Take a project; its trials and groups are added on their own."""
