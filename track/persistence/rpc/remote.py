@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent
+from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
