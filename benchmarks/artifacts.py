@@ -1,8 +1,8 @@
 """What storing a file costs, beside cp, sha256sum and a plain walk.
 
 A large file, a directory of many small ones, the same again, its download, the memory it takes, and an upload to S3
-(SeaweedFS) that is killed half way and gone on with. Times are medians over rounds that take turns; every round has new copies
-and a new store. Bytes sent to S3 are counted by a proxy.
+(SeaweedFS) that is killed half way and gone on with. Times are medians over rounds that take turns; every round has new
+copies and a new store. Bytes sent to S3 are counted by a proxy.
 """
 
 from __future__ import annotations
