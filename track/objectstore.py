@@ -6,21 +6,32 @@ import abc
 import contextlib
 import hashlib
 import os
+import stat
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from track.errors import AlreadyExists
 from track.persistence.file import StoreLock
-from track.utils.files import checked_path, inside, is_temporary, read_chunks, replace_file, replacing
-from track.utils.filesystem import CHUNK, Failed, connect, schemes_of, translated, unavailable
+from track.utils.files import checked_path, chunks_of, inside, is_temporary, open_regular, replace_file, replacing
+from track.utils.filesystem import CHUNK, Failed, age_of, connect, schemes_of, translated, unavailable, unfinished_parts
 from track.utils.masking import mask_secrets
 
 _LOCK, _PATIENCE = ".lock", 30.0
 _REFUSALS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
 _in_turn = threading.RLock()
 """Held by the threads of this process where the store itself has no conditional writes."""
+
+
+class Aged(NamedTuple):
+    """What a store has: its name, bytes, seconds since it was written, and what `drop` needs to know."""
+
+    name: str
+    size: int
+    age: float
+    token: str = ""
 
 
 class ObjectStore(abc.ABC):
@@ -72,6 +83,19 @@ class ObjectStore(abc.ABC):
         if content is None:
             raise FileNotFoundError(self.where(name))
         yield content
+
+    def aged(self) -> Iterator[Aged]:
+        """Yield all that has a name, with its age; memory is as young as can be."""
+        for name in self.names():
+            yield Aged(name, 0, 0.0)
+
+    def unfinished(self) -> Iterator[Aged]:
+        """Yield what writers have not finished, or have left when they were killed: no name shows it."""
+        yield from ()
+
+    def drop(self, left: Aged) -> None:
+        """Remove what `aged` or `unfinished` has found, if it is still there."""
+        self.remove(left.name)
 
     def _alone(self) -> AbstractContextManager[Any]:
         """Return what is held while content is looked at and then written."""
@@ -126,7 +150,7 @@ class FolderStore(ObjectStore):
 
     def read(self, name: str) -> bytes | None:
         try:
-            with open(inside(self.title, name), "rb", buffering=0) as file:
+            with open_regular(inside(self.title, name)) as file:
                 return file.read()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
@@ -143,11 +167,28 @@ class FolderStore(ObjectStore):
             raise _in_the_way(name, path) from error
 
     def names(self) -> Iterator[str]:
+        return (name for name, _ in self._files() if not is_temporary(name.rpartition("/")[2]))
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        """Yield name and path of all files."""
         for parent, _, files in os.walk(self.title):
             inner = os.path.relpath(parent, self.title)
             for file in files:
-                if not is_temporary(file):
-                    yield file if inner == "." else f"{inner}/{file}"
+                yield (file if inner == "." else f"{inner}/{file}"), os.path.join(parent, file)
+
+    def _aged(self) -> Iterator[Aged]:
+        now = time.time()
+        for name, path in self._files():
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    yield Aged(name, status.st_size, max(0.0, now - status.st_mtime))
+
+    def aged(self) -> Iterator[Aged]:
+        return (found for found in self._aged() if not is_temporary(found.name.rpartition("/")[2]))
+
+    def unfinished(self) -> Iterator[Aged]:
+        return (found for found in self._aged() if is_temporary(found.name.rpartition("/")[2]))
 
     def children(self, name: str) -> list[str]:
         try:
@@ -163,7 +204,8 @@ class FolderStore(ObjectStore):
                 file.write_all(chunk)
 
     def get(self, name: str) -> Iterator[bytes]:
-        return read_chunks(inside(self.title, name))
+        with open_regular(inside(self.title, name)) as file:
+            yield from chunks_of(file)
 
     def remove(self, name: str) -> None:
         # Its folder, too, when that is empty then.
@@ -259,6 +301,29 @@ class FsspecStore(ObjectStore):
             self._fs.invalidate_cache()
             found = self._fs.find(self._root)
         yield from [path[len(self._root) + 1 :] for path in found]
+
+    def aged(self) -> Iterator[Aged]:
+        with self._translated():
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._root, detail=True)
+        for path, known in found.items():
+            yield Aged(path[len(self._root) + 1 :], int(known.get("size") or 0), age_of(known))
+
+    def unfinished(self) -> Iterator[Aged]:
+        if not self._is_s3:
+            return
+        with self._translated():
+            found = list(unfinished_parts(self._fs, self._root))
+        for path, token, age in found:
+            yield Aged(path[len(self._root) + 1 :], 0, age, token)
+
+    def drop(self, left: Aged) -> None:
+        if not left.token:
+            self.remove(left.name)
+            return
+        bucket, _, key = self._path(left.name).partition("/")
+        with contextlib.suppress(FileNotFoundError), self._translated():
+            self._fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=left.token)
 
     def children(self, name: str) -> list[str]:
         try:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import time
-from datetime import datetime
 from typing import Any, BinaryIO
 
 from track.errors import CorruptArtifact, NotFound, UnsafePath
 from track.persistence.utils import mask_secrets, uri_path
-from track.utils.filesystem import connect, open_url, translated, unavailable
+from track.utils.filesystem import TIMES, connect, open_url, translated, unavailable
 
 _MARKS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "checksum")
-_TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 
 
 def describe(url: str) -> dict[str, Any]:
@@ -35,16 +32,6 @@ def _is_trouble(cause: BaseException | None) -> bool:
     return getattr(cause, "status", 404) not in (404, 410)
 
 
-def age_of(known: dict[str, Any]) -> float:
-    """Return how many seconds ago a file was written, from what its place tells; 0 where it does not."""
-    moment = next((known[name] for name in _TIMES if known.get(name)), None)
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    if isinstance(moment, datetime):
-        moment = moment.timestamp()
-    return 0.0 if moment is None else max(0.0, time.time() - float(moment))
-
-
 def absolute(url: str) -> str:
     """Return a URL that means the same from any folder: a ``file:`` URL may be relative."""
     return f"file://{os.path.abspath(uri_path(url))}" if url.startswith("file:") else url
@@ -59,7 +46,7 @@ def look_up(url: str) -> tuple[str | None, int | None]:
         return None, None
     mark = next((str(information[name]).strip('"') for name in _MARKS if information.get(name)), None)
     if mark is None:
-        mark = next((str(information[name]) for name in _TIMES if information.get(name)), None)
+        mark = next((str(information[name]) for name in TIMES if information.get(name)), None)
     size = information.get("size")
     return None if mark is None else f"etag:{mark}", None if size is None else int(size)
 

@@ -60,8 +60,8 @@ class Folder(Protocol):
         return None
 
     def missing(self, keys: Collection[str]) -> set[str]:
-        """Return those of the keys under which nothing is; it costs a look at each folder, not at each file."""
-        raise NotImplementedError
+        """Return those of the keys under which nothing is."""
+        return {key for key in keys if self.size(key) is None}
 
     def size(self, key: str) -> int | None:
         """Return the size of a file; None when there is none."""

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from track.artifacts.folder import Folder, Unfinished
+from track.artifacts.inplace import SCHEME
 from track.artifacts.keys import OBJECTS, TREES, digest_of_key, is_content_key, split_uri
 from track.artifacts.leases import Condemned, condemn, drop_damaged, live_leases, read_condemned, read_pending
 from track.artifacts.location import beside, open_folder, place_of, protocol_of
@@ -154,7 +155,7 @@ class _Manifests:
     def tell_elsewhere(self, here: Collection[str]) -> None:
         """Say which other places trials name, besides those of the same files under another path."""
         places = {place for key, place in self._said if key not in here} - {self._folder.url, ""}
-        for place in sorted(places):
+        for place in sorted(place for place in places if not place.startswith(f"{SCHEME}:")):
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
 
 

@@ -11,6 +11,7 @@ import tempfile
 from typing import Any, NamedTuple
 
 from track.artifacts.folder import Folder
+from track.artifacts.inplace import SCHEME, InPlaceFolder
 from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidUri
@@ -123,6 +124,8 @@ def open_folder(url: str) -> Folder:
 
     Raises MissingExtra: the URL needs fsspec, or the package behind one of its schemes.
     """
+    if url.startswith(f"{SCHEME}:"):
+        return InPlaceFolder(url)
     if not is_url(url):
         return LocalFolder(url)
     if url.startswith("file:"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from track.artifacts.artifact import Artifact
 from track.artifacts.connecting import absolute, look_up
 from track.artifacts.content import Source
 from track.artifacts.folder import Kept
+from track.artifacts.inplace import Standing, in_place, list_in_place
 from track.artifacts.keys import check_new_name, split_uri
 from track.artifacts.leases import note_pending
 from track.artifacts.location import Place, check_url, open_folder, place_of, places_of, protocol_of
@@ -74,6 +76,16 @@ class Recorder:
             own = map(os.path.realpath, self._told.files)
             kept, listing = self.store.put_tree(path, recursive, lease, own)
             return self._record(name, kept._replace(size=listing.size)), listing
+
+    @property
+    def is_here(self) -> bool:
+        """Whether content is stored on this machine, so that it may as well stay where it is."""
+        return self.store.folder.url.startswith("file:")
+
+    def add_in_place(self, path: str, files: Iterable[Standing], left_out: Mapping[str, str], name: str) -> Artifact:
+        """Name files of a folder of somebody's, which stay where they are; see `track.artifacts.inplace`."""
+        data, digest, size = in_place(files, left_out)
+        return self._tell(name, list_in_place(path, data, digest), digest, size)
 
     def add_reference(self, url: str, name: str) -> Artifact:
         """Name data that stays where it is; NotFound where nothing is there."""

@@ -8,7 +8,6 @@ import os
 from collections.abc import Collection, Iterable
 from typing import BinaryIO
 
-from track.artifacts.connecting import age_of
 from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import OBJECTS, PARTIAL, free_key
@@ -17,7 +16,7 @@ from track.artifacts.transfer import Advance, each, ignore
 from track.errors import BackendUnavailable
 from track.persistence.utils import mask_secrets
 from track.utils.files import checked_path
-from track.utils.filesystem import connect, open_path, reached, schemes_of, translated
+from track.utils.filesystem import age_of, connect, open_path, reached, schemes_of, translated
 
 _S3 = {"s3", "s3a"}
 _FLAT = {*_S3, "gs", "gcs", "abfs", "az", "memory"}

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
-from urllib.parse import unquote
 
 from track.artifacts import artifacts, find, gc
+from track.cli.uploads import list_uploads, sweep_uploads
 from track.errors import TrackError
-from track.persistence.registry import known_schemes
-from track.persistence.utils import is_url, parse_options, uri_path
-
-_PATIENCE = 30
 
 _HELP = "list, download and clean up the files of trials"
 _DESCRIPTION = """
@@ -34,9 +29,8 @@ def add_parser(verbs: Any) -> None:
     bring.set_defaults(act=_download)
     clean = actions.add_parser("gc", help="remove what no trial names")
     clean.set_defaults(act=_clean)
-    show.add_argument("uri", help="the store, as it is given to TrackClient, or an upload store, as it is to em.login")
-    for action in (bring, clean):
-        action.add_argument("uri", help="the store, as it is given to TrackClient")
+    for action in (show, bring, clean):
+        action.add_argument("uri", help="the store, as it is given to TrackClient; or one that track.em uploads to")
     bring.add_argument("name", help="such as model, model:latest, model:v3, model@9f86d081")
     bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
     for action in (show, bring):
@@ -55,49 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     """List, download or clean up, and return the exit code."""
     try:
         code: int = arguments.act(arguments)
-    except (TrackError, OSError, ValueError) as error:
+    except (TrackError, OSError) as error:
         print(f"track artifacts: {error}", file=sys.stderr)
         return 2
     return code
 
 
-def _is_upload_store(uri: str) -> bool:
-    """Return whether a URI is a directory, or a URL that no tracking store has: what `em.login` takes."""
-    if is_url(uri) and not uri.startswith("file:"):
-        return "://" in uri and uri.partition(":")[0].lower() not in known_schemes()
-    return os.path.isdir(uri_path(uri) if is_url(uri) else uri.partition("?")[0])
-
-
-def _list_uploads(uri: str) -> int:
-    from track.em.store import Store, open_place
-
-    url, _, query = uri.partition("?")
-    settings = {name: value for name, value in parse_options(query).items() if name != "user"}
-    objects, host = open_place(url if is_url(url) else os.path.abspath(url), None, settings, _PATIENCE)
-    store, count = Store(objects, host, "nobody"), 0
-    waiting = [f"/{unquote(name)}" for name in reversed(objects.children("tree"))]
-    while waiting:
-        path = waiting.pop()
-        node = store.find(path)
-        if node is not None and node.kind != "Folder":
-            size = sum(file["size"] for file in node.files)
-            files = "1 file" if len(node.files) == 1 else f"{len(node.files):,} files"
-            print(_printable(f"{path}  {node.kind.lower()}  {files}  {size:,} bytes  {node.record.get('updated', '')}"))
-            count += 1
-            continue
-        waiting += [child.path for child in reversed(store.children(path))]
-    if not count:
-        print(f"nothing is uploaded to {host}")
-    return 0
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _list(arguments: argparse.Namespace) -> int:
-    if _is_upload_store(arguments.uri):
-        return _list_uploads(arguments.uri)
+    uploaded = list_uploads(arguments.uri)
+    if uploaded is not None:
+        print("\n".join(uploaded) or "nothing was uploaded")
+        return 0
     query = {} if arguments.project is None else {"project_id": arguments.project}
     found = artifacts(arguments.uri, query)
     for artifact in found:
@@ -105,7 +67,8 @@ def _list(arguments: argparse.Namespace) -> int:
         project = f"{artifact.project}/" if artifact.project else ""
         digest = (artifact.digest or "")[:12]
         line = f"{project}{artifact.name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}"
-        print(_printable(line))
+        # Whoever writes to the store has chosen the names.
+        print("".join(letter if letter.isprintable() else "?" for letter in line))
     if not found:
         whose = "" if arguments.project is None else f" of project {arguments.project!r}"
         print(f"no trial{whose} has logged a file")
@@ -119,7 +82,9 @@ def _download(arguments: argparse.Namespace) -> int:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    swept = gc(arguments.uri, arguments.also, arguments.dry_run)
+    swept = sweep_uploads(arguments.uri, arguments.dry_run)
+    if swept is None:
+        swept = gc(arguments.uri, arguments.also, arguments.dry_run)
     verb = "would remove" if arguments.dry_run else "removed"
     print(f"{verb} {len(swept.removed):,} files, {swept.size:,} bytes")
     if swept.waiting:

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from track.artifacts import Recorder, artifact_name, in_place
 from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
 from track.em.store import LocalFile, Node, Store, remote_entry
-from track.em.texts import flow, read_mapping, write_mapping
+from track.em.texts import flow, read_own, write_mapping
 from track.errors import NothingThere
 from track.shown import cut
+from track.utils.files import inside
 
 
 class Artifact(Item):
@@ -52,7 +54,7 @@ class Artifact(Item):
         self._objects = Objects(self._local)
         if objects is not None:
             self._objects.replace_all(objects)
-        if is_new or self._metadata() != read_mapping(self._metadata_path):
+        if is_new or self._metadata() != read_own(self._metadata_path):
             self._save()
 
     def _become(self, data: Mapping[str, Any]) -> None:
@@ -65,7 +67,7 @@ class Artifact(Item):
 
     @classmethod
     def _read(cls, folder: str) -> Artifact:
-        return cls({**read_mapping(os.path.join(folder, cls.metadata_file)), "local": folder})
+        return cls(cls._checked_metadata(read_own(inside(folder, cls.metadata_file)), folder))
 
     def __repr__(self) -> str:
         return cut(f"<Artifact {self._alternative_name!r} of {len(self.objects)} objects in {self._local}>")
@@ -88,10 +90,22 @@ class Artifact(Item):
 
     @property
     def _metadata_path(self) -> str:
-        return os.path.join(self._local, self.metadata_file)
+        return inside(self._local, self.metadata_file)
 
     def _save(self) -> None:
         write_mapping(self._metadata_path, self._metadata())
+
+    @property
+    def digest(self) -> str:
+        """The same for the same files, and the one by which trials name them: ``find(store, "model@9f86d081")``.
+
+        NothingThere or FileChanged where a file is not what was added.
+        """
+        return in_place(*self._objects.standing())[1]
+
+    def name_in(self, recorder: Recorder) -> None:
+        """Name it in the manifest of a trial; its files stay where they are."""
+        recorder.add_in_place(self._local, *self._objects.standing(), artifact_name(self._local, self._name))
 
     @property
     def state(self) -> str:
@@ -110,7 +124,7 @@ class Artifact(Item):
     def refresh(self) -> None:
         """Read again which objects there are, and where they were uploaded: another object may have written that."""
         self._objects = Objects(self._local)
-        self._remote = read_mapping(self._metadata_path).get("remote") or []
+        self._remote = self._checked_metadata(read_own(self._metadata_path), self._local).get("remote") or []
 
     def add_file(self, file_path: str | os.PathLike[str], obj_path: str | None = None) -> None:
         """Copy a file into the artifact.

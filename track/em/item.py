@@ -8,15 +8,27 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from track.em.folders import alternative_name, checked_labels, checked_name, make_directory, with_article
 from track.em.session import current_store
 from track.em.store import Bundle, LocalFile, Node, Store, checked_strategy
-from track.errors import NothingThere
+from track.errors import CorruptJournal, NothingThere, TrackError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _FIELDS = ("name", "labels", "description", "alternative_name", "remote", "local")
+
+
+class _Metadata(msgspec.Struct):
+    """What a file of metadata says, whoever wrote it; it may say more."""
+
+    name: str
+    alternative_name: str | None = None
+    labels: list[str | int | float | bool] | None = None
+    remote: list[dict[str, str]] | None = None
+    associations: dict[str, list[dict[str, str]] | None] | None = None
 
 
 class Item(abc.ABC):
@@ -66,7 +78,21 @@ class Item(abc.ABC):
         """Return the one in a directory, in which nothing is changed; NothingThere where there is none."""
         if not cls.is_in(folder):
             raise NothingThere(f"{folder} holds no {cls.kind.lower()}: there is no {cls.metadata_file} in it")
-        return cls._read(os.path.abspath(folder))
+        try:
+            return cls._read(os.path.abspath(folder))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, TrackError):
+                raise
+            raise CorruptJournal(f"{os.path.join(folder, cls.metadata_file)} cannot be used: {error}") from error
+
+    @classmethod
+    def _checked_metadata(cls, metadata: dict[str, Any], folder: str) -> dict[str, Any]:
+        """Return what the file of metadata says, whoever wrote it, as of a directory; CorruptJournal where it lies."""
+        try:
+            msgspec.convert(metadata, _Metadata)
+        except msgspec.ValidationError as error:
+            raise CorruptJournal(f"{os.path.join(folder, cls.metadata_file)} cannot be used: {error}") from error
+        return {**metadata, "local": folder}
 
     @classmethod
     @abc.abstractmethod

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from track.em.artifact import Artifact
 from track.em.store import Store
 
+logger = logging.getLogger(__name__)
 _KINDS = ("Model", "Dataset", "Branch", "Tag", "Commit")
 
 
 class Lineage:
-    """The inputs and outputs of a run, as its metadata have them: artifacts, and what other systems keep."""
+    """The inputs and outputs of a run, as its metadata have them: artifacts, and what other systems keep.
 
-    def __init__(self, associations: Mapping[str, Any] | None = None) -> None:
+    An artifact that only the metadata name is looked for in the folders `near`: anybody may have written them.
+    """
+
+    def __init__(self, associations: Mapping[str, Any] | None, near: Sequence[str]) -> None:
+        self._near = [os.path.realpath(folder) for folder in near]
         self._all: dict[str, list[dict[str, str]]] = copy.deepcopy(dict(associations or {}))
         for side in ("inputs", "outputs"):
             self._all[side] = [dict(entry) for entry in self._all.get(side) or ()]
@@ -65,7 +71,16 @@ class Lineage:
             live.refresh()
             return live
         local = entry.get("local", "")
-        return Artifact.load(local) if os.path.isdir(local) and Artifact.is_in(local) else None
+        if not os.path.isabs(local) or not Artifact.is_in(local):
+            return None
+        if os.path.dirname(os.path.realpath(local)) not in self._near:
+            logger.warning(
+                "the artifact in %s is left out: it is not in EM_ARTIFACT_PARENT_DIR, nor in the folder 'artifacts' "
+                "beside the runs; upload it by itself",
+                local,
+            )
+            return None
+        return Artifact.load(local)
 
 
 def _described(resource: Any) -> dict[str, str]:

@@ -7,10 +7,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from time import time
-from typing import Any
+from typing import Any, TypeAlias
 
 from track.em.folders import timestamp
-from track.em.texts import flow, number_text, parse
+from track.em.texts import flow, is_torn, number_text, parse, read_content
 from track.errors import CorruptJournal
 from track.persistence.file import Backlog
 from track.plain import to_number
@@ -24,22 +24,29 @@ ALIASES = {
 }
 """What the published types are called in files; any other type keeps its name."""
 
+Tell: TypeAlias = Callable[[tuple[str, ...], tuple[float, ...], Any, Any], None]
+_OWN = b'- {"value":'
 _MANY = 1000
 _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 
 
 class MetricsFile:
-    """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory."""
+    """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory.
+
+    `tell` is told the names, values, step and epoch of each.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.tell: Tell | None = None
         self._write: Callable[[bytes], int | None] = self._write_first
         self._backlog = Backlog(path)
         # Bytes of the oldest line that waits which are in the file.
         self._started = 0
-        self._has_failed = False
+        # Whether a line ever had to wait: asking each time whether one does would cost more than a template.
+        self._has_waited = self._has_failed = False
         self._templates: dict[tuple[str, ...], str] = {}
-        self._second, self._stamp = 0, ""
+        self._second = 0
 
     def _write_first(self, data: bytes) -> int | None:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -48,8 +55,8 @@ class MetricsFile:
         self._write = file.write
         return self._write(data)
 
-    def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> tuple[float, ...]:
-        """Write one item, return its values; TypeError, and no item, where one is no number or a step no whole one."""
+    def append(self, metrics: Mapping[str, Any], step: Any, epoch: Any) -> None:
+        """Write one item, and tell it; TypeError, and no item, where one is no number or a step no whole one."""
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
         try:
@@ -62,32 +69,37 @@ class MetricsFile:
                 values = tuple(map(_number, metrics, values))
                 texts = tuple(map(number_text, values))
                 break
+        if int(time()) != self._second:
+            # They say what time it is, to the second.
+            self._templates.clear()
         names = tuple(metrics)
         template = self._templates.get(names) or self._new_template(names)
-        second = int(time())
-        if second != self._second:
-            self._stamp, self._second = timestamp(second), second
         sequence = step if epoch is None else f'{step}, "epoch": {epoch}'
-        line = (template % (*texts, sequence, self._stamp)).encode()
+        line = (template % (*texts, sequence)).encode()
         try:
-            written = self._write(line) if not self._backlog else 0
+            written = 0 if self._has_waited and self._backlog else self._write(line)
         except OSError as error:
             self._say(error)
             written = 0
         if written != len(line):
             self._append_later(line, written or 0)
-        return values
+        if self.tell is not None:
+            self.tell(names, values, step, epoch)
 
     def _new_template(self, names: tuple[str, ...]) -> str:
         # Somebody may make up a name for every item.
         if len(self._templates) > _MANY:
             self._templates.clear()
+        if not self._templates:
+            self._second = int(time())
+        stamp = timestamp(self._second)
         values = ", ".join(f"{flow(str(name)).replace('%', '%%')}: %s" for name in names)
-        template = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "%s"}}}}\n'
+        template = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "{stamp}"}}}}\n'
         self._templates[names] = template
         return template
 
     def _append_later(self, line: bytes, written: int) -> None:
+        self._has_waited = True
         with self._backlog.lock:
             if not self._backlog:
                 self._started = written
@@ -118,12 +130,17 @@ class MetricsFile:
 
 
 def _cut_torn_item(file: OpenFile) -> None:
-    """Remove a last line without its newline: a process was killed, or the disk full, in the middle of it."""
+    """Remove a last line that a process was killed over, or the disk full; one that only lacks its newline gets it."""
     end = size = os.fstat(file.fileno()).st_size
     while end and os.pread(file.fileno(), 1, end - 1) != b"\n":
         end -= 1
-    if end != size:
+    if end == size:
+        return
+    if is_torn(os.pread(file.fileno(), size - end, end)):
         os.ftruncate(file.fileno(), end)
+    else:
+        # Another program wrote it: it is whole as YAML goes.
+        file.write_all(b"\n")
 
 
 def _number(name: str, value: Any) -> float:
@@ -180,11 +197,21 @@ def _percent_encoded(found: re.Match[str]) -> str:
 
 def read_items(path: str) -> list[dict[str, Any]]:
     """Return a file's items, a torn last one left out; FileNotFoundError, or CorruptJournal where it holds no list."""
-    with open(path, "rb") as file:
-        content = file.read()
-    if not content or content.startswith(b'- {"value":'):
-        return [parse(line[2:], path) for line in content.split(b"\n")[:-1] if line.startswith(b"- ")]
+    content = read_content(path)
+    if not content or content.startswith(_OWN):
+        lines = content.split(b"\n")
+        if is_torn(lines[-1]):
+            lines.pop()
+        if all(line.startswith(b"- {") for line in lines if line):
+            return [_item(line, f"line {number} of {path}") for number, line in enumerate(lines, 1) if line]
     found = parse(content, path)
     if not isinstance(found, list):
         raise CorruptJournal(f"{path} should hold a list of metrics, not {type(found).__name__}")
+    return found
+
+
+def _item(line: bytes, place: str) -> dict[str, Any]:
+    found = parse(line[2:], place)
+    if not isinstance(found, dict) or "value" not in found:
+        raise CorruptJournal(f"{place} should hold a value and its step: it was damaged")
     return found

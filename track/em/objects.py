@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
+
+from track.artifacts import Standing
 from track.em.store import LocalFile
-from track.em.texts import read_list, write_list
-from track.errors import AlreadyExists, CorruptArtifact, FileChanged, NothingThere
-from track.utils.files import checked_path, digest_of, inside, is_below, replace_file, replacing
-from track.utils.filesystem import CHUNK, open_url
+from track.em.texts import append_list, can_grow, read_list, write_list
+from track.errors import AlreadyExists, CorruptArtifact, CorruptJournal, FileChanged, NothingThere
+from track.utils.files import (
+    OpenFile,
+    Room,
+    checked_path,
+    chunks_of,
+    digest_of,
+    inside,
+    is_below,
+    open_regular,
+    replace_file,
+    replacing,
+)
+from track.utils.filesystem import open_url
+from track.utils.masking import mask_secrets
 
 logger = logging.getLogger(__name__)
 _OWN = ".em"
@@ -24,14 +39,46 @@ _LIST, _REFERENCES = f"{_OWN}/objects.yaml", f"{_OWN}/references.json"
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
+class _Object(msgspec.Struct):
+    """What a line of the list says, whoever wrote it."""
+
+    path: str
+    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    reference: str | None = None
+
+
 class Objects:
     """The objects in the directory of an artifact."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self._room = Room(folder)
+        self._all: dict[str, dict[str, Any]] = {}
+        self._references: dict[str, str] = {}
+        # Objects by what a file system may take for the same, and one in each folder.
+        self._folded: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
         path = inside(folder, _LIST)
+        self._can_grow = can_grow(path)
         found = read_list(path) if os.path.isfile(path) else []
-        self._all: dict[str, dict[str, Any]] = {checked_object_path(each["path"]): dict(each) for each in found}
+        self._lines = len(found)
+        for each in found:
+            self._put(_checked_object(each, path))
+
+    def _put(self, each: dict[str, Any]) -> None:
+        path = each["path"]
+        if path not in self._all:
+            self._folded[path.casefold()] = path
+            folder = path.rpartition("/")[0]
+            while folder and folder not in self._folders:
+                self._folders[folder] = path
+                folder = folder.rpartition("/")[0]
+        self._all[path] = each
+        if "reference" in each:
+            self._references[path] = each["reference"]
+        else:
+            self._references.pop(path, None)
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return a dictionary an object."""
@@ -40,23 +87,26 @@ class Objects:
     def replace_all(self, objects: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> None:
         """Take what somebody else knows about the objects."""
         pairs = objects.items() if isinstance(objects, Mapping) else [(each["path"], each) for each in objects]
-        taken = {checked_object_path(path): {**each, "path": path} for path, each in pairs}
-        if taken != self._all:
-            self._all = taken
+        taken = [_checked_object({**each, "path": path}, "the data of the artifact") for path, each in pairs]
+        if {each["path"]: each for each in taken} != self._all:
+            for known in (self._all, self._references, self._folded, self._folders):
+                known.clear()
+            for each in taken:
+                self._put(each)
             self._save()
+            self._save_references()
 
     def copy(self, files: list[tuple[str, str]]) -> None:
         """Copy files to their object paths, all checked before the first is copied."""
         for path, _ in files:
             self._check_free(path)
-        copied = {}
+        copied = []
         try:
             for path, source in files:
-                copied[path] = _copy(source, inside(self.folder, path))
+                size, digest = _copy(source, self._room.make_parent(path))
+                copied.append({"path": path, "size": size, "sha256": digest})
         finally:
-            for path, (size, digest) in copied.items():
-                self._all[path] = {"path": path, "size": size, "sha256": digest}
-            self._save()
+            self._add(copied)
 
     def refer(self, path: str, uri: str) -> None:
         """Add a reference."""
@@ -64,43 +114,70 @@ class Objects:
         target = inside(self.folder, path)
         if os.path.isfile(target):
             os.unlink(target)
-        self._all[path] = {"path": path, "size": None, "reference": uri}
-        self._save()
+        self._add([{"path": path, "size": None, "reference": uri}])
+
+    def _add(self, objects: list[dict[str, Any]]) -> None:
+        references = dict(self._references)
+        for each in objects:
+            self._put(each)
+        # The last line of a path counts, and most of them are no older ones: adding many costs as much for each.
+        if self._can_grow and self._lines + len(objects) <= 2 * len(self._all) + 100:
+            append_list(self._room.path(_LIST), objects)
+            self._lines += len(objects)
+        else:
+            self._save()
+        if references != self._references:
+            self._save_references()
 
     def _check_free(self, path: str) -> None:
-        inside(self.folder, path)
-        parts = path.split("/")
-        above = {"/".join(parts[:count]) for count in range(1, len(parts))}
-        is_taken = path not in self._all and os.path.lexists(inside(self.folder, path))
-        for other in self._all:
-            if is_taken and other.casefold() == path.casefold():
-                raise AlreadyExists(f"{path!r} cannot be an object: to this file system {other!r} is the same name")
-            if other in above or other.startswith(f"{path}/"):
-                raise AlreadyExists(f"{path!r} cannot be an object: {other!r} is one, and a file is no folder")
+        in_the_way = self._folders.get(path)
+        folder = path.rpartition("/")[0]
+        # What is in a folder that is known is in no file.
+        while folder and folder not in self._folders and in_the_way is None:
+            in_the_way = folder if folder in self._all else None
+            folder = folder.rpartition("/")[0]
+        if in_the_way is not None:
+            raise AlreadyExists(f"{path!r} cannot be an object: {in_the_way!r} is one, and a file is no folder")
+        other = self._folded.get(path.casefold(), path)
+        if other != path and os.path.lexists(self._room.path(path)):
+            raise AlreadyExists(f"{path!r} cannot be an object: to this file system {other!r} is the same name")
 
     def _save(self) -> None:
         write_list(inside(self.folder, _LIST), self._all.values())
-        references = {path: each["reference"] for path, each in self._all.items() if "reference" in each}
-        if references or os.path.exists(inside(self.folder, _REFERENCES)):
-            text = json.dumps(references, indent=2).encode()
-            replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
+        self._lines, self._can_grow = len(self._all), bool(self._all)
+
+    def _save_references(self) -> None:
+        text = json.dumps(self._references, indent=2).encode()
+        replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""
-        copies = {path: each for path, each in self._all.items() if "reference" not in each}
-        found = [LocalFile(path, self._checked(path), each["size"], each["sha256"]) for path, each in copies.items()]
+        if self._lines != len(self._all):
+            self._save()
         noted = [name for name in (_LIST, _REFERENCES) if os.path.isfile(inside(self.folder, name))]
-        return found + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
+        return self._copies() + [LocalFile.at(name, inside(self.folder, name)) for name in noted]
 
-    def _checked(self, path: str) -> str:
-        local = inside(self.folder, path)
+    def _copies(self) -> list[LocalFile]:
+        copies = {path: each for path, each in self._all.items() if path not in self._references}
+        return [self._local_file(path, each) for path, each in copies.items()]
+
+    def _local_file(self, path: str, each: Mapping[str, Any]) -> LocalFile:
+        local = self._room.path(path)
         try:
-            size = os.path.getsize(local)
+            status = os.stat(local)
         except OSError as error:
             raise NothingThere(f"object {path!r} is gone from {self.folder}: add it again") from error
-        if size != self._all[path]["size"]:
+        if "sha256" not in each or status.st_size != each["size"] or not stat.S_ISREG(status.st_mode):
             raise FileChanged(f"object {path!r} was changed in {self.folder} after it was added: add it again")
-        return local
+        return LocalFile(path, local, each["size"], each["sha256"])
+
+    def standing(self) -> tuple[list[Standing], dict[str, str]]:
+        """Return the files here, as trials name them, and what is elsewhere.
+
+        NothingThere or FileChanged where one is not what was added.
+        """
+        files = [Standing(file.name, file.path, file.size, file.sha256) for file in self._copies()]
+        return files, {path: f"is a reference to {mask_secrets(uri)}" for path, uri in self._references.items()}
 
     def open(self, path: str) -> BinaryIO:
         """Return an object, opened to read."""
@@ -108,18 +185,28 @@ class Objects:
         if each is None:
             raise NothingThere(f"there is no object {path!r} in {self.folder}")
         if "reference" not in each:
-            return open(inside(self.folder, path), "rb")
+            return io.BufferedReader(open_regular(inside(self.folder, path)))
         return open_url(str(each["reference"]))
 
     def export(self, folder: str) -> None:
         """Copy everything into another directory."""
+        os.makedirs(folder, exist_ok=True)
+        room = Room(folder)
         for path, each in self._all.items():
-            target = inside(folder, path)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with self.open(path) as source, open(target, "wb") as output:
-                shutil.copyfileobj(source, output, CHUNK)
-            if "sha256" in each and digest_of(target) != each["sha256"]:
-                raise CorruptArtifact(f"object {path!r} in {self.folder} is not what was added")
+            target = room.make_parent(path)
+            with self.open(path) as source, replacing(target, sync=False, mode=0o666) as output:
+                digest, _ = _copy_some(source, output, each["size"] if "reference" not in each else _size_of(source))
+                if "sha256" in each and digest != each["sha256"]:
+                    raise CorruptArtifact(f"object {path!r} in {self.folder} is not what was added")
+
+
+def _checked_object(each: Any, place: str) -> dict[str, Any]:
+    """Return what is known of an object, without what is not; CorruptJournal where a stranger made it up."""
+    try:
+        msgspec.convert(each, _Object)
+        return {**each, "path": checked_object_path(each["path"])}
+    except (msgspec.ValidationError, ValueError) as error:
+        raise CorruptJournal(f"{place} names an object that cannot be one: {error}") from error
 
 
 def object_path(source: str, wanted: str | None) -> str:
@@ -144,36 +231,54 @@ def checked_object_path(path: str) -> str:
 
 def walk(folder: str, own: str) -> Iterator[tuple[str, str]]:
     """Yield name and path of each file below a folder but `own`, sorted; a warning names what may not be copied."""
-    own = os.path.realpath(own)
-    for parent, folders, files in os.walk(folder, onerror=_fail):
-        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(parent, name)) != own)
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        for name in sorted([*files, *links]):
-            path = os.path.join(parent, name)
-            if (not os.path.islink(path) or is_below(folder, path)) and os.path.isfile(path):
-                yield os.path.relpath(path, folder), path
+    hidden = os.stat(own)
+    waiting = [(folder, "")]
+    while waiting:
+        at, prefix = waiting.pop()
+        with os.scandir(at) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        folders = []
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.inode() != hidden.st_ino or not os.path.samestat(entry.stat(), hidden):
+                    folders.append((entry.path, f"{prefix}{entry.name}/"))
+            elif entry.is_file() and (not entry.is_symlink() or is_below(folder, entry.path)):
+                yield f"{prefix}{entry.name}", entry.path
             else:
-                logger.warning("%s is left out: it is no file, or a link that leads elsewhere", path)
-
-
-def _fail(error: OSError) -> None:
-    raise error
+                logger.warning("%s is left out: it is no file, or a link that leads elsewhere", entry.path)
+        waiting += reversed(folders)
 
 
 def _copy(source: str, target: str) -> tuple[int, str]:
     """Copy a file in one step, and return its size and digest; FileChanged when it changes meanwhile."""
-    if os.path.exists(target) and os.path.samefile(source, target):
-        return os.path.getsize(target), digest_of(target)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with open(source, "rb") as given, replacing(target, sync=False, mode=0o666) as output:
+    with open_regular(source) as given:
         before = os.fstat(given.fileno())
-        while chunk := given.read(CHUNK):
-            digest.update(chunk)
-            output.write_all(chunk)
-            size += len(chunk)
-        after = os.fstat(given.fileno())
-        if size != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
-            raise FileChanged(f"{source} changed while it was read: add it when nobody writes to it")
-        os.fchmod(output.fileno(), stat.S_IMODE(before.st_mode))
-    return size, digest.hexdigest()
+        size = before.st_size
+        if os.path.exists(target) and os.path.samestat(before, os.stat(target)):
+            return size, digest_of(target, size)
+        with replacing(target, sync=False, mode=0o666) as output:
+            # One byte more than there were: whoever reads on may never come to the end of a log.
+            digest, count = _copy_some(given, output, size + 1)
+            after = os.fstat(given.fileno())
+            if not count == size == after.st_size or before.st_mtime_ns != after.st_mtime_ns:
+                raise FileChanged(f"{source} changed while it was read: add it when nobody writes to it")
+            os.fchmod(output.fileno(), stat.S_IMODE(before.st_mode))
+    return size, digest
+
+
+def _copy_some(source: Any, output: OpenFile, most: int | None) -> tuple[str, int]:
+    """Copy so many bytes at most, or all, and return the digest of them and their number."""
+    digest, count = hashlib.sha256(), 0
+    for chunk in chunks_of(source, most):
+        digest.update(chunk)
+        output.write_all(chunk)
+        count += len(chunk)
+    return digest.hexdigest(), count
+
+
+def _size_of(source: BinaryIO) -> int | None:
+    """Return how large an open file of this machine is; None for what is elsewhere."""
+    try:
+        return os.fstat(source.fileno()).st_size
+    except (OSError, AttributeError):
+        return None

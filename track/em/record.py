@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from track.artifacts import Recorder
 from track.client import TrackClient
+from track.em.artifact import Artifact
+from track.em.metrics import Tell
 from track.errors import TrackError
 from track.logger import TrialLogger
 from track.structure import Trial
@@ -42,20 +45,20 @@ class RunRecord:
         metadata = {"alias": {"run": alias}, **(fields.get("metadata") or {})}
         return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
 
-    def metrics(self, kind: str) -> Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]:
-        """Return what logs items of a type: metrics, their values, step and epoch."""
-        log = self.trial.log_metrics
+    def metrics(self, kind: str) -> Tell:
+        """Return what logs items of a type: names, their values, step and epoch."""
+        trial = self.trial
         known: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-        def log_item(metrics: Mapping[str, Any], values: tuple[float, ...], step: Any, epoch: Any) -> None:
-            names = tuple(metrics)
+        def log_item(names: tuple[str, ...], values: tuple[float, ...], step: Any, epoch: Any) -> None:
             prefixed = known.get(names)
             if prefixed is None:
                 prefixed = known[names] = tuple(f"{kind}/{name}" for name in names)
-            named: dict[str, Any] = dict(zip(prefixed, values, strict=True))
+            named: dict[str, Any] = dict(zip(prefixed, values))  # noqa: B905 - they are as many, and strict costs time
             if epoch is not None:
                 named[f"{kind}/epoch"] = epoch
-            log(step=step, **named)
+            # What `log_metrics` does with a trial that has started, without another copy of the names.
+            trial._log_metrics(trial._trial, step, None, **named)
 
         return log_item
 
@@ -81,10 +84,17 @@ class RunRecord:
             self.trial.log_metadata(None, **changed)
         self._facts |= changed
 
-    def store_artifact(self, name: str, folder: str) -> None:
-        """Store the files of an artifact beside the trial, and name them in its manifest."""
+    def name_artifact(self, artifact: Artifact) -> None:
+        """Name an artifact in the trial's manifest; its files stay where they are.
+
+        Where the trial keeps files in a bucket or on another machine they are stored there: others would not see them.
+        """
         try:
-            self.trial.log_directory(folder, recursive=True, artifact=name)
+            recorder = Recorder(self.trial.protocol, self.trial.trial)
+            if recorder.is_here:
+                artifact.name_in(recorder)
+            else:
+                self.trial.log_directory(artifact.local, recursive=True, artifact=artifact.name)
         except (TrackError, OSError) as error:
             # They are in their own directory, whatever happens here.
-            logger.warning("artifact %r is not in the store of the trial: %s", name, error)
+            logger.warning("artifact %r is not in the store of the trial: %s", artifact.name, error)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from track.configuration import options
+from track.em.artifact import Artifact
 from track.em.containers import Params
 from track.em.environment import git_facts, platform_facts
 from track.em.folders import timestamp
@@ -33,8 +34,7 @@ from track.structure import Status
 logger = logging.getLogger(__name__)
 _FIELDS = ("start_timestamp", "end_timestamp", "status", "associations")
 _PARTS = ("hparams", "metrics", "platform", "git")
-_Log = Callable[[Mapping[str, Any], Any, Any], tuple[float, ...]]
-_Record = Callable[[Mapping[str, Any], tuple[float, ...], Any, Any], None]
+_Log = Callable[[Mapping[str, Any], Any, Any], None]
 
 
 class Run(Item):
@@ -77,7 +77,7 @@ class Run(Item):
         self._record: RunRecord | None = None
         self._uploader: Uploader | None = None
         self._is_automatic = False
-        self._streams: dict[str, tuple[_Log, _Record | None]] = {}
+        self._streams: dict[str, _Log] = {}
         self._output: OutputLog | None = None
         self._ending: RunEnd | None = None
         self._more: dict[str, Any] = {}
@@ -88,10 +88,15 @@ class Run(Item):
         self._start = str(metadata.get("start_timestamp") or timestamp())
         self._end = metadata.get("end_timestamp")
         self._status = str(metadata.get("status") or "Running")
-        self._lineage = Lineage(metadata.get("associations"))
+        self._lineage = Lineage(metadata.get("associations"), self._near())
         self._hparams = Params(self._hparams_changed, hparams)
         self._platform, self._git = dict(platform or {}), dict(git or {})
         self._bring_up_to_date(metrics)
+
+    def _near(self) -> list[str]:
+        """Return the folders in which the artifacts of this run may be, whatever its files say."""
+        beside = os.path.join(os.path.dirname(os.path.dirname(self._local)), "artifacts")
+        return [Artifact.parent(), beside]
 
     def _become(self, data: Mapping[str, Any]) -> None:
         with self._lock:
@@ -198,7 +203,7 @@ class Run(Item):
     def _read(cls, folder: str) -> Run:
         files = RunFiles(folder)
         hparams, platform, git = map(files.read_part, ("hyperparameters", "platform", "git"))
-        return cls({**files.read_metadata(), "local": folder}, hparams, None, platform, git)
+        return cls(cls._checked_metadata(files.read_metadata(), folder), hparams, None, platform, git)
 
     @property
     def has_finished(self) -> bool:
@@ -265,15 +270,12 @@ class Run(Item):
         """
         # A type that cannot be a key is no type either.
         stream = self._streams.get(type) if isinstance(type, str) else None
-        append, record = stream if stream is not None else self._open_stream(type)
-        values = append(metrics, step, epoch)
-        if record is not None:
-            record(metrics, values, step, epoch)
+        (stream or self._open_stream(type))(metrics, step, epoch)
         uploader = self._uploader
         if uploader is not None:
             uploader.notify()
 
-    def _open_stream(self, kind: str) -> tuple[_Log, _Record | None]:
+    def _open_stream(self, kind: str) -> _Log:
         if not isinstance(kind, str):
             raise TypeError(f"the type of metrics is a str, not {type(kind).__name__}")
         with self._lock:
@@ -281,9 +283,11 @@ class Run(Item):
                 raise RunFinished(f"run {self._alternative_name!r} has ended: nothing can be logged any more")
             self._begin()
             name = ALIASES.get(kind, kind)
-            record = None if self._record is None else self._record.metrics(name)
-            self._streams[kind] = (self._files.open_metrics(name).append, record)
-            return self._streams[kind]
+            file = self._files.open_metrics(name)
+            if self._record is not None and file.tell is None:
+                file.tell = self._record.metrics(name)
+            self._streams[kind] = file.append
+            return file.append
 
     def send(self, store: Store, folder: str, make_folder: bool, strategy: str) -> Node | None:
         with self._sending:
@@ -380,7 +384,7 @@ class Run(Item):
             # A label that was appended is not told of otherwise.
             self._record.set_labels(self._labels)
             for artifact in self._lineage.made_here():
-                self._record.store_artifact(artifact.name, artifact.local)
+                self._record.name_artifact(artifact)
             self._record.trial.finish(*exception)
         self._end_upload()
         if self._ending is not None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
+from urllib.parse import unquote
 
 from track.em.metrics import MetricsFile, file_name, read_items
 from track.em.store import LocalFile
-from track.em.texts import read_mapping, write_list, write_mapping
-from track.errors import NothingThere
+from track.em.texts import read_own, write_list, write_mapping
+from track.errors import CorruptJournal, NothingThere, UnsafePath
+from track.utils.files import inside
 
 logger = logging.getLogger(__name__)
 METADATA = "metadata.yaml"
 _INDEX, _LOG, _METRICS = "index.yaml", "stdout.log", "metrics"
 _PARTS = {"hyperparameters": "hyperparameters.yaml", "platform": "platform.yaml", "git": "git.yaml"}
+_FILES = {**_PARTS, "log": _LOG}
+_METRICS_FILE = re.compile(r"[^/\\\0.][^/\\\0]*\.yaml|%\.yaml")
 
 
 class RunFiles:
@@ -33,15 +39,43 @@ class RunFiles:
         self._index: dict[str, Any] = {}
         self._open: dict[str, MetricsFile] = {}
         self._lock = threading.RLock()
-        if os.path.exists(self._path(_INDEX)):
-            self._index = read_mapping(self._path(_INDEX))
+        if os.path.lexists(self._path(_INDEX)):
+            self._index = self._checked_index(read_own(self._path(_INDEX)))
+        elif os.path.isdir(self._path(_METRICS)):
+            self._index = self._found_metrics()
+
+    def _found_metrics(self) -> dict[str, Any]:
+        """Return the table of contents that the files of metrics make without one: somebody has removed it."""
+        names = sorted(filter(_METRICS_FILE.fullmatch, os.listdir(self._path(_METRICS))))
+        return {_METRICS: {unquote(name.removesuffix(".yaml")): f"{_METRICS}/{name}" for name in names}}
 
     def _path(self, name: str) -> str:
-        return os.path.join(self.folder, *name.split("/"))
+        """Return the path of a file of the run; UnsafePath where it is a link: it could be to anything."""
+        path = inside(self.folder, name)
+        if os.path.islink(path):
+            raise UnsafePath(f"{path} is a link: the files of a run are its own")
+        return path
+
+    def _checked_index(self, index: dict[str, Any]) -> dict[str, Any]:
+        """Return a table of contents, whoever wrote it; UnsafePath where it names what is no file of a run."""
+        place = self._path(_INDEX)
+        for part, name in index.items():
+            if part == _METRICS:
+                continue
+            if name != _FILES.get(part):
+                raise UnsafePath(f"{place} names {name!r} for {part!r}, which is no file of a run")
+        kinds = index.get(_METRICS)
+        if not isinstance(kinds, (dict, NoneType)):
+            raise CorruptJournal(f"{place} cannot be read: its metrics are no mapping of types to files")
+        for name in (kinds or {}).values():
+            folder, _, file = str(name).partition("/")
+            if folder != _METRICS or not _METRICS_FILE.fullmatch(file):
+                raise UnsafePath(f"{place} names {name!r} for metrics, which is not in their folder")
+        return {part: name for part, name in index.items() if name is not None}
 
     def read_metadata(self) -> dict[str, Any]:
         """Return what is in the file of metadata; NothingThere when it is none of a run."""
-        metadata = read_mapping(self._path(METADATA))
+        metadata = read_own(self._path(METADATA))
         missing = [name for name in ("name", "alternative_name") if not isinstance(metadata.get(name), str)]
         if missing:
             raise NothingThere(f"{self._path(METADATA)} is no run's: it has no {missing[0]!r}")
@@ -50,7 +84,7 @@ class RunFiles:
     def read_part(self, part: str) -> dict[str, Any]:
         """Return the ``"hyperparameters"``, ``"platform"`` or ``"git"`` of the run; empty where it has none."""
         try:
-            return read_mapping(self._path(_PARTS[part]))
+            return read_own(self._path(_PARTS[part]))
         except FileNotFoundError:
             return {}
 
@@ -106,11 +140,7 @@ class RunFiles:
             return opened
 
     def _metrics_path(self, kind: str) -> str:
-        name = str(self._index[_METRICS][kind])
-        folder, _, file = name.partition("/")
-        if folder != _METRICS or not file or "/" in file or "\\" in file or file in (".", ".."):
-            raise ValueError(f"{self._path(_INDEX)} names {name!r} for metrics, which is not in their folder")
-        return self._path(name)
+        return self._path(str(self._index[_METRICS][kind]))
 
     def read_metrics(self) -> dict[str, list[dict[str, Any]]]:
         """Return the items of each type."""
@@ -138,8 +168,7 @@ class RunFiles:
 
     def local_files(self) -> list[LocalFile]:
         """Return the files as they are now, the table of contents last."""
-        names = [METADATA, *(name for part, name in self._index.items() if part != _METRICS)]
         kinds = self._index.get(_METRICS) or {}
-        names += [f"{_METRICS}/{os.path.basename(self._metrics_path(kind))}" for kind in kinds]
-        found = [(str(name), self._path(str(name))) for name in (*names, _INDEX)]
-        return [LocalFile.at(name, path) for name, path in found if os.path.isfile(path)]
+        names = [METADATA, *(name for part, name in self._index.items() if part != _METRICS), *kinds.values(), _INDEX]
+        found = [(str(name), self._path(str(name))) for name in names]
+        return [LocalFile.at(name, path) for name, path in found if os.path.lexists(path)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Iterator, MutableMapping
-from typing import Any
+import queue
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from track.configuration import options
 from track.em.folders import checked_name
-from track.em.store import Store, open_place
+from track.em.store import Store, failed, open_place
 from track.em.texts import read_mapping
 from track.errors import NotLoggedIn
+from track.objectstore import ObjectStore
 from track.persistence.utils import parse_options
 from track.utils.files import user_folder
 
@@ -22,6 +25,7 @@ _KEYS = ("aistore_host", "asset_hub_host", "api_key")
 _OPTIONS = {"aistore_host": "em.host", "api_key": "em.api_key"}
 _PATIENCE = 30
 _store: Store | None = None
+Result = TypeVar("Result")
 
 
 def login(ais_host: str | None = None, api_key: str | None = None, timeout: int | None = None) -> None:
@@ -37,7 +41,7 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
         For S3 ``<access key>:<secret>``; without one the machine's own credentials are used. A directory needs
         none. By default ``CONFIG["api_key"]``.
     timeout: int, optional
-        Seconds to wait for the store to send something; 30 by default.
+        Seconds to wait for the store to answer, in all, and later for it to send something; 30 by default.
 
     Raises
     ------
@@ -66,9 +70,38 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
     settings = parse_options(query)
     user = checked_name(settings.pop("user") if "user" in settings else _own_name())
     url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
-    objects, shown = open_place(url, key, settings, timeout or _PATIENCE)
-    objects.check()
+    patience = timeout or _PATIENCE
+    objects, shown = _within(patience, url, lambda: _answering(url, key, settings, patience))
     _store = Store(objects, shown, user)
+
+
+def _answering(url: str, key: str | None, settings: dict[str, Any], patience: int) -> tuple[ObjectStore, str]:
+    objects, shown = open_place(url, key, settings, patience)
+    objects.check()
+    return objects, shown
+
+
+def _within(seconds: float, url: str, action: Callable[[], Result]) -> Result:
+    """Return what an action returns, or raise what it raises; ConnectionError when it takes longer.
+
+    A driver may try again and again, each time for so long; a disk of another machine may never answer.
+    """
+    done: queue.SimpleQueue[tuple[Result | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((action(), None))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+            done.put((None, error))
+
+    threading.Thread(target=run, name="track-login", daemon=True).start()
+    try:
+        result, error = done.get(timeout=seconds)
+    except queue.Empty:
+        raise failed(url, TimeoutError(f"it has not answered within {seconds:g} s")) from None
+    if error is not None:
+        raise error
+    return cast("Result", result)
 
 
 def _own_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import itertools
@@ -10,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,20 +76,39 @@ def read_all(descriptor: int, offset: int) -> bytes:
     return b"".join(chunks)
 
 
+def open_regular(path: str) -> io.FileIO:
+    """Return a file, opened to read; UnsafePath where it is a pipe or a device, which might never end."""
+    # Not blocking: a pipe would wait for its writer.
+    file = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "r")
+    kind = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(kind):
+        return file
+    file.close()
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise UnsafePath(f"{path} is no file: it is a device, a pipe or a socket")
+
+
 def read_chunks(path: str, size: int | None = None) -> Iterator[bytes]:
     """Yield a file, or its first `size` bytes, some of it at a time."""
-    left = float("inf") if size is None else size
     with open(path, "rb", buffering=0) as file:
-        while left > 0 and (chunk := file.read(int(min(_CHUNK, left)))):
-            left -= len(chunk)
-            yield chunk
+        yield from chunks_of(file, size)
+
+
+def chunks_of(file: io.RawIOBase, size: int | None = None) -> Iterator[bytes]:
+    """Yield what is left of an open file, or its next `size` bytes, some of it at a time."""
+    left = sys.maxsize if size is None else size
+    while left > 0 and (chunk := file.read(min(_CHUNK, left))):
+        left -= len(chunk)
+        yield chunk
 
 
 def digest_of(path: str, size: int | None = None) -> str:
     """Return the sha256 of a file, or of its first `size` bytes, in hexadecimal."""
     digest = hashlib.sha256()
-    for chunk in read_chunks(path, size):
-        digest.update(chunk)
+    with open_regular(path) as file:
+        for chunk in chunks_of(file, size):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -250,6 +271,38 @@ def inside(folder: str, name: str) -> str:
     if not is_below(folder, path):
         raise UnsafePath(f"{name!r} leads out of {os.path.realpath(folder)}")
     return path
+
+
+class Room:
+    """The paths in a folder, as `inside` gives them; a folder below that is the same as before is followed once."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._known: dict[str, tuple[str, int]] = {}
+
+    def path(self, name: str) -> str:
+        """Return the path of a name with slashes; UnsafePath where it, or a link, leads out."""
+        parent, _, last = checked_path(name, f"a path in {self.folder}").rpartition("/")
+        path = f"{self._folder(parent)}/{last}"
+        return inside(self.folder, name) if os.path.islink(path) else path
+
+    def _folder(self, parent: str) -> str:
+        known = self._known.get(parent)
+        if known is not None:
+            with contextlib.suppress(OSError):
+                if os.stat(known[0]).st_ino == known[1]:
+                    return known[0]
+        at = inside(self.folder, parent) if parent else self.folder
+        with contextlib.suppress(OSError):
+            self._known[parent] = at, os.stat(at).st_ino
+        return at
+
+    def make_parent(self, name: str) -> str:
+        """Return the path of a name whose folder is there then."""
+        parent = name.rpartition("/")[0]
+        if parent not in self._known:
+            os.makedirs(self._folder(parent), exist_ok=True)
+        return self.path(name)
 
 
 def is_below(folder: str, path: str) -> bool:

@@ -7,8 +7,10 @@ import functools
 import io
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from track.errors import BackendUnavailable, InvalidUri, MissingExtra, TrackError, missing_extra
@@ -17,6 +19,8 @@ from track.utils.masking import mask_secrets
 CHUNK = 1 << 20
 """Bytes that are in memory at a time, about."""
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f:.]*\]")
+TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
+"""What file systems call the time at which a file was written."""
 _SETTINGS = ("AWS_", "FSSPEC_", "GOOGLE_", "GCS_", "AZURE_")
 Failed: TypeAlias = Callable[[str, BaseException | None], Exception]
 """Returns our error for one of a driver: `unavailable`, or what says more."""
@@ -102,6 +106,30 @@ def _opened(kind: Any, settings: dict[str, Any]) -> Any:
 def schemes_of(fs: Any) -> set[str]:
     """Return the schemes that a file system serves."""
     return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+
+
+def age_of(known: dict[str, Any]) -> float:
+    """Return how many seconds ago a file was written, from what its place tells; 0 where it does not."""
+    moment = next((known[name] for name in TIMES if known.get(name)), None)
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    if isinstance(moment, datetime):
+        moment = moment.timestamp()
+    return 0.0 if moment is None else max(0.0, time.time() - float(moment))
+
+
+def unfinished_parts(fs: Any, root: str) -> Iterator[tuple[str, str, float]]:
+    """Yield the uploads in parts to S3 below a root that are going on or were broken off: path, id, age in seconds."""
+    bucket, _, prefix = root.partition("/")
+    marks: dict[str, str] = {}
+    while True:
+        answer = fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/" if prefix else "", **marks)
+        for upload in answer.get("Uploads") or ():
+            age = max(0.0, time.time() - float(upload["Initiated"].timestamp()))
+            yield f"{bucket}/{upload['Key']}", str(upload["UploadId"]), age
+        if not answer.get("IsTruncated"):
+            return
+        marks = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer.get("NextUploadIdMarker", "")}
 
 
 @contextmanager

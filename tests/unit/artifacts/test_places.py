@@ -13,14 +13,13 @@ import pytest
 from tests.children import printed_by, python
 from tests.unit.artifacts.test_artifacts import logged, start
 from track.artifacts import find, gc
-from track.artifacts.connecting import age_of
 from track.artifacts.content import Source
 from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder
 from track.artifacts.multipart import part_length
 from track.artifacts.transfer import each, progress
 from track.errors import BackendUnavailable, FileChanged, MissingExtra, NotFound
-from track.utils.filesystem import translated
+from track.utils.filesystem import age_of, translated
 
 _WITHOUT = """
 import sys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.children import python
 from track import em
+from track.em import objects
 from track.em.artifact import Artifact
 from track.errors import AlreadyExists, CorruptArtifact, FileChanged
 
@@ -332,3 +334,101 @@ def test_killed_while_adding(artifact: Artifact, tmp_path: Path) -> None:
     again.add_dir("a")
     again.download("out")
     assert sorted(each["path"] for each in again.objects) == ["a/1.png", "a/deep/2.png"]
+
+
+class TestMany:
+    """Artifacts of many files: each costs the same."""
+
+    def test_one_after_another(self, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is written down for 500 files, added one by one and then again, grows as their number does."""
+        written = []
+        real_append, real_write = objects.append_list, objects.write_list
+
+        def append(path: str, items: Any) -> None:
+            written.extend(items)
+            real_append(path, items)
+
+        def write(path: str, items: Any) -> None:
+            written.extend(items)
+            real_write(path, items)
+
+        monkeypatch.setattr(objects, "append_list", append)
+        monkeypatch.setattr(objects, "write_list", write)
+        for round in range(3):
+            Path("1.png").write_bytes(b"%d" % round)
+            for number in range(500):
+                artifact.add_file("1.png", f"x/{number}")
+
+        assert len(written) < 3 * 3 * 500
+        loaded = em.load_artifact(artifact.local)
+        assert loaded.objects == artifact.objects
+        assert {each["sha256"] for each in loaded.objects} == {hashlib.sha256(b"2").hexdigest()}
+
+    def test_paths_are_followed_once(self, artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Links on the way are looked for in each folder, not for each file."""
+        for number in range(200):
+            Path("a", str(number)).write_bytes(b"x")
+        followed = []
+        real = os.path.realpath
+
+        def realpath(path: str, **options: Any) -> str:
+            followed.append(path)
+            return real(path, **options)
+
+        monkeypatch.setattr(os.path, "realpath", realpath)
+        artifact.add_dir("a")
+
+        assert len(artifact.objects) == 202
+        assert len(followed) < 50
+
+    def test_folder_that_becomes_a_link(self, artifact: Artifact, tmp_path: Path) -> None:
+        """Between two calls somebody may put a link in a folder's place: it is no way out."""
+        artifact.add_file("1.png", "x/y")
+        (tmp_path / "outside").mkdir()
+        os.rename(Path(artifact.local, "x"), tmp_path / "moved")
+        Path(artifact.local, "x").symlink_to(tmp_path / "outside")
+
+        with pytest.raises(ValueError, match="leads out of"):
+            artifact.add_file("1.png", "x/z")
+        assert list((tmp_path / "outside").iterdir()) == []
+
+    def test_many_small_files_are_few_contents(self, artifact: Artifact, tmp_path: Path) -> None:
+        """They come back as they were, those of an earlier upload too; one that is removed leaves the others."""
+        em.login(f"file:{tmp_path}/store?user=ann")
+        for number in range(100):
+            Path("a", f"{number}.bin").write_bytes(os.urandom(number))
+        Path("large").write_bytes(os.urandom(300_000))
+        artifact.add_dir("a")
+        artifact.add_file("large")
+        artifact.upload()
+        first = _contents(tmp_path / "store")
+        Path("a", "7.bin").write_bytes(b"other")
+        artifact.add_file("a/7.bin", "a/7.bin")
+        artifact.upload()
+        expected = _files(artifact)
+        shutil.rmtree(".em")
+
+        loaded = em.load_artifact("default/data")
+
+        em.logout()
+        assert _files(loaded) == expected
+        assert (len(first), len(_contents(tmp_path / "store"))) == (2, 5)
+
+    def test_pack_that_is_damaged(self, artifact: Artifact, tmp_path: Path) -> None:
+        """The file in which it is, is named."""
+        em.login(f"file:{tmp_path}/store?user=ann")
+        for number in range(50):
+            Path("a", f"{number}.bin").write_bytes(b"%d" % number)
+        artifact.add_dir("a")
+        artifact.upload()
+        (pack,) = _contents(tmp_path / "store")
+        pack.write_bytes(pack.read_bytes()[:-1000])
+        shutil.rmtree(".em")
+
+        with pytest.raises(CorruptArtifact, match="is damaged: its content is not what was uploaded"):
+            em.load_artifact("default/data")
+        em.logout()
+
+
+def _contents(store: Path) -> list[Path]:
+    return [path for path in (store / "content").rglob("*") if path.is_file()]

@@ -11,7 +11,8 @@ import pytest
 
 import track
 from track import TrackClient, em
-from track.artifacts import find
+from track.artifacts import find, gc, versions
+from track.errors import CorruptArtifact, NotFound
 from track.structure import Status
 
 
@@ -79,6 +80,89 @@ def test_outputs_are_artifacts_of_the_trial(uri: str, tmp_path: Path) -> None:
     for version, content in (("model:v0", b"one"), ("model:latest", b"two")):
         find(uri, version, "default").download(tmp_path / "again")
         assert (tmp_path / "again" / "weights" / "model.bin").read_bytes() == content
+
+
+def test_output_is_there_once(uri: str, tmp_path: Path) -> None:
+    """The trial refers to the files in the artifact's directory: its own store holds none of them."""
+    (tmp_path / "model.bin").write_bytes(b"the only copy")
+    with em.create_run(name="cnn") as run:
+        model = em.create_artifact("model")
+        model.add_file("model.bin", "weights/")
+        model.add_reference("s3://bucket/data.tar")
+        run.mark_output(model)
+    (tmp_path / "model.bin").unlink()
+
+    copies = [path for path in tmp_path.rglob("*") if path.is_file() and b"the only copy" in path.read_bytes()]
+    found = find(uri, "model", "default")
+    assert copies == [Path(model.local, "weights", "model.bin")]
+    assert (found.digest, found.size, found.is_directory, found.is_reference) == (model.digest, 13, True, False)
+    assert found.read_bytes("weights/model.bin") == b"the only copy"
+    with found.open("weights/model.bin") as file:
+        assert file.read() == b"the only copy"
+    assert find(uri, f"model@{model.digest[:12]}", "default").uri == found.uri
+
+
+def test_versions_are_the_same_in_both(uri: str, tmp_path: Path) -> None:
+    """Two artifacts of the same files have one digest, and are one version of the trials; another one is the next."""
+    made = []
+    for content in (b"one", b"two", b"one"):
+        (tmp_path / "model.bin").write_bytes(content)
+        with em.create_run(name="cnn") as run:
+            made.append(em.create_artifact("model"))
+            run.mark_output(made[-1])
+            made[-1].add_file("model.bin")
+
+    assert [version.digest for version in versions(uri, "model", "default")] == [made[0].digest, made[1].digest]
+    assert made[2].digest == made[0].digest
+
+
+def test_output_that_was_changed(uri: str, tmp_path: Path) -> None:
+    """What is not the file that the run made any more is not passed off as it."""
+    (tmp_path / "model.bin").write_bytes(b"one")
+    with em.create_run(name="cnn") as run:
+        model = em.create_artifact("model")
+        model.add_file("model.bin")
+        run.mark_output(model)
+    found = find(uri, "model", "default")
+
+    Path(model.local, "model.bin").write_bytes(b"two")
+    with pytest.raises(CorruptArtifact, match="is not what was stored"):
+        found.download(tmp_path / "out")
+    Path(model.local, "model.bin").unlink()
+    with pytest.raises(NotFound, match=r"the content of 'model\.bin' is not at"):
+        found.download(tmp_path / "out")
+    shutil.rmtree(model.local)
+    with pytest.raises(NotFound, match="was the folder moved or removed"):
+        found.entries()
+
+
+def test_clean_up_leaves_what_is_referred_to(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`gc` of the trial's store neither removes it nor warns of it."""
+    (tmp_path / "model.bin").write_bytes(b"one")
+    with em.create_run(name="cnn") as run:
+        model = em.create_artifact("model")
+        model.add_file("model.bin")
+        run.mark_output(model)
+
+    assert gc(uri) == ([], 0, 0)
+    assert find(uri, "model", "default").read_bytes("model.bin") == b"one"
+    assert "trials name content in" not in caplog.text
+
+
+def test_output_is_stored_where_files_are_kept_elsewhere(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the trial keeps its files in a bucket or such, others find the model there."""
+    pytest.importorskip("fsspec")
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"{uri}?artifacts=memory://em-{tmp_path.name}")
+    (tmp_path / "model.bin").write_bytes(b"one")
+    with em.create_run(name="cnn") as run:
+        model = em.create_artifact("model")
+        model.add_file("model.bin")
+        run.mark_output(model)
+
+    shutil.rmtree(model.local)
+    assert find(uri, "model", "default").read_bytes("model.bin") == b"one"
 
 
 def test_artifact_that_is_gone_does_not_stop_the_end(uri: str) -> None:

@@ -320,15 +320,15 @@ class TestTrouble:
         """The reader gets the new one, whole."""
         store.upload(_bundle("data", "data_1", a=b"old", b=b"old"), "default", False, "new")
         newer = _bundle("data", "data_2", a=b"new", b=b"new")
-        content, calls = store.content, []
+        get, calls = store.objects.get, []
 
-        def slow(file: dict[str, Any]) -> Iterator[bytes]:
-            calls.append(file)
+        def slow(name: str) -> Iterator[bytes]:
+            calls.append(name)
             if len(calls) == 2:
                 store.upload(newer, "default", False, "replace")
-            return content(file)
+            return get(name)
 
-        monkeypatch.setattr(store, "content", slow)
+        monkeypatch.setattr(store.objects, "get", slow)
 
         assert _contents(store, "/ann/default/data") == {"a": b"new", "b": b"new"}
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from track.em.store.download import download
 from track.em.store.nodes import Bundle, LocalFile, Node, remote_entry
-from track.em.store.places import open_place
+from track.em.store.places import failed, open_place
 from track.em.store.store import Store, checked_strategy
+from track.em.store.sweep import find_uploads, sweep, uploads
 
-__all__ = ["Bundle", "LocalFile", "Node", "Store", "checked_strategy", "download", "open_place", "remote_entry"]
+__all__ = [
+    "Bundle", "LocalFile", "Node", "Store", "checked_strategy", "download", "failed", "find_uploads", "open_place",
+    "remote_entry", "sweep", "uploads",
+]  # fmt: skip

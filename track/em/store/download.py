@@ -7,16 +7,22 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from typing import Any
 
 from track.em.folders import alternative_name, checked_name, with_article
 from track.em.store.nodes import Node
+from track.em.store.packs import Contents
 from track.em.store.store import Store
 from track.em.texts import parse_mapping, read_mapping
-from track.errors import CorruptArtifact, NothingThere
-from track.utils.files import digest_of, inside
+from track.errors import CorruptArtifact, NothingThere, UnsafePath
+from track.utils.files import OpenFile, Room, digest_of, read_chunks
 
+_UNFINISHED = ".download-"
 _TRIES = 5
+_LARGEST_METADATA = 16 << 20
+_ABANDONED = 7 * 24 * 3600.0
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
 def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node | None]:
@@ -42,15 +48,22 @@ def download(store: Store, path: str, kind: str, parent: str) -> tuple[str, Node
 
 
 def _fetch(store: Store, node: Node, parent: str) -> tuple[str, Node | None]:
-    target = os.path.join(parent, checked_name(str(node.record["alternative_name"])))
-    if os.path.isdir(target) and all(_has_same(store, target, file) for file in node.files):
+    try:
+        target = os.path.join(parent, checked_name(node.record.get("alternative_name", "")))
+    except ValueError as error:
+        raise CorruptArtifact(f"the record of {node.path} in {store.host} cannot be used: {error}") from error
+    contents, here = Contents(store.objects), Room(target)
+    if os.path.isdir(target) and all(_has_same(contents, here, file) for file in node.files):
         return target, None
     os.makedirs(parent, exist_ok=True)
-    unfinished = os.path.join(parent, f".download-{secrets.token_hex(6)}")
+    _remove_abandoned(parent)
+    unfinished = os.path.join(parent, f"{_UNFINISHED}{secrets.token_hex(6)}")
     os.mkdir(unfinished)
     try:
+        room = Room(unfinished)
+        is_there = os.path.isdir(target)
         for file in node.files:
-            _fetch_file(store, file, unfinished, target)
+            _fetch_file(store, contents, file, room, here if is_there else None)
         while True:
             try:
                 os.rename(unfinished, target)
@@ -59,42 +72,51 @@ def _fetch(store: Store, node: Node, parent: str) -> tuple[str, Node | None]:
                 if not os.path.lexists(target):
                     raise
                 # What is here under this name is something else, and stays.
-                target = os.path.join(parent, alternative_name(str(node.record["name"])))
+                target = os.path.join(parent, alternative_name(checked_name(node.record["name"])))
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _fetch_file(store: Store, file: dict[str, Any], unfinished: str, target: str) -> None:
-    path = inside(unfinished, str(file["name"]))
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if os.path.isdir(target) and _has(target, file):
-        shutil.copyfile(inside(target, str(file["name"])), path)
-        return
+def _remove_abandoned(parent: str) -> None:
+    """Remove what downloads have left here that were killed a week ago or earlier."""
+    with os.scandir(parent) as found:
+        left = [entry for entry in found if entry.name.startswith(_UNFINISHED) and entry.is_dir(follow_symlinks=False)]
+    for entry in left:
+        with contextlib.suppress(FileNotFoundError):
+            if entry.stat().st_mtime + _ABANDONED < time.time():
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _fetch_file(store: Store, contents: Contents, file: dict[str, Any], room: Room, here: Room | None) -> None:
+    try:
+        output = OpenFile.at(room.make_parent(file["name"]), _NEW)
+    except (FileExistsError, NotADirectoryError, UnsafePath) as error:
+        raise CorruptArtifact(f"the record in {store.host} names a file that cannot be one: {error}") from error
+    is_here = here is not None and _has(here, file)
     digest = hashlib.sha256()
-    with open(path, "xb") as output:
-        for chunk in store.content(file):
+    with output:
+        for chunk in read_chunks(here.path(file["name"]), file["size"]) if here and is_here else contents.of(file):
             digest.update(chunk)
-            output.write(chunk)
+            output.write_all(chunk)
     if digest.hexdigest() != file["sha256"]:
         raise CorruptArtifact(f"{file['name']!r} from {store.host} is damaged: its content is not what was uploaded")
 
 
-def _has(folder: str, file: dict[str, Any]) -> bool:
-    with contextlib.suppress(OSError):
-        path = inside(folder, str(file["name"]))
+def _has(here: Room, file: dict[str, Any]) -> bool:
+    with contextlib.suppress(OSError, UnsafePath):
+        path = here.path(file["name"])
         return bool(os.path.getsize(path) == file["size"] and digest_of(path) == file["sha256"])
     return False
 
 
-def _has_same(store: Store, folder: str, file: dict[str, Any]) -> bool:
+def _has_same(contents: Contents, here: Room, file: dict[str, Any]) -> bool:
     """Return whether a folder has a file; of metadata, whether it says the same but for its ups and downs."""
-    name = str(file["name"])
-    is_there = _has(folder, file)
-    if is_there or name.rpartition("/")[2] != "metadata.yaml":
+    is_there = _has(here, file)
+    if is_there or file["name"].rpartition("/")[2] != "metadata.yaml" or file["size"] > _LARGEST_METADATA:
         return is_there
     try:
-        ours = read_mapping(inside(folder, name))
+        ours = read_mapping(here.path(file["name"]))
     except (OSError, ValueError):
         return False
-    theirs = parse_mapping(b"".join(store.content(file)), name)
+    theirs = parse_mapping(b"".join(contents.of(file)), file["name"])
     return {**ours, "remote": None} == {**theirs, "remote": None}

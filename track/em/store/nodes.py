@@ -9,15 +9,46 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from track.em.folders import timestamp
 from track.errors import CorruptJournal, FileChanged, UploadFailed
-from track.utils.files import digest_of, read_chunks
+from track.utils.files import chunks_of, digest_of, open_regular
 
-_FORMAT = 1
+_FORMAT, _PACKED = 1, 2
+"""Of records; the second has files that are a part of a content."""
+TREE, CONTENT = "tree", "content"
+"""Where a store has its records, and where the bytes that they name."""
+CONTENT_NAME = f"{CONTENT}/[0-9a-f]{{32}}/[0-9a-f]+-[0-9a-f]+"
+"""How content is called, as a regular expression: nothing else is read or removed because a record says so."""
+_NODE = ".node"
 _ODD = re.compile(r'[%?*\[\]#:<>|"]|[. ](?=/|$)')
 _REMEMBERED = 20
+
+
+class _File(msgspec.Struct):
+    """What a record says of a file, whoever wrote it."""
+
+    name: str
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    content: Annotated[str, msgspec.Meta(pattern=f"^{CONTENT_NAME}$")]
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class _Record(msgspec.Struct):
+    """A record, whoever wrote it; it may say more."""
+
+    type: str
+    name: str
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    state: str
+    created: str
+    alternative_name: str = ""
+    files: list[_File] = []
+    replaced: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -52,15 +83,18 @@ class Node:
         """Return the node of a stored record; CorruptJournal when it is none of ours."""
         try:
             record = json.loads(content)
-        except ValueError as error:
+            if not isinstance(record, dict) or record.get("format") not in (_FORMAT, _PACKED):
+                raise CorruptJournal(f"the record of {path} is not of format {_PACKED}: a newer version wrote it?")
+            msgspec.convert(record, _Record)
+        except (msgspec.ValidationError, RecursionError, ValueError) as error:
+            if isinstance(error, CorruptJournal):
+                raise
             raise CorruptJournal(f"the record of {path} cannot be read: {error}") from error
-        if not isinstance(record, dict) or record.get("format") != _FORMAT:
-            raise CorruptJournal(f"the record of {path} is not of format {_FORMAT}: a newer version wrote it?")
         return cls(path, record, tag)
 
     def encoded(self) -> bytes:
         """Return the bytes to store."""
-        return json.dumps(self.record, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+        return json.dumps(self.record, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def new_record(
@@ -70,7 +104,7 @@ def new_record(
     now = timestamp()
     is_update = old is not None and old.record["id"] == identity
     return {
-        "format": _FORMAT,
+        "format": _PACKED if any("offset" in file for file in files) else _FORMAT,
         **described,
         "id": identity,
         "owner": owner,
@@ -93,12 +127,27 @@ def record_name(path: str) -> str:
     """Return the name of the record of an absolute path, in a place: ``tree/ann/what%3F/.node`` of ``/ann/what?``."""
     # Every file system and every URL takes it as it is.
     encoded = _ODD.sub(lambda found: f"%{ord(found[0]):02X}", path.strip("/"))
-    return f"tree/{encoded}/.node"
+    return f"{TREE}/{encoded}/{_NODE}"
+
+
+def path_of_record(name: str) -> str | None:
+    """Return the path whose record is so named; None where it is none that an upload has written."""
+    first, _, rest = name.partition("/")
+    encoded, _, last = rest.rpartition("/")
+    path = "/" + "/".join(map(decoded_name, encoded.split("/")))
+    is_ours = (first, last) == (TREE, _NODE) and encoded and record_name(path) == name
+    return path if is_ours else None
 
 
 def decoded_name(name: str) -> str:
     """Return the part of a path that is so called in a place."""
     return re.sub(r"%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name)
+
+
+def is_part(name: str) -> bool:
+    """Return whether `record_name` can have called a part of a path so."""
+    part = decoded_name(name)
+    return bool(part) and "/" not in part and record_name(part) == f"{TREE}/{name}/{_NODE}"
 
 
 def remote_entry(host: str, node: Node, action: str, state: str = "") -> dict[str, str]:
@@ -119,16 +168,18 @@ class LocalFile:
     @classmethod
     def at(cls, name: str, path: str) -> LocalFile:
         """Return the file as it is now."""
-        size = os.path.getsize(path)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
         return cls(name, path, size, digest_of(path, size))
 
     def chunks(self) -> Iterator[bytes]:
         """Yield its bytes; FileChanged when they are not those that were promised."""
         digest = hashlib.sha256()
         try:
-            for chunk in read_chunks(self.path, self.size):
-                digest.update(chunk)
-                yield chunk
+            with open_regular(self.path) as file:
+                for chunk in chunks_of(file, self.size):
+                    digest.update(chunk)
+                    yield chunk
         except OSError as error:
             raise UploadFailed(f"{self.path} cannot be read: {error}") from error
         if digest.hexdigest() != self.sha256:

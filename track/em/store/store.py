@@ -9,11 +9,22 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from track.em.folders import alternative_name, checked_name, with_article
-from track.em.store.nodes import Bundle, LocalFile, Node, decoded_name, new_record, parents, record_name
+from track.em.store.leases import Lease
+from track.em.store.nodes import (
+    CONTENT,
+    Bundle,
+    LocalFile,
+    Node,
+    decoded_name,
+    is_part,
+    new_record,
+    parents,
+    record_name,
+)
+from track.em.store.packs import packed, pieces
 from track.errors import NothingThere, UploadConflict, UploadFailed
 from track.objectstore import ObjectStore
 
@@ -63,7 +74,9 @@ class Store:
         """Return what is in a folder, sorted by name."""
         parent = self.absolute(path)
         names = self.objects.children(record_name(parent).rpartition("/")[0])
-        found = (self.find(f"{parent}/{decoded_name(name)}") for name in names if not name.startswith("."))
+        # What no upload would have called so is none.
+        own = [name for name in names if not name.startswith(".") and is_part(name)]
+        found = (self.find(f"{parent}/{decoded_name(name)}") for name in own)
         return [node for node in found if node is not None]
 
     def folder(self, path: str, make_folder: bool = False) -> str:
@@ -103,6 +116,7 @@ class Store:
         """
         parent = self.folder(folder, make_folder)
         sent: _Files = {}
+        lease = Lease(self.objects)
         published: Node | None = None
         try:
             for _ in range(_TRIES):
@@ -110,13 +124,14 @@ class Store:
                 if target is None:
                     logger.info("%s %r is not uploaded: the name is taken in %s", bundle.kind, bundle.name, parent)
                     return None
-                published = self._publish(*target, bundle, sent)
+                published = self._publish(*target, bundle, sent, lease)
                 if published is not None:
                     return published
                 # Somebody was faster: what the strategy says may be something else now.
         finally:
             kept = {file["content"] for file in published.files} if published else set()
             self._remove({file["content"] for file in sent.values()} - kept)
+            lease.close()
         raise UploadFailed(f"{parent}/{bundle.name} is changed by others all the time: try again later")
 
     def _target(self, parent: str, bundle: Bundle, strategy: str) -> tuple[str, Node | None] | None:
@@ -139,16 +154,16 @@ class Store:
             path = f"{parent}/{alternative_name(bundle.name)}"
         return path, node
 
-    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: _Files) -> Node | None:
+    def _publish(self, path: str, old: Node | None, bundle: Bundle, sent: _Files, lease: Lease) -> Node | None:
         """Send what is not there, then write the record; None when it is not in the state that was seen."""
         earlier = old if old is not None and old.holds(bundle) else None
         identity = uuid.uuid4().hex if earlier is None else str(earlier.record["id"])
         files_there = () if earlier is None else earlier.files
         there: _Files = {(file["name"], file["size"], file["sha256"]): file for file in files_there}
-        keys = [(file.name, file.size, file.sha256) for file in bundle.files]
-        for key, file in zip(keys, bundle.files, strict=True):
-            if key not in there and key not in sent:
-                sent[key] = self._send(identity, file)
+        keys = [_key(file) for file in bundle.files]
+        new = [file for file in bundle.files if _key(file) not in there and _key(file) not in sent]
+        for group in packed(new):
+            self._send(identity, group, sent, lease)
         files = [there.get(key) or sent[key] for key in keys]
         node = Node(path, new_record(bundle.described(), identity, self.user, files, old), "")
         if not self._write(node, old):
@@ -166,14 +181,20 @@ class Store:
         now = self.find(node.path)
         return now is not None and node.state in now.record.get("replaced", ())
 
-    def _send(self, identity: str, file: LocalFile) -> dict[str, Any]:
-        content = f"content/{identity}/{file.sha256[:16]}-{secrets.token_hex(4)}"
+    def _send(self, identity: str, files: list[LocalFile], sent: _Files, lease: Lease) -> None:
+        """Send files as one content, and add what records say of them."""
+        # No two are called the same: one that is replaced may be read still.
+        content = f"{CONTENT}/{identity}/{files[0].sha256[:16]}{secrets.token_hex(4)}-{lease.token}"
         try:
-            self.objects.put(content, file.chunks())
+            self.objects.put(content, lease.renewing(pieces(files)))
         except BaseException:
             self._remove({content})
             raise
-        return {"name": file.name, "size": file.size, "sha256": file.sha256, "content": content}
+        offset = 0
+        for file in files:
+            place: dict[str, Any] = {"content": content} if len(files) == 1 else {"content": content, "offset": offset}
+            sent[_key(file)] = {"name": file.name, "size": file.size, "sha256": file.sha256, **place}
+            offset += file.size
 
     def _remove(self, contents: set[str]) -> None:
         for content in contents:
@@ -183,9 +204,9 @@ class Store:
                 # It is in nobody's way.
                 logger.debug("%s stays in %s: %s", content, self.host, error)
 
-    def content(self, file: dict[str, Any]) -> Iterator[bytes]:
-        """Yield the bytes of a node's file; FileNotFoundError when the node was replaced meanwhile."""
-        return self.objects.get(str(file["content"]))
+
+def _key(file: LocalFile) -> tuple[str, int, str]:
+    return file.name, file.size, file.sha256
 
 
 def checked_strategy(strategy: str) -> str:
