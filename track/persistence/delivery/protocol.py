@@ -108,7 +108,15 @@ class DeliveredProtocol(EventProtocol):
 
     def identity(self) -> str:
         # Once known it stays: there may be no server to ask later.
-        self._identity = self._identity or self.remote.identity()
+        if not self._identity:
+            # Whoever stores a file asks, and does not wait for a server again and again.
+            if self._reach.failed_within(_TRUSTED):
+                raise BackendUnavailable(str(self._reach.error))
+            try:
+                self._identity = self.remote.identity()
+            except BackendUnavailable as error:
+                self._reach.note(error)
+                raise
         return self._identity
 
     def former_identities(self) -> list[str]:
