@@ -287,10 +287,11 @@ class Room:
         return inside(self.folder, name) if os.path.islink(path) else path
 
     def _folder(self, parent: str) -> str:
-        known = self._known.get(parent)
+        known = self._known.pop(parent, None)
         if known is not None:
             with contextlib.suppress(OSError):
                 if os.stat(known[0]).st_ino == known[1]:
+                    self._known[parent] = known
                     return known[0]
         at = inside(self.folder, parent) if parent else self.folder
         with contextlib.suppress(OSError):
@@ -300,8 +301,9 @@ class Room:
     def make_parent(self, name: str) -> str:
         """Return the path of a name whose folder is there then."""
         parent = name.rpartition("/")[0]
+        at = self._folder(parent)
         if parent not in self._known:
-            os.makedirs(self._folder(parent), exist_ok=True)
+            os.makedirs(at, exist_ok=True)
         return self.path(name)
 
 

@@ -392,6 +392,15 @@ class TestMany:
             artifact.add_file("1.png", "x/z")
         assert list((tmp_path / "outside").iterdir()) == []
 
+    def test_folder_that_was_removed(self, artifact: Artifact) -> None:
+        """It is made again for the next file."""
+        artifact.add_file("1.png", "x/y")
+        shutil.rmtree(Path(artifact.local, "x"))
+
+        artifact.add_file("1.png", "x/z")
+
+        assert Path(artifact.local, "x", "z").read_bytes() == b"one"
+
     def test_many_small_files_are_few_contents(self, artifact: Artifact, tmp_path: Path) -> None:
         """They come back as they were, those of an earlier upload too; one that is removed leaves the others."""
         em.login(f"file:{tmp_path}/store?user=ann")
