@@ -197,7 +197,7 @@ def test_store_whose_snapshot_was_replaced_refuses_another_writer(tmp_path: Path
     os.replace(tmp_path / "other.json", path)
 
     other = FileStore(str(path), 1.0)
-    with pytest.raises(BackendUnavailable, match="was replaced while another process writes"):
+    with pytest.raises(BackendUnavailable, match="was replaced while a process writes"):
         other.start_writing()
 
 
@@ -265,3 +265,40 @@ def test_journal_with_lines_of_a_newer_version_is_kept(tmp_path: Path, caplog: p
     assert _values(path) == {"one": [0.0, 1.0, 2.0], "two": [0.0, 1.0, 2.0]}
     assert Path(f"{path}.journal.left-0").read_bytes().startswith(content)
     assert not Path(f"{path}.journal.left-1").exists()
+
+
+def test_state_is_not_built_again_from_a_foreign_file(tmp_path: Path) -> None:
+    """A running process that has to read its files again does not take another store's for its own."""
+    path = tmp_path / "r.json"
+    client = TrackClient(f"file://{path}")
+    client.set_project(name="digits")
+    trial = client.new_trial(name="run", parameters={"n": 1})
+    client.save()
+    _log(tmp_path / "other.json", "other")
+    content = path.read_bytes()
+    os.replace(tmp_path / "other.json", path)
+    store = client.protocol.store  # type: ignore[attr-defined]
+    store._is_whole = False
+
+    with pytest.raises(BackendUnavailable, match="was replaced while a process writes"):
+        client.protocol.fetch_trials()
+    trial.log_metrics(step=0, loss=0.0)
+    path.write_bytes(content)
+
+    assert _values(path) == {"run": [0.0]}
+    trial.finish()
+    assert _values(path) == {"run": [0.0]}
+
+
+def test_damaged_description_of_the_journal_opens(tmp_path: Path) -> None:
+    """What a person has changed in the head of the file, so that it makes no sense, hides no trial."""
+    path = tmp_path / "r.json"
+    _log(path, "one")
+    Path(f"{path}.journal").unlink()
+    document = json.loads(path.read_bytes())
+    document["journal"] = {"id": "x", "offset": -1, "former": 3, "store": None}
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+    _log(path, "two")
+
+    assert _values(path) == {"one": [0.0, 1.0, 2.0], "two": [0.0, 1.0, 2.0]}

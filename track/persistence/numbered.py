@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from track.errors import EventsMissing, UnknownSubject
-from track.events import Event, FieldsMerged, GroupCreated, ProjectCreated, TrialCreated
+from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialCreated
 from track.persistence.utils import mask_secrets
 from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
@@ -51,7 +51,7 @@ def _unknown_subjects(events: Sequence[Event], has: Callable[[type, str], bool])
     known: dict[tuple[type, str], bool] = {}
     unknown = {}
     for place, event in enumerate(events):
-        subject = subject_of(event)
+        subject = (Trial, event.trial) if type(event) is MetricsLogged else subject_of(event)
         if isinstance(event, (ProjectCreated, GroupCreated, TrialCreated)):
             known[subject] = True
         elif subject not in known:

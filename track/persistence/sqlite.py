@@ -33,7 +33,8 @@ class SqliteDriver(Driver):
 
     Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
-    has_store = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store'"
+    unstorable: frozenset[str] = frozenset()
+    has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
     def __init__(self, path: str, timeout: float, durable: bool) -> None:
         self.path = path

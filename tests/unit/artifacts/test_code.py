@@ -202,7 +202,7 @@ def test_cells_of_a_notebook_are_stored(repository: Path, tmp_path: Path, monkey
     """What was run in this session is stored, in its order, with what git knows of the folder."""
     shell = _Shell("a = 1", "%time b = 2", "trial.log_code()")
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     monkeypatch.chdir(repository)
     trial = start(f"file:{tmp_path}/runs.json")
 

@@ -231,7 +231,13 @@ class DeliveredProtocol(EventProtocol):
             self._reach.note(error)
             return question(self._here())
         self._is_deciding_here = False
-        self._notice_store()
+        return result
+
+    def _decide(self, question: Callable[[EventProtocol], Result]) -> Result:
+        """Return what the server decides, as `_ask` does, before something is logged about it."""
+        result = self._ask(question)
+        if not self._is_deciding_here:
+            self._notice_store()
         return result
 
     def _notice_store(self) -> None:
@@ -263,13 +269,13 @@ class DeliveredProtocol(EventProtocol):
             raise BackendUnavailable(str(self._reach.error or f"{self.uri} does not take the events that wait for it"))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        return self._ask(lambda backend: backend.atomically(action))
+        return self._decide(lambda backend: backend.atomically(action))
 
     def get_project(self, project: Project) -> Project | None:
         return self._seen(self._ask(lambda backend: backend.get_project(project)))
 
     def new_project(self, project: Project) -> Project:
-        made = self._seen(self._ask(lambda backend: backend.new_project(project)))
+        made = self._seen(self._decide(lambda backend: backend.new_project(project)))
         self._creations.note(project_created(made, self.clock()))
         return made
 
@@ -277,12 +283,12 @@ class DeliveredProtocol(EventProtocol):
         return self._seen(self._ask(lambda backend: backend.get_trial_group(group)))
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
-        made = self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
+        made = self._seen(self._decide(lambda backend: backend.new_trial_group(group)))
         self._creations.note(group_created(made, self.clock()))
         return made
 
     def get_trial(self, trial: Trial) -> list[Trial]:
-        found = self._ask(lambda backend: backend.get_trial(trial))
+        found = self._decide(lambda backend: backend.get_trial(trial))
         if found:
             self._known.add(trial.uid)
             if not self._is_deciding_here:
@@ -294,7 +300,7 @@ class DeliveredProtocol(EventProtocol):
 
         Offline it gets a revision below 0, which no trial gets that was made online.
         """
-        made = self._ask(lambda backend: backend.new_trial(trial, auto_increment))
+        made = self._decide(lambda backend: backend.new_trial(trial, auto_increment))
         if made is not None:
             self._known.add(made.uid)
             if not self._is_deciding_here:
@@ -304,10 +310,10 @@ class DeliveredProtocol(EventProtocol):
         return made
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        return self._ask(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
+        return self._decide(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
-        return self._ask(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
+        return self._decide(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._ask(lambda backend: backend.fetch_trials(query))
@@ -341,6 +347,7 @@ class DeliveredProtocol(EventProtocol):
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
+        self.require_store(self.expected_store)
         self.remote.receive_after(writer, after, first, events, lines)
 
     def last(self, writer: str) -> int:

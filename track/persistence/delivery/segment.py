@@ -159,7 +159,6 @@ class Segment:
 
     def acknowledge(self, sent: int, offset: int) -> None:
         """Note that the server has the events before number `sent`, which end at `offset`."""
-        self.position = (sent, offset)
         try:
             note: dict[str, Any] = {"sent": sent, "offset": offset, "stored": self.stored}
             if self.store != self._journal.header.store:
@@ -167,6 +166,8 @@ class Segment:
             replace_file(f"{self._base}.sent", [msgspec.json.encode(note)], f"{self._base}.sent.tmp", sync=False)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
+        # Last: whoever waits for it finds the note too.
+        self.position = (sent, offset)
 
     def rewind(self) -> None:
         """Begin again at the first event: the server does not have all that it had acknowledged."""

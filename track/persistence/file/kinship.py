@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from track.errors import BackendUnavailable
+
 _HEAD = 1 << 16
 _TAIL = 1 << 12
 _STORE = re.compile(rb'"store"\s*:\s*"([0-9a-f]{32})"')
@@ -103,6 +105,14 @@ def kinship(held: Place, names: Collection[str], header: Header, size: int, desc
     return Kin.LATER if header.number > held.number else Kin.OLDER
 
 
+def replaced_in_use(path: str) -> BackendUnavailable:
+    """Return the error of a store whose snapshot was replaced while a process writes to its journal."""
+    return BackendUnavailable(
+        f"{path} was replaced while a process writes to {path}.journal: end that process, or move the file away, and "
+        "it writes its own again"
+    )
+
+
 def tail_of(descriptor: int, offset: int) -> str:
     """Return a sum of the bytes of a journal before an offset, the last few thousand."""
     start = max(0, offset - _TAIL)
@@ -112,7 +122,8 @@ def tail_of(descriptor: int, offset: int) -> str:
 def place_of(document: Any) -> Place:
     """Return what a snapshot says that it holds; nothing, where it does not say so in our words."""
     with contextlib.suppress(msgspec.MsgspecError):
-        return msgspec.convert(document, Place)
+        place = msgspec.convert(document, Place)
+        return place if place.offset >= 0 else Place()
     return Place()
 
 

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import msgspec
 
-from track.errors import BackendUnavailable, LockTimeout, TrackError
+from track.errors import LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
-from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of
+from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
 from track.persistence.file.lock import StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
@@ -27,6 +27,7 @@ _SMALL_AT_FINISH = 1 << 20
 _SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
+_FORMER = 100
 
 
 class FileStore:
@@ -134,7 +135,7 @@ class FileStore:
         state = self.state
         if is_copy(self.path, state.home, state.identity):
             logger.info("%s is a copy of %s: from now on it is a store of its own", self.path, state.home)
-            state.former.append(state.identity)
+            state.former = [*state.former, state.identity][-_FORMER:]
             state.identity = self.new_identity()
             self._write_snapshot()
         state.identity = state.identity or self.new_identity()
@@ -154,10 +155,7 @@ class FileStore:
             logger.warning("%s %s: it is kept as %s", self.journal.path, kin.value, left)
             self.catch_up()
         elif kin is not Kin.SHORT:
-            raise BackendUnavailable(
-                f"{self.path} was replaced while another process writes to {self.journal.path}: end that process "
-                "first, or move the file away, and it writes its own again"
-            )
+            raise replaced_in_use(self.path)
 
     def _keep_journal(self, reason: str) -> None:
         """Keep a journal of which a snapshot will not have all, whatever becomes of the file."""
@@ -382,10 +380,15 @@ class FileStore:
         self._is_whole = True
 
     def _relate(self) -> None:
-        """Find out how the journal goes on from the snapshot, and say what is not as it should be."""
+        """Find out how the journal goes on from the snapshot, and say what is not as it should be.
+
+        Raises BackendUnavailable: this process writes to the journal, and another snapshot was put beside it.
+        """
         state, header = self.state, self.journal.header
         names = {state.identity, *state.former} if state.identity else ()
         self._kin = kinship(self._held, names, header, self.journal.size, self.journal.fileno())
+        if self._writing and not self._kin.is_read:
+            raise replaced_in_use(self.path)
         if self._kin in (Kin.SAME, Kin.SHORT):
             self._offset = self._held.offset
         if not self._kin.is_read:

@@ -12,7 +12,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import connections_heard, prepare, read_address, translate, unless_duplicate
+from track.persistence.mongo.setup import (
+    VERSION,
+    connections_heard,
+    make_collections,
+    noted_version,
+    read_address,
+    refusal,
+    refused_by_driver,
+    translate,
+    unless_duplicate,
+)
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -50,6 +60,7 @@ class Mongo:
         self.patience: float = self.address.options["timeout"]
         self._pymongo: Any = pymongo
         self._errors: Any = pymongo.errors
+        self._refused = refused_by_driver()
         self._given = has_transactions
         self.has_transactions = False
         self.client: Any = None
@@ -58,7 +69,7 @@ class Mongo:
         self._closing: Any = None
         self.connections = 0
         """How many the driver has made: another one may be to another server."""
-        self._prepared_at = -1
+        self._prepared_at, self._version = -1, 0
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
 
@@ -109,6 +120,12 @@ class Mongo:
             self._prepared_at = -1
             raise Changed(f"{self.place} is empty now")
         return int(found["value"]) - count + 1
+
+    def make(self) -> None:
+        """Make the collections, where that was not done: before something is written, for to read makes nothing."""
+        if self._version < VERSION:
+            make_collections(self._database)
+            self._version = VERSION
 
     # which store it is
 
@@ -169,6 +186,8 @@ class Mongo:
                 except again as error:
                     if time.monotonic() > deadline:
                         raise ConcurrentWrite(f"others keep changing the same of {self.place}: {error}") from error
+                except self._refused as error:
+                    raise refusal(error) from error
                 except self._errors.PyMongoError as error:
                     broken += isinstance(error, self._errors.ConnectionFailure)
                     if not self._is_transient(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:
@@ -219,7 +238,7 @@ class Mongo:
     def _connected(self) -> None:
         if self.client is not None and self._prepared_at != self.connections:
             self._prepared_at = self.connections
-            prepare(self._database, self.place)
+            self._version = noted_version(self._database, self.place)
         if self.client is None:
             listeners = [connections_heard(self)]
             try:
@@ -246,7 +265,7 @@ class Mongo:
             self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
         self._prepared_at = self.connections
-        prepare(self._database, self.place)
+        self._version = noted_version(self._database, self.place)
 
     def _is_transient(self, error: Any) -> bool:
         if isinstance(error, self._errors.ServerSelectionTimeoutError):

@@ -7,8 +7,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -38,8 +38,10 @@ class Driver(Protocol):
 
     Error: type[Exception]
     begin: str
-    has_store: str
-    """A statement that returns a row where there is a table ``store``."""
+    unstorable: frozenset[str]
+    """Characters that no text can have there."""
+    has_table: str
+    """A statement that returns a row where there is a table of a name."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""
@@ -68,6 +70,15 @@ class Driver(Protocol):
 
     def watched(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
         """Break the connection when what happens inside takes longer than some seconds."""
+
+
+@contextmanager
+def _saying_refusals() -> Iterator[None]:
+    """Say what a driver refuses before the database sees it: whole numbers of too many bits, text that is none."""
+    try:
+        yield
+    except (OverflowError, UnicodeError) as error:
+        raise InvalidEvent(f"the database cannot hold this: {' '.join(str(error).split())}") from error
 
 
 @dataclass
@@ -107,16 +118,22 @@ class Database:
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """Run a statement, inside the transaction that runs, and return its rows."""
-        return self.driver.execute(self._connection, sql, parameters)
+        with _saying_refusals():
+            return self.driver.execute(self._connection, sql, parameters)
 
     def insert(self, table: str, columns: str, suffix: str = "", *, rows: Sequence[Row]) -> None:
         """Insert many rows, with what follows the values, inside the transaction that runs."""
         if rows:
-            self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
+            with _saying_refusals():
+                self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
 
     def home(self) -> tuple[str, Callable[[str, str], bool]]:
         """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
         return self.driver.home(self._connection), partial(self.driver.is_copy, self._connection)
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table, inside the transaction that runs."""
+        return bool(self.rows(self.driver.has_table, name))
 
     def mark(self, writer: str, seq: int) -> None:
         """Note how far a writer came, inside the transaction that runs."""
@@ -129,6 +146,11 @@ class Database:
         return int(found[0][0]) if found else None
 
     # transactions
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this thread is in the middle of a transaction."""
+        return self._inside == threading.get_ident()
 
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
@@ -143,7 +165,7 @@ class Database:
         InvalidEvent
             A value can never be stored there.
         """
-        if self._inside == threading.get_ident():
+        if self.is_inside:
             return action()
         return self._persist(lambda _: action(), is_decision=False)
 
@@ -158,7 +180,7 @@ class Database:
         OutcomeUnknown
             The connection broke during the commit, and did not come back within the patience.
         """
-        if self._inside == threading.get_ident():
+        if self.is_inside:
             return action()
         runs: dict[int | None, Result] = {}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import CorruptJournal
+from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container
@@ -18,15 +19,16 @@ from track.persistence.identity import new_identity, require_one_of
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import where
+from track.persistence.sql.where import MOST, where
 from track.persistence.state import Liveness, shown_fields, with_members
-from track.plain import restore
+from track.plain import is_utf8, restore
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _PAGE = 5_000
+_BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
@@ -41,14 +43,14 @@ class SqlProtocol(EventProtocol):
         super().__init__(uri, strict)
         self.database = database
         self.liveness = Liveness()
-        self._identity, self._is_identified = "", False
-        database.on_connect = self._migrate
+        self._identity, self._is_identified, self._is_identifying = "", False, False
+        self._version = 0
+        database.on_connect = self._look
 
     # writing
 
     def apply(self, *events: Event) -> None:
-        self._identify()
-        self.database.decide(partial(self._store, events))
+        self._written(self.database.decide, partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
@@ -59,24 +61,28 @@ class SqlProtocol(EventProtocol):
                 self._store(new)
                 self.database.mark(writer, first + len(events) - 1)
 
-        self._identify()
-        self.database.transaction(store)
+        self._written(self.database.transaction, store)
 
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
         self.require_store(self.expected_store)
         # It may be run again as it is: it needs no mark of a decision.
-        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
+        receive = partial(super().receive_after, writer, after, first, events, lines)
+        self._written(self.database.transaction, receive)
 
     def last(self, writer: str) -> int:
-        return self.database.transaction(lambda: self._last(writer))
+        return self._read(lambda: self._last(writer), -1)
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        self._identify()
-        return self.database.decide(action)
+        def decide() -> Result:
+            self._identify()
+            return action()
+
+        return self._written(self.database.decide, decide)
 
     def _store(self, events: Sequence[Event]) -> None:
+        self._identify()
         work = UnitOfWork(self.database)
         work.apply(events)
         work.write()
@@ -90,8 +96,12 @@ class SqlProtocol(EventProtocol):
     # which store it is
 
     def identity(self) -> str:
-        self._identity = self._identity or (self.database.transaction(self._identities) or [""])[-1]
-        return self._identity
+        if self._identity:
+            return self._identity
+        found = (self.database.transaction(self._identities) or [""])[-1]
+        # What a transaction sees that has not ended may not come to be.
+        self._identity = "" if self.database.is_inside else found
+        return found
 
     def former_identities(self) -> list[str]:
         return self.database.transaction(self._identities)[:-1]
@@ -103,20 +113,32 @@ class SqlProtocol(EventProtocol):
 
     def _identities(self) -> list[str]:
         """Return the ids of the store, its own last; none while nothing was written, since there are any."""
-        if not self.database.rows(self.database.driver.has_store):
+        if not self.database.has_table("store"):
             return []
         return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
 
     def _identify(self) -> None:
-        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
         if not self._is_identified:
-            self.database.transaction(self._name)
-            self._is_identified = True
-            self.identity()
+            self._name()
+            self._is_identifying = True
+
+    def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
+        """Return what a transaction returns that identifies the store, which is done once it has ended."""
+        if not self._is_identified and not self.database.is_inside:
+            # On their own: whether they are there is asked before it is known what became of a commit.
+            self._make_tables()
+        if self.database.is_inside:
+            return run(action)
+        self._is_identifying = False
+        result = run(action)
+        # Not where there was nothing to write.
+        self._is_identified = self._is_identified or self._is_identifying
+        return result
 
     def _name(self) -> None:
         columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
-        if not self.database.rows(self.database.driver.has_store):
+        if not self.database.has_table("store"):
             self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
         found = self.database.rows("SELECT number, identity, home FROM store ORDER BY number")
         number, identity, before = found[-1] if found else (-1, "", "")
@@ -128,12 +150,13 @@ class SqlProtocol(EventProtocol):
             return
         suffix = "ON CONFLICT (number) DO NOTHING"
         self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        # What it is now is asked once that is stored.
         self._identity = ""
 
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
+        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)), [])
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -142,23 +165,44 @@ class SqlProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        found = self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial), 1))
+        found: list[Trial] = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1), [])
         return found[0] if found else None
 
     def revisions(self, digest: str) -> set[int]:
+        if not self._can_hold(digest):
+            return set()
         return {revision for (revision,) in self._rows("SELECT revision FROM trials WHERE hash = ?", digest)}
 
     def has(self, kind: type, uid: Any) -> bool:
-        return bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+        return self._can_hold(uid) and bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+
+    def _can_hold(self, value: Any) -> bool:
+        """Return whether a column can hold a value: what it cannot is not there."""
+        if isinstance(value, int):
+            return -_BEYOND <= value < _BEYOND
+        return is_utf8(value) and not self.database.driver.unstorable & set(value)
+
+    def _read(self, question: Callable[[], Result], nothing: Result) -> Result:
+        """Return the answer to a question, or `nothing` where there are no tables: to read makes none."""
+        return self.database.transaction(lambda: question() if self._has_tables() else nothing)
+
+    def _asked(self, question: Callable[[], Result], nothing: Result) -> Result:
+        """Return the answer to a question, InvalidQuery where the database finds fault with what it is given."""
+        try:
+            return self._read(question, nothing)
+        except InvalidEvent as error:
+            raise InvalidQuery(str(error)) from error
 
     def _rows(self, sql: str, *parameters: Any) -> list[Row]:
-        return self.database.transaction(partial(self.database.rows, sql, *parameters))
+        return self._read(partial(self.database.rows, sql, *parameters), [])
 
     def _fetch_owners(self, kind: type, query: Any) -> list[Any]:
         """Return projects or groups: narrowed by what has a column, the rest is checked after."""
         parsed = parse_query(query, kind)
         columns = ("uid", "project_id") if kind is TrialGroup else ("uid",)
         exact = {column: value for column in columns if (value := parsed.exact(column)) is not None}
+        if not all(map(self._can_hold, exact.values())):
+            return []
         condition = " AND ".join(f"{column} = ?" for column in exact) or "1 = 1"
         sql = f"SELECT document FROM {_TABLES[kind]} WHERE {condition} ORDER BY position"  # noqa: S608
         stored = (from_json(_decode(document)) for (document,) in self._rows(sql, *exact.values()))
@@ -171,12 +215,17 @@ class SqlProtocol(EventProtocol):
         ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        condition, parameters, rest = where(query, self._is_plain, self._has_resumes)
-        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+        rows: list[tuple[Row, Query]] = []
+        for part in query.parts(MOST):
+            condition, parameters, rest = where(part, self._is_plain, self._has_resumes, self._can_hold)
+            found_rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+            rows += zip(found_rows, repeat(rest))
+        # Each part is in order; one after the other they are not.
+        rows.sort(key=lambda found: found[0][0])
         tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
         found = []
-        for row in rows:
+        for row, rest in rows:
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
@@ -239,25 +288,36 @@ class SqlProtocol(EventProtocol):
 
     # the tables
 
-    def _migrate(self) -> None:
+    def _look(self) -> None:
+        """See what is there, over a new connection; nothing is made before something is written."""
         self._identity, self._is_identified = "", False
-        version = self.database.transaction(self._version)
-        if version > VERSION:
+        self._version = self.database.transaction(self._noted_version)
+        if self._version > VERSION:
             raise CorruptJournal(
-                f"the tables in {self.uri} have version {version}, this version of track knows {VERSION}: upgrade track"
+                f"the tables in {self.uri} have version {self._version}, this version of track knows {VERSION}: "
+                "upgrade track"
             )
-        for number in range(version, VERSION):
-            self.database.transaction(partial(self._step, number))
 
-    def _version(self) -> int:
-        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
-        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
+    def _noted_version(self) -> int:
+        if not self.database.has_table("format"):
+            return 0
         found = self.database.rows("SELECT version FROM format WHERE id = 1")
         return int(found[0][0]) if found else 0
 
+    def _has_tables(self) -> bool:
+        """Return whether there is anything to read; another process may have made the tables meanwhile."""
+        self._version = self._version or self._noted_version()
+        return self._version > 0
+
+    def _make_tables(self) -> None:
+        for number in range(self.database.transaction(self._noted_version), VERSION):
+            self.database.transaction(partial(self._step, number))
+
     def _step(self, number: int) -> None:
+        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
+        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
         # Another process may have taken this step meanwhile.
-        if self._version() > number:
+        if self._noted_version() > number:
             return
         for statement in MIGRATIONS[number]:
             self.database.rows(statement)

@@ -174,8 +174,9 @@ def _projects(raws: list[msgspec.Raw], storage: State) -> list[_ProjectDocument]
 def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
     storage.writers.update(snapshot.writers)
     about = snapshot.journal
-    storage.identity, storage.home = str(about.get("store", "")), str(about.get("home", ""))
-    storage.former = list(map(str, about.get("former", ())))
+    storage.identity, storage.home = str(about.get("store") or ""), str(about.get("home") or "")
+    former = about.get("former")
+    storage.former = list(map(str, former)) if isinstance(former, list) else []
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         storage.add_project(from_json(fields | {"metadata": project.metadata, "tags": project.tags}, "project"))
