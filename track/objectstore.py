@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from track.errors import AlreadyExists
 from track.persistence.file import StoreLock
-from track.utils.files import chunks_of, inside, is_temporary, open_regular, replace_file, replacing
+from track.utils.files import checked_path, chunks_of, inside, is_temporary, open_regular, replace_file, replacing
 from track.utils.filesystem import CHUNK, Failed, age_of, connect, schemes_of, translated, unavailable, unfinished_parts
 from track.utils.masking import mask_secrets
 
@@ -264,7 +264,8 @@ class FsspecStore(ObjectStore):
         return translated(self.title, self.failed)
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        # As in a folder: a name may come from what somebody has stored.
+        return f"{self._root}/{checked_path(name, 'a name in a store')}"
 
     def check(self) -> None:
         try:

@@ -17,6 +17,9 @@ from tests.servers.proxy import FaultProxy
 from tests.servers.s3 import S3
 from track import TrackClient
 from track.artifacts import artifacts, find, gc
+from track.artifacts.keys import content_key
+from track.artifacts.leases import hold_lease
+from track.artifacts.location import open_folder
 from track.artifacts.multipart import PART
 from track.artifacts.recording import Recorder
 from track.errors import BackendUnavailable, CorruptArtifact, UnsafePath
@@ -240,6 +243,47 @@ def test_garbage_in_a_bucket_is_removed(tmp_path: Path, bucket: str, server: S3)
     assert swept.removed == [key]
     assert find(trial, "model").read_bytes() == b"weights"
     assert [name.split("/")[1] for name in _keys(server, bucket)] == ["objects", "stores"]
+
+
+def _begun(server: S3, bucket: str, key: str) -> None:
+    """Leave what an upload in parts leaves that is killed."""
+    with contextlib.closing(server.client()) as client:
+        upload = client.create_multipart_upload(Bucket=bucket, Key=f"files/{key}")["UploadId"]
+        client.upload_part(Bucket=bucket, Key=f"files/{key}", UploadId=upload, PartNumber=1, Body=b"x" * PART)
+
+
+def test_leftover_of_a_killed_upload_is_removed(
+    tmp_path: Path, bucket: str, server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts that nobody goes on with are removed after a week, also while others upload; before, they are kept."""
+    trial = _start(tmp_path, bucket)
+    trial.log_artifact(b"weights", "model")
+    _begun(server, bucket, content_key("objects", "ab" * 32))
+    uri = f"file:{tmp_path}/runs.json?artifacts=s3://{bucket}/files"
+
+    assert gc(uri).size == 0
+    assert len(_uploads(server, bucket)) == 1
+    monkeypatch.setitem(gc.__globals__, "_ABANDONED", -1.0)
+    with hold_lease(open_folder(f"s3://{bucket}/files")):
+        assert gc(uri).size == PART
+
+    assert _uploads(server, bucket) == []
+
+
+def test_leftover_of_what_came_another_way_is_removed_at_once(tmp_path: Path, bucket: str, server: S3) -> None:
+    """Content that is there whole needs no parts, once nobody uploads."""
+    trial = _start(tmp_path, bucket)
+    kept = trial.log_artifact(b"weights", "model")
+    assert kept is not None
+    _begun(server, bucket, content_key("objects", str(kept.digest)))
+    uri = f"file:{tmp_path}/runs.json?artifacts=s3://{bucket}/files"
+
+    with hold_lease(open_folder(f"s3://{bucket}/files")):
+        assert gc(uri).size == 0
+    assert gc(uri).size == PART
+
+    assert _uploads(server, bucket) == []
+    assert find(uri, "model").read_bytes() == b"weights"
 
 
 def test_reference_to_an_object_knows_its_etag(tmp_path: Path, bucket: str, server: S3) -> None:

@@ -6,8 +6,8 @@ from track.artifacts.artifact import Artifact
 from track.artifacts.code import describe_code
 from track.artifacts.gc import Swept, gc
 from track.artifacts.inplace import Standing, in_place
-from track.artifacts.location import shared
 from track.artifacts.manifest import artifacts, find, versions
+from track.artifacts.owners import shared
 from track.artifacts.recording import Recorder, artifact_name, check_file, check_folder
 
 __all__ = [

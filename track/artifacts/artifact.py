@@ -47,7 +47,7 @@ class Artifact:
     trial: str
     project: str | None = None
     version: int | None = None
-    _home: str | None = field(default=None, repr=False, compare=False)
+    _places: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_directory(self) -> bool:
@@ -66,6 +66,14 @@ class Artifact:
         store, key = self._located()
         with missing_named(self.name, store, key):
             return store.listing(key, self.digest).entries
+
+    def left_out(self) -> dict[str, str]:
+        """Return which files of a directory were not stored with it, and why; `UnsafePath` where it is none."""
+        if not self.is_directory:
+            raise UnsafePath(f"{self.name!r} is no directory")
+        store, key = self._located()
+        with missing_named(self.name, store, key):
+            return store.listing(key, self.digest).skipped
 
     def open(self, path: str | None = None) -> BinaryIO:
         """Return the content to read, as it is in the store, without a check of all its bytes.
@@ -135,10 +143,12 @@ class Artifact:
         UnsafePath
             A file would be outside of `target`, or replace a folder, or the other way round.
         """
-        from track.artifacts.download import download_content, download_entries, make_folder
+        from track.artifacts.download import download_content, download_entries, make_folder, make_folders
 
-        # Whoever writes to the tracking store has chosen the name.
         chosen = check_name(self.name) if target is None else os.fspath(target)
+        if target is None:
+            # Whoever writes to the tracking store has chosen the name.
+            make_folders(os.curdir, chosen if self.is_directory else os.path.dirname(chosen))
         if self.is_directory:
             store, _ = self._located()
             download_entries(store, self.entries(), chosen, self.name)
@@ -156,8 +166,11 @@ class Artifact:
 
     def _located(self) -> tuple[ArtifactStore, str]:
         root, key = split_uri(self.uri)
-        if not root:
-            if self._home is None:
-                raise NotFound(f"{self.name!r} is beside the store that named it: open that store")
-            root = self._home
-        return ArtifactStore(open_folder(root)), key
+        places = self._places or (root,)
+        if not places[0]:
+            raise NotFound(f"{self.name!r} is beside the store that named it: open that store")
+        for place in places if len(places) > 1 else ():
+            folder = open_folder(place)
+            if folder.size(key) is not None:
+                return ArtifactStore(folder), key
+        return ArtifactStore(open_folder(places[0])), key

@@ -1,4 +1,4 @@
-"""The code of a trial: the script that runs, and what git knows of it."""
+"""The code of a trial: the script that runs, or the cells of a notebook, and what git knows of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from track.utils.git import ask_git, head_of, remote_of
 
 logger = logging.getLogger(__name__)
 _PATIENCE = 30.0
+_LARGEST = 16 << 20
 _SHOWN = 100
 # A repository's own settings may neither run a program nor change what the patch is of.
 _PLAIN = (
@@ -23,7 +24,7 @@ _UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory",
 
 @dataclass(frozen=True)
 class Code:
-    """A script: its file's name, its content, `describe_repository`'s facts with its path, and the patch of changes."""
+    """A script, or cells: what to call them, the text, `describe_repository`'s facts with its path, and the patch."""
 
     name: str
     content: bytes
@@ -32,10 +33,13 @@ class Code:
 
 
 def describe_code(script: str | None = None) -> Code | None:
-    """Return the script that runs, or another; None where there is none to read, as in an interactive session."""
+    """Return the script that runs, or another; in IPython, or a notebook, the cells that were run in this session.
+
+    None where there is neither, as at the prompt of Python.
+    """
     path = script or getattr(sys.modules.get("__main__"), "__file__", None)
     if not path:
-        return None
+        return _describe_cells()
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -46,11 +50,21 @@ def describe_code(script: str | None = None) -> Code | None:
     return Code(os.path.basename(path), content, {"script": path, **facts}, difference)
 
 
+def _describe_cells() -> Code | None:
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return None
+    cells = [(number, source) for _, number, source in shell.history_manager.get_range(raw=True, output=False)]
+    text = "\n\n".join(f"# In[{number}]:\n{source}" for number, source in cells)
+    facts, difference = describe_repository(os.getcwd())
+    return Code("cells.py", f"{text}\n".encode("utf-8", "replace"), {"cells": len(cells), **facts}, difference)
+
+
 def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
     """Return commit, branch, remote, whether anything is not committed and what is untracked, and the patch of that.
 
     Both are empty where there is no repository, no commit, or no working ``git``. The patch is of files that git
-    knows; others are named, the first 100 of them.
+    knows; others are named, the first 100 of them. A patch of more than 16 MiB is left out, and that is said.
     """
     commit, branch = head_of(folder)
     if not commit:
@@ -58,10 +72,14 @@ def describe_repository(folder: str) -> tuple[dict[str, Any], bytes]:
         return {}, b""
     named = {"branch": branch, "remote": remote_of(folder, branch)}
     facts: dict[str, Any] = {"commit": commit, **{name: value for name, value in named.items() if value}}
-    difference = ask_git(folder, "diff", *_PLAIN, "HEAD", timeout=_PATIENCE)
+    difference = ask_git(folder, "diff", *_PLAIN, "HEAD", timeout=_PATIENCE, limit=_LARGEST)
     if difference is not None:
         facts["is_changed"] = bool(difference)
-    untracked = ask_git(folder, *_UNTRACKED, timeout=_PATIENCE)
+    if difference is not None and len(difference) > _LARGEST:
+        size = f"more than {_LARGEST >> 20} MiB"
+        logger.warning("what is not committed in %s is %s: the patch is not stored, commit it", folder, size)
+        facts["difference_not_stored"], difference = size, b""
+    untracked = ask_git(folder, *_UNTRACKED, timeout=_PATIENCE, limit=_LARGEST)
     if untracked:
         names = untracked.decode("utf-8", "replace").rstrip("\0").split("\0")
         facts["untracked"] = sorted(names)[:_SHOWN]

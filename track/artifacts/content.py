@@ -24,6 +24,8 @@ CHUNK = 1 << 20
 """Bytes that are in memory at a time."""
 SETTLED = 2_000_000_000
 """Nanoseconds after which a write to a file surely shows in its times: some file systems count in 2 s."""
+UNTOLD = 64 << 20
+"""Bytes of the largest file that is read though its folder says that it has none, as those of /proc do."""
 READ = os.O_RDONLY | os.O_NONBLOCK
 """How a file is opened that may turn out to be a pipe."""
 
@@ -74,6 +76,11 @@ class Source:
         if not is_whole or after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
             raise self.changed()
 
+    def check_growth(self, count: int) -> None:
+        """Raise FileChanged once more was read than there was at first: a file may grow faster than it is read."""
+        if count > (self.status.st_size or UNTOLD):
+            raise self.changed()
+
     def changed(self) -> FileChanged:
         """Return the error of a file that is not what it was when it was looked at first."""
         return FileChanged(f"{self.path!r} changed while it was read: store it once it is written")
@@ -92,6 +99,7 @@ def hash_source(source: Source, advance: Callable[[int], Any]) -> tuple[str, int
     while data := os.read(source.descriptor, CHUNK):
         digest.update(data)
         count += len(data)
+        source.check_growth(count)
         advance(len(data))
     source.check_unchanged(count)
     return digest.hexdigest(), count
@@ -125,9 +133,9 @@ def copy_source(source: Source, target: int, path: str, advance: Advance) -> tup
     """Copy a file to an empty one (descriptor, path); return digest and bytes. FileChanged, or OSError of the disk."""
     follower = _Follower(path)
     try:
-        count = _copy_in_kernel(source.descriptor, target, follower.reached, advance)
+        count = _copy_in_kernel(source, target, follower.reached, advance)
         if count is None:
-            count = _copy_by_hand(source.descriptor, target, follower.reached, advance)
+            count = _copy_by_hand(source, target, follower.reached, advance)
         source.check_unchanged(count)
     finally:
         digest = follower.end()
@@ -176,7 +184,7 @@ class _Follower:
                 at += length
 
 
-def _copy_in_kernel(source: int, target: int, reached: Advance, advance: Advance) -> int | None:
+def _copy_in_kernel(source: Source, target: int, reached: Advance, advance: Advance) -> int | None:
     """Return how many bytes were copied, None where the system cannot."""
     copy = getattr(os, "copy_file_range", None)
     if copy is None:
@@ -184,7 +192,7 @@ def _copy_in_kernel(source: int, target: int, reached: Advance, advance: Advance
     count = 0
     while True:
         try:
-            length = copy(source, target, _PIECE)
+            length = copy(source.descriptor, target, _PIECE)
         except OSError:
             # Between two file systems, or on one that cannot; a full disk says so again.
             if count:
@@ -193,19 +201,21 @@ def _copy_in_kernel(source: int, target: int, reached: Advance, advance: Advance
         if not length:
             return count
         count += length
+        source.check_growth(count)
         reached(count)
         advance(length)
 
 
-def _copy_by_hand(source: int, target: int, reached: Advance, advance: Advance) -> int:
+def _copy_by_hand(source: Source, target: int, reached: Advance, advance: Advance) -> int:
     buffer = bytearray(_BUFFER)
     view, count = memoryview(buffer), 0
-    with open(source, "rb", buffering=0, closefd=False) as reader:
+    with open(source.descriptor, "rb", buffering=0, closefd=False) as reader:
         while length := reader.readinto(buffer):
+            count += length
+            source.check_growth(count)
             piece = view[:length]
             while piece:
                 piece = piece[os.write(target, piece) :]
-            count += length
             reached(count)
             advance(length)
     return count

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from track.artifacts.content import CHUNK, Source, hash_source
-from track.artifacts.keys import check_clashes
+from track.artifacts.content import CHUNK, SMALL, Source, hash_source
+from track.artifacts.keys import check_clashes, is_digest
 from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.transfer import Advance, each, ignore, progress
 from track.artifacts.trees import Entry
@@ -70,7 +70,8 @@ def _has(target: str, digest: str, size: int | None) -> bool:
 def _part(target: str, digest: str | None) -> Iterator[tuple[str, BinaryIO]]:
     """Give the file in which a transfer is collected: another transfer that goes on has another."""
     folder = os.path.dirname(target) or os.curdir
-    name = f".{digest[:32]}.part" if digest else f".{secrets.token_hex(8)}.part"
+    # A record may say anything of its digest: what is none is found out once the content is read.
+    name = f".{digest[:32]}.part" if digest and is_digest(digest) else f".{secrets.token_hex(8)}.part"
     path = os.path.join(folder, name)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o666)
@@ -123,17 +124,63 @@ def download_entries(store: ArtifactStore, entries: list[Entry], target: str, na
     CorruptArtifact where a file is not what was stored.
     """
     names = [entry.name for entry in entries]
+    made = set() if os.path.lexists(target) else {""}
     make_folder(target)
     try:
         check_clashes(names)
     except UnsafePath:
         if folds_case(target):
             raise
-    for parent in sorted({os.path.dirname(path) for path in names}):
-        _make_folder(target, parent)
+    parents = sorted({name.rpartition("/")[0] for name in names})
+    made.update(parent for parent in parents if make_folders(target, parent))
     with progress(name, sum(entry.size for entry in entries)) as advance:
-        for _ in each(lambda entry: _download_entry(store, entry, target, advance), entries, store.folder.workers):
+
+        def bring(entry: Entry) -> None:
+            if entry.size > SMALL or not _bring_small(store, entry, target, made):
+                _download_entry(store, entry, target, advance)
+            else:
+                advance(entry.size)
+            if entry.is_executable:
+                _make_executable(os.path.join(target, entry.name))
+
+        for _ in each(bring, entries, store.folder.workers):
             pass
+
+
+def _bring_small(store: ArtifactStore, entry: Entry, target: str, made: set[str]) -> bool:
+    """Write a small file in one piece, and return whether that was done; not where something is in the way.
+
+    `made`: the folders in which there was nothing before.
+    """
+    path = entry.name
+    parent, slash, _ = path.rpartition("/")
+    at = f"{target}/{path}"
+    if parent not in made and os.path.lexists(at):
+        return False
+    with missing_named(path, store, entry.key):
+        data = store.folder.read(entry.key)
+    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.digest:
+        raise damaged(path, store, entry.key)
+    part = f"{target}/{parent}{slash}.{entry.digest[:32]}.part"
+    try:
+        written = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        # Held until it has its name: nobody goes on with it meanwhile, or has already.
+        if not claim(written) or not is_named(written, part):
+            return False
+        count = os.write(written, data)
+        while count < len(data):
+            count += os.write(written, memoryview(data)[count:])
+        os.replace(part, at)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+    finally:
+        os.close(written)
+    return True
 
 
 def _download_entry(store: ArtifactStore, entry: Entry, target: str, advance: Advance) -> None:
@@ -146,9 +193,11 @@ def _download_entry(store: ArtifactStore, entry: Entry, target: str, advance: Ad
     download_content(
         opened, entry.digest, entry.size, at, advance, damaged=lambda: damaged(entry.name, store, entry.key)
     )
-    if entry.is_executable:
-        mode = os.stat(at).st_mode
-        os.chmod(at, mode | (mode & 0o444) >> 2)
+
+
+def _make_executable(path: str) -> None:
+    mode = os.stat(path).st_mode
+    os.chmod(path, mode | (mode & 0o444) >> 2)
 
 
 def make_folder(path: str) -> None:
@@ -173,12 +222,14 @@ def folds_case(folder: str) -> bool:
         os.unlink(probe)
 
 
-def _make_folder(root: str, path: str) -> None:
-    """Make the folders of a path, none of which may be a link that somebody put there."""
-    at = root
+def make_folders(root: str, path: str) -> bool:
+    """Make the folders of a path, none of which may be a link that somebody put there; say whether the last is new."""
+    at, is_new = root, False
     for part in filter(None, path.split("/")):
         at = os.path.join(at, part)
         if os.path.islink(at):
             raise UnsafePath(f"{at!r} is a link: files are not written through it")
-        if not os.path.isdir(at):
-            os.mkdir(at)
+        is_new = not os.path.isdir(at)
+        if is_new:
+            make_folder(at)
+    return is_new

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from typing import BinaryIO, NamedTuple, Protocol
 
 from track.artifacts.content import Source
@@ -26,12 +26,16 @@ class Found(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A transfer that was not finished: what it is, under which lease (if it says so), bytes and age in seconds."""
+    """A transfer that was not finished: what it is, under which lease (if it says so), bytes, and seconds of silence.
+
+    `target`: the key that the content is for, where that is known.
+    """
 
     token: str
     owner: str
     size: int
     age: float
+    target: str = ""
 
 
 class Folder(Protocol):
@@ -40,6 +44,8 @@ class Folder(Protocol):
     url: str
     workers: int
     """How many files are best moved at a time."""
+    paths: tuple[str, ...] = ()
+    """The real path of the folder, where it is on this machine."""
 
     def put(self, source: Source, owner: str, avoid: Collection[str], digest: str | None, advance: Advance) -> Kept:
         """Store a file's content once, under the lease `owner`; what is under a key to `avoid` is stored elsewhere."""
@@ -48,6 +54,14 @@ class Folder(Protocol):
         """Store a small file of a survey (bytes, mtime in ns, inode) cheaply; None where `put` must look closely."""
         # Where the time goes into sending, nothing is cheaper.
         return None
+
+    def stamp(self, folders: Iterable[str]) -> Hashable:
+        """Return what changes when a file is removed from one of these folders; None where nothing tells."""
+        return None
+
+    def missing(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys under which nothing is."""
+        return {key for key in keys if self.size(key) is None}
 
     def size(self, key: str) -> int | None:
         """Return the size of a file; None when there is none."""

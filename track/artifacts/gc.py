@@ -13,19 +13,19 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import msgspec
-
 from track.artifacts.folder import Folder, Unfinished
 from track.artifacts.inplace import SCHEME
-from track.artifacts.keys import OBJECTS, STORES, TREES, split_uri
-from track.artifacts.leases import Condemned, condemn, live_leases, pending_keys, read_condemned
-from track.artifacts.location import SUFFIX, beside, open_folder, place_of, protocol_of, store_uri
+from track.artifacts.keys import OBJECTS, TREES, digest_of_key, is_content_key, split_uri
+from track.artifacts.leases import Condemned, condemn, drop_damaged, live_leases, read_condemned, read_pending
+from track.artifacts.location import beside, open_folder, place_of, protocol_of
+from track.artifacts.owners import close_opened, owners
 from track.artifacts.store import ArtifactStore
-from track.errors import NotFound
-from track.persistence.utils import file_of, is_stored, mask_secrets
+from track.errors import CorruptJournal
+from track.persistence.utils import mask_secrets
 
 logger = logging.getLogger(__name__)
 _ABANDONED = 7 * 24 * 3600.0
+_SHOWN = 5
 
 
 class Swept(NamedTuple):
@@ -38,7 +38,7 @@ class Swept(NamedTuple):
     size: int
         Bytes of them, and of what broken transfers had left.
     waiting: int
-        How many files nobody names that wait for uploads to end.
+        How many files nobody names that wait: for uploads to end, or for a tracking store that cannot be asked here.
     """
 
     removed: list[str]
@@ -62,18 +62,37 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
     ------
     NotFound
         Another tracking store keeps its artifacts here and cannot be asked. Nothing is removed.
+    CorruptArtifact
+        The listing of a directory is not what was stored, or a note in the place of artifacts is damaged, so that
+        nobody knows what it keeps. Nothing is removed.
+    CorruptJournal
+        A tracking store has a line that cannot be read, which may name what would be removed. Nothing is removed.
     """
     protocol = protocol_of(source)
-    also = [also] if isinstance(also, str) else list(also)
+    try:
+        return _sweep(protocol, [also] if isinstance(also, str) else list(also), dry_run)
+    finally:
+        if isinstance(source, str):
+            close_opened([protocol])
+
+
+def _sweep(protocol: Any, also: list[Any], dry_run: bool) -> Swept:
     folder = open_folder(place_of(protocol).url)
     # Before the leases are looked at: a transfer that begins later is not in it.
     unfinished = folder.unfinished()
-    sizes = {found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind)}
+    sizes = {
+        found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind) if is_content_key(found.key)
+    }
     manifests = _Manifests(folder)
-    unnamed = sizes.keys() - manifests.named(owners(folder, protocol, also))
+    with owners(folder, protocol, also) as known:
+        unnamed = sizes.keys() - manifests.named(known.asked)
     manifests.tell_elsewhere(sizes.keys())
+    if known.away:
+        # They name what we cannot see: all of it may be theirs.
+        return Swept([], 0 if dry_run else _drop_broken(folder, unfinished, live_leases(folder), sizes), len(unnamed))
     if dry_run:
         return Swept(sorted(unnamed), sum(sizes[key] for key in unnamed), 0)
+    drop_damaged(folder)
     own: list[Condemned] = []
     done: frozenset[str] | set[str] = frozenset()
     try:
@@ -82,7 +101,8 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
         leases = live_leases(folder)
         own = [_with_leases(folder, note, leases) for note in own]
         # After the leases: whoever was storing has recorded it, or is waited for; so has a store that is new.
-        named = manifests.named(owners(folder, protocol, also))
+        with owners(folder, protocol, also) as known:
+            named = manifests.named(known.asked) | (sizes.keys() if known.away else set())
         removed = _keys([note for note in own if not (note.waits_for or set()) & leases]) - named
         # A directory goes before its files.
         folder.remove(sorted(removed, key=lambda key: (key.startswith(OBJECTS), key)))
@@ -90,7 +110,7 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
     finally:
         waiting = sum(_settle(folder, note, done) for note in own)
     folder.remove(manifests.arrived)
-    freed = _drop_broken(folder, unfinished, leases)
+    freed = _drop_broken(folder, unfinished, leases, sizes)
     return Swept(sorted(removed), sum(sizes.get(key, 0) for key in removed) + freed, waiting)
 
 
@@ -112,17 +132,20 @@ class _Manifests:
     def named(self, protocols: list[Any]) -> set[str]:
         """Return all keys that must stay, as these tracking stores say."""
         # First what is on its way: it may arrive in between.
-        pending = pending_keys(self._folder)
-        self._said = {found for protocol in protocols for found in _said(protocol)}
+        pending = read_pending(self._folder)
+        by_store = [(_ids(protocol), set(_said(protocol))) for protocol in protocols]
+        self._said = {found for _, said in by_store for found in said}
         said = {key for key, _ in self._said}
-        self.arrived = [note for note, key in pending.items() if key in said]
-        roots = said | set(pending.values())
+        # That another store names the same content says nothing of the record that is on its way.
+        arrived = {(store, key) for ids, found in by_store for key, _ in found for store in ids}
+        self.arrived = [note for note, (key, store) in pending.items() if (store, key) in arrived]
+        roots = said | {key for key, _ in pending.values()}
         return roots.union(*(self._files_of(key) for key in roots if key.startswith(TREES)))
 
     def _files_of(self, key: str) -> list[str]:
         if key not in self._listed:
             try:
-                self._listed[key] = [entry.key for entry in self._store.listing(key, None).entries]
+                self._listed[key] = [entry.key for entry in self._store.listing(key, digest_of_key(key)).entries]
             except FileNotFoundError:
                 if (key, self._folder.url) in self._said:
                     logger.warning("the directory %s/%s is named by a trial, and is not there", self._folder.url, key)
@@ -136,8 +159,19 @@ class _Manifests:
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
 
 
+def _ids(protocol: Any) -> set[str]:
+    """Return what notes call a store; those of before stores had ids call it nothing."""
+    return {protocol.identity(), *protocol.former_identities(), ""}
+
+
 def _said(protocol: Any) -> Iterator[tuple[str, str]]:
     """Yield the keys that trials name, and where they say that these are."""
+    unread = protocol.unread()
+    if unread:
+        raise CorruptJournal(
+            f"{'; '.join(unread[:_SHOWN])} cannot be read, and may name what would be removed: nothing is removed. Put "
+            "the file back from a copy, or make a new store of what can be read (track copy)"
+        )
     folder = beside(protocol)
     home = "" if folder is None else open_folder(folder).url
     for trial in protocol.fetch_trials(None):
@@ -185,41 +219,14 @@ def _settle(folder: Folder, note: Condemned, done: set[str] | frozenset[str]) ->
     return len(left)
 
 
-def _drop_broken(folder: Folder, unfinished: list[Unfinished], leases: set[str]) -> int:
-    dead = [left for left in unfinished if _is_broken(left, leases)]
+def _drop_broken(folder: Folder, unfinished: list[Unfinished], leases: set[str], there: Collection[str]) -> int:
+    dead = [left for left in unfinished if _is_broken(left, leases, there)]
     folder.drop(dead)
     return sum(left.size for left in dead)
 
 
-def _is_broken(left: Unfinished, leases: set[str]) -> bool:
+def _is_broken(left: Unfinished, leases: set[str], there: Collection[str]) -> bool:
     if left.owner:
         return left.owner not in leases
-    # What could be gone on with is kept for a while.
-    return left.age > _ABANDONED and not leases
-
-
-def owners(folder: Folder, protocol: Any, also: Iterable[str]) -> list[Any]:
-    """Return the backends of `protocol` and all stores noted in a folder; NotFound where one cannot be opened here."""
-    own = store_uri(protocol, folder)
-    given = {store_uri(other, folder): other for other in map(protocol_of, also)}
-    asked = {own: protocol, **given}
-    for found in folder.files(STORES):
-        uri = str(msgspec.json.decode(folder.read(found.key))["uri"])
-        if uri not in asked:
-            asked[uri] = _opened(uri, folder, found.key)
-    return list(asked.values())
-
-
-def _opened(uri: str, folder: Folder, note: str) -> Any:
-    path = file_of(uri)
-    if uri.startswith("beside:"):
-        scheme = uri.partition(":")[2]
-        path = folder.url.removeprefix("file://").removesuffix(SUFFIX)
-        uri = f"{scheme}://{path}"
-    is_there = is_stored(path) if path else "***" not in uri
-    if not is_there:
-        raise NotFound(
-            f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: give its "
-            f"URI with its password, or, if it is gone for good, remove {folder.url}/{note}"
-        )
-    return protocol_of(uri)
+    # What could be gone on with is kept for a while, unless the content came another way.
+    return left.age > _ABANDONED or (left.target in there and not leases)

@@ -13,7 +13,12 @@ from track.utils.files import checked_path
 OBJECTS, TREES = "objects", "trees"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
 
-_CONTENT = re.compile(r"(?P<root>.*?)/?(?P<key>(?:objects|trees)/[0-9a-f]{2}/[0-9a-f]{64}(?:\.\d+)?)")
+_KEY = r"(?P<key>(?:objects|trees)/(?P<two>[0-9a-f]{2})/(?P<digest>(?P=two)[0-9a-f]{62})(?:\.[0-9]+)?)"
+_CONTENT = re.compile(rf"(?P<root>.*?)/?{_KEY}")
+_CONTENT_KEY = re.compile(_KEY)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>[0-9]+)|@(?P<digest>[0-9a-f]{6,64}))")
+"""How one of the contents of a name is asked for."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LONGEST = 255
 
@@ -40,8 +45,29 @@ def split_uri(uri: str) -> tuple[str, str]:
     return (match["root"], match["key"]) if match else (uri, "")
 
 
+def is_digest(text: str) -> bool:
+    """Return whether a text is a sha256 in hexadecimal, and so may be part of a path."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def is_content_key(key: str) -> bool:
+    """Return whether content may be there: what others wrote down may be any text."""
+    return _CONTENT_KEY.fullmatch(key) is not None
+
+
+def digest_of_key(key: str) -> str:
+    """Return the digest of the content that is to be at a key; ValueError where it is none."""
+    match = _CONTENT_KEY.fullmatch(key)
+    if match is None:
+        raise ValueError(f"{key!r} is no key of content")
+    return match["digest"]
+
+
 def check_name(name: str) -> str:
-    """Return the name of an artifact; UnsafePath where it is absolute or climbs, or no file could be called so."""
+    """Return the name of an artifact.
+
+    UnsafePath where it is absolute or climbs, or no file could be called so.
+    """
     checked_path(name, "an artifact's name")
     if _CONTROL.search(name):
         raise UnsafePath(f"an artifact's name holds no control characters: {name!r} does")
@@ -55,8 +81,22 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_new_name(name: str) -> str:
+    """Return the name of an artifact to log, as `check_name` does; UnsafePath, too, where it asks for a version."""
+    match = SPECIFIC.fullmatch(check_name(name))
+    if match is not None and not match["digest"]:
+        raise UnsafePath(
+            f"{name!r} cannot be an artifact's name: it asks for a version of {match['name']!r}, and each content that "
+            f"is logged as {match['name']!r} becomes one by itself"
+        )
+    return name
+
+
 def check_clashes(paths: Iterable[str]) -> None:
     """Raise UnsafePath where two paths are one file on a disk that does not tell upper from lower case."""
+    paths = list(paths)
+    if all(map(str.isascii, paths)) and len(set(map(str.lower, paths))) == len(set(paths)):
+        return
     seen: dict[str, str] = {}
     for path in paths:
         folded = unicodedata.normalize("NFC", path).casefold()

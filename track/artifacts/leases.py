@@ -6,30 +6,48 @@ record is in the tracking store. A pending note stays until a record that is sti
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from track.artifacts.folder import Folder, Found
-from track.artifacts.keys import CONDEMNED, LEASES, PENDING
+from track.artifacts.keys import CONDEMNED, LEASES, PENDING, is_content_key
+from track.errors import CorruptArtifact
 from track.utils.system import is_process_alive, process_identity
 
+logger = logging.getLogger(__name__)
 _SILENT = 24 * 3600.0
 _RENEWAL = 600.0
+
+
+class _Owner(msgspec.Struct):
+    """The process that has written a note, as `process_identity` says it."""
+
+    host: str | None = None
+    pid: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)] | None = None
+    started: str | None = None
+    machine: str | None = None
 
 
 class _Note(msgspec.Struct):
     keys: list[str]
     waits_for: list[str] | None = None
-    owner: dict[str, Any] | None = None
+    owner: _Owner | None = None
+
+
+class _Pending(msgspec.Struct):
+    key: str
+    store: str = ""
 
 
 _decode_note = msgspec.json.Decoder(_Note).decode
-_decode_owner = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_owner = msgspec.json.Decoder(_Owner).decode
+_decode_pending = msgspec.json.Decoder(_Pending).decode
 
 
 class Lease:
@@ -83,7 +101,7 @@ def hold_lease(folder: Folder) -> Iterator[Lease]:
 def live_leases(folder: Folder) -> set[str]:
     """Return the leases of live processes, and remove others; of another machine, those renewed within a day live."""
     found = folder.files(LEASES)
-    live = {lease.key for lease, content in _contents(folder, found) if _is_alive(_decode_owner(content), lease.age)}
+    live = {lease.key for lease, content in _contents(folder, found) if _is_held(folder, lease, content)}
     folder.remove({lease.key for lease in found} - live)
     return {key.rpartition("/")[2] for key in live}
 
@@ -98,20 +116,53 @@ def _contents(folder: Folder, files: list[Found]) -> Iterator[tuple[Found, bytes
         yield found, content
 
 
-def _is_alive(identity: dict[str, Any], silence: float) -> bool:
-    alive = is_process_alive(identity)
+def _is_held(folder: Folder, lease: Found, content: bytes) -> bool:
+    try:
+        return _is_alive(_decode_owner(content), lease.age)
+    except ValueError as error:
+        # Nobody knows whose it is: as if it were another machine's.
+        _tell_damaged(folder, lease.key, error)
+        return lease.age < _SILENT
+
+
+def _tell_damaged(folder: Folder, key: str, error: Exception | str) -> None:
+    logger.warning("%s/%s is damaged, and not heeded: %s", folder.url, key, error)
+
+
+def _is_alive(owner: _Owner, silence: float) -> bool:
+    alive = is_process_alive(msgspec.to_builtins(owner))
     return silence < _SILENT if alive is None else alive
 
 
 def read_condemned(folder: Folder) -> list[Condemned]:
-    """Return what is about to be removed."""
+    """Return what is about to be removed; a note that is none, or names what is no content, is said and left out."""
     passes = []
-    for found, content in _contents(folder, folder.files(CONDEMNED)):
-        note = _decode_note(content)
+    for found, note in _notes(folder):
+        if note is None:
+            continue
         waits_for = None if note.waits_for is None else frozenset(note.waits_for)
         is_owned = note.owner is not None and _is_alive(note.owner, found.age)
         passes.append(Condemned(found.key, frozenset(note.keys), waits_for, is_owned))
     return passes
+
+
+def drop_damaged(folder: Folder) -> None:
+    """Remove notes of condemned keys that cannot be read: what was in them is condemned again, if it still may go."""
+    folder.remove([found.key for found, note in _notes(folder) if note is None])
+
+
+def _notes(folder: Folder) -> Iterator[tuple[Found, _Note | None]]:
+    for found, content in _contents(folder, folder.files(CONDEMNED)):
+        try:
+            note = _decode_note(content)
+            stray = next((key for key in note.keys if not is_content_key(key)), None)
+            if stray is not None:
+                raise ValueError(f"{stray!r} is no key of content")
+        except ValueError as error:
+            _tell_damaged(folder, found.key, error)
+            yield found, None
+        else:
+            yield found, note
 
 
 def condemn(
@@ -120,11 +171,34 @@ def condemn(
     """Write down keys that are about to be removed, and return where."""
     key = key or f"{CONDEMNED}/{secrets.token_hex(8)}"
     waiting = None if waits_for is None else sorted(waits_for)
-    note = _Note(sorted(keys), waiting, process_identity() if is_owned else None)
+    note = _Note(sorted(keys), waiting, msgspec.convert(process_identity(), _Owner) if is_owned else None)
     folder.write(key, msgspec.json.encode(note))
     return key
 
 
-def pending_keys(folder: Folder) -> dict[str, str]:
-    """Return the keys whose records are on their way to a tracking store, by their notes."""
-    return {found.key: content.decode() for found, content in _contents(folder, folder.files(PENDING))}
+def note_pending(folder: Folder, key: str, store: str) -> str:
+    """Keep content whose record is on its way to the store of this id; return the note, to remove once it is there."""
+    note = f"{PENDING}/{secrets.token_hex(8)}"
+    folder.write(note, msgspec.json.encode(_Pending(key, store)))
+    return note
+
+
+def read_pending(folder: Folder) -> dict[str, tuple[str, str]]:
+    """Return what records that are on their way are of, by note: the key, and the id of the tracking store.
+
+    Raises CorruptArtifact: a note cannot be read, so nobody knows what it keeps.
+    """
+    found = {}
+    for note, content in _contents(folder, folder.files(PENDING)):
+        try:
+            # Earlier versions wrote the key alone.
+            pending = _decode_pending(content) if content[:1] == b"{" else _Pending(content.decode())
+        except ValueError:
+            pending = _Pending("")
+        if not is_content_key(pending.key):
+            raise CorruptArtifact(
+                f"{folder.url}/{note.key} is damaged: it keeps content whose record is on its way, and nobody knows "
+                "which. Nothing is removed: send what waits (track sync), then remove that note"
+            )
+        found[note.key] = pending.key, pending.store
+    return found

@@ -6,29 +6,38 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import BinaryIO
 
 from track.artifacts.content import READ, SMALL, Source, copy_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
-from track.artifacts.keys import OBJECTS, PARTIAL, content_key, free_key
+from track.artifacts.keys import CONDEMNED, LEASES, OBJECTS, PARTIAL, PENDING, STORES, TREES, content_key, free_key
 from track.artifacts.transfer import Advance
-from track.utils.files import replacing
+from track.errors import BackendUnavailable
+from track.utils.files import checked_path
 
+_OWN = (OBJECTS, TREES, PARTIAL, LEASES, PENDING, CONDEMNED, STORES)
+_PARTIAL = re.compile(r"\.(?P<owner>[0-9A-Za-z]*)-(?:[0-9]+\.[0-9]+|[0-9a-f]{16})")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _numbers = itertools.count()
 
 
 class LocalFolder(Folder):
-    """A folder of this machine, made at the first write: files are written with other names, and then renamed."""
+    """A folder of this machine, made at the first write: files are written with other names, and then renamed.
+
+    It may be a link itself. What is in it is no link: whoever may put one there would choose what is written to, or
+    removed, somewhere else.
+    """
 
     workers = 1
 
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
         self.url = f"file://{self.path}"
+        self.paths = (self.path,)
         self._made: set[str] = set()
         self._own: dict[str, set[str]] = {}
 
@@ -58,8 +67,10 @@ class LocalFolder(Folder):
 
     def _put_small(self, source: Source, owner: str, avoid: Collection[str], advance: Advance) -> Kept:
         # No larger a buffer than is needed: making one costs more than reading. The files of /proc tell no size.
-        pieces = iter(lambda: os.read(source.descriptor, source.size + 1 if source.size else SMALL), b"")
-        data = b"".join(pieces)
+        data = bytearray()
+        while piece := os.read(source.descriptor, source.size + 1 if source.size else SMALL):
+            data += piece
+            source.check_growth(len(data))
         source.check_unchanged(len(data))
         advance(len(data))
         return self._put_data(data, owner, avoid)
@@ -69,13 +80,16 @@ class LocalFolder(Folder):
         try:
             data = os.read(descriptor, stamp[0] + 1)
             status = os.fstat(descriptor)
+        except OSError as error:
+            error.filename = path
+            raise
         finally:
             os.close(descriptor)
         if len(data) != stamp[0] or (status.st_size, status.st_mtime_ns, status.st_ino) != stamp:
             return None
         return self._put_data(data, owner, avoid)
 
-    def _put_data(self, data: bytes, owner: str, avoid: Collection[str]) -> Kept:
+    def _put_data(self, data: bytes | bytearray, owner: str, avoid: Collection[str]) -> Kept:
         digest, size = hashlib.sha256(data).hexdigest(), len(data)
         key = free_key(OBJECTS, digest, avoid) if avoid else content_key(OBJECTS, digest)
         folder = key[: key.rindex("/")]
@@ -84,19 +98,38 @@ class LocalFolder(Folder):
             mine = self._begin(folder)
         # In a folder that this process has made, what it has not written is hardly there; were it, no harm is done.
         if (mine is not None and key not in mine) or self.size(key) != size:
-            self.write(key, data, owner)
+            self._write(key, data, owner)
             if mine is not None:
                 mine.add(key)
         return Kept(key, digest, size)
 
+    def _write(self, key: str, data: bytes | bytearray, owner: str) -> None:
+        # Beside its place: moving a file within its folder costs less.
+        partial = self._partial(key[: key.rindex("/") + 1], owner)
+        try:
+            written = os.open(partial, _CREATE, 0o666)
+            try:
+                count = os.write(written, data)
+                while count < len(data):
+                    # A full disk takes a part, and says so when it is given the rest.
+                    count += os.write(written, memoryview(data)[count:])
+            finally:
+                # Some file systems say only now that there was no room.
+                os.close(written)
+            os.replace(partial, f"{self.path}/{key}")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+            raise
+
     def _begin(self, folder: str) -> set[str] | None:
         """Make a folder; return the set of what this process writes to it, None where it was there."""
+        self._require_own(folder)
+        self._made.add(folder)
         try:
             os.makedirs(f"{self.path}/{folder}")
         except FileExistsError:
-            self._made.add(folder)
             return None
-        self._made.add(folder)
         return self._own.setdefault(folder, set())
 
     def _partial(self, folder: str, owner: str) -> str:
@@ -108,11 +141,20 @@ class LocalFolder(Folder):
     def _make_folder(self, key: str) -> None:
         folder = key.rpartition("/")[0]
         if folder not in self._made:
+            self._require_own(folder)
             os.makedirs(f"{self.path}/{folder}", exist_ok=True)
             self._made.add(folder)
 
+    def _require_own(self, folder: str) -> None:
+        path = f"{self.path}/{folder}"
+        if os.path.realpath(path) != path:
+            raise BackendUnavailable(
+                f"{path} leads to {os.path.realpath(path)}: nothing is written or removed through a link in a place of "
+                f"artifacts; {self.path} itself may be one"
+            )
+
     def _at(self, key: str) -> str:
-        return f"{self.path}/{key}"
+        return f"{self.path}/{checked_path(key, 'a key of an artifact')}"
 
     def size(self, key: str) -> int | None:
         try:
@@ -121,14 +163,31 @@ class LocalFolder(Folder):
             return None
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
-        # Beside its place: moving a file within its folder costs less.
-        partial = self._partial(key[: key.rindex("/") + 1], owner)
-        with replacing(self._at(key), sync=False, mode=0o666, temporary=partial) as file:
-            file.write_all(data)
+        self._write(checked_path(key, "a key of an artifact"), data, owner)
 
     def read(self, key: str) -> bytes:
-        with open(self._at(key), "rb") as file:
-            return file.read()
+        # Without a buffer: of many small files that costs as much as reading them.
+        descriptor = os.open(self._at(key), READ)
+        try:
+            pieces = [os.read(descriptor, SMALL + 1)]
+            while len(pieces[-1]) > SMALL:
+                pieces.append(os.read(descriptor, SMALL + 1))
+        finally:
+            os.close(descriptor)
+        return b"".join(pieces)
+
+    def stamp(self, folders: Iterable[str]) -> Hashable:
+        try:
+            return tuple([os.stat(f"{self.path}/{folder}").st_mtime_ns for folder in folders])
+        except FileNotFoundError:
+            return None
+
+    def missing(self, keys: Collection[str]) -> set[str]:
+        left = set(keys)
+        for folder in {key.rpartition("/")[0] for key in keys}:
+            with contextlib.suppress(FileNotFoundError):
+                left.difference_update([f"{folder}/{name}" for name in os.listdir(f"{self.path}/{folder}")])
+        return left
 
     def open(self, key: str) -> BinaryIO:
         return open(self._at(key), "rb")
@@ -139,7 +198,7 @@ class LocalFolder(Folder):
     def _found(self, prefix: str) -> list[Found]:
         now = time.time()
         found = []
-        for entry in _walk(self._at(prefix) if prefix else self.path):
+        for entry in _walk(self._at(prefix)):
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 key = os.path.relpath(entry.path, self.path)
@@ -147,12 +206,17 @@ class LocalFolder(Folder):
         return found
 
     def remove(self, keys: Iterable[str]) -> None:
+        own: set[str] = set()
         for key in keys:
+            at, folder = self._at(key), key.rpartition("/")[0]
+            if folder not in own:
+                self._require_own(folder)
+                own.add(folder)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._at(key))
+                os.unlink(at)
 
     def unfinished(self) -> list[Unfinished]:
-        left = [found for found in self._found("") if _is_partial(found.key)]
+        left = [found for folder in _OWN for found in self._found(folder) if _is_partial(found.key)]
         return [Unfinished(found.key, _owner(found.key), found.size, found.age) for found in left]
 
     def drop(self, unfinished: Iterable[Unfinished]) -> None:
@@ -160,7 +224,7 @@ class LocalFolder(Folder):
 
 
 def _is_partial(key: str) -> bool:
-    return key.rpartition("/")[2].startswith(".")
+    return _PARTIAL.fullmatch(key.rpartition("/")[2]) is not None
 
 
 def _owner(key: str) -> str:
@@ -168,6 +232,7 @@ def _owner(key: str) -> str:
 
 
 def _walk(path: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the regular files below a folder: a link is none of ours, and reading a pipe would take for ever."""
     try:
         entries = list(os.scandir(path))
     except FileNotFoundError:
@@ -175,5 +240,5 @@ def _walk(path: str) -> Iterator[os.DirEntry[str]]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
-        else:
+        elif entry.is_file(follow_symlinks=False):
             yield entry

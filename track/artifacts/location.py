@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import re
@@ -11,25 +10,18 @@ import shutil
 import tempfile
 from typing import Any, NamedTuple
 
-import msgspec
-
 from track.artifacts.folder import Folder
 from track.artifacts.inplace import SCHEME, InPlaceFolder
-from track.artifacts.keys import STORES, split_uri
 from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidUri
 from track.persistence.protocol import Protocol
-from track.persistence.utils import fixed_place, is_url, mask_secrets, uri_path
+from track.persistence.utils import artifacts_beside, fixed_place, is_url, mask_secrets, uri_path
 from track.reading import open_stored
 from track.utils.files import user_folder
 from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
-
-SUFFIX = ".artifacts"
-"""What the folder beside a store is called, after the store's own name."""
-_registered: set[tuple[int, str, str]] = set()
 
 
 class Place(NamedTuple):
@@ -64,7 +56,17 @@ def place_of(protocol: Protocol) -> Place:
 
 def beside(protocol: Protocol) -> str | None:
     """Return the folder beside a store that is a file; None for others."""
-    return None if protocol.file is None else f"{protocol.file}{SUFFIX}"
+    return None if protocol.file is None else artifacts_beside(protocol.file)
+
+
+def places_of(protocol: Protocol, recorded: str) -> tuple[str, ...]:
+    """Return where content may be that was recorded in a place ('' for beside the store), in the order to look.
+
+    What the URI says now comes first: the place may have moved, and a key is the same in all.
+    """
+    chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
+    found = [fixed_place(chosen) if chosen else "", recorded, beside(protocol) or ""]
+    return tuple(dict.fromkeys(place for place in found if place))
 
 
 def check_url(url: str) -> str:
@@ -131,44 +133,3 @@ def open_folder(url: str) -> Folder:
     from track.artifacts.remote import RemoteFolder
 
     return RemoteFolder(url)
-
-
-def register_store(folder: Folder, protocol: Protocol) -> None:
-    """Note in a folder of artifacts which tracking store names what is in it: `gc` asks them all."""
-    uri = store_uri(protocol, folder)
-    known = (os.getpid(), folder.url, uri)
-    if known in _registered:
-        return
-    key = f"{STORES}/{hashlib.sha256(uri.encode()).hexdigest()[:16]}.json"
-    if folder.size(key) is None:
-        folder.write(key, msgspec.json.encode({"uri": uri}))
-    _registered.add(known)
-
-
-def shared(records: list[dict[str, Any]], source: Protocol, target: Protocol) -> tuple[list[dict[str, Any]], set[str]]:
-    """Return the lines of a manifest as another store says them, and the places in which the content is.
-
-    The other store is noted where the content is, so that `gc` there asks it too.
-    """
-    home = beside(source)
-    home = None if home is None else open_folder(home).url
-    lines, places = [], set()
-    for record in records:
-        root, key = split_uri(str(record.get("uri") or ""))
-        root = root or home or ""
-        if key and root:
-            register_store(open_folder(root), target)
-            places.add(root)
-            record = {**record, "uri": f"{root}/{key}"}  # noqa: PLW2901 - the caller's stays as it is
-        lines.append(record)
-    return lines, places
-
-
-def store_uri(protocol: Any, folder: Folder) -> str:
-    """Return how a folder of artifacts calls a tracking store: ``beside:`` for the one that it moves with."""
-    own = beside(protocol)
-    uri = mask_secrets(protocol.uri or repr(protocol))
-    scheme = uri.partition(":")[0]
-    if own is not None and f"file://{own}" == folder.url:
-        return f"beside:{scheme}"
-    return uri.partition("?")[0] if protocol.file is None else f"{scheme}://{protocol.file}"

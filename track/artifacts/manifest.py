@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from track.artifacts.artifact import Artifact
-from track.artifacts.location import beside, protocol_of
+from track.artifacts.keys import SPECIFIC, split_uri
+from track.artifacts.location import places_of, protocol_of
 from track.errors import InvalidCall, InvalidQuery, NotFound, suggestion
 from track.structure import Trial
 
-_SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>\d+)|@(?P<digest>[0-9a-f]{6,64}))")
+logger = logging.getLogger(__name__)
+
+
+class _Line(msgspec.Struct):
+    name: str
+    uri: str
+    digest: str | None = None
+    size: int | None = None
+    at: float | None = None
 
 
 def artifacts(source: Any, query: Any = None) -> list[Artifact]:
@@ -35,14 +46,20 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     """
     protocol = protocol_of(source)
     asked = protocol if isinstance(source, str) else getattr(source, "protocol", source)
-    found = [_of_record(record, trial, protocol) for trial in asked.fetch_trials(query) for record in trial.artifacts]
-    return _number(sorted(found, key=lambda artifact: artifact.at))
+    found = (_of_line(line, trial, protocol) for trial in asked.fetch_trials(query) for line in trial.artifacts)
+    return _number(sorted(filter(None, found), key=lambda artifact: artifact.at))
 
 
-def _of_record(record: dict[str, Any], trial: Trial, protocol: Any) -> Artifact:
-    """Return the artifact that a line of a trial's manifest says."""
-    fields = (record["name"], record["uri"], record.get("digest"), record.get("size"), record.get("at") or 0.0)
-    return Artifact(*fields, trial=trial.uid, project=trial.project_id, _home=beside(protocol))
+def _of_line(line: Any, trial: Trial, protocol: Any) -> Artifact | None:
+    """Return the artifact that a line of a trial's manifest says; None, with a warning, where it is none."""
+    try:
+        said = msgspec.convert(line, _Line)
+    except msgspec.ValidationError as error:
+        logger.warning("the trial %s names an artifact that is none, which is left out: %s", trial.uid, error)
+        return None
+    places = places_of(protocol, split_uri(said.uri)[0])
+    fields = (said.name, said.uri, said.digest, said.size, said.at or 0.0)
+    return Artifact(*fields, trial=trial.uid, project=trial.project_id, _places=places)
 
 
 def _number(found: Iterable[Artifact]) -> list[Artifact]:
@@ -78,7 +95,8 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
     source: str, TrackClient, TrialLogger or Protocol
         A store; a trial's logger looks in its own project.
     name: str
-        ``model`` or ``model:latest`` is what was logged last, ``model:v3`` the fourth content of this name,
+        ``model`` is what was logged last, of a trial's logger what that trial has logged last, if it has;
+        ``model:latest`` what was logged last by any trial, ``model:v3`` the fourth content of this name,
         ``model@9f86d081`` the one whose digest begins so. Numbers follow the time of logging, so a content that
         arrives late, from a process that was offline, may move them: a digest is certain.
     project: str, optional
@@ -92,9 +110,12 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
         Several projects have it, and `project` does not say which.
     """
     try:
-        return _named(source, name, project)[-1]
+        found = _named(source, name, project)
+        # What others have logged meanwhile is not what this trial means.
+        own = [artifact for artifact in found if artifact.trial == _uid_of(source)]
+        return (own or found)[-1]
     except NotFound:
-        match = _SPECIFIC.fullmatch(name)
+        match = SPECIFIC.fullmatch(name)
         if match is None:
             raise
     found = _named(source, match["name"], project)
@@ -103,6 +124,11 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
             return artifact
     last = max(artifact.version or 0 for artifact in found)
     raise NotFound(f"no artifact {name!r}: there " + (f"are v0 to v{last}" if last else "is only v0"))
+
+
+def _uid_of(source: Any) -> str | None:
+    """Return which trial asks; None where a store does."""
+    return None if getattr(source, "has_started", None) is None else source.trial.uid
 
 
 def _is_meant(artifact: Artifact, version: str | None, digest: str | None) -> bool:

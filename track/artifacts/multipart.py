@@ -40,7 +40,7 @@ class MultipartUploads:
         there = {part["PartNumber"]: part for part in self._parts(name, upload)}
         length = part_length(size)
         whole, parts = hashlib.sha256(), []
-        for number, data in enumerate(_pieces(source.descriptor, length), 1):
+        for number, data in enumerate(_pieces(source, length), 1):
             whole.update(data)
             mark = _same(there.get(number), data)
             if mark is None:
@@ -80,9 +80,15 @@ class MultipartUploads:
         now = time.time()
         left = []
         for upload in self._uploads(f"{self._prefix}{OBJECTS}/"):
-            sent = sum(part["Size"] for part in self._parts(upload["Key"], upload["UploadId"]))
+            try:
+                parts = list(self._parts(upload["Key"], upload["UploadId"]))
+            except FileNotFoundError:
+                # It was ended meanwhile.
+                continue
+            sent = sum(part["Size"] for part in parts)
+            last = max((part["LastModified"].timestamp() for part in parts), default=_begun(upload))
             token = f"{upload['UploadId']} {upload['Key']}"
-            left.append(Unfinished(token, "", sent, now - _begun(upload)))
+            left.append(Unfinished(token, "", sent, now - last, upload["Key"][len(self._prefix) :]))
         return left
 
     def abort(self, token: str) -> None:
@@ -105,16 +111,19 @@ def part_length(size: int) -> int:
     return length
 
 
-def _pieces(descriptor: int, length: int) -> Iterator[bytes]:
+def _pieces(source: Source, length: int) -> Iterator[bytes]:
+    count = 0
     while True:
         data = bytearray()
         while len(data) < length:
-            more = os.read(descriptor, min(CHUNK, length - len(data)))
+            more = os.read(source.descriptor, min(CHUNK, length - len(data)))
             if not more:
                 break
             data += more
         if not data:
             return
+        count += len(data)
+        source.check_growth(count)
         yield bytes(data)
 
 

@@ -12,8 +12,10 @@ from track.artifacts.connecting import absolute, look_up
 from track.artifacts.content import Source
 from track.artifacts.folder import Kept
 from track.artifacts.inplace import Standing, in_place, list_in_place
-from track.artifacts.keys import check_name
-from track.artifacts.location import Place, beside, check_url, open_folder, place_of, protocol_of, register_store
+from track.artifacts.keys import check_new_name, split_uri
+from track.artifacts.leases import note_pending
+from track.artifacts.location import Place, check_url, open_folder, place_of, places_of, protocol_of
+from track.artifacts.owners import identity_of, register_store
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
 from track.errors import UnsafePath
@@ -27,7 +29,7 @@ def artifact_name(path: str, name: str | None) -> str:
 
     Raises UnsafePath: that is no name for a file: give another.
     """
-    return check_name(os.path.basename(os.path.abspath(path)) if name is None else name)
+    return check_new_name(os.path.basename(os.path.abspath(path)) if name is None else name)
 
 
 def check_file(path: str) -> None:
@@ -71,7 +73,8 @@ class Recorder:
     def add_directory(self, path: str, recursive: bool, name: str) -> tuple[Artifact, Listing]:
         """Store the files of a folder."""
         with self._storing() as lease:
-            kept, listing = self.store.put_tree(path, recursive, lease)
+            own = map(os.path.realpath, self._told.files)
+            kept, listing = self.store.put_tree(path, recursive, lease, own)
             return self._record(name, kept._replace(size=listing.size)), listing
 
     @property
@@ -107,17 +110,17 @@ class Recorder:
         return artifact
 
     def _note(self, key: str) -> None:
-        _notes.setdefault(self._protocol, []).append(self.store.note_pending(key))
+        _notes.setdefault(self._protocol, []).append(note_pending(self.store.folder, key, identity_of(self._protocol)))
 
     def _forget_arrived(self) -> None:
         """Remove the notes of records that a server has acknowledged."""
         notes = _notes.get(self._protocol)
         if notes and self._protocol.server is not None and not self._protocol.unsaved():
-            self.store.forget_pending(notes)
+            self.store.folder.remove(notes)
             notes.clear()
 
     def _tell(self, name: str, uri: str, digest: str | None, size: int | None) -> Artifact:
         self._told.log_trial_artifact(self._trial, name, uri, digest, size)
         at = self._protocol.clock()
-        home = beside(self._protocol)
-        return Artifact(name, uri, digest, size, at, self._trial.uid, self._trial.project_id, _home=home)
+        places = places_of(self._protocol, split_uri(uri)[0])
+        return Artifact(name, uri, digest, size, at, self._trial.uid, self._trial.project_id, _places=places)

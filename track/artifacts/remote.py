@@ -12,9 +12,10 @@ from track.artifacts.content import CHUNK, Source, hash_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import OBJECTS, PARTIAL, free_key
 from track.artifacts.multipart import PART, MultipartUploads
-from track.artifacts.transfer import Advance, ignore
+from track.artifacts.transfer import Advance, each, ignore
 from track.errors import BackendUnavailable
 from track.persistence.utils import mask_secrets
+from track.utils.files import checked_path
 from track.utils.filesystem import age_of, connect, open_path, reached, schemes_of, translated
 
 _S3 = {"s3", "s3a"}
@@ -71,11 +72,14 @@ class RemoteFolder(Folder):
     def _send(self, source: Source, key: str, digest: str, owner: str, advance: Advance) -> None:
         """Send to another name first: not every place shows a file only when it is whole."""
         partial = self._at(f"{PARTIAL}/{owner}-{key.rpartition('/')[2]}")
-        found = hashlib.sha256()
+        found, count = hashlib.sha256(), 0
         self._make_folder(f"{PARTIAL}/{owner}")
         with self._fs.open(partial, "wb", block_size=PART) as target:
             while data := os.read(source.descriptor, CHUNK):
                 found.update(data)
+                count += len(data)
+                if count > source.size:
+                    break
                 target.write(data)
                 advance(len(data))
         if found.hexdigest() != digest:
@@ -89,7 +93,7 @@ class RemoteFolder(Folder):
             self._fs.makedirs(self._at(key.rpartition("/")[0]), exist_ok=True)
 
     def _at(self, key: str) -> str:
-        return f"{self._root}/{key}"
+        return f"{self._root}/{checked_path(key, 'a key of an artifact')}"
 
     def size(self, key: str) -> int | None:
         try:
@@ -119,6 +123,10 @@ class RemoteFolder(Folder):
             return []
         start = len(self._root) + 1
         return [Found(path[start:], int(known["size"] or 0), age_of(known)) for path, known in found.items()]
+
+    def missing(self, keys: Collection[str]) -> set[str]:
+        folders = sorted({key.rpartition("/")[0] for key in keys})
+        return set(keys).difference(found.key for files in each(self.files, folders, self.workers) for found in files)
 
     def remove(self, keys: Iterable[str]) -> None:
         for key in keys:

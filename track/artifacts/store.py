@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from track.artifacts import trees
 from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
-from track.artifacts.keys import OBJECTS, PENDING, TREES, content_key, free_key
+from track.artifacts.keys import OBJECTS, TREES, content_key, free_key
 from track.artifacts.leases import Lease, hold_lease
 from track.artifacts.transfer import Advance, each, progress
 from track.artifacts.trees import Entry, Listing, Member, TreeCache
 from track.errors import CorruptArtifact, FileChanged, NotFound, UnsafePath
 
 _TRIES = 3
+_UNREADABLE = {
+    errno.EACCES, errno.EIO, errno.ELOOP, errno.ENODEV, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EPERM,
+    errno.ESTALE,
+}  # fmt: skip
+"""Errors of one file, not of the process or the machine."""
+
+
+@dataclass
+class _Tree:
+    """A directory that was stored, and what its folders in the store were like afterwards."""
+
+    kept: Kept
+    listing: Listing
+    folders: list[str]
+    stamp: Hashable
+
+
 _digests = DigestCache()
-_trees: TreeCache[tuple[Kept, Listing]] = TreeCache()
+_trees: TreeCache[_Tree] = TreeCache()
 
 
 class ArtifactStore:
@@ -74,18 +92,33 @@ class ArtifactStore:
             self.folder.write(key, data, lease.uid)
         return Kept(key, digest, len(data))
 
-    def put_tree(self, folder: str, recursive: bool, lease: Lease) -> tuple[Kept, Listing]:
-        """Store a folder's files and the listing that stands for it, which names what cannot be read or leads out."""
+    def put_tree(self, folder: str, recursive: bool, lease: Lease, own: Iterable[str] = ()) -> tuple[Kept, Listing]:
+        """Store a folder's files and the listing that stands for it, which names what cannot be read or leads out.
+
+        `own`: real paths of the files of tracking stores, which are no part of it.
+        """
         identity, read_at = (self.folder.url, os.path.realpath(folder), recursive), time.time_ns()
-        rows = trees.survey(folder, recursive)
+        rows = trees.survey(folder, recursive, [*own, *self.folder.paths])
         known = None if lease.avoid else _trees.get(identity, rows)
-        if known is not None and self.folder.size(known[0].key) is not None:
-            return known
+        if known is not None and self._is_there(known):
+            return known.kept, known.listing
         members = list(trees.members_of(rows))
         kept, listing = self._put_members(folder, members, lease)
         if not listing.skipped and all(max(member.modified, member.changed) + SETTLED < read_at for member in members):
-            _trees.add(identity, rows, (kept, listing))
+            folders = sorted({f"{OBJECTS}/{entry.digest[:2]}" for entry in listing.entries})
+            _trees.add(identity, rows, _Tree(kept, listing, folders, self.folder.stamp(folders)))
         return kept, listing
+
+    def _is_there(self, known: _Tree) -> bool:
+        """Return whether all of a directory is in the store still: somebody may have removed some of it."""
+        if self.folder.size(known.kept.key) is None:
+            return False
+        stamp = self.folder.stamp(known.folders)
+        if stamp is None or stamp != known.stamp:
+            if self.folder.missing({entry.key for entry in known.listing.entries}):
+                return False
+            known.stamp = stamp
+        return True
 
     def _put_members(self, folder: str, members: list[Member], lease: Lease) -> tuple[Kept, Listing]:
         entries: list[Entry] = []
@@ -113,12 +146,12 @@ class ArtifactStore:
                 kept = self._put_once(member.at, lease, advance)
             else:
                 advance(kept.size)
-        except (PermissionError, FileNotFoundError) as error:
-            if error.filename != member.at:
-                raise
-            return f"cannot be read: {error.strerror}"
         except FileChanged:
             return "changed while it was read"
+        except OSError as error:
+            if error.filename != member.at or error.errno not in _UNREADABLE:
+                raise
+            return trees.unread(error)
         except UnsafePath as error:
             return str(error)
         return trees.make_entry(member.path, kept.digest, kept.size, kept.key, member.mode)
@@ -130,16 +163,6 @@ class ArtifactStore:
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
             raise CorruptArtifact(f"{where} is not what was stored: remove it, and log the directory again")
         return trees.decode_listing(data, where)
-
-    def note_pending(self, key: str) -> str:
-        """Keep content whose record is on its way to a tracking store; return what `forget_pending` takes."""
-        note = f"{PENDING}/{secrets.token_hex(8)}"
-        self.folder.write(note, key.encode())
-        return note
-
-    def forget_pending(self, notes: list[str]) -> None:
-        """Say that these records have arrived."""
-        self.folder.remove(notes)
 
 
 @contextmanager

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from track.artifacts.keys import OBJECTS, content_key
+from track.artifacts.keys import OBJECTS, content_key, is_content_key, is_digest
 from track.errors import CorruptArtifact, UnsafePath
-from track.utils.files import checked_path, is_below
+from track.utils.files import checked_path, is_below, is_temporary
 
 _FORMAT = 1
+_BESIDE = r"(?:\.(?:artifacts|journal|left-[0-9]+|lock|points|spill|tmp)(?:\..*)?|-(?:journal|shm|wal))?"
+"""How the names go on that files of a store have beside its own."""
 Value = TypeVar("Value")
 
 
@@ -111,7 +114,10 @@ def encode_listing(listing: Listing) -> bytes:
 
 
 def decode_listing(data: bytes, where: str) -> Listing:
-    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out."""
+    """Return a listing; CorruptArtifact where it is none, or of a later version, UnsafePath where a path leads out.
+
+    Whoever may write to the store has chosen what is in it: nothing of it is believed that could be a path.
+    """
     try:
         listing = _decode(data)
         names = [entry.name for entry in listing.entries]
@@ -119,19 +125,37 @@ def decode_listing(data: bytes, where: str) -> Listing:
         raise CorruptArtifact(f"{where} is no listing of a directory: {error}") from error
     if listing.format > _FORMAT:
         raise CorruptArtifact(f"{where} was written by a later version of track: update track to read it")
-    for name in names:
+    for name, entry in zip(names, listing.entries, strict=True):
         checked_path(name, "a path in an artifact")
+        if not is_digest(entry.digest) or (entry.place and not is_content_key(entry.place)):
+            raise UnsafePath(f"{where} says that {name!r} is at {(entry.place or entry.digest)!r}, which is no content")
+        if not name.isascii():
+            _check_encodes(name)
     return listing
 
 
-def survey(folder: str, recursive: bool) -> list[Row]:
+def _check_encodes(name: str) -> None:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise UnsafePath(f"{name!r} cannot be a path in an artifact: no file is called so") from error
+
+
+def survey(folder: str, recursive: bool, own: Iterable[str] = ()) -> list[Row]:
     """Return what is in a folder, as fast as looking at every file can be: the same again means that nothing changed.
+
+    `own`: real paths of the files and folders of stores, which are left out, with the journals and locks beside them:
+    a store is not stored in itself.
 
     A link is never gone into; one to a file in the folder is that file. UnsafePath where `folder` is none.
     """
     root = os.path.realpath(folder)
     if not os.path.isdir(root):
         raise UnsafePath(f"{folder!r} is no folder") if os.path.lexists(folder) else FileNotFoundError(folder)
+    hidden: dict[str, list[str]] = {}
+    for path in own:
+        at, _, name = path.rpartition("/")
+        hidden.setdefault(at, []).append(re.escape(name))
     rows: list[Row] = []
     waiting = [(root, "")]
     while waiting:
@@ -139,18 +163,32 @@ def survey(folder: str, recursive: bool) -> list[Row]:
         rows.append((at, prefix))
         try:
             with os.scandir(at) as entries:
-                for entry in entries:
+                for entry in _without(entries, hidden[at]) if at in hidden else entries:
                     if entry.is_symlink():
                         rows.append(_linked(prefix + entry.name, entry.path, root))
                     elif not entry.is_dir():
-                        known = entry.stat()
+                        try:
+                            known = entry.stat()
+                        except OSError as error:
+                            rows.append(Member(prefix + entry.name, entry.path, problem=unread(error)))
+                            continue
                         times = known.st_mtime_ns, known.st_ctime_ns
                         rows.append((entry.name, known.st_mode, known.st_size, *times, known.st_ino))
                     elif recursive:
                         waiting.append((entry.path, f"{prefix}{entry.name}/"))
         except OSError as error:
-            rows.append(Member(prefix.rstrip("/"), at, problem=f"cannot be read: {error.strerror}"))
+            rows.append(Member(prefix.rstrip("/"), at, problem=unread(error)))
     return rows
+
+
+def _without(entries: Iterable[os.DirEntry[str]], names: list[str]) -> Iterator[os.DirEntry[str]]:
+    own = re.compile(rf"(?:{'|'.join(names)}){_BESIDE}")
+    return (entry for entry in entries if not own.fullmatch(entry.name) and not is_temporary(entry.name))
+
+
+def unread(error: OSError) -> str:
+    """Return why a file is left out."""
+    return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
 
 
 def members_of(rows: list[Row]) -> Iterator[Member]:

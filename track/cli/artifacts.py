@@ -63,11 +63,12 @@ def _list(arguments: argparse.Namespace) -> int:
     query = {} if arguments.project is None else {"project_id": arguments.project}
     found = artifacts(arguments.uri, query)
     for artifact in found:
-        name = "".join(letter if letter.isprintable() else "?" for letter in artifact.name)
         size = "?" if artifact.size is None else f"{artifact.size:,}"
         project = f"{artifact.project}/" if artifact.project else ""
         digest = (artifact.digest or "")[:12]
-        print(f"{project}{name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}")
+        line = f"{project}{artifact.name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}"
+        # Whoever writes to the store has chosen the names.
+        print("".join(letter if letter.isprintable() else "?" for letter in line))
     if not found:
         whose = "" if arguments.project is None else f" of project {arguments.project!r}"
         print(f"no trial{whose} has logged a file")
@@ -87,5 +88,5 @@ def _clean(arguments: argparse.Namespace) -> int:
     verb = "would remove" if arguments.dry_run else "removed"
     print(f"{verb} {len(swept.removed):,} files, {swept.size:,} bytes")
     if swept.waiting:
-        print(f"{swept.waiting:,} more wait for uploads to end: run it again later")
+        print(f"{swept.waiting:,} more wait for uploads to end, or for a store that is away: run it again later")
     return 1 if swept.waiting else 0

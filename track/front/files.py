@@ -43,6 +43,14 @@ def _said_when_out_of_files(verb: Callable[Given, Result]) -> Callable[Given, Re
     return guarded
 
 
+def _tell_left_out(skipped: dict[str, str], name: str) -> None:
+    for path, reason in list(skipped.items())[:_SHOWN]:
+        logger.warning("%s is not in the artifact %r: it %s", path, name, reason)
+    if len(skipped) > _SHOWN:
+        text = "%s files in all are not in the artifact %r: its left_out() names them"
+        logger.warning(text, f"{len(skipped):,}", name)
+
+
 class FileVerbs:
     """The verbs of a trial that are about files; `TrialLogger` has them.
 
@@ -106,7 +114,8 @@ class FileVerbs:
         ----------
         name: path
             The folder. Links to files in it are those files; links that leave it, devices and files that
-            cannot be read are left out, with a warning, and named in the listing.
+            cannot be read, or are gone before they are, are left out, with a warning, and named in the listing
+            (`Artifact.left_out`). The files of the store itself, in ``log_directory(".")``, are no part of it.
         recursive: bool
             Whether the folders in it belong to it; by default only its own files do.
         artifact: str, optional
@@ -125,8 +134,7 @@ class FileVerbs:
         stored = self._file(chosen, lambda recorder: recorder.add_directory(path, recursive, chosen))
         if stored is None:
             return None
-        for left_out, reason in stored[1].skipped.items():
-            logger.warning("%s is not in the artifact %r: it %s", left_out, chosen, reason)
+        _tell_left_out(stored[1].skipped, chosen)
         if not stored[1].entries:
             way_out = "" if recursive else "; recursive=True takes its folders too"
             logger.warning("no file is in the artifact %r%s", chosen, way_out)
@@ -196,11 +204,13 @@ class FileVerbs:
         return artifact
 
     def log_code(self) -> Self:
-        """Store the script that runs, and what git knows of it; where there is no script, nothing happens.
+        """Store the script that runs, or the cells of a notebook, and what git knows of it.
 
-        The script's text is in `code` and stored as ``code/<its name>``. In a git repository the metadata
-        (``code``) has the commit, the branch, the remote with its password masked and the names of files that git
-        does not know, and changes that are not committed are stored as ``code/uncommitted.diff``.
+        The script's text is in `code` and stored as ``code/<its name>``; in a notebook, or in IPython, what was run in
+        this session as ``code/cells.py``, with all that was typed there. Where there is neither, as at the prompt of
+        Python, that is said. In a git repository the metadata (``code``) has the commit, the branch, the remote with
+        its password masked and the names of files that git does not know, and changes that are not committed are
+        stored as ``code/uncommitted.diff``, up to 16 MiB; of more only the size is recorded, and said.
         """
         self._log_code()
         return self
@@ -211,6 +221,7 @@ class FileVerbs:
 
         found = describe_code()
         if found is None:
+            logger.warning("log_code finds no script or notebook cells to store: this is no program in a file")
             return
         self.code = found.content.decode("utf-8", "replace")
         self.log_metadata(code=found.facts)
@@ -224,18 +235,23 @@ class FileVerbs:
         trial = self._created()
         recorder = Recorder(self.protocol, trial)
         try:
-            return action(recorder)
+            stored = action(recorder)
         except (BackendUnavailable, FileChanged, OSError) as error:
             if self.protocol.raises:
                 raise
             self._not_stored(name, error)
             return None
+        missing = trial.metadata.get("artifacts_not_stored") or {}
+        if name in missing:
+            self._tell_missing({other: reason for other, reason in missing.items() if other != name})
+        return stored
 
     def _not_stored(self, name: str, error: Exception) -> None:
         logger.warning("the artifact %r is not stored: %s", name, error)
-        trial = self._created()
-        missing = {**(trial.metadata.get("artifacts_not_stored") or {}), name: str(error)}
-        trial.metadata["artifacts_not_stored"] = missing
+        self._tell_missing({**(self._created().metadata.get("artifacts_not_stored") or {}), name: str(error)})
+
+    def _tell_missing(self, missing: dict[str, str]) -> None:
+        self._created().metadata["artifacts_not_stored"] = missing
         self.log_metadata(artifacts_not_stored=dict(missing))
 
     def _tell_not_stored(self) -> None:

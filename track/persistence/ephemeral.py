@@ -67,6 +67,9 @@ class StateProtocol(EventProtocol):
     def identity(self) -> str:
         return self.store.identity()
 
+    def unread(self) -> list[str]:
+        return self.store.unread()
+
     def former_identities(self) -> list[str]:
         with self.reading() as state:
             return list(state.former)
@@ -123,7 +126,7 @@ class StateProtocol(EventProtocol):
             self.store.save()
             return
         with self.reading() as state:
-            write_copy(file_name_override, state)
+            write_copy(file_name_override, state, self.file)
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Record the end, and bring the JSON file up to date if that is cheap."""

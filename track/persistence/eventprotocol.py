@@ -390,7 +390,7 @@ class EventProtocol(Protocol):
     def commit(self, **kwargs: Any) -> None:
         self.flush()
         if kwargs.get("file_name_override") is not None:
-            write_copy(kwargs["file_name_override"], stored_in(self))
+            write_copy(kwargs["file_name_override"], stored_in(self), self.file)
 
     def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
         revisions = self.revisions(digest)

@@ -130,6 +130,10 @@ class ProtocolMultiplexer(Protocol):
         return self._main.file
 
     @property
+    def files(self) -> list[str]:
+        return [path for backend in self.protos for path in backend.files]
+
+    @property
     def artifacts(self) -> str:
         return self._main.artifacts
 
@@ -138,6 +142,9 @@ class ProtocolMultiplexer(Protocol):
 
     def former_identities(self) -> list[str]:
         return self._main.former_identities()
+
+    def unread(self) -> list[str]:
+        return self._main.unread()
 
     def require_store(self, identity: str) -> None:
         self._main.require_store(identity)

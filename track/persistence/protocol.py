@@ -104,6 +104,11 @@ class Protocol:
         return None
 
     @property
+    def files(self) -> list[str]:
+        """The absolute paths of its files and folders; its journal, lock and the like have longer names beside them."""
+        return [] if self.file is None else [self.file]
+
+    @property
     def artifacts(self) -> str:
         """Where its URI says that files of trials are kept, or the configuration did when it was opened; else ''."""
         return str(parse_uri(self.uri)["query"].get("artifacts", "")) if self.uri else ""
@@ -133,6 +138,10 @@ class Protocol:
 
     def former_identities(self) -> list[str]:
         """Return the ids that the store had before it became one of its own; what is for them is for it."""
+        return []
+
+    def unread(self) -> list[str]:
+        """Return what of the store cannot be read, each with its place: nothing may be removed for want of a record."""
         return []
 
     def require_store(self, identity: str) -> None:

@@ -13,7 +13,9 @@ from track.utils.files import absolute_path, expand_user
 from track.utils.masking import mask_secrets
 
 __all__ = [
+    "ARTIFACTS",
     "COMMON_OPTIONS",
+    "artifacts_beside",
     "file_of",
     "fixed_place",
     "is_stored",
@@ -39,6 +41,8 @@ _PORT = re.compile(r"^(?P<address>.*?|\[[^\]]*\])(?::(?P<port>\d+))?$")
 _FILES = {"file", "pickled", "pickleddb", "sqlite"}
 _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
 
+ARTIFACTS = ".artifacts"
+"""What the folder of artifacts beside a store is called, after the store's own name."""
 COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {"artifacts": (str, "")}
 """What may follow the ``?`` of the URI of every backend: how to read it, and its default."""
 
@@ -166,6 +170,11 @@ def fixed_place(place: str) -> str:
     if place.startswith("file:"):
         return os.path.abspath(uri_path(place))
     return place if not place or is_url(place) else absolute_path(place)
+
+
+def artifacts_beside(path: str) -> str:
+    """Return the folder of the artifacts that are kept beside the store at a path: they move with it."""
+    return f"{path}{ARTIFACTS}"
 
 
 def is_stored(path: str) -> bool:

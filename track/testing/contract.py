@@ -159,6 +159,9 @@ class ContractTests(BackendTests):
         assert protocol.main.answers
         assert protocol.left_behind() == 0
         assert protocol.unsaved() == 0
+        assert protocol.unread() == []
         assert protocol.file is None or os.path.isabs(protocol.file)
+        assert all(map(os.path.isabs, protocol.files))
+        assert protocol.file is None or protocol.file in protocol.files
         assert all(isinstance(text, str) for text in (protocol.uri, protocol.artifacts, protocol.remedy))
         assert abs(protocol.clock() - time.time()) < 3600

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 from track.utils.masking import mask_remote
 
@@ -15,24 +17,37 @@ _MISLEADING = {
 _SETTINGS = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 
 
-def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE) -> bytes | None:
+def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE, limit: int | None = None) -> bytes | None:
     """Return what a command of git, which only reads, prints; None where it fails within seconds, or there is no git.
+
+    With a `limit`, of more bytes than that only so many and one: no more of them are in memory.
 
     One that shows differences wants ``--no-ext-diff --no-textconv``, or runs what the repository's settings say.
     """
     import subprocess
 
     environment = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
+    command = ["git", "-C", folder, *_SETTINGS, *arguments]
     try:
-        return subprocess.run(
-            ["git", "-C", folder, *_SETTINGS, *arguments],
+        with subprocess.Popen(
+            command,
             env={**environment, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=True,
-        ).stdout
-    except (OSError, ValueError, subprocess.SubprocessError):
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            end = time.monotonic() + timeout
+            patience = threading.Timer(timeout, process.kill)
+            patience.start()
+            try:
+                answer: bytes = process.stdout.read(-1 if limit is None else limit + 1)  # type: ignore[union-attr]
+                if limit is not None and len(answer) > limit:
+                    return answer
+                return answer if process.wait() == 0 and time.monotonic() < end else None
+            finally:
+                patience.cancel()
+                process.kill()
+    except (OSError, ValueError):
         return None
 
 

@@ -115,12 +115,23 @@ def test_unknown_artifact_is_named(trial: TrialLogger, name: str) -> None:
         find(trial, name)
 
 
-def test_name_with_a_colon_is_a_name(trial: TrialLogger) -> None:
-    """A name that reads like a version is found as it was given."""
-    trial.log_artifact(b"a", "model:v0")
+def test_stored_name_that_reads_like_a_version_is_a_name(trial: TrialLogger) -> None:
+    """A name of before such names were refused is found as it was given."""
+    kept = logged(trial.log_artifact(b"a", "model"))
+    trial.protocol.log_trial_artifact(trial.trial, "other:v0", kept.uri, kept.digest, kept.size)
 
-    assert find(trial, "model:v0").read_bytes() == b"a"
-    assert find(trial, "model:v0:latest").read_bytes() == b"a"
+    assert find(trial, "other:v0").read_bytes() == b"a"
+    assert find(trial, "other:v0:latest").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize("name", ["model:latest", "model:v0", "a/model:v12"])
+def test_name_that_asks_for_a_version_is_refused(trial: TrialLogger, name: str) -> None:
+    """Nobody could say which is meant by it; `@` and other colons are part of a name."""
+    with pytest.raises(UnsafePath, match=f"'{name}' cannot be an artifact's name: it asks for a version of"):
+        trial.log_artifact(b"a", name)
+
+    assert logged(trial.log_artifact(b"a", "model@20261125")).name == "model@20261125"
+    assert logged(trial.log_artifact(b"a", "model:best")).name == "model:best"
 
 
 def test_versions_are_of_one_project(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.artifacts.test_artifacts import start
+from track import em
 from track.artifacts.leases import hold_lease
 from track.artifacts.local import LocalFolder
 from track.artifacts.store import ArtifactStore
@@ -95,6 +96,29 @@ def test_garbage_is_removed(uri: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.splitlines() == [
         "would remove 1 files, 7 bytes",
         "removed 0 files, 0 bytes",
-        "1 more wait for uploads to end: run it again later",
+        "1 more wait for uploads to end, or for a store that is away: run it again later",
         "removed 1 files, 7 bytes",
     ]
+
+
+def test_uploads_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that runs and artifacts were uploaded to is told from a store of trials: a line for each of them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EM_CAPTURE_STDOUT", "0")
+    Path("1.png").write_bytes(b"one")
+    (tmp_path / "uploads").mkdir()
+    url = f"file://{tmp_path}/uploads"
+    em.login(ais_host=f"{url}?user=ann")
+    model = em.create_artifact("model")
+    model.add_file("1.png", "weights/")
+    model.upload(folder="cv/what?", make_folder=True)
+    em.logout()
+
+    for named in (url, f"{url}?user=bob", f"{tmp_path}/uploads", "uploads"):
+        assert main(["artifacts", "list", named]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("/ann/cv/what?/model  Artifact  ") for line in lines)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.children import python
+from tests.unit.artifacts.test_artifacts import start
 from track.artifacts import artifacts, find
 from track.artifacts.code import describe_code, describe_repository
 from track.reading import fetch
+from track.utils.git import ask_git
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -124,13 +128,14 @@ def test_code_of_a_program_is_stored(repository: Path, tmp_path: Path) -> None:
 
 
 def test_code_of_no_program_is_nothing(tmp_path: Path) -> None:
-    """Where there is no script, as in an interactive session, nothing happens."""
+    """Where there is no script, as in an interactive session, nothing is stored, and that is said."""
     command = "from track import TrackClient; t = TrackClient('ephemeral:').new_trial(parameters={}).log_code(); "
     command += "assert t.code is None and t.trial.artifacts == []"
 
     done = python("-c", command)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    said = "log_code finds no script or notebook cells to store: this is no program in a file\n"
+    assert (done.returncode, done.stderr) == (0, said)
 
 
 def test_patch_does_not_depend_on_settings(repository: Path, tmp_path: Path) -> None:
@@ -178,3 +183,74 @@ def test_repository_that_git_does_not_open_is_said(repository: Path, caplog: pyt
     assert describe_repository(str(repository / "sub")) == ({}, b"")
 
     assert f"git tells nothing of the repository in {repository}" in caplog.text
+
+
+class _Shell:
+    """What IPython gives of its session."""
+
+    def __init__(self, *cells: str) -> None:
+        self.history_manager = self
+        self._cells = cells
+
+    def get_range(self, *, raw: bool, output: bool) -> list[tuple[int, int, str]]:
+        assert raw
+        assert not output
+        return [(0, number, cell) for number, cell in enumerate(self._cells, 1)]
+
+
+def test_cells_of_a_notebook_are_stored(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was run in this session is stored, in its order, with what git knows of the folder."""
+    shell = _Shell("a = 1", "%time b = 2", "trial.log_code()")
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    monkeypatch.chdir(repository)
+    trial = start(f"file:{tmp_path}/runs.json")
+
+    trial.log_code()
+
+    text = "# In[1]:\na = 1\n\n# In[2]:\n%time b = 2\n\n# In[3]:\ntrial.log_code()\n"
+    assert trial.code == text
+    assert find(trial, "code/cells.py").read_bytes() == text.encode()
+    assert trial.trial.metadata["code"]["cells"] == 3
+    assert trial.trial.metadata["code"]["commit"] == _git(repository, "rev-parse", "HEAD")
+
+
+_SESSION = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for cell in ("a = 1", "from track import TrackClient\\nt = TrackClient('file://runs.json').new_trial(parameters={})"):
+    shell.run_cell(cell, store_history=True)
+shell.run_cell("t.log_code()", store_history=True)
+"""
+
+
+def test_cells_of_ipython_itself(tmp_path: Path) -> None:
+    """The real one gives its cells as we ask for them."""
+    pytest.importorskip("IPython", reason="needs IPython: pip install ipython")
+
+    python("-c", _SESSION, cwd=tmp_path)
+
+    stored = find(f"file:{tmp_path}/runs.json", "code/cells.py").read_bytes()
+    assert stored.startswith(b"# In[1]:\na = 1\n\n# In[2]:\nfrom track")
+    assert stored.endswith(b"# In[3]:\nt.log_code()\n")
+
+
+def test_patch_has_a_largest_size(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A patch of more is not stored, which the metadata and a warning say."""
+    (repository / "train.py").write_text("x = 1\n" * 500_000)
+    monkeypatch.setattr("track.artifacts.code._LARGEST", 1 << 20)
+
+    facts, difference = describe_repository(str(repository))
+
+    assert (facts["is_changed"], facts["difference_not_stored"], difference) == (True, "more than 1 MiB", b"")
+    assert "is more than 1 MiB: the patch is not stored, commit it" in caplog.text
+
+
+def test_answer_of_git_is_read_up_to_a_limit(repository: Path) -> None:
+    """No more of it than the limit, and one byte that says so, is in memory."""
+    (repository / "train.py").write_text("x = 1\n" * 500_000)
+
+    assert len(ask_git(str(repository), "diff", "HEAD", limit=1000) or b"") == 1001
+    assert len(ask_git(str(repository), "diff", "HEAD", limit=10**8) or b"") > 3_000_000

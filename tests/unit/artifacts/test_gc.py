@@ -351,4 +351,4 @@ def test_recorder_tells_where(tmp_path: Path) -> None:
 
     (note,) = (tmp_path / "runs.json.artifacts" / "stores").iterdir()
 
-    assert msgspec.json.decode(note.read_bytes()) == {"uri": "beside:file"}
+    assert msgspec.json.decode(note.read_bytes()) == {"uri": "beside:file", "id": trial.protocol.identity()}

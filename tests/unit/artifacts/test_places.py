@@ -205,3 +205,23 @@ def test_bar_is_shown_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> Non
             advance(10)
 
     assert [(options["desc"], options["total"], options["unit"]) for options in made] == [("model.bin", 1 << 30, "B")]
+
+
+def test_server_that_is_away_is_not_waited_for_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which store a file is for is asked of a server once, not at each file while it is away."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    trial = start(f"sqlite:{tmp_path}/runs.db?artifacts={tmp_path}/files")
+    protocol: Any = trial.protocol
+    protocol.flush()
+    asked: list[int] = []
+
+    def away() -> str:
+        asked.append(1)
+        raise BackendUnavailable("away")
+
+    monkeypatch.setattr(protocol, "_identity", "")
+    monkeypatch.setattr(protocol.remote, "identity", away)
+    for number in range(5):
+        logged(trial.log_artifact(bytes([number]), "model"))
+
+    assert len(asked) == 1

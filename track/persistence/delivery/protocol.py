@@ -20,7 +20,7 @@ from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
 from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
-from track.persistence.delivery.spill import count_left_behind
+from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.utils import read_bool
@@ -102,13 +102,28 @@ class DeliveredProtocol(EventProtocol):
     def file(self) -> str | None:
         return self.remote.file
 
+    @property
+    def files(self) -> list[str]:
+        return [*super().files, *map(str, spill_places(self.uri))]
+
     def identity(self) -> str:
         # Once known it stays: there may be no server to ask later.
-        self._identity = self._identity or self.remote.identity()
+        if not self._identity:
+            # Whoever stores a file asks, and does not wait for a server again and again.
+            if self._reach.failed_within(_TRUSTED):
+                raise BackendUnavailable(str(self._reach.error))
+            try:
+                self._identity = self.remote.identity()
+            except BackendUnavailable as error:
+                self._reach.note(error)
+                raise
         return self._identity
 
     def former_identities(self) -> list[str]:
         return self.remote.former_identities()
+
+    def unread(self) -> list[str]:
+        return self.remote.unread()
 
     def require_store(self, identity: str) -> None:
         self.remote.require_store(identity)

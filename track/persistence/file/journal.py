@@ -282,6 +282,13 @@ class Journal:
         """Yield the events from a byte offset on, as `LineReader.read` does."""
         return self._reader.read(self.fileno(), offset)
 
+    def unread(self) -> list[str]:
+        """Return the lines that cannot be read, by their places; those that were cut short never were lines."""
+        reader = LineReader(self.path)
+        for _ in reader.read(self.fileno(), self.start):
+            continue
+        return [f"{self.path}: the line at byte {offset}" for offset in sorted(reader.broken)]
+
     def place(self, offset: int) -> Place:
         """Return what a snapshot that holds the journal up to an offset says of it."""
         tail = tail_of(self.fileno(), offset) if offset <= self.size else ""

@@ -23,13 +23,15 @@ class LineReader:
 
     Attributes
     ----------
+    broken: set of int
+        The offsets of lines that could not be read.
     has_unread: bool
         Whether a line was reported; for the caller to reset.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._reported: set[int] = set()
+        self.broken: set[int] = set()
         self.has_unread = False
 
     def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
@@ -75,8 +77,8 @@ class LineReader:
             return decode_record(line)
         except InvalidEvent as error:
             rescued = _rescue(line)
-            if rescued is None and offset not in self._reported:
-                self._reported.add(offset)
+            if rescued is None and offset not in self.broken:
+                self.broken.add(offset)
                 self.has_unread = True
                 logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
             return rescued

@@ -81,6 +81,10 @@ class MemoryStore:
         with self.reading() as state:
             return state.identity
 
+    def unread(self) -> list[str]:
+        """Return what of the file cannot be read; there is none."""
+        return []
+
     def at_once(self) -> AbstractContextManager[bool]:
         """Say that a call need not wait for anybody."""
         return nullcontext(True)
@@ -142,6 +146,14 @@ class BufferedStore(MemoryStore):
                 self._state.identity = self._state.identity or new_identity()
                 self._is_loaded = True
             yield self._state
+
+    def unread(self) -> list[str]:
+        """Return what of the file cannot be read."""
+        store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
+        try:
+            return store.unread()
+        finally:
+            store.close()
 
     def save(self) -> None:
         """Write everything to the file.

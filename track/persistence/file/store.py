@@ -316,6 +316,12 @@ class FileStore:
             self.catch_up()
             yield self.state
 
+    def unread(self) -> list[str]:
+        """Return the lines of the journal that cannot be read, those before the snapshot too."""
+        with self._reading:
+            self.catch_up()
+            return self.journal.unread() if self.journal.is_open else []
+
     def catch_up(self) -> None:
         """Replay what was appended since the last time, by whomever."""
         with self._reading:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent
+from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
@@ -130,6 +130,13 @@ class RemoteStore(EventProtocol):
             found = self.link.call("identity", {})[0]
             self._known_ids, self._asked_at = list(map(str, found)), self.link.connections
         return self._known_ids
+
+    def unread(self) -> list[str]:
+        try:
+            return [str(one) for one in self.link.call("unread", {})[0]]
+        except RPCCallFailure:
+            # A server of before it could say.
+            return []
 
     # asking
 

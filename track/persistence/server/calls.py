@@ -197,6 +197,10 @@ def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> An
     return [*backend.former_identities(), backend.identity()], ()
 
 
+def _unread(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    return backend.unread(), ()
+
+
 def _commit(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     try:
         backend.commit()
@@ -232,6 +236,7 @@ CALLS: dict[str, CallKind] = {
     "ping": CallKind("read", _Nothing, _ping, is_short=True),
     "receive": CallKind("write", _Received, _receive),
     "revisions": CallKind("read", _Uid, _revisions, is_short=True),
+    "unread": CallKind("read", _Nothing, _unread),
 }
 """Every call but ``authenticate``, by name."""
 

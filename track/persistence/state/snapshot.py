@@ -7,6 +7,7 @@ bare list of projects, is read too.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from track.errors import BackendUnavailable, CorruptJournal
+from track.errors import BackendUnavailable, CorruptJournal, InvalidCall
 from track.events import FORMAT
 from track.metrics import Metrics
 from track.persistence.identity import new_identity
 from track.persistence.state.state import State
+from track.persistence.utils import artifacts_beside
 from track.plain import to_plain
 from track.serialization import from_json, to_json, trial_from_document
 from track.structure import Trial, TrialGroup
@@ -28,6 +30,8 @@ from track.utils.files import OpenFile, replace_file
 if TYPE_CHECKING:
     from track.persistence.protocol import Protocol
 
+logger = logging.getLogger(__name__)
+_DATABASES = {".db", ".db3", ".sqlite", ".sqlite2", ".sqlite3"}
 _CACHED_UP_TO = 1 << 16
 _KEPT_UP_TO = 1 << 12
 _UNIQUE = 160
@@ -255,11 +259,14 @@ def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
     return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)))
 
 
-def snapshot_bytes(storage: State, journal: dict[str, Any], is_copy: bool = False) -> Iterator[bytes]:
+def snapshot_bytes(
+    storage: State, journal: dict[str, Any], is_copy: bool = False, home: str | None = None
+) -> Iterator[bytes]:
     """Yield the file's content, piece by piece.
 
     `journal`: which journal is in it (`id`), up to which byte (`offset`); empty for a file without one. `is_copy`:
-    whether it will be a store of its own.
+    whether it will be a store of its own. `home`: where artifacts are that are named as beside the store, for a file
+    that will have none beside it.
     """
     about = {"store": storage.identity, "former": storage.former, "home": storage.home}
     if is_copy:
@@ -289,12 +296,12 @@ def snapshot_bytes(storage: State, journal: dict[str, Any], is_copy: bool = Fals
         document |= {"moments": project.moments} if project.moments else {}
         document |= storage.unknown.get(("project", uid), {})
         yield _encode(document)[:-1] + b',\n "trials": ['
-        yield from _trial_bytes(storage, owned[uid], order)
+        yield from _trial_bytes(storage, owned[uid], order, home)
         yield b'],\n "groups": ' + _group_bytes(groups.get(uid, [])) + b"}"
     yield b"]"
     if stray:
         yield b',\n\n "trials": ['
-        yield from _trial_bytes(storage, stray, order)
+        yield from _trial_bytes(storage, stray, order, home)
         yield b"]"
     if groups.get(None):
         yield b',\n\n "groups": ' + _group_bytes(groups[None])
@@ -314,26 +321,31 @@ def _group_bytes(documents: list[dict[str, Any]]) -> bytes:
     return b"[" + b",\n  ".join(_encode(document) for document in documents) + b"]"
 
 
-def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int]) -> Iterator[bytes]:
+def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int], home: str | None) -> Iterator[bytes]:
     separator = b"\n\n"
     for trial in trials:
         uid = trial.uid
+        unknown = storage.unknown.get(("trial", uid), {})
         cached = storage.documents.get(uid)
         if cached is None or uid in storage.changed:
-            cached = _document_bytes(trial, order[uid], storage.unknown.get(("trial", uid), {}))
+            cached = _document_bytes(trial, order[uid], unknown)
             if len(cached) < _CACHED_UP_TO:
                 storage.documents[uid] = cached
             else:
                 storage.documents.pop(uid, None)
         yield separator
-        yield bytes(cached)
+        yield _document_bytes(trial, order[uid], unknown, home) if home and trial.artifacts else bytes(cached)
         separator = b",\n\n"
     storage.changed.difference_update(uid for uid in order if uid in storage.documents)
 
 
-def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any]) -> bytes:
+def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
     document = to_json(trial) | {"order": order} | unknown
+    if home:
+        manifest = document["artifacts"]
+        moved = ({**line, "uri": f"{home}/{line['uri']}"} if _is_beside(line) else line for line in manifest)
+        document["artifacts"] = list(moved)
     lines = []
     for key, value in document.items():
         if key in ("metrics", "chronos") and value:
@@ -344,17 +356,43 @@ def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any]) -> bytes:
     return b"{" + b",\n  ".join(lines) + b"}"
 
 
-def write_copy(path: str, storage: State) -> None:
+def write_copy(path: str, storage: State, file: str | None) -> None:
     """Write all of a state to a JSON file, whole or not at all; missing folders are created.
 
-    Raises BackendUnavailable: the file cannot be written.
+    `file`: the store's own; artifacts beside it stay there, which is said, and the copy names them where they are.
+
+    Raises BackendUnavailable: the file cannot be written. InvalidCall: it is called like a database.
     """
+    if os.path.splitext(path)[1].lower() in _DATABASES:
+        raise InvalidCall(
+            f"{path} is called like a database, and a copy is JSON: name it copy.json, or copy the runs into a "
+            f"database with: track copy FROM sqlite://{path}"
+        )
+    home = file and f"file://{os.path.realpath(artifacts_beside(file))}"
     try:
         Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, snapshot_bytes(storage, {}, is_copy=True))
+        replace_file(path, snapshot_bytes(storage, {}, is_copy=True, home=home))
     except OSError as error:
         reason = error.strerror or error
         raise BackendUnavailable(f"{path} cannot be written ({reason}): name a file in a folder that can") from error
+    _tell_files(path, storage, home)
+
+
+def _tell_files(path: str, storage: State, home: str | None) -> None:
+    having = [trial for trial in storage._trials.values() if trial.artifacts]
+    if not having:
+        return
+    trials = "1 trial" if len(having) == 1 else f"{len(having):,} trials"
+    where = home if home and all(any(map(_is_beside, trial.artifacts)) for trial in having) else "where they are"
+    logger.warning(
+        "the files of %s are not in %s: they stay %s, and the copy names them there: keep that place",
+        trials, path, f"in {where}" if where == home else where,
+    )  # fmt: skip
+
+
+def _is_beside(record: Any) -> bool:
+    """Return whether a line of a manifest names content in the folder beside the store."""
+    return isinstance(record, dict) and str(record.get("uri", "")).startswith(("objects/", "trees/"))
 
 
 def stored_in(protocol: Protocol) -> State:
