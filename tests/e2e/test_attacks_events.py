@@ -361,7 +361,6 @@ REFUSED: dict[str, bytes] = {
     "millions of names": _with("metrics", values={str(number): 1.0 for number in range(1_000_000)}),
     "many parameters": _with("trial_created", hash="cd", parameters={str(number): 1 for number in range(100_000)}),
     "huge revision": _raw("trial_created", "revision", b"9" * 30),
-    "huge code": _raw("status", "status", b'["own", ' + b"9" * 30 + b"]"),
     "huge size": _raw("artifact", "size", b"9" * 30),
     "huge attempt": _raw("status", "attempt", b"9" * 30),
     "status that is a number": _with("status", status=5),
@@ -404,6 +403,7 @@ REFUSED: dict[str, bytes] = {
 }
 TAKEN: dict[str, bytes] = {
     "the same trial twice": _with("trial_created") + _with("trial_created", name="other"),
+    "huge code": _raw("status", "status", b'["own", ' + b"9" * 30 + b"]"),
     "the same project twice": _with("project_created", uid="q") + _with("project_created", uid="q", name="x"),
     "project in itself": _with("group_created", uid="self", project_id="self")
     + _with("trial_created", hash="cd", project_id="cd_0", group_id="cd_0"),

@@ -242,6 +242,6 @@ def test_events_of_a_trial_that_is_gone_are_kept_and_sent_when_somebody_asks(
     assert _stored(store, first) == list(range(10))
     assert before == list(range(100, 110))
     assert codes == [0, 0, 0]
-    assert _stored(store, trial) == [*range(100, 110), *range(10)]
+    assert _stored(store, trial) == [*range(10), *range(100, 110)]
     assert "--refused sends them again" in capsys.readouterr().out
     maker.close()

@@ -28,6 +28,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.metrics import Undecoded
 from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
 from track.persistence.state import RESUMES, Liveness, make_trial, shown_fields
 from track.plain import is_number, restore
@@ -262,7 +263,6 @@ def _check_status(event: StatusChanged) -> None:
 def _check_state(status: tuple[str | None, int | None] | None) -> None:
     if status is not None:
         _check_title("status", status[0], has_column=True)
-        _check_count("the code of a status", status[1])
 
 
 def _check_process(process: dict[str, Any]) -> None:
@@ -372,6 +372,8 @@ def _show(trial: Trial) -> None:
     for measured in (trial.metrics, trial.chronos, fields.get("metrics", {})):
         for container in measured.values():
             repr(container)
+            if isinstance(container, Undecoded) and container.get("dtype") == "steps":
+                raise InvalidEvent("the points of a metric cannot be read")
             if isinstance(container, (Series, TimeSeriesAggregator)):
                 _check_points(container.points)
 
