@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -53,6 +52,9 @@ def each(action: Callable[[Item], Result], items: Iterable[Item], workers: int) 
     if workers == 1:
         yield from map(action, items)
         return
+    # To import it changes what a fork of the program does.
+    from concurrent.futures import ThreadPoolExecutor
+
     waiting = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix="track-artifacts") as pool:
         while batch := list(itertools.islice(waiting, _BATCH)):

@@ -372,7 +372,7 @@ def _show(trial: Trial) -> None:
     for measured in (trial.metrics, trial.chronos, fields.get("metrics", {})):
         for container in measured.values():
             repr(container)
-            if isinstance(container, Undecoded) and container.get("dtype") == "steps":
+            if isinstance(container, Undecoded) and container.get("dtype") in ("steps", "series"):
                 raise InvalidEvent("the points of a metric cannot be read")
             if isinstance(container, (Series, TimeSeriesAggregator)):
                 _check_points(container.points)
