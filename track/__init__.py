@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from track.client import TrackClient
     from track.logger import TrialLogger
-    from track.reading import Trials, fetch, to_pandas
+    from track.reading import Trials, fetch, to_arrow, to_pandas
     from track.serialization import to_json
     from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
@@ -33,6 +33,7 @@ __all__ = [
     "Trials",
     "fetch",
     "get_git_version",
+    "to_arrow",
     "to_json",
     "to_pandas",
 ]
@@ -47,6 +48,7 @@ _homes = {
     "TrialLogger": "track.logger",
     "Trials": "track.reading",
     "fetch": "track.reading",
+    "to_arrow": "track.reading",
     "to_json": "track.serialization",
     "to_pandas": "track.reading",
 }

@@ -74,6 +74,7 @@ ORDER = (
     "track.distributed.*",
     # the front
     "track.objectstore",
+    "track.frames",
     "track.reading",
     "track.artifacts.*",
     "track.front.*",

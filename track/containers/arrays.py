@@ -65,10 +65,11 @@ def _array(column: Column, size: int) -> Any:
 
     if column._type is None:
         return _from_list(column.tolist(size))
+    kind = numpy.float64 if column._type is float else numpy.int64
     if not size:
-        return numpy.empty(0, column._data.typecode)
+        return numpy.empty(0, kind)
     # Who appends to the column while the array is there copies it first.
-    array = numpy.frombuffer(column._data, column._data.typecode, size)
+    array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}
     return _mixed(array, odd) if odd else array
 

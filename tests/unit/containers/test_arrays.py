@@ -181,7 +181,7 @@ def test_extremes_leave_out_what_was_replaced_and_nan(
 ) -> None:
     """Least and greatest are those of the values that count, with numpy and without."""
     series, plain = _series(*points), TimeSeriesAggregator()
-    for _, value in series.items():
+    for value in series.values():
         plain.append(value)
     if not has_numpy:
         monkeypatch.setitem(sys.modules, "numpy", None)
