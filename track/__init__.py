@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from track.client import TrackClient
     from track.logger import TrialLogger
-    from track.reading import Trials, fetch, to_arrow, to_pandas
+    from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
     from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
@@ -31,6 +31,7 @@ __all__ = [
     "TrialGroup",
     "TrialLogger",
     "Trials",
+    "best",
     "fetch",
     "get_git_version",
     "to_arrow",
@@ -47,6 +48,7 @@ _homes = {
     "TrialGroup": "track.structure",
     "TrialLogger": "track.logger",
     "Trials": "track.reading",
+    "best": "track.reading",
     "fetch": "track.reading",
     "to_arrow": "track.reading",
     "to_json": "track.serialization",

@@ -204,14 +204,14 @@ def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:
         row |= {f"{field}.{name}": value for name, value in flatten(values).items()} if isinstance(values, dict) else {}
     for name, container in trial.metrics.items():
         row[f"metrics.{name}"] = resolve(trial, ("metrics", name))
-        least, greatest = _extremes(container)
+        least, greatest = extremes_of(container)
         for which, value in (("min", least), ("max", greatest)):
             if value is not None and f"{name}.{which}" not in trial.metrics:
                 row[f"metrics.{name}.{which}"] = value
     return row
 
 
-def _extremes(container: Any) -> tuple[Any, Any]:
+def extremes_of(container: Any) -> tuple[Any, Any]:
     """Return the least and the greatest value of a metric, each None where nobody knows it any more."""
     match container:
         case Series() | TimeSeriesAggregator():

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from track.errors import NotFound
 from track.frames import summary, to_arrow, to_pandas
+from track.naming import best_of, named
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query
 from track.persistence.registry import get_protocol
+from track.persistence.sorting import ordered, parse_sort
 from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.shown import cut
 from track.structure import Status, Trial
@@ -20,7 +22,7 @@ from track.table import html_of, trials_html
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "open_stored", "open_to_read", "to_arrow", "to_pandas"]
+__all__ = ["Trials", "best", "fetch", "open_stored", "open_to_read", "to_arrow", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,37 @@ class Trials(list[Trial]):
 
     def __add__(self, other: Any) -> Any:
         return Trials([*self, *other], self._group_names)
+
+    def filter(self, query: Any) -> Trials:
+        """Return those that match a query, as `track.fetch` would.
+
+        Raises
+        ------
+        InvalidQuery
+            The query names an unknown attribute or operator.
+        """
+        parsed = parse_query(query, Trial)
+        return Trials(filter(parsed.matches, self), self._group_names)
+
+    def sorted(self, by: str | Iterable[str]) -> Trials:
+        """Return them in another order: equal ones stay as they are, missing values and NaN come last.
+
+        Parameters
+        ----------
+        by: str or several
+            A dotted attribute, as in a query: ``"metrics.loss"`` from the least, ``"-metrics.loss"`` from the
+            greatest. Of several the first counts most.
+
+        Raises
+        ------
+        InvalidQuery
+            An attribute is unknown.
+        """
+        return Trials(ordered(self, parse_sort(by, Trial)), self._group_names)
+
+    def best(self, metric: str, mode: str = "min", of: str = "last") -> Trial:
+        """Return the best of them by a metric; see `track.best`."""
+        return best_of(self, metric, mode, of)
 
     def copy(self) -> Trials:
         """Return another list of the same trials."""
@@ -98,12 +131,16 @@ def fetch(uri: str, query: Any = None) -> Trials:
     ----------
     uri: str
         A store, as for `TrackClient`.
-    query: mapping, optional
+    query: mapping or str, optional
         Such as ``{"parameters.lr": {"$lte": 0.01}, "status": "completed", "group": "ablation"}``; see
-        `track.persistence.query`. Groups and projects go by their names.
+        `track.persistence.query`. Groups and projects go by their names. Or the name of one trial: its uid, the
+        beginning of it from four characters on, ``name``, ``name/revision``, ``@last``, ``@best:loss`` (least),
+        ``@best:max:acc``.
 
     Raises
     ------
+    TrialDoesNotExist, AmbiguousName
+        No trial, or several, go by this name.
     NotFound
         A file that does not exist.
     InvalidQuery
@@ -115,11 +152,39 @@ def fetch(uri: str, query: Any = None) -> Trials:
     []
     """
     protocol = open_to_read(uri)
+    if isinstance(query, str):
+        return Trials([named(protocol, query)], _names_of_groups(protocol))
     query = _by_uids(protocol, query)
-    found = Trials(protocol.fetch_trials(query), lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()})
+    found = Trials(protocol.fetch_trials(query), _names_of_groups(protocol))
     if not found:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found
+
+
+def best(uri: str, metric: str, mode: str = "min", query: Any = None, of: str = "last") -> Trial:
+    """Return the stored trial that is best by a metric: by its last value, as hyper-parameter searches have it.
+
+    A NaN never wins, nor a trial without the metric; of equals the earliest does.
+
+    Parameters
+    ----------
+    uri: str
+        A store, as for `TrackClient`.
+    mode: str
+        ``"min"``: the least is best; ``"max"``: the greatest.
+    query: mapping, optional
+        Among which trials, as for `fetch`.
+    of: str
+        What counts of each trial: its ``"last"`` value, or its ``"min"`` or ``"max"`` of all.
+
+    Raises
+    ------
+    NotFound
+        No trial that matches has a number there.
+    InvalidQuery
+        `mode` or `of` is something else, or the query names an unknown attribute or operator.
+    """
+    return fetch(uri, query).best(metric, mode, of)
 
 
 def open_to_read(uri: str) -> Protocol:
@@ -149,6 +214,10 @@ def open_stored(uri: str) -> Protocol:
     if file_of(uri) is not None and not is_stored(path := store_path(uri)):
         raise NotFound(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     return get_protocol(uri)
+
+
+def _names_of_groups(protocol: Protocol) -> Callable[[], dict[str, str]]:
+    return lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()}
 
 
 def _by_uids(protocol: Protocol, query: Any) -> Any:

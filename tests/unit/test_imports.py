@@ -42,6 +42,7 @@ ORDER = (
     "track.persistence.protocol",
     "track.persistence.checks",
     "track.persistence.query",
+    "track.persistence.sorting",
     "track.persistence.state.*",
     "track.persistence.storage",
     "track.persistence.eventprotocol",
@@ -75,6 +76,7 @@ ORDER = (
     # the front
     "track.objectstore",
     "track.frames",
+    "track.naming",
     "track.reading",
     "track.artifacts.*",
     "track.front.*",

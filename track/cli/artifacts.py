@@ -8,6 +8,8 @@ from typing import Any
 
 from track.artifacts import artifacts, find, gc
 from track.errors import TrackError
+from track.naming import WAYS
+from track.reading import fetch
 
 _HELP = "list, download and clean up the files of trials"
 _DESCRIPTION = """
@@ -34,6 +36,7 @@ def add_parser(verbs: Any) -> None:
     bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
     for action in (show, bring):
         action.add_argument("--project", help="only this project")
+        action.add_argument("--trial", help=f"only this trial: {WAYS}")
     clean.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
     clean.add_argument(
         "--also",
@@ -57,6 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     query = {} if arguments.project is None else {"project_id": arguments.project}
     found = artifacts(arguments.uri, query)
+    if arguments.trial is not None:
+        uid = fetch(arguments.uri, arguments.trial)[0].uid
+        found = [artifact for artifact in found if artifact.trial == uid]
     for artifact in found:
         name = "".join(letter if letter.isprintable() else "?" for letter in artifact.name)
         size = "?" if artifact.size is None else f"{artifact.size:,}"
@@ -65,12 +71,12 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"{project}{name}:v{artifact.version}  {size} bytes  {digest}  {artifact.trial[:12]}")
     if not found:
         whose = "" if arguments.project is None else f" of project {arguments.project!r}"
-        print(f"no trial{whose} has logged a file")
+        print(f"no trial{whose} has logged a file" if arguments.trial is None else "the trial has logged no file")
     return 0
 
 
 def _download(arguments: argparse.Namespace) -> int:
-    artifact = find(arguments.uri, arguments.name, arguments.project)
+    artifact = find(arguments.uri, arguments.name, arguments.project, arguments.trial)
     print(artifact.download(arguments.to))
     return 0
 
