@@ -129,7 +129,7 @@ def test_run_goes_on_in_its_new_store(tmp_path: Path, scheme: str) -> None:
         protocol.flush()
 
     plain = [
-        {name: container_to_plain(trial.metrics[name]) for name in ("stat", "ring")} | {"all": trial.metrics["all"].val}
+        {name: trial.metrics[name].val for name in ("all", "ring")} | {"stat": container_to_plain(trial.metrics["stat"])}
         for trial in (protocol.fetch_trials({"name": "first"})[0] for protocol in both)
     ]
     assert plain[0] == plain[1]

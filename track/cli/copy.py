@@ -223,7 +223,8 @@ class _Facts:
         yield self.created
         for name, container in self._large.items():
             yield from _logged(uid, name, container)
-        yield from (TrialAttached(uid, "group", group, self._last) for group in self._groups)
+        attached = self.created.moments.get("owner", {}).get("group", self._last)
+        yield from (TrialAttached(uid, "group", group, attached) for group in self._groups)
         if self.is_large:
             yield FieldsMerged("trial", uid, "metadata", {}, self._last)
 

@@ -25,7 +25,6 @@ from track.events import (
     TrialAttached,
 )
 from track.persistence.checks import (
-    counted,
     describe_error,
     fields_by_name,
     final_status,
@@ -46,7 +45,6 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import named_tags, to_plain, utf8
 from track.shown import cut, text_of
 from track.structure import Project, Status, Trial, TrialGroup
-from track.utils.clock import now
 from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
@@ -77,7 +75,7 @@ class EventProtocol(Protocol):
     def __init__(self, uri: str, strict: bool = True) -> None:
         self.uri = uri
         self.strict = strict
-        self.clock = now
+        self.clock = time.time
         self.listeners: list[Listener] = []
         self._known: set[str] = set()
         self._timers = Timers()
@@ -100,20 +98,29 @@ class EventProtocol(Protocol):
 
     # when it was
 
-    def _moment(self, about: Trial | TrialGroup | None = None) -> float:
+    def _know(self, trial: Trial) -> None:
+        """Note that a trial is stored; nothing that is logged here from now on was before what is known of it."""
+        self._known.add(trial.uid)
+        self._moment(trial)
+
+    def _moment(self, about: Trial | None = None, known: Any = 0.0) -> float:
         """Return the time of a fact, which orders facts wherever they arrive late.
 
-        It is not before one that was given here earlier, nor before the last change of what it is about, as far as that
-        was read: who decides on what they know is not overruled by it, whose clock ever is ahead.
+        It is not before one that was given here earlier, whatever the clock says, nor before the last change of the
+        trial that it is about, as far as that was read (`known`): who decides on what they know is not overruled by it.
         """
-        known = 0.0
-        if isinstance(about, Trial):
-            known = counted(about, "_last_change")
-        elif about is not None:
-            known = max((at for times in about.moments.values() for at in times.values()), default=0.0)
+        if about is not None and type(about.metadata) is dict:
+            known = about.metadata.get("_last_change")
         at = self.clock()
-        self._latest = max(at, self._latest, known if known < at + _AHEAD else 0.0)
-        return max(self._latest, known)
+        if at >= self._latest:
+            self._latest = at
+        else:
+            at = self._latest
+        if type(known) is not float or known <= at:
+            return at
+        if known < at + _AHEAD:
+            self._latest = known
+        return known
 
     # storing what a method has decided, and telling those who listen
 
@@ -285,7 +292,9 @@ class EventProtocol(Protocol):
         """Merge metadata into the group; NotFound when it is not stored."""
         if not self.has(TrialGroup, group.uid):
             raise NotFound(f"no group {group.name or group.uid!r} is stored in {self.place}")
-        self._record(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), self._moment(group)))
+        known = max((at for times in group.moments.values() for at in times.values()), default=0.0)
+        at = self._moment(known=known)
+        self._record(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), at))
 
     # creating
 
@@ -299,7 +308,7 @@ class EventProtocol(Protocol):
         revisions = self.fetch_trials({"hash": trial.hash})
         if trial.uid not in [found.uid for found in revisions]:
             return []
-        self._known.add(trial.uid)
+        self._know(next(stored for stored in revisions if stored.uid == trial.uid))
         return sorted(revisions, key=lambda found: (found.revision != trial.revision, found.revision))
 
     def new_project(self, project: Project) -> Project:
@@ -342,7 +351,7 @@ class EventProtocol(Protocol):
                 return None
             trial.revision = revision
             self._record(trial_created(trial, self._moment()))
-            self._known.add(trial.uid)
+            self._know(trial)
             return self.fetch_trials({"uid": trial.uid})[0]
 
         return self._as_one_step(create)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 from track.testing.backend import BackendTests
 
 _START = 1_000.0
+
+
+def _read(ahead: float) -> float:
+    return time.time() + ahead
 
 
 class OrderingTests(BackendTests):
@@ -221,7 +226,7 @@ class OrderingTests(BackendTests):
         if not protocol.takes_events:
             pytest.skip("a backend of methods is told as things happen")
         for number, at in enumerate((_START, _START - 500, _START - 400)):
-            protocol.clock = lambda at=at: time.time() - _START + at
+            protocol.clock = partial(_read, at - _START)
             protocol.log_trial_metrics(trial, step=0, loss=float(number))
             protocol.log_trial_metadata(trial, note=number)
             protocol.set_trial_status(trial, CustomStatus(f"part {number}", 303))

@@ -223,7 +223,7 @@ class DeliveredProtocol(EventProtocol):
     def get_trial(self, trial: Trial) -> list[Trial]:
         found = self._ask(lambda backend: backend.get_trial(trial))
         if found:
-            self._known.add(trial.uid)
+            self._know(found[0])
             if not self._is_deciding_here:
                 self._view.remember(found[0], self._sender)
         return found
@@ -235,7 +235,7 @@ class DeliveredProtocol(EventProtocol):
         """
         made = self._ask(lambda backend: backend.new_trial(trial, auto_increment))
         if made is not None:
-            self._known.add(made.uid)
+            self._know(made)
             if not self._is_deciding_here:
                 # As it was given: what was measured before is nothing that the server must be asked for.
                 self._view.remember(trial, self._sender)

@@ -24,9 +24,11 @@ def newer(moments: Moments, field: str, values: Mapping[str, Any], at: float) ->
     >>> newer(moments, "tags", {"a": 1, "b": 2}, at=3.0)
     {'b': 2}
     """
-    if not values:
-        return {}
-    known = moments.setdefault(field, {})
+    known = moments.get(field)
+    if not known:
+        if values:
+            moments[field] = dict.fromkeys(values, at)
+        return dict(values)
     chosen = {name: value for name, value in values.items() if at >= known.get(name, at)}
     known.update(dict.fromkeys(chosen, at))
     return chosen

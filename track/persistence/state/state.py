@@ -239,7 +239,8 @@ def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
     fields.update(vars(trial), **shown)
     for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
         fields[name] = _copy(fields[name])
-    fields["moments"] = {field: times.copy() for field, times in trial.moments.items()}
+    if trial.moments:
+        fields["moments"] = {field: times.copy() for field, times in trial.moments.items()}
     for name in ("metrics", "chronos"):
         fields[name] = fields[name].view()
     return view
