@@ -17,6 +17,7 @@
     ├── InvalidUri              (ValueError)
     ├── InvalidQuery            (RuntimeError, ValueError)
     ├── InvalidEvent            (ValueError)
+    │   └── UnknownSubject
     ├── InvalidCall             (TypeError, ValueError)
     ├── UnknownAttribute        (AttributeError)
     ├── NotChosen               (RuntimeError)
@@ -25,6 +26,7 @@
     ├── UploadFailed            (RuntimeError)
     ├── LockTimeout             (TimeoutError)
     ├── ConcurrentWrite         (RuntimeError)
+    ├── EventsMissing           (RuntimeError)
     ├── CorruptJournal          (ValueError)
     ├── CorruptArtifact         (ValueError)
     ├── FileChanged             (RuntimeError)
@@ -53,6 +55,7 @@ __all__ = [
     "ConcurrentWrite",
     "CorruptArtifact",
     "CorruptJournal",
+    "EventsMissing",
     "FileChanged",
     "InvalidCall",
     "InvalidEvent",
@@ -74,6 +77,7 @@ __all__ = [
     "TrialDoesNotExist",
     "UnknownAttribute",
     "UnknownBackend",
+    "UnknownSubject",
     "UnsafePath",
     "UntrustedServer",
     "UploadConflict",
@@ -145,6 +149,24 @@ class InvalidQuery(TrackError, RuntimeError, ValueError):
 
 class InvalidEvent(TrackError, ValueError):
     """A value cannot be recorded: not a number in a metric, an unknown status, a broken record."""
+
+
+class UnknownSubject(InvalidEvent):
+    """Events are about a trial, group or project that the store does not know; nothing of their batch was stored.
+
+    Parameters
+    ----------
+    numbers: sequence of int
+        Which events of the batch these are.
+    """
+
+    def __init__(self, message: str, numbers: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.numbers = list(numbers)
+
+
+class EventsMissing(TrackError, RuntimeError):
+    """The store does not have events that it has acknowledged: it was put back to an older state."""
 
 
 class InvalidCall(TrackError, TypeError, ValueError):

@@ -93,6 +93,11 @@ def utf8(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def is_utf8(text: Any) -> bool:
+    """Return whether a value is text that can be stored as it is."""
+    return isinstance(text, str) and utf8(text) == text
+
+
 def restore(value: Any) -> Any:
     """Return what `to_plain` was given, as far as its data tells.
 

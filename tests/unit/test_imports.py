@@ -39,6 +39,7 @@ ORDER = (
     "track.report",
     # the contract
     "track.persistence.utils",
+    "track.persistence.numbered",
     "track.persistence.protocol",
     "track.persistence.checks",
     "track.persistence.query",

@@ -10,7 +10,9 @@ from typing import Any
 from track.errors import CorruptJournal, TrackError
 from track.persistence.delivery import (
     Leftover,
+    Refused,
     leftovers,
+    refused_in,
     send_leftover,
     spill_folders,
     spill_places,
@@ -18,7 +20,9 @@ from track.persistence.delivery import (
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
+from track.shown import cut
 
+_REASONS = 3
 _HELP = "send the events that processes have left behind"
 _DESCRIPTION = """
 A process that is killed, or ends while its server is away, leaves its events in a local spill. The next process
@@ -34,6 +38,9 @@ def add_parser(verbs: Any) -> None:
         "uri", nargs="?", help="the server, with its password; all servers that have spills here by default"
     )
     parser.add_argument("--status", action="store_true", help="only list servers and spills; send nothing")
+    parser.add_argument(
+        "--refused", action="store_true", help="send again what a store has refused: it may know the trials now"
+    )
     parser.set_defaults(run=run)
 
 
@@ -47,8 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not servers:
         print("nothing is waiting here")
         return 0
-    act = _show if arguments.status else _send
-    return max([act(uri, folder) for uri, folder in servers])
+    if arguments.status:
+        return max([_show(uri, folder) for uri, folder in servers])
+    return max([_send(uri, folder, arguments.refused) for uri, folder in servers])
 
 
 def _servers(uri: str | None) -> list[tuple[str, Path]]:
@@ -73,11 +81,20 @@ def _show(uri: str, folder: Path) -> int:
         left += count
         state = "being sent by its process" if leftover.is_alive() else "left behind"
         print(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}")
-    for refused in sorted(folder.glob("*.refused")):
-        print(f"  {refused} holds {len(refused.read_bytes().splitlines())} events that the server refused")
+    for refused in refused_in(folder):
+        _show_refused(refused)
     if not left:
         print("  nothing is waiting")
     return 1 if left else 0
+
+
+def _show_refused(refused: Refused) -> None:
+    reasons = refused.reasons()
+    print(f"  {refused.path} holds {sum(reasons.values())} events that the server refused")
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:_REASONS]:
+        print(f"    {count}: {cut(reason)}")
+    if len(reasons) > _REASONS:
+        print(f"    and {len(reasons) - _REASONS} other reasons")
 
 
 def _ago(seconds: float) -> str:
@@ -87,11 +104,14 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _send(uri: str, folder: Path) -> int:
+def _send(uri: str, folder: Path, is_refused: bool) -> int:
+    refused = refused_in(folder)
+    if refused and is_refused and "***" not in uri:
+        refused = [one for one in refused if not one.release()]
     waiting = leftovers(folder)
     if not waiting:
         print(f"{mask_secrets(uri)}: nothing is waiting")
-        return 0
+        return _tell_refused(refused)
     if "***" in uri:
         print(f"{uri}: give the URI with its password to send {_count(waiting)} events", file=sys.stderr)
         return 1
@@ -101,7 +121,7 @@ def _send(uri: str, folder: Path) -> int:
         print(f"{mask_secrets(uri)}: {error}", file=sys.stderr)
         return 1
     try:
-        return max([_send_one(leftover, protocol) for leftover in waiting])
+        return max([*(_send_one(leftover, protocol) for leftover in waiting), _tell_refused(refused)])
     finally:
         protocol.server.close()
         protocol.close()
@@ -123,6 +143,16 @@ def _send_one(leftover: Leftover, protocol: Protocol) -> int:
     if refused:
         print(f"  {refused} were refused for good, and are kept in {leftover.folder}", file=sys.stderr)
     return 1 if refused or leftover.count_unsent() else 0
+
+
+def _tell_refused(refused: list[Refused]) -> int:
+    """Say what was refused before, and return 0: it does not wait."""
+    for one in refused:
+        print(
+            f"  {one.path} holds {sum(one.reasons().values())} events that the server refused; --status says why, "
+            "--refused sends them again"
+        )
+    return 0
 
 
 def _count(waiting: list[Leftover]) -> int:

@@ -11,7 +11,7 @@ import msgspec
 from track.aggregators.aggregator import specification
 from track.containers.series import hashable
 from track.errors import InvalidEvent, refuse_unnamed
-from track.events import TrialCreated
+from track.events import GroupCreated, ProjectCreated, TrialCreated
 from track.metrics import metrics_to_plain
 from track.plain import is_number, named_tags, restore, text_keys, to_number, to_plain, utf8
 from track.shown import shown, text_of
@@ -178,6 +178,19 @@ def metric_specification(aggregator: Any) -> list[Any] | None:
     if not callable(aggregator):
         refuse_unnamed(aggregator, "log_metrics", "loss=0.5")
     return specification(aggregator)
+
+
+def project_created(project: Project, at: float) -> ProjectCreated:
+    """Return the fact that `project` exists."""
+    texts = (text_or_none(project.name), text_or_none(project.description))
+    fields = (fields_by_name("metadata", project.metadata), named_tags(plain_tags(project.tags)))
+    return ProjectCreated(project.uid, at, *texts, *fields)
+
+
+def group_created(group: TrialGroup, at: float) -> GroupCreated:
+    """Return the fact that `group` exists."""
+    fields = (fields_by_name("metadata", group.metadata), to_plain(group.project_id))
+    return GroupCreated(group.uid, at, group.name, text_or_none(group.description), *fields)
 
 
 def trial_created(trial: Trial, at: float) -> TrialCreated:

@@ -34,7 +34,7 @@ _OUTCOMES = {
     "08": Outcome.UNKNOWN,  # the connection
     "22": Outcome.REFUSED,  # the data itself: out of range, not text
     "23": Outcome.REFUSED,  # against a constraint
-    "54000": Outcome.REFUSED,  # too large
+    "54": Outcome.REFUSED,  # too large, too many
 }
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
@@ -56,6 +56,7 @@ _WAYS_OUT = (
 class PostgresDriver(Driver):
     """How servers that speak PostgreSQL's protocol are spoken to, with the options of the URI."""
 
+    unstorable = frozenset("\0")
     begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 
     def __init__(self, uri: str, options: dict[str, Any]) -> None:

@@ -33,6 +33,8 @@ class StateProtocol(EventProtocol):
         Where the events go, and the state comes from.
     """
 
+    keeps_numbers = True
+
     def __init__(self, uri: str, strict: bool, store: FileStore | MemoryStore) -> None:
         super().__init__(uri, strict)
         self.store = store
@@ -133,7 +135,18 @@ class StateProtocol(EventProtocol):
         self.store.flush()
 
     def unsaved(self) -> int:
-        return self.store.unsaved()
+        """Return how many events are not stored: those that wait or were lost, and those about what is not here."""
+        return self.store.unsaved() + self._count_unapplied()
+
+    def _count_unapplied(self) -> int:
+        unapplied = self.store.unapplied
+        # Of the trials of this client only: others speak for themselves.
+        return sum(unapplied[uid] for uid in unapplied.keys() & self._known) if unapplied else 0
+
+    @property
+    def remedy(self) -> str:
+        count = self._count_unapplied()
+        return f"{count} are about trials that are not in it: was it put back to an older state?" if count else ""
 
     def check_writable(self) -> None:
         self.store.check_writable()

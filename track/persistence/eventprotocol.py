@@ -17,23 +17,21 @@ from track.events import (
     ArtifactAdded,
     Event,
     FieldsMerged,
-    GroupCreated,
     MetricsLogged,
-    ProjectCreated,
     StatusChanged,
     TimeLogged,
     TrialAttached,
 )
 from track.persistence.checks import (
     describe_error,
-    fields_by_name,
     final_status,
+    group_created,
     metric_specification,
     metric_step,
     normal_status,
     numbers,
     plain_fields,
-    plain_tags,
+    project_created,
     require_mutator,
     require_text,
     text_or_none,
@@ -42,7 +40,7 @@ from track.persistence.checks import (
 from track.persistence.protocol import Factory, Listener, Protocol
 from track.persistence.state import stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
-from track.plain import named_tags, to_plain, utf8
+from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.system import process_began, process_identity
@@ -318,9 +316,7 @@ class EventProtocol(Protocol):
             stored = self.get_project(project)
             if stored is not None:
                 return stored
-            texts = (text_or_none(project.name), text_or_none(project.description))
-            fields = (fields_by_name("metadata", project.metadata), named_tags(plain_tags(project.tags)))
-            self._record(ProjectCreated(project.uid, self._moment(), *texts, *fields))
+            self._record(project_created(project, self._moment()))
             return self.fetch_projects({"uid": project.uid})[0]
 
         return self._as_one_step(create)
@@ -335,8 +331,7 @@ class EventProtocol(Protocol):
             if stored is not None:
                 return stored
             self._require_project(group.project_id)
-            fields = (fields_by_name("metadata", group.metadata), to_plain(group.project_id))
-            self._record(GroupCreated(group.uid, self._moment(), group.name, text_or_none(group.description), *fields))
+            self._record(group_created(group, self._moment()))
             return self.fetch_groups({"uid": group.uid})[0]
 
         return self._as_one_step(create)

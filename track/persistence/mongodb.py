@@ -5,15 +5,29 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 import msgspec
 
+from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.mongo import Document, Mongo, Reads, last_number, read_address, read_containers, render, store
+from track.persistence.mongo import (
+    MOST,
+    Document,
+    Filter,
+    Mongo,
+    Reads,
+    can_hold,
+    last_number,
+    read_address,
+    read_containers,
+    render,
+    store,
+)
 from track.persistence.query import Query, parse_query
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.persistence.utils import mask_secrets
@@ -40,6 +54,8 @@ class MongoProtocol(EventProtocol):
     has_transactions: bool, optional
         False to do without; by default they are used where the server has them: not on a standalone one.
     """
+
+    keeps_numbers = True
 
     def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
         super().__init__(uri)
@@ -96,7 +112,7 @@ class MongoProtocol(EventProtocol):
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_query(query, Trial)
-        return self.mongo.retried(lambda: list(self._find_trials(parsed)))
+        return self._asked(lambda: list(self._find_trials(parsed)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -106,21 +122,30 @@ class MongoProtocol(EventProtocol):
 
     def first_trial(self, query: Any = None) -> Trial | None:
         parsed = parse_query(query, Trial)
-        return self.mongo.retried(lambda: next(self._find_trials(parsed), None))
+        return self._asked(lambda: next(self._find_trials(parsed), None))
 
     def revisions(self, digest: str) -> set[int]:
         found = partial(self.mongo.find, "trials", {"hash": digest}, (), ("document", "parameters", "series", "notes"))
-        return self.mongo.retried(lambda: {trial["revision"] for trial in found()})
+        return self._asked(lambda: {trial["revision"] for trial in found()}) if can_hold(digest) else set()
 
     def has(self, kind: type, uid: Any) -> bool:
         found = partial(self.mongo.find, _COLLECTIONS[kind], {"_id": uid}, (), ("document", "parameters", "series"))
-        return self.mongo.retried(lambda: next(found(), None) is not None)
+        return can_hold(uid) and self._asked(lambda: next(found(), None) is not None)
+
+    def _asked(self, question: Callable[[], Result]) -> Result:
+        """Return the answer to a question, InvalidQuery where the server finds fault with what it is given."""
+        try:
+            return self.mongo.retried(question)
+        except InvalidEvent as error:
+            raise InvalidQuery(str(error)) from error
 
     def _fetch_owners(self, kind: type, query: Any) -> list[Any]:
         parsed = parse_query(query, kind)
         known = {"_id": parsed.exact("uid"), "project_id": parsed.exact("project_id") if kind is TrialGroup else None}
         where = {name: value for name, value in known.items() if value is not None}
-        found = self.mongo.retried(lambda: list(self._find(_COLLECTIONS[kind], where)))
+        if not all(map(can_hold, where.values())):
+            return []
+        found = self._asked(lambda: list(self._find(_COLLECTIONS[kind], where)))
         stored = (from_json(_decode(document["document"])) for document in found)
         owners = (with_members(owner, self._members, self.fetch_trials, self.fetch_groups) for owner in stored)
         return [owner for owner in owners if parsed.matches(owner)]
@@ -138,16 +163,23 @@ class MongoProtocol(EventProtocol):
             yield document
 
     def _find_trials(self, query: Query) -> Iterator[Trial]:
-        chosen = render(query)
+        parts = [render(part) for part in query.parts(MOST)]
         projects = self.mongo.find("projects", {})
         tags = {found["_id"]: restore(_decode(found["document"]).get("tags")) for found in projects}
         alive: dict[Any, bool | None] = {}
-        for document in self._find("trials", chosen.where):
+        for chosen, document in self._chosen(parts):
             trial = self._trial(document)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
             if chosen.matches(trial, document):
                 yield trial
+
+    def _chosen(self, parts: list[Filter]) -> Iterator[tuple[Filter, Document]]:
+        """Yield the documents that one of some filters lets through, oldest first."""
+        found = (zip(repeat(chosen), self._find("trials", chosen.where)) for chosen in parts)
+        if len(parts) == 1:
+            return next(found)
+        return iter(sorted(chain.from_iterable(found), key=lambda pair: pair[1]["position"]))
 
     def _trial(self, document: Document) -> Trial:
         read = partial(self._read_points, document["position"], document["series"])

@@ -105,6 +105,7 @@ class ProtocolMultiplexer(Protocol):
         self._main = main = backends[-1]
         self.uri, self.server, self.raises = main.uri, main.server, main.raises
         self.stores_at_once, self.takes_events = main.stores_at_once, main.takes_events
+        self.keeps_numbers = main.takes_events and main.keeps_numbers
         self._mirrors = [Mirror(backend) for backend in backends[:-1]]
         # Those that hear what the main backend has decided; the others are called as it is.
         self._hearing = [mirror for mirror in self._mirrors if main.takes_events and mirror.backend.takes_events]

@@ -21,6 +21,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.numbered import check_batch
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -65,6 +66,8 @@ class Protocol:
         Whether it is told of facts by `apply`, with their times and revisions; otherwise by its methods.
     takes_times: bool
         Whether it is told how long a block took; otherwise it is told of the block's start and finish, and times it.
+    keeps_numbers: bool
+        Whether the numbers of `receive` are stored with the events, for as long as these.
     stores_at_once: bool
         Whether what is logged is stored when the call returns; not where it waits to be sent, or to be saved.
     raises: bool
@@ -80,6 +83,7 @@ class Protocol:
     answers = False
     takes_events = False
     takes_times = False
+    keeps_numbers = False
     stores_at_once = True
     raises = False
     server: Any = None
@@ -389,6 +393,35 @@ class Protocol:
             if number > known.get(writer, -1):
                 self.apply(event)
                 known[writer] = number
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        """Store events as `receive` does, or nothing of them: not where some are lost before, or apply to nothing.
+
+        A backend that forgets the numbers (`keeps_numbers` is false) just receives them.
+
+        Parameters
+        ----------
+        after: int
+            The number of the last event that was acknowledged as stored, -1 for none.
+
+        Raises
+        ------
+        EventsMissing
+            That one is not stored: the store was put back to an older state.
+        UnknownSubject
+            Some are about a trial, group or project that is not stored.
+        """
+        if not self.keeps_numbers:
+            self.receive(writer, first, events, lines)
+            return
+
+        def store() -> None:
+            check_batch(self.uri, self.has, self.last(writer), after, first, events)
+            self.receive(writer, first, events, lines)
+
+        self.atomically(store)
 
     def last(self, writer: str) -> int:
         """Return the number of the last event that `receive` has stored of `writer`, -1 for none."""

@@ -17,13 +17,14 @@ from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
-from track.plain import restore, to_number, to_plain
+from track.plain import restore, to_number, to_plain, utf8
 from track.shown import shown, text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
 __all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
+_SINGLE = {"uid", "hash", "revision", "project_id", "group_id", "version"}
 _MEASURED = ("metrics", "chronos")
 _EXACT = 2**53
 _STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
@@ -54,6 +55,13 @@ class Condition:
         operand = self.operand
         return type(operand) in (int, float) and operand == operand and abs(operand) < _EXACT
 
+    @property
+    def is_list_of_one_kind(self) -> bool:
+        """Whether it is a list of texts, or of whole numbers, to choose from for an attribute that has one value."""
+        if self.name != "$in" or len(self.path) != 1 or self.path[0] not in _SINGLE:
+            return False
+        return set(map(type, self.operand)) in ({str}, {int})
+
     def holds(self, item: Any) -> bool:
         """Return whether `item` satisfies it; a comparison with nothing, or of unlike types, does not hold."""
         return OPERATORS[self.name](resolve(item, self.path), self.operand)
@@ -68,6 +76,22 @@ class Query:
     def matches(self, item: Any) -> bool:
         """Return whether every condition holds for `item`."""
         return all(condition.holds(item) for condition in self.conditions)
+
+    def parts(self, most: int) -> list[Query]:
+        """Return queries for a database that takes no long lists, which together find the same, and nothing twice.
+
+        `most`: how many choices one may have of an attribute that has one value.
+        """
+        for place, condition in enumerate(self.conditions):
+            if condition.is_list_of_one_kind and len(condition.operand) > most:
+                before, after = self.conditions[:place], self.conditions[place + 1 :]
+                choices = list(dict.fromkeys(condition.operand))
+                pieces = (choices[start : start + most] for start in range(0, len(choices), most))
+                return [
+                    Query((*before, Condition(condition.path, "$in", type(condition.operand)(piece)), *after))
+                    for piece in pieces
+                ]
+        return [self]
 
     def unknown_statuses(self) -> list[str]:
         """Return the names of statuses that are asked for and that the library does not know."""
@@ -113,6 +137,8 @@ def parse_query(query: Any, kind: type) -> Query:
     try:
         for attribute, condition in pairs:
             conditions.extend(_conditions(attribute, _askable(condition), kind))
+    except RecursionError as error:
+        raise InvalidQuery("an operand of the query holds itself, or others too deep inside each other") from error
     except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, InvalidQuery):
             raise
@@ -130,6 +156,8 @@ def _askable(condition: Any) -> Any:
 
 
 def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
+    # As it would have been stored.
+    attribute = utf8(attribute)
     path = tuple(attribute.split("."))
     known = _ATTRIBUTES.get(kind)
     if known is not None and path[0] not in known:
@@ -175,7 +203,7 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
     if name == "$regex":
         try:
             operand = re.compile(operand)
-        except (re.error, TypeError) as error:
+        except (re.error, TypeError, RecursionError, OverflowError) as error:
             raise InvalidQuery(f"{shown(operand)} is no regular expression: {error}") from error
     if name in ("$in", "$nin"):
         if isinstance(operand, (str, bytes)) or not isinstance(operand, Iterable):

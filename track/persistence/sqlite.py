@@ -29,6 +29,7 @@ class SqliteDriver(Driver):
 
     Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
+    unstorable: frozenset[str] = frozenset()
 
     def __init__(self, path: str, timeout: float, durable: bool) -> None:
         self.path = path

@@ -17,7 +17,7 @@ from typing import Any
 from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.utils import mask_secrets, read_options, uri_path
-from track.plain import named_tags, nearest_double, restore
+from track.plain import named_tags, nearest_double, restore, utf8
 from track.structure import CustomStatus, Status, Trial
 
 __all__ = ["TensorBoardProtocol", "run_name"]
@@ -131,7 +131,7 @@ class _Run:
 
     def write_text(self, name: str, text: str) -> None:
         """Write one text, which is shown as it is and not as Markdown."""
-        indented = "\n".join(f"    {line}" for line in text.splitlines())
+        indented = "\n".join(f"    {line}" for line in utf8(text).splitlines())
         self._write(summary=self._tensorboard.summary.text(_tag(name), indented))
 
     def end(self) -> None:
@@ -175,8 +175,8 @@ _counter = itertools.count()
 
 def _tag(name: str) -> str:
     """Return a name as TensorBoard allows it."""
-    return re.sub(r"[^-/\w.]", "_", name).lstrip("/")
+    return re.sub(r"[^-/\w.]", "_", utf8(name)).lstrip("/")
 
 
 def _simple(value: Any) -> bool | float | int | str:
-    return value if isinstance(value, (bool, float, int, str)) else str(value)
+    return value if isinstance(value, (bool, float, int)) else utf8(str(value))

@@ -12,6 +12,47 @@ from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial, TrialGroup
 from track.testing.backend import BackendTests
 
+_HARD: list[dict[str, Any]] = [{"n": 1, "s": "a"}, {"n": 2**53}, {"n": 2**53 + 1}, {"s": "\udcff"}]
+_OTHERS = [f"{number:064x}_0" for number in range(30_000)]
+
+
+def _hash(number: int) -> str:
+    return Trial(parameters=dict(_HARD[number])).hash
+
+
+def _uid(number: int) -> str:
+    return f"{_hash(number)}_0"
+
+
+_QUESTIONS: list[tuple[Any, list[int]]] = [
+    ({"uid": {"$in": [*_OTHERS, _uid(2), _uid(0)]}}, [0, 2]),
+    ({"uid": {"$nin": [*_OTHERS, _uid(0)]}}, [1, 2, 3]),
+    ({"revision": {"$in": range(30_000)}}, [0, 1, 2, 3]),
+    ([("uid", {"$in": [*_OTHERS, _uid(1), _uid(3)]}), ("hash", {"$in": [*_OTHERS, _hash(3)]})], [3]),
+    ({"parameters.n": {"$in": range(30_000)}}, [0]),
+    ({"status": {"$in": ["createdgroup", *_OTHERS]}}, [0, 1, 2, 3]),
+    ([("parameters.n", {"$gt": -number}) for number in range(1, 3000)], [0, 1, 2]),
+    ({"revision": {"$in": [0, 2**64]}}, [0, 1, 2, 3]),
+    ({"revision": 2**64}, []),
+    ({"revision": -(2**63) - 1}, []),
+    ({"revision": 0.0}, [0, 1, 2, 3]),
+    ({"revision": False}, []),
+    ({"parameters.n": 2**53}, [1]),
+    ({"parameters.n": 2.0**53}, [1]),
+    ({"parameters.n": {"$gt": 2.0**53}}, [2]),
+    ({"parameters.n": {"$lt": 2**2000}}, [0, 1, 2]),
+    ({"parameters.n": True}, []),
+    ({"parameters.s": "\udcff"}, [3]),
+    ({"parameters.\udcff": {"$gt": 1}}, []),
+    ({"metrics.\udcff": {"$gt": 1}}, []),
+    ({"project_id": "\udcff"}, []),
+    ({"project_id": "\0"}, []),
+    ({"uid": {"$in": ["\0", "\udcff", _uid(1)]}}, [1]),
+    ({"hash": "\0"}, []),
+    ({"uid": "a" * 20_000_000}, []),
+    ({"parameters." + ".".join("a" * 3000): 1}, []),
+]
+
 
 class AskingTests(BackendTests):
     """Queries and decisions answer the same on every backend."""
@@ -75,6 +116,32 @@ class AskingTests(BackendTests):
         found = [protocol.fetch_trials({"metrics.loss": {name: 0}}) for name in ("$lt", "$gte", "$eq", "$ne")]
 
         assert found == [[], [], [], []]
+
+    def test_questions_that_no_database_would_take(self, protocol: Protocol) -> None:
+        """Very many operands, numbers of too many bits and texts that cannot be stored are answered as by a file."""
+        for parameters in _HARD:
+            protocol.new_trial(Trial(parameters=dict(parameters)))
+        again = self.reopen(protocol)
+
+        found = [[trial.uid for trial in again.fetch_trials(query)] for query, _ in _QUESTIONS]
+
+        assert found == [list(map(_uid, expected)) for _, expected in _QUESTIONS]
+
+    def test_what_cannot_be_stored_is_not_there(self, protocol: Protocol, trial: Trial) -> None:
+        """A name that no store can have is asked for like any other."""
+        names = ("\0", "\udcff", "a" * 20_000_000)
+
+        assert [protocol.has(kind, name) for kind in (Trial, TrialGroup, Project) for name in names] == [False] * 9
+        assert [protocol.revisions(name) for name in names] == [set()] * 3
+        assert [protocol.fetch_groups({"project_id": name}) for name in names] == [[]] * 3
+        assert [protocol.fetch_projects({"uid": name}) for name in names] == [[]] * 3
+        assert [found.name for found in protocol.fetch_projects({"uid": {"$in": [*_OTHERS, "digits"]}})] == ["digits"]
+
+    @pytest.mark.parametrize("pattern", ["(" * 5000 + ")" * 5000, "a{99999999999}"])
+    def test_pattern_that_is_too_much_is_refused(self, protocol: Protocol, pattern: str) -> None:
+        """A pattern that Python cannot match is a mistake in the question."""
+        with pytest.raises(InvalidQuery, match="no regular expression"):
+            protocol.fetch_trials({"name": {"$regex": pattern}})
 
     @pytest.mark.parametrize(
         ("query", "named"), [({"parameter.lr": 1}, "'parameter'"), ({"parameters.lr": {"$like": 1}}, r"'\$like'")]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from track.events import MetricsLogged, encode
+import pytest
+
+from track.errors import EventsMissing, UnknownSubject
+from track.events import Event, FieldsMerged, MetricsLogged, StatusChanged, TrialCreated, encode
 from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial, TrialGroup
 from track.testing.backend import BackendTests
@@ -54,6 +57,48 @@ class ContractTests(BackendTests):
         assert protocol.last("writer") == 2
         assert protocol.last("nobody") == -1
         assert dict(self.stored(protocol, trial).metrics["loss"]) == {0: 0.0, 1: 1.0, 2: 2.0}
+
+    def test_batch_after_a_gap_is_refused(self, protocol: Protocol, trial: Trial) -> None:
+        """A store that has lost what it acknowledged takes nothing that follows; what follows what it has, it takes."""
+        if not protocol.keeps_numbers:
+            return
+        events = [MetricsLogged(trial.uid, {"loss": float(number)}, 1.0 + number, number) for number in range(6)]
+
+        protocol.receive_after("writer", -1, 0, events[:2])
+        with pytest.raises(EventsMissing, match="up to number 1"):
+            protocol.receive_after("writer", 3, 4, events[4:])
+        before = protocol.last("writer")
+        protocol.receive_after("writer", 1, 4, events[4:])
+        protocol.receive_after("writer", 1, 0, events)
+
+        assert (before, protocol.last("writer")) == (1, 5)
+        assert list(self.stored(protocol, trial).metrics["loss"]) == [0, 1, 4, 5]
+
+    def test_batch_about_what_is_not_stored_is_refused(self, protocol: Protocol, trial: Trial) -> None:
+        """Nothing is acknowledged that is applied to nothing: the batch is refused, and its faulty events are named."""
+        if not protocol.keeps_numbers:
+            return
+        later = Trial(parameters={"lr": 0.4})
+        events: list[Event] = [
+            MetricsLogged(trial.uid, {"loss": 1.0}, 1.0, 0),
+            MetricsLogged("0" * 64 + "_7", {"loss": 1.0}, 1.0, 0),
+            FieldsMerged("group", "nobody", "metadata", {"a": 1}, 1.0),
+            FieldsMerged("project", "nobody", "metadata", {"a": 1}, 1.0),
+            StatusChanged(later.uid, ("Completed", 201), 1.0),
+            TrialCreated(later.hash, later.revision, 1.0),
+            MetricsLogged(later.uid, {"loss": 1.0}, 1.0, 0),
+        ]
+
+        with pytest.raises(UnknownSubject) as refused:
+            protocol.receive_after("writer", -1, 10, events)
+        stored = self.stored(protocol, trial)
+        there = protocol.has(Trial, later.uid)
+        protocol.receive_after("writer", -1, 15, events[5:])
+
+        assert refused.value.numbers == [11, 12, 13, 14]
+        assert "loss" not in stored.metrics
+        assert not there
+        assert dict(self.stored(protocol, later).metrics["loss"]) == {0: 1.0}
 
     def test_action_is_run_and_answers(self, protocol: Protocol, trial: Trial) -> None:
         """What an atomic action returns is returned, and what it stores is stored."""

@@ -16,6 +16,7 @@ from track.events import Batch, Event, MetricsLogged, TrialCreated, decode_recor
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.local import FileProtocol
 from track.persistence.sqlite import SqliteProtocol
+from track.structure import Trial
 
 CREATED = TrialCreated("ab", 0, 1.0)
 
@@ -184,3 +185,20 @@ def test_event_that_makes_no_sense_in_a_batch(caplog: pytest.LogCaptureFixture) 
 
     assert values(protocol) == [2]
     assert "xx_0" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["ephemeral", "file"])
+def test_number_of_a_trial_that_is_gone_is_counted(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A store without delivery counts what is about a trial that it does not know any more, and says it once."""
+    protocol: Any = EphemeralProtocol() if kind == "ephemeral" else FileProtocol(f"file:{tmp_path}/runs.json")
+    protocol.receive("w", 0, [CREATED])
+    protocol.get_trial(Trial("ab"))
+    with protocol.reading() as state:
+        state._trials.clear()
+
+    protocol.apply(*points(1, 2, 3))
+    protocol.fetch_trials()
+
+    assert protocol.unsaved() == 3
+    assert "3 are about trials that are not in it" in protocol.remedy
+    assert caplog.text.count("ab_0") == 1

@@ -37,7 +37,7 @@ class AwayProtocol(EphemeralProtocol):
 class AwayServer:
     """Takes nothing."""
 
-    def receive(self, writer: str, first: int, events: Any, lines: Any = None) -> NoReturn:
+    def receive_after(self, writer: str, after: int, first: int, events: Any, lines: Any = None) -> NoReturn:
         """Be away."""
         raise BackendUnavailable("the server is away")
 

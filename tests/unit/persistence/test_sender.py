@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from tests.servers import wait_until
-from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
+from track.errors import BackendUnavailable, CorruptJournal, EventsMissing, InvalidEvent, UnknownSubject
 from track.events import Event, MetricsLogged, encode
+from track.persistence.delivery.batches import send_leftover, send_segment
 from track.persistence.delivery.segment import Claim, Segment
-from track.persistence.delivery.sender import Reachability, Sender, send_leftover, send_segment
+from track.persistence.delivery.sender import Reachability, Sender
 from track.persistence.delivery.spill import Spill, leftovers, spill_folder
 from track.utils.files import OpenFile
 
@@ -32,19 +33,36 @@ class FakeServer:
         self.marks: dict[str, int] = {}
         self.error: Exception | None = None
         self.refused: set[float] = set()
+        self.unknown: set[str] = set()
         self.may_answer = threading.Event()
         self.may_answer.set()
 
     def receive(self, writer: str, first: int, events: list[Event], lines: bytes | None = None) -> None:
         """Store what is new, all or nothing."""
+        self.receive_after(writer, -1, first, events, lines)
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: list[Event], lines: bytes | None = None
+    ) -> None:
+        """Store what is new, all or nothing, and only where nothing is missing or unknown."""
         self.may_answer.wait()
         if self.error is not None:
             raise self.error
+        if self.last(writer) < after:
+            raise EventsMissing("some are missing")
+        start = max(0, self.marks.get(writer, -1) + 1 - first)
+        unknown = [first + start + place for place, event in enumerate(events[start:]) if event.trial in self.unknown]
+        if unknown:
+            raise UnknownSubject("nothing like that is known", unknown)
         new = [event.values["n"] for event in events[max(0, self.marks.get(writer, -1) + 1 - first) :]]
         if self.refused.intersection(new):
             raise InvalidEvent("that number cannot be stored")
         self.stored += new
         self.marks[writer] = max(self.marks.get(writer, -1), first + len(events) - 1)
+
+    def last(self, writer: str) -> int:
+        """Return the number of the last event."""
+        return self.marks.get(writer, -1)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -100,14 +118,14 @@ def _refused() -> list[str]:
 
 def _break_at(server: FakeServer, number: int) -> None:
     """Let a server be away for one call, of this number from now on."""
-    receive, calls = server.receive, iter(range(1000))
+    receive, calls = server.receive_after, iter(range(1000))
 
     def break_once(*arguments: Any) -> None:
         if next(calls) == number:
             raise BackendUnavailable("it is away")
         receive(*arguments)
 
-    server.receive = break_once  # type: ignore[method-assign]
+    server.receive_after = break_once  # type: ignore[method-assign]
 
 
 def _numbers(count: int) -> list[float]:
@@ -166,6 +184,29 @@ def test_grown_spill_is_followed_by_another_file(server: FakeServer, owner: Owne
     for own in range(4):
         mine = [number for number in server.stored if own * 1000 < number <= own * 1000 + 1000]
         assert mine == sorted(mine)
+    sender.close()
+
+
+def test_spill_is_followed_by_another_file_however_much_is_logged_meanwhile(server: FakeServer, owner: Owner) -> None:
+    """A file that has grown is left, also when much was logged while the last batch was on its way."""
+    # A quarter of the limit is in one file, at the most.
+    sender = Sender(Reachability(URI), server, 80_000, owner, owner.change)
+    receive, firsts = server.receive_after, iter((401, 801, 1201))
+
+    def log_meanwhile(*arguments: Any) -> None:
+        receive(*arguments)
+        if first := next(firsts, 0):
+            _log(sender, first, 400)
+
+    server.receive_after = log_meanwhile  # type: ignore[method-assign]
+    sender.spill.open()
+    _log(sender, 1, 400)
+    sender.start()
+
+    assert sender.flush(30)
+    wait_until(lambda: len(server.stored) == 1600)
+    assert server.stored == _numbers(1600)
+    assert sender.spill.end[0] > 1
     sender.close()
 
 
@@ -317,6 +358,79 @@ def test_refused_event_is_counted_when_the_server_goes_away_meanwhile(server: Fa
     sender.close()
 
 
+def test_what_a_store_has_lost_is_sent_again(
+    server: FakeServer, owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that was put back gets what is kept here once more, of the file before the present one too."""
+    sender = Sender(Reachability(URI), server, 80_000, owner, owner.change)
+    sender.start()
+    _log_and_flush(sender, 1, 400)
+    wait_until(lambda: sender.spill.end[0] == 1 and len(sender.spill.segments) == 1)
+    _log_and_flush(sender, 401, 100)
+    stored = server.stored
+    server.stored, server.marks = stored[:150], {next(iter(server.marks)): 149}
+
+    _log(sender, 501, 1)
+    assert sender.flush(30)
+
+    assert server.stored == _numbers(501)
+    assert sender.unsaved() == 0
+    assert sender.remedy() == ""
+    assert caplog.text.count("put back to an older state") == 1
+    sender.close()
+
+
+def test_what_a_store_has_lost_and_nobody_has_is_counted(
+    server: FakeServer, owner: Owner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Events that were sent, and are kept no more, are counted once when the store has lost them."""
+    sender = Sender(Reachability(URI), server, 80_000, owner, owner.change)
+    sender.start()
+    for file in range(3):
+        _log_and_flush(sender, 1 + 400 * file, 400)
+        wait_until(lambda file=file: sender.spill.end[0] == file + 1 and len(sender.spill.segments) == 1)
+    for _ in range(2):
+        server.stored, server.marks = [], {}
+        _log(sender, 1201, 1)
+        assert sender.flush(30)
+        sent_again = server.stored
+
+    first = int(sent_again[0])
+    assert 401 < first <= 801
+    assert set(sent_again) == set(_numbers(1201)[first - 1 :])
+    assert sender.unsaved() == first - 1
+    assert f"{first - 1} were stored before it was put back" in sender.remedy()
+    assert caplog.text.count(f"{first - 1} events before it are not there any more") == 1
+    sender.close()
+
+
+def test_event_about_nothing_is_kept_and_the_others_arrive(
+    sender: Sender, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is about an unknown trial costs no more questions than one, is kept and counted, and is said once."""
+    server.unknown = {"xx_0"}
+    calls, receive = [], server.receive_after
+
+    def count_calls(*arguments: Any) -> None:
+        calls.append(len(arguments[3]))
+        receive(*arguments)
+
+    server.may_answer.clear()
+    _log(sender, 1, 100)
+    for number in range(101, 200):
+        sender.spill.journal.append(encode(MetricsLogged("xx_0", {"n": float(number)}, at=1.0)))
+    _log(sender, 200, 100)
+    server.receive_after = count_calls  # type: ignore[method-assign]
+    server.may_answer.set()
+    assert sender.flush(30)
+
+    assert server.stored == [*_numbers(100), *_numbers(299)[199:]]
+    assert sender.unsaved() == len(_refused()) == 99
+    assert len(calls) <= 4
+    assert caplog.text.count("does not know") == 1
+    assert "99 were refused" in sender.remedy()
+
+
 def test_limit_is_kept_and_counted_while_the_server_is_away(
     server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -333,13 +447,14 @@ def test_limit_is_kept_and_counted_while_the_server_is_away(
     router.change()
     for number in range(1, 1001):
         sender.spill.journal.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
-    wait_until(lambda: sender.is_full)
+    # Whoever logs knows it by what it is told, a moment after the sender does.
+    wait_until(lambda: router.append == sender.drop)
     for number in range(1001, 1011):
         router.append(encode(MetricsLogged("ab_0", {"n": float(number)}, at=1.0)))
     counted = sender.unsaved()
     server.error = None
     assert sender.flush(30)
-    wait_until(lambda: not sender.is_full)
+    wait_until(lambda: router.append != sender.drop)
     router.append(encode(MetricsLogged("ab_0", {"n": 1011.0}, at=1.0)))
     assert sender.flush(30)
 

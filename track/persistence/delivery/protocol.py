@@ -14,8 +14,11 @@ from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, OutcomeUnknown
 from track.events import Event, decode_lines, encode
+from track.persistence.checks import group_created, project_created, trial_created
+from track.persistence.delivery.batches import Server
+from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
-from track.persistence.delivery.sender import PATIENCE, Reachability, Sender, Server
+from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
 from track.persistence.delivery.spill import count_left_behind
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
@@ -77,8 +80,10 @@ class DeliveredProtocol(EventProtocol):
         self.patience = patience
         # What is decided there and what is logged here is heard by the same listeners.
         self.listeners = remote.listeners
+        self.keeps_numbers = remote.keeps_numbers
         self._reach = Reachability(uri)
         self._left = 0
+        self._creations = Creations()
         self._sender: Sender | None = None
         self._view = LocalView(uri)
         self._is_deciding_here = False
@@ -114,7 +119,9 @@ class DeliveredProtocol(EventProtocol):
     def _opened(self) -> Sender:
         with self._opening:
             if self._sender is None or self._sender.has_ended:
-                sender = Sender(self._reach, self.server, self.limit, self, self._reroute, self.patience)
+                sender = Sender(
+                    self._reach, self.server, self.limit, self, self._reroute, self.patience, self._creations
+                )
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -212,13 +219,17 @@ class DeliveredProtocol(EventProtocol):
         return self._seen(self._ask(lambda backend: backend.get_project(project)))
 
     def new_project(self, project: Project) -> Project:
-        return self._seen(self._ask(lambda backend: backend.new_project(project)))
+        made = self._seen(self._ask(lambda backend: backend.new_project(project)))
+        self._creations.note(project_created(made, self.clock()))
+        return made
 
     def get_trial_group(self, group: TrialGroup) -> TrialGroup | None:
         return self._seen(self._ask(lambda backend: backend.get_trial_group(group)))
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
-        return self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
+        made = self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
+        self._creations.note(group_created(made, self.clock()))
+        return made
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         found = self._ask(lambda backend: backend.get_trial(trial))
@@ -239,6 +250,7 @@ class DeliveredProtocol(EventProtocol):
             if not self._is_deciding_here:
                 # As it was given: what was measured before is nothing that the server must be asked for.
                 self._view.remember(trial, self._sender)
+                self._creations.note(trial_created(trial, made.timestamps.get("created", self.clock())))
         return made
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
@@ -276,6 +288,11 @@ class DeliveredProtocol(EventProtocol):
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         self.remote.receive(writer, first, events, lines)
 
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        self.remote.receive_after(writer, after, first, events, lines)
+
     def last(self, writer: str) -> int:
         return self.remote.last(writer)
 
@@ -303,6 +320,7 @@ class DeliveredProtocol(EventProtocol):
         """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""
         self._sender = None
         self._left = 0
+        self._creations = Creations()
         self._reach = Reachability(self.uri, self._reach.places)
         self._opening = threading.RLock()
         self._append = self._append_first

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,18 +71,22 @@ class Segment:
     ----------
     position: (int, int)
         How many events were acknowledged, and the byte offset after them.
+    stored: int
+        The number of the last event that was acknowledged as stored, -1 for none: not of one that was refused.
     writers: weak reference or None
         Alive as long as a thread may still add to the file; None when nobody does.
-    refused: int
-        Events that this process was told can never be stored.
+    refused, refused_bytes: int
+        Events that this process was told cannot be stored, and what they take on the disk.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.writer = os.path.basename(path).removesuffix(".journal")
-        self.refused = 0
+        self.refused = self.refused_bytes = 0
         self.writers: weakref.ref[object] | None = None
         self.position = (0, 0)
+        self.stored = -1
+        self._noted_refusals: set[int] | None = None
         self._journal = Journal(path)
         self._base = path.removesuffix(".journal")
 
@@ -95,16 +99,17 @@ class Segment:
         segment = cls(path)
         if not segment._journal.open_to_read():
             raise FileNotFoundError(f"{path} is empty or gone")
-        segment.position = segment._noted_position()
+        segment._read_note()
         return segment
 
-    def _noted_position(self) -> tuple[int, int]:
+    def _read_note(self) -> None:
         try:
             noted = msgspec.json.decode(Path(f"{self._base}.sent").read_bytes())
-            return int(noted["sent"]), int(noted["offset"])
+            self.position = int(noted["sent"]), int(noted["offset"])
+            self.stored = int(noted.get("stored", -1))
         except (OSError, ValueError, KeyError, TypeError):
             # Lost with the power, perhaps: everything is sent again, and the server knows it.
-            return 0, self.start
+            self.position, self.stored = (0, self.start), -1
 
     @property
     def start(self) -> int:
@@ -149,26 +154,40 @@ class Segment:
 
     def acknowledge(self, sent: int, offset: int) -> None:
         """Note that the server has the events before number `sent`, which end at `offset`."""
-        self.position = (sent, offset)
         try:
-            note = msgspec.json.encode({"sent": sent, "offset": offset})
+            note = msgspec.json.encode({"sent": sent, "offset": offset, "stored": self.stored})
             replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
+        # Last: whoever waits for it finds the note too.
+        self.position = (sent, offset)
 
-    def refuse(self, number: int, event: Event, error: Exception) -> str:
-        """Keep an event that the server will never take, beside the spill, and return the file's name.
+    def rewind(self) -> None:
+        """Begin again at the first event: the server does not have all that it had acknowledged."""
+        self.stored = -1
+        self.acknowledge(0, self.start)
 
-        Raises OSError: there is no room for it, so it may not be passed over yet.
+    def refuse(self, events: Iterable[tuple[int, Event]], error: Exception) -> str:
+        """Keep numbered events that the server does not take, beside the spill, and return the file's name.
+
+        Raises OSError: there is no room for them, so they may not be passed over yet.
         """
         path = f"{self._base}.refused"
-        note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}
         with open(path, "ab+") as file:
-            file.seek(0)
-            # Met a second time when nobody could note how far it was.
-            if number not in list(map(_number, file)):
-                file.write(msgspec.json.encode(note) + b"\n")
-                self.refused += 1
+            if self._noted_refusals is None:
+                file.seek(0)
+                lines = file.read()
+                self._noted_refusals = {number for line in lines.splitlines() if (number := _number(line)) is not None}
+                if lines and not lines.endswith(b"\n"):
+                    # Torn, by the end of the process or of the disk.
+                    file.write(b"\n")
+            # Met a second time when nobody could note how far it was, or when all was sent again.
+            new = [(number, event) for number, event in events if number not in self._noted_refusals]
+            data = b"".join(_refusal(number, event, error) for number, event in new)
+            file.write(data)
+        self._noted_refusals.update(number for number, _ in new)
+        self.refused += len(new)
+        self.refused_bytes += len(data)
         return path
 
     def close(self) -> None:
@@ -181,6 +200,11 @@ class Segment:
         for suffix in ("journal", "journal.tmp", "sent", "sent.tmp"):
             with contextlib.suppress(OSError):
                 os.unlink(f"{self._base}.{suffix}")
+
+
+def _refusal(number: int, event: Event, error: Exception) -> bytes:
+    note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}
+    return msgspec.json.encode(note) + b"\n"
 
 
 def _number(line: bytes) -> int | None:

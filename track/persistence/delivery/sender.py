@@ -6,14 +6,14 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from track.errors import BackendUnavailable, CorruptJournal
+from track.errors import BackendUnavailable, CorruptJournal, EventsMissing, UnknownSubject
 from track.events import Event
-from track.persistence.checks import REFUSALS
-from track.persistence.delivery.segment import Segment
+from track.persistence.delivery.batches import Server, send_leftover, send_segment
+from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_places
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -89,7 +89,8 @@ class Sender:
 
     `limit`: bytes of the spill beyond which events are dropped, and counted. `owner`: whose events these are.
     `on_change`: told when the server goes away or comes back, and when the spill is full or has room again. `patience`:
-    seconds of silence after which a flush gives up, unless it is told how long to wait.
+    seconds of silence after which a flush gives up, unless it is told how long to wait. `creations`: what this process
+    has created at the server.
     """
 
     def __init__(  # noqa: PLR0917 - each once, from the layer above
@@ -100,6 +101,7 @@ class Sender:
         owner: object,
         on_change: Callable[[], None],
         patience: float = PATIENCE,
+        creations: Creations | None = None,
     ) -> None:
         self.uri = uri = reach.uri
         self.reach = reach
@@ -116,7 +118,8 @@ class Sender:
         self._turn = threading.Lock()
         self._started = self._failed = self._failed_at = 0
         self._progress = time.monotonic()
-        self._refused = self._dropped = 0
+        self._refused = self._dropped = self._lost = self._refused_bytes = 0
+        self._creations = creations or Creations()
         self._is_stopping = False
         self._left: int | None = None
         self.has_ended = False
@@ -161,15 +164,29 @@ class Sender:
         """Return how many events the server has not acknowledged."""
         if self._left is not None:
             return self._left
-        refused = self._refused + sum(segment.refused for segment in list(self.spill.segments))
-        return self._dropped + refused + self.spill.count_unsent()
+        return self._dropped + self._lost + self._count_refused() + self.spill.count_unsent()
+
+    def _count_refused(self) -> int:
+        return self._refused + sum(segment.refused for segment in list(self.spill.segments))
 
     def remedy(self) -> str:
         """Say what becomes of events that are not acknowledged, as far as the disk says it too."""
         kept = Leftover(self.spill.folder, self.spill.name).count_unsent()
-        if not kept:
-            return "they are lost with this process" if self.spill.count_unsent() else ""
-        return f"what waits in {self.spill.folder} ({kept}) is sent by the next run, or by `python -m track sync`"
+        said = []
+        if kept:
+            said.append(
+                f"what waits in {self.spill.folder} ({kept}) is sent by the next run, or by `python -m track sync`"
+            )
+        elif self.spill.count_unsent():
+            said.append("they are lost with this process")
+        if refused := self._count_refused():
+            said.append(
+                f"{refused} were refused and stay in {self.spill.folder}/*.refused: `python -m track sync --status` "
+                "says why"
+            )
+        if self._lost:
+            said.append(f"{self._lost} were stored before it was put back to an older state")
+        return "; ".join(said)
 
     # the thread
 
@@ -214,22 +231,41 @@ class Sender:
             is_last = len(self.spill.segments) == 1
             # Asked before the file is read to its end: what is added later is added to the next one.
             is_quiet = not is_last and not segment.has_writers
-            for count, _ in enumerate(send_segment(segment, self)):
-                self._note_progress()
-                if count:
-                    # Much is waiting: meanwhile more may come than there is room for.
-                    self._watch_size()
+            try:
+                for count, _ in enumerate(send_segment(segment, self)):
+                    self._note_progress()
+                    if count:
+                        # Much is waiting: meanwhile more may come than there is room for.
+                        self._watch_size()
+            except EventsMissing as error:
+                self._send_again(error)
+                continue
             if is_last:
                 self._rotate(self._watch_size())
                 return
             if not is_quiet:
                 return
             self._refused += segment.refused
+            self._refused_bytes += segment.refused_bytes
+            segment.refused = segment.refused_bytes = 0
             self.spill.drop_first()
             self._note_progress()
 
+    def _send_again(self, error: EventsMissing) -> None:
+        """Begin again with what is kept here, and count what is not: the server was put back to an older state."""
+        lost = self.spill.count_lost(self.server.last)
+        self._lost += lost
+        logger.warning(
+            "%s: it was put back to an older state; what is kept here is sent again%s",
+            error,
+            f", {lost} events before it are not there any more" if lost else "",
+        )
+        self._creations.send(self.server.receive)
+        self.spill.rewind()
+
     def _rotate(self, size: int) -> None:
-        if size < self._segment or self.spill.bytes_unsent > self._segment // 2 or self.spill.is_waiting:
+        # However much came since the last batch was read: the old file is sent to its end before the new one is begun.
+        if size < self._segment or self.spill.is_waiting:
             return
         try:
             self.spill.rotate()
@@ -257,8 +293,25 @@ class Sender:
         self._has_looked = True
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        """Hand events to the server, and note that it answers before anybody can know that they were stored."""
+        """Hand events to the server as they are."""
         self.server.receive(writer, first, events, lines)
+
+    def last(self, writer: str) -> int:
+        """Return the number of the last event that the server has of `writer`."""
+        return self.server.last(writer)
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        """Hand events to the server, and note that it answers before anybody can know that they were stored."""
+        try:
+            self.server.receive_after(writer, after, first, events, lines)
+        except UnknownSubject as error:
+            if not self._creations.include(events[number - first] for number in error.numbers):
+                raise
+            # It was put back to a state before this process created what they are about.
+            self._creations.send(self.server.receive)
+            self.server.receive_after(writer, after, first, events, lines)
         if self.reach.error is not None:
             self._note(None)
 
@@ -283,7 +336,10 @@ class Sender:
         """Return the bytes on the disk; too many make the spill full, until there is room again."""
         # Not only what is unsent: a file that cannot be followed by the next one must not grow for ever either.
         size = self.spill.size
-        is_full = size > self.limit
+        refused = self._refused_bytes + sum(segment.refused_bytes for segment in list(self.spill.segments))
+        if size + refused + self.spill.size_of_kept > self.limit:
+            self.spill.forget_kept()
+        is_full = size + refused > self.limit
         if is_full != self.is_full:
             self.is_full = is_full
             if is_full:
@@ -382,83 +438,3 @@ class Sender:
     def after_fork(self) -> None:
         """In a child: the events are the parent's to send."""
         self.spill.after_fork()
-
-
-BATCH = 5_000
-"""Events in one transaction, about."""
-_BATCH_BYTES = 1 << 20
-
-
-class Server(Protocol):
-    """What delivery asks of a backend that is far away."""
-
-    def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        """Store events, numbered from `first` on, those that are new, all or none; see `Protocol.receive`."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-def send_segment(segment: Segment, server: Server) -> Iterator[int]:
-    """Send what the server has not acknowledged of a file, and yield after each batch how many it refused for good.
-
-    Raises BackendUnavailable: the server cannot be reached; what was acknowledged stays so.
-    """
-    batch = _Batch(segment)
-    for events, lines, after in segment.unsent():
-        batch.add(events, lines, after)
-        if batch.is_large:
-            yield batch.deliver(server)
-            batch = _Batch(segment)
-    if batch.after > segment.position[1]:
-        yield batch.deliver(server)
-
-
-class _Batch:
-    """The next events of a segment: sent at once, as the lines they are, and put aside one by one when refused."""
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        self.events: list[Event] = []
-        self.lines: bytes | None = b""
-        self.after = segment.position[1]
-
-    def add(self, events: list[Event], lines: bytes | None, after: int) -> None:
-        self.events += events
-        self.lines = None if lines is None or self.lines is None else self.lines + lines
-        self.after = after
-
-    @property
-    def is_large(self) -> bool:
-        return len(self.events) >= BATCH or self.after - self.segment.position[1] >= _BATCH_BYTES
-
-    def deliver(self, server: Server) -> int:
-        """Send them, note how far that was, and return how many were refused for good."""
-        first, refused = self.segment.position[0], self.segment.refused
-        if self.events:
-            self._send(server, first, self.events, self.lines)
-        self.segment.acknowledge(first + len(self.events), self.after)
-        return self.segment.refused - refused
-
-    def _send(self, server: Server, first: int, events: list[Event], lines: bytes | None) -> None:
-        """Send events; one that is refused is found by halving."""
-        try:
-            server.receive(self.segment.writer, first, events, lines)
-        except CorruptJournal:
-            raise
-        except REFUSALS as error:
-            if len(events) > 1:
-                middle = len(events) // 2
-                self._send(server, first, events[:middle], None)
-                self._send(server, first + middle, events[middle:], None)
-                return
-            path = self.segment.refuse(first, events[0], error)
-            logger.error("an event can never be stored there and is kept in %s: %s", path, error)
-
-
-def send_leftover(leftover: Leftover, server: Server) -> Iterator[int]:
-    """Send the spill of a process that is gone, as `send_segment` does; it is removed once all is sent."""
-    with leftover.taken() as segments:
-        for segment in segments or []:
-            yield from send_segment(segment, server)
-            segment.remove()

@@ -125,6 +125,9 @@ class Spill:
         self.name = secrets.token_hex(8)
         self.journal = _LiveJournal(self._path(0))
         self.segments: list[Segment] = []
+        # The file before those, which was sent: should the server lose what it has. And what of older ones it had.
+        self._kept: Segment | None = None
+        self._had: dict[str, int] = {}
         self._claim: Claim | None = None
         # The numbers of the file that is written and of the first one that is kept; they change together with the
         # files. A signal handler may ask for them in the middle of that.
@@ -192,11 +195,41 @@ class Spill:
             self.segments.append(segment)
 
     def drop_first(self) -> None:
-        """Remove the oldest file, which was sent."""
+        """Leave the oldest file, which was sent; it is kept until the next one is sent too."""
+        self.forget_kept()
         with self._lock:
-            first = self.segments.pop(0)
+            self._kept = self.segments.pop(0)
             self._finished += 1
-        first.remove()
+
+    def forget_kept(self) -> None:
+        """Remove the file that was sent and is kept."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            self._had[kept.writer] = kept.stored
+            kept.remove()
+
+    def rewind(self) -> None:
+        """Begin again with the oldest event that is kept: the server does not have all that it had acknowledged."""
+        with self._lock:
+            if self._kept is not None:
+                self.segments.insert(0, self._kept)
+                self._kept = None
+                self._finished -= 1
+            for segment in self.segments:
+                segment.rewind()
+
+    def count_lost(self, last: Callable[[str], int]) -> int:
+        """Return how many events were sent and are not there any more, and not here either; each is counted once.
+
+        `last`: returns the number of the last event that the server has of a writer.
+        """
+        lost = 0
+        for writer, stored in self._had.items():
+            present = min(stored, last(writer))
+            lost += stored - present
+            self._had[writer] = present
+        return lost
 
     # how far
 
@@ -224,13 +257,14 @@ class Spill:
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
+        """Bytes on the disk, without those of the file that is only kept."""
         return sum(segment.size for segment in list(self.segments))
 
     @property
-    def bytes_unsent(self) -> int:
-        """Bytes on the disk that the server has not acknowledged."""
-        return sum(segment.size - segment.position[1] for segment in list(self.segments))
+    def size_of_kept(self) -> int:
+        """Bytes of the file that was sent and is kept."""
+        with self._lock:
+            return self._kept.size if self._kept is not None else 0
 
     def count_unsent(self) -> int:
         """Return how many events are not acknowledged, those that had to be given up included."""
@@ -255,6 +289,7 @@ class Spill:
             return
         self.segments[-1].writers = self.journal.leave_to(late)
         done = not self.is_waiting and all(segment.is_done() for segment in self.segments)
+        self.forget_kept()
         for segment in self.segments:
             if done:
                 segment.remove()
@@ -269,9 +304,9 @@ class Spill:
     def after_fork(self) -> None:
         """In a child: the spill is the parent's."""
         self.journal.after_fork()
-        for segment in self.segments:
+        for segment in [*self.segments, *([] if self._kept is None else [self._kept])]:
             segment.close()
-        self.segments = []
+        self.segments, self._kept = [], None
         if self._claim is not None:
             self._claim.after_fork()
 

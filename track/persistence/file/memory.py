@@ -80,6 +80,12 @@ class MemoryStore:
         """Say that a call need not wait for anybody."""
         return nullcontext(True)
 
+    @property
+    def unapplied(self) -> dict[str, int]:
+        """How many events were about something that is not stored, by its uid."""
+        self._drain()
+        return dict(self._state.unapplied)
+
     def unsaved(self) -> int:
         """Return 0: nothing waits for a disk."""
         return 0

@@ -219,6 +219,11 @@ class FileStore:
         self._identity, self._offset = self.journal.identity, self.journal.start
         self._write_snapshot()
 
+    @property
+    def unapplied(self) -> dict[str, int]:
+        """How many events were about something that is not stored, by its uid, as far as the files were read."""
+        return dict(self.state.unapplied)
+
     def flush(self) -> None:
         """Write what could not be written before, as far as that is possible now."""
         if self.journal.backlog:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import prepare, read_address, translate
+from track.persistence.mongo.setup import prepare, read_address, refusal, refused_by_driver, translate
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -50,6 +50,7 @@ class Mongo:
         self.patience: float = self.address.options["timeout"]
         self._pymongo: Any = pymongo
         self._errors: Any = pymongo.errors
+        self._refused = refused_by_driver()
         self._given = has_transactions
         self.has_transactions = False
         self.client: Any = None
@@ -134,6 +135,8 @@ class Mongo:
                 except again as error:
                     if time.monotonic() > deadline:
                         raise ConcurrentWrite(f"others keep changing the same of {self.place}: {error}") from error
+                except self._refused as error:
+                    raise refusal(error) from error
                 except self._errors.PyMongoError as error:
                     broken += isinstance(error, self._errors.ConnectionFailure)
                     if not self._is_transient(error) or broken > _RECONNECTIONS or time.monotonic() > deadline:

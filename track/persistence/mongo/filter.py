@@ -8,6 +8,7 @@ from typing import Any
 from track.persistence.cells import text
 from track.persistence.mongo.client import Document
 from track.persistence.query import Condition, Query
+from track.plain import is_utf8
 from track.structure import CustomStatus, Status, Trial
 
 _TEXTS = {
@@ -17,6 +18,10 @@ _TEXTS = {
     "uid": "_id",
     "version": "version_text",
 }
+MOST = 10_000
+"""Values of one condition: a question of the server may have 16 MiB."""
+_CONDITIONS = 100
+_BEYOND, _LONGEST = 2**63, 5 << 20
 _COMPARISONS = {"$eq", "$gt", "$gte", "$lt", "$lte"}
 
 
@@ -57,7 +62,8 @@ def render(query: Query) -> Filter:
     rest: list[Condition] = []
     last: dict[str, list[Condition]] = {}
     for condition in query.conditions:
-        part = _narrowed(condition)
+        # What is too much for one question of the server is checked after.
+        part = _narrowed(condition) if len(parts) < _CONDITIONS else None
         if part:
             parts.append(part)
         if part and condition.path[0] == "metrics" and len(condition.path) == 2:
@@ -93,12 +99,27 @@ def _choices(condition: Condition) -> list[Any]:
 
 def _among(field: str, condition: Condition, kind: type) -> Document | None:
     choices = _choices(condition)
-    return {field: {"$in": choices}} if all(type(choice) is kind for choice in choices) else None
+    if len(choices) > MOST or not all(type(choice) is kind for choice in choices):
+        return None
+    # What cannot be stored is equal to nothing that is.
+    possible = [choice for choice in choices if can_hold(choice)]
+    return None if kind is str and sum(map(len, possible)) > _LONGEST else {field: {"$in": possible}}
+
+
+def can_hold(value: Any) -> bool:
+    """Return whether a document can have a value: what it cannot have is nowhere."""
+    if isinstance(value, int):
+        return -_BEYOND <= value < _BEYOND
+    # A document names itself three times, and may have 16 MiB.
+    return is_utf8(value) and len(value) <= _LONGEST
 
 
 def _status(condition: Condition) -> Document | None:
     keys = []
-    for choice in _choices(condition):
+    choices = _choices(condition)
+    if len(choices) > MOST:
+        return None
+    for choice in choices:
         if isinstance(choice, str):
             keys.append(text(choice.lower()))
         elif isinstance(choice, (Status, CustomStatus)):
@@ -113,7 +134,7 @@ def _parameter(condition: Condition) -> Document | None:
     name = text(".".join(condition.path[1:]))
     if condition.has_exact_number:
         return {"parameters": {"$elemMatch": {"name": name, "number": {condition.name: condition.operand}}}}
-    if type(condition.operand) is str and condition.name == "$eq":
+    if type(condition.operand) is str and condition.name == "$eq" and len(condition.operand) <= _LONGEST:
         return {"parameters": {"$elemMatch": {"name": name, "text": text(condition.operand)}}}
     return None
 

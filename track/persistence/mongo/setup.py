@@ -30,9 +30,10 @@ _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
 _CERTIFICATES = ("tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile")
 _COUNTERS = ("groups", "members", "projects", "trials")
 _EXISTS = 48
+_LONGEST = 400
 _DUPLICATE = 11000
-_REFUSED = {"DocumentTooLarge", "InvalidDocument", "InvalidStringData", 10334, 17419, 17420}
-"""Errors about the data itself, by their class or their code."""
+_REFUSED = {22, 121, 10334, 17280, 17419, 17420}
+"""Errors of the server about the data itself, by their code: a document or a key that is too large, or no document."""
 _WAYS_OUT = (
     ("uthentication failed", "give user and password in the URI, mongodb://user:password@host/name?authSource=admin"),
     ("requires authentication", "give user and password in the URI, mongodb://user:password@host/name"),
@@ -95,10 +96,28 @@ def translate(error: Any, place: str) -> Exception:
     # Without the state of the cluster that the driver adds.
     for added in (", Timeout:", ", full error:", " (configured timeouts:"):
         text = text.partition(added)[0]
-    if _REFUSED & {type(error).__name__, getattr(error, "code", None)}:
-        return InvalidEvent(f"MongoDB cannot store this: {text}")
+    if _REFUSED & _codes(error):
+        return refusal(error)
     way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
     return BackendUnavailable(f"{place} cannot be used ({text}): {way_out}")
+
+
+def _codes(error: Any) -> set[Any]:
+    """Return the codes of an error; one of many writes has one for each that failed."""
+    details = getattr(error, "details", None) or {}
+    return {getattr(error, "code", None), *(problem.get("code") for problem in details.get("writeErrors", ()))}
+
+
+def refused_by_driver() -> tuple[type[Exception], ...]:
+    """Return the errors by which the driver refuses data that it cannot even send: no server has seen it."""
+    from bson.errors import BSONError
+
+    return BSONError, OverflowError, UnicodeError
+
+
+def refusal(error: Exception) -> InvalidEvent:
+    """Return the error that says that a value can never be stored, as the driver or the server says it."""
+    return InvalidEvent(f"MongoDB cannot hold this: {' '.join(str(error).split())[:_LONGEST]}")
 
 
 OPTIONS: dict[str, Any] = {

@@ -17,7 +17,7 @@ from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
 from track.persistence.state import with_members
-from track.plain import to_plain
+from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
@@ -26,6 +26,11 @@ Result = TypeVar("Result")
 _decode = msgspec.json.decode
 # Bytes of a call, at most, besides its lines.
 _HEAD = 1 << 12
+# What of a question is asked of the server; the rest is checked here.
+_CONDITIONS, _LONGEST_ATTRIBUTE = 100, 200
+# A character has at most so many in JSON.
+_ESCAPED = 6
+_encode = msgspec.json.Encoder().encode
 
 
 class _Changed(Exception):
@@ -56,7 +61,13 @@ class RemoteStore(EventProtocol):
     # writing
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        self.link.call("receive", {"writer": writer, "first": first}, self._sendable(events, lines))
+        self.receive_after(writer, -1, first, events, lines)
+
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        given = {"writer": writer, "first": first, "after": after}
+        self.link.call("receive", given, self._sendable(events, lines))
 
     def last(self, writer: str) -> int:
         return int(self.link.call("last", {"writer": writer})[0])
@@ -115,7 +126,7 @@ class RemoteStore(EventProtocol):
         known = self._fresh.pop((kind, parsed.exact("uid") or ""), None)
         if known is not None and len(parsed.conditions) == 1:
             return [known]
-        sent, rest = _divided(parsed)
+        sent, rest = _divided(parsed, self.link.largest - _HEAD)
         if rest.conditions:
             # A pattern may be about what a brief answer leaves out, or about the second that matches.
             chosen = {}
@@ -147,10 +158,14 @@ class RemoteStore(EventProtocol):
         # Most trials are new: that is tried first, and costs no question.
         if self._reads is not None and self._guesses:
             return set()
-        return set(self.link.call("revisions", {"uid": digest})[0])
+        return set(self.link.call("revisions", {"uid": digest})[0]) if self._can_ask(digest) else set()
 
     def has(self, kind: type, uid: Any) -> bool:
-        return bool(self.link.call("has", {"kind": NAMES[kind], "uid": str(uid)})[0])
+        return self._can_ask(uid) and bool(self.link.call("has", {"kind": NAMES[kind], "uid": uid})[0])
+
+    def _can_ask(self, uid: Any) -> bool:
+        """Return whether a uid is one that could have been stored by a call."""
+        return is_utf8(uid) and len(uid) < self.link.largest // _ESCAPED
 
     def close(self) -> None:
         self.link.close()
@@ -165,16 +180,30 @@ def _measured(document: dict[str, Any], name: str) -> Any:
     return document.get(name) or {}
 
 
-def _divided(query: Query) -> tuple[list[list[Any]], Query]:
-    """Return the conditions that the server checks, and those that are checked here: patterns."""
-    sent = [_written(condition) for condition in query.conditions if condition.name != "$regex"]
-    return sent, Query(tuple(condition for condition in query.conditions if condition.name == "$regex"))
+def _divided(query: Query, largest: int) -> tuple[list[msgspec.Raw], Query]:
+    """Return the conditions that the server checks, and those that are checked here: patterns, and what is too much.
+
+    `largest`: bytes that a question may have.
+    """
+    sent: list[msgspec.Raw] = []
+    rest: list[Condition] = []
+    for condition in query.conditions:
+        written = None if condition.name == "$regex" or len(sent) >= _CONDITIONS else _written(condition)
+        if written is None or len(written) > largest:
+            rest.append(condition)
+            continue
+        largest -= len(written) + 1
+        sent.append(msgspec.Raw(written))
+    return sent, Query(tuple(rest))
 
 
-def _written(condition: Condition) -> list[Any]:
-    name, operand = condition.name, condition.operand
+def _written(condition: Condition) -> bytes | None:
+    """Return a condition as JSON; None where its attribute is longer than a server reads."""
+    name, operand, attribute = condition.name, condition.operand, ".".join(condition.path)
+    if len(attribute) > _LONGEST_ATTRIBUTE:
+        return None
     written = [_operand(name, one) for one in operand] if isinstance(operand, list) else _operand(name, operand)
-    return [".".join(condition.path), name, written]
+    return _encode([attribute, name, written])
 
 
 def _operand(name: str, operand: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from track import errors
-from track.errors import BackendUnavailable, LockTimeout, RPCCallFailure, TrackError
+from track.errors import BackendUnavailable, LockTimeout, RPCCallFailure, TrackError, UnknownSubject
 from track.persistence.checks import REFUSALS
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
@@ -140,7 +140,8 @@ def error_reply(number: int, error: Exception) -> Reply:
         error = BackendUnavailable(f"the server is busy: {error}")
     if isinstance(error, TrackError):
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
-        return Reply(number, 1, error=str(error), kind=kind)
+        numbers = error.numbers if isinstance(error, UnknownSubject) else None
+        return Reply(number, 1, numbers, error=str(error), kind=kind)
     logger.error("a call failed", exc_info=error)
     kind = "InvalidEvent" if isinstance(error, REFUSALS) else "RPCCallFailure"
     return Reply(number, 1, error=f"the server failed: {type(error).__name__}: {error}", kind=kind)
@@ -148,7 +149,10 @@ def error_reply(number: int, error: Exception) -> Reply:
 
 def raised(reply: Reply) -> TrackError:
     """Return the error that a reply tells of: of the class that it names, if that is one of ours."""
-    return _ERRORS.get(reply.kind, RPCCallFailure)(reply.error)
+    error = _ERRORS.get(reply.kind, RPCCallFailure)(reply.error)
+    if isinstance(error, UnknownSubject) and isinstance(reply.value, list):
+        error.numbers = [number for number in reply.value if type(number) is int]
+    return error
 
 
 # what is stored

@@ -19,6 +19,7 @@ from track.events import (
     decode_record,
     encode_batch,
 )
+from track.persistence.numbered import subject_of
 from track.persistence.protocol import Protocol
 from track.persistence.rpc import FETCHES, KINDS, version
 from track.structure import Project, Trial, TrialGroup
@@ -73,19 +74,8 @@ def fetch(backend: Protocol, kind: type, query: Any) -> list[Any]:
 
 def touched(backend: Protocol, events: Sequence[Event]) -> list[Any]:
     """Return what events are about, as it is now."""
-    subjects = dict.fromkeys(_subject(event) for event in events)
+    subjects = dict.fromkeys(subject_of(event) for event in events)
     return [found for kind, uid in subjects for found in fetch(backend, kind, {"uid": uid})]
-
-
-def _subject(event: Event) -> tuple[type, str]:
-    match event:
-        case ProjectCreated():
-            return Project, event.uid
-        case GroupCreated():
-            return TrialGroup, event.uid
-        case FieldsMerged():
-            return {"group": TrialGroup, "project": Project}.get(event.kind, Trial), event.uid
-    return Trial, event.trial
 
 
 # what may be stored

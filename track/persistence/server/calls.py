@@ -47,6 +47,7 @@ class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
 class _Received(msgspec.Struct, forbid_unknown_fields=True):
     writer: _Name
     first: _Count
+    after: int = -1
 
 
 class _Decided(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,7 +102,7 @@ def _ping(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer
 
 def _receive(backend: Protocol, user: str, given: _Received, lines: bytes) -> Answer:
     writer = _own(user, given.writer)
-    backend.receive(writer, given.first, read_events(writer, given.first, lines), lines)
+    backend.receive_after(writer, given.after, given.first, read_events(writer, given.first, lines), lines)
     return True, ()
 
 

@@ -104,6 +104,7 @@ class SocketServer(Protocol):
             raise InvalidUri(f"{backend.uri!r} cannot be served: with eager=0 nothing is stored before it is saved")
         self.answers, self.takes_events, self.raises = backend.answers, backend.takes_events, backend.raises
         self.stores_at_once, self.server = backend.stores_at_once, backend.server
+        self.keeps_numbers = backend.keeps_numbers
         self._given = given
         self._host, self._port = parts.get("address") or "127.0.0.1", int(parts.get("port", DEFAULT_PORT))
         self._dispatcher = Dispatcher(backend)

@@ -7,8 +7,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -38,6 +38,8 @@ class Driver(Protocol):
 
     Error: type[Exception]
     begin: str
+    unstorable: frozenset[str]
+    """Characters that no text can have there."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""
@@ -56,6 +58,15 @@ class Driver(Protocol):
 
     def watched(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
         """Break the connection when what happens inside takes longer than some seconds."""
+
+
+@contextmanager
+def _saying_refusals() -> Iterator[None]:
+    """Say what a driver refuses before the database sees it: whole numbers of too many bits, text that is none."""
+    try:
+        yield
+    except (OverflowError, UnicodeError) as error:
+        raise InvalidEvent(f"the database cannot hold this: {' '.join(str(error).split())}") from error
 
 
 @dataclass
@@ -95,12 +106,14 @@ class Database:
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """Run a statement, inside the transaction that runs, and return its rows."""
-        return self.driver.execute(self._connection, sql, parameters)
+        with _saying_refusals():
+            return self.driver.execute(self._connection, sql, parameters)
 
     def insert(self, table: str, columns: str, suffix: str = "", *, rows: Sequence[Row]) -> None:
         """Insert many rows, with what follows the values, inside the transaction that runs."""
         if rows:
-            self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
+            with _saying_refusals():
+                self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
 
     def mark(self, writer: str, seq: int) -> None:
         """Note how far a writer came, inside the transaction that runs."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import CorruptJournal
+from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container
@@ -17,15 +18,16 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Query, parse_query
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import where
+from track.persistence.sql.where import MOST, where
 from track.persistence.state import Liveness, shown_fields, with_members
-from track.plain import restore
+from track.plain import is_utf8, restore
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _PAGE = 5_000
+_BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
@@ -33,6 +35,8 @@ _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 
 class SqlProtocol(EventProtocol):
     """A backend over SQL; a subclass brings the database."""
+
+    keeps_numbers = True
 
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
@@ -56,6 +60,12 @@ class SqlProtocol(EventProtocol):
 
         self.database.transaction(store)
 
+    def receive_after(
+        self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
+    ) -> None:
+        # It may be run again as it is: it needs no mark of a decision.
+        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
+
     def last(self, writer: str) -> int:
         return self.database.transaction(lambda: self._last(writer))
 
@@ -76,7 +86,7 @@ class SqlProtocol(EventProtocol):
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        return self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial)))
+        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -85,14 +95,29 @@ class SqlProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        found = self.database.transaction(partial(self._fetch_trials, parse_query(query, Trial), 1))
+        found = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1))
         return found[0] if found else None
 
     def revisions(self, digest: str) -> set[int]:
+        if not self._can_hold(digest):
+            return set()
         return {revision for (revision,) in self._rows("SELECT revision FROM trials WHERE hash = ?", digest)}
 
     def has(self, kind: type, uid: Any) -> bool:
-        return bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+        return self._can_hold(uid) and bool(self._rows(f"SELECT 1 FROM {_TABLES[kind]} WHERE uid = ?", uid))  # noqa: S608
+
+    def _can_hold(self, value: Any) -> bool:
+        """Return whether a column can hold a value: what it cannot is not there."""
+        if isinstance(value, int):
+            return -_BEYOND <= value < _BEYOND
+        return is_utf8(value) and not self.database.driver.unstorable & set(value)
+
+    def _asked(self, question: Callable[[], Result]) -> Result:
+        """Return the answer to a question, InvalidQuery where the database finds fault with what it is given."""
+        try:
+            return self.database.transaction(question)
+        except InvalidEvent as error:
+            raise InvalidQuery(str(error)) from error
 
     def _rows(self, sql: str, *parameters: Any) -> list[Row]:
         return self.database.transaction(partial(self.database.rows, sql, *parameters))
@@ -102,6 +127,8 @@ class SqlProtocol(EventProtocol):
         parsed = parse_query(query, kind)
         columns = ("uid", "project_id") if kind is TrialGroup else ("uid",)
         exact = {column: value for column in columns if (value := parsed.exact(column)) is not None}
+        if not all(map(self._can_hold, exact.values())):
+            return []
         condition = " AND ".join(f"{column} = ?" for column in exact) or "1 = 1"
         sql = f"SELECT document FROM {_TABLES[kind]} WHERE {condition} ORDER BY position"  # noqa: S608
         stored = (from_json(_decode(document)) for (document,) in self._rows(sql, *exact.values()))
@@ -114,12 +141,17 @@ class SqlProtocol(EventProtocol):
         ]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        condition, parameters, rest = where(query, self._is_plain, self._has_resumes)
-        rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+        rows: list[tuple[Row, Query]] = []
+        for part in query.parts(MOST):
+            condition, parameters, rest = where(part, self._is_plain, self._has_resumes, self._can_hold)
+            found_rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
+            rows += zip(found_rows, repeat(rest))
+        # Each part is in order; one after the other they are not.
+        rows.sort(key=lambda found: found[0][0])
         tags = self._project_tags() if rows else {}
         alive: dict[Any, bool | None] = {}
         found = []
-        for row in rows:
+        for row, rest in rows:
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)

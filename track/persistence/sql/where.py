@@ -9,21 +9,33 @@ from track.persistence.cells import text
 from track.persistence.query import Condition, Query
 
 _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
+MOST = 900
+"""Values of one condition: a statement has a limit of its own for them, at least 999."""
+_CONDITIONS = 100
 _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 def where(
-    query: Query, is_plain: Callable[[str], bool], has_resumes: Callable[[], bool]
+    query: Query,
+    is_plain: Callable[[str], bool],
+    has_resumes: Callable[[], bool],
+    can_hold: Callable[[Any], bool],
 ) -> tuple[str, list[Any], Query]:
     """Return a condition on ``trials t``, its values, and the conditions that remain to be checked.
 
     The SQL condition holds for every trial that matches, and maybe for others. `is_plain` returns whether the column
     of last values says what a metric is compared by, given its name as JSON; `has_resumes`
-    whether it does not for some trials, which have a row that says so.
+    whether it does not for some trials, which have a row that says so; `can_hold` whether a column can hold a value.
     """
-    parts, values, rest = [], [], []
+    parts: list[str] = []
+    values: list[Any] = []
+    rest: list[Condition] = []
     for condition in query.conditions:
-        sql, parameters, is_exact = _render(condition, is_plain, has_resumes)
+        # The others are checked after: a statement has a limit for them, too.
+        if len(parts) >= _CONDITIONS:
+            rest.append(condition)
+            continue
+        sql, parameters, is_exact = _render(condition, is_plain, has_resumes, can_hold)
         if sql:
             parts.append(sql)
             values.extend(parameters)
@@ -33,13 +45,16 @@ def where(
 
 
 def _render(
-    condition: Condition, is_plain: Callable[[str], bool], has_resumes: Callable[[], bool]
+    condition: Condition,
+    is_plain: Callable[[str], bool],
+    has_resumes: Callable[[], bool],
+    can_hold: Callable[[Any], bool],
 ) -> tuple[str, list[Any], bool]:
     match condition:
         case Condition(path=(column,), name="$eq", operand=str() | int()) if column in _COLUMNS:
-            return _column(column, [condition.operand])
+            return _column(column, [condition.operand], can_hold)
         case Condition(path=(column,), name="$in", operand=list()) if column in _COLUMNS and condition.operand:
-            return _column(column, condition.operand)
+            return _column(column, condition.operand, can_hold)
         case Condition(path=("parameters", _, *_), name=name) if name in _COMPARISONS:
             return _parameter(condition)
         case Condition(path=("metrics", _), name=name) if name in _COMPARISONS:
@@ -48,11 +63,15 @@ def _render(
             return "", [], False
 
 
-def _column(column: str, choices: list[Any]) -> tuple[str, list[Any], bool]:
+def _column(column: str, choices: list[Any], can_hold: Callable[[Any], bool]) -> tuple[str, list[Any], bool]:
     kind = int if column == "revision" else str
-    if set(map(type, choices)) != {kind}:
+    if len(choices) > MOST or set(map(type, choices)) != {kind}:
         return "", [], False
-    return f"t.{column} IN ({', '.join('?' * len(choices))})", list(choices), column != "version"
+    # What cannot be stored is equal to nothing that is.
+    possible = [choice for choice in choices if can_hold(choice)]
+    if not possible:
+        return "1 = 0", [], True
+    return f"t.{column} IN ({', '.join('?' * len(possible))})", possible, column != "version"
 
 
 def _parameter(condition: Condition) -> tuple[str, list[Any], bool]:

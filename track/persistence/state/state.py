@@ -53,6 +53,8 @@ class State:
         """The uids of trials that the last snapshot does not show as they are."""
         self.documents: dict[str, Any] = {}
         """The bytes of trials in the last snapshot."""
+        self.unapplied: dict[str, int] = {}
+        """How many events were about a trial, group or project that is not here, by its uid."""
         self.writers: dict[str, int] = {}
         """The number of the last event of each writer whose events come in batches."""
 
@@ -135,7 +137,7 @@ class State:
     def _update(self, uid: str, event: Event) -> None:
         trial = self._trials.get(uid)
         if trial is None:
-            logger.warning("an event of trial %s, which is not in %s, is skipped", uid, self.place)
+            self._note_unapplied("trial", uid)
             return
         self.changed.add(uid)
         update(trial, event)
@@ -148,9 +150,18 @@ class State:
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
         owner: Any = (self._groups if event.kind == "group" else self._projects).get(event.uid)
-        if owner is not None:
-            values = newer(owner.moments, event.field, event.values, event.at)
-            getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
+        if owner is None:
+            self._note_unapplied(event.kind, event.uid)
+            return
+        values = newer(owner.moments, event.field, event.values, event.at)
+        getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
+
+    def _note_unapplied(self, kind: str, uid: str) -> None:
+        count = self.unapplied[uid] = self.unapplied.get(uid, 0) + 1
+        if count == 1:
+            logger.warning(
+                "an event of %s %s, which is not in %s, is skipped, as are those that follow", kind, uid, self.place
+            )
 
     def add_project(self, project: Project) -> None:
         """Take a project; its trials and groups are added on their own."""
