@@ -29,6 +29,7 @@ from track.structure import Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
+_BEYOND = 2**63
 _TRIALS = (
     "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
@@ -91,7 +92,9 @@ class _Entry:
         version = None if trial.version is None else str(trial.version)
         name = None if trial.name is None else text(trial.name)
         identity = (trial.uid, self.position, trial.hash, trial.revision, name, version, *owners)
-        return (*identity, trial.status.name, trial.status.value, self.points, trial_document(trial))
+        # The document says it exactly.
+        code = trial.status.value if abs(trial.status.value or 0) < _BEYOND else None
+        return (*identity, trial.status.name, code, self.points, trial_document(trial))
 
 
 class UnitOfWork:
