@@ -1,15 +1,17 @@
-"""Which trial is meant: by uid or the beginning of one, by name, as the last one, as the best one."""
+"""Which trial is meant: by uid or the beginning of one, by name, as the last or the best one; and which groups."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from track.errors import AmbiguousName, InvalidQuery, NotFound, TrialDoesNotExist, suggestion
 from track.frames import extremes_of
 from track.persistence.protocol import Protocol
-from track.persistence.query import resolve
+from track.persistence.query import DEEPEST, resolve
 from track.persistence.utils import mask_secrets
 from track.shown import cut, shown
 from track.structure import Trial
@@ -17,6 +19,7 @@ from track.structure import Trial
 _SHORTEST = 4
 """How many characters the beginning of a uid has at least."""
 _LISTED = 6
+_OWNERS = {"group": "group_id", "group_id": "group_id", "project": "project_id", "project_id": "project_id"}
 WAYS = "a uid, its first 4 characters or more, name, name/revision, @last, @best:loss or @best:max:acc"
 """How a trial is named, in messages."""
 
@@ -71,6 +74,16 @@ def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "
     return (min if mode == "min" else max)(values, key=lambda one: one[0])[1]
 
 
+def best_stored(protocol: Protocol, metric: str, mode: str = "min", of: str = "last", query: Any = None) -> Trial:
+    """Return the best of the stored trials that match; see `track.best`."""
+    if of == "last" and mode in ("min", "max") and "." not in metric:
+        sign = "-" if mode == "max" else ""
+        first = protocol.select_trials(query, f"{sign}metrics.{metric}", 1)
+        if first and _measured(first[0], metric, of) is not None:
+            return first[0]
+    return best_of(protocol.fetch_trials(query), metric, mode, of)
+
+
 def _described(protocol: Protocol, name: str) -> Trial:
     what, *words = name.removeprefix("@").split(":", 1)
     if what == "last" and not words:
@@ -82,7 +95,7 @@ def _described(protocol: Protocol, name: str) -> Trial:
         mode, separator, metric = words[0].partition(":")
         if not separator or mode not in ("min", "max"):
             mode, metric = "min", words[0]
-        return best_of(protocol.fetch_trials(), metric, mode)
+        return best_stored(protocol, metric, mode)
     raise TrialDoesNotExist(f"{name!r} names no trial: it goes by {WAYS}")
 
 
@@ -113,6 +126,67 @@ def _measured(trial: Trial, metric: str, of: str) -> Any:
     else:
         value = extremes_of(trial.metrics[metric])[of == "max"]
     return value if isinstance(value, (int, float)) and not math.isnan(value) else None
+
+
+# groups and projects
+
+Owners = Callable[[str], Mapping[str, Any]]
+"""Returns the names of groups (``group_id``) or projects (``project_id``) by uid."""
+
+
+def owners_of(protocol: Protocol) -> Owners:
+    """Return what knows the names of a store's groups and projects; it asks for each once."""
+
+    @cache
+    def names(field: str) -> Mapping[str, Any]:
+        owners: list[Any] = protocol.fetch_groups() if field == "group_id" else protocol.fetch_projects()
+        return {owner.uid: owner.name for owner in owners}
+
+    return names
+
+
+def with_uids(query: Any, owners: Owners, depth: int = 0) -> Any:
+    """Return a query in which groups and projects that are named by their names are named by their uids."""
+    if not isinstance(query, (Mapping, list, tuple)) or depth > DEEPEST:
+        return query
+    pairs: list[tuple[Any, Any]] = []
+    try:
+        for attribute, condition in query.items() if isinstance(query, Mapping) else query:
+            pairs.extend(_by_uid(attribute, condition, owners, depth))
+    except (TypeError, ValueError):
+        # What is wrong with it is said where it is parsed.
+        return query
+    return pairs
+
+
+def _by_uid(attribute: Any, condition: Any, owners: Owners, depth: int) -> list[tuple[Any, Any]]:
+    if attribute in ("$or", "$and") and isinstance(condition, (list, tuple)):
+        return [(attribute, [with_uids(query, owners, depth + 1) for query in condition])]
+    if attribute == "$not":
+        return [(attribute, with_uids(condition, owners, depth + 1))]
+    if attribute not in _OWNERS:
+        return [(attribute, condition)]
+    field = _OWNERS[attribute]
+    if not isinstance(condition, Mapping):
+        return [(field, _named_owner("$eq", condition, owners(field)))]
+    return [
+        ("$not", with_uids([(attribute, operand)], owners, depth + 1))
+        if name == "$not"
+        else (field, _named_owner(name, operand, owners(field)))
+        for name, operand in condition.items()
+    ]
+
+
+def _named_owner(operator: str, operand: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a condition on the uid of a group or project for one on its name, which may be its uid as well."""
+    if operator == "$regex":
+        pattern = re.compile(operand)
+        return {"$in": [uid for uid, name in names.items() if pattern.search(str(name)) or pattern.search(uid)]}
+    choices = operand if operator in ("$in", "$nin") else [operand]
+    if operator not in ("$eq", "$ne", "$in", "$nin") or not all(isinstance(choice, str) for choice in choices):
+        return {operator: operand}
+    uids = [uid for uid, name in names.items() if name in choices and uid not in choices]
+    return {"$in" if operator in ("$eq", "$in") else "$nin": [*choices, *uids]}
 
 
 def _place(protocol: Protocol) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from track.errors import NotFound
 from track.frames import summary, to_arrow, to_pandas
-from track.naming import best_of, named
+from track.naming import best_of, best_stored, named, owners_of, with_uids
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, parse_query
 from track.persistence.registry import get_protocol
@@ -28,7 +28,6 @@ __all__ = ["Trials", "best", "fetch", "open_stored", "open_to_read", "to_arrow",
 logger = logging.getLogger(__name__)
 
 _SHOWN = 3
-_OWNERS = ("group", "group_id", "project", "project_id")
 
 
 class Trials(list[Trial]):
@@ -64,8 +63,11 @@ class Trials(list[Trial]):
         InvalidQuery
             The query names an unknown attribute or operator.
         """
-        parsed = parse_query(query, Trial)
+        parsed = parse_query(with_uids(query, self._owners), Trial)
         return Trials(filter(parsed.matches, self), self._group_names)
+
+    def _owners(self, field: str) -> dict[str, str]:
+        return self._group_names() if field == "group_id" else {}
 
     def sorted(self, by: str | Iterable[str]) -> Trials:
         """Return them in another order: equal ones stay as they are, missing values and NaN come last.
@@ -124,7 +126,7 @@ class Trials(list[Trial]):
         return frame
 
 
-def fetch(uri: str, query: Any = None) -> Trials:
+def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = None, limit: int | None = None) -> Trials:
     """Return the stored trials that match, oldest first. Nothing is created or locked.
 
     Parameters
@@ -136,6 +138,11 @@ def fetch(uri: str, query: Any = None) -> Trials:
         `track.persistence.query`. Groups and projects go by their names. Or the name of one trial: its uid, the
         beginning of it from four characters on, ``name``, ``name/revision``, ``@last``, ``@best:loss`` (least),
         ``@best:max:acc``.
+    sort: str or several, optional
+        Another order: a dotted attribute, as in a query, ``"metrics.loss"`` from the least, ``"-metrics.loss"`` from
+        the greatest; missing values and NaN come last. Of several the first counts most.
+    limit: int, optional
+        How many trials at most, the first ones in this order.
 
     Raises
     ------
@@ -154,9 +161,9 @@ def fetch(uri: str, query: Any = None) -> Trials:
     protocol = open_to_read(uri)
     if isinstance(query, str):
         return Trials([named(protocol, query)], _names_of_groups(protocol))
-    query = _by_uids(protocol, query)
-    found = Trials(protocol.fetch_trials(query), _names_of_groups(protocol))
-    if not found:
+    query = with_uids(query, owners_of(protocol))
+    found = Trials(protocol.select_trials(query, sort, limit), _names_of_groups(protocol))
+    if not found and limit != 0:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found
 
@@ -184,7 +191,8 @@ def best(uri: str, metric: str, mode: str = "min", query: Any = None, of: str = 
     InvalidQuery
         `mode` or `of` is something else, or the query names an unknown attribute or operator.
     """
-    return fetch(uri, query).best(metric, mode, of)
+    protocol = open_to_read(uri)
+    return best_stored(protocol, metric, mode, of, with_uids(query, owners_of(protocol)))
 
 
 def open_to_read(uri: str) -> Protocol:
@@ -218,22 +226,6 @@ def open_stored(uri: str) -> Protocol:
 
 def _names_of_groups(protocol: Protocol) -> Callable[[], dict[str, str]]:
     return lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()}
-
-
-def _by_uids(protocol: Protocol, query: Any) -> Any:
-    """Return a query in which groups and projects that are named by their names are named by their uids."""
-    if not isinstance(query, Mapping):
-        return query
-    return [_by_uid(protocol, attribute, condition) for attribute, condition in query.items()]
-
-
-def _by_uid(protocol: Protocol, attribute: Any, condition: Any) -> tuple[Any, Any]:
-    names = condition["$in"] if isinstance(condition, Mapping) and list(condition) == ["$in"] else [condition]
-    if attribute not in _OWNERS or not all(isinstance(name, str) for name in names):
-        return attribute, condition
-    field = f"{attribute.removesuffix('_id')}_id"
-    owners: list[Any] = protocol.fetch_groups() if field == "group_id" else protocol.fetch_projects()
-    return field, {"$in": [*names, *(owner.uid for owner in owners if owner.name in names)]}
 
 
 def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:

@@ -129,7 +129,8 @@ def test_run_goes_on_in_its_new_store(tmp_path: Path, scheme: str) -> None:
         protocol.flush()
 
     plain = [
-        {name: trial.metrics[name].val for name in ("all", "ring")} | {"stat": container_to_plain(trial.metrics["stat"])}
+        {name: trial.metrics[name].val for name in ("all", "ring")}
+        | {"stat": container_to_plain(trial.metrics["stat"])}
         for trial in (protocol.fetch_trials({"name": "first"})[0] for protocol in both)
     ]
     assert plain[0] == plain[1]

@@ -39,11 +39,11 @@ ORDER = (
     "track.report",
     # the contract
     "track.persistence.utils",
+    "track.persistence.query",
+    "track.persistence.sorting",
     "track.persistence.numbered",
     "track.persistence.protocol",
     "track.persistence.checks",
-    "track.persistence.query",
-    "track.persistence.sorting",
     "track.persistence.state.*",
     "track.persistence.storage",
     "track.persistence.eventprotocol",

@@ -10,7 +10,7 @@ from typing import Any
 from track.artifacts.artifact import Artifact
 from track.artifacts.location import beside, protocol_of
 from track.errors import InvalidCall, InvalidQuery, NotFound, suggestion
-from track.naming import named
+from track.naming import named, owners_of, with_uids
 from track.structure import Trial
 
 _SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>\d+)|@(?P<digest>[0-9a-f]{6,64}))")
@@ -37,7 +37,8 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     """
     protocol = protocol_of(source)
     asked = protocol if isinstance(source, str) else getattr(source, "protocol", source)
-    trials = [named(asked, query)] if isinstance(query, str) else asked.fetch_trials(query)
+    is_name = isinstance(query, str)
+    trials = [named(asked, query)] if is_name else asked.fetch_trials(with_uids(query, owners_of(asked)))
     found = [_of_record(record, trial, protocol) for trial in trials for record in trial.artifacts]
     return _number(sorted(found, key=lambda artifact: artifact.at))
 

@@ -22,6 +22,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.numbered import check_batch
+from track.persistence.sorting import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -282,6 +283,20 @@ class Protocol:
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         """Return the trials that match, oldest first; see `track.persistence.query`."""
         raise NotImplementedError
+
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        """Return the first trials that match, in an order that is asked for.
+
+        Parameters
+        ----------
+        sort: str or several, optional
+            Dotted attributes, ``"-metrics.acc"`` from the greatest; missing values and NaN come last, and what is
+            equal, or all where nothing is given, in the order of creation.
+        limit: int, optional
+            How many at most.
+        """
+        keys, most = parse_sort(sort, Trial), parse_limit(limit)
+        return ordered(self.fetch_trials(query), keys)[:most]
 
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""

@@ -215,3 +215,49 @@ def test_files_of_one_trial(uri: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert listed == f"digits/model.bin:v2  6 bytes  {listed.split()[3]}  ef9900_0\n"
     assert (code, (tmp_path / "model").read_text()) == (0, "abcd11")
     assert main(["artifacts", "list", uri, "--trial", "nobody"]) == 2
+
+
+# groups and projects
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> str:
+    """Give a store of four trials: two groups of one project, one of another, and one trial of no group."""
+    uri = f"file:{tmp_path}/grouped.json"
+    for number, (project, group) in enumerate((("a", "wide"), ("a", "deep"), ("b", "wide"), ("b", None))):
+        client = TrackClient(uri)
+        client.set_project(name=project)
+        if group:
+            client.set_group(name=group)
+        with client.new_trial(parameters={"n": number}):
+            pass
+    return uri
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"group": "wide"}, [0, 2]),
+        ({"group": {"$in": ["wide", "deep"]}, "project": "a"}, [0, 1]),
+        ({"group": {"$ne": "wide"}}, [1, 3]),
+        ({"group": {"$nin": ["wide"]}}, [1, 3]),
+        ({"group": {"$not": "wide"}}, [1, 3]),
+        ({"group": {"$exists": False}}, [3]),
+        ({"group": {"$regex": "^w"}}, [0, 2]),
+        ({"group": None}, [3]),
+        ({"$or": [{"group": "deep"}, {"$not": {"project": "a"}}]}, [1, 2, 3]),
+        ([("project_id", "b"), ("group_id", "wide")], [2]),
+        ({"group": "nobody"}, []),
+    ],
+)
+def test_groups_go_by_their_names(grouped: str, query: Any, expected: list[int]) -> None:
+    """In any place of a query, with any operator, in a store and in what was fetched."""
+    assert [trial.parameters["n"] for trial in fetch(grouped, query)] == expected
+    assert [trial.parameters["n"] for trial in fetch(grouped).filter(query)] == expected
+
+
+def test_fetch_in_another_order(grouped: str) -> None:
+    """The first ones in the order that is asked for."""
+    assert [trial.parameters["n"] for trial in fetch(grouped, sort="-parameters.n", limit=2)] == [3, 2]
+    assert [trial.parameters["n"] for trial in fetch(grouped, {"group": "wide"}, limit=1)] == [0]
+    assert fetch(grouped, {"status": "forgotten"}, limit=0) == []

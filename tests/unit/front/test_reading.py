@@ -186,12 +186,12 @@ def test_status_that_nobody_has_is_said(store: str, caplog: pytest.LogCaptureFix
         client.protocol.set_trial_status(trial, CustomStatus("waiting", 42))
 
     silent = [fetch(store, {"status": "waiting", "name": "x"}), fetch(store, {"status": "suspended"}), caplog.text]
-    found = fetch(store, {"status": "failed"})
+    found = fetch(store, {"status": "forgotten"})
 
     assert silent == [[], [], ""]
     assert found == []
     assert [record.getMessage() for record in caplog.records] == [
-        "no trial has the status 'failed'; those of the library are running, interrupted, exception, broken, "
+        "no trial has the status 'forgotten'; those of the library are running, interrupted, exception, broken, "
         "suspended, completed"
     ]
 
