@@ -285,16 +285,7 @@ class Protocol:
         raise NotImplementedError
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
-        """Return the first trials that match, in an order that is asked for.
-
-        Parameters
-        ----------
-        sort: str or several, optional
-            Dotted attributes, ``"-metrics.acc"`` from the greatest; missing values and NaN come last, and what is
-            equal, or all where nothing is given, in the order of creation.
-        limit: int, optional
-            How many at most.
-        """
+        """Return the first `limit` of the trials that match, in the order `sort`; see `track.fetch`."""
         keys, most = parse_sort(sort, Trial), parse_limit(limit)
         return ordered(self.fetch_trials(query), keys)[:most]
 

@@ -271,6 +271,17 @@ def test_frame_with_times(store: str) -> None:
     assert frame["old.time"].isna().all()
 
 
+def test_no_point_is_looked_at(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames and the summary are made of whole columns: no list of a metric's values is made."""
+    trials = fetch(store)
+    trials[0].metrics["loss"].to_numpy()
+    monkeypatch.setattr("track.containers.columns.Column.tolist", lambda *_: pytest.fail("a list was made"))
+
+    frame, summary = to_pandas(trials[0], times=True), trials[:1].summary()
+
+    assert (len(frame), summary["metrics.loss.max"].tolist()) == (2, [0.2])
+
+
 # tables of Arrow
 
 
