@@ -73,7 +73,7 @@ class GroupCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="trial_created"):
     """A trial exists.
 
-    For one that comes from another store, `metrics` and `chronos` are full states, and the last eight fields say what
+    For one that comes from another store, `metrics` and `chronos` are full states, and the last nine fields say what
     else is known of it; `at` is its last change then.
     """
 
@@ -99,6 +99,7 @@ class TrialCreated(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     attempt: _Count = 0
     processes: list[dict[str, Any]] = []
     is_set: bool = False
+    latest: float = 0.0
     moments: dict[str, dict[str, float]] = {}
 
     @property

@@ -93,7 +93,7 @@ class SerializerStatStream(SerializerAspect):
         return printable(obj.to_json(True)) if short else obj.to_json()
 
 
-_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set")
+_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set", "latest")
 
 
 class SerializerTrial(SerializerAspect):
@@ -148,8 +148,7 @@ class SerializerTrial(SerializerAspect):
             "status": SerializerStatus().to_json(trial.status),
         }
         extras = {name: getattr(trial, name) for name in _EXTRAS}
-        document |= {key: to_plain(value) for key, value in extras.items() if value}
-        return document | _moments(trial)
+        return document | {key: to_plain(value) for key, value in extras.items() if value} | _moments(trial)
 
     def from_json(self, obj: Any) -> Trial:
         """Return the trial of a document; missing keys have their defaults, unknown ones are passed over."""
@@ -320,6 +319,7 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         attempt=document.get("attempt") or 0,
         processes=document.get("processes") or [],
         is_set=bool(document.get("is_set")),
+        latest=document.get("latest") or 0.0,
         moments=document.get("moments") or {},
     )
 

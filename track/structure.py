@@ -179,6 +179,8 @@ class Trial:
         Those of the present attempt, each with its ``status``, name and code.
     is_set: bool
         Whether the program itself has said how it ended.
+    latest: float
+        When it last changed, unix seconds: the latest time of what is known, not of what came last; 0 for not yet.
     moments: dict
         When what was given after its creation was given, unix seconds, by field and name.
 
@@ -206,6 +208,7 @@ class Trial:
     attempt: int = field(default=0, kw_only=True)
     processes: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     is_set: bool = field(default=False, kw_only=True)
+    latest: float = field(default=0.0, kw_only=True)
     moments: dict[str, dict[str, float]] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -211,8 +211,10 @@ class _Facts:
         self._last = created.at
         self.is_large = bool(self._large)
         points = sum(len(container.points) for container in self._large.values())
+        self._attached = created.moments.get("owner", {}).get("group", self._last)
         # Each fact after the first is a change, and so is the last one, which says when the last change was.
-        changes = points + len(groups) + self.is_large
+        self._closes = self.is_large or (bool(groups) and self._attached != self._last)
+        changes = points + len(groups) + self._closes
         metrics = {name: plain for name, plain in created.metrics.items() if name not in self._large}
         self.created = replace(created, metrics=metrics, changes=created.changes - changes)
         self.count = 1 + changes
@@ -223,9 +225,8 @@ class _Facts:
         yield self.created
         for name, container in self._large.items():
             yield from _logged(uid, name, container)
-        attached = self.created.moments.get("owner", {}).get("group", self._last)
-        yield from (TrialAttached(uid, "group", group, attached) for group in self._groups)
-        if self.is_large:
+        yield from (TrialAttached(uid, "group", group, self._attached) for group in self._groups)
+        if self._closes:
             yield FieldsMerged("trial", uid, "metadata", {}, self._last)
 
 

@@ -117,12 +117,9 @@ class Points:
         points = cls(stepped=False)
         points.step = None if steps is None else Column.from_list(steps)
         points.value, points.at = Column.from_list(values), Column.from_list(times)
-        points._find_late(times)
+        points.latest = max(times, default=0.0)
+        points.is_late = any(map(operator.gt, times, islice(times, 1, None)))
         return points
-
-    def _find_late(self, times: list[float]) -> None:
-        self.latest = float(max(times, default=0.0))
-        self.is_late = any(map(operator.gt, times, islice(times, 1, None)))
 
     def numbered(self) -> Points:
         """Return these points, which are not to be used any more, with the steps 0, 1, 2, ...; nothing is copied."""
@@ -146,7 +143,7 @@ class Points:
         self.settle()
         size = len(self)
         columns = {} if self.step is None else {"step": self.step.to_plain(size)}
-        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size), "sorted": True}
+        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size)}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Points:
@@ -157,11 +154,8 @@ class Points:
             points.step.make_tuples()
         points.value = Column.from_plain(plain["value"])
         points.at = Column.from_plain(plain["at"])
-        if plain.get("sorted") is not True:
-            # Earlier versions stored points as they came.
-            points._find_late(points.at.tolist())
-        elif len(points):
-            points.latest = float(points.at[len(points) - 1])
+        # They were sorted, or are of a version that stored them as they came, and stay as they are.
+        points.latest = float(points.at[len(points) - 1]) if len(points) else 0.0
         return points
 
 
@@ -304,13 +298,15 @@ class Series(Mapping[Any, Any]):
 
     def _positions(self) -> Mapping[Any, int]:
         """Return the position of the last point of each step: a run where steps count up by one, else an index."""
-        self.points.settle()
-        if self._indexed_times is not self.points.at:
+        points = self.points
+        if points.is_late:
+            points.settle()
+        if self._indexed_times is not points.at:
             # They were sorted.
-            self._index, self._indexed, self._indexed_times = _Run(), 0, self.points.at
-        size = len(self.points)
+            self._index, self._indexed, self._indexed_times = _Run(), 0, points.at
+        size = len(points)
         if self._indexed < size:
-            steps = self.points.steps()
+            steps = points.steps()
             if isinstance(self._index, _Run) and not self._index.goes_on(steps):
                 self._index, self._indexed = {}, 0
             if isinstance(self._index, dict):

@@ -244,6 +244,7 @@ def trial_copied(trial: Trial) -> TrialCreated:
             to_plain(process) for process in trial.processes if isinstance(process, dict) and "status" in process
         ],
         is_set=bool(trial.is_set),
+        latest=_finite(trial.latest),
         moments=moments_copied(trial),
     )
 

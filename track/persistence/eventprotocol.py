@@ -101,20 +101,20 @@ class EventProtocol(Protocol):
         self._known.add(trial.uid)
         self._moment(trial)
 
-    def _moment(self, about: Trial | None = None, known: Any = 0.0) -> float:
+    def _moment(self, about: Trial | None = None, known: float = 0.0) -> float:
         """Return the time of a fact, which orders facts wherever they arrive late.
 
         It is not before one that was given here earlier, whatever the clock says, nor before the last change of the
         trial that it is about, as far as that was read (`known`): who decides on what they know is not overruled by it.
         """
-        if about is not None and type(about.metadata) is dict:
-            known = about.metadata.get("_last_change")
+        if about is not None:
+            known = about.latest
         at = self.clock()
         if at >= self._latest:
             self._latest = at
         else:
             at = self._latest
-        if type(known) is not float or known <= at:
+        if known <= at:
             return at
         if known < at + _AHEAD:
             self._latest = known

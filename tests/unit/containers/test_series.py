@@ -193,3 +193,81 @@ def test_run_that_ends_gets_an_index() -> None:
     series.append(1, 9.0, at=1.0)
 
     assert (before, dict(series)) == (3, {0: 0.0, 1: 9.0, 2: 2.0})
+
+
+# points that come late
+
+
+def _late() -> Series:
+    """Return a series in which the second point came last."""
+    series = Series()
+    for step, value, at in ((0, 1.0, 1.0), (1, 3.0, 3.0), (1, 2.0, 2.0)):
+        series.append(step, value, at)
+    return series
+
+
+def test_late_point_is_put_where_it_belongs() -> None:
+    """A point that comes after later ones does not count as the last of its step, or of all."""
+    series = _late()
+
+    assert (list(series.items()), series.last()) == ([(0, 1.0), (1, 3.0)], 3.0)
+    assert (series.points.values(), series.points.times()) == ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+
+
+def test_index_follows_what_came_late() -> None:
+    """A series that was looked at, and gets late and later points in turn, is right each time."""
+    series, seen = Series(), []
+
+    for step, at in ((0, 10.0), (1, 20.0), (0, 5.0), (1, 30.0), (2, 1.0), (1, 25.0)):
+        series.append(step, at, at)
+        seen.append(dict(series))
+
+    assert seen[-1] == {2: 1.0, 0: 10.0, 1: 30.0}
+    assert list(series) == [2, 0, 1]
+    assert seen[2] == {0: 10.0, 1: 20.0}
+
+
+def test_points_of_one_time_are_in_the_order_they_came() -> None:
+    """The order is stable, and a point whose time is not known stays behind the one before it."""
+    points = Points(stepped=False)
+    for value, at in ((1.0, 5.0), (2.0, 5.0), (3.0, 0.0), (4.0, 9.0), (5.0, 5.0)):
+        points.append(None, value, at)
+
+    assert points.values() == [1.0, 2.0, 3.0, 5.0, 4.0]
+
+
+def test_view_is_not_sorted_under_its_reader() -> None:
+    """What was read before a late point came, and after, stays as it was when the points are sorted."""
+    series = Series()
+    series.append(0, 2.0, at=2.0)
+    before = series.view()
+    series.append(1, 1.0, at=1.0)
+    between = series.view()
+    series.append(2, 1.5, at=1.5)
+
+    shown = [list(view.items()) for view in (series, between, before)]
+
+    assert shown == [[(1, 1.0), (2, 1.5), (0, 2.0)], [(1, 1.0), (0, 2.0)], [(0, 2.0)]]
+
+
+def test_points_are_stored_in_order() -> None:
+    """What is stored is sorted; what an earlier version stored as it came is shown so until something comes late."""
+    plain = _late().points.to_plain()
+    of_before = Points.from_plain({"value": [1.0, 3.0, 2.0], "at": [1.0, 3.0, 2.0]})
+
+    shown = of_before.values()
+    of_before.append(None, 1.5, 1.5)
+
+    assert plain == {"step": [0, 1, 1], "value": [1.0, 2.0, 3.0], "at": [1.0, 2.0, 3.0]}
+    assert (shown, of_before.values()) == ([1.0, 3.0, 2.0], [1.0, 1.5, 2.0, 3.0])
+
+
+def test_points_that_come_in_order_are_not_sorted() -> None:
+    """In order, also of equal times, the columns stay the ones that were appended to."""
+    series = Series()
+    for step in range(5):
+        series.append(step, 0.5, at=float(step // 2))
+    columns = series.points.value, series.points.at
+
+    assert dict(series) == dict.fromkeys(range(5), 0.5)
+    assert (series.points.value, series.points.at) == columns

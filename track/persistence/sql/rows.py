@@ -65,7 +65,7 @@ class _Entry:
         self.has_new_parameters = has_new_parameters
         self.is_resumed = False
         # Points from before that may come after later ones.
-        self._changed = counted(trial, "_last_change")
+        self._changed = trial.latest or counted(trial, "_last_change")
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
 
     def late(self, table: str) -> list[Column]:

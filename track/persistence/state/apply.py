@@ -23,6 +23,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import metrics_from_plain
+from track.persistence.checks import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
 from track.plain import named_tags, restore
 from track.structure import Project, Status, Trial, TrialGroup
@@ -41,12 +42,14 @@ def update(trial: Trial, event: Event) -> None:
     """
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
-    count, last = metadata.get("_update_count", 0), metadata.get("_last_change")
+    count = metadata.get("_update_count", 0)
+    if at > trial.latest:
+        # Earlier versions noted the time of what came last only.
+        trial.latest = at if trial.latest or not count else max(at, counted(trial, "_last_change"))
     _updates[type(event)](trial, event)
     metadata = trial.metadata
     metadata["_update_count"] = count + 1
-    # The first change is one, whatever the clock of who created the trial said.
-    metadata["_last_change"] = last if count and type(last) is float and last > at else at
+    metadata["_last_change"] = at
 
 
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
@@ -94,7 +97,8 @@ def _change_status(trial: Trial, event: StatusChanged) -> None:
         if is_counted and not _is_said_later(trial, event.at):
             trial.status = status_of_all(make_status(*process["status"]) for process in trial.processes)
     if is_counted and is_end(trial.status):
-        trial.timestamps["finished"] = max(event.at, trial.timestamps.get("finished", event.at))
+        ends = [one["at"] for one in trial.processes]
+        trial.timestamps["finished"] = max(event.at, trial.timestamps.get("finished", event.at), *ends)
 
 
 def _set_status(trial: Trial, status: Any, at: float) -> bool:
@@ -115,19 +119,16 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     if attempt < trial.attempt or (event.attempt is None and event.at < _began(trial)):
         _count_late(trial)
         return False
+    runs = event.status[0] == Status.Running.name
     if attempt > trial.attempt:
         trial.attempt, trial.processes = attempt, []
         trial.is_set = trial.is_set and _said(trial) > event.at
     known = next((one for one in trial.processes if same_process(one, process)), None)
     others = [one for one in trial.processes if one is not known]
-    runs = event.status[0] == Status.Running.name
     if runs:
         trial.timestamps["started"] = min(event.at, trial.timestamps.get("started", event.at))
-        if all(event.at >= one["began"] for one in others):
-            trial.process = {name: process[name] for name in IDENTITY if name in process}
-    is_late = known is not None and event.at < known["at"]
     noted = {**process, "status": list(event.status), "at": event.at, "began": event.at}
-    if known is not None and is_late:
+    if known is not None and event.at < known["at"]:
         noted = {**known, "began": min(event.at, known["began"])}
     elif known is not None and runs and known["status"][0] != Status.Running.name:
         # It begins again what it had ended.
@@ -136,7 +137,10 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
         noted["began"] = known["began"]
     # Never changed in place: a reader may have the list.
     trial.processes = sorted([*others, noted], key=itemgetter("at"))
-    return not is_late
+    if runs:
+        last = max(trial.processes, key=itemgetter("began"))
+        trial.process = {name: last[name] for name in IDENTITY if name in last}
+    return True
 
 
 def _count_late(trial: Trial) -> None:
@@ -244,6 +248,7 @@ def make_trial(event: TrialCreated) -> Trial:
         attempt=event.attempt,
         processes=[process for process in restore(event.processes) if _is_process(process)],
         is_set=event.is_set,
+        latest=event.latest,
         moments=_copied(event.moments),
     )
 

@@ -51,6 +51,7 @@ def add_error(trial: Trial, error: str, at: float) -> None:
 def add_artifact(trial: Trial, artifact: dict[str, Any]) -> None:
     """Add a file to those of a trial, before those that were stored later."""
     place = len(trial.artifacts)
-    while place and trial.artifacts[place - 1].get("at", 0.0) > artifact["at"]:
+    # A file of somebody else's may not say when.
+    while place and (trial.artifacts[place - 1].get("at") or 0.0) > artifact["at"]:
         place -= 1
     trial.artifacts.insert(place, artifact)

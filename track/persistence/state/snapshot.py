@@ -56,6 +56,7 @@ class _TrialDocument(msgspec.Struct):
     attempt: int = 0
     processes: Any = None
     is_set: bool = False
+    latest: float = 0.0
     moments: Any = None
     order: int = 0
 
