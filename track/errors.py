@@ -51,6 +51,7 @@ __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
     "AmbiguousName",
+    "AnotherStore",
     "BackendUnavailable",
     "ConcurrentWrite",
     "CorruptArtifact",
@@ -236,6 +237,10 @@ class RPCCallFailure(BackendUnavailable):
         super().__init__(message)
         self.message = message
         self.trace = trace
+
+
+class AnotherStore(BackendUnavailable):
+    """What is at an address, or at a path, is not the store that is meant; nothing was stored in it."""
 
 
 class UntrustedServer(BackendUnavailable):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg2
 import pytest
 
 from track import TrackClient
@@ -126,3 +128,33 @@ def test_text_that_cannot_be_stored_is_one_error(
     client.protocol.close()
 
     assert (stored, name) == ([], "a\0b")
+
+
+def _run_sql(uri: str, *statements: str) -> None:
+    """Run statements on the server of a URI, outside of its database and of a transaction."""
+    connection = psycopg2.connect(urlunsplit(urlsplit(uri)._replace(scheme="postgresql", path="/postgres")))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    connection.close()
+
+
+def test_database_keeps_its_id_when_it_is_renamed_and_a_copy_gets_one(sql_uri: str) -> None:
+    """A database copied on its server gets a new id at the first write; one that has another name is what it was."""
+    original = Cockroach(sql_uri)
+    original.new_project(Project(name="digits"))
+    identity = original.identity()
+    original.close()
+    name = urlsplit(sql_uri).path.strip("/")
+    _run_sql(sql_uri, f"CREATE DATABASE {name}_copy TEMPLATE {name}", f"ALTER DATABASE {name} RENAME TO {name}_new")
+
+    renamed = Cockroach(sql_uri.replace(name, f"{name}_new"))
+    renamed.new_project(Project(name="faces"))
+    copy = Cockroach(sql_uri.replace(name, f"{name}_copy"))
+    copy.new_project(Project(name="faces"))
+
+    assert renamed.identity() == identity
+    assert copy.former_identities() == [identity] != [copy.identity()]
+    renamed.close()
+    copy.close()

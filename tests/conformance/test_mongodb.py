@@ -617,3 +617,22 @@ def test_server_killed_and_started_again_goes_on() -> None:
         protocol.close()
     finally:
         server.close()
+
+
+def test_copy_of_a_database_is_a_store_of_its_own(mongo_uri: str) -> None:
+    """A database copied under another name gets a new id at the first write; the original keeps its."""
+    original = MongoProtocol(mongo_uri)
+    original.new_project(Project(name="digits"))
+    name = original.mongo.address.database
+    client = original.mongo.client
+    for collection in client[name].list_collection_names():
+        if documents := list(client[name][collection].find()):
+            client[f"{name}_copy"][collection].insert_many(documents)
+
+    copy = MongoProtocol(mongo_uri.replace(name, f"{name}_copy"))
+    assert copy.identity() == original.identity()
+    copy.new_project(Project(name="faces"))
+
+    assert copy.former_identities() == [original.identity()] != [copy.identity()]
+    copy.close()
+    original.close()

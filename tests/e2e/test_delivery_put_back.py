@@ -226,7 +226,8 @@ def test_events_of_a_trial_that_is_gone_are_kept_and_sent_when_somebody_asks(
     count_up(other, first, 0, 10)
     other.flush(30)
     unsaved, remedy = other.unsaved(), other.remedy
-    kept = sum(len(list(one.notes())) for folder in spills.iterdir() for one in refused_in(folder))
+    refused = [one for folder in spills.iterdir() for one in refused_in(folder)]
+    kept, stores = sum(len(list(one.notes())) for one in refused), {one.store for one in refused}
     other.close()
     count_up(maker, trial, 100, 10)
     maker.flush(30)
@@ -234,6 +235,7 @@ def test_events_of_a_trial_that_is_gone_are_kept_and_sent_when_somebody_asks(
     codes = [main(["sync", store.uri]), main(["sync", store.uri, "--refused"]), main(["sync", store.uri, "--refused"])]
 
     assert (unsaved, kept) == (10, 10)
+    assert stores == {maker.identity()}
     assert "10 were refused" in remedy
     assert "sent by the next run" not in remedy
     assert caplog.text.count("does not know") == 1

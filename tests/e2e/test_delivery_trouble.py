@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from track.errors import BackendUnavailable
 from track.structure import CustomStatus
 
 pytestmark = pytest.mark.network
+_LONG = "".join(random.Random(1).choices(string.ascii_letters, k=20_000))
 
 
 @pytest.fixture
@@ -62,18 +65,21 @@ def test_disk_full_from_the_start(sql_place: Place, small_disk: Path) -> None:
 
 
 def test_event_that_the_server_cannot_store(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    """One event with a text or a number that PostgreSQL does not have is put aside; the others are stored."""
+    """An event that no index of PostgreSQL takes is put aside; others are stored, whatever their texts and numbers."""
     client = TrackClient(sql_place.uri)
     client.set_project(name="digits")
     trial = client.new_trial(parameters={"lr": 0.1})
     trial.log_metrics(step=0, n=1.0)
     trial.set_status(CustomStatus("no\0text", 5))
+    trial.log_metrics(step=0, **{_LONG: 1.0})
     trial.log_metrics(step=1, n=2.0)
     trial.set_status(CustomStatus("too large", 2**63))
+    trial.log_metrics(step=1, **{_LONG: 2.0})
     trial.log_metrics(step=2, n=3.0)
     client.protocol.flush(30)
 
     assert sql_place.numbers(trial.trial) == [1, 2, 3]
     assert client.protocol.unsaved() == 2
     assert caplog.text.count("can never be stored") == 2
+    assert client.protocol.fetch_trials()[0].status == CustomStatus("too large", 2**63)
     client.protocol.close()

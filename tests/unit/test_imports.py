@@ -41,6 +41,7 @@ ORDER = (
     "track.persistence.utils",
     "track.persistence.query",
     "track.persistence.sorting",
+    "track.persistence.identity",
     "track.persistence.numbered",
     "track.persistence.protocol",
     "track.persistence.checks",

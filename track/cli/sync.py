@@ -56,7 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.status:
         return max([_show(uri, folder) for uri, folder in servers])
-    return max([_send(uri, folder, arguments.refused) for uri, folder in servers])
+    codes = [_send(uri, folder, arguments.refused) for uri, folder in servers]
+    if arguments.uri is not None:
+        codes += _send_strays(arguments.uri, {folder for _, folder in servers})
+    return max(codes)
 
 
 def _servers(uri: str | None) -> list[tuple[str, Path]]:
@@ -80,7 +83,8 @@ def _show(uri: str, folder: Path) -> int:
         count = leftover.count_unsent()
         left += count
         state = "being sent by its process" if leftover.is_alive() else "left behind"
-        print(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}")
+        store = f", for the store {leftover.store[:8]}" if leftover.store else ""
+        print(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}{store}")
     for refused in refused_in(folder):
         _show_refused(refused)
     if not left:
@@ -125,6 +129,33 @@ def _send(uri: str, folder: Path, is_refused: bool) -> int:
     finally:
         protocol.server.close()
         protocol.close()
+
+
+def _send_strays(uri: str, own: set[Path]) -> list[int]:
+    """Send what was logged for a store while it was somewhere else, as its id says, and return the exit codes."""
+    named = [
+        (leftover, place)
+        for place, folder in spill_folders()
+        if folder not in own
+        for leftover in leftovers(folder)
+        if leftover.store and not leftover.is_alive()
+    ]
+    if not named:
+        return []
+    protocol = _open(uri)
+    codes = []
+    try:
+        for leftover, place in named:
+            try:
+                protocol.require_store(leftover.store)
+            except TrackError:
+                continue
+            print(f"{protocol.uri}: {leftover.name} was logged for the same store when it was at {place}")
+            codes.append(_send_one(leftover, protocol))
+    finally:
+        protocol.server.close()
+        protocol.close()
+    return codes
 
 
 def _send_one(leftover: Leftover, protocol: Protocol) -> int:

@@ -42,6 +42,8 @@ _COPY_FROM = 50
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
+    ("permission denied", "this user may read it, or not even that: GRANT it the right to write, or name another user"),
+    ("read-only transaction", "it is a replica, or only to be read: name the server that is written to"),
     ("password authentication failed", "give user and password in the URI, cockroach://user:password@host"),
     ("no password supplied", "give user and password in the URI, cockroach://user:password@host"),
     ("does not exist", "create it first, or name another one in the URI, cockroach://host/database"),
@@ -53,11 +55,17 @@ _WAYS_OUT = (
 )
 
 
+_BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+# A replica knows no other one; what is read there was serializable when it was written.
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
 class PostgresDriver(Driver):
     """How servers that speak PostgreSQL's protocol are spoken to, with the options of the URI."""
 
     unstorable = frozenset("\0")
-    begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+    begin = _BEGIN
+    has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
 
     def __init__(self, uri: str, options: dict[str, Any]) -> None:
         try:
@@ -84,6 +92,7 @@ class PostgresDriver(Driver):
         try:
             connection = self._psycopg2.connect(**self._arguments)
             connection.autocommit = True
+            self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
         except self.Error as error:
             raise self.translate(error) from error
         return connection
@@ -110,6 +119,13 @@ class PostgresDriver(Driver):
                 _refuse_nul(error, chain.from_iterable(rows))
                 raise
 
+    def home(self, connection: Any) -> str:
+        # The server's number of it: it stays when the database is renamed, and a copy has another.
+        return str(self.execute(connection, "SELECT oid FROM pg_database WHERE datname = current_database()", ())[0][0])
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        return bool(self.execute(connection, "SELECT 1 FROM pg_database WHERE oid = ?", (int(home),)))
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""
         code = getattr(error, "pgcode", None)
@@ -135,6 +151,12 @@ class PostgresDriver(Driver):
             yield
         finally:
             watchdog.cancel()
+
+
+def _is_read_only(connection: Any) -> bool:
+    """Return whether a server says that it is a replica, or that whoever connects so may only read."""
+    told = ("in_hot_standby", "default_transaction_read_only")
+    return any(connection.info.parameter_status(name) == "on" for name in told)
 
 
 def _refuse_nul(error: ValueError, values: Iterable[Any]) -> None:

@@ -66,6 +66,13 @@ class StateProtocol(EventProtocol):
         """Return ``action()``, during which no other thread or process decides."""
         return self.store.atomically(action)
 
+    def identity(self) -> str:
+        return self.store.identity()
+
+    def former_identities(self) -> list[str]:
+        with self.reading() as state:
+            return list(state.former)
+
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         with self.reading() as state:
             return list(state.find_trials(query))

@@ -15,6 +15,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.identity import new_identity, require_one_of
 from track.persistence.mongo import (
     MOST,
     Document,
@@ -63,6 +64,8 @@ class MongoProtocol(EventProtocol):
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
+        # What is known was asked, and the store named, over the connection of this number.
+        self._identity, self._known_at, self._named_at = "", -1, -1
         self._writer, self._seq = secrets.token_hex(8), 0
         watch_forks(self)
 
@@ -75,13 +78,17 @@ class MongoProtocol(EventProtocol):
         with self.mongo.turn():
             first, self._seq = self._seq, self._seq + len(events)
             if self._reads is None:
-                self.mongo.transaction(partial(store, self.mongo, self._writer, first, events))
+                self.mongo.transaction(partial(self._store, self._writer, first, events))
                 return
             # What the decision was based on must still be so; if not, all of it is decided again.
             self.mongo.retried(partial(store, self.mongo, self._writer, first, events, self._reads))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
-        self.mongo.transaction(partial(store, self.mongo, writer, first, list(events)))
+        self.mongo.transaction(partial(self._store, writer, first, list(events)))
+
+    def _store(self, writer: str, first: int, events: Sequence[Event]) -> None:
+        self._identify()
+        store(self.mongo, writer, first, events)
 
     def last(self, writer: str) -> int:
         return self.mongo.retried(partial(last_number, self.mongo, writer))
@@ -96,6 +103,7 @@ class MongoProtocol(EventProtocol):
             return action() if self._reads is not None else self.mongo.transaction(partial(self._decide, action))
 
     def _decide(self, action: Callable[[], Result]) -> Result:
+        self._identify()
         self._reads = None if self.mongo.has_transactions else {}
         try:
             return action()
@@ -108,6 +116,30 @@ class MongoProtocol(EventProtocol):
 
     def close(self) -> None:
         self.mongo.close()
+
+    # which store it is
+
+    def identity(self) -> str:
+        if not self._identity or self._known_at != self.mongo.connections:
+            self._known_at = self.mongo.connections
+            self._identity = (self.mongo.retried(self.mongo.identities) or [""])[-1]
+        return self._identity
+
+    def former_identities(self) -> list[str]:
+        return self.mongo.retried(self.mongo.identities)[:-1]
+
+    def require_store(self, identity: str) -> None:
+        # As it is now: the database may have been replaced.
+        if identity:
+            require_one_of(self.mongo.retried(self.mongo.identities), identity, self.uri)
+
+    def _identify(self) -> None:
+        """Give the store an id, before the first write over a connection, where it has none, or is a copy."""
+        self.mongo.retried(self.mongo.make)
+        if not self._identity or self._named_at != self.mongo.connections:
+            self.mongo.retried(partial(self.mongo.name, new_identity()))
+            self._named_at, self._known_at = self.mongo.connections, -1
+            self.identity()
 
     # asking
 

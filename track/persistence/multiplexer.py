@@ -133,6 +133,15 @@ class ProtocolMultiplexer(Protocol):
     def artifacts(self) -> str:
         return self._main.artifacts
 
+    def identity(self) -> str:
+        return self._main.identity()
+
+    def former_identities(self) -> list[str]:
+        return self._main.former_identities()
+
+    def require_store(self, identity: str) -> None:
+        self._main.require_store(identity)
+
     # telling
 
     def _tell(self, method: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.sorting import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
@@ -61,6 +62,8 @@ class Protocol:
         How it was opened.
     clock: callable
         Returns unix seconds.
+    expected_store: str
+        The id of the store that `receive_after` is for, as `require_store` checks; by default any.
     answers: bool
         Whether it answers every question itself; otherwise `track.persistence.get_protocol` adds a copy in memory.
     takes_events: bool
@@ -81,6 +84,7 @@ class Protocol:
 
     uri: str = ""
     clock: Callable[[], float] = staticmethod(time.time)
+    expected_store = ""
     answers = False
     takes_events = False
     takes_times = False
@@ -109,6 +113,39 @@ class Protocol:
     def remedy(self) -> str:
         """What becomes of events that are not stored; '' where nothing is to be said."""
         return ""
+
+    def identity(self) -> str:
+        """Return the id of the store: 32 hexadecimal digits, made at its creation and kept when it is moved or served.
+
+        By default it is derived from the URI: a backend written method by method has nothing else that tells one store
+        from another, so two at one place, one after the other, have one id.
+
+        Returns
+        -------
+        str
+            ``""`` while there is none: nothing is stored yet, or nothing since stores have one; or it is no store.
+
+        Raises
+        ------
+        BackendUnavailable
+            A server that was not asked yet does not answer.
+        """
+        return identity_of_place(self.uri) if self.uri else ""
+
+    def former_identities(self) -> list[str]:
+        """Return the ids that the store had before it became one of its own; what is for them is for it."""
+        return []
+
+    def require_store(self, identity: str) -> None:
+        """Return if this is the store with this id, or was it before it became one of its own; ``""`` asks for none.
+
+        Raises
+        ------
+        AnotherStore
+            It is another one.
+        """
+        if identity and identity != (own := self.identity()):
+            require_one_of([*self.former_identities(), own], identity, self.uri)
 
     def log_trial_start(self, trial: Trial) -> None:
         """Record that the trial runs now, in this process."""
@@ -418,7 +455,10 @@ class Protocol:
             That one is not stored: the store was put back to an older state.
         UnknownSubject
             Some are about a trial, group or project that is not stored.
+        AnotherStore
+            It is not the store that `expected_store` says.
         """
+        self.require_store(self.expected_store)
         if not self.keeps_numbers:
             self.receive(writer, first, events, lines)
             return

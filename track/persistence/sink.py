@@ -46,6 +46,10 @@ class SinkProtocol(Protocol):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({cut(repr(mask_secrets(self.uri)), 200)})"
 
+    def identity(self) -> str:
+        """Return ``""``: a tool that is told of trials is no store."""
+        return ""
+
     # what a tool has to say
 
     def run_open(self, trial: Trial) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -16,12 +17,15 @@ from typing import Any
 from urllib.parse import quote
 
 from track.configuration import options
-from track.errors import BackendUnavailable, CorruptJournal, InvalidUri
+from track.errors import AnotherStore, BackendUnavailable, CorruptJournal, InvalidUri
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol, deliver
 from track.persistence.sql import Database, Driver, Outcome, Row, SqlProtocol
 from track.persistence.utils import read_bool, read_options, store_path, uri_path
+from track.utils.files import name_aside
 
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
+
+logger = logging.getLogger(__name__)
 
 
 class SqliteDriver(Driver):
@@ -30,15 +34,54 @@ class SqliteDriver(Driver):
     Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
     unstorable: frozenset[str] = frozenset()
+    has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 
     def __init__(self, path: str, timeout: float, durable: bool) -> None:
         self.path = path
         self.timeout = timeout
         self.durable = durable
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        # The file that was opened, and its log: whoever has their names now may be another.
+        self._opened_file: tuple[int, int] | None = None
+        self._opened_log: tuple[int, int] | None = None
 
     def connect(self) -> sqlite3.Connection:
         """Return a new connection; one that only reads where this user may not write."""
+        self._part_from_log()
+        try:
+            connection = self._connected()
+        finally:
+            self._opened_file, self._opened_log = _number_of(self.path), _number_of(f"{self.path}-wal")
+        return connection
+
+    def _part_from_log(self) -> None:
+        """Put the log of a file aside that was replaced: it is not the new one's, and would damage it."""
+        log, found = f"{self.path}-wal", _number_of(self.path)
+        if found in (None, self._opened_file) or _number_of(log) is None or _number_of(log) != self._opened_log:
+            return
+        left = name_aside(log)
+        logger.warning("%s was replaced while in use: the log of the old one is kept as %s", self.path, left)
+        os.rename(log, left)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.path}-shm")
+
+    def is_current(self, connection: Any) -> bool:
+        """Return whether the file that was opened still has its name: nobody removed or replaced it."""
+        return self._copy is not None or _number_of(self.path) == self._opened_file
+
+    def home(self, connection: Any) -> str:
+        return os.path.realpath(self.path)
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        path = self.home(connection)
+        with contextlib.suppress(OSError, sqlite3.Error, BackendUnavailable):
+            if home == path or not os.path.exists(home) or os.path.samefile(home, path):
+                return False
+            with contextlib.closing(self._opened(_uri_of(home, "mode=ro"))) as other:
+                return identity in other.execute("SELECT identity FROM store ORDER BY number DESC LIMIT 1").fetchone()
+        return False
+
+    def _connected(self) -> sqlite3.Connection:
         is_writable = self._is_writable()
         self.begin = "BEGIN IMMEDIATE" if is_writable else "BEGIN"
         try:
@@ -123,9 +166,20 @@ class SqliteDriver(Driver):
         return nullcontext()
 
     def translate(self, error: Exception) -> Exception:
+        if isinstance(error, FileNotFoundError):
+            return BackendUnavailable(f"{self.path}: {error}; put it back, or make a new client")
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
         return BackendUnavailable(f"{self.path} cannot be used: {error}")
+
+
+def _number_of(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from another one that has its name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_file(path: str) -> None:
@@ -180,6 +234,12 @@ class SqliteProtocol(SqlProtocol):
     @property
     def file(self) -> str | None:
         return self._file
+
+    def require_store(self, identity: str) -> None:
+        # Nothing is created for events of a store that was there, and is not.
+        if identity and not os.path.exists(self._file):
+            raise AnotherStore(f"{self._file} was removed: put it back, and what waits for it is sent")
+        super().require_store(identity)
 
 
 def _read(uri: str) -> dict[str, Any]:

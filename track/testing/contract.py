@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 import pytest
 
-from track.errors import EventsMissing, UnknownSubject
+from track.errors import AnotherStore, EventsMissing, UnknownSubject
 from track.events import Event, FieldsMerged, MetricsLogged, StatusChanged, TrialCreated, encode
 from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial, TrialGroup
@@ -108,6 +109,29 @@ class ContractTests(BackendTests):
             return "done"
 
         assert protocol.atomically(action) == "done"
+        assert dict(self.stored(protocol, trial).metrics["loss"]) == {0: 1.0}
+
+    def test_store_has_an_id_that_stays(self, protocol: Protocol, trial: Trial) -> None:
+        """A store has an id of 32 hexadecimal digits, for every reader; what cannot be told from others has none."""
+        identity = protocol.identity()
+        protocol.log_trial_metrics(trial, step=0, loss=1.0)
+        protocol.flush()
+
+        assert re.fullmatch("([0-9a-f]{32})?", identity)
+        assert protocol.identity() == identity
+        assert self.reopen(protocol).identity() == identity
+        assert identity not in protocol.former_identities()
+
+    def test_events_for_another_store_are_refused(self, protocol: Protocol, trial: Trial) -> None:
+        """What is for a store that this one is not, and was not, is not stored; what is for this one is."""
+        events = [MetricsLogged(trial.uid, {"loss": 1.0}, 1.0, 0)]
+
+        protocol.expected_store = "0123456789abcdef" * 2
+        with pytest.raises(AnotherStore):
+            protocol.receive_after("writer", -1, 0, events)
+        protocol.expected_store = protocol.identity()
+        protocol.receive_after("writer", -1, 0, events)
+
         assert dict(self.stored(protocol, trial).metrics["loss"]) == {0: 1.0}
 
     def test_listeners_hear_what_is_stored_once(self, protocol: Protocol, trial: Trial) -> None:

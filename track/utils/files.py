@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import re
 import secrets
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from track.errors import BackendUnavailable, InvalidUri, UnsafePath
+from track.errors import BackendUnavailable, InvalidUri, TrackError, UnsafePath
 
 _CHUNK = 1 << 18
 _TEMPORARY = re.compile(r"\.track-[0-9a-f]{16}\.tmp")
@@ -115,6 +116,36 @@ def stamp_of(path: str) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def name_aside(path: str) -> str:
+    """Return the name that a file gets which is kept and no longer used: ``<path>.left-N``, one that is free."""
+    return next(name for number in itertools.count() if not os.path.lexists(name := f"{path}.left-{number}"))
+
+
+def keep_aside(path: str) -> str:
+    """Give the file at `path` a second name, ``<path>.left-N``, before it is replaced, and return that."""
+    left = name_aside(path)
+    try:
+        os.link(path, left)
+    except OSError:
+        # A file system without links.
+        replace_file(left, read_chunks(path))
+    return left
+
+
+@contextmanager
+def reaching(path: str) -> Iterator[None]:
+    """Raise BackendUnavailable, with a way out, where the system says that the file at `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TrackError):
+            raise
+        raise BackendUnavailable(
+            f"{path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
+            "TrackClient('file:///somewhere/else.json')"
+        ) from error
 
 
 def require_writable(path: str) -> None:

@@ -37,6 +37,12 @@ class AwayProtocol(EphemeralProtocol):
 class AwayServer:
     """Takes nothing."""
 
+    expected_store = ""
+
+    def identity(self) -> NoReturn:
+        """Answer nothing."""
+        raise BackendUnavailable("the server is away")
+
     def receive_after(self, writer: str, after: int, first: int, events: Any, lines: Any = None) -> NoReturn:
         """Be away."""
         raise BackendUnavailable("the server is away")

@@ -28,6 +28,8 @@ URI = "fake://ann:secret@server/runs"
 class FakeServer:
     """Keeps what it receives, each event once; goes away, refuses and stalls as told."""
 
+    expected_store = ""
+
     def __init__(self) -> None:
         self.stored: list[float] = []
         self.marks: dict[str, int] = {}
@@ -59,6 +61,10 @@ class FakeServer:
             raise InvalidEvent("that number cannot be stored")
         self.stored += new
         self.marks[writer] = max(self.marks.get(writer, -1), first + len(events) - 1)
+
+    def identity(self) -> str:
+        """Return no id, as a store of before there were any."""
+        return ""
 
     def last(self, writer: str) -> int:
         """Return the number of the last event."""

@@ -24,6 +24,8 @@ _BATCH_BYTES = 1 << 20
 class Server(Protocol):
     """What delivery asks of a backend that is far away."""
 
+    expected_store: str
+
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         """Store events, numbered from `first` on, those that are new, all or none; see `Protocol.receive`."""
 
@@ -35,6 +37,9 @@ class Server(Protocol):
     def last(self, writer: str) -> int:
         """Return the number of the last event stored of `writer`, -1 for none."""
 
+    def identity(self) -> str:
+        """Return the id of the store that is there."""
+
     def close(self) -> None:
         """Close the connection."""
 
@@ -42,7 +47,8 @@ class Server(Protocol):
 def send_segment(segment: Segment, server: Server) -> Iterator[int]:
     """Send what the server has not acknowledged of a file, and yield after each batch how many it refused for good.
 
-    Raises BackendUnavailable: the server cannot be reached; what was acknowledged stays so.
+    Raises BackendUnavailable: the server cannot be reached; what was acknowledged stays so. AnotherStore: what is there
+    is not the store that the events are for.
     """
     batch = _Batch(segment)
     for events, lines, after in segment.unsent():
@@ -76,6 +82,9 @@ class _Batch:
         """Send them, note how far that was, and return how many were refused for good."""
         first, refused = self.segment.position[0], self.segment.refused
         if self.events:
+            # Whatever is there when it is sent first is the store that it is for.
+            self.segment.store = self.segment.store or server.identity()
+            server.expected_store = self.segment.store
             self._send(server, first, self.events, self.lines)
         self.segment.acknowledge(first + len(self.events), self.after)
         return self.segment.refused - refused

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from track.errors import BackendUnavailable, OutcomeUnknown
+from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, decode_lines, encode
 from track.persistence.checks import group_created, project_created, trial_created
 from track.persistence.delivery.batches import Server
@@ -83,6 +84,7 @@ class DeliveredProtocol(EventProtocol):
         self.keeps_numbers = remote.keeps_numbers
         self._reach = Reachability(uri)
         self._left = 0
+        self._identity = ""
         self._creations = Creations()
         self._sender: Sender | None = None
         self._view = LocalView(uri)
@@ -99,6 +101,17 @@ class DeliveredProtocol(EventProtocol):
     @property
     def file(self) -> str | None:
         return self.remote.file
+
+    def identity(self) -> str:
+        # Once known it stays: there may be no server to ask later.
+        self._identity = self._identity or self.remote.identity()
+        return self._identity
+
+    def former_identities(self) -> list[str]:
+        return self.remote.former_identities()
+
+    def require_store(self, identity: str) -> None:
+        self.remote.require_store(identity)
 
     # writing
 
@@ -119,9 +132,8 @@ class DeliveredProtocol(EventProtocol):
     def _opened(self) -> Sender:
         with self._opening:
             if self._sender is None or self._sender.has_ended:
-                sender = Sender(
-                    self._reach, self.server, self.limit, self, self._reroute, self.patience, self._creations
-                )
+                settings = (self.patience, self._creations, self._identity)
+                sender = Sender(self._reach, self.server, self.limit, self, self._reroute, *settings)
                 sender.start()
                 self._sender = sender
                 self._reroute()
@@ -168,7 +180,18 @@ class DeliveredProtocol(EventProtocol):
 
     def left_behind(self) -> int:
         """Return how many events of processes that are gone wait here, to be sent by the next one that logs."""
-        return count_left_behind(self._reach.places)
+        return count_left_behind(self._reach.places, self._may_be_for)
+
+    def _may_be_for(self, store: str) -> bool:
+        """Return whether events for a store are sent to this one, as far as anybody can tell now."""
+        try:
+            self.remote.require_store(store)
+        except AnotherStore:
+            return False
+        except TrackError:
+            # It is away, or cannot be read.
+            return True
+        return True
 
     # deciding and asking: forwarded whole
 
@@ -195,6 +218,24 @@ class DeliveredProtocol(EventProtocol):
         self._is_deciding_here = False
         return result
 
+    def _decide(self, question: Callable[[EventProtocol], Result]) -> Result:
+        """Return what the server decides, as `_ask` does, before something is logged about it."""
+        result = self._ask(question)
+        if not self._is_deciding_here:
+            self._notice_store()
+        return result
+
+    def _notice_store(self) -> None:
+        """Notice which store is there: where it is another one than before, what is logged from now on is for it."""
+        with suppress(BackendUnavailable):
+            before, self._identity = self._identity, self.remote.identity() or self._identity
+            if before in ("", self._identity) or before in self.remote.former_identities():
+                return
+            logger.warning("%s is another store now: what is logged from now on is for it", self.uri)
+            self._owners.clear()
+            self._creations = Creations()
+            self._leave_spill()
+
     def _here(self) -> OfflineView:
         if not self._is_deciding_here:
             self._is_deciding_here = True
@@ -213,13 +254,13 @@ class DeliveredProtocol(EventProtocol):
             raise BackendUnavailable(str(self._reach.error or f"{self.uri} does not take the events that wait for it"))
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        return self._ask(lambda backend: backend.atomically(action))
+        return self._decide(lambda backend: backend.atomically(action))
 
     def get_project(self, project: Project) -> Project | None:
         return self._seen(self._ask(lambda backend: backend.get_project(project)))
 
     def new_project(self, project: Project) -> Project:
-        made = self._seen(self._ask(lambda backend: backend.new_project(project)))
+        made = self._seen(self._decide(lambda backend: backend.new_project(project)))
         self._creations.note(project_created(made, self.clock()))
         return made
 
@@ -227,12 +268,12 @@ class DeliveredProtocol(EventProtocol):
         return self._seen(self._ask(lambda backend: backend.get_trial_group(group)))
 
     def new_trial_group(self, group: TrialGroup) -> TrialGroup:
-        made = self._seen(self._ask(lambda backend: backend.new_trial_group(group)))
+        made = self._seen(self._decide(lambda backend: backend.new_trial_group(group)))
         self._creations.note(group_created(made, self.clock()))
         return made
 
     def get_trial(self, trial: Trial) -> list[Trial]:
-        found = self._ask(lambda backend: backend.get_trial(trial))
+        found = self._decide(lambda backend: backend.get_trial(trial))
         if found:
             self._know(found[0])
             if not self._is_deciding_here:
@@ -244,7 +285,7 @@ class DeliveredProtocol(EventProtocol):
 
         Offline it gets a revision below 0, which no trial gets that was made online.
         """
-        made = self._ask(lambda backend: backend.new_trial(trial, auto_increment))
+        made = self._decide(lambda backend: backend.new_trial(trial, auto_increment))
         if made is not None:
             self._know(made)
             if not self._is_deciding_here:
@@ -254,10 +295,10 @@ class DeliveredProtocol(EventProtocol):
         return made
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        return self._ask(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
+        return self._decide(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
-        return self._ask(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
+        return self._decide(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._ask(lambda backend: backend.fetch_trials(query))
@@ -294,6 +335,7 @@ class DeliveredProtocol(EventProtocol):
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
+        self.require_store(self.expected_store)
         self.remote.receive_after(writer, after, first, events, lines)
 
     def last(self, writer: str) -> int:
@@ -311,13 +353,16 @@ class DeliveredProtocol(EventProtocol):
 
     def close(self) -> None:
         """Send what can be sent within a few seconds, and give the spill and the connections back."""
+        self._leave_spill()
+        self.remote.close()
+
+    def _leave_spill(self) -> None:
         with self._opening:
             sender, self._sender = self._sender, None
             self._append = self._append_first
         if sender is not None:
             sender.close()
             self._left += sender.unsaved()
-        self.remote.close()
 
     def after_fork(self) -> None:
         """In a child: the spill is the parent's, and a thread that is not here may hold the lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ class _Note(msgspec.Struct):
     number: int
     error: str
     event: msgspec.Raw
+    store: str = ""
 
 
 class Refused:
@@ -30,13 +32,19 @@ class Refused:
 
     def notes(self) -> Iterator[tuple[bytes, str]]:
         """Yield the line of each event, and why it was refused."""
-        for line in self.path.read_bytes().splitlines():
-            try:
-                note = msgspec.json.decode(line, type=_Note)
-            except msgspec.MsgspecError:
-                # Torn: its event is in the spill still.
-                continue
+        for note in self._notes():
             yield bytes(note.event) + b"\n", note.error
+
+    @property
+    def store(self) -> str:
+        """The id of the store that refused them, ``""`` where it is not noted."""
+        return next((note.store for note in self._notes()), "")
+
+    def _notes(self) -> Iterator[_Note]:
+        for line in self.path.read_bytes().splitlines():
+            # One that is torn is in the spill still.
+            with contextlib.suppress(msgspec.MsgspecError):
+                yield msgspec.json.decode(line, type=_Note)
 
     def reasons(self) -> dict[str, int]:
         """Return how many events were refused for each reason."""
@@ -64,6 +72,7 @@ class Refused:
         unfinished = Path(f"{target}.new")
         unfinished.unlink(missing_ok=True)
         journal = Journal(str(unfinished))
+        journal.store = self.store
         journal.open()
         for line, _ in self.notes():
             journal.append(line)

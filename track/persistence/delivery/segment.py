@@ -71,6 +71,8 @@ class Segment:
     ----------
     position: (int, int)
         How many events were acknowledged, and the byte offset after them.
+    store: str
+        The id of the store that its events are for; ``""`` where none was known when they were logged, nor sent to.
     stored: int
         The number of the last event that was acknowledged as stored, -1 for none: not of one that was refused.
     writers: weak reference or None
@@ -86,6 +88,7 @@ class Segment:
         self.writers: weakref.ref[object] | None = None
         self.position = (0, 0)
         self.stored = -1
+        self.store = ""
         self._noted_refusals: set[int] | None = None
         self._journal = Journal(path)
         self._base = path.removesuffix(".journal")
@@ -99,6 +102,7 @@ class Segment:
         segment = cls(path)
         if not segment._journal.open_to_read():
             raise FileNotFoundError(f"{path} is empty or gone")
+        segment.store = segment._journal.header.store
         segment._read_note()
         return segment
 
@@ -107,6 +111,7 @@ class Segment:
             noted = msgspec.json.decode(Path(f"{self._base}.sent").read_bytes())
             self.position = int(noted["sent"]), int(noted["offset"])
             self.stored = int(noted.get("stored", -1))
+            self.store = self.store or str(noted.get("store", ""))
         except (OSError, ValueError, KeyError, TypeError):
             # Lost with the power, perhaps: everything is sent again, and the server knows it.
             self.position, self.stored = (0, self.start), -1
@@ -155,8 +160,10 @@ class Segment:
     def acknowledge(self, sent: int, offset: int) -> None:
         """Note that the server has the events before number `sent`, which end at `offset`."""
         try:
-            note = msgspec.json.encode({"sent": sent, "offset": offset, "stored": self.stored})
-            replace_file(f"{self._base}.sent", [note], f"{self._base}.sent.tmp", sync=False)
+            note: dict[str, Any] = {"sent": sent, "offset": offset, "stored": self.stored}
+            if self.store != self._journal.header.store:
+                note["store"] = self.store
+            replace_file(f"{self._base}.sent", [msgspec.json.encode(note)], f"{self._base}.sent.tmp", sync=False)
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
         # Last: whoever waits for it finds the note too.
@@ -183,7 +190,7 @@ class Segment:
                     file.write(b"\n")
             # Met a second time when nobody could note how far it was, or when all was sent again.
             new = [(number, event) for number, event in events if number not in self._noted_refusals]
-            data = b"".join(_refusal(number, event, error) for number, event in new)
+            data = b"".join(_refusal(number, event, error, self.store) for number, event in new)
             file.write(data)
         self._noted_refusals.update(number for number, _ in new)
         self.refused += len(new)
@@ -202,8 +209,10 @@ class Segment:
                 os.unlink(f"{self._base}.{suffix}")
 
 
-def _refusal(number: int, event: Event, error: Exception) -> bytes:
+def _refusal(number: int, event: Event, error: Exception, store: str) -> bytes:
     note: dict[str, Any] = {"number": number, "error": str(error), "event": msgspec.Raw(encode(event).rstrip())}
+    if store:
+        note["store"] = store
     return msgspec.json.encode(note) + b"\n"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from track.errors import BackendUnavailable, CorruptJournal, EventsMissing, UnknownSubject
+from track.errors import AnotherStore, BackendUnavailable, CorruptJournal, EventsMissing, UnknownSubject
 from track.events import Event
 from track.persistence.delivery.batches import Server, send_leftover, send_segment
 from track.persistence.delivery.creations import Creations
@@ -90,7 +90,7 @@ class Sender:
     `limit`: bytes of the spill beyond which events are dropped, and counted. `owner`: whose events these are.
     `on_change`: told when the server goes away or comes back, and when the spill is full or has room again. `patience`:
     seconds of silence after which a flush gives up, unless it is told how long to wait. `creations`: what this process
-    has created at the server.
+    has created at the server. `store`: the id of the store there, if it is known.
     """
 
     def __init__(  # noqa: PLR0917 - each once, from the layer above
@@ -102,13 +102,14 @@ class Sender:
         on_change: Callable[[], None],
         patience: float = PATIENCE,
         creations: Creations | None = None,
+        store: str = "",
     ) -> None:
         self.uri = uri = reach.uri
         self.reach = reach
         self.server = server
         self.limit = limit
         self.patience = patience
-        self.spill = Spill(uri, reach.places)
+        self.spill = Spill(uri, reach.places, store)
         self.is_full = False
         self._owner = weakref.ref(owner)
         self._on_change: weakref.WeakMethod[Callable[[], None]] = weakref.WeakMethod(on_change)
@@ -173,7 +174,12 @@ class Sender:
         """Say what becomes of events that are not acknowledged, as far as the disk says it too."""
         kept = Leftover(self.spill.folder, self.spill.name).count_unsent()
         said = []
-        if kept:
+        if kept and isinstance(self.reach.error, AnotherStore):
+            said.append(
+                f"what waits in {self.spill.folder} ({kept}) is kept for its store: put that back, and run "
+                "`python -m track sync`"
+            )
+        elif kept:
             said.append(
                 f"what waits in {self.spill.folder} ({kept}) is sent by the next run, or by `python -m track sync`"
             )
@@ -285,12 +291,30 @@ class Sender:
                         return
             except FileNotFoundError:
                 logger.debug("%r was sent by somebody else", leftover)
+            except AnotherStore as error:
+                text = "%d events in %s are kept for another store (%s); `python -m track sync --status` tells of them"
+                logger.warning(text, leftover.count_unsent(), leftover.folder, error)
             except BackendUnavailable:
                 raise
             except (OSError, CorruptJournal) as error:
                 # Nothing to hold up one's own events for.
                 logger.warning("%r cannot be sent: %s", leftover, error)
         self._has_looked = True
+
+    # to be sent to, as a server
+
+    @property
+    def expected_store(self) -> str:
+        """The id of the store that events are handed to, or to none."""
+        return self.server.expected_store
+
+    @expected_store.setter
+    def expected_store(self, identity: str) -> None:
+        self.server.expected_store = identity
+
+    def identity(self) -> str:
+        """Return the id of the store that is there."""
+        return self.server.identity()
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         """Hand events to the server as they are."""
@@ -397,10 +421,16 @@ class Sender:
 
     def _wait_sent(self, seconds: float, is_patient: bool) -> bool:
         self.spill.journal.retry()
+        is_waiting = self.spill.is_waiting
         target, started, begin = self.spill.end, self._started, time.monotonic()
         woken = 0.0
         with self._changed:
-            while not self._reached(target):
+            while True:
+                if is_waiting and not self.spill.is_waiting:
+                    # What waited in memory has its place now.
+                    is_waiting, target = False, self.spill.end
+                if not is_waiting and self.spill.acknowledged >= target:
+                    return True
                 now = time.monotonic()
                 is_hopeless = self._failed_at > started or now - max(begin, self._progress) > self.patience
                 if now >= begin + seconds or (is_hopeless and not is_patient):
@@ -412,10 +442,6 @@ class Sender:
                     self._changed.wait(0.05)
                 else:
                     self._attempt()
-        return True
-
-    def _reached(self, target: tuple[int, int]) -> bool:
-        return self.spill.acknowledged >= target and not self.spill.is_waiting
 
     def close(self, seconds: float = lifecycle.SECONDS) -> None:
         """Send what can be sent in some seconds; the rest stays on the disk."""

@@ -115,15 +115,16 @@ class _LiveJournal(Journal):
 class Spill:
     """The events that this process has for one server.
 
-    `uri`: the server's. `places`: where it may be, the best one first.
+    `uri`: the server's. `places`: where it may be, the best one first. `store`: the id of the store there, if known.
     """
 
-    def __init__(self, uri: str, places: list[Path] | None = None) -> None:
+    def __init__(self, uri: str, places: list[Path] | None = None, store: str = "") -> None:
         self.uri = uri
         self._places = places or spill_places(uri)
         self.folder = self._places[0]
         self.name = secrets.token_hex(8)
         self.journal = _LiveJournal(self._path(0))
+        self.journal.store = store
         self.segments: list[Segment] = []
         # The file before those, which was sent: should the server lose what it has. And what of older ones it had.
         self._kept: Segment | None = None
@@ -187,6 +188,7 @@ class Spill:
         """Go on in another file; the old one is done when it was sent and the last thread has left it."""
         path = self._path(self._count + 1)
         new = Journal(path)
+        new.store = self.journal.store
         new.open()
         segment = Segment.open(path)
         with self._lock:
@@ -331,6 +333,17 @@ class Leftover:
         return sorted(self.folder.glob(f"{self.name}-*.journal"))
 
     @property
+    def store(self) -> str:
+        """The id of the store that its events are for, as far as that is noted."""
+        for path in self.paths():
+            with contextlib.suppress(OSError, CorruptJournal):
+                segment = Segment.open(str(path))
+                segment.close()
+                if segment.store:
+                    return segment.store
+        return ""
+
+    @property
     def age(self) -> float:
         """Seconds since something was last written to it."""
         newest = 0.0
@@ -413,9 +426,9 @@ def _write_note(folder: Path, text: bytes) -> None:
     replace_file(str(folder / _NOTE), [text], sync=False)
 
 
-def count_left_behind(places: Iterable[Path]) -> int:
-    """Return how many events wait in folders of spills that no process is sending."""
-    return sum(left.count_unsent() for left in leftovers(*places) if not left.is_alive())
+def count_left_behind(places: Iterable[Path], is_ours: Callable[[str], bool]) -> int:
+    """Return how many events wait in folders of spills that no process is sending, but for those of other stores."""
+    return sum(left.count_unsent() for left in leftovers(*places) if not left.is_alive() and is_ours(left.store))
 
 
 def leftovers(*folders: Path, own: str = "") -> list[Leftover]:

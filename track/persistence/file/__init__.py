@@ -7,7 +7,8 @@ from track.persistence.file.journal import Journal
 from track.persistence.file.lines import TORN
 from track.persistence.file.lock import StoreLock, claim
 from track.persistence.file.memory import BufferedStore, MemoryStore
-from track.persistence.file.store import FileStore, open_store
+from track.persistence.file.shared import open_store
+from track.persistence.file.store import FileStore
 
 __all__ = [
     "TORN",

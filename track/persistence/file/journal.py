@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import logging
 import os
 import secrets
@@ -24,9 +23,10 @@ import msgspec
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import FORMAT, Record
 from track.persistence.file.backlog import Backlog
+from track.persistence.file.kinship import Header, Place, tail_of
 from track.persistence.file.lines import TORN, LineReader
 from track.persistence.file.lock import claim, hold_exclusively, hold_shared
-from track.utils.files import OpenFile, is_named, read_all, replacing, sync_folder
+from track.utils.files import OpenFile, is_named, name_aside, read_all, replacing, sync_folder
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 18
@@ -34,13 +34,6 @@ _PATIENCE, _POLL = 0.1, 0.0005
 """Seconds that a write may take in another thread while the journal is cut, and between two looks whether it has."""
 # Of a journal's file: the attribute, and the argument of the call that counts.
 _OWN_REFERENCES = 2
-
-
-class _Header(msgspec.Struct, tag_field="event", tag="journal"):
-    """The first line: which journal this is, in which format."""
-
-    format: int
-    id: str
 
 
 class Journal:
@@ -52,6 +45,12 @@ class Journal:
     ----------
     identity: str
         Tells this journal from those that had its name before; ``""`` while no file is open.
+    header: Header
+        Its first line; that of the last one while no file is open.
+    store, home: str
+        The id of the store, and its path, as a new file will say.
+    follows: Place or None
+        What a new file will go on from: the place of another journal up to which the snapshot holds that.
     start: int
         Offset of the first event: the header's length.
     decider: int
@@ -62,7 +61,11 @@ class Journal:
         self.path = path
         self.durable = durable
         self.identity = ""
+        self.header = Header(FORMAT, "")
+        self.store = self.home = ""
+        self.follows: Place | None = None
         self.start = 0
+        self._first = b""
         self.decider = 0
         self.backlog = Backlog(path)
         self._reader = LineReader(path)
@@ -71,6 +74,15 @@ class Journal:
         self._gate = threading.RLock()
         self._failing = False
         self._torn = False
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether lines were found that are no event, or one of a newer version; false once that is seen to."""
+        return self._reader.has_unread
+
+    @has_unread.setter
+    def has_unread(self, value: bool) -> None:
+        self._reader.has_unread = value
 
     @property
     def is_open(self) -> bool:
@@ -89,8 +101,8 @@ class Journal:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file begins as it did: nobody has emptied it."""
-        return self.identity.encode() in os.pread(self.fileno(), self.start, 0)
+        """Whether the file begins as it did: nobody has emptied it, or written another one over it."""
+        return os.pread(self.fileno(), self.start, 0) == self._first
 
     def fileno(self) -> int:
         """Return the descriptor of the open file; OSError where none is."""
@@ -141,7 +153,8 @@ class Journal:
     def _take(self, file: OpenFile) -> None:
         header, start = self._read_header(file.fileno())
         self._file, self._write = file, file.write
-        self.identity, self.start = header.id, start
+        self.header, self.identity, self.start = header, header.id, start
+        self._first = os.pread(file.fileno(), start, 0)
 
     def _open_named(self, mode: int) -> OpenFile:
         while True:
@@ -153,16 +166,20 @@ class Journal:
 
     def _create(self, lines: bytes) -> OpenFile:
         """Return a new journal with an identity of its own, complete before it takes its name."""
-        header = msgspec.json.encode(_Header(FORMAT, secrets.token_hex(8))) + b"\n"
+        number, follows, home = 1, self.follows, self.home
+        if follows is not None:
+            number, follows, home = follows.number + 1, Place(follows.id, follows.offset), ""
+        head = Header(FORMAT, secrets.token_hex(8), self.store, home, number, follows)
+        header = msgspec.json.encode(head) + b"\n"
         with replacing(self.path, temporary=f"{self.path}.tmp") as file:
             hold_shared(file.fileno())
             file.write_all(header + lines)
         return file
 
-    def _read_header(self, descriptor: int) -> tuple[_Header, int]:
+    def _read_header(self, descriptor: int) -> tuple[Header, int]:
         first, newline, _ = os.pread(descriptor, 4096, 0).partition(b"\n")
         try:
-            header = msgspec.json.decode(first, type=_Header)
+            header = msgspec.json.decode(first, type=Header)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CorruptJournal(
                 f"{self.path} is no journal of track ({error}) and was left as it is: move it away, or give the "
@@ -265,6 +282,11 @@ class Journal:
         """Yield the events from a byte offset on, as `LineReader.read` does."""
         return self._reader.read(self.fileno(), offset)
 
+    def place(self, offset: int) -> Place:
+        """Return what a snapshot that holds the journal up to an offset says of it."""
+        tail = tail_of(self.fileno(), offset) if offset <= self.size else ""
+        return Place(self.identity, offset, self.header.number, tail)
+
     # cutting
 
     def cut(self, offset: int) -> bool:
@@ -334,21 +356,21 @@ class Journal:
         try:
             if not claim(descriptor):
                 return ""
-            number = next(number for number in itertools.count() if not os.path.lexists(f"{self.path}.left-{number}"))
-            os.rename(self.path, f"{self.path}.left-{number}")
-            return f"{self.path}.left-{number}"
+            left = name_aside(self.path)
+            os.rename(self.path, left)
+            return left
         finally:
             os.close(descriptor)
 
-    def identity_of_file(self) -> str:
-        """Return the identity of the file that has the name now; '' where there is none, or it is none of ours."""
+    def header_of_file(self) -> Header | None:
+        """Return the first line of the file that has the name now; None where there is none, or it is none of ours."""
         with contextlib.suppress(OSError, CorruptJournal):
             descriptor = os.open(self.path, os.O_RDONLY)
             try:
-                return self._read_header(descriptor)[0].id
+                return self._read_header(descriptor)[0]
             finally:
                 os.close(descriptor)
-        return ""
+        return None
 
     def follow(self) -> int:
         """Go on in the file that has the name now, and return how many lines of the old one are not in it.
@@ -371,6 +393,7 @@ class Journal:
     def begin_again(self) -> list[bytes]:
         """Go on in a new file, in place of one that was emptied, and return the lines that it has had since."""
         late = read_all(self.fileno(), 0).splitlines(keepends=True)
+        self.follows = self.place(sys.maxsize)
         self._take(self._create(b""))
         self._reader = LineReader(self.path)
         return late
@@ -385,6 +408,7 @@ class Journal:
         try:
             # The snapshot must have its name for good before what it holds is gone.
             sync_folder(self.path)
+            self.follows = self.place(offset)
             self._move(old, carried, self._create(late))
         except BaseException as error:
             hold_shared(old.fileno())

@@ -20,11 +20,17 @@ class LineReader:
     """Reads the events of a file of lines.
 
     `path`: the file's name, for messages.
+
+    Attributes
+    ----------
+    has_unread: bool
+        Whether a line was reported; for the caller to reset.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._reported: set[int] = set()
+        self.has_unread = False
 
     def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, a chunk at a time: events, their bytes, and the offset after them.
@@ -71,6 +77,7 @@ class LineReader:
             rescued = _rescue(line)
             if rescued is None and offset not in self._reported:
                 self._reported.add(offset)
+                self.has_unread = True
                 logger.warning("%s: the line at byte %d is skipped, it is %s", self.path, offset, error)
             return rescued
 

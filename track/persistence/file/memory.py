@@ -15,6 +15,7 @@ from track.errors import ConcurrentWrite
 from track.events import Batch, Event, Record, TrialCreated
 from track.persistence.file.lock import StoreLock
 from track.persistence.file.store import FileStore
+from track.persistence.identity import new_identity
 from track.persistence.state import State
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class MemoryStore:
     def __init__(self, lock_timeout: float = math.inf) -> None:
         self.lock = StoreLock(None, lock_timeout)
         self._state = State()
+        self._state.identity = new_identity()
         self._inbox: deque[Sequence[Record]] = deque()
         self._is_draining = False
 
@@ -75,6 +77,11 @@ class MemoryStore:
         with self.lock:
             self._drain()
             yield self._state
+
+    def identity(self) -> str:
+        """Return the id of the store."""
+        with self.reading() as state:
+            return state.identity
 
     def at_once(self) -> AbstractContextManager[bool]:
         """Say that a call need not wait for anybody."""
@@ -134,6 +141,7 @@ class BufferedStore(MemoryStore):
                 with store.reading() as state:
                     self._state = state
                 store.close()
+                self._state.identity = self._state.identity or new_identity()
                 self._is_loaded = True
             yield self._state
 
@@ -145,6 +153,8 @@ class BufferedStore(MemoryStore):
         """
         with self.lock:
             store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
+            # What was said to be its id, unless somebody else has made the file meanwhile.
+            store.new_identity = lambda: self._state.identity
             try:
                 store.atomically(lambda: self._hand_over(store))
                 store.save()

@@ -1,4 +1,4 @@
-"""One file store: a snapshot, its journal and its lock, shared by all clients of this process."""
+"""One file store: a snapshot, its journal and its lock."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import contextlib
 import logging
 import os
 import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
-from track.persistence.file.backlog import unfinished
 from track.persistence.file.journal import Journal
+from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of
 from track.persistence.file.lock import StoreLock, is_network_path
+from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
-from track.utils.files import replace_file, require_writable, stamp_of
-from track.utils.lifecycle import at_exit, at_fork
+from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -27,6 +27,7 @@ _SMALL_AT_FINISH = 1 << 20
 _SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
+_FORMER = 100
 
 
 class FileStore:
@@ -45,8 +46,10 @@ class FileStore:
         self.path = path
         self.lock = StoreLock(None if lock == "never" else f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
+        self.journal.home = path
         self.lock_appends = lock == "always" or (lock == "auto" and is_network_path(path))
         self.state = State(path)
+        self.new_identity = new_identity
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
         self._identity = ""
@@ -54,6 +57,10 @@ class FileStore:
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._snapshot_size = 0
         self._saved_offset = 0
+        # What the snapshot holds of which journal, and whether that is the one beside it.
+        self._held = Place()
+        self._kin = Kin.NEXT
+        self._told = ""
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
@@ -105,18 +112,57 @@ class FileStore:
         Raises BackendUnavailable: the folder cannot be written to. CorruptJournal: the files are not ours, or of a
         newer version; nothing is created beside them.
         """
-        with self._reaching_files():
+        with reaching(self.path):
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             with self.lock, self._reading:
                 if self._writing:
                     return
                 self._start_afresh()
                 self.catch_up()
+                self._part_from_stranger()
+                self._identify()
                 self.journal.open()
                 self.catch_up()
                 if self._offset > self.journal.size:
                     self._accept_lost_end()
+                if self._kin is Kin.LATER:
+                    self._keep_journal(self._kin.value)
+                    self._write_snapshot()
                 self._writing = True
+
+    def _identify(self) -> None:
+        """Give a store that has no id one, and a copy one of its own."""
+        state = self.state
+        if is_copy(self.path, state.home, state.identity):
+            logger.info("%s is a copy of %s: from now on it is a store of its own", self.path, state.home)
+            state.former = [*state.former, state.identity][-_FORMER:]
+            state.identity = self.new_identity()
+            self._write_snapshot()
+        state.identity = state.identity or self.new_identity()
+        self.journal.store = state.identity
+        self.journal.follows = self._held if self._held.id else None
+
+    def _part_from_stranger(self) -> None:
+        """Put a journal aside that does not go on from the snapshot.
+
+        Raises BackendUnavailable: it is in use, by a process that knows another snapshot.
+        """
+        if self._kin.is_read and self._kin is not Kin.SHORT:
+            return
+        kin = self._kin
+        self.journal.close()
+        if left := self.journal.put_aside():
+            logger.warning("%s %s: it is kept as %s", self.journal.path, kin.value, left)
+            self.catch_up()
+        elif kin is not Kin.SHORT:
+            raise BackendUnavailable(
+                f"{self.path} was replaced while another process writes to {self.journal.path}: end that process "
+                "first, or move the file away, and it writes its own again"
+            )
+
+    def _keep_journal(self, reason: str) -> None:
+        """Keep a journal of which a snapshot will not have all, whatever becomes of the file."""
+        logger.warning("%s %s: it is kept as %s", self.journal.path, reason, keep_aside(self.journal.path))
 
     def _start_afresh(self) -> None:
         """Put a journal aside that was left behind when somebody deleted the snapshot."""
@@ -128,25 +174,14 @@ class FileStore:
         """Return whether the snapshot is gone that a journal belongs to; one that never had any is all there is."""
         if os.path.exists(self.path) or not os.path.exists(self.journal.path):
             return False
-        return self.lock.note() == self.journal.identity_of_file() != ""
+        header = self.journal.header_of_file()
+        return header is not None and (header.follows is not None or self.lock.note() == header.id)
 
     def _accept_lost_end(self) -> None:
         """After a loss of power: the snapshot holds more of the journal than there is; go on from its end."""
         logger.warning("%s has lost its end, which %s holds", self.journal.path, self.path)
         self._offset = self.journal.size
         self._write_snapshot()
-
-    @contextlib.contextmanager
-    def _reaching_files(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if isinstance(error, TrackError):
-                raise
-            raise BackendUnavailable(
-                f"{self.path} cannot be written ({error.strerror or error}): choose a folder that can, as in "
-                "TrackClient('file:///somewhere/else.json')"
-            ) from error
 
     def check_writable(self) -> None:
         """Raise BackendUnavailable if the folder cannot be written to; nothing is created."""
@@ -162,7 +197,7 @@ class FileStore:
         with self.lock:
             outer, this = self.journal.decider, threading.get_ident()
             if outer != this:
-                with self._reaching_files():
+                with reaching(self.path):
                     self._stay_current()
             self.journal.decider = this
             try:
@@ -185,6 +220,8 @@ class FileStore:
     def _stay_current(self) -> None:
         """Notice that somebody removed, replaced or emptied the files of a running store."""
         if self.journal.is_current and self.journal.is_whole:
+            if not self._is_snapshot_ours():
+                self._replace_other_snapshot()
             return
         with self._reading, self.journal.paused():
             self.catch_up()
@@ -215,6 +252,30 @@ class FileStore:
             self.journal.append(line)
         self.catch_up()
 
+    def _is_snapshot_ours(self) -> bool:
+        """Return whether the snapshot, if there is one, goes with the journal, whoever has saved it."""
+        stamp = stamp_of(self.path)
+        if stamp is None or stamp == self._snapshot_stamp:
+            return True
+        identity, held = head_of(self.path)
+        names = {"", self.state.identity, *self.state.former}
+        kin = kinship(held, names, self.journal.header, self.journal.size, self.journal.fileno())
+        if identity not in names or not held.id or kin not in (Kin.SAME, Kin.NEXT):
+            return False
+        with self._reading:
+            # What it does not hold is saved again.
+            self._snapshot_stamp, self._saved_offset = stamp, held.offset if kin is Kin.SAME else self.journal.start
+        return True
+
+    def _replace_other_snapshot(self) -> None:
+        """Write the snapshot again where another program has put a file in its place, which is kept."""
+        with self._reading:
+            left = keep_aside(self.path)
+            text = "%s was replaced by another program while in use: that file is kept as %s, and the store goes on"
+            logger.warning(text, self.path, left)
+            self.catch_up()
+            self._write_snapshot()
+
     def _go_on_in_new_journal(self) -> None:
         self._identity, self._offset = self.journal.identity, self.journal.start
         self._write_snapshot()
@@ -244,6 +305,13 @@ class FileStore:
 
     # reading
 
+    def identity(self) -> str:
+        """Return the id of the store; empty while it has none: nothing was written yet."""
+        if self._writing and self._is_whole:
+            return self.state.identity
+        with self.reading() as state:
+            return state.identity
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[State]:
         """Give the state, caught up, while no other thread changes it."""
@@ -259,14 +327,14 @@ class FileStore:
                 return
             try:
                 self._busy = True
-                if not self._writing and not self.journal.is_current:
+                if not self._writing and not (self.journal.is_current and self.journal.is_whole):
                     self._open_to_read()
                 # Somebody emptied it: what is known is known still, and the next decision writes it again.
                 if self._writing and self._is_whole and self._was_emptied():
                     return
                 if not self._is_built_from_files():
                     self._load()
-                if self.journal.is_open:
+                if self.journal.is_open and self._kin.is_read:
                     self._replay()
             except BaseException:
                 # Whatever was half done is done again from the files.
@@ -274,6 +342,9 @@ class FileStore:
                 raise
             finally:
                 self._busy = False
+                if not self._writing and not self._kin.is_read:
+                    # The next writer puts it aside, unless somebody has it open.
+                    self.journal.close()
 
     def _was_emptied(self) -> bool:
         return self._identity == self.journal.identity and self.journal.size < self._offset
@@ -287,7 +358,7 @@ class FileStore:
     def _is_built_from_files(self) -> bool:
         if not self._is_whole or self._identity != self.journal.identity:
             return False
-        if self.journal.is_open:
+        if self.journal.is_open and self._kin.is_read:
             return self._offset <= self.journal.size
         return stamp_of(self.path) == self._snapshot_stamp
 
@@ -298,12 +369,30 @@ class FileStore:
         self.state.liveness = before.liveness
         self._snapshot_stamp = stamp_of(self.path)
         self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
-        held = read_snapshot(self.path, self.state)
+        self._held, self._kin = place_of(read_snapshot(self.path, self.state)), Kin.NEXT
         self._identity, self._offset = self.journal.identity, self.journal.start
-        if self._identity and held.get("id") == self._identity:
-            self._offset = int(held["offset"])
+        if self._identity:
+            self._relate()
         self._saved_offset = self._offset
         self._is_whole = True
+
+    def _relate(self) -> None:
+        """Find out how the journal goes on from the snapshot, and say what is not as it should be."""
+        state, header = self.state, self.journal.header
+        names = {state.identity, *state.former} if state.identity else ()
+        self._kin = kinship(self._held, names, header, self.journal.size, self.journal.fileno())
+        if self._kin in (Kin.SAME, Kin.SHORT):
+            self._offset = self._held.offset
+        if not self._kin.is_read:
+            self._offset = self.journal.size
+        elif not state.identity:
+            # One of before there were ids has the same for everybody who reads it, until there is a snapshot.
+            state.identity = header.store or identity_from(f"journal {header.id}")
+        state.home = state.home or header.home
+        text = self._kin.warning(self.path)
+        if text and text != self._told:
+            logger.warning("%s", text)
+        self._told = text
 
     def _replay(self) -> None:
         for events, _, offset in self.journal.read(self._offset):
@@ -319,7 +408,7 @@ class FileStore:
         """
         if not self._writing:
             self.start_writing()
-        with self._reaching_files(), self.lock, self._reading:
+        with reaching(self.path), self.lock, self._reading:
             # A signal handler that saves in the middle of a replay, or of another save: the journal has it all.
             if self._busy:
                 return
@@ -341,7 +430,8 @@ class FileStore:
             return
         try:
             grown = self.journal.size - self._saved_offset
-            if not self._is_saved() and (self._snapshot_size <= small or grown * 4 >= self._snapshot_size):
+            is_cheap = self._snapshot_size <= small or grown * 4 >= self._snapshot_size
+            if not self._is_saved() and (is_cheap or not self._is_snapshot_ours()):
                 self.save()
         except (OSError, TrackError) as error:
             unsaved = self.unsaved()
@@ -349,6 +439,8 @@ class FileStore:
             logger.warning("%s was not brought up to date (%s); %s", self.path, error, kept)
 
     def _is_saved(self) -> bool:
+        if self.journal.is_current and not self._is_snapshot_ours():
+            return False
         if self.journal.size != self._saved_offset:
             return False
         # All files gone, and nothing logged since: somebody removed the store, and it stays removed.
@@ -357,8 +449,14 @@ class FileStore:
     def _write_snapshot(self) -> None:
         try:
             self._busy = True
-            held = {"id": self.journal.identity, "offset": self._offset}
-            self._snapshot_size = replace_file(self.path, snapshot_bytes(self.state, held), f"{self.path}.tmp")
+            if self.journal.has_unread and self.journal.is_current:
+                self._keep_journal("has lines that cannot be read")
+                self.journal.has_unread = False
+            held = self.journal.place(self._offset) if self.journal.is_open else self._held
+            self.state.home = self.path
+            pieces = snapshot_bytes(self.state, msgspec.to_builtins(held))
+            self._snapshot_size = replace_file(self.path, pieces, f"{self.path}.tmp")
+            self._held, self._kin = held, Kin.SAME
             self._saved_offset = self._offset
             self._snapshot_stamp = stamp_of(self.path)
         finally:
@@ -404,53 +502,3 @@ class FileStore:
         # Another thread of the parent was in the middle of a replay: what it had applied is not known.
         self._is_whole = self._is_whole and not self._busy
         self._busy = self._writing = False
-
-
-_KEPT_OPEN = 4
-_Key = tuple[str, bool, str]
-_open_stores: weakref.WeakValueDictionary[_Key, FileStore] = weakref.WeakValueDictionary()
-_recent: OrderedDict[_Key, FileStore] = OrderedDict()
-_stores_of_process: weakref.WeakSet[FileStore] = weakref.WeakSet()
-_opening = threading.RLock()
-
-
-def open_store(path: str, lock_timeout: float, durable: bool = False, lock: str = "auto") -> FileStore:
-    """Return the store at `path`: the same object for all clients of this process."""
-    key = (os.path.realpath(path), durable, lock)
-    with _opening:
-        store = _open_stores.get(key)
-        # Where its files were removed, a new client means a new store.
-        if store is None or (store.journal.is_open and not store.journal.is_current):
-            store = _open_stores[key] = FileStore(key[0], lock_timeout, durable, lock)
-            _stores_of_process.add(store)
-            at_exit(_close_all)
-            at_fork(_after_fork)
-        store.lock.timeout = lock_timeout
-        # The last few stay open: many clients, one after another, read the file once.
-        _recent[key] = store
-        _recent.move_to_end(key)
-        while len(_recent) > _KEPT_OPEN:
-            _recent.popitem(last=False)
-        return store
-
-
-def _close_all() -> None:
-    for store in list(_stores_of_process):
-        try:
-            store.flush()
-        except TrackError as error:
-            logger.warning("%s", error)
-        store.leave()
-    for backlog in unfinished():
-        backlog.retry()
-        if backlog.unsaved:
-            logger.error("%d events could not be written to %s", backlog.unsaved, backlog.path)
-
-
-def _after_fork() -> None:
-    global _opening  # noqa: PLW0603 - the child needs its own
-    _opening = threading.RLock()
-    for store in list(_stores_of_process):
-        store.after_fork()
-    for backlog in unfinished():
-        backlog.clear()

@@ -12,7 +12,17 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.mongo.setup import prepare, read_address, refusal, refused_by_driver, translate
+from track.persistence.mongo.setup import (
+    VERSION,
+    connections_heard,
+    make_collections,
+    noted_version,
+    read_address,
+    refusal,
+    refused_by_driver,
+    translate,
+    unless_duplicate,
+)
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -57,6 +67,9 @@ class Mongo:
         self._database: Any = None
         self._session: Any = None
         self._closing: Any = None
+        self.connections = 0
+        """How many the driver has made: another one may be to another server."""
+        self._prepared_at, self._version = -1, 0
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
 
@@ -102,7 +115,45 @@ class Mongo:
         """Return the first of the next numbers of a counter, outside of the transaction: nobody waits for another."""
         change = {"$inc": {"value": count}}
         found = self._database["counters"].find_one_and_update({"_id": counter}, change, return_document=True)
+        if found is None:
+            # The database was dropped, or is another one: everything is made again before the next attempt.
+            self._prepared_at = -1
+            raise Changed(f"{self.place} is empty now")
         return int(found["value"]) - count + 1
+
+    def make(self) -> None:
+        """Make the collections, where that was not done: before something is written, for to read makes nothing."""
+        if self._version < VERSION:
+            make_collections(self._database)
+            self._version = VERSION
+
+    # which store it is
+
+    def identities(self) -> list[str]:
+        """Return the ids of the store, its own last; none while nothing was written, since there are any."""
+        found = self._database["format"].find_one({"_id": "store"}, session=self._session)
+        return [] if found is None else list(found["identities"])
+
+    def name(self, identity: str) -> None:
+        """Give the store this id, where it has none, or is a copy of one that is still there."""
+        formats, here = self._database["format"], self.address.database
+        found = formats.find_one({"_id": "store"})
+        if found is None:
+            with unless_duplicate():
+                new = {"$setOnInsert": {"identities": [identity], "home": here}}
+                formats.update_one({"_id": "store"}, new, upsert=True)
+        elif found["home"] != here:
+            change: Document = {"$set": {"home": here}}
+            if self._is_at(found["home"], found["identities"][-1]):
+                change["$push"] = {"identities": identity}
+            formats.update_one({"_id": "store", "home": found["home"]}, change)
+
+    def _is_at(self, database: str, identity: str) -> bool:
+        # Who may not look there cannot tell.
+        with suppress(self._errors.OperationFailure):
+            found = self.client[database]["format"].find_one({"_id": "store"})
+            return found is not None and identity in found["identities"]
+        return False
 
     # transactions
 
@@ -185,9 +236,13 @@ class Mongo:
     # the connection
 
     def _connected(self) -> None:
+        if self.client is not None and self._prepared_at != self.connections:
+            self._prepared_at = self.connections
+            self._version = noted_version(self._database, self.place)
         if self.client is None:
+            listeners = [connections_heard(self)]
             try:
-                client = self._pymongo.MongoClient(self.address.uri, **self.address.settings)
+                client = self._pymongo.MongoClient(self.address.uri, event_listeners=listeners, **self.address.settings)
             except (self._errors.ConfigurationError, ValueError) as error:
                 raise translate(error, self.place) from error
             try:
@@ -209,7 +264,8 @@ class Mongo:
         self._database = client.get_database(
             self.address.database, write_concern=concern, read_preference=self._pymongo.ReadPreference.PRIMARY
         )
-        prepare(self._database, self.place)
+        self._prepared_at = self.connections
+        self._version = noted_version(self._database, self.place)
 
     def _is_transient(self, error: Any) -> bool:
         if isinstance(error, self._errors.ServerSelectionTimeoutError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,8 @@ _WAYS_OUT = (
 )
 
 
-def prepare(database: Any, place: str) -> None:
-    """Make the collections where there are none.
+def noted_version(database: Any, place: str) -> int:
+    """Return the version of the documents, 0 where nothing was made yet.
 
     Raises CorruptJournal: a newer version of the library has written here.
     """
@@ -63,11 +64,10 @@ def prepare(database: Any, place: str) -> None:
         raise CorruptJournal(
             f"the documents in {place} have version {version}, this version of track knows {VERSION}: upgrade track"
         )
-    if version < VERSION:
-        _make_collections(database)
+    return version
 
 
-def _make_collections(database: Any) -> None:
+def make_collections(database: Any) -> None:
     """Make everything a transaction needs; somebody else may be making it at the same time."""
     for name, indexes in _INDEXES.items():
         with _unless(_EXISTS):
@@ -81,6 +81,11 @@ def _make_collections(database: Any) -> None:
         database["format"].update_one({"_id": "documents"}, {"$max": {"version": VERSION}}, upsert=True)
 
 
+def unless_duplicate() -> AbstractContextManager[None]:
+    """Pass over that somebody else has made the same document at the same time."""
+    return _unless(_DUPLICATE)
+
+
 @contextmanager
 def _unless(code: int) -> Iterator[None]:
     try:
@@ -88,6 +93,24 @@ def _unless(code: int) -> Iterator[None]:
     except Exception as error:
         if getattr(error, "code", None) != code:
             raise
+
+
+def connections_heard(mongo: Any) -> Any:
+    """Return a listener that counts the connections that a driver makes, in `mongo.connections`."""
+    from pymongo.monitoring import ConnectionPoolListener
+
+    known = weakref.ref(mongo)
+
+    def count(_: Any, event: Any) -> None:
+        if (mongo := known()) is not None:
+            mongo.connections += 1
+
+    def pass_over(_: Any, event: Any) -> None:
+        """Nothing: it is told of much that does not matter."""
+
+    events = [name for name in vars(ConnectionPoolListener) if not name.startswith("_")]
+    heard = dict.fromkeys(events, pass_over) | {"connection_created": count}
+    return type("Connections", (ConnectionPoolListener,), heard)()
 
 
 def translate(error: Any, place: str) -> Exception:

@@ -53,6 +53,8 @@ class Link:
         self.address = address
         self.token: Any = None
         self.largest = LARGEST
+        self.connections = 0
+        """How many there were: another one may be to another server."""
         self._credentials = credentials
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
@@ -121,6 +123,7 @@ class Link:
         """Connect, and be let in, unless that was done; called with the turn."""
         if self._socket is not None:
             return
+        self.connections += 1
         deadline = time.monotonic() + self.address.connect_timeout
         connection = socket.create_connection((self.address.host, self.address.port), self.address.connect_timeout)
         try:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import ConcurrentWrite, InvalidEvent
+from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
@@ -57,6 +57,7 @@ class RemoteStore(EventProtocol):
         self._reads: dict[tuple[str, str], Any] | None = None
         self._fresh: dict[tuple[type, str], Any] = {}
         self._guesses = False
+        self._known_ids, self._asked_at = [""], -1
         watch_forks(self)
 
     # writing
@@ -67,8 +68,13 @@ class RemoteStore(EventProtocol):
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
-        given = {"writer": writer, "first": first, "after": after}
-        self.link.call("receive", given, self._sendable(events, lines))
+        given = {"writer": writer, "first": first, "after": after, "store": self.expected_store}
+        try:
+            self.link.call("receive", given, self._sendable(events, lines))
+        except AnotherStore:
+            self._asked_at = -1
+            self.require_store(self.expected_store)
+            raise
 
     def last(self, writer: str) -> int:
         return int(self.link.call("last", {"writer": writer})[0])
@@ -110,6 +116,21 @@ class RemoteStore(EventProtocol):
                 finally:
                     self._reads, self._fresh = None, {}
         raise ConcurrentWrite(f"others keep changing what is decided in {self.place}")
+
+    # which store it is
+
+    def identity(self) -> str:
+        return self._identities()[-1]
+
+    def former_identities(self) -> list[str]:
+        return self._identities()[:-1]
+
+    def _identities(self) -> list[str]:
+        """Return the ids of the server's store, its own last, asked once a connection: another server has another."""
+        if self._asked_at != self.link.connections or not self._known_ids[-1]:
+            found = self.link.call("identity", {})[0]
+            self._known_ids, self._asked_at = list(map(str, found)), self.link.connections
+        return self._known_ids
 
     # asking
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from track.errors import BackendUnavailable, InvalidQuery, RPCCallFailure
+from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING
 from track.persistence.rpc import KINDS, KindName, Reply, error_reply
@@ -49,6 +49,7 @@ class _Received(msgspec.Struct, forbid_unknown_fields=True):
     writer: _Name
     first: _Count
     after: int = -1
+    store: str = ""
 
 
 class _Decided(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,6 +109,11 @@ def _ping(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer
 
 def _receive(backend: Protocol, user: str, given: _Received, lines: bytes) -> Answer:
     writer = _own(user, given.writer)
+    try:
+        backend.require_store(given.store)
+    except AnotherStore:
+        # Where the server keeps it is none of the client's business, who knows the address.
+        raise AnotherStore("the server has another store") from None
     backend.receive_after(writer, given.after, given.first, read_events(writer, given.first, lines), lines)
     return True, ()
 
@@ -181,6 +187,10 @@ def _members(backend: Protocol, user: str, given: _Uid, lines: bytes) -> Answer:
     return None, (_encode(uid) + b"\n" for group in groups for uid in group.trials)
 
 
+def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    return [*backend.former_identities(), backend.identity()], ()
+
+
 def _commit(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     try:
         backend.commit()
@@ -210,6 +220,7 @@ CALLS: dict[str, CallKind] = {
     "fetch_projects": CallKind("read", _Question, _fetch(Project)),
     "fetch_trials": CallKind("read", _Question, _fetch(Trial)),
     "has": CallKind("read", _Object, _has, is_short=True),
+    "identity": CallKind("read", _Nothing, _identity, is_short=True),
     "last": CallKind("read", _Writer, _last, is_short=True),
     "members": CallKind("read", _Uid, _members),
     "ping": CallKind("read", _Nothing, _ping, is_short=True),

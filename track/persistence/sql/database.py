@@ -40,6 +40,8 @@ class Driver(Protocol):
     begin: str
     unstorable: frozenset[str]
     """Characters that no text can have there."""
+    has_table: str
+    """A statement that returns a row where there is a table of a name."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""
@@ -49,6 +51,16 @@ class Driver(Protocol):
 
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Run ``INSERT INTO table (columns)`` for many rows, with what follows the values."""
+
+    def is_current(self, connection: Any) -> bool:
+        """Return whether the connection is still to what has the name now; one to a server is, or breaks."""
+        return True
+
+    def home(self, connection: Any) -> str:
+        """Return what is another for a database that is a copy: where it is, or the number that the server gave it."""
+
+    def is_copy(self, connection: Any, home: str, identity: str) -> bool:
+        """Return whether the store that has another home is still there."""
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means for the transaction."""
@@ -115,6 +127,14 @@ class Database:
             with _saying_refusals():
                 self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
 
+    def home(self) -> tuple[str, Callable[[str, str], bool]]:
+        """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
+        return self.driver.home(self._connection), partial(self.driver.is_copy, self._connection)
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table, inside the transaction that runs."""
+        return bool(self.rows(self.driver.has_table, name))
+
     def mark(self, writer: str, seq: int) -> None:
         """Note how far a writer came, inside the transaction that runs."""
         suffix = "ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq"
@@ -126,6 +146,11 @@ class Database:
         return int(found[0][0]) if found else None
 
     # transactions
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this thread is in the middle of a transaction."""
+        return self._inside == threading.get_ident()
 
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
@@ -140,7 +165,7 @@ class Database:
         InvalidEvent
             A value can never be stored there.
         """
-        if self._inside == threading.get_ident():
+        if self.is_inside:
             return action()
         return self._persist(lambda _: action(), is_decision=False)
 
@@ -155,7 +180,7 @@ class Database:
         OutcomeUnknown
             The connection broke during the commit, and did not come back within the patience.
         """
-        if self._inside == threading.get_ident():
+        if self.is_inside:
             return action()
         runs: dict[int | None, Result] = {}
 
@@ -187,6 +212,8 @@ class Database:
                 self._lock.release()
 
     def _once(self, action: Callable[[], Result], deadline: float) -> Result:
+        if self._connection is not None and not self.driver.is_current(self._connection):
+            self._forget()
         if self._connection is None:
             self._connect()
         self._is_committing = False
@@ -197,12 +224,18 @@ class Database:
                 result = action()
                 self._is_committing = True
                 self.rows("COMMIT")
+                self._require_current()
             except BaseException:
                 self._roll_back()
                 raise
             finally:
                 self._inside = 0
         return result
+
+    def _require_current(self) -> None:
+        """Return if what was committed is where it will be found; BackendUnavailable where it is not."""
+        if not self.driver.is_current(self._connection):
+            raise self.driver.translate(FileNotFoundError("it was removed or replaced while it was written to"))
 
     def _note(self, tried: _Tried, error: Exception, is_decision: bool) -> None:
         """Take note of an attempt that failed, and raise where another one would be vain, or too late."""

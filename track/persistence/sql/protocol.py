@@ -15,6 +15,7 @@ from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container, text
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.identity import new_identity, require_one_of
 from track.persistence.query import EXACT, Query, parse_query
 from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
 from track.persistence.sql.database import Database, Row
@@ -47,12 +48,14 @@ class SqlProtocol(EventProtocol):
         super().__init__(uri, strict)
         self.database = database
         self.liveness = Liveness()
-        database.on_connect = self._migrate
+        self._identity, self._is_identified = "", False
+        self._version = 0
+        database.on_connect = self._look
 
     # writing
 
     def apply(self, *events: Event) -> None:
-        self.database.decide(partial(self._store, events))
+        self._written(self.database.decide, partial(self._store, events))
 
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
@@ -63,21 +66,28 @@ class SqlProtocol(EventProtocol):
                 self._store(new)
                 self.database.mark(writer, first + len(events) - 1)
 
-        self.database.transaction(store)
+        self._written(self.database.transaction, store)
 
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
+        self.require_store(self.expected_store)
         # It may be run again as it is: it needs no mark of a decision.
-        self.database.transaction(partial(super().receive_after, writer, after, first, events, lines))
+        receive = partial(super().receive_after, writer, after, first, events, lines)
+        self._written(self.database.transaction, receive)
 
     def last(self, writer: str) -> int:
-        return self.database.transaction(lambda: self._last(writer))
+        return self._read(lambda: self._last(writer), -1)
 
     def atomically(self, action: Callable[[], Result]) -> Result:
-        return self.database.decide(action)
+        def decide() -> Result:
+            self._identify()
+            return action()
+
+        return self._written(self.database.decide, decide)
 
     def _store(self, events: Sequence[Event]) -> None:
+        self._identify()
         work = UnitOfWork(self.database)
         work.apply(events)
         work.write()
@@ -88,14 +98,69 @@ class SqlProtocol(EventProtocol):
     def close(self) -> None:
         self.database.close()
 
+    # which store it is
+
+    def identity(self) -> str:
+        if self._identity:
+            return self._identity
+        found = (self.database.transaction(self._identities) or [""])[-1]
+        # What a transaction sees that has not ended may not come to be.
+        self._identity = "" if self.database.is_inside else found
+        return found
+
+    def former_identities(self) -> list[str]:
+        return self.database.transaction(self._identities)[:-1]
+
+    def require_store(self, identity: str) -> None:
+        # As it is now, in the transaction that stores: the tables may have been replaced.
+        if identity:
+            require_one_of(self.database.transaction(self._identities), identity, self.uri)
+
+    def _identities(self) -> list[str]:
+        """Return the ids of the store, its own last; none while nothing was written, since there are any."""
+        if not self.database.has_table("store"):
+            return []
+        return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
+
+    def _identify(self) -> None:
+        """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
+        if not self._is_identified:
+            self._name()
+
+    def _written(self, run: Callable[[Callable[[], Result]], Result], action: Callable[[], Result]) -> Result:
+        """Return what a transaction returns that identifies the store, which is done once it has ended."""
+        if not self._is_identified and not self.database.is_inside:
+            # On their own: whether they are there is asked before it is known what became of a commit.
+            self._make_tables()
+        result = run(action)
+        self._is_identified = self._is_identified or not self.database.is_inside
+        return result
+
+    def _name(self) -> None:
+        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
+        if not self.database.has_table("store"):
+            self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
+        found = self.database.rows("SELECT number, identity, home FROM store ORDER BY number")
+        number, identity, before = found[-1] if found else (-1, "", "")
+        here, is_copy = self.database.home()
+        if before == here:
+            return
+        if found and not is_copy(before, identity):
+            self.database.rows("UPDATE store SET home = ? WHERE number = ?", here, number)
+            return
+        suffix = "ON CONFLICT (number) DO NOTHING"
+        self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        # What it is now is asked once that is stored.
+        self._identity = ""
+
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)))
+        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)), [])
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         parsed, keys, most = parse_query(query, Trial), parse_sort(sort, Trial), parse_limit(limit)
-        return self._asked(partial(self._select_trials, parsed, keys, most))
+        return self._asked(partial(self._select_trials, parsed, keys, most), [])
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -104,7 +169,7 @@ class SqlProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        found = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1))
+        found: list[Trial] = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1), [])
         return found[0] if found else None
 
     def revisions(self, digest: str) -> set[int]:
@@ -121,15 +186,19 @@ class SqlProtocol(EventProtocol):
             return -_BEYOND <= value < _BEYOND
         return is_utf8(value) and not self.database.driver.unstorable & set(value)
 
-    def _asked(self, question: Callable[[], Result]) -> Result:
+    def _read(self, question: Callable[[], Result], nothing: Result) -> Result:
+        """Return the answer to a question, or `nothing` where there are no tables: to read makes none."""
+        return self.database.transaction(lambda: question() if self._has_tables() else nothing)
+
+    def _asked(self, question: Callable[[], Result], nothing: Result) -> Result:
         """Return the answer to a question, InvalidQuery where the database finds fault with what it is given."""
         try:
-            return self.database.transaction(question)
+            return self._read(question, nothing)
         except InvalidEvent as error:
             raise InvalidQuery(str(error)) from error
 
     def _rows(self, sql: str, *parameters: Any) -> list[Row]:
-        return self.database.transaction(partial(self.database.rows, sql, *parameters))
+        return self._read(partial(self.database.rows, sql, *parameters), [])
 
     def _fetch_owners(self, kind: type, query: Any) -> list[Any]:
         """Return projects or groups: narrowed by what has a column, the rest is checked after."""
@@ -258,24 +327,36 @@ class SqlProtocol(EventProtocol):
 
     # the tables
 
-    def _migrate(self) -> None:
-        version = self.database.transaction(self._version)
-        if version > VERSION:
+    def _look(self) -> None:
+        """See what is there, over a new connection; nothing is made before something is written."""
+        self._identity, self._is_identified = "", False
+        self._version = self.database.transaction(self._noted_version)
+        if self._version > VERSION:
             raise CorruptJournal(
-                f"the tables in {self.uri} have version {version}, this version of track knows {VERSION}: upgrade track"
+                f"the tables in {self.uri} have version {self._version}, this version of track knows {VERSION}: "
+                "upgrade track"
             )
-        for number in range(version, VERSION):
-            self.database.transaction(partial(self._step, number))
 
-    def _version(self) -> int:
-        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
-        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
+    def _noted_version(self) -> int:
+        if not self.database.has_table("format"):
+            return 0
         found = self.database.rows("SELECT version FROM format WHERE id = 1")
         return int(found[0][0]) if found else 0
 
+    def _has_tables(self) -> bool:
+        """Return whether there is anything to read; another process may have made the tables meanwhile."""
+        self._version = self._version or self._noted_version()
+        return self._version > 0
+
+    def _make_tables(self) -> None:
+        for number in range(self.database.transaction(self._noted_version), VERSION):
+            self.database.transaction(partial(self._step, number))
+
     def _step(self, number: int) -> None:
+        columns = "id BIGINT NOT NULL PRIMARY KEY, version BIGINT NOT NULL"
+        self.database.rows(f"CREATE TABLE IF NOT EXISTS format ({columns})")
         # Another process may have taken this step meanwhile.
-        if self._version() > number:
+        if self._noted_version() > number:
             return
         for statement in MIGRATIONS[number]:
             self.database.rows(statement)

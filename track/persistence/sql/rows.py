@@ -92,9 +92,10 @@ class _Entry:
         version = None if trial.version is None else str(trial.version)
         name = None if trial.name is None else text(trial.name)
         identity = (trial.uid, self.position, trial.hash, trial.revision, name, version, *owners)
-        # The document says it exactly.
+        # The document says it exactly; a column has fewer bits, and perhaps no NUL.
         code = trial.status.value if abs(trial.status.value or 0) < _BEYOND else None
-        return (*identity, trial.status.name, code, self.points, trial_document(trial))
+        status = None if trial.status.name is None else str(trial.status.name).replace("\0", "")
+        return (*identity, status, code, self.points, trial_document(trial))
 
 
 class UnitOfWork:

@@ -1,12 +1,14 @@
 """The JSON file of a store: all of its objects, one trial a paragraph, and how far the journal is in it.
 
-``{"format": 1, "journal": {"id": ..., "offset": ...}, "projects": [...]}``. The original's format, a bare
-list of projects, is read too.
+``{"format": 1, "journal": {"id": ..., "offset": ..., "store": ...}, "projects": [...]}``. The original's format, a
+bare list of projects, is read too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +18,7 @@ import msgspec
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import FORMAT
 from track.metrics import Metrics
+from track.persistence.identity import new_identity
 from track.persistence.state.state import State
 from track.plain import to_plain
 from track.serialization import from_json, to_json, trial_from_document
@@ -32,9 +35,10 @@ _encode = msgspec.json.Encoder().encode
 _decode_containers = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class _TrialDocument(msgspec.Struct):
+class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     """A stored trial, its measurements left as bytes."""
 
+    dtype: Any = None
     uid: str | None = None
     revision: Any = 0
     hash: str | None = None
@@ -65,9 +69,10 @@ class _TrialDocument(msgspec.Struct):
         return getattr(self, name)
 
 
-class _ProjectDocument(msgspec.Struct):
+class _ProjectDocument(msgspec.Struct, forbid_unknown_fields=True):
     """A stored project; `trials` are parsed on their own."""
 
+    dtype: Any = None
     uid: str | None = None
     name: str | None = None
     description: Any = None
@@ -79,7 +84,7 @@ class _ProjectDocument(msgspec.Struct):
     order: int = 0
 
 
-class _Snapshot(msgspec.Struct):
+class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
     projects: list[_ProjectDocument] = []
@@ -90,9 +95,24 @@ class _Snapshot(msgspec.Struct):
     writers: dict[str, int] = {}
 
 
-_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
-_decode_original = msgspec.json.Decoder(list[_ProjectDocument]).decode
-_decode_trial = msgspec.json.Decoder(_TrialDocument).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decoders: dict[type[msgspec.Struct], Any] = {
+    kind: msgspec.json.Decoder(kind).decode for kind in (_TrialDocument, _ProjectDocument, _Snapshot)
+}
+_GROUP = {"dtype", "uid", "name", "description", "metadata", "project_id", "trials", "order", "moments"}
+_Unknown = dict[str, msgspec.Raw]
+
+
+def _decode(data: bytes | msgspec.Raw, kind: type[msgspec.Struct]) -> tuple[Any, _Unknown]:
+    """Return a document, and the fields of it that this version of the library does not know, as they are written."""
+    decode = _decoders[kind]
+    try:
+        return decode(data), {}
+    except msgspec.ValidationError:
+        fields = _decode_fields(data)
+        unknown = {name: fields.pop(name) for name in list(fields) if name not in kind.__struct_fields__}
+        return decode(_encode(fields)), unknown
 
 
 def read_snapshot(path: str, storage: State) -> dict[str, Any]:
@@ -107,7 +127,7 @@ def read_snapshot(path: str, storage: State) -> dict[str, Any]:
     data = file.readall()
     if not data.strip():
         return {}
-    snapshot = _parse(path, data)
+    snapshot = _parse(path, data, storage)
     if snapshot.format is None:
         raise CorruptJournal(
             f"{path} is no track file (it has no format) and was left as it is: move it away, or give the store "
@@ -121,29 +141,52 @@ def read_snapshot(path: str, storage: State) -> dict[str, Any]:
     return snapshot.journal
 
 
-def _parse(path: str, data: bytes) -> _Snapshot:
+def _parse(path: str, data: bytes, storage: State) -> _Snapshot:
     try:
         if data.lstrip().startswith(b"["):
-            return _Snapshot(projects=_decode_original(data), format=FORMAT)
-        return _decode_snapshot(data)
+            return _Snapshot(projects=_projects(_decode_items(data), storage), format=FORMAT)
+        with contextlib.suppress(msgspec.ValidationError):
+            known: _Snapshot = _decoders[_Snapshot](data)
+            return known
+        # Some object has more fields than we know: each on its own.
+        fields = _decode_fields(data)
+        projects = _projects(_decode_items(fields.pop("projects", msgspec.Raw(b"[]"))), storage)
+        known, storage.unknown["snapshot", None] = _decode(_encode(fields), _Snapshot)
+        known.projects = projects
+        return known
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptJournal(
             f"{path} is no track file ({error}) and was left as it is: move it away, or give the store another name"
         ) from error
 
 
+def _projects(raws: list[msgspec.Raw], storage: State) -> list[_ProjectDocument]:
+    projects = []
+    for raw in raws:
+        project, unknown = _decode(raw, _ProjectDocument)
+        projects.append(project)
+        if unknown:
+            storage.unknown["project", project.uid] = unknown
+    return projects
+
+
 def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
     storage.writers.update(snapshot.writers)
+    about = snapshot.journal
+    storage.identity, storage.home = str(about.get("store", "")), str(about.get("home", ""))
+    storage.former = list(map(str, about.get("former", ())))
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         fields |= {"metadata": project.metadata, "tags": project.tags, "moments": project.moments}
         storage.add_project(from_json(fields, "project"))
     groups = [*snapshot.groups, *(group for project in snapshot.projects for group in project.groups)]
     for group in sorted(groups, key=lambda group: group.get("order", 0)):
+        if unknown := {name: group[name] for name in group if name not in _GROUP}:
+            storage.unknown["group", group.get("uid")] = unknown
         storage.add_group(from_json(group | {"trials": ()}, "trial_group"), group.get("trials") or ())
-    documents = [*_documents(snapshot.trials, file, data, None)]
+    documents = [*_documents(snapshot.trials, file, data, None, storage)]
     for project in snapshot.projects:
-        documents += _documents(project.trials, file, data, project.uid or project.name)
+        documents += _documents(project.trials, file, data, project.uid or project.name, storage)
     for order, trial, stored in sorted(documents, key=lambda document: document[0]):
         storage.add_trial(trial)
         if order:
@@ -152,7 +195,7 @@ def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> N
 
 
 def _documents(
-    raws: list[msgspec.Raw], file: OpenFile, data: bytes, owner: str | None
+    raws: list[msgspec.Raw], file: OpenFile, data: bytes, owner: str | None, storage: State
 ) -> Iterator[tuple[int, Trial, _Stored]]:
     """Yield each trial with its place among all trials and where its bytes are."""
     position = 0
@@ -160,13 +203,15 @@ def _documents(
         view = memoryview(raw)
         # It begins with the trial's uid: nothing before it reads the same.
         position = max(data.find(bytes(view[:_UNIQUE]), position), 0)
-        stored: _Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, len(view))
+        stored: _Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, view)
         position += len(view)
-        document = _decode_trial(raw)
+        document, unknown = _decode(raw, _TrialDocument)
         if document.project_id is None:
             document.project_id = owner
         fields = (_lazy(document.metrics, stored, "metrics"), _lazy(document.chronos, stored, "chronos"))
         trial = trial_from_document(document, *fields)
+        if unknown:
+            storage.unknown["trial", trial.uid] = unknown
         if isinstance(trial.metadata, dict):
             trial.metadata.setdefault("_update_count", 0)
         yield document.order, trial, stored
@@ -175,20 +220,27 @@ def _documents(
 class _Region:
     """The bytes of one trial in the snapshot, left on disk: the open file keeps them there if it is replaced."""
 
-    __slots__ = ("_file", "_length", "_offset")
+    __slots__ = ("_file", "_length", "_offset", "_sum")
 
-    def __init__(self, file: OpenFile, offset: int, length: int) -> None:
+    def __init__(self, file: OpenFile, offset: int, data: memoryview) -> None:
         self._file = file
         self._offset = offset
-        self._length = length
+        self._length = len(data)
+        self._sum = zlib.crc32(data)
 
     def __bytes__(self) -> bytes:
         data = bytearray()
         while len(data) < self._length:
             piece = os.pread(self._file.fileno(), self._length - len(data), self._offset + len(data))
             if not piece:
-                raise CorruptJournal("the snapshot was cut short while it was in use")
+                break
             data += piece
+        if zlib.crc32(data) != self._sum:
+            # As `cp` does it: the open file itself, not its name.
+            raise CorruptJournal(
+                "the JSON file of the store was overwritten in place while it was in use, and what it held of a trial "
+                "is gone from it: put files back with mv, not with cp"
+            )
         return bytes(data)
 
 
@@ -199,14 +251,19 @@ _Stored: TypeAlias = bytes | _Region
 def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
     if bytes(memoryview(raw)[:3]) == b"{}":
         return Metrics()
-    return Metrics(lambda: _decode_containers(getattr(_decode_trial(bytes(stored)), field)))
+    return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)))
 
 
-def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
+def snapshot_bytes(storage: State, journal: dict[str, Any], is_copy: bool = False) -> Iterator[bytes]:
     """Yield the file's content, piece by piece.
 
-    `journal`: which journal is in it (`id`), up to which byte (`offset`); empty for a file without one.
+    `journal`: which journal is in it (`id`), up to which byte (`offset`); empty for a file without one. `is_copy`:
+    whether it will be a store of its own.
     """
+    about = {"store": storage.identity, "former": storage.former, "home": storage.home}
+    if is_copy:
+        about = {"store": new_identity(), "former": [*storage.former, *filter(None, [storage.identity])]}
+    about = journal | {name: value for name, value in about.items() if value}
     owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
     stray: list[Trial] = []
     order: dict[str, int] = {}
@@ -217,9 +274,11 @@ def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
     for position, group in enumerate(storage._groups.values()):
         owner = group.project_id if group.project_id in owned else None
         groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
-    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(journal))
+    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(about))
     if storage.writers:
         yield b',\n "writers": ' + _encode(storage.writers)
+    for name, value in storage.unknown.get(("snapshot", None), {}).items():
+        yield b",\n " + _encode(name) + b": " + _encode(value)
     yield b',\n "projects": ['
     for position, (uid, project) in enumerate(storage._projects.items()):
         yield b",\n\n" if position else b"\n\n"
@@ -227,6 +286,7 @@ def snapshot_bytes(storage: State, journal: dict[str, Any]) -> Iterator[bytes]:
         document["description"] = project.description
         document |= {"metadata": to_plain(project.metadata), "tags": to_plain(project.tags), "order": position}
         document |= {"moments": project.moments} if project.moments else {}
+        document |= storage.unknown.get(("project", uid), {})
         yield _encode(document)[:-1] + b',\n "trials": ['
         yield from _trial_bytes(storage, owned[uid], order)
         yield b'],\n "groups": ' + _group_bytes(groups.get(uid, [])) + b"}"
@@ -245,7 +305,7 @@ def _group_document(storage: State, group: TrialGroup) -> dict[str, Any]:
     # A document for people nests keys with dots; what is stored is as it was logged.
     document["metadata"] = to_plain(group.metadata)
     document["trials"] = list(storage._members.get(group.uid, ()))
-    return document
+    return document | storage.unknown.get(("group", group.uid), {})
 
 
 def _group_bytes(documents: list[dict[str, Any]]) -> bytes:
@@ -259,7 +319,7 @@ def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int])
         uid = trial.uid
         cached = storage.documents.get(uid)
         if cached is None or uid in storage.changed:
-            cached = _document_bytes(trial, order[uid])
+            cached = _document_bytes(trial, order[uid], storage.unknown.get(("trial", uid), {}))
             if len(cached) < _CACHED_UP_TO:
                 storage.documents[uid] = cached
             else:
@@ -270,9 +330,9 @@ def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int])
     storage.changed.difference_update(uid for uid in order if uid in storage.documents)
 
 
-def _document_bytes(trial: Trial, order: int) -> bytes:
+def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any]) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
-    document = to_json(trial) | {"order": order}
+    document = to_json(trial) | {"order": order} | unknown
     lines = []
     for key, value in document.items():
         if key in ("metrics", "chronos") and value:
@@ -290,7 +350,7 @@ def write_copy(path: str, storage: State) -> None:
     """
     try:
         Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, snapshot_bytes(storage, {}))
+        replace_file(path, snapshot_bytes(storage, {}, is_copy=True))
     except OSError as error:
         reason = error.strerror or error
         raise BackendUnavailable(f"{path} cannot be written ({reason}): name a file in a folder that can") from error
@@ -299,6 +359,7 @@ def write_copy(path: str, storage: State) -> None:
 def stored_in(protocol: Protocol) -> State:
     """Return a state made of everything that a backend answers."""
     storage = State()
+    storage.identity, storage.former = protocol.identity(), protocol.former_identities()
     for project in protocol.fetch_projects():
         storage.add_project(project)
     for group in protocol.fetch_groups():

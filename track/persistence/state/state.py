@@ -44,11 +44,19 @@ class State:
     def __init__(self, place: str | None = None, clock: Callable[[], float] = time.time) -> None:
         self.place = place
         self.liveness = Liveness(clock=clock)
+        self.identity = ""
+        """The id of the store; empty while it has none."""
+        self.former: list[str] = []
+        """The ids that it had before, oldest first."""
+        self.home = ""
+        """Where the file was that was last written: there it is looked for to tell a copy."""
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
         self._by_hash: dict[str, list[str]] = {}
         self._members: dict[str, dict[str, None]] = {}
+        self.unknown: dict[tuple[str, Any], dict[str, Any]] = {}
+        """Fields of the last snapshot that this version does not know, by kind and uid of what they are of."""
         self.changed: set[str] = set()
         """The uids of trials that the last snapshot does not show as they are."""
         self.documents: dict[str, Any] = {}
