@@ -31,7 +31,7 @@ def measure(folder: str, points: int, rounds: int) -> list[Row]:
     return [
         *rows,
         Row(f"decoding the metric of {points:,} points", f"{values:,.1f} ms"),
-        against("as arrays, times too", arrays, lists, "as lists", "ms", 1),
+        against("as arrays, times too", arrays, lists, "as lists", "ms"),
         against("as a data frame", frame, by_point, "point by point", "ms", 1),
     ]
 
