@@ -18,7 +18,9 @@ def written(name: str, file: str) -> str:
 
 FEATURES = {
     "rich": ["rich"],
+    "numpy": ["numpy"],
     "pandas": ["pandas"],
+    "pyarrow": ["pyarrow", "numpy"],
     "cockroach": ["psycopg2-binary"],
     "mongodb": ["pymongo"],
     "fsspec": ["fsspec"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from track.client import TrackClient
     from track.logger import TrialLogger
-    from track.reading import Trials, fetch, to_pandas
+    from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
     from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 
@@ -31,8 +31,10 @@ __all__ = [
     "TrialGroup",
     "TrialLogger",
     "Trials",
+    "best",
     "fetch",
     "get_git_version",
+    "to_arrow",
     "to_json",
     "to_pandas",
 ]
@@ -46,7 +48,9 @@ _homes = {
     "TrialGroup": "track.structure",
     "TrialLogger": "track.logger",
     "Trials": "track.reading",
+    "best": "track.reading",
     "fetch": "track.reading",
+    "to_arrow": "track.reading",
     "to_json": "track.serialization",
     "to_pandas": "track.reading",
 }

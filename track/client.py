@@ -37,6 +37,7 @@ from track.front import (
     unfinished,
 )
 from track.logger import TrialLogger
+from track.naming import named
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.shown import cut, shown
@@ -222,12 +223,16 @@ class TrackClient:
         force: bool
             Whether to replace a trial that is set and has not finished.
         **kwargs
-            ``uid``; or ``hash`` and ``revision``; or the fields of a `Trial`, hashed with the current version.
+            ``uid``; or ``hash`` and ``revision``; or the fields of a `Trial`, hashed with the current version. What is
+            no whole uid may be the beginning of one, from four characters on, ``name``, ``name/revision``, ``@last``,
+            ``@best:loss``.
 
         Raises
         ------
         TrialDoesNotExist
             It is not stored.
+        AmbiguousName
+            Several trials go by what is given as the uid.
         InvalidCall
             A field does not exist, or the trial is no `Trial`.
         """
@@ -238,16 +243,18 @@ class TrackClient:
         )
         if current is not None and (str(kwargs.get("uid")) == current._created().uid or not (trial or kwargs)):
             return current
-        wanted = trial or named_trial(kwargs, self.version, self._place())
+        name = kwargs.get("uid")
+        wanted = trial or named_trial(kwargs, self.version, self.protocol)
         if current is not None:
             if current._created().uid != wanted.uid:
                 tell_trial_stays(current)
             return current
         found = self.protocol.get_trial(wanted) or []
-        exact = [stored for stored in found if stored.uid == wanted.uid]
-        if not exact:
+        stored = next((stored for stored in found if stored.uid == wanted.uid), None)
+        if stored is None and name is not None:
+            stored = named(self.protocol, name)
+        if stored is None:
             raise TrialDoesNotExist(f"no trial {wanted.uid!r} is stored in {self._place()}")
-        stored = exact[0]
         self._adopt_owners(stored)
         self.logger = TrialLogger(stored, self.protocol)
         return self.logger

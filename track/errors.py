@@ -10,6 +10,7 @@
     │   └── ResultTimeout       (TimeoutError)
     ├── AlreadyExists           (ValueError)
     │   └── UploadConflict      (RuntimeError)
+    ├── AmbiguousName           (LookupError, ValueError)
     ├── MissingIdentity         (AssertionError, ValueError)
     ├── UnknownBackend          (ValueError)
     ├── MissingExtra            (ImportError)
@@ -49,6 +50,7 @@ from track.shown import shown
 __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
+    "AmbiguousName",
     "AnotherStore",
     "BackendUnavailable",
     "ConcurrentWrite",
@@ -120,6 +122,10 @@ class AlreadyExists(TrackError, ValueError):
 
 class UploadConflict(AlreadyExists, RuntimeError):
     """The name is taken in the folder, and the strategy is not to go on."""
+
+
+class AmbiguousName(TrackError, LookupError, ValueError):
+    """Several trials go by this name, or their uids begin so."""
 
 
 class MissingIdentity(TrackError, AssertionError, ValueError):

@@ -447,12 +447,18 @@ class TrialLogger(OutputVerbs, FileVerbs):
         write_report(self.trial, short, style, self.protocol.unsaved())
         return self
 
-    def to_pandas(self, *metrics: str) -> pd.DataFrame:
+    def to_pandas(self, *metrics: str, times: bool = False) -> pd.DataFrame:
         """Return the metrics, or those named, a row a step and a column a metric (the extra ``pandas``)."""
         from track.reading import to_pandas
 
-        frame: pd.DataFrame = to_pandas(self.trial, *metrics)
+        frame: pd.DataFrame = to_pandas(self.trial, *metrics, times=times)
         return frame
+
+    def to_arrow(self, *metrics: str, times: bool = False) -> Any:
+        """Return the metrics, or those named, as a table of Arrow, a row a point (the extra ``pyarrow``)."""
+        from track.reading import to_arrow
+
+        return to_arrow(self.trial, *metrics, times=times)
 
     def save(self, file_name_override: str | None = None) -> None:
         """Make what was logged permanent, or write all of the store to another JSON file."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from track.aggregators.aggregator import TimeSeriesAggregator
-from track.containers.series import Series
-from track.errors import InvalidCall, NotFound, missing_extra, suggestion
+from track.errors import NotFound
+from track.frames import summary, to_arrow, to_pandas
+from track.naming import best_of, best_stored, named, owners_of, with_uids
 from track.persistence.protocol import Protocol
-from track.persistence.query import Query, parse_query, resolve
+from track.persistence.query import Query, parse_query
 from track.persistence.registry import get_protocol
+from track.persistence.sorting import ordered, parse_sort
 from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
-from track.plain import flatten
 from track.shown import cut
 from track.structure import Status, Trial
 from track.table import html_of, trials_html
@@ -23,13 +22,12 @@ from track.table import html_of, trials_html
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "fetch", "open_stored", "open_to_read", "to_pandas"]
+__all__ = ["Trials", "best", "fetch", "open_stored", "open_to_read", "to_arrow", "to_pandas"]
 
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 3
-_OWNERS = ("group", "group_id", "project", "project_id")
 
 
 class Trials(list[Trial]):
@@ -57,6 +55,40 @@ class Trials(list[Trial]):
     def __add__(self, other: Any) -> Any:
         return Trials([*self, *other], self._group_names)
 
+    def filter(self, query: Any) -> Trials:
+        """Return those that match a query, as `track.fetch` would.
+
+        Raises
+        ------
+        InvalidQuery
+            The query names an unknown attribute or operator.
+        """
+        parsed = parse_query(with_uids(query, self._owners), Trial)
+        return Trials(filter(parsed.matches, self), self._group_names)
+
+    def _owners(self, field: str) -> dict[str, str]:
+        return self._group_names() if field == "group_id" else {}
+
+    def sorted(self, by: str | Iterable[str]) -> Trials:
+        """Return them in another order: equal ones stay as they are, missing values and NaN come last.
+
+        Parameters
+        ----------
+        by: str or several
+            A dotted attribute, as in a query: ``"metrics.loss"`` from the least, ``"-metrics.loss"`` from the
+            greatest. Of several the first counts most.
+
+        Raises
+        ------
+        InvalidQuery
+            An attribute is unknown.
+        """
+        return Trials(ordered(self, parse_sort(by, Trial)), self._group_names)
+
+    def best(self, metric: str, mode: str = "min", of: str = "last") -> Trial:
+        """Return the best of them by a metric; see `track.best`."""
+        return best_of(self, metric, mode, of)
+
     def copy(self) -> Trials:
         """Return another list of the same trials."""
         return Trials(self, self._group_names)
@@ -72,38 +104,50 @@ class Trials(list[Trial]):
     def _repr_html_(self) -> str:
         return html_of(lambda: trials_html(self), self)
 
-    def to_pandas(self, *metrics: str) -> pd.DataFrame:
+    def to_pandas(self, *metrics: str, times: bool = False) -> pd.DataFrame:
         """Return the metrics of all trials, a row a step; see `track.to_pandas`."""
-        frame: pd.DataFrame = to_pandas(self, *metrics)
+        frame: pd.DataFrame = to_pandas(self, *metrics, times=times)
         return frame
+
+    def to_arrow(self, *metrics: str, times: bool = False) -> Any:
+        """Return the metrics of all trials as a table of Arrow, a row a point; see `track.to_arrow`."""
+        return to_arrow(self, *metrics, times=times)
 
     def summary(self) -> pd.DataFrame:
         """Return a row a trial, by uid.
 
-        Its name, revision, status and group, when it started, its run time in seconds, each parameter (nested ones by
-        dotted names), and the last value of each metric. A trial that was begun inside the block of another one has
-        that one's uid under ``parent``.
+        Its name, revision, status and group, when it started, its run time in seconds, its tags and parameters (nested
+        ones by dotted names), and of each metric the last value, ``metrics.NAME``, and the least and the greatest,
+        ``metrics.NAME.min`` and ``.max``: of the values that count, without NaN. A metric that is itself called
+        ``NAME.min`` is in that column. A trial that was begun inside the block of another one has that one's uid under
+        ``parent``.
         """
-        groups = self._group_names()
-        rows = [_summary(trial, groups) for trial in self]
-        frame: pd.DataFrame = _pandas().DataFrame(rows, index=[trial.uid for trial in self])
-        frame.index.name = "trial"
+        frame: pd.DataFrame = summary(self, self._group_names())
         return frame
 
 
-def fetch(uri: str, query: Any = None) -> Trials:
+def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = None, limit: int | None = None) -> Trials:
     """Return the stored trials that match, oldest first. Nothing is created or locked.
 
     Parameters
     ----------
     uri: str
         A store, as for `TrackClient`.
-    query: mapping, optional
+    query: mapping or str, optional
         Such as ``{"parameters.lr": {"$lte": 0.01}, "status": "completed", "group": "ablation"}``; see
-        `track.persistence.query`. Groups and projects go by their names.
+        `track.persistence.query`. Groups and projects go by their names. Or the name of one trial: its uid, the
+        beginning of it from four characters on, ``name``, ``name/revision``, ``@last``, ``@best:loss`` (least),
+        ``@best:max:acc``.
+    sort: str or several, optional
+        Another order: a dotted attribute, as in a query, ``"metrics.loss"`` from the least, ``"-metrics.loss"`` from
+        the greatest; missing values and NaN come last. Of several the first counts most.
+    limit: int, optional
+        How many trials at most, the first ones in this order.
 
     Raises
     ------
+    TrialDoesNotExist, AmbiguousName
+        No trial, or several, go by this name.
     NotFound
         A file that does not exist.
     InvalidQuery
@@ -115,11 +159,40 @@ def fetch(uri: str, query: Any = None) -> Trials:
     []
     """
     protocol = open_to_read(uri)
-    query = _by_uids(protocol, query)
-    found = Trials(protocol.fetch_trials(query), lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()})
-    if not found:
+    if isinstance(query, str):
+        return Trials([named(protocol, query)], _names_of_groups(protocol))
+    query = with_uids(query, owners_of(protocol))
+    found = Trials(protocol.select_trials(query, sort, limit), _names_of_groups(protocol))
+    if not found and limit != 0:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found
+
+
+def best(uri: str, metric: str, mode: str = "min", query: Any = None, of: str = "last") -> Trial:
+    """Return the stored trial that is best by a metric: by its last value, as hyper-parameter searches have it.
+
+    A NaN never wins, nor a trial without the metric; of equals the earliest does.
+
+    Parameters
+    ----------
+    uri: str
+        A store, as for `TrackClient`.
+    mode: str
+        ``"min"``: the least is best; ``"max"``: the greatest.
+    query: mapping, optional
+        Among which trials, as for `fetch`.
+    of: str
+        What counts of each trial: its ``"last"`` value, or its ``"min"`` or ``"max"`` of all.
+
+    Raises
+    ------
+    NotFound
+        No trial that matches has a number there.
+    InvalidQuery
+        `mode` or `of` is something else, or the query names an unknown attribute or operator.
+    """
+    protocol = open_to_read(uri)
+    return best_stored(protocol, metric, mode, of, with_uids(query, owners_of(protocol)))
 
 
 def open_to_read(uri: str) -> Protocol:
@@ -151,20 +224,8 @@ def open_stored(uri: str) -> Protocol:
     return get_protocol(uri)
 
 
-def _by_uids(protocol: Protocol, query: Any) -> Any:
-    """Return a query in which groups and projects that are named by their names are named by their uids."""
-    if not isinstance(query, Mapping):
-        return query
-    return [_by_uid(protocol, attribute, condition) for attribute, condition in query.items()]
-
-
-def _by_uid(protocol: Protocol, attribute: Any, condition: Any) -> tuple[Any, Any]:
-    names = condition["$in"] if isinstance(condition, Mapping) and list(condition) == ["$in"] else [condition]
-    if attribute not in _OWNERS or not all(isinstance(name, str) for name in names):
-        return attribute, condition
-    field = f"{attribute.removesuffix('_id')}_id"
-    owners: list[Any] = protocol.fetch_groups() if field == "group_id" else protocol.fetch_projects()
-    return field, {"$in": [*names, *(owner.uid for owner in owners if owner.name in names)]}
+def _names_of_groups(protocol: Protocol) -> Callable[[], dict[str, str]]:
+    return lambda: {one.uid: str(one.name) for one in protocol.fetch_groups()}
 
 
 def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:
@@ -173,93 +234,3 @@ def _tell_unknown_statuses(protocol: Protocol, query: Query) -> None:
         if not protocol.fetch_trials({"status": name}):
             known = ", ".join(str(status) for status in Status if not status.name.endswith("Group"))
             logger.warning("no trial has the status %r; those of the library are %s", name, known)
-
-
-def to_pandas(trials: Trial | Iterable[Trial], *metrics: str) -> pd.DataFrame:
-    """Return metrics as a data frame: a column a metric, a row a step.
-
-    Parameters
-    ----------
-    trials: Trial or several
-        One trial gives an index of steps; several give an index of trial uid and step.
-    *metrics: str
-        Which metrics; all by default. Values without a step are numbered from 0.
-
-    Raises
-    ------
-    InvalidCall
-        It is a URI: `fetch` reads stores.
-    NotFound
-        None of the trials has such a metric, though they have others.
-    MissingExtra
-        The package pandas is not installed.
-
-    Examples
-    --------
-    >>> from track import TrackClient
-    >>> trial = TrackClient("ephemeral:").new_trial(parameters={})
-    >>> trial.log_metrics(step=1, loss=0.5, acc=0.8)
-    >>> to_pandas(trial.trial).to_dict("list")
-    {'loss': [0.5], 'acc': [0.8]}
-    """
-    if isinstance(trials, str):
-        raise InvalidCall(f"{trials!r} is no trial: write track.fetch({trials!r}).to_pandas()")
-    if isinstance(trials, Trial):
-        _check_metrics([trials], metrics)
-        return _frame(trials, metrics)
-    trials = list(trials)
-    _check_metrics(trials, metrics)
-    frames = {trial.uid: _frame(trial, metrics) for trial in trials}
-    pandas = _pandas()
-    if not frames:
-        frames = {"": pandas.DataFrame()}
-    frame: pd.DataFrame = pandas.concat(frames, names=["trial", "step"])
-    return frame
-
-
-def _check_metrics(trials: list[Trial], metrics: tuple[str, ...]) -> None:
-    # Before the first numbers arrive there is nothing to compare with.
-    known = {name for trial in trials for name in trial.metrics} if metrics else set()
-    for name in metrics if known else ():
-        if name not in known:
-            way_out = suggestion(name, known) or f"; there are: {', '.join(sorted(known))}"
-            raise NotFound(f"no metric {name!r} was logged{way_out}")
-
-
-def _frame(trial: Trial, metrics: tuple[str, ...]) -> pd.DataFrame:
-    pandas = _pandas()
-    names = metrics or tuple(trial.metrics)
-    columns = {name: _column(pandas, trial.metrics[name]) for name in names if name in trial.metrics}
-    frame: pd.DataFrame = pandas.DataFrame(columns)
-    frame.index.name = "step"
-    return frame
-
-
-def _column(pandas: Any, container: Any) -> Any:
-    if isinstance(container, Series):
-        rows = container.rows()
-        return pandas.Series([value for _, value, _ in rows], index=[step for step, _, _ in rows])
-    if isinstance(container, TimeSeriesAggregator):
-        return pandas.Series(container.val)
-    value = getattr(container, "val", container)
-    return pandas.Series(value if isinstance(value, list) else [value])
-
-
-def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": trial.name, "revision": trial.revision, "status": str(trial.status)}
-    row["group"] = groups.get(trial.group_id, trial.group_id) if isinstance(trial.group_id, str) else None
-    if "parent" in trial.metadata:
-        row["parent"] = trial.metadata["parent"]
-    started = trial.timestamps.get("started")
-    row["started"] = None if started is None else datetime.fromtimestamp(started, timezone.utc)
-    row["runtime"] = resolve(trial, ("chronos", "runtime"))
-    row |= {f"parameters.{name}": value for name, value in flatten(trial.parameters).items()}
-    return row | {f"metrics.{name}": resolve(trial, ("metrics", name)) for name in trial.metrics}
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise missing_extra("data frames need pandas", "pandas") from error
-    return pandas

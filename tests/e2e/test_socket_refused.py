@@ -125,6 +125,41 @@ def test_one_writer_cannot_speak_for_another(users: str) -> None:
             protocol.close()
 
 
+def _nested(depth: int) -> list[Any]:
+    condition: list[Any] = ["name", "$eq", "digits"]
+    for _ in range(depth):
+        condition = ["$not", "$not", [[condition]]]
+    return [condition]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"query": [["$or", "$or", [[["name", "$regex", "(d+)+$"]]]]]},
+        {"query": [["$or", "$or", "name"]]},
+        {"query": [["$or", "$or", [[["name", "$eq"]]]]]},
+        {"query": [["$not", "$not", []]]},
+        {"query": [["name", "$or", 7]]},
+        {"query": _nested(60)},
+        {"sort": ["colour"]},
+        {"sort": ["name"], "limit": -1},
+    ],
+    ids=["pattern", "no list", "no condition", "no query", "no attribute", "deep", "sort", "limit"],
+)
+def test_joined_query_of_a_stranger_is_refused(asked: dict[str, Any]) -> None:
+    """Queries of queries from elsewhere are checked like others, and the server serves on."""
+    with serving("ephemeral:") as port:
+        protocol = client(port)
+        trial = new_trial(protocol)
+
+        with visitor(port) as other:
+            refused = other.ask("fetch_trials", **asked)
+
+        assert (refused.status, refused.kind) == (1, InvalidQuery.__name__)
+        assert protocol.fetch_trials({"$or": [{"uid": trial.uid}, {"name": "x"}]}) == [trial]
+        protocol.close()
+
+
 def test_pattern_is_not_matched_by_the_server() -> None:
     """A pattern may take for ever: the server refuses it, and the client matches it itself."""
     with serving("ephemeral:") as port:

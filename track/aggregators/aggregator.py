@@ -193,6 +193,23 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
         """Return the value logged last; None when there is none."""
         return self.points.last()
 
+    def to_numpy(self, times: bool = False) -> tuple[Any, ...]:
+        """Return arrays of the steps, which are 0, 1, 2, ..., and of the values; see `Series.to_numpy`.
+
+        Parameters
+        ----------
+        times: bool
+            Whether a third array says when each was logged, unix seconds, 0 where that is not known.
+
+        Raises
+        ------
+        MissingExtra
+            The package numpy is not installed.
+        """
+        from track.containers.arrays import to_arrays
+
+        return to_arrays(self.points, times)
+
     def to_json(self, short: bool = False) -> Any:
         """Return the last 20 values (`short`), or all of the columns."""
         if short:

@@ -13,6 +13,7 @@ from track.artifacts.artifact import Artifact
 from track.artifacts.keys import SPECIFIC, split_uri
 from track.artifacts.location import places_of, protocol_of
 from track.errors import InvalidCall, InvalidQuery, NotFound, suggestion
+from track.naming import named, owners_of, with_uids
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,9 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     ----------
     source: str, TrackClient, TrialLogger or Protocol
         A store.
-    query: mapping, optional
-        Which trials, as for `track.fetch`. Versions are numbered among the artifacts that are returned.
+    query: mapping or str, optional
+        Which trials, or the name of one, as for `track.fetch`. Versions are numbered among the artifacts that are
+        returned.
 
     Examples
     --------
@@ -46,7 +48,9 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     """
     protocol = protocol_of(source)
     asked = protocol if isinstance(source, str) else getattr(source, "protocol", source)
-    found = (_of_line(line, trial, protocol) for trial in asked.fetch_trials(query) for line in trial.artifacts)
+    is_name = isinstance(query, str)
+    trials = [named(asked, query)] if is_name else asked.fetch_trials(with_uids(query, owners_of(asked)))
+    found = (_of_line(line, trial, protocol) for trial in trials for line in trial.artifacts)
     return _number(sorted(filter(None, found), key=lambda artifact: artifact.at))
 
 
@@ -87,7 +91,7 @@ def versions(source: Any, name: str, project: str | None = None) -> list[Artifac
     return [latest[version] for version in sorted(latest)]
 
 
-def find(source: Any, name: str, project: str | None = None) -> Artifact:
+def find(source: Any, name: str, project: str | None = None, trial: str | None = None) -> Artifact:
     """Return one artifact.
 
     Parameters
@@ -101,6 +105,9 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
         arrives late, from a process that was offline, may move them: a digest is certain.
     project: str, optional
         Needed where several projects have the name.
+    trial: str, optional
+        Only what this trial has logged: its uid, the beginning of it, its name, ``@last``, ``@best:loss``, as for
+        `track.fetch`.
 
     Raises
     ------
@@ -108,9 +115,11 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
         Nothing has this name, or not this version.
     InvalidQuery
         Several projects have it, and `project` does not say which.
+    AmbiguousName
+        Several trials go by the name that `trial` is.
     """
     try:
-        found = _named(source, name, project)
+        found = _named(source, name, project, trial)
         # What others have logged meanwhile is not what this trial means.
         own = [artifact for artifact in found if artifact.trial == _uid_of(source)]
         return (own or found)[-1]
@@ -118,7 +127,7 @@ def find(source: Any, name: str, project: str | None = None) -> Artifact:
         match = SPECIFIC.fullmatch(name)
         if match is None:
             raise
-    found = _named(source, match["name"], project)
+    found = _named(source, match["name"], project, trial)
     for artifact in reversed(found):
         if match["latest"] or _is_meant(artifact, match["version"], match["digest"]):
             return artifact
@@ -137,18 +146,27 @@ def _is_meant(artifact: Artifact, version: str | None, digest: str | None) -> bo
     return digest is not None and (artifact.digest or "").startswith(digest)
 
 
-def _named(source: Any, name: str, project: str | None) -> list[Artifact]:
+def _named(source: Any, name: str, project: str | None, trial: str | None = None) -> list[Artifact]:
     if not isinstance(name, str):
         raise InvalidCall(f"an artifact goes by its name, as in 'model.bin' or 'model.bin:v0', not by {name!r}")
-    if project is None and getattr(source, "has_started", None) is not None:
+    whose = None if trial is None else named(_asked(source), trial)
+    if whose is not None:
+        project = whose.project_id
+    elif project is None and getattr(source, "has_started", None) is not None:
         project = source.trial.project_id
     query = {} if project is None else {"project_id": project}
-    known = artifacts(source, query)
+    known = [artifact for artifact in artifacts(source, query) if whose is None or artifact.trial == whose.uid]
     found = [artifact for artifact in known if artifact.name == name]
     if not found:
         where = "" if project is None else f" in project {project!r}"
+        where = where if whose is None else f" of trial {trial!r}"
         raise NotFound(f"no artifact {name!r}{where}{suggestion(name, {artifact.name for artifact in known})}")
     projects = sorted({str(artifact.project) for artifact in found})
     if len(projects) > 1:
         raise InvalidQuery(f"several projects have an artifact {name!r}: say which of {', '.join(projects)}")
     return found
+
+
+def _asked(source: Any) -> Any:
+    """Return the backend of a store, or what it is itself."""
+    return protocol_of(source) if isinstance(source, str) else getattr(source, "protocol", source)

@@ -9,6 +9,8 @@ from typing import Any
 from track.artifacts import artifacts, find, gc
 from track.cli.uploads import list_uploads, sweep_uploads
 from track.errors import TrackError
+from track.naming import WAYS
+from track.reading import fetch
 
 _HELP = "list, download and clean up the files of trials"
 _DESCRIPTION = """
@@ -35,6 +37,7 @@ def add_parser(verbs: Any) -> None:
     bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
     for action in (show, bring):
         action.add_argument("--project", help="only this project")
+        action.add_argument("--trial", help=f"only this trial: {WAYS}")
     clean.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
     clean.add_argument(
         "--also",
@@ -62,6 +65,9 @@ def _list(arguments: argparse.Namespace) -> int:
         return 0
     query = {} if arguments.project is None else {"project_id": arguments.project}
     found = artifacts(arguments.uri, query)
+    if arguments.trial is not None:
+        uid = fetch(arguments.uri, arguments.trial)[0].uid
+        found = [artifact for artifact in found if artifact.trial == uid]
     for artifact in found:
         size = "?" if artifact.size is None else f"{artifact.size:,}"
         project = f"{artifact.project}/" if artifact.project else ""
@@ -71,12 +77,12 @@ def _list(arguments: argparse.Namespace) -> int:
         print("".join(letter if letter.isprintable() else "?" for letter in line))
     if not found:
         whose = "" if arguments.project is None else f" of project {arguments.project!r}"
-        print(f"no trial{whose} has logged a file")
+        print(f"no trial{whose} has logged a file" if arguments.trial is None else "the trial has logged no file")
     return 0
 
 
 def _download(arguments: argparse.Namespace) -> int:
-    artifact = find(arguments.uri, arguments.name, arguments.project)
+    artifact = find(arguments.uri, arguments.name, arguments.project, arguments.trial)
     print(artifact.download(arguments.to))
     return 0
 

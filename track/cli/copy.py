@@ -19,6 +19,7 @@ from track.artifacts import shared
 from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
+from track.naming import WAYS, named
 from track.persistence.checks import counted, metric_step, moments_copied, numbers, trial_copied
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
@@ -43,6 +44,7 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("copy", help=_HELP, description=_DESCRIPTION)
     parser.add_argument("source", metavar="FROM", help="the store to copy from, as it is given to TrackClient")
     parser.add_argument("target", metavar="TO", help="the store to copy to; a file that does not exist is made")
+    parser.add_argument("trials", metavar="TRIAL", nargs="*", help=f"only these trials: {WAYS} (default: all)")
     parser.add_argument("--running", action="store_true", help="copy trials that are running, too, as they are now")
     parser.set_defaults(run=run)
 
@@ -50,7 +52,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Copy, and return the exit code."""
     try:
-        copying = _Copying(arguments.source, arguments.target)
+        copying = _Copying(arguments.source, arguments.target, arguments.trials)
         copying.run(arguments.running)
     except (TrackError, OSError) as error:
         print(f"track copy: {error}", file=sys.stderr)
@@ -61,10 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
 class _Copying:
     """Two stores, and what became of each trial."""
 
-    def __init__(self, source: str, target: str) -> None:
+    def __init__(self, source: str, target: str, names: list[str]) -> None:
         self._places = (mask_secrets(source), mask_secrets(target))
         self._source, self._target = open_to_read(source), get_protocol(target)
-        self._trials = self._source.fetch_trials()
+        known = self._source.fetch_trials()
+        chosen = {named(self._source, name).uid for name in names}
+        self._trials = [trial for trial in known if trial.uid in chosen] if names else known
+        self._is_part = bool(names)
         if not self._target.takes_events:
             raise InvalidUri(f"{self._places[1]} is no store that runs can be copied to")
         if self._source.file is not None and self._source.file == self._target.file:
@@ -72,14 +77,14 @@ class _Copying:
         self._target.check_writable()
         # What a target has seen from a writer it drops: should a connection break, nothing is stored twice.
         self._writer, self._sent = f"copy-{secrets.token_hex(8)}", 0
-        self._moments = {(trial.uid, _created(trial)) for trial in self._trials}
+        self._moments = {(trial.uid, _created(trial)) for trial in known}
         self._outcomes: dict[str, list[str]] = {}
         self._files: dict[str, int] = {}
 
     def run(self, with_running: bool) -> None:
         """Copy what is not there yet."""
         groups = self._source.fetch_groups()
-        self._copy_owners(self._source.fetch_projects(), groups)
+        self._copy_owners(*self._owners(self._source.fetch_projects(), groups))
         for trial in self._trials:
             if trial.status == Status.Running and not with_running:
                 self._note("running", _shown(trial))
@@ -94,6 +99,16 @@ class _Copying:
         self._target.commit()
         for store in (self._source, self._target):
             store.close()
+
+    def _owners(self, projects: list[Project], groups: list[TrialGroup]) -> tuple[list[Project], list[TrialGroup]]:
+        """Return the projects and groups to copy: all, or those of the trials that were chosen."""
+        if not self._is_part:
+            return projects, groups
+        uids = {trial.uid for trial in self._trials}
+        owners = {owner for trial in self._trials for owner in (trial.group_id, trial.project_id)}
+        groups = [group for group in groups if group.uid in owners or uids & group.trials]
+        owners |= {group.project_id for group in groups}
+        return [project for project in projects if project.uid in owners], groups
 
     def _copy_owners(self, projects: list[Project], groups: list[TrialGroup]) -> None:
         now = time.time()

@@ -20,6 +20,9 @@ class Column:
     The first value chooses the type. A value of another type is kept as it is beside the column, so
     everything comes back exactly; when such values become the rule the column is rebuilt.
 
+    An array of numpy may show the values themselves. Then they cannot grow (``BufferError``), and who appends goes on
+    with a copy: a reader never waits and copies nothing, and no writer is stopped.
+
     Examples
     --------
     >>> column = Column([0.5, 1, float("inf")])
@@ -42,9 +45,17 @@ class Column:
     def append(self, value: Any) -> None:
         """Add `value` at the end."""
         if type(value) is self._type and (self._type is float or -LARGEST <= value < LARGEST):
-            self._data.append(value)
+            try:
+                self._data.append(value)
+            except BufferError:
+                self.let_go()
+                self._data.append(value)
             return
         self._append_odd(value)
+
+    def let_go(self) -> None:
+        """Leave the values so far to the arrays of numpy that show them, which keep them from growing."""
+        self._data = self._data[:]
 
     def __getitem__(self, position: int) -> Any:
         return self._odd[position] if position in self._odd else self._data[position]
@@ -129,7 +140,11 @@ class Column:
             self._data.append(value)
             return
         self._odd[len(self._data)] = value
-        self._data.append(0)
+        try:
+            self._data.append(0)
+        except BufferError:
+            self.let_go()
+            self._data.append(0)
         if len(self._odd) * 2 > len(self._data) + 16:
             self._rebuild()
 

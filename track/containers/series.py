@@ -57,15 +57,24 @@ class Points:
         # The common point is written straight into the arrays: this is the innermost loop of every replay.
         if steps is not None:
             if type(step) is steps._type and (step.__class__ is float or -LARGEST <= step < LARGEST):
-                steps._data.append(step)
+                try:
+                    steps._data.append(step)
+                except BufferError:
+                    steps.append(step)
             else:
                 steps.append(step)
         if type(value) is float and values._type is float:
-            values._data.append(value)
+            try:
+                values._data.append(value)
+            except BufferError:
+                values.append(value)
         else:
             values.append(restore(value) if value.__class__ is dict else value)
         if type(at) is float and times._type is float:
-            times._data.append(at)
+            try:
+                times._data.append(at)
+            except BufferError:
+                times.append(at)
         else:
             times.append(at)
 
@@ -254,6 +263,34 @@ class Series(Mapping[Any, Any]):
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""
         return self.points.last()
+
+    def to_numpy(self, times: bool = False) -> tuple[Any, ...]:
+        """Return arrays of the steps and of their values, in the order the steps first appeared.
+
+        They are of int64 or float64, of bool where every value is one, and of objects only where these cannot say all
+        values exactly. They are read-only, and mostly what the series itself holds: nothing is copied, however
+        long it is. What is logged later, by another thread too, does not show.
+
+        Parameters
+        ----------
+        times: bool
+            Whether a third array says when each was logged, unix seconds, 0 where that is not known.
+
+        Raises
+        ------
+        MissingExtra
+            The package numpy is not installed.
+
+        Examples
+        --------
+        >>> loss = Series()
+        >>> loss.append(0, 0.9, at=1.0); loss.append(1, 0.5, at=2.0); loss.append(0, 0.8, at=3.0)
+        >>> loss.to_numpy()
+        (array([0, 1]), array([0.8, 0.5]))
+        """
+        from track.containers.arrays import to_arrays
+
+        return to_arrays(self.points, times)
 
     def view(self) -> Series:
         """Return the series so far: what is appended later does not show."""

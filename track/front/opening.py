@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from track.errors import BackendUnavailable, InvalidCall, TrialDoesNotExist
+from track.errors import BackendUnavailable, InvalidCall
 from track.front.arguments import differing_arguments
+from track.naming import named
 from track.persistence.protocol import Protocol
 from track.structure import Project, Status, Trial, TrialGroup, split_uid
 from track.utils.system import process_identity
@@ -15,17 +16,18 @@ from track.versioning import compute_hash
 _ATTEMPTS = 100
 
 
-def named_trial(fields: dict[str, Any], version: str, place: str) -> Trial:
+def named_trial(fields: dict[str, Any], version: str, protocol: Protocol) -> Trial:
     """Return the trial that is named by its uid, its hash and revision, or the fields it is made of.
 
-    Raises TrialDoesNotExist: it is no uid.
+    What cannot be a uid may be the beginning of one, or another name of a stored trial. Raises TrialDoesNotExist: it is
+    none; AmbiguousName: of several.
     """
     uid = fields.pop("uid", None)
     if uid is not None:
         try:
             digest, revision = split_uid(uid)
-        except ValueError as error:
-            raise TrialDoesNotExist(f"no trial {uid!r} is stored in {place}: {error}") from error
+        except (AttributeError, ValueError):
+            return named(protocol, uid)
         return Trial(digest, revision)
     if "hash" in fields:
         return Trial(fields["hash"], fields.get("revision", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import islice
 from os.path import realpath
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
+from track.persistence.sorting import parse_limit
 from track.persistence.state import State, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
@@ -77,6 +79,12 @@ class StateProtocol(EventProtocol):
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         with self.reading() as state:
             return list(state.find_trials(query))
+
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        if sort:
+            return super().select_trials(query, sort, limit)
+        with self.reading() as state:
+            return list(islice(state.find_trials(query), parse_limit(limit)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         with self.reading() as state:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,6 +30,7 @@ from track.persistence.mongo import (
     store,
 )
 from track.persistence.query import Query, parse_query
+from track.persistence.sorting import parse_limit
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.persistence.utils import mask_secrets
 from track.plain import restore
@@ -145,6 +146,12 @@ class MongoProtocol(EventProtocol):
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_query(query, Trial)
         return self._asked(lambda: list(self._find_trials(parsed)))
+
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        if sort:
+            return super().select_trials(query, sort, limit)
+        parsed, most = parse_query(query, Trial), parse_limit(limit)
+        return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)

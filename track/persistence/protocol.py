@@ -23,6 +23,7 @@ from track.events import (
 )
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
+from track.persistence.sorting import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -328,6 +329,11 @@ class Protocol:
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         """Return the trials that match, oldest first; see `track.persistence.query`."""
         raise NotImplementedError
+
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        """Return the first `limit` of the trials that match, in the order `sort`; see `track.fetch`."""
+        keys, most = parse_sort(sort, Trial), parse_limit(limit)
+        return ordered(self.fetch_trials(query), keys)[:most]
 
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""

@@ -2,15 +2,18 @@
 
 A query maps attributes to conditions; all must hold. An attribute is a dotted path
 (``parameters.opt.lr``, ``metrics.loss`` for the last value); a condition is a value, or operators:
-``$eq $ne $gt $gte $lt $lte $in $nin $exists $regex``.
+``$eq $ne $gt $gte $lt $lte $in $nin $exists $regex``, or ``$not`` of them. Whole queries are joined by ``$or`` and
+``$and``, and turned around by ``$not``.
 """
 
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from itertools import islice
 from typing import Any
 
@@ -23,14 +26,20 @@ from track.plain import restore, to_number, to_plain, utf8
 from track.shown import shown, text_of
 from track.structure import Project, Status, Trial, TrialGroup
 
-__all__ = ["OPERATORS", "Condition", "Query", "parse_query", "resolve"]
+__all__ = ["DEEPEST", "EXACT", "JOINING", "OPERATORS", "Condition", "Query", "parse_query", "resolve"]
 
 _MISSING = object()
 _SINGLE = {"uid", "hash", "revision", "project_id", "group_id", "version"}
 _MEASURED = ("metrics", "chronos")
-_EXACT = 2**53
+EXACT = 2**53
+"""Numbers below it are doubles exactly."""
+DEEPEST = 20
+"""How many queries may be inside one another."""
 _LOOKED_AT = 100
-_STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned")
+_STATUSES = (*(status.name.lower() for status in Status), "submitted", "pruned", "failed")
+_FAILED = ("failed", "exception", "broken")
+"""What ``failed`` means: it ended badly, or its process is gone; or a status of one's own of that name."""
+_LITERAL = re.compile(r"[\[({]|(True|False|-?inf|nan|-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)\Z")
 _ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: frozenset(kind.__dataclass_fields__) | {"uid", "hash"} for kind in (Trial, TrialGroup, Project)
 }
@@ -45,7 +54,8 @@ class Condition:
     path: tuple of str
         The attribute, split at its dots.
     name: str
-        The operator, such as ``"$lte"``.
+        The operator, such as ``"$lte"``. ``$or`` and ``$not`` are about whole queries, which are the operand: one of
+        them holds, or the one does not. Their path is their name, which no attribute has.
     """
 
     path: tuple[str, ...]
@@ -53,10 +63,15 @@ class Condition:
     operand: Any
 
     @property
+    def queries(self) -> tuple[Query, ...]:
+        """The whole queries that it is about; none where it is about an attribute."""
+        return self.operand if self.name in JOINING else ()
+
+    @property
     def has_exact_number(self) -> bool:
         """Whether the operand is a number that a double says exactly: databases compare by doubles."""
         operand = self.operand
-        return type(operand) in (int, float) and operand == operand and abs(operand) < _EXACT
+        return type(operand) in (int, float) and operand == operand and abs(operand) < EXACT
 
     @property
     def is_list_of_one_kind(self) -> bool:
@@ -65,8 +80,15 @@ class Condition:
             return False
         return set(map(type, self.operand)) in ({str}, {int})
 
+    @property
+    def may_mean_numbers(self) -> bool:
+        """Whether a text to choose from may be that of a number, a truth or a list, which it is found by."""
+        return self.name == "$in" and any(isinstance(choice, str) and _LITERAL.match(choice) for choice in self.operand)
+
     def holds(self, item: Any) -> bool:
         """Return whether `item` satisfies it; a comparison with nothing, or of unlike types, does not hold."""
+        if self.name in JOINING:
+            return JOINING[self.name](query.matches(item) for query in self.operand)
         return OPERATORS[self.name](resolve(item, self.path), self.operand)
 
 
@@ -96,9 +118,14 @@ class Query:
                 ]
         return [self]
 
+    def flat(self) -> list[Condition]:
+        """Return all conditions, also those of queries inside."""
+        inside = (one for condition in self.conditions for query in condition.queries for one in query.flat())
+        return [*self.conditions, *inside]
+
     def unknown_statuses(self) -> list[str]:
         """Return the names of statuses that are asked for and that the library does not know."""
-        asked = [c for c in self.conditions if c.path == ("status",) and c.name in ("$eq", "$in")]
+        asked = [c for c in self.flat() if c.path == ("status",) and c.name in ("$eq", "$in")]
         names = [name for c in asked for name in (c.operand if c.name == "$in" else [c.operand])]
         return [name for name in names if isinstance(name, str) and name.lower() not in _STATUSES]
 
@@ -131,15 +158,21 @@ def parse_query(query: Any, kind: type) -> Query:
     >>> query.matches(Trial(parameters={"lr": 0.1}))
     False
     """
+    return _parsed(query, kind, 0)
+
+
+def _parsed(query: Any, kind: type, depth: int) -> Query:
     if isinstance(query, Query):
         return query
     if not query:
         return Query()
+    if depth > DEEPEST:
+        raise InvalidQuery(f"at most {DEEPEST} queries can be inside one another")
     pairs = query.items() if isinstance(query, Mapping) else query
     conditions: list[Condition] = []
     try:
         for attribute, condition in pairs:
-            conditions.extend(_conditions(attribute, condition, kind))
+            conditions.extend(_conditions(attribute, condition, kind, depth))
     except RecursionError as error:
         raise InvalidQuery("an operand of the query holds itself, or others too deep inside each other") from error
     except (AttributeError, TypeError, ValueError) as error:
@@ -149,7 +182,23 @@ def parse_query(query: Any, kind: type) -> Query:
     return Query(tuple(conditions))
 
 
-def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
+def _joined(name: str, operand: Any, kind: type, depth: int) -> list[Condition]:
+    """Return what ``$or``, ``$and`` and ``$not`` say of whole queries."""
+    if name == "$not":
+        if not isinstance(operand, (Mapping, Query, list, tuple)):
+            raise InvalidQuery(f"$not wants a query, not {shown(operand)}")
+        return [Condition((name,), name, (_parsed(operand, kind, depth + 1),))]
+    if not isinstance(operand, (list, tuple)) or not operand:
+        raise InvalidQuery(f"{name} wants a list of queries, not {shown(operand)}")
+    parsed = tuple(_parsed(query, kind, depth + 1) for query in operand)
+    if name == "$or":
+        return [Condition((name,), name, parsed)]
+    return [condition for query in parsed for condition in query.conditions]
+
+
+def _conditions(attribute: str, condition: Any, kind: type, depth: int) -> list[Condition]:
+    if attribute in ("$or", "$and", "$not"):
+        return _joined(attribute, condition, kind, depth)
     # As it would have been stored.
     attribute = utf8(attribute)
     path = tuple(attribute.split("."))
@@ -169,7 +218,15 @@ def _conditions(attribute: str, condition: Any, kind: type) -> list[Condition]:
     if not any(str(key).startswith("$") for key in condition):
         _refuse_bare_operators(attribute, condition)
         return [_operator(path, "$eq", condition)]
-    return [_operator(path, str(name), operand) for name, operand in condition.items()]
+    return [
+        one
+        for name, operand in condition.items()
+        for one in (
+            _joined("$not", [(attribute, operand)], kind, depth)
+            if name == "$not"
+            else [_operator(path, str(name), operand)]
+        )
+    ]
 
 
 def _refuse_bare_operators(attribute: str, condition: Mapping[Any, Any]) -> None:
@@ -195,12 +252,13 @@ def _refuse_misspelt_status(operand: Any) -> None:
 def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
     if name not in OPERATORS:
         way_out = suggestion(name, OPERATORS)
-        names = ", ".join(OPERATORS)
+        names = ", ".join((*OPERATORS, "$not"))
         raise InvalidQuery(f"operator {name!r} on {'.'.join(path)!r} is not understood; use {names}{way_out}")
     if path == ("status",) and name in ("$eq", "$ne", "$in", "$nin"):
         choices = operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,)
         for choice in islice(choices, _LOOKED_AT):
             _refuse_misspelt_status(choice)
+        name, operand = _with_failed(name, operand)
     if name == "$regex":
         try:
             operand = re.compile(operand)
@@ -210,7 +268,33 @@ def _operator(path: tuple[str, ...], name: str, operand: Any) -> Condition:
         if isinstance(operand, (str, bytes)) or not isinstance(operand, Iterable):
             raise InvalidQuery(f"{name} on {'.'.join(path)!r} wants a list of values, not {shown(operand)}")
         return Condition(path, name, Choices(_stored(path, choice) for choice in operand))
-    return Condition(path, name, operand if name in ("$regex", "$exists") else _stored(path, operand))
+    if name in ("$regex", "$exists"):
+        return Condition(path, name, operand)
+    kept = _stored(path, operand)
+    if name in _ORDERS and not _has_order(operand, kept):
+        raise InvalidQuery(
+            f"nothing is greater or less than {shown(operand)}: {name} on {'.'.join(path)!r} wants a number"
+        )
+    return Condition(path, name, kept)
+
+
+def _with_failed(name: str, operand: Any) -> tuple[str, Any]:
+    """Return a condition on a status in which ``failed`` is each of the statuses that it means."""
+    choices = [operand] if name in ("$eq", "$ne") else operand
+    if not isinstance(choices, (list, tuple, set, frozenset)) or "failed" not in map(_lowered, choices):
+        return name, operand
+    return "$in" if name in ("$eq", "$in") else "$nin", [*choices, *_FAILED]
+
+
+def _lowered(choice: Any) -> Any:
+    return choice.lower() if isinstance(choice, str) else None
+
+
+def _has_order(operand: Any, kept: Any) -> bool:
+    """Return whether an operand may be greater or less than something: no mapping, no object that is kept as text."""
+    if isinstance(kept, Mapping):
+        return False
+    return not isinstance(kept, str) or isinstance(operand, (str, Enum, os.PathLike))
 
 
 def _stored(path: tuple[str, ...], operand: Any) -> Any:
@@ -326,3 +410,6 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$regex": _matches,
 }
 """What each operator asks of a value and its operand."""
+_ORDERS = ("$gt", "$gte", "$lt", "$lte")
+JOINING: dict[str, Callable[[Iterable[bool]], bool]] = {"$or": any, "$not": lambda held: not any(held)}
+"""What becomes of whether each of the queries holds."""

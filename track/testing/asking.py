@@ -94,6 +94,13 @@ class AskingTests(BackendTests):
             ({"status": {"$nin": ["completed", "CreatedGroup"]}}, [3]),
             ({"metrics.loss": {"$lt": 0.4}}, [3, 4]),
             ([("parameters.n", {"$gt": 1}), ("parameters.opt.name", "sgd")], [3]),
+            ({"$or": [{"parameters.n": 1}, {"metrics.loss": {"$lt": 0.3}}]}, [1, 4]),
+            ({"$and": [{"parameters.n": {"$gt": 1}}, {"parameters.opt.name": "sgd"}]}, [3]),
+            ({"$not": {"metrics.loss": {"$lt": 0.4}}}, [1, 2]),
+            ({"$not": {"name": "trial-1", "status": "createdgroup"}}, [2, 3, 4]),
+            ({"parameters.n": {"$gt": 1, "$not": {"$gt": 3}}}, [2, 3]),
+            ({"$or": [{"name": {"$regex": "1$"}}, {"$not": {"status": "createdgroup"}}]}, [1, 2, 3]),
+            ({"status": "failed"}, []),
         ],
     )
     def test_query(self, protocol: Protocol, query: Any, expected: list[int]) -> None:
@@ -142,6 +149,63 @@ class AskingTests(BackendTests):
         """A pattern that Python cannot match is a mistake in the question."""
         with pytest.raises(InvalidQuery, match="no regular expression"):
             protocol.fetch_trials({"name": {"$regex": pattern}})
+
+    def test_negation_matches_nan_and_what_is_missing(self, protocol: Protocol, trial: Trial) -> None:
+        """To be not less than something is plain negation, while a comparison holds for numbers only."""
+        protocol.log_trial_metrics(trial, step=0, loss=math.nan)
+        protocol.new_trial(Trial(parameters={"other": 1}))
+
+        reader = self.reopen(protocol)
+
+        assert len(reader.fetch_trials({"$not": {"metrics.loss": {"$lt": 1}}})) == 2
+        assert reader.fetch_trials({"metrics.loss": {"$gte": 1}}) == []
+
+    @pytest.mark.parametrize("status", [Status.Exception, Status.Broken])
+    def test_failed_is_exception_or_broken(self, protocol: Protocol, trial: Trial, status: Status) -> None:
+        """One word finds every trial that ended badly, and its negation the others."""
+        other = protocol.new_trial(Trial(parameters={"other": 1}))
+        protocol.set_trial_status(trial, status)
+
+        reader = self.reopen(protocol)
+
+        assert reader.fetch_trials({"status": "failed"}) == [trial]
+        assert reader.fetch_trials({"$not": {"status": "failed"}}) == [other]
+
+    @pytest.mark.parametrize(
+        ("query", "sort", "limit", "expected"),
+        [
+            (None, None, None, [0, 1, 2, 3, 4]),
+            (None, None, 2, [0, 1]),
+            (None, "metrics.loss", None, [3, 0, 4, 1, 2]),
+            (None, "metrics.loss", 1, [3]),
+            (None, "-metrics.loss", 2, [0, 4]),
+            (None, "-metrics.loss", 4, [0, 4, 3, 1]),
+            ({"parameters.n": {"$gt": 0}}, "-metrics.loss", 1, [4]),
+            ({"uid": "nobody_0"}, "metrics.loss", 1, []),
+            (None, ["parameters.even", "-parameters.n"], None, [3, 1, 4, 2, 0]),
+            (None, "-name", 0, []),
+        ],
+    )
+    def test_order_and_number_that_are_asked_for(
+        self, protocol: Protocol, query: Any, sort: Any, limit: int | None, expected: list[int]
+    ) -> None:
+        """From the least or the greatest; what is missing and NaN come last, what is equal as it was created."""
+        for n, loss in enumerate((0.5, math.nan, None, 0.1, 0.5)):
+            made = protocol.new_trial(Trial(parameters={"n": n, "even": n % 2 == 0}))
+            assert made is not None
+            if loss is not None:
+                protocol.log_trial_metrics(made, step=0, loss=9.0)
+                protocol.log_trial_metrics(made, step=1, loss=loss)
+
+        found = self.reopen(protocol).select_trials(query, sort, limit)
+
+        assert [one.parameters["n"] for one in found] == expected
+
+    @pytest.mark.parametrize(("sort", "limit"), [("metric.loss", None), (7, None), (None, -1), ("name", "3")])
+    def test_order_that_makes_no_sense_is_refused(self, protocol: Protocol, sort: Any, limit: Any) -> None:
+        """An unknown attribute and a limit that is no number are refused, also when nothing is stored."""
+        with pytest.raises(InvalidQuery, match=r"'metric'|by 7|limit"):
+            protocol.select_trials(None, sort, limit)
 
     @pytest.mark.parametrize(
         ("query", "named"), [({"parameter.lr": 1}, "'parameter'"), ({"parameters.lr": {"$like": 1}}, r"'\$like'")]

@@ -8,9 +8,12 @@ from track.testing.creating import CreatingTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
+from track.testing.reading import ReadingTests
 
 
-class ProtocolTests(CreatingTests, MeasuringTests, LivingTests, OrderingTests, AskingTests, ContractTests):
+class ProtocolTests(
+    CreatingTests, MeasuringTests, LivingTests, OrderingTests, ReadingTests, AskingTests, ContractTests
+):
     """The claims of the contract; see `track.persistence.protocol.Protocol`.
 
     A subclass defines the fixture `protocol`, an empty backend. A backend that keeps its data after the

@@ -11,8 +11,14 @@ from typing import Any
 import pytest
 
 import track
-from track import TrackClient, Trials, fetch, to_pandas
-from track.aggregators.aggregator import RingAggregator, ValueAggregator
+from track import TrackClient, Trials, fetch, to_arrow, to_pandas
+from track.aggregators.aggregator import (
+    MaxAggregator,
+    RingAggregator,
+    StatAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+)
 from track.errors import InvalidCall, InvalidQuery, MissingExtra, NotFound, UnknownBackend
 from track.events import MetricsLogged, encode
 from track.persistence.delivery.spill import Spill
@@ -180,12 +186,12 @@ def test_status_that_nobody_has_is_said(store: str, caplog: pytest.LogCaptureFix
         client.protocol.set_trial_status(trial, CustomStatus("waiting", 42))
 
     silent = [fetch(store, {"status": "waiting", "name": "x"}), fetch(store, {"status": "suspended"}), caplog.text]
-    found = fetch(store, {"status": "failed"})
+    found = fetch(store, {"status": "forgotten"})
 
     assert silent == [[], [], ""]
     assert found == []
     assert [record.getMessage() for record in caplog.records] == [
-        "no trial has the status 'failed'; those of the library are running, interrupted, exception, broken, "
+        "no trial has the status 'forgotten'; those of the library are running, interrupted, exception, broken, "
         "suspended, completed"
     ]
 
@@ -208,7 +214,7 @@ def test_nothing_is_an_empty_frame(trials: list[Trial]) -> None:
 
 
 def test_summary_has_a_row_a_trial(store: str) -> None:
-    """Name, revision, status, parameters and last values, by uid."""
+    """Name, revision, status, parameters, and the last, least and greatest values, by uid."""
     trials = fetch(store)
 
     summary = trials.summary()
@@ -216,10 +222,127 @@ def test_summary_has_a_row_a_trial(store: str) -> None:
     assert list(summary.index) == [trial.uid for trial in trials]
     assert list(summary.columns) == [
         *("name", "revision", "status", "group", "started", "runtime"),
-        *("parameters.lr", "metrics.loss", "metrics.cost"),
+        *("parameters.lr", "metrics.loss", "metrics.loss.min", "metrics.loss.max"),
+        *("metrics.cost", "metrics.cost.min", "metrics.cost.max"),
     ]
-    assert summary["metrics.loss"].tolist() == [0.2, 0.02]
+    assert summary["metrics.loss"].tolist() == summary["metrics.loss.max"].tolist() == [0.2, 0.02]
+    assert summary["metrics.loss.min"].tolist() == [0.1, 0.01]
     assert set(summary["status"]) == {"completed"}
+
+
+def test_summary_of_what_is_nested_replaced_and_no_number() -> None:
+    """Nested tags and parameters are dotted; a replaced value and a NaN are neither least nor greatest."""
+    log = TrackClient("ephemeral:").new_trial(parameters={"opt": {"lr": 0.1}}, tags={"team": {"lead": "ada"}})
+    for step, loss in ((0, -9.0), (1, math.nan), (2, 0.5), (0, 0.7)):
+        log.log_metrics(step=step, loss=loss)
+    log.log_metrics(aggregator=StatAggregator.lazy(0), speed=2.0)
+    log.log_metrics(aggregator=MaxAggregator.lazy(), best=3.0)
+    log.log_metrics(step=0, **{"loss.min": 42.0})
+
+    row = Trials([log.trial]).summary().iloc[0].to_dict()
+
+    measured = {name: value for name, value in row.items() if name.startswith("metrics.")}
+    assert (row["tags.team.lead"], row["parameters.opt.lr"]) == ("ada", 0.1)
+    assert measured == {
+        "metrics.loss": 0.7,
+        "metrics.loss.max": 0.7,
+        "metrics.speed": 2.0,
+        "metrics.speed.min": 2.0,
+        "metrics.speed.max": 2.0,
+        "metrics.best": 3.0,
+        "metrics.best.max": 3.0,
+        "metrics.loss.min": 42.0,
+        "metrics.loss.min.min": 42.0,
+        "metrics.loss.min.max": 42.0,
+    }
+
+
+def test_frame_with_times(store: str) -> None:
+    """Each metric is followed by the time of its values, in UTC, which is missing where it is not known."""
+    trial = fetch(store)[0]
+    trial.metrics["old"] = TimeSeriesAggregator()
+    trial.metrics["old"].append(1.0)
+
+    frame = to_pandas(trial, "loss", "old", times=True)
+
+    assert list(frame.columns) == ["loss", "loss.time", "old", "old.time"]
+    seconds = [moment.timestamp() for moment in frame["loss.time"]]
+    assert seconds == pytest.approx(trial.metrics["loss"].points.times(), abs=1e-6)
+    assert frame["old.time"].isna().all()
+
+
+def test_no_point_is_looked_at(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames and the summary are made of whole columns: no list of a metric's values is made."""
+    trials = fetch(store)
+    trials[0].metrics["loss"].to_numpy()
+    monkeypatch.setattr("track.containers.columns.Column.tolist", lambda *_: pytest.fail("a list was made"))
+
+    frame, summary = to_pandas(trials[0], times=True), trials[:1].summary()
+
+    assert (len(frame), summary["metrics.loss.max"].tolist()) == (2, [0.2])
+
+
+# tables of Arrow
+
+
+def test_table_has_a_row_a_point(store: str) -> None:
+    """Trial, metric, step and value of each point, and when it was logged."""
+    pytest.importorskip("pyarrow")
+    trials = fetch(store)
+
+    table = trials.to_arrow(times=True)
+
+    rows = table.to_pylist()
+    assert [(row["trial"], row["metric"], row["step"], row["value"]) for row in rows] == [
+        (trial.uid, name, step, value)
+        for trial in trials
+        for name, points in (("loss", [(0, 1), (1, 2)]), ("cost", [(0, None)]))
+        for step, times_lr in points
+        for value in [1.0 if times_lr is None else trial.parameters["lr"] * times_lr]
+    ]
+    assert rows[0]["time"].timestamp() == pytest.approx(trials[0].metrics["loss"].points.times()[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "values", "kinds"),
+    [
+        ([0, 1], [1, 2], ["int64", "int64"]),
+        ([0, 0.5], [1, 2.5], ["double", "double"]),
+        ([0, "a"], [1.5, 2**53 + 1], ["string", "double"]),
+        ([(0, 1), (0, 2)], [True, False], ["string", "bool"]),
+    ],
+    ids=str,
+)
+def test_table_has_one_type_a_column(steps: list[Any], values: list[Any], kinds: list[str]) -> None:
+    """Steps and values have the narrowest type that says all of them."""
+    pytest.importorskip("pyarrow")
+
+    table = to_arrow(_trial(loss=list(zip(steps, values, strict=True))))
+
+    assert [str(table.schema.field(name).type) for name in ("step", "value")] == kinds
+    assert table.num_rows == 2
+
+
+@pytest.mark.parametrize("trials", [[], [Trial("ab")], Trial("ab")], ids=["no trial", "no metric", "one"])
+def test_nothing_is_an_empty_table(trials: Any) -> None:
+    """Without trials or without metrics there are no rows, and all columns."""
+    pytest.importorskip("pyarrow")
+
+    table = to_arrow(trials, times=True)
+
+    assert (table.num_rows, table.column_names) == (0, ["trial", "metric", "step", "value", "time"])
+
+
+def test_tables_of_arrow_need_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow the message says what to install; a metric that nobody has is said first."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[pyarrow\]"'):
+        to_arrow(Trial("ab"))
+    with pytest.raises(NotFound, match="no metric 'los' was logged; did you mean 'loss'"):
+        to_arrow(_trial(loss=[(0, 1.0)]), "los")
+    with pytest.raises(InvalidCall, match=r"write track.fetch\('file:runs.json'\).to_arrow"):
+        to_arrow("file:runs.json")  # type: ignore[arg-type]
 
 
 def test_frames_need_pandas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -324,6 +324,9 @@ class DeliveredProtocol(EventProtocol):
     def fetch_projects(self, query: Any = None) -> list[Project]:
         return self._ask(lambda backend: backend.fetch_projects(query))
 
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        return self._ask(lambda backend: backend.select_trials(query, sort, limit))
+
     def first_trial(self, query: Any = None) -> Trial | None:
         return self._ask(lambda backend: backend.first_trial(query))
 

@@ -80,6 +80,12 @@ def status_key(status: Any) -> str:
 
 def _narrowed(condition: Condition) -> Document | None:
     match condition:
+        case Condition(name="$or"):
+            return _either(condition)
+        case Condition(name="$not"):
+            return _negated(condition)
+        case Condition(path=("project_id" | "group_id" | "version",)) if condition.may_mean_numbers:
+            return None
         case Condition(path=(name,), name="$eq" | "$in") if name in _TEXTS:
             return _among(_TEXTS[name], condition, str)
         case Condition(path=("revision",), name="$eq" | "$in"):
@@ -91,6 +97,28 @@ def _narrowed(condition: Condition) -> Document | None:
         case Condition(path=("metrics", _, *_), name=name) if name in _COMPARISONS:
             return _metric(condition)
     return None
+
+
+def _either(condition: Condition) -> Document | None:
+    """Return the filter of one of some queries, where each narrows."""
+    if len(Query((condition,)).flat()) > _CONDITIONS:
+        return None
+    found = [render(query).where for query in condition.queries]
+    return {"$or": found} if all(found) else None
+
+
+def _negated(condition: Condition) -> Document | None:
+    """Return the filter of what a query does not find, where the documents say all that it asks."""
+    (query,) = condition.queries
+    if not query.conditions or len(query.conditions) > _CONDITIONS or not all(map(_is_exact, query.conditions)):
+        return None
+    found = [_narrowed(one) for one in query.conditions]
+    return {"$nor": [{"$and": found}]} if all(found) else None
+
+
+def _is_exact(condition: Condition) -> bool:
+    """Return whether the filter of a condition holds for nothing but what it holds for."""
+    return condition.path in (("uid",), ("hash",)) and condition.name in ("$eq", "$in")
 
 
 def _choices(condition: Condition) -> list[Any]:

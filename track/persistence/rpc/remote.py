@@ -16,6 +16,7 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
+from track.persistence.sorting import parse_limit, parse_sort
 from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document
@@ -143,6 +144,15 @@ class RemoteStore(EventProtocol):
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._fetch(Trial, query)
 
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        keys, most = parse_sort(sort, Trial), parse_limit(limit)
+        sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
+        if rest.conditions or (not keys and most is None) or self._reads is not None:
+            return super().select_trials(query, keys, most)
+        names = [f"{'-' * key.is_descending}{'.'.join(key.path)}" for key in keys]
+        _, documents = self.link.call(FETCHES[Trial], {"query": sent, "sort": names, "limit": most})
+        return self._objects(documents)
+
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch(TrialGroup, query)
 
@@ -215,23 +225,39 @@ def _divided(query: Query, largest: int) -> tuple[list[msgspec.Raw], Query]:
     """
     sent: list[msgspec.Raw] = []
     rest: list[Condition] = []
+    places = _CONDITIONS
     for condition in query.conditions:
-        written = None if condition.name == "$regex" or len(sent) >= _CONDITIONS else _written(condition)
+        taken = len(Query((condition,)).flat())
+        written = _written(condition) if taken <= places else None
         if written is None or len(written) > largest:
             rest.append(condition)
             continue
         largest -= len(written) + 1
+        places -= taken
         sent.append(msgspec.Raw(written))
     return sent, Query(tuple(rest))
 
 
 def _written(condition: Condition) -> bytes | None:
-    """Return a condition as JSON; None where its attribute is longer than a server reads."""
+    """Return a condition as JSON; None for a pattern, and where an attribute is longer than a server reads."""
+    if condition.queries:
+        return _joined(condition)
+    if condition.name == "$regex":
+        return None
     name, operand, attribute = condition.name, condition.operand, ".".join(condition.path)
     if len(attribute) > _LONGEST_ATTRIBUTE:
         return None
     written = [_operand(name, one) for one in operand] if isinstance(operand, list) else _operand(name, operand)
     return _encode([attribute, name, written])
+
+
+def _joined(condition: Condition) -> bytes | None:
+    """Return a condition on whole queries as JSON, each a list of conditions; None where one of them cannot be sent."""
+    written = [[_written(one) for one in query.conditions] for query in condition.queries]
+    if any(one is None for query in written for one in query):
+        return None
+    queries = [[msgspec.Raw(one) for one in query if one is not None] for query in written]
+    return _encode([condition.name, condition.name, queries])
 
 
 def _operand(name: str, operand: Any) -> Any:

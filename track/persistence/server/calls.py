@@ -20,6 +20,7 @@ import msgspec
 
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
 from track.persistence.protocol import Protocol
+from track.persistence.query import DEEPEST, JOINING, parse_query
 from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
 from track.persistence.server.backend import decide, fetch, read_events, touched
 from track.persistence.server.backpressure import SMALL
@@ -67,10 +68,15 @@ class _Writer(msgspec.Struct, forbid_unknown_fields=True):
     writer: _Name
 
 
+_Condition = tuple[str, str, Any]
+
+
 class _Question(msgspec.Struct, forbid_unknown_fields=True):
-    query: list[tuple[str, str, Any]] = []
+    query: list[_Condition] = []
     first: bool = False
     brief: bool = False
+    sort: list[str] = []
+    limit: int | None = None
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -146,8 +152,12 @@ def _last(backend: Protocol, user: str, given: _Writer, lines: bytes) -> Answer:
 
 def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     def run(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
-        query = _query(given.query)
-        if given.first and kind is Trial:
+        query = parse_query(_query(given.query), kind)
+        if len(query.flat()) > _MOST_CONDITIONS:
+            raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(query.flat())}")
+        if kind is Trial and (given.sort or given.limit is not None):
+            found = backend.select_trials(query, given.sort, given.limit)
+        elif given.first and kind is Trial:
             first = backend.first_trial(query)
             found = [] if first is None else [first]
         else:
@@ -157,21 +167,32 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     return run
 
 
-def _query(conditions: list[tuple[str, str, Any]]) -> Any:
+def _query(conditions: list[_Condition], depth: int = 0) -> Any:
     """Return conditions as people write them; patterns, which may take for ever, are matched by the client."""
-    if len(conditions) > _MOST_CONDITIONS:
-        raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(conditions)}")
     query: dict[str, Any] = {}
     for attribute, name, operand in conditions:
-        if name == "$regex":
-            raise InvalidQuery("a server does not match patterns: the client does")
         if len(attribute) > _LONGEST_PATH[0] or attribute.count(".") > _LONGEST_PATH[1]:
             raise InvalidQuery(f"{shown(attribute)} is too long for the name of an attribute")
         operators = query.setdefault(attribute, {})
-        if name in operators:
-            return [(one, {operator: restore(value)}) for one, operator, value in conditions]
-        operators[name] = restore(operand)
+        if name in operators or name in JOINING:
+            return [_pair(*condition, depth) for condition in conditions]
+        operators[name] = _pair(attribute, name, operand, depth)[1][name]
     return {attribute: _short(operators) for attribute, operators in query.items()} or None
+
+
+def _pair(attribute: str, name: str, operand: Any, depth: int) -> tuple[str, Any]:
+    if name == "$regex":
+        raise InvalidQuery("a server does not match patterns: the client does")
+    if name not in JOINING:
+        return attribute, {name: restore(operand)}
+    if depth > DEEPEST:
+        raise InvalidQuery("too many queries are inside one another")
+    try:
+        inside = msgspec.convert(operand, list[list[_Condition]])
+    except msgspec.ValidationError as error:
+        raise InvalidQuery(f"{name} wants a list of queries: {error}") from error
+    queries = [_query(one, depth + 1) or {} for one in inside]
+    return name, queries if name == "$or" else {"$or": queries}
 
 
 def _short(operators: dict[str, Any]) -> Any:

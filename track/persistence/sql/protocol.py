@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -13,10 +13,11 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import named_container
+from track.persistence.cells import named_container, text
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
-from track.persistence.query import Query, parse_query
+from track.persistence.query import EXACT, Query, parse_query
+from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, where
@@ -32,6 +33,10 @@ _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
+_LAST = (
+    "SELECT t.position, s.last FROM trials t JOIN series s ON s.trial = t.position"
+    " WHERE s.kind = 'metrics' AND s.name = ? AND s.last IS NOT NULL"
+)
 
 
 class SqlProtocol(EventProtocol):
@@ -158,6 +163,10 @@ class SqlProtocol(EventProtocol):
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._asked(partial(self._fetch_trials, parse_query(query, Trial)), [])
 
+    def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        parsed, keys, most = parse_query(query, Trial), parse_sort(sort, Trial), parse_limit(limit)
+        return self._asked(partial(self._select_trials, parsed, keys, most), [])
+
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
 
@@ -217,23 +226,58 @@ class SqlProtocol(EventProtocol):
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
         rows: list[tuple[Row, Query]] = []
         for part in query.parts(MOST):
-            condition, parameters, rest = where(part, self._is_plain, self._has_resumes, self._can_hold)
-            found_rows = self.database.rows(f"{_TRIAL} WHERE {condition} ORDER BY t.position", *parameters)
-            rows += zip(found_rows, repeat(rest))
+            condition, parameters, rest = self._where(part)
+            order = "ORDER BY t.position"
+            if limit is not None and not rest.conditions:
+                order, parameters = f"{order} LIMIT ?", [*parameters, limit]
+            rows += zip(self.database.rows(f"{_TRIAL} WHERE {condition} {order}", *parameters), repeat(rest))
         # Each part is in order; one after the other they are not.
         rows.sort(key=lambda found: found[0][0])
-        tags = self._project_tags() if rows else {}
+        shown = zip(self._trials(row for row, _ in rows), rows, strict=True)
+        return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+
+    def _select_trials(self, query: Query, keys: tuple[SortKey, ...], limit: int | None) -> list[Trial]:
+        if not keys:
+            return self._fetch_trials(query, limit)
+        positions = None if limit is None else self._first_positions(query, keys, limit)
+        if positions is None:
+            return ordered(self._fetch_trials(query), keys)[:limit]
+        if not positions:
+            return []
+        marks = ", ".join("?" * len(positions))
+        rows = self.database.rows(f"{_TRIAL} WHERE t.position IN ({marks}) ORDER BY t.position", *positions)
+        place = {position: number for number, position in enumerate(positions)}
+        return list(self._trials(sorted(rows, key=lambda row: place[row[0]])))
+
+    def _first_positions(self, query: Query, keys: tuple[SortKey, ...], limit: int) -> list[int] | None:
+        """Return which trials come first, by the last values of a metric; None where these do not say it surely."""
+        (key, *others), (part, *more) = keys, query.parts(MOST)
+        if others or more or limit > MOST or len(key.path) != 2 or key.path[0] != "metrics":
+            return None
+        condition, parameters, rest = self._where(part)
+        name = text(key.path[1])
+        if rest.conditions or not self._is_plain(name) or self._has_resumes():
+            return None
+        found = self.database.rows(f"{_LAST} AND {condition} ORDER BY t.position", name, *parameters)
+        # Who has no number comes last; numbers of very many bits are other doubles than they are.
+        if len(found) < limit or any(abs(last) >= EXACT for _, last in found):
+            return None
+        found.sort(key=lambda row: row[1], reverse=key.is_descending)
+        return [position for position, _ in found[:limit]]
+
+    def _where(self, query: Query) -> tuple[str, list[Any], Query]:
+        return where(query, self._is_plain, self._has_resumes, self._can_hold)
+
+    def _trials(self, rows: Iterable[Row]) -> Iterator[Trial]:
+        """Yield the trials of rows, as they are shown now."""
+        tags: dict[str, dict[str, Any]] | None = None
         alive: dict[Any, bool | None] = {}
-        found = []
-        for row, rest in rows:
+        for row in rows:
+            tags = self._project_tags() if tags is None else tags
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
-            if rest.matches(trial):
-                found.append(trial)
-                if len(found) == limit:
-                    break
-        return found
+            yield trial
 
     def _is_plain(self, name: str) -> bool:
         """Return whether a metric is compared by its last value, in every trial."""

@@ -12,6 +12,7 @@ _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
 MOST = 900
 """Values of one condition: a statement has a limit of its own for them, at least 999."""
 _CONDITIONS = 100
+_ALL = "1 = 1"
 _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -41,7 +42,7 @@ def where(
             values.extend(parameters)
         if not is_exact:
             rest.append(condition)
-    return " AND ".join(parts) or "1 = 1", values, Query(tuple(rest))
+    return " AND ".join(f"({part})" for part in parts) or _ALL, values, Query(tuple(rest))
 
 
 def _render(
@@ -51,8 +52,14 @@ def _render(
     can_hold: Callable[[Any], bool],
 ) -> tuple[str, list[Any], bool]:
     match condition:
+        case Condition(name="$or"):
+            return _either(condition, is_plain, has_resumes, can_hold)
+        case Condition(name="$not"):
+            return _negated(condition, is_plain, has_resumes, can_hold)
         case Condition(path=(column,), name="$eq", operand=str() | int()) if column in _COLUMNS:
             return _column(column, [condition.operand], can_hold)
+        case Condition(path=("project_id" | "group_id" | "version",)) if condition.may_mean_numbers:
+            return "", [], False
         case Condition(path=(column,), name="$in", operand=list()) if column in _COLUMNS and condition.operand:
             return _column(column, condition.operand, can_hold)
         case Condition(path=("parameters", _, *_), name=name) if name in _COMPARISONS:
@@ -61,6 +68,30 @@ def _render(
             return _metric(condition, is_plain, has_resumes)
         case _:
             return "", [], False
+
+
+def _either(condition: Condition, *asked: Any) -> tuple[str, list[Any], bool]:
+    """Return the condition that one of some queries holds, where each says something."""
+    if len(Query((condition,)).flat()) > _CONDITIONS:
+        return "", [], False
+    rendered = [where(query, *asked) for query in condition.queries]
+    values = [value for _, found, _ in rendered for value in found]
+    if len(values) > MOST or any(sql == _ALL for sql, _, _ in rendered):
+        return "", [], False
+    is_exact = not any(rest.conditions for _, _, rest in rendered)
+    return " OR ".join(f"({sql})" for sql, _, _ in rendered), values, is_exact
+
+
+def _negated(condition: Condition, *asked: Any) -> tuple[str, list[Any], bool]:
+    """Return the condition that a query does not hold, where the database knows all of it."""
+    (query,) = condition.queries
+    if len(query.flat()) > _CONDITIONS:
+        return "", [], False
+    sql, values, rest = where(query, *asked)
+    if rest.conditions or sql == _ALL:
+        return "", [], False
+    # What is not there is not equal to anything either.
+    return f"({sql}) IS NOT TRUE", values, True
 
 
 def _column(column: str, choices: list[Any], can_hold: Callable[[Any], bool]) -> tuple[str, list[Any], bool]:

@@ -104,7 +104,7 @@ _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decoders: dict[type[msgspec.Struct], Any] = {
     kind: msgspec.json.Decoder(kind).decode for kind in (_TrialDocument, _ProjectDocument, _Snapshot)
 }
-_GROUP = {"dtype", "uid", "name", "description", "metadata", "project_id", "trials", "order"}
+_GROUP = {"dtype", "uid", "name", "description", "metadata", "project_id", "trials", "order", "moments"}
 _Unknown = dict[str, msgspec.Raw]
 
 

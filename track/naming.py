@@ -1,0 +1,193 @@
+"""Which trial is meant: by uid or the beginning of one, by name, as the last or the best one; and which groups."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from track.errors import AmbiguousName, InvalidQuery, NotFound, TrialDoesNotExist, suggestion
+from track.frames import extremes_of
+from track.persistence.protocol import Protocol
+from track.persistence.query import DEEPEST, resolve
+from track.persistence.utils import mask_secrets
+from track.shown import cut, shown
+from track.structure import Trial
+
+_SHORTEST = 4
+"""How many characters the beginning of a uid has at least."""
+_LISTED = 6
+_OWNERS = {"group": "group_id", "group_id": "group_id", "project": "project_id", "project_id": "project_id"}
+WAYS = "a uid, its first 4 characters or more, name, name/revision, @last, @best:loss or @best:max:acc"
+"""How a trial is named, in messages."""
+
+
+def named(protocol: Protocol, name: Any) -> Trial:
+    """Return the stored trial that is meant.
+
+    Parameters
+    ----------
+    name: str
+        Its uid; the beginning of it, of at least four characters, that no other has; its name; ``name/revision``;
+        ``@last``, the one that was created last; ``@best:loss``, the one whose last loss is least;
+        ``@best:max:acc``, the one whose last acc is greatest. A uid as a whole counts before everything else.
+
+    Raises
+    ------
+    TrialDoesNotExist
+        No trial is called so.
+    AmbiguousName
+        Several are.
+    NotFound
+        `@best` by a metric that no trial has.
+    """
+    if not isinstance(name, str) or not name:
+        raise TrialDoesNotExist(f"{shown(name)} names no trial: it goes by {WAYS}")
+    if name.startswith("@"):
+        return _described(protocol, name)
+    exact = protocol.fetch_trials({"uid": name})
+    if exact:
+        return exact[0]
+    trials = protocol.fetch_trials()
+    found = [trial for trial in trials if _is_meant(trial, name)]
+    if not found:
+        raise _unknown(protocol, name, trials)
+    if len(found) > 1:
+        raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found)}. Say which by more of its uid")
+    return found[0]
+
+
+def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "last") -> Trial:
+    """Return the trial whose value of a metric is best, the earliest of equals; see `track.best`."""
+    if mode not in ("min", "max") or of not in ("last", "min", "max"):
+        raise InvalidQuery(f"mode is 'min' or 'max', and of is 'last', 'min' or 'max'; not {mode!r}, {of!r}")
+    found = list(trials)
+    values = [(value, trial) for trial in found if (value := _measured(trial, metric, of)) is not None]
+    if not values:
+        known = {str(name) for trial in found for name in trial.metrics}
+        if metric in known:
+            raise NotFound(f"no trial is best by {metric!r}: every trial has NaN there, or nothing")
+        way_out = suggestion(metric, known) or (f"; there are: {', '.join(sorted(known))}" if known else "")
+        raise NotFound(f"no trial has the metric {metric!r}{cut(way_out, 300)}")
+    return (min if mode == "min" else max)(values, key=lambda one: one[0])[1]
+
+
+def best_stored(protocol: Protocol, metric: str, mode: str = "min", of: str = "last", query: Any = None) -> Trial:
+    """Return the best of the stored trials that match; see `track.best`."""
+    if of == "last" and mode in ("min", "max") and "." not in metric:
+        sign = "-" if mode == "max" else ""
+        first = protocol.select_trials(query, f"{sign}metrics.{metric}", 1)
+        if first and _measured(first[0], metric, of) is not None:
+            return first[0]
+    return best_of(protocol.fetch_trials(query), metric, mode, of)
+
+
+def _described(protocol: Protocol, name: str) -> Trial:
+    what, *words = name.removeprefix("@").split(":", 1)
+    if what == "last" and not words:
+        trials = protocol.fetch_trials()
+        if not trials:
+            raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has none")
+        return trials[-1]
+    if what == "best" and words and words[0]:
+        mode, separator, metric = words[0].partition(":")
+        if not separator or mode not in ("min", "max"):
+            mode, metric = "min", words[0]
+        return best_stored(protocol, metric, mode)
+    raise TrialDoesNotExist(f"{name!r} names no trial: it goes by {WAYS}")
+
+
+def _is_meant(trial: Trial, name: str) -> bool:
+    is_beginning = len(name) >= _SHORTEST and trial.uid.startswith(name)
+    return is_beginning or (trial.name is not None and name in (trial.name, f"{trial.name}/{trial.revision}"))
+
+
+def _unknown(protocol: Protocol, name: str, trials: list[Trial]) -> TrialDoesNotExist:
+    near = suggestion(name, {str(trial.name) for trial in trials if trial.name})
+    short = 0 < len(name) < _SHORTEST and any(trial.uid.startswith(name) for trial in trials)
+    way_out = "; of a uid, give 4 characters or more" if short else near
+    return TrialDoesNotExist(f"no trial {name!r} is stored in {_place(protocol)}{way_out}")
+
+
+def _listed(trials: list[Trial]) -> str:
+    lines = [f"{trial.uid} ({cut(trial.name or '-', 40)}/{trial.revision}, {trial.status})" for trial in trials]
+    more = f" and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
+    return ", ".join(lines[:_LISTED]) + more
+
+
+def _measured(trial: Trial, metric: str, of: str) -> Any:
+    """Return a trial's value of a metric that can be best: a number, and no NaN."""
+    if metric not in trial.metrics:
+        return None
+    if of == "last":
+        value = resolve(trial, ("metrics", metric))
+    else:
+        value = extremes_of(trial.metrics[metric])[of == "max"]
+    return value if isinstance(value, (int, float)) and not math.isnan(value) else None
+
+
+# groups and projects
+
+Owners = Callable[[str], Mapping[str, Any]]
+"""Returns the names of groups (``group_id``) or projects (``project_id``) by uid."""
+
+
+def owners_of(protocol: Protocol) -> Owners:
+    """Return what knows the names of a store's groups and projects; it asks for each once."""
+
+    @cache
+    def names(field: str) -> Mapping[str, Any]:
+        owners: list[Any] = protocol.fetch_groups() if field == "group_id" else protocol.fetch_projects()
+        return {owner.uid: owner.name for owner in owners}
+
+    return names
+
+
+def with_uids(query: Any, owners: Owners, depth: int = 0) -> Any:
+    """Return a query in which groups and projects that are named by their names are named by their uids."""
+    if not isinstance(query, (Mapping, list, tuple)) or depth > DEEPEST:
+        return query
+    pairs: list[tuple[Any, Any]] = []
+    try:
+        for attribute, condition in query.items() if isinstance(query, Mapping) else query:
+            pairs.extend(_by_uid(attribute, condition, owners, depth))
+    except (TypeError, ValueError):
+        # What is wrong with it is said where it is parsed.
+        return query
+    return pairs
+
+
+def _by_uid(attribute: Any, condition: Any, owners: Owners, depth: int) -> list[tuple[Any, Any]]:
+    if attribute in ("$or", "$and") and isinstance(condition, (list, tuple)):
+        return [(attribute, [with_uids(query, owners, depth + 1) for query in condition])]
+    if attribute == "$not":
+        return [(attribute, with_uids(condition, owners, depth + 1))]
+    if attribute not in _OWNERS:
+        return [(attribute, condition)]
+    field = _OWNERS[attribute]
+    if not isinstance(condition, Mapping):
+        return [(field, _named_owner("$eq", condition, owners(field)))]
+    return [
+        ("$not", with_uids([(attribute, operand)], owners, depth + 1))
+        if name == "$not"
+        else (field, _named_owner(name, operand, owners(field)))
+        for name, operand in condition.items()
+    ]
+
+
+def _named_owner(operator: str, operand: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a condition on the uid of a group or project for one on its name, which may be its uid as well."""
+    if operator == "$regex":
+        pattern = re.compile(operand)
+        return {"$in": [uid for uid, name in names.items() if pattern.search(str(name)) or pattern.search(uid)]}
+    choices = operand if operator in ("$in", "$nin") else [operand]
+    if operator not in ("$eq", "$ne", "$in", "$nin") or not all(isinstance(choice, str) for choice in choices):
+        return {operator: operand}
+    uids = [uid for uid, name in names.items() if name in choices and uid not in choices]
+    return {"$in" if operator in ("$eq", "$in") else "$nin": [*choices, *uids]}
+
+
+def _place(protocol: Protocol) -> str:
+    return mask_secrets(protocol.uri or repr(protocol))
