@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -45,7 +46,12 @@ class Source:
         self.path = path
         self.read_at = time.time_ns()
         # Not blocking: a pipe would wait for its writer.
-        self.descriptor = os.open(path, READ)
+        try:
+            self.descriptor = os.open(path, READ)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise UnsafePath(f"{path!r} is a socket, not a file") from error
+            raise
         self.status = os.fstat(self.descriptor)
         if not stat.S_ISREG(self.status.st_mode):
             os.close(self.descriptor)

@@ -14,10 +14,11 @@ from track.artifacts.folder import Folder
 from track.artifacts.inplace import SCHEME, InPlaceFolder
 from track.artifacts.local import LocalFolder
 from track.configuration import options
-from track.errors import InvalidUri
+from track.errors import InvalidCall, InvalidUri
 from track.persistence.protocol import Protocol
 from track.persistence.utils import artifacts_beside, fixed_place, is_url, mask_secrets, uri_path
-from track.reading import open_stored
+from track.reading import Trials, open_stored
+from track.structure import Trial
 from track.utils.files import user_folder
 from track.utils.lifecycle import at_exit
 
@@ -34,12 +35,18 @@ class Place(NamedTuple):
 def protocol_of(source: Any) -> Protocol:
     """Return the backend behind a URI, a client, a trial's logger, or a backend.
 
-    Raises NotFound: the URI is that of a file which does not exist.
+    Raises NotFound: the URI is that of a file which does not exist. InvalidCall: it is none of these.
     """
     if isinstance(source, str):
         source = open_stored(source)
-    protocol: Protocol = source if isinstance(source, Protocol) else source.protocol
-    return protocol.main
+    protocol = source if isinstance(source, Protocol) else getattr(source, "protocol", None)
+    if isinstance(protocol, Protocol):
+        return protocol.main
+    if isinstance(source, (Trial, Trials)):
+        which = source.uid if isinstance(source, Trial) else "..."
+        text = f"what was read says not in which store it is: give the store, as in find(URI, name, trial={which!r})"
+        raise InvalidCall(text)
+    raise InvalidCall(f"{source!r} is no store: give a URI, a client or a trial's logger")
 
 
 def place_of(protocol: Protocol) -> Place:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import json
 import os
 import re
 import zlib
@@ -19,11 +18,11 @@ from typing import Any
 import msgspec
 
 from track.errors import BackendUnavailable
+from track.persistence.state import read_head
 
 _HEAD = 1 << 16
 _TAIL = 1 << 12
 _STORE = re.compile(rb'"store"\s*:\s*"([0-9a-f]{32})"')
-_JOURNAL = re.compile(r'"journal"\s*:\s*(?=\{)')
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -129,14 +128,8 @@ def place_of(document: Any) -> Place:
 
 def head_of(path: str) -> tuple[str, Place]:
     """Return the id of the store that a snapshot is of, and what it holds, as the beginning of its file says."""
-    head = _beginning(path).decode("utf-8", "replace")
-    found = _JOURNAL.search(head)
-    if found is None:
-        return "", Place()
-    with contextlib.suppress(ValueError):
-        journal, _ = json.JSONDecoder().raw_decode(head, found.end())
-        return str(journal.get("store", "")), place_of(journal)
-    return "", Place()
+    head = read_head(path)
+    return str(head.get("store", "")), place_of(head)
 
 
 def is_copy(path: str, home: str, identity: str) -> bool:
