@@ -12,7 +12,7 @@ import enum
 import os
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -78,16 +78,20 @@ class Kin(enum.Enum):
         }.get(self, "")
 
 
-def kinship(held: Place, names: Collection[str], header: Header, size: int, descriptor: int) -> Kin:
+def kinship(held: Place, names: Sequence[str], header: Header, size: int, descriptor: int) -> Kin:
     """Return how a journal is related to a snapshot.
 
-    `held`: what the snapshot holds. `names`: the ids of its store; empty where it has none. `size`, `descriptor`: of
-    the journal.
+    `held`: what the snapshot holds. `names`: the ids of its store, its own first; empty where it has none. `size`,
+    `descriptor`: of the journal.
     """
     if header.store and names and header.store not in names:
         return Kin.STRANGER
     if not held.id:
-        return Kin.NEXT
+        # What `save` wrote to another name holds nobody knows how much of a journal of the store that it is a copy of.
+        if header.store and names and header.store != names[0]:
+            return Kin.STRANGER
+        # Emptied: the one that the journal goes on from said what it holds.
+        return Kin.NEXT if header.follows is None else Kin.LATER
     if held.id == header.id:
         if held.offset > size:
             return Kin.SHORT
