@@ -160,7 +160,7 @@ def test_copies_that_went_their_own_ways_are_not_mixed(tmp_path: Path, caplog: p
 def test_copy_in_place_of_the_snapshot_is_not_mixed_with_the_journal(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, is_saved: bool
 ) -> None:
-    """What `save` wrote to another name, put over the snapshot of a killed run: no number twice; the journal is kept."""
+    """What `save` wrote to another name, put over the snapshot of a killed run: no number twice, no journal lost."""
     path, copy = tmp_path / "r.json", tmp_path / "copy.json"
 
     def child() -> None:
