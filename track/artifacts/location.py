@@ -23,6 +23,7 @@ from track.utils.files import user_folder
 from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
+_PARTS = ("", ".journal", ".lock", "-wal", "-shm")
 
 
 class Place(NamedTuple):
@@ -52,13 +53,20 @@ def protocol_of(source: Any) -> Protocol:
 def place_of(protocol: Protocol) -> Place:
     """Return where the artifacts of a backend are.
 
-    Raises InvalidUri: the URL holds credentials.
+    Raises InvalidUri: the URL holds credentials, or it names the store itself.
     """
     chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
     if chosen:
-        return Place(fixed_place(check_url(chosen)), False)
+        return Place(_check_free(fixed_place(check_url(chosen)), protocol), False)
     folder = beside(protocol)
     return Place(folder, True) if folder is not None else Place(_default(protocol), False)
+
+
+def _check_free(place: str, protocol: Protocol) -> str:
+    file = protocol.file
+    if file is not None and os.path.realpath(place) in {os.path.realpath(f"{file}{part}") for part in _PARTS}:
+        raise InvalidUri(f"artifacts= names a file of the store itself, {place}: name another folder, or leave it out")
+    return place
 
 
 def beside(protocol: Protocol) -> str | None:

@@ -186,6 +186,7 @@ def _opened(uri: str, folder: Folder, note: str) -> Any:
     if not is_there:
         raise NotFound(
             f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: name it "
-            f"where it is now, with its password (also=, --also), or, if it is gone for good, remove {folder.url}/{note}"
+            "where it is now, with its password (also=, --also), or, if it is gone for good, remove "
+            f"{folder.url}/{note}"
         )
     return protocol_of(uri)

@@ -257,6 +257,20 @@ def test_trial_that_was_read_names_no_store(trial: TrialLogger, uri: str) -> Non
     assert find(uri, "model.bin", trial=trials[0].uid).read_bytes() == b"weights"
 
 
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+@pytest.mark.parametrize("part", ["", ".journal", ".lock", "-wal"])
+def test_artifacts_are_not_kept_in_the_store_itself(tmp_path: Path, scheme: str, part: str) -> None:
+    """A place that is a file of the store would be made a folder, and the store could not be opened any more."""
+    uri = f"{scheme}:{tmp_path}/runs"
+    trial = start(f"{uri}?artifacts={tmp_path}/runs{part}")
+
+    with pytest.raises(InvalidUri, match="names a file of the store itself"):
+        trial.log_artifact(b"weights", "model.bin")
+
+    trial.finish()
+    assert len(track.fetch(uri)) == 1
+
+
 @pytest.mark.parametrize("source", [5, None, b"file://runs.json", {"uri": "file://runs.json"}])
 def test_what_is_no_store_is_said(source: Any) -> None:
     """A store is a URI, a client, a logger or a backend; anything else is named."""
