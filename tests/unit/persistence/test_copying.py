@@ -61,6 +61,19 @@ def test_copy_is_no_part_of_a_store(client: TrackClient, tmp_path: Path, name: s
     client.protocol.close()
 
 
+@pytest.mark.parametrize("part", ["-wal", "-shm", "-journal"])
+def test_copy_is_no_part_of_a_database(client: TrackClient, tmp_path: Path, part: str) -> None:
+    """What SQLite would take for its own log is refused beside a database; elsewhere it is a name like any other."""
+    TrackClient(f"sqlite:{tmp_path}/other.db").new_trial(name="precious", parameters={}).finish()
+
+    with pytest.raises(InvalidCall, match="part of a store"):
+        client.save(str(tmp_path / f"other.db{part}"))
+    client.save(str(tmp_path / f"training{part}"))
+
+    client.protocol.close()
+    assert [trial.name for trial in fetch(f"sqlite:{tmp_path}/other.db")] == ["precious"]
+
+
 @pytest.mark.parametrize("scheme", ["file", "sqlite"])
 def test_copy_takes_the_place_of_no_store(client: TrackClient, tmp_path: Path, scheme: str) -> None:
     """Runs that somebody has logged to a store of this name, whatever it is called, are there afterwards."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _DATABASES = {".db", ".db3", ".sqlite", ".sqlite2", ".sqlite3"}
 _PARTS = {".journal", ".lock"}
+_OF_SQLITE = ("-wal", "-shm", "-journal")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _SQLITE = b"SQLite format 3\0"
 
@@ -68,7 +69,7 @@ def _require_free(path: str) -> None:
             f"{path} is {what} a database, and a copy is JSON: name it copy.json, or copy the runs into a "
             f"database with: track copy FROM sqlite://{path}"
         )
-    if kind in _PARTS:
+    if kind in _PARTS or any(path.endswith(end) and os.path.exists(path.removesuffix(end)) for end in _OF_SQLITE):
         raise InvalidCall(f"{path} is called like a part of a store: name the copy copy.json")
     # What `save` has written, and no run has logged to since, has neither.
     if read_head(path).keys() & {"id", "home"} or os.path.exists(f"{path}.journal"):
