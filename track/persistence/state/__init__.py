@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from track.persistence.state.apply import RESUMES, is_resume, make_group, make_project, make_trial, update
+from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
-from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
+from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.state.views import shown_fields, with_members
 
@@ -13,11 +14,13 @@ __all__ = [
     "RESUMES",
     "Liveness",
     "State",
+    "copy_path",
     "is_resume",
     "make_group",
     "make_project",
     "make_trial",
     "newer",
+    "read_head",
     "read_snapshot",
     "shown_fields",
     "snapshot_bytes",
