@@ -152,6 +152,11 @@ class Database:
         """Whether this thread is in the middle of a transaction."""
         return self._inside == threading.get_ident()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, to what has the name now."""
+        return self._connection is not None and self.driver.is_current(self._connection)
+
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
 
@@ -212,9 +217,8 @@ class Database:
                 self._lock.release()
 
     def _once(self, action: Callable[[], Result], deadline: float) -> Result:
-        if self._connection is not None and not self.driver.is_current(self._connection):
+        if not self.is_connected:
             self._forget()
-        if self._connection is None:
             self._connect()
         self._is_committing = False
         with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):

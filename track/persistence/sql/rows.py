@@ -138,6 +138,10 @@ class UnitOfWork:
         entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
         update(entry.trial, event)
 
+    def has_trial(self, uid: str) -> bool:
+        """Return whether a trial is stored, or was created by an event."""
+        return self._entry(uid) is not None
+
     def _entry(self, uid: str) -> _Entry | None:
         entry = self._entries.get(uid)
         if entry is None:
