@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from track.errors import LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
-from track.persistence.file.lock import StoreLock, is_network_path
+from track.persistence.file.lock import Held, StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
 from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
@@ -309,12 +310,13 @@ class FileStore:
         with self.reading() as state:
             return state.identity
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[State]:
+    def reading(self) -> AbstractContextManager[State]:
         """Give the state, caught up, while no other thread changes it."""
-        with self._reading:
-            self.catch_up()
-            yield self.state
+        return Held(self._reading, self._caught_up)
+
+    def _caught_up(self) -> State:
+        self.catch_up()
+        return self.state
 
     def unread(self) -> list[str]:
         """Return the lines of the journal that cannot be read, those before the snapshot too."""

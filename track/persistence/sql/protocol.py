@@ -85,9 +85,7 @@ class SqlProtocol(EventProtocol):
         """Return whether something is stored; a trial is read at once for what will be changed of it."""
         return self._can_hold(uid) and work.has_trial(uid) if kind is Trial else self.has(kind, uid)
 
-    def _store_new(
-        self, work: UnitOfWork, writer: str, last: int, first: int, events: Sequence[Event]
-    ) -> None:
+    def _store_new(self, work: UnitOfWork, writer: str, last: int, first: int, events: Sequence[Event]) -> None:
         """Store those events that come after the last one of this writer."""
         new = events[max(0, last + 1 - first) :]
         # Never backwards: an older batch may arrive after a newer one, from another process.

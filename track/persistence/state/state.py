@@ -24,7 +24,7 @@ from track.persistence.state.apply import make_group, make_project, make_trial, 
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, shown_fields, with_members
-from track.plain import restore
+from track.plain import LEAVES, restore
 from track.shown import clean, shown
 from track.structure import Project, Trial, TrialGroup
 
@@ -273,9 +273,9 @@ def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
 def _copy(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
-        return {key: _copy(item) for key, item in value.items()}
+        return {key: item if type(item) in LEAVES else _copy(item) for key, item in value.items()}
     if kind is list:
-        return [_copy(item) for item in value]
+        return [item if type(item) in LEAVES else _copy(item) for item in value]
     if isinstance(value, Aggregator):
         import copy
 
