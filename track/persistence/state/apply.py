@@ -42,10 +42,10 @@ def update(trial: Trial, event: Event) -> None:
     """
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
-    count = metadata.get("_update_count", 0)
-    if at > trial.latest:
+    count, latest = metadata.get("_update_count", 0), trial.latest
+    if at > latest:
         # Earlier versions noted the time of what came last only.
-        trial.latest = at if trial.latest or not count else max(at, counted(trial, "_last_change"))
+        trial.latest = at if latest or not count else max(at, counted(trial, "_last_change"))
     _updates[type(event)](trial, event)
     metadata = trial.metadata
     metadata["_update_count"] = count + 1

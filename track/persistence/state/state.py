@@ -105,9 +105,10 @@ class State:
         for event in records:
             try:
                 if type(event) is MetricsLogged:
-                    trial = trials.get(event.trial)
+                    uid = event.trial
+                    trial = trials.get(uid)
                     if trial is not None:
-                        changed.add(event.trial)
+                        changed.add(uid)
                         update(trial, event)
                         continue
                 self._apply_one(event)
