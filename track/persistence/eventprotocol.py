@@ -268,7 +268,7 @@ class EventProtocol(Protocol):
     def log_trial_metadata(
         self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
     ) -> None:
-        spec = specification(aggregator)
+        spec = None if aggregator is METADATA_AGGREGATOR else specification(aggregator)
         self._merge(trial, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:

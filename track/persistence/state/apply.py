@@ -25,7 +25,7 @@ from track.events import (
 from track.metrics import metrics_from_plain
 from track.persistence.checks import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
-from track.plain import named_tags, restore
+from track.plain import LEAVES, named_tags, restore
 from track.structure import Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
 
@@ -64,11 +64,14 @@ def _log_time(trial: Trial, event: TimeLogged) -> None:
 
 
 def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
-    target = named_tags(getattr(trial, event.field))
-    setattr(trial, event.field, target)
+    given = getattr(trial, event.field)
+    target = named_tags(given)
+    if target is not given:
+        setattr(trial, event.field, target)
     values = newer(trial.moments, event.field, event.values, event.at)
     if event.aggregator is None:
-        target.update({name: restore(value) for name, value in values.items()})
+        for name, value in values.items():
+            target[name] = value if type(value) in LEAVES else restore(value)
         return
     for name, value in event.values.items():
         if not isinstance(target.get(name), Aggregator):
