@@ -27,7 +27,7 @@ from _common import MET, MISSED, ROOT, run
 
 LIMIT = 1.05
 REPETITIONS = 5
-URIS = {"ephemeral": "ephemeral:", "file": "file://store.json", "sqlite": "sqlite:///store.db"}
+URIS = {"ephemeral": "ephemeral:", "file": "file:store.json", "sqlite": "sqlite:store.db"}
 SERVED = {"ephemeral": "ephemeral:", "file": "file:served.json"}
 HEADER = ("what", "wall", "before", "ratio", "processor", "before", "ratio", "verdict")
 Call = Callable[[], object]
