@@ -65,10 +65,10 @@ def _unknown_subjects(events: Sequence[Event], has: Callable[[type, str], bool])
 def subject_of(event: Event) -> tuple[type, str]:
     """Return what an event is about: `Trial`, `TrialGroup` or `Project`, and its uid."""
     match event:
+        case FieldsMerged():
+            return _KINDS.get(event.kind, Trial), event.uid
         case ProjectCreated():
             return Project, event.uid
         case GroupCreated():
             return TrialGroup, event.uid
-        case FieldsMerged():
-            return _KINDS.get(event.kind, Trial), event.uid
     return Trial, event.trial
