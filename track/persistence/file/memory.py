@@ -79,8 +79,7 @@ class MemoryStore:
 
     def identity(self) -> str:
         """Return the id of the store."""
-        with self.reading() as state:
-            return state.identity
+        return self._state.identity
 
     def unread(self) -> list[str]:
         """Return what of the file cannot be read; there is none."""
@@ -145,6 +144,11 @@ class BufferedStore(MemoryStore):
             self._state.identity = self._state.identity or new_identity()
             self._is_loaded = True
         return self._state
+
+    def identity(self) -> str:
+        """Return the id of the file's store, or the one it will have."""
+        with self.reading() as state:
+            return state.identity
 
     def unread(self) -> list[str]:
         """Return what of the file cannot be read."""
