@@ -52,13 +52,19 @@ def check_batch(  # noqa: PLR0917 - what a store knows, and what it is asked
 def _unknown_subjects(events: Sequence[Event], has: Callable[[type, str], bool]) -> dict[int, str]:
     """Return which events are about nothing, and the uid they name."""
     known: dict[tuple[type, str], bool] = {}
+    trials: set[str] = set()
     unknown = {}
     for place, event in enumerate(events):
-        subject = (Trial, event.trial) if type(event) is MetricsLogged else subject_of(event)
+        # Nearly all of them.
+        if type(event) is MetricsLogged and event.trial in trials:
+            continue
+        kind, uid = subject = subject_of(event)
         if not known.get(subject):
-            known[subject] = type(event) in _CREATIONS or (subject not in known and has(*subject))
+            known[subject] = type(event) in _CREATIONS or (subject not in known and has(kind, uid))
             if not known[subject]:
-                unknown[place] = subject[1]
+                unknown[place] = uid
+            elif kind is Trial:
+                trials.add(uid)
     return unknown
 
 

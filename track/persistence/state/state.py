@@ -125,6 +125,10 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            case FieldsMerged(kind="group" | "project"):
+                self._merge_into_owner(event)
+            case FieldsMerged():
+                self._update(event.uid, event)
             case ProjectCreated():
                 if event.uid not in self._projects:
                     self.add_project(make_project(event))
@@ -136,10 +140,6 @@ class State:
                     self.add_trial(make_trial(event))
             case TrialAttached():
                 self._attach_trial(event)
-            case FieldsMerged(kind="group" | "project"):
-                self._merge_into_owner(event)
-            case FieldsMerged():
-                self._update(event.uid, event)
             case Batch():
                 self._apply_batch(event)
             case _:
