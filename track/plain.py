@@ -21,7 +21,7 @@ _ARRAY_LIMIT = 1000
 _DEEPEST = 250
 _DECIMAL_BITS = 2000
 """Longer integers are written in hexadecimal: Python refuses to make so many decimal digits."""
-_LEAVES = frozenset({str, bool, type(None), float, int})
+LEAVES = frozenset({str, bool, type(None), float, int})
 _SHORT_FLOATS = {"float32": ("f", range(1, 10)), "float16": ("e", range(1, 6)), "bfloat16": ("b", range(1, 5))}
 _warned: set[tuple[str, str]] = set()
 
@@ -59,7 +59,7 @@ def to_plain(value: Any) -> Any:
 def _tree(value: Any, above: list[int]) -> Any:
     """Return what is no leaf as data; `above` are the ids of what it is inside of."""
     kind = type(value)
-    if kind in _LEAVES:
+    if kind in LEAVES:
         return to_plain(value)
     if id(value) in above:
         return _kept_as_text(value, "contains itself")
@@ -70,7 +70,7 @@ def _tree(value: Any, above: list[int]) -> Any:
         if kind is dict:
             return _plain_mapping(list(value.items()), above)
         if kind is list or kind is tuple:
-            return [to_plain(item) if type(item) in _LEAVES else _tree(item, above) for item in value]
+            return [to_plain(item) if type(item) in LEAVES else _tree(item, above) for item in value]
         return _plain_object(value, above)
     except RecursionError:
         raise
@@ -110,9 +110,9 @@ def restore(value: Any) -> Any:
     if kind is dict:
         if len(value) == 2 and "dtype" in value and "value" in value:
             return _untagged(value)
-        return {key: item if type(item) in _LEAVES else restore(item) for key, item in value.items()}
+        return {key: item if type(item) in LEAVES else restore(item) for key, item in value.items()}
     if kind is list:
-        return [item if type(item) in _LEAVES else restore(item) for item in value]
+        return [item if type(item) in LEAVES else restore(item) for item in value]
     return value
 
 
@@ -267,7 +267,7 @@ def text_keys(items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 
 def _plain_mapping(items: Iterable[tuple[Any, Any]], above: list[int]) -> Any:
     named = text_keys(items).items()
-    plain = {key: to_plain(item) if type(item) in _LEAVES else _tree(item, above) for key, item in named}
+    plain = {key: to_plain(item) if type(item) in LEAVES else _tree(item, above) for key, item in named}
     # A user's own {"dtype": ..., "value": ...} must not be mistaken for one of our tags.
     if len(plain) == 2 and "dtype" in plain and "value" in plain:
         return _tagged("dict", plain)

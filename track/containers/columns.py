@@ -44,13 +44,17 @@ class Column:
 
     def append(self, value: Any) -> None:
         """Add `value` at the end."""
-        if type(value) is self._type and (self._type is float or -LARGEST <= value < LARGEST):
+        if type(value) is self._type:
             try:
                 self._data.append(value)
+                return
             except BufferError:
                 self.let_go()
                 self._data.append(value)
-            return
+                return
+            except OverflowError:
+                # A whole number of more than 64 bits.
+                pass
         self._append_odd(value)
 
     def let_go(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import accumulate, islice
 from typing import Any
 
-from track.containers.columns import LARGEST, Column, hashable
+from track.containers.columns import Column, hashable
 from track.plain import restore
 from track.shown import listed, shown
 
@@ -56,10 +56,10 @@ class Points:
             self.is_late = True
         # The common point is written straight into the arrays: this is the innermost loop of every replay.
         if steps is not None:
-            if type(step) is steps._type and (step.__class__ is float or -LARGEST <= step < LARGEST):
+            if type(step) is steps._type:
                 try:
                     steps._data.append(step)
-                except BufferError:
+                except (BufferError, OverflowError):
                     steps.append(step)
             else:
                 steps.append(step)

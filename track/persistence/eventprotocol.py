@@ -21,6 +21,7 @@ from track.events import (
     StatusChanged,
     TimeLogged,
     TrialAttached,
+    TrialCreated,
 )
 from track.persistence.checks import (
     describe_error,
@@ -269,7 +270,7 @@ class EventProtocol(Protocol):
     def log_trial_metadata(
         self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
     ) -> None:
-        spec = specification(aggregator)
+        spec = None if aggregator is METADATA_AGGREGATOR else specification(aggregator)
         self._merge(trial, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
@@ -340,16 +341,22 @@ class EventProtocol(Protocol):
 
     def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
         """Store a trial and return it; None when its uid is stored and `auto_increment` is false."""
+        made = self.create_trial(trial, auto_increment)
+        return None if made is None else made[0]
+
+    def create_trial(self, trial: Trial, auto_increment: bool) -> tuple[Trial, TrialCreated] | None:
+        """Store a trial as `new_trial` does, and return it as it is stored, and the event that says so."""
         digest = trial.hash
 
-        def create() -> Trial | None:
+        def create() -> tuple[Trial, TrialCreated] | None:
             revision = self._free_revision(trial, digest, auto_increment)
             if revision is None:
                 return None
             trial.revision = revision
-            self._record(trial_created(trial, self._moment()))
+            event = trial_created(trial, self._moment())
+            self._record(event)
             self._know(trial)
-            return self.fetch_trials({"uid": trial.uid})[0]
+            return self.fetch_trials({"uid": trial.uid})[0], event
 
         return self._as_one_step(create)
 

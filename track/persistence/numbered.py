@@ -10,6 +10,9 @@ from track.persistence.utils import mask_secrets
 from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
 
+_CREATIONS = (ProjectCreated, GroupCreated, TrialCreated)
+_KINDS = {"group": TrialGroup, "project": Project}
+
 
 def check_batch(  # noqa: PLR0917 - what a store knows, and what it is asked
     uri: str, has: Callable[[type, str], bool], last: int, after: int, first: int, events: Sequence[Event]
@@ -49,25 +52,29 @@ def check_batch(  # noqa: PLR0917 - what a store knows, and what it is asked
 def _unknown_subjects(events: Sequence[Event], has: Callable[[type, str], bool]) -> dict[int, str]:
     """Return which events are about nothing, and the uid they name."""
     known: dict[tuple[type, str], bool] = {}
+    trials: set[str] = set()
     unknown = {}
     for place, event in enumerate(events):
-        subject = (Trial, event.trial) if type(event) is MetricsLogged else subject_of(event)
-        if isinstance(event, (ProjectCreated, GroupCreated, TrialCreated)):
-            known[subject] = True
-        elif subject not in known:
-            known[subject] = has(*subject)
-        if not known[subject]:
-            unknown[place] = subject[1]
+        # Nearly all of them.
+        if type(event) is MetricsLogged and event.trial in trials:
+            continue
+        kind, uid = subject = subject_of(event)
+        if not known.get(subject):
+            known[subject] = type(event) in _CREATIONS or (subject not in known and has(kind, uid))
+            if not known[subject]:
+                unknown[place] = uid
+            elif kind is Trial:
+                trials.add(uid)
     return unknown
 
 
 def subject_of(event: Event) -> tuple[type, str]:
     """Return what an event is about: `Trial`, `TrialGroup` or `Project`, and its uid."""
     match event:
+        case FieldsMerged():
+            return _KINDS.get(event.kind, Trial), event.uid
         case ProjectCreated():
             return Project, event.uid
         case GroupCreated():
             return TrialGroup, event.uid
-        case FieldsMerged():
-            return {"group": TrialGroup, "project": Project}.get(event.kind, Trial), event.uid
     return Trial, event.trial

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
-from track.events import Event, decode_lines, encode
-from track.persistence.checks import group_created, project_created, trial_created
+from track.events import Event, TrialCreated, decode_lines, encode
+from track.persistence.checks import group_created, project_created
 from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
@@ -295,18 +295,16 @@ class DeliveredProtocol(EventProtocol):
                 self._view.remember(found[0], self._sender)
         return found
 
-    def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
-        """Store a trial and return it; None when its uid is stored and `auto_increment` is false.
-
-        Offline it gets a revision below 0, which no trial gets that was made online.
-        """
-        made = self._decide(lambda backend: backend.new_trial(trial, auto_increment))
+    def create_trial(self, trial: Trial, auto_increment: bool) -> tuple[Trial, TrialCreated] | None:
+        # Offline it gets a revision below 0, which no trial gets that was made online.
+        made = self._decide(lambda backend: backend.create_trial(trial, auto_increment))
         if made is not None:
-            self._know(made)
+            stored, event = made
+            self._know(stored)
             if not self._is_deciding_here:
                 # As it was given: what was measured before is nothing that the server must be asked for.
                 self._view.remember(trial, self._sender)
-                self._creations.note(trial_created(trial, made.timestamps.get("created", self.clock())))
+                self._creations.note(event)
         return made
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:

@@ -8,8 +8,11 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, LockTimeout
 from track.utils.files import is_named
@@ -32,6 +35,33 @@ _LOCAL_FUSE = {
 }  # fmt: skip
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _POLL = 0.005
+
+
+_Given = TypeVar("_Given")
+
+
+class Held(AbstractContextManager[_Given]):
+    """A block in which a lock is held, given what a call returns inside; made anew for each block.
+
+    `lock`: one that the same thread may take again.
+    """
+
+    __slots__ = ("_give", "_lock")
+
+    def __init__(self, lock: AbstractContextManager[Any], give: Callable[[], _Given]) -> None:
+        self._lock = lock
+        self._give = give
+
+    def __enter__(self) -> _Given:
+        self._lock.__enter__()
+        try:
+            return self._give()
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.__exit__(None, None, None)
 
 
 class StoreLock:

@@ -7,13 +7,13 @@ import logging
 import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from track.errors import ConcurrentWrite
 from track.events import Batch, Event, TrialCreated
-from track.persistence.file.lock import StoreLock
+from track.persistence.file.lock import Held, StoreLock
 from track.persistence.file.store import FileStore
 from track.persistence.identity import new_identity
 from track.persistence.state import State
@@ -69,17 +69,17 @@ class MemoryStore:
         with self.lock:
             return action()
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[State]:
+    def reading(self) -> AbstractContextManager[State]:
         """Give the state, while no other thread changes it."""
-        with self.lock:
-            self._drain()
-            yield self._state
+        return Held(self.lock, self._caught_up)
+
+    def _caught_up(self) -> State:
+        self._drain()
+        return self._state
 
     def identity(self) -> str:
         """Return the id of the store."""
-        with self.reading() as state:
-            return state.identity
+        return self._state.identity
 
     def unread(self) -> list[str]:
         """Return what of the file cannot be read; there is none."""
@@ -134,18 +134,21 @@ class BufferedStore(MemoryStore):
             self._unsaved.extend(batch.events)
             state.apply([batch])
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[State]:
-        """Give the state: what the file held at the first question, or at the last save, and what came since."""
-        with self.lock:
-            if not self._is_loaded:
-                store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
-                with store.reading() as state:
-                    self._state = state
-                store.close()
-                self._state.identity = self._state.identity or new_identity()
-                self._is_loaded = True
-            yield self._state
+    def _caught_up(self) -> State:
+        """Return what the file held at the first question, or at the last save, and what came since."""
+        if not self._is_loaded:
+            store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
+            with store.reading() as state:
+                self._state = state
+            store.close()
+            self._state.identity = self._state.identity or new_identity()
+            self._is_loaded = True
+        return self._state
+
+    def identity(self) -> str:
+        """Return the id of the file's store, or the one it will have."""
+        with self.reading() as state:
+            return state.identity
 
     def unread(self) -> list[str]:
         """Return what of the file cannot be read."""

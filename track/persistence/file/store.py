@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from track.errors import LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
-from track.persistence.file.lock import StoreLock, is_network_path
+from track.persistence.file.lock import Held, StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
 from track.persistence.state import State, read_snapshot, snapshot_bytes
 from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
@@ -89,15 +90,15 @@ class FileStore:
 
     def _append_and_apply(self, batch: Batch, line: bytes) -> None:
         with self._reading:
-            before = self.journal.size
-            is_current = not self._busy and self._is_built_from_files() and self._offset == before
+            is_current = not self._busy and self._has_all()
             self.journal.append(line)
+            end = self._offset + len(line)
             # Only where nobody else wrote meanwhile; else it is read from the file, with what they wrote.
-            if is_current and self.journal.size == before + len(line):
+            if is_current and self.journal.size == end:
                 # Whatever happens in the middle, the state is read again.
                 self._is_whole = False
                 self.state.apply([batch])
-                self._offset, self._is_whole = before + len(line), True
+                self._offset, self._is_whole = end, True
 
     def _append_locked(self, line: bytes) -> None:
         try:
@@ -309,12 +310,13 @@ class FileStore:
         with self.reading() as state:
             return state.identity
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[State]:
+    def reading(self) -> AbstractContextManager[State]:
         """Give the state, caught up, while no other thread changes it."""
-        with self._reading:
-            self.catch_up()
-            yield self.state
+        return Held(self._reading, self._caught_up)
+
+    def _caught_up(self) -> State:
+        self.catch_up()
+        return self.state
 
     def unread(self) -> list[str]:
         """Return the lines of the journal that cannot be read, those before the snapshot too."""
@@ -326,7 +328,7 @@ class FileStore:
         """Replay what was appended since the last time, by whomever."""
         with self._reading:
             # A signal handler that asks in the middle of a replay gets the state as it is.
-            if self._busy:
+            if self._busy or self._has_all():
                 return
             try:
                 self._busy = True
@@ -348,6 +350,11 @@ class FileStore:
                 if not self._writing and not self._kin.is_read:
                     # The next writer puts it aside, unless somebody has it open.
                     self.journal.close()
+
+    def _has_all(self) -> bool:
+        """Return whether the state has all of the journal that this process writes to: nobody has appended to it."""
+        is_same = self._writing and self._is_whole and self._identity == self.journal.identity
+        return is_same and self._offset == self.journal.size
 
     def _was_emptied(self) -> bool:
         return self._identity == self.journal.identity and self.journal.size < self._offset

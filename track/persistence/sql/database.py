@@ -7,8 +7,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -72,13 +72,12 @@ class Driver(Protocol):
         """Break the connection when what happens inside takes longer than some seconds."""
 
 
-@contextmanager
-def _saying_refusals() -> Iterator[None]:
-    """Say what a driver refuses before the database sees it: whole numbers of too many bits, text that is none."""
-    try:
-        yield
-    except (OverflowError, UnicodeError) as error:
-        raise InvalidEvent(f"the database cannot hold this: {' '.join(str(error).split())}") from error
+_REFUSED = (OverflowError, UnicodeError)
+"""What a driver refuses before the database sees it: whole numbers of too many bits, text that is none."""
+
+
+def _refusal(error: Exception) -> InvalidEvent:
+    return InvalidEvent(f"the database cannot hold this: {' '.join(str(error).split())}")
 
 
 @dataclass
@@ -118,14 +117,19 @@ class Database:
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """Run a statement, inside the transaction that runs, and return its rows."""
-        with _saying_refusals():
+        try:
             return self.driver.execute(self._connection, sql, parameters)
+        except _REFUSED as error:
+            raise _refusal(error) from error
 
     def insert(self, table: str, columns: str, suffix: str = "", *, rows: Sequence[Row]) -> None:
         """Insert many rows, with what follows the values, inside the transaction that runs."""
-        if rows:
-            with _saying_refusals():
-                self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
+        if not rows:
+            return
+        try:
+            self.driver.insert(self._connection, f"INSERT INTO {table} ({columns})", rows, suffix)
+        except _REFUSED as error:
+            raise _refusal(error) from error
 
     def home(self) -> tuple[str, Callable[[str, str], bool]]:
         """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
@@ -151,6 +155,11 @@ class Database:
     def is_inside(self) -> bool:
         """Whether this thread is in the middle of a transaction."""
         return self._inside == threading.get_ident()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, to what has the name now."""
+        return self._connection is not None and self.driver.is_current(self._connection)
 
     def transaction(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, run as one transaction; inside another one it joins that.
@@ -212,9 +221,8 @@ class Database:
                 self._lock.release()
 
     def _once(self, action: Callable[[], Result], deadline: float) -> Result:
-        if self._connection is not None and not self.driver.is_current(self._connection):
+        if not self.is_connected:
             self._forget()
-        if self._connection is None:
             self._connect()
         self._is_committing = False
         with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):

@@ -16,6 +16,7 @@ from track.metrics import Metrics
 from track.persistence.cells import named_container, text
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
+from track.persistence.numbered import check_batch
 from track.persistence.query import EXACT, Query, parse_query
 from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
 from track.persistence.sql.database import Database, Row
@@ -60,21 +61,37 @@ class SqlProtocol(EventProtocol):
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
 
         def store() -> None:
-            new = events[max(0, self._last(writer) + 1 - first) :]
-            # Never backwards: an older batch may arrive after a newer one, from another process.
-            if new:
-                self._store(new)
-                self.database.mark(writer, first + len(events) - 1)
+            self._store_new(UnitOfWork(self.database), writer, self._last(writer), first, events)
 
         self._written(self.database.transaction, store)
 
     def receive_after(
         self, writer: str, after: int, first: int, events: Sequence[Event], lines: bytes | None = None
     ) -> None:
-        self.require_store(self.expected_store)
+        # Nothing is made for events of another store: neither tables nor a file.
+        if not (self._is_identified and self.database.is_connected):
+            self.require_store(self.expected_store)
+
+        def store() -> None:
+            self.require_store(self.expected_store)
+            work, last = UnitOfWork(self.database), self._last(writer)
+            check_batch(self.uri, partial(self._has_for, work), last, after, first, events)
+            self._store_new(work, writer, last, first, events)
+
         # It may be run again as it is: it needs no mark of a decision.
-        receive = partial(super().receive_after, writer, after, first, events, lines)
-        self._written(self.database.transaction, receive)
+        self._written(self.database.transaction, store)
+
+    def _has_for(self, work: UnitOfWork, kind: type, uid: str) -> bool:
+        """Return whether something is stored; a trial is read at once for what will be changed of it."""
+        return self._can_hold(uid) and work.has_trial(uid) if kind is Trial else self.has(kind, uid)
+
+    def _store_new(self, work: UnitOfWork, writer: str, last: int, first: int, events: Sequence[Event]) -> None:
+        """Store those events that come after the last one of this writer."""
+        new = events[max(0, last + 1 - first) :]
+        # Never backwards: an older batch may arrive after a newer one, from another process.
+        if new:
+            self._store(new, work)
+            self.database.mark(writer, first + len(events) - 1)
 
     def last(self, writer: str) -> int:
         return self._read(lambda: self._last(writer), -1)
@@ -86,9 +103,9 @@ class SqlProtocol(EventProtocol):
 
         return self._written(self.database.decide, decide)
 
-    def _store(self, events: Sequence[Event]) -> None:
+    def _store(self, events: Sequence[Event], work: UnitOfWork | None = None) -> None:
         self._identify()
-        work = UnitOfWork(self.database)
+        work = work or UnitOfWork(self.database)
         work.apply(events)
         work.write()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from itertools import repeat
-from typing import Any
 
 import msgspec
 
@@ -115,28 +114,39 @@ class UnitOfWork:
                 update(entries[event.trial].trial, event)
                 continue
             match event:
+                case FieldsMerged(kind="group" | "project"):
+                    self._merge_into_owner(event)
+                case FieldsMerged():
+                    self._merge(event)
                 case ProjectCreated():
                     self._create_owner("projects", event)
                 case GroupCreated():
                     self._create_owner("trial_groups", event)
                 case TrialCreated():
                     self._create_trial(event)
-                case FieldsMerged(kind="group" | "project"):
-                    self._merge_into_owner(event)
+                case TrialAttached(kind="group"):
+                    self._add_member(event.owner, event.trial)
+                    self._change(event.trial, event)
                 case _:
-                    self._change(event)
+                    self._change(event.trial, event)
 
-    def _change(self, event: Any) -> None:
-        uid = event.uid if isinstance(event, FieldsMerged) else event.trial
-        if isinstance(event, TrialAttached) and event.kind == "group":
-            self._add_member(event.owner, event.trial)
+    def _merge(self, event: FieldsMerged) -> None:
+        entry = self._change(event.uid, event)
+        if entry is not None:
+            entry.is_resumed |= is_resume(event)
+            entry.has_new_parameters |= event.field == "parameters"
+
+    def _change(self, uid: str, event: Event) -> _Entry | None:
         entry = self._entry(uid)
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", clean(uid))
-            return
-        entry.is_resumed |= is_resume(event)
-        entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
+            return None
         update(entry.trial, event)
+        return entry
+
+    def has_trial(self, uid: str) -> bool:
+        """Return whether a trial is stored, or was created by an event."""
+        return self._entry(uid) is not None
 
     def _entry(self, uid: str) -> _Entry | None:
         entry = self._entries.get(uid)

@@ -25,7 +25,7 @@ from track.events import (
 from track.metrics import metrics_from_plain
 from track.persistence.checks import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
-from track.plain import named_tags, restore
+from track.plain import LEAVES, named_tags, restore
 from track.structure import Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
 
@@ -42,10 +42,10 @@ def update(trial: Trial, event: Event) -> None:
     """
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
-    count = metadata.get("_update_count", 0)
-    if at > trial.latest:
+    count, latest = metadata.get("_update_count", 0), trial.latest
+    if at > latest:
         # Earlier versions noted the time of what came last only.
-        trial.latest = at if trial.latest or not count else max(at, counted(trial, "_last_change"))
+        trial.latest = at if latest or not count else max(at, counted(trial, "_last_change"))
     _updates[type(event)](trial, event)
     metadata = trial.metadata
     metadata["_update_count"] = count + 1
@@ -64,11 +64,14 @@ def _log_time(trial: Trial, event: TimeLogged) -> None:
 
 
 def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
-    target = named_tags(getattr(trial, event.field))
-    setattr(trial, event.field, target)
+    given = getattr(trial, event.field)
+    target = named_tags(given)
+    if target is not given:
+        setattr(trial, event.field, target)
     values = newer(trial.moments, event.field, event.values, event.at)
     if event.aggregator is None:
-        target.update({name: restore(value) for name, value in values.items()})
+        for name, value in values.items():
+            target[name] = value if type(value) in LEAVES else restore(value)
         return
     for name, value in event.values.items():
         if not isinstance(target.get(name), Aggregator):

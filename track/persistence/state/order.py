@@ -24,13 +24,16 @@ def newer(moments: Moments, field: str, values: Mapping[str, Any], at: float) ->
     >>> newer(moments, "tags", {"a": 1, "b": 2}, at=3.0)
     {'b': 2}
     """
+    chosen: dict[str, Any] = {}
+    # A heartbeat has none.
+    if not values:
+        return chosen
     known = moments.get(field)
-    if not known:
-        if values:
-            moments[field] = dict.fromkeys(values, at)
-        return dict(values)
-    chosen = {name: value for name, value in values.items() if at >= known.get(name, at)}
-    known.update(dict.fromkeys(chosen, at))
+    if known is None:
+        known = moments[field] = {}
+    for name, value in values.items():
+        if at >= known.get(name, at):
+            chosen[name], known[name] = value, at
     return chosen
 
 

@@ -24,7 +24,7 @@ from track.persistence.state.apply import make_group, make_project, make_trial, 
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, shown_fields, with_members
-from track.plain import restore
+from track.plain import LEAVES, restore
 from track.shown import clean, shown
 from track.structure import Project, Trial, TrialGroup
 
@@ -105,9 +105,10 @@ class State:
         for event in records:
             try:
                 if type(event) is MetricsLogged:
-                    trial = trials.get(event.trial)
+                    uid = event.trial
+                    trial = trials.get(uid)
                     if trial is not None:
-                        changed.add(event.trial)
+                        changed.add(uid)
                         update(trial, event)
                         continue
                 self._apply_one(event)
@@ -124,6 +125,10 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            case FieldsMerged(kind="group" | "project"):
+                self._merge_into_owner(event)
+            case FieldsMerged():
+                self._update(event.uid, event)
             case ProjectCreated():
                 if event.uid not in self._projects:
                     self.add_project(make_project(event))
@@ -135,10 +140,6 @@ class State:
                     self.add_trial(make_trial(event))
             case TrialAttached():
                 self._attach_trial(event)
-            case FieldsMerged(kind="group" | "project"):
-                self._merge_into_owner(event)
-            case FieldsMerged():
-                self._update(event.uid, event)
             case Batch():
                 self._apply_batch(event)
             case _:
@@ -273,9 +274,9 @@ def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
 def _copy(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
-        return {key: _copy(item) for key, item in value.items()}
+        return {key: item if type(item) in LEAVES else _copy(item) for key, item in value.items()}
     if kind is list:
-        return [_copy(item) for item in value]
+        return [item if type(item) in LEAVES else _copy(item) for item in value]
     if isinstance(value, Aggregator):
         import copy
 
