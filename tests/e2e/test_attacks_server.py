@@ -536,6 +536,30 @@ def test_error_of_a_backend_is_cleaned(caplog: pytest.LogCaptureFixture) -> None
     assert "in failing" in record.getMessage()
 
 
+@pytest.mark.parametrize("kind", ["json", "db"])
+def test_errors_do_not_say_where_the_store_is(kind: str, tmp_path: Path) -> None:
+    """What a store says of itself, by its path, reaches nobody who knows only the server's address."""
+    with serving(f"{'file' if kind == 'json' else 'sqlite'}:{tmp_path}/runs.{kind}") as port, visitor(port) as found:
+        trial = Trial(parameters={"lr": 0.1})
+        replies = [
+            found.ask("receive", _text(trial, 1), writer="w", first=6, after=5),
+            found.ask("receive", _text(trial, 1), writer="w", first=0, after=-1),
+        ]
+
+    assert [reply.kind for reply in replies] == ["EventsMissing", "UnknownSubject"]
+    assert all(reply.error.startswith("the server's store ") for reply in replies)
+    assert str(tmp_path) not in str(replies)
+
+
+def test_events_for_another_store_are_no_trouble_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that means another store is told so; the server's log does not say that nothing can be stored."""
+    with serving("ephemeral:") as port, visitor(port) as found:
+        reply = found.ask("receive", _text(Trial(), 1), writer="w", first=0, store="0" * 32)
+
+    assert reply.kind == "AnotherStore"
+    assert "cannot be stored" not in caplog.text
+
+
 # a disk that is full
 
 

@@ -163,16 +163,17 @@ def _send_one(leftover: Leftover, protocol: Protocol) -> int:
     if leftover.is_alive():
         print(f"{protocol.uri}: {leftover.name} is being sent by its process ({before} events wait)")
         return 1 if before else 0
-    refused = 0
+    stored = refused = 0
     try:
-        for count in send_leftover(leftover, protocol.server):
-            refused += count
+        for batch in send_leftover(leftover, protocol.server):
+            stored += batch.stored
+            refused += batch.refused
     except (TrackError, CorruptJournal, OSError) as error:
         print(f"{protocol.uri}: {leftover.count_unsent()} events wait in {leftover.name}: {error}", file=sys.stderr)
         return 1
-    print(f"{protocol.uri}: sent {before - refused} events of {leftover.name}")
+    print(f"{protocol.uri}: sent {stored} events of {leftover.name}")
     if refused:
-        print(f"  {refused} were refused for good, and are kept in {leftover.folder}", file=sys.stderr)
+        print(f"  {refused} were refused, and are kept in {leftover.folder}: --status says why", file=sys.stderr)
     return 1 if refused or leftover.count_unsent() else 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
 from track.persistence.server.backend import decide, fetch, read_events, touched
 from track.persistence.server.backpressure import SMALL
 from track.persistence.server.listener import Connection
+from track.persistence.utils import file_of, mask_secrets
 from track.plain import restore, to_plain
 from track.serialization import to_json
 from track.shown import clean, shown
@@ -280,7 +282,7 @@ class Trouble:
             if self._count:
                 logger.warning("what clients send is stored again: %d calls were refused meanwhile", self._count)
             self._count = 0
-        elif isinstance(error, OSError) and not isinstance(error, LockTimeout):
+        elif isinstance(error, OSError) and not isinstance(error, (AnotherStore, LockTimeout)):
             self._count += 1
             if self._count == 1:
                 text = "what clients send cannot be stored, and they are told so, until it can: %s"
@@ -414,7 +416,16 @@ def _replies(  # noqa: PLR0917
     except Exception as error:  # noqa: BLE001 - whatever a backend raises is the client's answer
         if kind.role != "read" and not isinstance(error, RPCCallFailure):
             trouble.note(error)
-        yield error_reply(number, error), b""
+        yield error_reply(number, error, _places(backend)), b""
+
+
+def _places(backend: Protocol) -> list[str]:
+    """Return how messages of a backend may name it, the longer ones first."""
+    if not backend.uri:
+        return []
+    path = file_of(backend.uri)
+    scheme, path = backend.uri.partition(":")[0], path and os.path.abspath(path)
+    return [mask_secrets(backend.uri), *([f"{scheme}://{path}", f"{scheme}:{path}", path] if path else [])]
 
 
 def _converted(given: Any, kind: CallKind) -> Any:
