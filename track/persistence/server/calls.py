@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 _PIECE = 1 << 20
 _LARGE = 1000
 _MOST_CONDITIONS = 100
+_MOST_KEYS = 20
+_JOINED = list(JOINING)
+"""Not a set: what is looked for may be anything."""
 _LONGEST_PATH = (4000, 200)
 
 
@@ -154,9 +157,8 @@ def _last(backend: Protocol, user: str, given: _Writer, lines: bytes) -> Answer:
 
 def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     def run(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
+        _check_size(given)
         query = parse_query(_query(given.query), kind)
-        if len(query.flat()) > _MOST_CONDITIONS:
-            raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(query.flat())}")
         if kind is Trial and (given.sort or given.limit is not None):
             found = backend.select_trials(query, given.sort, given.limit)
         elif given.first and kind is Trial:
@@ -169,12 +171,37 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     return run
 
 
+def _check_size(given: _Question) -> None:
+    """Refuse a question that is larger than anybody writes, before it is made sense of."""
+    if len(given.sort) > _MOST_KEYS:
+        raise InvalidQuery(f"trials are sorted by at most {_MOST_KEYS} attributes, not {len(given.sort)}")
+    for attribute in given.sort:
+        _check_attribute(attribute)
+    count, queries = 0, [given.query] if given.query else []
+    while queries:
+        # One that is empty holds, and is looked at, too.
+        count += sum(max(1, len(query)) for query in queries)
+        if count > _MOST_CONDITIONS:
+            raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {count}")
+        joined = (one[2] for query in queries for one in query if len(one) > 2 and one[1] in _JOINED)
+        queries = [inside for operand in joined if isinstance(operand, list) for inside in operand if _is_query(inside)]
+
+
+def _is_query(inside: Any) -> bool:
+    """Return whether it reads like the conditions of a query; what does not is refused when it is read."""
+    return isinstance(inside, list) and all(isinstance(one, list) for one in inside[: _MOST_CONDITIONS + 1])
+
+
+def _check_attribute(attribute: str) -> None:
+    if len(attribute) > _LONGEST_PATH[0] or attribute.count(".") > _LONGEST_PATH[1]:
+        raise InvalidQuery(f"{shown(attribute)} is too long for the name of an attribute")
+
+
 def _query(conditions: list[_Condition], depth: int = 0) -> Any:
     """Return conditions as people write them; patterns, which may take for ever, are matched by the client."""
     query: dict[str, Any] = {}
     for attribute, name, operand in conditions:
-        if len(attribute) > _LONGEST_PATH[0] or attribute.count(".") > _LONGEST_PATH[1]:
-            raise InvalidQuery(f"{shown(attribute)} is too long for the name of an attribute")
+        _check_attribute(attribute)
         operators = query.setdefault(attribute, {})
         if name in operators or name in JOINING:
             return [_pair(*condition, depth) for condition in conditions]
@@ -194,6 +221,8 @@ def _pair(attribute: str, name: str, operand: Any, depth: int) -> tuple[str, Any
     except msgspec.ValidationError as error:
         raise InvalidQuery(f"{name} wants a list of queries: {error}") from error
     queries = [_query(one, depth + 1) or {} for one in inside]
+    if name == "$not" and len(queries) == 1:
+        return name, queries[0]
     return name, queries if name == "$or" else {"$or": queries}
 
 
