@@ -153,7 +153,7 @@ def _send_strays(uri: str, own: set[Path]) -> list[int]:
     if not named:
         return []
     protocol = _open(uri)
-    codes = []
+    codes: list[int] = []
     try:
         for leftover, place in named:
             try:
