@@ -206,7 +206,7 @@ class Segment:
         self._journal.close()
 
     def remove(self) -> None:
-        """Remove the file, whose events the server has; one with lines that nobody could read is kept as ``.unread``."""
+        """Remove the file, whose events the server has; where nobody could read some lines, keep it as ``.unread``."""
         has_unread = self._journal.has_unread or (self._is_resumed and bool(self._journal.unread()))
         self.close()
         if has_unread:
