@@ -595,6 +595,19 @@ def test_errors_do_not_say_where_the_store_is(kind: str, tmp_path: Path) -> None
     assert str(tmp_path) not in str(replies)
 
 
+def test_lines_that_cannot_be_read_are_named_without_where_they_are(tmp_path: Path) -> None:
+    """A client is told that its server's journal is damaged, and at which byte."""
+    with serving(f"file:{tmp_path}/runs.json") as port, visitor(port) as found:
+        protocol = client(port)
+        new_trial(protocol)
+        with open(tmp_path / "runs.json.journal", "ab") as journal:
+            journal.write(b"damaged\n")
+        (said,) = found.ask("unread").value
+        protocol.close()
+
+    assert said.startswith("the server's store.journal: the line at byte ")
+
+
 def test_events_for_another_store_are_no_trouble_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
     """A client that means another store is told so; the server's log does not say that nothing can be stored."""
     with serving("ephemeral:") as port, visitor(port) as found:

@@ -164,15 +164,16 @@ def error_reply(number: int, error: Exception, place: Sequence[str] = ()) -> Rep
     if isinstance(error, TrackError):
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
         numbers = error.numbers if isinstance(error, UnknownSubject) else None
-        return Reply(number, 1, numbers, error=_without(place, clean(str(error))), kind=kind)
+        return Reply(number, 1, numbers, error=without_place(place, clean(str(error))), kind=kind)
     text = clean(f"{type(error).__name__}: {error}")
     # Not the error itself: it may name what a client has sent.
     logger.error("a call failed: %s\n%s", text, "".join(traceback.format_tb(error.__traceback__)))
     kind = "InvalidEvent" if isinstance(error, REFUSALS) else "RPCCallFailure"
-    return Reply(number, 1, error=f"the server failed: {_without(place, text)}", kind=kind)
+    return Reply(number, 1, error=f"the server failed: {without_place(place, text)}", kind=kind)
 
 
-def _without(place: Sequence[str], text: str) -> str:
+def without_place(place: Sequence[str], text: str) -> str:
+    """Return a text in which the names of a store are ``the server's store``."""
     for name in place:
         text = text.replace(name, "the server's store")
     return text

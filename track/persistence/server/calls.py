@@ -22,7 +22,7 @@ import msgspec
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, parse_query
-from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
+from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply, without_place
 from track.persistence.server.backend import decide, fetch, read_events, touched
 from track.persistence.server.backpressure import SMALL
 from track.persistence.server.listener import Connection
@@ -250,7 +250,7 @@ def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> An
 
 
 def _unread(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
-    return backend.unread(), ()
+    return [without_place(_places(backend), one) for one in backend.unread()], ()
 
 
 def _commit(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
