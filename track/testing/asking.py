@@ -218,6 +218,14 @@ class AskingTests(BackendTests):
         with pytest.raises(InvalidQuery, match=r"'metric'|by 7|limit"):
             protocol.select_trials(None, sort, limit)
 
+    @pytest.mark.parametrize("limit", [0, 1, None])
+    def test_query_that_makes_no_sense_is_refused_however_few_are_asked_for(
+        self, protocol: Protocol, limit: int | None
+    ) -> None:
+        """Also where nothing would be returned in any case."""
+        with pytest.raises(InvalidQuery, match="'nope'"):
+            protocol.select_trials({"nope": 1}, None, limit)
+
     @pytest.mark.parametrize(
         ("query", "named"), [({"parameter.lr": 1}, "'parameter'"), ({"parameters.lr": {"$like": 1}}, r"'\$like'")]
     )
