@@ -39,6 +39,23 @@ from track.testing.model import Model, answers
 pytestmark = pytest.mark.network
 
 
+@pytest.mark.parametrize("name", ["uid", "hash"])
+def test_list_longer_than_the_store_is_one_question(mongo_uri: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Among more values than there are trials, these are looked at once, and not asked for by each part of a list."""
+    protocol = MongoProtocol(mongo_uri)
+    made = [protocol.new_trial(Trial(parameters={"n": number})) for number in range(3)]
+    asked: list[str] = []
+    find = protocol.mongo.find
+    monkeypatch.setattr(protocol.mongo, "find", lambda *given, **named: asked.append(given[0]) or find(*given, **named))
+    choices = [*(f"{number:064x}_0" for number in range(100_000)), getattr(made[2], name), getattr(made[0], name)]
+
+    found = protocol.fetch_trials({name: {"$in": choices}, "parameters.n": {"$lt": 2}})
+
+    assert [trial.parameters["n"] for trial in found] == [0]
+    assert asked.count("trials") == 1
+    protocol.close()
+
+
 class TestMongo(ProtocolTests):
     """A new database a test, without the delivery layer, in transactions."""
 

@@ -381,6 +381,15 @@ def test_many_choices_are_a_set() -> None:
     assert _Counted.compared <= 3 * len(trials)
 
 
+def test_many_choices_of_a_status_are_a_set() -> None:
+    """A status is found among three hundred thousand texts without being compared with each."""
+    query = parse_query({"status": {"$nin": [f"s{number}" for number in range(300_000)]}}, Trial)
+    choices = query.conditions[0].operand
+    choices.__class__ = type("Uncompared", (type(choices),), {"__contains__": None})
+
+    assert query.matches(Trial())
+
+
 def test_choices_of_one_hash_are_a_set() -> None:
     """Numbers that Python's own hash does not tell apart are told apart, and equal ones are still equal."""
     class_of_one_hash = [number * (2**61 - 1) for number in range(1, 200_000)]
@@ -402,6 +411,41 @@ def test_large_question_has_bounds() -> None:
 
     assert (many.kind, deep.kind) == (InvalidQuery.__name__, InvalidQuery.__name__)
     assert len(deep.error) < 1000
+
+
+def _joined(queries: list[Any]) -> list[Any]:
+    return [["$or", "$or", queries]]
+
+
+def _doubled(times: int) -> list[Any]:
+    query: list[Any] = [["parameters.n", "$eq", 1]]
+    for _ in range(times):
+        query = _joined([query, query])
+    return query
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"query": _doubled(15)},
+        {"query": _joined([[]] * 500_000)},
+        {"query": _joined([[[[]]]] * 500_000)},
+        {"query": [["$not", "$not", [[["parameters.n", "$eq", 1]]] * 200_000]]},
+        {"sort": ["parameters.n"] * 300_000},
+        {"sort": ["parameters" + ".n" * 500_000]},
+    ],
+    ids=["doubled", "empty", "no queries", "many in one", "keys", "a long key"],
+)
+def test_large_question_is_not_made_sense_of(question: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that is larger than anybody writes is refused before its conditions are read, and the store asked."""
+    asked: list[Any] = []
+    monkeypatch.setattr("track.persistence.server.calls.parse_query", lambda *given: asked.append(given))
+
+    with serving("ephemeral:") as port, visitor(port) as found:
+        reply = found.ask("fetch_trials", **question)
+
+    assert (reply.kind, asked) == (InvalidQuery.__name__, [])
+    assert len(reply.error) < 1000
 
 
 def test_waiting_calls_are_bytes() -> None:
@@ -534,6 +578,43 @@ def test_error_of_a_backend_is_cleaned(caplog: pytest.LogCaptureFixture) -> None
     assert _is_clean(record.getMessage().split("\n")[0])
     assert record.exc_info is None
     assert "in failing" in record.getMessage()
+
+
+@pytest.mark.parametrize("kind", ["json", "db"])
+def test_errors_do_not_say_where_the_store_is(kind: str, tmp_path: Path) -> None:
+    """What a store says of itself, by its path, reaches nobody who knows only the server's address."""
+    with serving(f"{'file' if kind == 'json' else 'sqlite'}:{tmp_path}/runs.{kind}") as port, visitor(port) as found:
+        trial = Trial(parameters={"lr": 0.1})
+        replies = [
+            found.ask("receive", _text(trial, 1), writer="w", first=6, after=5),
+            found.ask("receive", _text(trial, 1), writer="w", first=0, after=-1),
+        ]
+
+    assert [reply.kind for reply in replies] == ["EventsMissing", "UnknownSubject"]
+    assert all(reply.error.startswith("the server's store ") for reply in replies)
+    assert str(tmp_path) not in str(replies)
+
+
+def test_lines_that_cannot_be_read_are_named_without_where_they_are(tmp_path: Path) -> None:
+    """A client is told that its server's journal is damaged, and at which byte."""
+    with serving(f"file:{tmp_path}/runs.json") as port, visitor(port) as found:
+        protocol = client(port)
+        new_trial(protocol)
+        with open(tmp_path / "runs.json.journal", "ab") as journal:
+            journal.write(b"damaged\n")
+        (said,) = found.ask("unread").value
+        protocol.close()
+
+    assert said.startswith("the server's store.journal: the line at byte ")
+
+
+def test_events_for_another_store_are_no_trouble_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that means another store is told so; the server's log does not say that nothing can be stored."""
+    with serving("ephemeral:") as port, visitor(port) as found:
+        reply = found.ask("receive", _text(Trial(), 1), writer="w", first=0, store="0" * 32)
+
+    assert reply.kind == "AnotherStore"
+    assert "cannot be stored" not in caplog.text
 
 
 # a disk that is full

@@ -197,6 +197,23 @@ def test_trial_is_shown_as_this_process_knows_it(sql_place: Place) -> None:
     assert trial.metadata["_update_count"] == 18
 
 
+def test_trial_is_shown_without_those_that_were_not_looked_at(
+    sql_place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the server is away one trial is shown, and nothing is said of others that this process has logged to."""
+    protocol = sql_place.open()
+    trial, *others = [new_trial(protocol, lr=number) for number in range(70)]
+    protocol.get_trial(trial)
+    sql_place.proxy.refuse()
+    for one in [trial, *others]:
+        log(protocol, one, 1, 1)
+
+    protocol.refresh(trial)
+
+    assert dict(trial.metrics["n"]) == {1: 1.0}
+    assert "is skipped" not in caplog.text
+
+
 # offline
 
 

@@ -170,3 +170,43 @@ def test_trial_left_open_is_finished_and_delivered_at_exit(tmp_path: Path) -> No
     for uri in (f"file:{tmp_path}/a.json", f"sqlite:{tmp_path}/b.db"):
         (trial,) = fetch(uri)
         assert (trial.status, dict(trial.metrics["loss"])) == (Status.Completed, {0: 1.0})
+
+
+def test_trial_left_open_is_delivered_before_a_driver_ends(place: Place, tmp_path: Path) -> None:
+    """A driver that is connected after something was logged elsewhere is not closed at exit before all is sent."""
+    script = (
+        "import sys; from track import TrackClient\n"
+        "kept = []\n"
+        "for uri in sys.argv[1:]:\n"
+        "    kept.append(TrackClient(uri).new_trial(parameters={}))\n"
+        "    kept[-1].start()\n"
+        "    kept[-1].log_metrics(step=0, loss=1.0)\n"
+        "kept[-1].protocol.flush()\n"
+    )
+
+    done = python("-c", script, f"file:{tmp_path}/a.json", place.uri)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    (trial,) = fetch(place.uri)
+    assert (trial.status, dict(trial.metrics["loss"])) == (Status.Completed, {0: 1.0})
+
+
+def test_store_in_a_temporary_folder_is_complete_before_it_is_removed(tmp_path: Path) -> None:
+    """A temporary folder that is made after something was logged is removed only once the trials in it have ended."""
+    script = (
+        "import shutil, sys, tempfile; from track import TrackClient\n"
+        "first = TrackClient(f'file:{sys.argv[1]}/a.json').new_trial(parameters={})\n"
+        "folder = tempfile.TemporaryDirectory(dir=sys.argv[1])\n"
+        "second = TrackClient(f'file:{folder.name}/b.json').new_trial(parameters={})\n"
+        "second.start()\n"
+        "remove = shutil.rmtree\n"
+        "def look(path, *given, **named):\n"
+        "    from track import fetch\n"
+        "    print(fetch(f'file:{folder.name}/b.json')[0].status.name)\n"
+        "    remove(path, *given, **named)\n"
+        "tempfile._shutil.rmtree = look\n"
+    )
+
+    done = python("-c", script, tmp_path)
+
+    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["Completed"])

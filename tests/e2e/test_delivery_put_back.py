@@ -15,6 +15,7 @@ from tests.e2e.deliveries import MongoPlace, SqlPlace, new_trial
 from tests.e2e.served import backend, count_up, killable, numbers
 from tests.servers.mongo import connected
 from track.cli import main
+from track.errors import BackendUnavailable
 from track.persistence import get_protocol
 from track.persistence.delivery import refused_in
 from track.persistence.delivery.protocol import DeliveredProtocol
@@ -245,3 +246,33 @@ def test_events_of_a_trial_that_is_gone_are_kept_and_sent_when_somebody_asks(
     assert _stored(store, trial) == [*range(10), *range(100, 110)]
     assert "--refused sends them again" in capsys.readouterr().out
     maker.close()
+
+
+def test_sync_says_how_many_it_has_sent_to_a_store_that_was_put_back(
+    store: PutBack, spills: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left for a store that was put back is counted as it is sent: all of it, but for what is refused."""
+    protocol = store.open()
+    trial = new_trial(protocol)
+    count_up(protocol, trial, 0, 10)
+    protocol.flush(30)
+    store.back_up()
+    count_up(protocol, trial, 10, 10)
+    later = new_trial(protocol, lr=0.2)
+    protocol.flush(30)
+    monkeypatch.setattr(protocol.server, "receive_after", _be_away)
+    count_up(protocol, trial, 20, 5)
+    count_up(protocol, later, 0, 3)
+    protocol.close()
+    store.put_back()
+
+    code = main(["sync", store.uri])
+
+    said = capsys.readouterr()
+    assert (code, _stored(store, trial)) == (1, list(range(25)))
+    assert "sent 25 events" in said.out
+    assert "3 were refused, and are kept in" in said.err
+
+
+def _be_away(*_: Any) -> None:
+    raise BackendUnavailable("it is away")

@@ -7,6 +7,7 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from tests.e2e.deliveries import Place, log, new_trial
@@ -62,6 +63,23 @@ def test_disk_full_from_the_start(sql_place: Place, small_disk: Path) -> None:
     assert counted == 500
     assert protocol.unsaved() == 0
     assert sql_place.numbers(trial) == list(range(1, 501))
+
+
+def test_table_that_was_removed_is_named(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Events for a database without one of its tables wait, and nobody is told to create what track creates."""
+    protocol = sql_place.open()
+    trial = new_trial(protocol)
+    protocol.flush()
+    address = sql_place.direct.replace("cockroach:", "postgresql:")
+    with psycopg2.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE metrics CASCADE")
+
+    log(protocol, trial, 1, 3)
+    protocol.flush(3)
+
+    assert protocol.unsaved() == 3
+    assert "a table of the store was removed" in caplog.text
+    assert "create it first" not in caplog.text
 
 
 def test_event_that_the_server_cannot_store(sql_place: Place, caplog: pytest.LogCaptureFixture) -> None:

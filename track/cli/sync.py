@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from track.errors import CorruptJournal, TrackError
+from track.errors import AnotherStore, TrackError
 from track.persistence.delivery import (
+    UNREAD,
     Leftover,
     Refused,
     leftovers,
@@ -80,6 +81,10 @@ def _show(uri: str, folder: Path) -> int:
     print(mask_secrets(uri))
     left = 0
     for leftover in leftovers(folder):
+        if problem := leftover.problem():
+            left += 1
+            print(f"  {leftover.name}  cannot be read, and nobody knows how many events are in it: {problem}")
+            continue
         count = leftover.count_unsent()
         left += count
         state = "being sent by its process" if leftover.is_alive() else "left behind"
@@ -87,6 +92,8 @@ def _show(uri: str, folder: Path) -> int:
         print(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}{store}")
     for refused in refused_in(folder):
         _show_refused(refused)
+    for path in sorted(folder.glob(f"*{UNREAD}")):
+        print(f"  {path} was sent, but for lines that could not be read")
     if not left:
         print("  nothing is waiting")
     return 1 if left else 0
@@ -110,7 +117,10 @@ def _ago(seconds: float) -> str:
 
 def _send(uri: str, folder: Path, is_refused: bool) -> int:
     refused = refused_in(folder)
-    if refused and is_refused and "***" not in uri:
+    if refused and is_refused and "***" in uri:
+        print(f"{uri}: give the URI with its password to send what was refused", file=sys.stderr)
+        return 1
+    if refused and is_refused:
         refused = [one for one in refused if not one.release()]
     waiting = leftovers(folder)
     if not waiting:
@@ -143,13 +153,17 @@ def _send_strays(uri: str, own: set[Path]) -> list[int]:
     if not named:
         return []
     protocol = _open(uri)
-    codes = []
+    codes: list[int] = []
     try:
         for leftover, place in named:
             try:
                 protocol.require_store(leftover.store)
-            except TrackError:
+            except AnotherStore:
                 continue
+            except TrackError as error:
+                text = "what waits for other addresses may be for it, which cannot be asked"
+                print(f"{protocol.uri}: {text}: {error}", file=sys.stderr)
+                return [*codes, 1]
             print(f"{protocol.uri}: {leftover.name} was logged for the same store when it was at {place}")
             codes.append(_send_one(leftover, protocol))
     finally:
@@ -163,16 +177,18 @@ def _send_one(leftover: Leftover, protocol: Protocol) -> int:
     if leftover.is_alive():
         print(f"{protocol.uri}: {leftover.name} is being sent by its process ({before} events wait)")
         return 1 if before else 0
-    refused = 0
+    stored = refused = 0
     try:
-        for count in send_leftover(leftover, protocol.server):
-            refused += count
-    except (TrackError, CorruptJournal, OSError) as error:
-        print(f"{protocol.uri}: {leftover.count_unsent()} events wait in {leftover.name}: {error}", file=sys.stderr)
+        for batch in send_leftover(leftover, protocol.server):
+            stored += batch.stored
+            refused += batch.refused
+    except (TrackError, OSError) as error:
+        what = leftover.name if leftover.problem() else f"{leftover.count_unsent()} events wait in {leftover.name}"
+        print(f"{protocol.uri}: {what}: {error}", file=sys.stderr)
         return 1
-    print(f"{protocol.uri}: sent {before - refused} events of {leftover.name}")
+    print(f"{protocol.uri}: sent {stored} events of {leftover.name}")
     if refused:
-        print(f"  {refused} were refused for good, and are kept in {leftover.folder}", file=sys.stderr)
+        print(f"  {refused} were refused, and are kept in {leftover.folder}: --status says why", file=sys.stderr)
     return 1 if refused or leftover.count_unsent() else 0
 
 

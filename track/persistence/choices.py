@@ -55,7 +55,7 @@ class Choices(list[Any]):
             return True
         if any(fields in whole for fields in ((name, code), (name,), (code,), ())):
             return True
-        return self._is_text and text_of(status) in self
+        return self._is_text and (False, text_of(status)) in self._keys
 
 
 def is_status(value: Any) -> bool:

@@ -46,6 +46,7 @@ _WAYS_OUT = (
     ("read-only transaction", "it is a replica, or only to be read: name the server that is written to"),
     ("password authentication failed", "give user and password in the URI, cockroach://user:password@host"),
     ("no password supplied", "give user and password in the URI, cockroach://user:password@host"),
+    ("relation ", "a table of the store was removed: restore the database, or name another one"),
     ("does not exist", "create it first, or name another one in the URI, cockroach://host/database"),
     ("could not translate host name", "check the host's name"),
     ("SSL", "add ?sslmode=require, or ?sslmode=disable, as the server wants it"),

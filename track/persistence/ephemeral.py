@@ -14,6 +14,7 @@ from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
+from track.persistence.query import parse_query
 from track.persistence.sorting import parse_limit
 from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
@@ -83,8 +84,10 @@ class StateProtocol(EventProtocol):
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:
             return super().select_trials(query, sort, limit)
+        # Looked at even where none is asked for.
+        parsed = parse_query(query, Trial)
         with self.reading() as state:
-            return list(islice(state.find_trials(query), parse_limit(limit)))
+            return list(islice(state.find_trials(parsed), parse_limit(limit)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         with self.reading() as state:

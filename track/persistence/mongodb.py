@@ -17,7 +17,6 @@ from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.mongo import (
-    MOST,
     Document,
     Filter,
     Mongo,
@@ -26,7 +25,7 @@ from track.persistence.mongo import (
     last_number,
     read_address,
     read_containers,
-    render,
+    render_parts,
     store,
 )
 from track.persistence.query import Query, parse_query
@@ -202,7 +201,7 @@ class MongoProtocol(EventProtocol):
             yield document
 
     def _find_trials(self, query: Query) -> Iterator[Trial]:
-        parts = [render(part) for part in query.parts(MOST)]
+        parts = render_parts(query, partial(self.mongo.count, "trials"))
         projects = self.mongo.find("projects", {})
         tags = {found["_id"]: restore(_decode(found["document"]).get("tags")) for found in projects}
         alive: dict[Any, bool | None] = {}

@@ -123,6 +123,11 @@ class Query:
         inside = (one for condition in self.conditions for query in condition.queries for one in query.flat())
         return [*self.conditions, *inside]
 
+    @property
+    def size(self) -> int:
+        """How many conditions it has, with those of queries inside; an empty one counts as one."""
+        return sum(1 + sum(max(1, query.size) for query in condition.queries) for condition in self.conditions)
+
     def unknown_statuses(self) -> list[str]:
         """Return the names of statuses that are asked for and that the library does not know."""
         asked = [c for c in self.flat() if c.path == ("status",) and c.name in ("$eq", "$in")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -61,8 +62,11 @@ def parse_limit(limit: Any) -> int | None:
 
     Raises InvalidQuery: it is no number of trials.
     """
-    if limit is None or (type(limit) is int and limit >= 0):
-        return limit
+    if limit is None:
+        return None
+    if type(limit) is int and limit >= 0:
+        # More than any store has, and as much as any of them can be told.
+        return min(limit, sys.maxsize)
     raise InvalidQuery(f"limit is how many trials to return, a whole number from 0 on, not {shown(limit)}")
 
 

@@ -24,6 +24,12 @@ def _uid(number: int) -> str:
     return f"{_hash(number)}_0"
 
 
+def _not(query: Any, times: int) -> Any:
+    for _ in range(times):
+        query = {"$not": query}
+    return query
+
+
 _QUESTIONS: list[tuple[Any, list[int]]] = [
     ({"uid": {"$in": [*_OTHERS, _uid(2), _uid(0)]}}, [0, 2]),
     ({"uid": {"$nin": [*_OTHERS, _uid(0)]}}, [1, 2, 3]),
@@ -50,6 +56,8 @@ _QUESTIONS: list[tuple[Any, list[int]]] = [
     ({"uid": {"$in": ["\0", "\udcff", _uid(1)]}}, [1]),
     ({"hash": "\0"}, []),
     ({"uid": "a" * 20_000_000}, []),
+    (_not(_not({"parameters.n": 1}, 10), 9), [1, 2, 3]),
+    ({"$or": [{}] * 300}, [0, 1, 2, 3]),
     ({"parameters." + ".".join("a" * 3000): 1}, []),
 ]
 
@@ -184,6 +192,9 @@ class AskingTests(BackendTests):
             ({"uid": "nobody_0"}, "metrics.loss", 1, []),
             (None, ["parameters.even", "-parameters.n"], None, [3, 1, 4, 2, 0]),
             (None, "-name", 0, []),
+            (None, None, 10**30, [0, 1, 2, 3, 4]),
+            (None, "metrics.loss", 2**64, [3, 0, 4, 1, 2]),
+            (None, [f"parameters.p{number}" for number in range(40)] + ["-parameters.n"], 2, [4, 3]),
         ],
     )
     def test_order_and_number_that_are_asked_for(
@@ -206,6 +217,14 @@ class AskingTests(BackendTests):
         """An unknown attribute and a limit that is no number are refused, also when nothing is stored."""
         with pytest.raises(InvalidQuery, match=r"'metric'|by 7|limit"):
             protocol.select_trials(None, sort, limit)
+
+    @pytest.mark.parametrize("limit", [0, 1, None])
+    def test_query_that_makes_no_sense_is_refused_however_few_are_asked_for(
+        self, protocol: Protocol, limit: int | None
+    ) -> None:
+        """Also where nothing would be returned in any case."""
+        with pytest.raises(InvalidQuery, match="'nope'"):
+            protocol.select_trials({"nope": 1}, None, limit)
 
     @pytest.mark.parametrize(
         ("query", "named"), [({"parameter.lr": 1}, "'parameter'"), ({"parameters.lr": {"$like": 1}}, r"'\$like'")]

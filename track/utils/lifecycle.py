@@ -84,6 +84,9 @@ def discard(ending: Ending) -> None:
 def _hook_exit() -> None:
     import atexit
 
+    # What others finalize at exit, a driver's connections or a temporary folder, comes after: hooks are called in the
+    # order opposite to that in which they are registered, and the first finalizer of a process registers that of all.
+    weakref.finalize(_exit, int)
     atexit.register(_exit)
 
 

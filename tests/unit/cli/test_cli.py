@@ -11,6 +11,7 @@ import pytest
 from tests.children import printed_by, python
 from tests.servers import wait_until
 from track.cli import main, make_parser
+from track.persistence.delivery.segment import Segment
 from track.persistence.registry import get_protocol
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import Trial
@@ -115,6 +116,75 @@ def test_sync_sends_and_is_safe_to_repeat(tmp_path: Path, capsys: pytest.Capture
     assert "sent 50 events" in out
     (trial,) = SqliteProtocol(uri).fetch_trials()
     assert list(trial.metrics["n"].values()) == list(range(50))
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_lines_that_cannot_be_read_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_resumed: bool
+) -> None:
+    """What is damaged, or of a newer version, is not removed with what was sent, whoever has read it first."""
+    uri = _logged(tmp_path, 50)
+    (journal,) = (tmp_path / "spill").glob("*/*.journal")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[7] = b'{"event":"of a newer version","at":1.0}\n'
+    journal.write_bytes(b"".join(lines))
+    if is_resumed:
+        with monkeypatch.context() as patched:
+            patched.setattr(Segment, "remove", Segment.close)
+            assert main(["sync", uri]) == 0
+
+    code = main(["sync", uri])
+
+    assert code == 0
+    assert len(_numbers(SqliteProtocol(uri))) == 49
+    (kept,) = (tmp_path / "spill").glob("*/*.unread")
+    assert lines[7] in kept.read_bytes()
+    assert list((tmp_path / "spill").glob("*/*.journal")) == []
+    assert main(["sync", "--status"]) == 0
+    assert "but for lines that could not be read" in capsys.readouterr().out
+
+
+def test_spill_that_cannot_be_read_is_not_called_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody knows how many events are in a file that is damaged at its beginning: it is named, and waits."""
+    uri = _logged(tmp_path, 50)
+    (journal,) = (tmp_path / "spill").glob("*/*.journal")
+    journal.write_bytes(b"damaged\n" + journal.read_bytes()[8:])
+
+    codes = [main(["sync", uri, "--status"]), main(["sync", uri])]
+
+    said = capsys.readouterr()
+    assert codes == [1, 1]
+    assert "cannot be read" in said.out
+    assert "nothing is waiting" not in said.out
+    assert "0 events" not in said.out + said.err
+    assert "is no journal" in said.err
+
+
+def test_refused_events_want_the_password_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was refused is not said to be sent by a command that cannot send it."""
+    folder = tmp_path / "spill" / "one"
+    folder.mkdir(parents=True)
+    (folder / "uri").write_text("cockroach://ann:***@db/track")
+    (folder / "w-000000.refused").write_text('{"number":0,"error":"no","event":{}}\n')
+
+    code = main(["sync", "--refused"])
+
+    assert code == 1
+    assert "give the URI with its password" in capsys.readouterr().err
+
+
+def test_store_that_cannot_be_asked_is_not_said_to_have_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What waits for another address may be for the store that is named: whether it is, is asked, or said."""
+    _logged(tmp_path, 5)
+
+    code = main(["sync", "socket://127.0.0.1:1?connect_timeout=0.1"])
+
+    assert code == 1
+    assert "what waits for other addresses may be for it" in capsys.readouterr().err
 
 
 def test_next_process_sends(tmp_path: Path) -> None:

@@ -597,7 +597,7 @@ def test_folder_of_a_server_stays_with_what_waits(sender: Sender, server: FakeSe
 
     server.error = None
     (left,) = leftovers(folder)
-    assert list(send_leftover(left, server)) == [0]
+    assert list(send_leftover(left, server)) == [(10, 0)]
 
     assert noted
     assert not folder.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from track.errors import CorruptJournal, EventsMissing, UnknownSubject
 from track.events import Event
@@ -44,8 +44,15 @@ class Server(Protocol):
         """Close the connection."""
 
 
-def send_segment(segment: Segment, server: Server) -> Iterator[int]:
-    """Send what the server has not acknowledged of a file, and yield after each batch how many it refused for good.
+class Delivered(NamedTuple):
+    """How many events of a batch the server has, and how many it did not take."""
+
+    stored: int
+    refused: int
+
+
+def send_segment(segment: Segment, server: Server) -> Iterator[Delivered]:
+    """Send what the server has not acknowledged of a file, and yield after each batch how many it has taken.
 
     Raises BackendUnavailable: the server cannot be reached; what was acknowledged stays so. AnotherStore: what is there
     is not the store that the events are for.
@@ -68,6 +75,7 @@ class _Batch:
         self.events: list[Event] = []
         self.lines: bytes | None = b""
         self.after = segment.position[1]
+        self._refused = 0
 
     def add(self, events: list[Event], lines: bytes | None, after: int) -> None:
         self.events += events
@@ -78,16 +86,16 @@ class _Batch:
     def is_large(self) -> bool:
         return len(self.events) >= BATCH or self.after - self.segment.position[1] >= _BATCH_BYTES
 
-    def deliver(self, server: Server) -> int:
-        """Send them, note how far that was, and return how many were refused for good."""
-        first, refused = self.segment.position[0], self.segment.refused
+    def deliver(self, server: Server) -> Delivered:
+        """Send them, note how far that was, and return how many were taken."""
+        first = self.segment.position[0]
         if self.events:
             # Whatever is there when it is sent first is the store that it is for.
             self.segment.store = self.segment.store or server.identity()
             server.expected_store = self.segment.store
             self._send(server, first, self.events, self.lines)
         self.segment.acknowledge(first + len(self.events), self.after)
-        return self.segment.refused - refused
+        return Delivered(len(self.events) - self._refused, self._refused)
 
     def _send(self, server: Server, first: int, events: list[Event], lines: bytes | None) -> None:
         """Send events; one that is refused is found by halving."""
@@ -106,6 +114,7 @@ class _Batch:
                 self._send(server, first + middle, events[middle:], None)
                 return
             path = self.segment.refuse([(first, events[0])], error)
+            self._refused += 1
             logger.error("an event can never be stored there and is kept in %s: %s", path, error)
             return
         self.segment.stored = max(self.segment.stored, first + len(events) - 1)
@@ -113,6 +122,7 @@ class _Batch:
     def _put_aside(self, server: Server, first: int, events: list[Event], unknown: list[int], error: Exception) -> None:
         """Keep the events that are about nothing the server knows, and send those between them."""
         path = self.segment.refuse(((number, events[number - first]) for number in unknown), error)
+        self._refused += len(unknown)
         for uid in dict.fromkeys(subject_of(events[number - first])[1] for number in unknown):
             _tell_unknown(uid, path)
         start = first
@@ -132,7 +142,7 @@ def _tell_unknown(uid: str, path: str) -> None:
     )
 
 
-def send_leftover(leftover: Leftover, server: Server) -> Iterator[int]:
+def send_leftover(leftover: Leftover, server: Server) -> Iterator[Delivered]:
     """Send the spill of a process that is gone, as `send_segment` does; it is removed once all is sent."""
     with leftover.taken() as taken:
         segments = taken or []

@@ -8,9 +8,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from track.errors import BackendUnavailable, TrackError
-from track.events import Event
+from track.events import Event, GroupCreated, ProjectCreated, TrialAttached, TrialCreated
 from track.metrics import Metrics
 from track.persistence.ephemeral import EphemeralProtocol
+from track.persistence.numbered import subject_of
 from track.structure import Trial
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 64
 _START = (0, 0, 0)
+_CREATING = (ProjectCreated, GroupCreated, TrialCreated, TrialAttached)
 
 
 def offline_revision() -> int:
@@ -84,9 +86,12 @@ class LocalView:
     def _apply(self, number: tuple[int, int], event: Event) -> None:
         uid = getattr(event, "trial", "") or getattr(event, "uid", "")
         shown = self._shown.get(uid)
-        # What the server had when it showed the trial is in the trial.
-        if shown is None or number >= shown[1]:
+        # What the server had when it showed the trial is in the trial; of others only what was begun here is known.
+        if (number >= shown[1]) if shown is not None else self._is_known(event):
             self._store.apply(event)
+
+    def _is_known(self, event: Event) -> bool:
+        return isinstance(event, _CREATING) or self._store.has(*subject_of(event))
 
 
 def _known(measured: Metrics) -> Metrics:

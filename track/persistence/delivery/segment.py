@@ -19,6 +19,8 @@ from track.utils.files import replace_file
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 20
+UNREAD = ".unread"
+"""What the name of a file ends in of which all was sent but for lines that could not be read."""
 
 
 class Claim:
@@ -90,6 +92,7 @@ class Segment:
         self.stored = -1
         self.store = ""
         self._noted_refusals: set[int] | None = None
+        self._is_resumed = False
         self._journal = Journal(path)
         self._base = path.removesuffix(".journal")
 
@@ -104,6 +107,8 @@ class Segment:
             raise FileNotFoundError(f"{path} is empty or gone")
         segment.store = segment._journal.header.store
         segment._read_note()
+        # What is before was read by another process.
+        segment._is_resumed = segment.position[1] > segment.start
         return segment
 
     def _read_note(self) -> None:
@@ -201,8 +206,14 @@ class Segment:
         self._journal.close()
 
     def remove(self) -> None:
-        """Remove the file, whose events the server has."""
+        """Remove the file, whose events the server has; where nobody could read some lines, keep it as ``.unread``."""
+        has_unread = self._journal.has_unread or (self._is_resumed and bool(self._journal.unread()))
         self.close()
+        if has_unread:
+            # Damaged, or of a newer version: whoever can read them may still want them.
+            with contextlib.suppress(OSError):
+                os.replace(self.path, f"{self._base}{UNREAD}")
+                logger.error("lines that could not be read were not sent: they are kept in %s%s", self._base, UNREAD)
         for suffix in ("journal", "journal.tmp", "sent", "sent.tmp"):
             with contextlib.suppress(OSError):
                 os.unlink(f"{self._base}.{suffix}")

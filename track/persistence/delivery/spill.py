@@ -361,6 +361,18 @@ class Leftover:
             claim.give_back(remove=False)
         return claim is None
 
+    def problem(self) -> str:
+        """Return why a file of it cannot be read, ``""`` where all can."""
+        for path in self.paths():
+            try:
+                Segment.open(str(path)).close()
+            except FileNotFoundError:
+                # Sent meanwhile, or never written to.
+                continue
+            except (OSError, CorruptJournal) as error:
+                return str(error)
+        return ""
+
     def count_unsent(self) -> int:
         """Return how many events were not acknowledged, as far as that is noted."""
         total = 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from track.persistence.mongo.buckets import read_containers
 from track.persistence.mongo.client import Document, Mongo
-from track.persistence.mongo.filter import MOST, Filter, can_hold, render
+from track.persistence.mongo.filter import Filter, can_hold, render_parts
 from track.persistence.mongo.setup import read_address
 from track.persistence.mongo.write import Reads, last_number, store
 
 __all__ = [
-    "MOST",
     "Document",
     "Filter",
     "Mongo",
@@ -18,6 +17,6 @@ __all__ = [
     "last_number",
     "read_address",
     "read_containers",
-    "render",
+    "render_parts",
     "store",
 ]

@@ -111,6 +111,10 @@ class Mongo:
             # The server has given up the transaction.
             raise Changed("somebody else has created the same document") from error
 
+    def count(self, collection: str) -> int:
+        """Return how many documents there are, about; outside of the transaction."""
+        return int(self._database[collection].estimated_document_count())
+
     def increment(self, counter: str, count: int) -> int:
         """Return the first of the next numbers of a counter, outside of the transaction: nobody waits for another."""
         change = {"$inc": {"value": count}}

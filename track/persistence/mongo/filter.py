@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,19 @@ def render(query: Query) -> Filter:
         else:
             rest.append(condition)
     return Filter({"$and": parts} if parts else {}, Query(tuple(rest)), last)
+
+
+def render_parts(query: Query, count: Callable[[], int]) -> list[Filter]:
+    """Return filters for a query that together find what it asks for, and nothing twice.
+
+    `count`: returns how many trials there are, about. Where that is less than a list has values, all are looked at once
+    instead of asking for each part of the list.
+    """
+    parts = query.parts(MOST)
+    if len(parts) == 1 or count() > len(parts) * MOST:
+        return [render(part) for part in parts]
+    short = (one for one in query.conditions if not (one.is_list_of_one_kind and len(one.operand) > MOST))
+    return [Filter(render(Query(tuple(short))).where, query, {})]
 
 
 def status_key(status: Any) -> str:

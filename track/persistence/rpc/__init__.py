@@ -20,6 +20,7 @@ from track.persistence.rpc.wire import (
     length_of,
     recv_frame,
     version,
+    without_place,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "recv_frame",
     "security_layer",
     "version",
+    "without_place",
 ]

@@ -28,7 +28,7 @@ _decode = msgspec.json.decode
 # Bytes of a call, at most, besides its lines.
 _HEAD = 1 << 12
 # What of a question is asked of the server; the rest is checked here.
-_CONDITIONS, _LONGEST_ATTRIBUTE = 100, 200
+_CONDITIONS, _KEYS, _LONGEST_ATTRIBUTE = 100, 20, 200
 # A character has at most so many in JSON.
 _ESCAPED = 6
 _encode = msgspec.json.Encoder().encode
@@ -147,9 +147,10 @@ class RemoteStore(EventProtocol):
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         keys, most = parse_sort(sort, Trial), parse_limit(limit)
         sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
-        if rest.conditions or (not keys and most is None) or self._reads is not None:
-            return super().select_trials(query, keys, most)
         names = [f"{'-' * key.is_descending}{'.'.join(key.path)}" for key in keys]
+        is_large = len(names) > _KEYS or any(len(name) > _LONGEST_ATTRIBUTE for name in names)
+        if rest.conditions or is_large or (not keys and most is None) or self._reads is not None:
+            return super().select_trials(query, keys, most)
         _, documents = self.link.call(FETCHES[Trial], {"query": sent, "sort": names, "limit": most})
         return self._objects(documents)
 
@@ -227,7 +228,7 @@ def _divided(query: Query, largest: int) -> tuple[list[msgspec.Raw], Query]:
     rest: list[Condition] = []
     places = _CONDITIONS
     for condition in query.conditions:
-        taken = len(Query((condition,)).flat())
+        taken = Query((condition,)).size
         written = _written(condition) if taken <= places else None
         if written is None or len(written) > largest:
             rest.append(condition)

@@ -11,6 +11,7 @@ import logging
 import socket as sockets
 import struct
 import traceback
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -152,19 +153,30 @@ _ERRORS: dict[str, type[TrackError]] = {
 }
 
 
-def error_reply(number: int, error: Exception) -> Reply:
-    """Return what a client is told of an error: a class of `track.errors`, and the message."""
+def error_reply(number: int, error: Exception, place: Sequence[str] = ()) -> Reply:
+    """Return what a client is told of an error: a class of `track.errors`, and the message.
+
+    `place`: how a message may name the store. Where the server keeps it is none of a client's business, who would look
+    for it on another machine.
+    """
     if isinstance(error, LockTimeout):
         error = BackendUnavailable(f"the server is busy: {error}")
     if isinstance(error, TrackError):
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _ERRORS)
         numbers = error.numbers if isinstance(error, UnknownSubject) else None
-        return Reply(number, 1, numbers, error=clean(str(error)), kind=kind)
+        return Reply(number, 1, numbers, error=without_place(place, clean(str(error))), kind=kind)
     text = clean(f"{type(error).__name__}: {error}")
     # Not the error itself: it may name what a client has sent.
     logger.error("a call failed: %s\n%s", text, "".join(traceback.format_tb(error.__traceback__)))
     kind = "InvalidEvent" if isinstance(error, REFUSALS) else "RPCCallFailure"
-    return Reply(number, 1, error=f"the server failed: {text}", kind=kind)
+    return Reply(number, 1, error=f"the server failed: {without_place(place, text)}", kind=kind)
+
+
+def without_place(place: Sequence[str], text: str) -> str:
+    """Return a text in which the names of a store are ``the server's store``."""
+    for name in place:
+        text = text.replace(name, "the server's store")
+    return text
 
 
 def raised(reply: Reply) -> TrackError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +22,11 @@ import msgspec
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, parse_query
-from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
+from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply, without_place
 from track.persistence.server.backend import decide, fetch, read_events, touched
 from track.persistence.server.backpressure import SMALL
 from track.persistence.server.listener import Connection
+from track.persistence.utils import file_of, mask_secrets
 from track.plain import restore, to_plain
 from track.serialization import to_json
 from track.shown import clean, shown
@@ -41,6 +43,9 @@ logger = logging.getLogger(__name__)
 _PIECE = 1 << 20
 _LARGE = 1000
 _MOST_CONDITIONS = 100
+_MOST_KEYS = 20
+_JOINED = list(JOINING)
+"""Not a set: what is looked for may be anything."""
 _LONGEST_PATH = (4000, 200)
 
 
@@ -152,9 +157,8 @@ def _last(backend: Protocol, user: str, given: _Writer, lines: bytes) -> Answer:
 
 def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     def run(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
+        _check_size(given)
         query = parse_query(_query(given.query), kind)
-        if len(query.flat()) > _MOST_CONDITIONS:
-            raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(query.flat())}")
         if kind is Trial and (given.sort or given.limit is not None):
             found = backend.select_trials(query, given.sort, given.limit)
         elif given.first and kind is Trial:
@@ -167,12 +171,37 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     return run
 
 
+def _check_size(given: _Question) -> None:
+    """Refuse a question that is larger than anybody writes, before it is made sense of."""
+    if len(given.sort) > _MOST_KEYS:
+        raise InvalidQuery(f"trials are sorted by at most {_MOST_KEYS} attributes, not {len(given.sort)}")
+    for attribute in given.sort:
+        _check_attribute(attribute)
+    count, queries = 0, [given.query] if given.query else []
+    while queries:
+        # One that is empty holds, and is looked at, too.
+        count += sum(max(1, len(query)) for query in queries)
+        if count > _MOST_CONDITIONS:
+            raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {count}")
+        joined = (one[2] for query in queries for one in query if len(one) > 2 and one[1] in _JOINED)
+        queries = [inside for operand in joined if isinstance(operand, list) for inside in operand if _is_query(inside)]
+
+
+def _is_query(inside: Any) -> bool:
+    """Return whether it reads like the conditions of a query; what does not is refused when it is read."""
+    return isinstance(inside, list) and all(isinstance(one, list) for one in inside[: _MOST_CONDITIONS + 1])
+
+
+def _check_attribute(attribute: str) -> None:
+    if len(attribute) > _LONGEST_PATH[0] or attribute.count(".") > _LONGEST_PATH[1]:
+        raise InvalidQuery(f"{shown(attribute)} is too long for the name of an attribute")
+
+
 def _query(conditions: list[_Condition], depth: int = 0) -> Any:
     """Return conditions as people write them; patterns, which may take for ever, are matched by the client."""
     query: dict[str, Any] = {}
     for attribute, name, operand in conditions:
-        if len(attribute) > _LONGEST_PATH[0] or attribute.count(".") > _LONGEST_PATH[1]:
-            raise InvalidQuery(f"{shown(attribute)} is too long for the name of an attribute")
+        _check_attribute(attribute)
         operators = query.setdefault(attribute, {})
         if name in operators or name in JOINING:
             return [_pair(*condition, depth) for condition in conditions]
@@ -192,6 +221,8 @@ def _pair(attribute: str, name: str, operand: Any, depth: int) -> tuple[str, Any
     except msgspec.ValidationError as error:
         raise InvalidQuery(f"{name} wants a list of queries: {error}") from error
     queries = [_query(one, depth + 1) or {} for one in inside]
+    if name == "$not" and len(queries) == 1:
+        return name, queries[0]
     return name, queries if name == "$or" else {"$or": queries}
 
 
@@ -219,7 +250,7 @@ def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> An
 
 
 def _unread(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
-    return backend.unread(), ()
+    return [without_place(_places(backend), one) for one in backend.unread()], ()
 
 
 def _commit(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
@@ -280,7 +311,7 @@ class Trouble:
             if self._count:
                 logger.warning("what clients send is stored again: %d calls were refused meanwhile", self._count)
             self._count = 0
-        elif isinstance(error, OSError) and not isinstance(error, LockTimeout):
+        elif isinstance(error, OSError) and not isinstance(error, (AnotherStore, LockTimeout)):
             self._count += 1
             if self._count == 1:
                 text = "what clients send cannot be stored, and they are told so, until it can: %s"
@@ -414,7 +445,16 @@ def _replies(  # noqa: PLR0917
     except Exception as error:  # noqa: BLE001 - whatever a backend raises is the client's answer
         if kind.role != "read" and not isinstance(error, RPCCallFailure):
             trouble.note(error)
-        yield error_reply(number, error), b""
+        yield error_reply(number, error, _places(backend)), b""
+
+
+def _places(backend: Protocol) -> list[str]:
+    """Return how messages of a backend may name it, the longer ones first."""
+    if not backend.uri:
+        return []
+    path = file_of(backend.uri)
+    scheme, path = backend.uri.partition(":")[0], path and os.path.abspath(path)
+    return [mask_secrets(backend.uri), *([f"{scheme}://{path}", f"{scheme}:{path}", path] if path else [])]
 
 
 def _converted(given: Any, kind: CallKind) -> Any:

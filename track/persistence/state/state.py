@@ -174,7 +174,7 @@ class State:
                 "an event of %s %s, which is not in %s, is skipped, as are those that follow",
                 kind,
                 clean(uid),
-                self.place,
+                self.place or "memory",
             )
 
     def add_project(self, project: Project) -> None:
