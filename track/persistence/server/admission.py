@@ -30,12 +30,17 @@ from track.events import (
 )
 from track.metrics import Undecoded
 from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
-from track.persistence.state import RESUMES, Liveness, make_trial, shown_fields
+from track.persistence.state import DELETED, RESUMES, Liveness, make_trial, shown_fields
 from track.plain import is_number, restore
 from track.shown import shown
 from track.structure import Trial
 
-_FIELDS = {"trial": {"metadata", "parameters", "tags"}, "group": {"metadata"}, "project": {"metadata", "tags"}}
+_FIELDS = {
+    "trial": {"deleted", "metadata", "parameters", "tags"},
+    "group": {"metadata"},
+    "project": {"metadata", "tags"},
+}
+_HIDDEN = [{DELETED: True}, {DELETED: False}]
 _OWNERS = {"group", "project"}
 _LONGEST_SPECIFICATION = 8
 _LARGEST_ARGUMENT = 1 << 20
@@ -232,6 +237,8 @@ def _check_fields(event: FieldsMerged) -> None:
     if event.aggregator is not None and event.kind != "trial":
         raise InvalidEvent(f"a {event.kind} has no aggregators")
     _check_plain(event.values)
+    if event.field == DELETED and (event.aggregator is not None or event.values not in _HIDDEN):
+        raise InvalidEvent(f"a trial is hidden or not, not {shown(event.values)}: to forget it is a call of its own")
     if event.field == "parameters":
         _check_parameters(event.values)
     if event.aggregator is not None and RESUMES in event.values:

@@ -23,10 +23,11 @@ from track.persistence.cells import (
 )
 from track.persistence.checks import counted
 from track.persistence.sql.database import Database, Row
-from track.persistence.state import is_resume, make_trial, update
+from track.persistence.sql.where import HIDDEN
+from track.persistence.state import DELETED, is_forgetting, is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.shown import clean
-from track.structure import Trial
+from track.structure import FORGOTTEN, Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
@@ -64,7 +65,7 @@ class _Entry:
         self.position = position
         self.points = points
         self.has_new_parameters = has_new_parameters
-        self.is_resumed = False
+        self.is_resumed = self.is_hidden = False
         # Points from before that may come after later ones.
         self._changed = trial.latest or counted(trial, "_last_change")
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
@@ -128,15 +129,28 @@ class UnitOfWork:
 
     def _change(self, event: Any) -> None:
         uid = event.uid if isinstance(event, FieldsMerged) else event.trial
-        if isinstance(event, TrialAttached) and event.kind == "group":
-            self._add_member(event.owner, event.trial)
         entry = self._entry(uid)
+        is_forgotten = entry is not None and entry.trial.deleted == FORGOTTEN
+        if isinstance(event, TrialAttached) and event.kind == "group" and not is_forgotten:
+            self._add_member(event.owner, event.trial)
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", clean(uid))
             return
-        entry.is_resumed |= is_resume(event)
-        entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
+        if entry.trial.deleted != FORGOTTEN:
+            entry.is_hidden |= isinstance(event, FieldsMerged) and event.field == DELETED
+            entry.is_resumed |= is_resume(event)
+            entry.has_new_parameters |= isinstance(event, FieldsMerged) and event.field == "parameters"
         update(entry.trial, event)
+        if is_forgetting(event):
+            self._forget(entry)
+
+    def _forget(self, entry: _Entry) -> None:
+        """Remove all rows of a trial but its own, which says that its uid is taken."""
+        for table in ("metrics", "times", "series", "parameters"):
+            self._database.rows(f"DELETE FROM {table} WHERE trial = ?", entry.position)  # noqa: S608
+        self._database.rows("DELETE FROM members WHERE trial = ?", entry.trial.uid)
+        entry.measured = {"metrics": PointColumns(), "times": PointColumns()}
+        entry.has_new_parameters = entry.is_resumed = False
 
     def _entry(self, uid: str) -> _Entry | None:
         entry = self._entries.get(uid)
@@ -182,8 +196,8 @@ class UnitOfWork:
             self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
-        # Nobody leaves a group: their number is the next position.
-        count = self._database.rows("SELECT COUNT(*) FROM members WHERE trial_group = ?", group)[0][0]
+        last = "SELECT COALESCE(MAX(position), -1) FROM members WHERE trial_group = ?"
+        count = self._database.rows(last, group)[0][0] + 1
         suffix = "ON CONFLICT (trial_group, trial) DO NOTHING"
         self._database.insert("members", "trial_group, trial, position", suffix, rows=[(group, trial, count)])
 
@@ -201,6 +215,9 @@ class UnitOfWork:
             for table, rows in points.items():
                 entry.add_points(table, rows, series)
             trials.append(entry.row())
+            if entry.is_hidden:
+                number = 2 if entry.trial.deleted == FORGOTTEN else int(bool(entry.trial.deleted))
+                series.append((entry.position, "", HIDDEN, None, None, number))
             if entry.is_resumed:
                 series.append((entry.position, "", RESUMED, None, None, 0))
             if entry.has_new_parameters:

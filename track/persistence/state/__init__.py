@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import RESUMES, is_resume, make_group, make_project, make_trial, update
+from track.persistence.state.apply import (
+    DELETED,
+    LATE,
+    RESUMES,
+    hidden,
+    is_forgetting,
+    is_resume,
+    make_group,
+    make_project,
+    make_trial,
+    update,
+)
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
@@ -10,9 +21,13 @@ from track.persistence.state.state import State
 from track.persistence.state.views import shown_fields, with_members
 
 __all__ = [
+    "DELETED",
+    "LATE",
     "RESUMES",
     "Liveness",
     "State",
+    "hidden",
+    "is_forgetting",
     "is_resume",
     "make_group",
     "make_project",

@@ -20,6 +20,7 @@ from track.errors import BackendUnavailable, CorruptJournal, InvalidCall
 from track.events import FORMAT
 from track.metrics import Metrics
 from track.persistence.identity import new_identity
+from track.persistence.query import ALSO_DELETED
 from track.persistence.state.state import State
 from track.persistence.utils import artifacts_beside
 from track.plain import to_plain
@@ -65,6 +66,7 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     processes: Any = None
     is_set: bool = False
     latest: float = 0.0
+    deleted: Any = False
     moments: Any = None
     order: int = 0
 
@@ -403,6 +405,9 @@ def stored_in(protocol: Protocol) -> State:
         storage.add_project(project)
     for group in protocol.fetch_groups():
         storage.add_group(group, group.trials)
-    for trial in protocol.fetch_trials():
+    # Its group is asked for its members, and does not name those that are hidden.
+    for trial in protocol.fetch_trials(ALSO_DELETED):
         storage.add_trial(trial)
+        if trial.deleted and trial.group_id in storage.groups:
+            storage._members[trial.group_id][trial.uid] = None
     return storage
