@@ -111,7 +111,8 @@ def _forget(protocol: Protocol, arguments: argparse.Namespace) -> int:
     found = protocol.forget_trials(arguments.older)
     print(f"removed {_count(len(found.trials))}")
     if found.late:
-        print(f"{found.late:,} events came later for trials that were removed, and were dropped")
+        events = "1 event" if found.late == 1 else f"{found.late:,} events"
+        print(f"{events} came later for trials that were removed, and dropped")
     if found.running:
         print(f"{_count(found.running)} may still be running: run it again later")
     return 1 if found.running else 0

@@ -40,7 +40,6 @@ _FIELDS = {
     "group": {"metadata"},
     "project": {"metadata", "tags"},
 }
-_HIDDEN = [{DELETED: True}, {DELETED: False}]
 _OWNERS = {"group", "project"}
 _LONGEST_SPECIFICATION = 8
 _LARGEST_ARGUMENT = 1 << 20
@@ -237,12 +236,16 @@ def _check_fields(event: FieldsMerged) -> None:
     if event.aggregator is not None and event.kind != "trial":
         raise InvalidEvent(f"a {event.kind} has no aggregators")
     _check_plain(event.values)
-    if event.field == DELETED and (event.aggregator is not None or event.values not in _HIDDEN):
+    if event.field == DELETED and not (event.aggregator is None and _says_hidden(event.values)):
         raise InvalidEvent(f"a trial is hidden or not, not {shown(event.values)}: to forget it is a call of its own")
     if event.field == "parameters":
         _check_parameters(event.values)
     if event.aggregator is not None and RESUMES in event.values:
         _check_resume(restore(event.values[RESUMES]))
+
+
+def _says_hidden(values: dict[str, Any]) -> bool:
+    return set(values) == {DELETED} and isinstance(values[DELETED], bool)
 
 
 def _check_resume(rule: Any) -> None:
