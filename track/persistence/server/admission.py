@@ -70,7 +70,8 @@ def admit(events: Iterable[Event]) -> None:
         # Nearly all of them; written out, because it is done for every point.
         if type(event) is MetricsLogged and event.aggregator is None and least <= event.at < most:
             step = type(event.step)
-            if (step is int or step is _NONE or step is float) and len(event.trial) < _SHORT:
+            is_short = len(event.trial) < _SHORT and "\0" not in event.trial
+            if (step is int or step is _NONE or step is float) and is_short:
                 for name, value in event.values.items():
                     if (type(value) is not float and type(value) is not int) or len(name) > _SHORT:
                         break
