@@ -156,6 +156,50 @@ def test_copies_that_went_their_own_ways_are_not_mixed(tmp_path: Path, caplog: p
     assert f"{path}.journal does not belong to {path}" in caplog.text
 
 
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_copy_in_place_of_the_snapshot_is_not_mixed_with_the_journal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_saved: bool
+) -> None:
+    """What `save` wrote to another name, put over the snapshot of a killed run: no number twice, no journal lost."""
+    path, copy = tmp_path / "r.json", tmp_path / "copy.json"
+
+    def child() -> None:
+        client = TrackClient(f"file://{path}")
+        trial = client.new_trial(name="run", parameters={})
+        for value in (0.0, 1.0):
+            trial.log_metrics(plain=value)
+        client.save(str(copy))
+        if is_saved:
+            client.save()
+        trial.log_metrics(plain=2.0)
+        os._exit(0)
+
+    assert run(child) == 0
+    shutil.copy(copy, path)
+
+    (trial,) = track.fetch(f"file://{path}")
+    assert trial.metrics["plain"].val == [0.0, 1.0]
+    assert "does not belong to" in caplog.text
+    _log(path, "more")
+    assert [trial.metrics["plain"].val for trial in track.fetch(f"file://{path}", {"name": "run"})] == [[0.0, 1.0]]
+    assert b"2.0" in (tmp_path / "r.json.journal.left-0").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 1, "projects": []}'])
+def test_snapshot_that_was_emptied_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
+    """An empty file in place of the snapshot that a journal goes on from: what was in it is said to be missing."""
+    path = tmp_path / "r.json"
+    _log(path, "first", is_cut=True)
+    _log(path, "second", is_saved=False)
+    path.write_bytes(content)
+
+    assert _values(path) == {"second": [0.0, 1.0, 2.0]}
+    assert "what was logged in between is in neither" in caplog.text
+    _log(path, "third")
+    assert set(_values(path)) == {"second", "third"}
+    assert (tmp_path / "r.json.journal.left-0").exists()
+
+
 @pytest.mark.parametrize("how", ["cp", "mv"])
 @pytest.mark.parametrize("what", ["other", "git"])
 def test_file_put_over_an_open_store_is_kept(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -28,6 +29,8 @@ UNTOLD = 64 << 20
 """Bytes of the largest file that is read though its folder says that it has none, as those of /proc do."""
 READ = os.O_RDONLY | os.O_NONBLOCK
 """How a file is opened that may turn out to be a pipe."""
+READ_NO_LINK = READ | os.O_NOFOLLOW
+"""How one is opened that was no link when it was looked at: one put there since may lead anywhere."""
 
 
 Stamp: TypeAlias = tuple[int, int, int, int, int]
@@ -36,16 +39,22 @@ Stamp: TypeAlias = tuple[int, int, int, int, int]
 class Source:
     """A regular file that is read, and found out when it changes meanwhile; use it in a ``with`` block.
 
-    Links are followed; FileNotFoundError or PermissionError as from `open`, UnsafePath for a folder, device or pipe.
+    Links are followed, unless `flags` say else; FileNotFoundError or PermissionError as from `open`, UnsafePath for a
+    folder, device or pipe.
     """
 
     __slots__ = ("descriptor", "path", "read_at", "status")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, flags: int = READ) -> None:
         self.path = path
         self.read_at = time.time_ns()
         # Not blocking: a pipe would wait for its writer.
-        self.descriptor = os.open(path, READ)
+        try:
+            self.descriptor = os.open(path, flags)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise UnsafePath(f"{path!r} is a socket, not a file") from error
+            raise
         self.status = os.fstat(self.descriptor)
         if not stat.S_ISREG(self.status.st_mode):
             os.close(self.descriptor)

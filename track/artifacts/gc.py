@@ -62,7 +62,9 @@ def gc(source: Any, also: str | Iterable[str] = (), dry_run: bool = False) -> Sw
     Raises
     ------
     NotFound
-        Another tracking store keeps its artifacts here and cannot be asked. Nothing is removed.
+        Another tracking store keeps its artifacts here and is not where it was. Nothing is removed.
+    BackendUnavailable
+        The server or database of one that keeps its artifacts here is away. Nothing is removed.
     CorruptArtifact
         The listing of a directory is not what was stored, or a note in the place of artifacts is damaged, so that
         nobody knows what it keeps. Nothing is removed.

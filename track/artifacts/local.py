@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import BinaryIO
 
-from track.artifacts.content import READ, SMALL, Source, copy_source
+from track.artifacts.content import READ, READ_NO_LINK, SMALL, Source, copy_source
 from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import CONDEMNED, LEASES, OBJECTS, PARTIAL, PENDING, STORES, TREES, content_key, free_key
 from track.artifacts.transfer import Advance
@@ -76,7 +76,7 @@ class LocalFolder(Folder):
         return self._put_data(data, owner, avoid)
 
     def put_known(self, path: str, stamp: tuple[int, int, int], owner: str, avoid: Collection[str]) -> Kept | None:
-        descriptor = os.open(path, READ)
+        descriptor = os.open(path, READ_NO_LINK)
         try:
             data = os.read(descriptor, stamp[0] + 1)
             status = os.fstat(descriptor)

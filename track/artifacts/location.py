@@ -14,14 +14,16 @@ from track.artifacts.folder import Folder
 from track.artifacts.inplace import SCHEME, InPlaceFolder
 from track.artifacts.local import LocalFolder
 from track.configuration import options
-from track.errors import InvalidUri
+from track.errors import InvalidCall, InvalidUri
 from track.persistence.protocol import Protocol
 from track.persistence.utils import artifacts_beside, fixed_place, is_url, mask_secrets, uri_path
-from track.reading import open_stored
+from track.reading import Trials, open_stored
+from track.structure import Trial
 from track.utils.files import user_folder
 from track.utils.lifecycle import at_exit
 
 logger = logging.getLogger(__name__)
+_PARTS = ("", ".journal", ".lock", "-wal", "-shm")
 
 
 class Place(NamedTuple):
@@ -34,24 +36,37 @@ class Place(NamedTuple):
 def protocol_of(source: Any) -> Protocol:
     """Return the backend behind a URI, a client, a trial's logger, or a backend.
 
-    Raises NotFound: the URI is that of a file which does not exist.
+    Raises NotFound: the URI is that of a file which does not exist. InvalidCall: it is none of these.
     """
     if isinstance(source, str):
         source = open_stored(source)
-    protocol: Protocol = source if isinstance(source, Protocol) else source.protocol
-    return protocol.main
+    protocol = source if isinstance(source, Protocol) else getattr(source, "protocol", None)
+    if isinstance(protocol, Protocol):
+        return protocol.main
+    if isinstance(source, (Trial, Trials)):
+        which = source.uid if isinstance(source, Trial) else "..."
+        text = f"what was read says not in which store it is: give the store, as in find(URI, name, trial={which!r})"
+        raise InvalidCall(text)
+    raise InvalidCall(f"{source!r} is no store: give a URI, a client or a trial's logger")
 
 
 def place_of(protocol: Protocol) -> Place:
     """Return where the artifacts of a backend are.
 
-    Raises InvalidUri: the URL holds credentials.
+    Raises InvalidUri: the URL holds credentials, or it names the store itself.
     """
     chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
     if chosen:
-        return Place(fixed_place(check_url(chosen)), False)
+        return Place(_check_free(fixed_place(check_url(chosen)), protocol), False)
     folder = beside(protocol)
     return Place(folder, True) if folder is not None else Place(_default(protocol), False)
+
+
+def _check_free(place: str, protocol: Protocol) -> str:
+    file = protocol.file
+    if file is not None and os.path.realpath(place) in {os.path.realpath(f"{file}{part}") for part in _PARTS}:
+        raise InvalidUri(f"artifacts= names a file of the store itself, {place}: name another folder, or leave it out")
+    return place
 
 
 def beside(protocol: Protocol) -> str | None:

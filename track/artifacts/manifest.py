@@ -47,7 +47,7 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     [('model.bin', 7, 0)]
     """
     protocol = protocol_of(source)
-    asked = protocol if isinstance(source, str) else getattr(source, "protocol", source)
+    asked = protocol if isinstance(source, str) else _asked(source)
     is_name = isinstance(query, str)
     trials = [named(asked, query)] if is_name else asked.fetch_trials(with_uids(query, owners_of(asked)))
     found = (_of_line(line, trial, protocol) for trial in trials for line in trial.artifacts)
@@ -169,4 +169,5 @@ def _named(source: Any, name: str, project: str | None, trial: str | None = None
 
 def _asked(source: Any) -> Any:
     """Return the backend of a store, or what it is itself."""
-    return protocol_of(source) if isinstance(source, str) else getattr(source, "protocol", source)
+    protocol = protocol_of(source)
+    return protocol if isinstance(source, str) else getattr(source, "protocol", source)

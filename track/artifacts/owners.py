@@ -117,7 +117,13 @@ def owners(folder: Folder, protocol: Any, also: Sequence[Any]) -> Owners:
                     continue
                 raise
         there = known[note.uri]
-        if _is_meant(note, there):
+        try:
+            is_meant = _is_meant(note, there)
+        except BackendUnavailable as error:
+            if there in given:
+                raise
+            raise BackendUnavailable(f"{_said_of(note, folder, found.key)} cannot be asked now ({error})") from error
+        if is_meant:
             asked[note.uri] = there
         elif note.id not in ids:
             away.append(_tell_away(folder, found.key, note))
@@ -129,6 +135,11 @@ def _is_meant(note: _Note, there: Any) -> bool:
     ids = there.identity(), *there.former_identities()
     # Some backends know nothing of their store but its place.
     return not note.id or note.id in ids or ids[0] == identity_of_place(there.uri)
+
+
+def _said_of(note: _Note, folder: Folder, key: str) -> str:
+    uri = mask_secrets(_full_uri(note.uri, folder))
+    return f"the tracking store {uri}, noted in {folder.url}/{key}, keeps artifacts here too. Nothing is removed: it"
 
 
 def _tell_away(folder: Folder, key: str, note: _Note) -> str:
@@ -174,7 +185,8 @@ def _opened(uri: str, folder: Folder, note: str) -> Any:
     is_there = is_stored(path) if path else "***" not in uri
     if not is_there:
         raise NotFound(
-            f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: give its "
-            f"URI with its password, or, if it is gone for good, remove {folder.url}/{note}"
+            f"the tracking store {mask_secrets(uri)} keeps artifacts in {folder.url} too and cannot be asked: name it "
+            "where it is now, with its password (also=, --also), or, if it is gone for good, remove "
+            f"{folder.url}/{note}"
         )
     return protocol_of(uri)

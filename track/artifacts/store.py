@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from track.artifacts import trees
-from track.artifacts.content import SETTLED, SMALL, DigestCache, Source, hash_source
+from track.artifacts.content import READ, READ_NO_LINK, SETTLED, SMALL, DigestCache, Source, hash_source
 from track.artifacts.folder import Folder, Kept
 from track.artifacts.keys import OBJECTS, TREES, content_key, free_key
 from track.artifacts.leases import Lease, hold_lease
@@ -22,8 +22,8 @@ from track.errors import CorruptArtifact, FileChanged, NotFound, UnsafePath
 
 _TRIES = 3
 _UNREADABLE = {
-    errno.EACCES, errno.EIO, errno.ELOOP, errno.ENODEV, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EPERM,
-    errno.ESTALE,
+    errno.EACCES, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENODEV, errno.ENOENT, errno.ENOTDIR, errno.ENXIO,
+    errno.EPERM, errno.ESTALE,
 }  # fmt: skip
 """Errors of one file, not of the process or the machine."""
 
@@ -63,8 +63,8 @@ class ArtifactStore:
                 return self._put_once(path, lease, None)
         return self._put_once(path, lease, None)
 
-    def _put_once(self, path: str, lease: Lease, advance: Advance | None) -> Kept:
-        with Source(path) as source:
+    def _put_once(self, path: str, lease: Lease, advance: Advance | None, flags: int = READ) -> Kept:
+        with Source(path, flags) as source:
             if source.size <= SMALL:
                 return self.folder.put(source, lease.uid, lease.avoid, None, advance or lease.heartbeat)
             return self._put_large(source, lease, advance)
@@ -143,7 +143,7 @@ class ArtifactStore:
                 stamp = member.size, member.modified, member.inode
                 kept = self.folder.put_known(member.at, stamp, lease.uid, lease.avoid)
             if kept is None:
-                kept = self._put_once(member.at, lease, advance)
+                kept = self._put_once(member.at, lease, advance, READ_NO_LINK)
             else:
                 advance(kept.size)
         except FileChanged:

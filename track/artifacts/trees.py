@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import stat
@@ -188,7 +189,9 @@ def _without(entries: Iterable[os.DirEntry[str]], names: list[str]) -> Iterator[
 
 def unread(error: OSError) -> str:
     """Return why a file is left out."""
-    return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    if isinstance(error, FileNotFoundError):
+        return "is gone"
+    return "has become a link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
 
 
 def members_of(rows: list[Row]) -> Iterator[Member]:

@@ -102,7 +102,8 @@ def _check_parameters(trial: Trial, asked: Mapping[str, Any] | None) -> None:
 def resume_rule(trial: Trial, step: Any, now: float) -> list[Any]:
     """Return the step that a trial goes on from, and before when it and later ones were logged that are not shown.
 
-    That is when the first of the processes began that run it together; now, where no other one does.
+    That is when the first of the processes began that run it together; now, where no other one does, or where they say
+    that they will begin later: their clock is ahead, and what is logged here from now on is to be shown.
 
     Raises InvalidCall: the step is no number.
     """
@@ -112,4 +113,4 @@ def resume_rule(trial: Trial, step: Any, now: float) -> list[Any]:
     others = [one for one in trial.processes if any(one.get(name) != own[name] for name in own)]
     if trial.status is not Status.Running or not others:
         return [step, now]
-    return [step, float(min(one["began"] for one in trial.processes))]
+    return [step, min(now, *(float(one["began"]) for one in trial.processes))]

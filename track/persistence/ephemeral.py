@@ -17,7 +17,7 @@ from track.persistence.file import FileStore, MemoryStore
 from track.persistence.protocol import Forgotten
 from track.persistence.query import ALSO_DELETED
 from track.persistence.sorting import parse_limit
-from track.persistence.state import State, write_copy
+from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
 
@@ -132,7 +132,7 @@ class StateProtocol(EventProtocol):
             With ``eager=0``: another process has created the same trial meanwhile.
         """
         # A copy of the store over the store itself would not say how much of the journal it holds.
-        if file_name_override is None or realpath(file_name_override) == self.file:
+        if file_name_override is None or realpath(copy_path(file_name_override)) == self.file:
             self.store.save()
             return
         with self.reading() as state:

@@ -52,6 +52,8 @@ __all__ = ["EventProtocol"]
 logger = logging.getLogger(__name__)
 # Seconds by which the start of a process may be told too early: two ticks, and some.
 _CLOCK = 0.05
+# Seconds by which the clocks of one job's machines differ, at most.
+_SKEW = 60.0
 # Seconds by which another machine's clock may be ahead for this one to follow it.
 _AHEAD = 3600.0
 _SHOWN = 5
@@ -202,7 +204,7 @@ class EventProtocol(Protocol):
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)
         self._tell_lost_time(trial)
-        if not _is_joined(trial):
+        if not _is_joined(trial, self.clock()):
             trial.attempt += 1
         self._begun[uid] = (time.perf_counter(), trial.attempt)
         self._record_process(trial, Status.Running, trial.attempt)
@@ -476,17 +478,18 @@ class EventProtocol(Protocol):
         self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec))
 
 
-def _is_joined(trial: Trial) -> bool:
+def _is_joined(trial: Trial, now: float) -> bool:
     """Return whether a process that begins a trial shares the present attempt; else it begins the next one.
 
     It does while another process runs the trial, and when a sibling of its own job has just ended: a rank that
-    comes late covers no failure up. A process that began after the end goes on with the trial instead.
+    comes late covers no failure up. A process that began after the end goes on with the trial instead; so does one
+    whose clock was set back since.
     """
     if not trial.attempt or trial.status is Status.Running:
         return trial.attempt > 0
     # A shell that becomes its last command keeps its own beginning: its children are no siblings of it.
     family, began = (process_identity()["host"], os.getppid()), process_began()
     return any(
-        (one.get("host"), one.get("parent")) == family and one.get("at", 0.0) > began + _CLOCK
+        (one.get("host"), one.get("parent")) == family and began + _CLOCK < one.get("at", 0.0) < now + _SKEW
         for one in trial.processes
     )

@@ -78,7 +78,7 @@ class SqliteDriver(Driver):
             if home == path or not os.path.exists(home) or os.path.samefile(home, path):
                 return False
             with contextlib.closing(self._opened(_uri_of(home, "mode=ro"))) as other:
-                return identity in other.execute("SELECT identity FROM store ORDER BY number DESC LIMIT 1").fetchone()
+                return identity in other.execute("SELECT uid FROM store ORDER BY position DESC LIMIT 1").fetchone()
         return False
 
     def _connected(self) -> sqlite3.Connection:

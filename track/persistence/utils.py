@@ -193,7 +193,7 @@ def store_path(uri: str) -> str:
     Raises
     ------
     InvalidUri
-        It names a folder.
+        It names a folder, a device, a pipe or a socket.
     """
     path = uri_path(uri)
     if path.endswith("/") or os.path.isdir(path):
@@ -201,6 +201,11 @@ def store_path(uri: str) -> str:
         scheme = parse_uri(uri)["scheme"]
         name = {"file": "report.json", "sqlite": "runs.db"}.get(scheme, "runs")
         raise InvalidUri(f"{head} is a folder: name a file in it, as in {head.rstrip('/')}/{name}{tail and '?' + tail}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InvalidUri(
+            f"{mask_secrets(uri)} is a device, a pipe or a socket, and no file: where nothing should be kept, use "
+            "ephemeral:"
+        )
     return path
 
 

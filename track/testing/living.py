@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from track.events import MetricsLogged, StatusChanged
 from track.persistence.protocol import Protocol
 from track.structure import CustomStatus, Status, Trial
 from track.testing.backend import BackendTests
+from track.utils.system import process_identity
 
 
 class LivingTests(BackendTests):
@@ -120,6 +122,23 @@ class LivingTests(BackendTests):
 
         assert (running.status, running.attempt) == (Status.Running, 2)
         assert self.stored(protocol, trial).status is Status.Completed
+
+    @pytest.mark.parametrize("ahead", [1800.0, 86400.0])
+    def test_clock_that_was_set_back_covers_no_end(self, protocol: Protocol, trial: Trial, ahead: float) -> None:
+        """What goes on with a trial whose clock was ahead, in the same job, is its next attempt, whose end counts."""
+        if not protocol.takes_events:
+            pytest.skip("a backend of methods is told of one process")
+        sibling = {"host": process_identity()["host"], "pid": 1, "started": "before", "parent": os.getppid()}
+        for status, at in ((Status.Running, ahead), (Status.Exception, ahead + 5)):
+            said = (status.name, status.value)
+            protocol.apply(StatusChanged(trial.uid, said, time.time() + at, process=sibling, attempt=1))
+
+        again = self.stored(protocol, trial)
+        protocol.log_trial_start(again)
+        protocol.log_trial_finish(again, None, None, None)
+
+        found = self.stored(protocol, trial)
+        assert (found.status, found.attempt) == (Status.Completed, 2)
 
     def test_signal_is_noted_while_the_trial_runs(self, protocol: Protocol, trial: Trial) -> None:
         """A process that was told to stop, and has not, runs; the signal is kept beside it."""

@@ -188,13 +188,16 @@ def replacing(
 ) -> Iterator[OpenFile]:
     """Give a new file that takes the place of the one at `path` when the block ends, whole or not at all.
 
-    The folder must be there. A link at `path` is replaced itself: whoever may put links there does not choose what is
+    The folder must be there. A device, a pipe or a socket is left alone (OSError): root would replace ``/dev/null`` for
+    everybody. A link at `path` is replaced itself: whoever may put links there does not choose what is
     written to. With `sync` the content reaches the disk before the name does, and the file is open after the block.
 
     Permissions are `mode` less the umask; by default those of the file that is replaced, exactly, and of a new one
     those that everything new gets. The content goes first to a neighbour with a name of its own, see `is_temporary`; or
     to `temporary`, where what was left behind is overwritten: for callers that hold a lock.
     """
+    with contextlib.suppress(FileNotFoundError):
+        _require_replaceable(path, os.lstat(path).st_mode)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (os.O_EXCL if temporary is None else os.O_TRUNC)
     temporary = temporary or os.path.join(os.path.dirname(path), f".track-{secrets.token_hex(8)}.tmp")
     try:
@@ -213,6 +216,11 @@ def replacing(
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _require_replaceable(path: str, mode: int) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a device, a pipe or a socket", path)
 
 
 def _share_alike(descriptor: int, replaced: os.stat_result) -> None:

@@ -379,17 +379,19 @@ def test_missing_file_is_an_error(trial: TrialLogger, tmp_path: Path) -> None:
         trial.log_directory(tmp_path / "none")
 
 
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "socket", "device"])
 def test_what_is_no_file_is_refused(trial: TrialLogger, tmp_path: Path, kind: str) -> None:
-    """Folders, pipes and devices are no files; nothing waits for them."""
+    """Folders, pipes, sockets and devices are no files; nothing waits for them."""
     path = tmp_path / "odd"
     if kind == "folder":
         path.mkdir()
     elif kind == "pipe":
         os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
     else:
         path = Path(os.devnull)
-    expected = {"folder": "a folder", "pipe": "a pipe", "device": "a device"}[kind]
+    expected = {"folder": "a folder", "pipe": "a pipe", "socket": "a socket", "device": "a device"}[kind]
 
     with pytest.raises(UnsafePath, match=expected):
         trial.log_file(path)

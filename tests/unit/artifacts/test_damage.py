@@ -165,6 +165,39 @@ def test_file_that_vanishes_costs_only_itself(
     assert "b is not in the artifact 'data': it is gone" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("becomes", "reason"),
+    [("folder", "cannot be read: Is a directory"), ("link", "has become a link"), ("pipe", "is a pipe")],
+)
+@pytest.mark.parametrize("size", [10, 5_000_000])
+def test_file_that_becomes_something_else_costs_only_itself(
+    uri: str, data: Path, becomes: str, reason: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder, a pipe or a link that leaves, put in place of a file after a look at it: none of it is followed."""
+    survey, outside = trees.survey, data.parent / "outside"
+    outside.write_bytes(b"secret" * size)
+    (data / "b").write_bytes(b"b" * size)
+
+    def surveyed(*arguments: Any) -> Any:
+        rows = survey(*arguments)
+        (data / "b").unlink()
+        if becomes == "link":
+            (data / "b").symlink_to(outside)
+        elif becomes == "folder":
+            (data / "b").mkdir()
+        else:
+            os.mkfifo(data / "b")
+        return rows
+
+    trial = start(uri)
+    monkeypatch.setattr(trees, "survey", surveyed)
+    kept = logged(trial.log_directory(data))
+
+    assert sorted(entry.name for entry in kept.entries()) == ["a", "c"]
+    assert list(kept.left_out()) == ["b"]
+    assert reason in kept.left_out()["b"] or "is a folder, not a file" in kept.left_out()["b"]
+
+
 def test_many_that_are_left_out_are_counted(uri: str, data: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The first are named, all are counted and in the listing."""
     for number in range(30):

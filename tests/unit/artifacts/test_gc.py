@@ -206,6 +206,19 @@ def test_stores_that_share_a_folder_are_all_asked(tmp_path: Path) -> None:
     assert find(first, "model").read_bytes() == b"first"
 
 
+def test_server_that_is_away_is_named_with_its_note(tmp_path: Path) -> None:
+    """Who cleans up a file reads why a server is asked at all, and that nothing goes while it is away."""
+    first = f"file:{tmp_path}/a.json?artifacts={tmp_path}/files"
+    start(first).log_artifact(b"first", "model")
+    key, note = _garbage(first), tmp_path / "files" / "stores" / "0123456789abcdef.json"
+    note.write_text('{"uri": "socket://127.0.0.1:1", "id": "%s"}' % ("0" * 32))
+
+    with pytest.raises(BackendUnavailable, match=r"socket://127.*0123456789abcdef\.json, keeps artifacts here too"):
+        gc(first)
+
+    assert _store(first).folder.read(key) == b"garbage"
+
+
 def test_folder_beside_a_store_belongs_to_it(tmp_path: Path) -> None:
     """A store that keeps its files in the folder beside another does not remove the other's."""
     first = f"file:{tmp_path}/a.json"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import track
 from tests.unit.artifacts.test_artifacts import logged, start
-from track.artifacts import find, gc
+from track.artifacts import artifacts, find, gc, versions
 from track.errors import CorruptArtifact, InvalidCall, InvalidUri, NotFound, UnsafePath
 from track.logger import TrialLogger
 
@@ -241,3 +242,38 @@ def test_end_says_what_could_not_be_stored(tmp_path: Path, caplog: pytest.LogCap
     assert [record.getMessage() for record in caplog.records] == [
         "2 artifacts could not be stored: 'a', 'b'; the metadata artifacts_not_stored says why"
     ]
+
+
+def test_trial_that_was_read_names_no_store(trial: TrialLogger, uri: str) -> None:
+    """A trial that `fetch` returned does not say where its files are: the error says how to ask, and that works."""
+    trials = track.fetch(uri)
+
+    for asked in (trials[0], trials):
+        with pytest.raises(InvalidCall, match=r"give the store, as in find\(URI, name, trial="):
+            find(asked, "model.bin")
+        with pytest.raises(InvalidCall, match="give the store"):
+            artifacts(asked)
+
+    assert find(uri, "model.bin", trial=trials[0].uid).read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+@pytest.mark.parametrize("part", ["", ".journal", ".lock", "-wal"])
+def test_artifacts_are_not_kept_in_the_store_itself(tmp_path: Path, scheme: str, part: str) -> None:
+    """A place that is a file of the store would be made a folder, and the store could not be opened any more."""
+    uri = f"{scheme}:{tmp_path}/runs"
+    trial = start(f"{uri}?artifacts={tmp_path}/runs{part}")
+
+    with pytest.raises(InvalidUri, match="names a file of the store itself"):
+        trial.log_artifact(b"weights", "model.bin")
+
+    trial.finish()
+    assert len(track.fetch(uri)) == 1
+
+
+@pytest.mark.parametrize("source", [5, None, b"file://runs.json", {"uri": "file://runs.json"}])
+def test_what_is_no_store_is_said(source: Any) -> None:
+    """A store is a URI, a client, a logger or a backend; anything else is named."""
+    for question in (lambda: find(source, "model.bin", trial="a"), lambda: versions(source, "a"), lambda: gc(source)):
+        with pytest.raises(InvalidCall, match="is no store"):
+            question()

@@ -250,6 +250,23 @@ def test_resume_of_one_process_leaves_what_the_others_have_logged(client: TrackC
     assert {name: dict(metric) for name, metric in trial.trial.metrics.items()} == {"new": {4: 2.0}}
 
 
+def test_resume_shows_its_own_steps_whatever_the_clock_of_another_says(
+    client: TrackClient, another: Callable[[], TrackClient]
+) -> None:
+    """Where another process of the trial began tomorrow, as its clock said, what is logged from now on is shown."""
+    uid = client.new_trial(parameters={"lr": 0.1}).trial.uid
+    process = {"host": "elsewhere", "pid": 1, "started": 1}
+    client.protocol.apply(StatusChanged(uid, ("Running", 101), time.time() + 86400, process=process, attempt=1))
+    trial = another().set_trial(uid=uid)
+    trial.start()
+
+    trial.resume_from(3)
+    trial.log_metrics(step=3, loss=1.0)
+    trial.log_metrics(step=4, loss=0.5)
+
+    assert dict(trial.trial.metrics["loss"]) == {3: 1.0, 4: 0.5}
+
+
 @pytest.mark.parametrize("step", ["3", None, True, [3]])
 def test_resume_needs_the_number_of_a_step(client: TrackClient, step: Any) -> None:
     """What is no number is refused by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import stat
 import sys
 import types
 from pathlib import Path
@@ -259,3 +260,22 @@ def test_a_temporary_folder_of_somebody_else_is_not_used(
 
     assert "no spill can be written" in caplog.text
     client.protocol.close()
+
+
+# What is no file.
+
+
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "pickled"])
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
+def test_store_is_no_device(tmp_path: Path, scheme: str, kind: int) -> None:
+    """A pipe, a socket, ``file:///dev/null``: nothing is replaced or waited for; the error says what keeps nothing."""
+    path = tmp_path / "special"
+    os.mknod(path, kind | 0o600)
+
+    with pytest.raises(InvalidUri, match="use ephemeral:"):
+        TrackClient(f"{scheme}://{path}")
+    with pytest.raises(InvalidUri, match="a device, a pipe or a socket"):
+        track.fetch(f"{scheme}://{path}")
+
+    assert stat.S_IFMT(path.stat().st_mode) == kind
+    assert os.listdir(tmp_path) == ["special"]

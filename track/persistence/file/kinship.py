@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import json
 import os
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from track.errors import BackendUnavailable
+from track.persistence.state import read_head
 
 _HEAD = 1 << 16
 _TAIL = 1 << 12
 _STORE = re.compile(rb'"store"\s*:\s*"([0-9a-f]{32})"')
-_JOURNAL = re.compile(r'"journal"\s*:\s*(?=\{)')
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,16 +78,20 @@ class Kin(enum.Enum):
         }.get(self, "")
 
 
-def kinship(held: Place, names: Collection[str], header: Header, size: int, descriptor: int) -> Kin:
+def kinship(held: Place, names: Sequence[str], header: Header, size: int, descriptor: int) -> Kin:
     """Return how a journal is related to a snapshot.
 
-    `held`: what the snapshot holds. `names`: the ids of its store; empty where it has none. `size`, `descriptor`: of
-    the journal.
+    `held`: what the snapshot holds. `names`: the ids of its store, its own first; empty where it has none. `size`,
+    `descriptor`: of the journal.
     """
     if header.store and names and header.store not in names:
         return Kin.STRANGER
     if not held.id:
-        return Kin.NEXT
+        # What `save` wrote to another name holds nobody knows how much of a journal of the store that it is a copy of.
+        if header.store and names and header.store != names[0]:
+            return Kin.STRANGER
+        # Emptied: the one that the journal goes on from said what it holds.
+        return Kin.NEXT if header.follows is None else Kin.LATER
     if held.id == header.id:
         if held.offset > size:
             return Kin.SHORT
@@ -129,14 +132,8 @@ def place_of(document: Any) -> Place:
 
 def head_of(path: str) -> tuple[str, Place]:
     """Return the id of the store that a snapshot is of, and what it holds, as the beginning of its file says."""
-    head = _beginning(path).decode("utf-8", "replace")
-    found = _JOURNAL.search(head)
-    if found is None:
-        return "", Place()
-    with contextlib.suppress(ValueError):
-        journal, _ = json.JSONDecoder().raw_decode(head, found.end())
-        return str(journal.get("store", "")), place_of(journal)
-    return "", Place()
+    head = read_head(path)
+    return str(head.get("store", "")), place_of(head)
 
 
 def is_copy(path: str, home: str, identity: str) -> bool:

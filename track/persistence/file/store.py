@@ -255,7 +255,7 @@ class FileStore:
         if stamp is None or stamp == self._snapshot_stamp:
             return True
         identity, held = head_of(self.path)
-        names = {"", self.state.identity, *self.state.former}
+        names = [self.state.identity, *self.state.former, ""]
         kin = kinship(held, names, self.journal.header, self.journal.size, self.journal.fileno())
         if identity not in names or not held.id or kin not in (Kin.SAME, Kin.NEXT):
             return False
@@ -390,7 +390,7 @@ class FileStore:
         Raises BackendUnavailable: this process writes to the journal, and another snapshot was put beside it.
         """
         state, header = self.state, self.journal.header
-        names = {state.identity, *state.former} if state.identity else ()
+        names = [state.identity, *state.former] if state.identity else []
         self._kin = kinship(self._held, names, header, self.journal.size, self.journal.fileno())
         if self._writing and not self._kin.is_read:
             raise replaced_in_use(self.path)

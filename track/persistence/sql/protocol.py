@@ -125,7 +125,7 @@ class SqlProtocol(EventProtocol):
         """Return the ids of the store, its own last; none while nothing was written, since there are any."""
         if not self.database.has_table("store"):
             return []
-        return [identity for (identity,) in self.database.rows("SELECT identity FROM store ORDER BY number")]
+        return [identity for (identity,) in self.database.rows("SELECT uid FROM store ORDER BY position")]
 
     def _identify(self) -> None:
         """Give the store an id, where it has none or is a copy, in the first transaction that writes."""
@@ -147,19 +147,19 @@ class SqlProtocol(EventProtocol):
         return result
 
     def _name(self) -> None:
-        columns = "number BIGINT NOT NULL PRIMARY KEY, identity TEXT NOT NULL, home TEXT NOT NULL"
+        columns = "position BIGINT NOT NULL PRIMARY KEY, uid TEXT NOT NULL, home TEXT NOT NULL"
         if not self.database.has_table("store"):
             self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
-        found = self.database.rows("SELECT number, identity, home FROM store ORDER BY number")
+        found = self.database.rows("SELECT position, uid, home FROM store ORDER BY position")
         number, identity, before = found[-1] if found else (-1, "", "")
         here, is_copy = self.database.home()
         if before == here:
             return
         if found and not is_copy(before, identity):
-            self.database.rows("UPDATE store SET home = ? WHERE number = ?", here, number)
+            self.database.rows("UPDATE store SET home = ? WHERE position = ?", here, number)
             return
-        suffix = "ON CONFLICT (number) DO NOTHING"
-        self.database.insert("store", "number, identity, home", suffix, rows=[(number + 1, new_identity(), here)])
+        suffix = "ON CONFLICT (position) DO NOTHING"
+        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), here)])
         # What it is now is asked once that is stored.
         self._identity = ""
 

@@ -14,9 +14,10 @@ from track.persistence.state.apply import (
     make_trial,
     update,
 )
+from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
-from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
+from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.state.views import shown_fields, with_members
 
@@ -26,6 +27,7 @@ __all__ = [
     "RESUMES",
     "Liveness",
     "State",
+    "copy_path",
     "hidden",
     "is_forgetting",
     "is_resume",
@@ -33,6 +35,7 @@ __all__ = [
     "make_project",
     "make_trial",
     "newer",
+    "read_head",
     "read_snapshot",
     "shown_fields",
     "snapshot_bytes",

@@ -7,32 +7,27 @@ bare list of projects, is read too.
 from __future__ import annotations
 
 import contextlib
-import logging
+import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
-from track.errors import BackendUnavailable, CorruptJournal, InvalidCall
+from track.errors import CorruptJournal, UnsafePath
 from track.events import FORMAT
 from track.metrics import Metrics
 from track.persistence.identity import new_identity
-from track.persistence.query import ALSO_DELETED
 from track.persistence.state.state import State
-from track.persistence.utils import artifacts_beside
 from track.plain import to_plain
 from track.serialization import from_json, to_json, trial_from_document
 from track.structure import Trial, TrialGroup
-from track.utils.files import OpenFile, replace_file
+from track.utils.files import OpenFile, open_regular
 
-if TYPE_CHECKING:
-    from track.persistence.protocol import Protocol
-
-logger = logging.getLogger(__name__)
-_DATABASES = {".db", ".db3", ".sqlite", ".sqlite2", ".sqlite3"}
+_HEAD = 1 << 16
+_JOURNAL = re.compile(r'"journal"\s*:\s*(?=\{)')
 _CACHED_UP_TO = 1 << 16
 _KEPT_UP_TO = 1 << 12
 _UNIQUE = 160
@@ -119,6 +114,21 @@ def _decode(data: bytes | msgspec.Raw, kind: type[msgspec.Struct]) -> tuple[Any,
         fields = _decode_fields(data)
         unknown = {name: fields.pop(name) for name in list(fields) if name not in kind.__struct_fields__}
         return decode(_encode(fields)), unknown
+
+
+def read_head(path: str) -> dict[str, Any]:
+    """Return what a snapshot says of its store and its journal, from the beginning of its file; {} where it is none."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(_HEAD).decode("utf-8", "replace")
+    except (OSError, UnsafePath):
+        return {}
+    found = _JOURNAL.search(head)
+    if found is None:
+        return {}
+    with contextlib.suppress(ValueError):
+        return dict(json.JSONDecoder().raw_decode(head, found.end())[0])
+    return {}
 
 
 def read_snapshot(path: str, storage: State) -> dict[str, Any]:
@@ -346,7 +356,7 @@ def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str
     document = to_json(trial) | {"order": order} | unknown
     if home:
         manifest = document["artifacts"]
-        moved = ({**line, "uri": f"{home}/{line['uri']}"} if _is_beside(line) else line for line in manifest)
+        moved = ({**line, "uri": f"{home}/{line['uri']}"} if is_beside(line) else line for line in manifest)
         document["artifacts"] = list(moved)
     lines = []
     for key, value in document.items():
@@ -358,56 +368,6 @@ def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str
     return b"{" + b",\n  ".join(lines) + b"}"
 
 
-def write_copy(path: str, storage: State, file: str | None) -> None:
-    """Write all of a state to a JSON file, whole or not at all; missing folders are created.
-
-    `file`: the store's own; artifacts beside it stay there, which is said, and the copy names them where they are.
-
-    Raises BackendUnavailable: the file cannot be written. InvalidCall: it is called like a database.
-    """
-    if os.path.splitext(path)[1].lower() in _DATABASES:
-        raise InvalidCall(
-            f"{path} is called like a database, and a copy is JSON: name it copy.json, or copy the runs into a "
-            f"database with: track copy FROM sqlite://{path}"
-        )
-    home = file and f"file://{os.path.realpath(artifacts_beside(file))}"
-    try:
-        Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, snapshot_bytes(storage, {}, is_copy=True, home=home))
-    except OSError as error:
-        reason = error.strerror or error
-        raise BackendUnavailable(f"{path} cannot be written ({reason}): name a file in a folder that can") from error
-    _tell_files(path, storage, home)
-
-
-def _tell_files(path: str, storage: State, home: str | None) -> None:
-    having = [trial for trial in storage._trials.values() if trial.artifacts]
-    if not having:
-        return
-    trials = "1 trial" if len(having) == 1 else f"{len(having):,} trials"
-    where = home if home and all(any(map(_is_beside, trial.artifacts)) for trial in having) else "where they are"
-    logger.warning(
-        "the files of %s are not in %s: they stay %s, and the copy names them there: keep that place",
-        trials, path, f"in {where}" if where == home else where,
-    )  # fmt: skip
-
-
-def _is_beside(record: Any) -> bool:
+def is_beside(record: Any) -> bool:
     """Return whether a line of a manifest names content in the folder beside the store."""
     return isinstance(record, dict) and str(record.get("uri", "")).startswith(("objects/", "trees/"))
-
-
-def stored_in(protocol: Protocol) -> State:
-    """Return a state made of everything that a backend answers."""
-    storage = State()
-    storage.identity, storage.former = protocol.identity(), protocol.former_identities()
-    for project in protocol.fetch_projects():
-        storage.add_project(project)
-    for group in protocol.fetch_groups():
-        storage.add_group(group, group.trials)
-    # Its group is asked for its members, and does not name those that are hidden.
-    for trial in protocol.fetch_trials(ALSO_DELETED):
-        storage.add_trial(trial)
-        if trial.deleted and trial.group_id in storage.groups:
-            storage._members[trial.group_id][trial.uid] = None
-    return storage
