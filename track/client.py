@@ -37,7 +37,7 @@ from track.front import (
     unfinished,
 )
 from track.logger import TrialLogger
-from track.naming import named
+from track.naming import named, was_deleted
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.shown import cut, shown
@@ -253,6 +253,8 @@ class TrackClient:
         stored = next((stored for stored in found if stored.uid == wanted.uid), None)
         if stored is None and name is not None:
             stored = named(self.protocol, name)
+        if stored is not None and stored.deleted:
+            raise was_deleted(stored, self.protocol)
         if stored is None:
             raise TrialDoesNotExist(f"no trial {wanted.uid!r} is stored in {self._place()}")
         self._adopt_owners(stored)
@@ -358,6 +360,49 @@ class TrackClient:
         if current is None or current._created().uid != stored.uid:
             current = self.logger = TrialLogger(stored, self.protocol)
         return current
+
+    # hiding
+
+    def delete_trial(self, name: Any) -> Trial:
+        """Hide a trial from every listing, query and name, and return it; `restore_trial` brings it back.
+
+        Everything of it is kept, its files too, and a program that still runs it goes on. ``track.fetch(uri,
+        {"deleted": True})`` lists what is hidden, and ``track gc`` removes it for good.
+
+        Parameters
+        ----------
+        name: str, Trial or TrialLogger
+            The trial, or its uid, the beginning of it, ``name``, ``name/revision``, ``@last``, ``@best:loss``.
+
+        Raises
+        ------
+        TrialDoesNotExist
+            No trial is called so, or it is hidden already.
+        AmbiguousName
+            Several are.
+        """
+        trial = named(self.protocol, _uid_or_name(name))
+        self.protocol.delete_trial(trial)
+        return trial
+
+    def restore_trial(self, name: Any) -> Trial:
+        """Show a trial again that was hidden by `delete_trial`, and return it.
+
+        Parameters
+        ----------
+        name: str, Trial or TrialLogger
+            As for `delete_trial`, among the trials that are hidden.
+
+        Raises
+        ------
+        TrialDoesNotExist
+            No hidden trial is called so.
+        AmbiguousName
+            Several are.
+        """
+        trial = named(self.protocol, _uid_or_name(name), deleted=True)
+        self.protocol.restore_trial(trial)
+        return trial
 
     # the current trial
 
@@ -495,6 +540,12 @@ class TrackClient:
         if self.logger is None:
             raise NotChosen("there is no trial: call new_trial or set_trial first")
         return self.logger
+
+
+def _uid_or_name(trial: Any) -> Any:
+    if isinstance(trial, TrialLogger):
+        return trial._created().uid
+    return trial.uid if isinstance(trial, Trial) else trial
 
 
 class _MissingObject(NotFound, RuntimeError):

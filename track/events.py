@@ -121,7 +121,8 @@ class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     """Values replace those of the same names in one field of an object.
 
     `kind` is "trial", "group" or "project"; `field` is "parameters", "metadata" or "tags". With an
-    `aggregator`, the values are appended to aggregators of that specification instead.
+    `aggregator`, the values are appended to aggregators of that specification instead. Of a trial, `field` may be
+    "deleted": whether it is hidden, or "forgotten".
     """
 
     kind: str

@@ -24,7 +24,7 @@ WAYS = "a uid, its first 4 characters or more, name, name/revision, @last, @best
 """How a trial is named, in messages."""
 
 
-def named(protocol: Protocol, name: Any) -> Trial:
+def named(protocol: Protocol, name: Any, deleted: bool = False) -> Trial:
     """Return the stored trial that is meant.
 
     Parameters
@@ -33,6 +33,8 @@ def named(protocol: Protocol, name: Any) -> Trial:
         Its uid; the beginning of it, of at least four characters, that no other has; its name; ``name/revision``;
         ``@last``, the one that was created last; ``@best:loss``, the one whose last loss is least;
         ``@best:max:acc``, the one whose last acc is greatest. A uid as a whole counts before everything else.
+    deleted: bool
+        Whether one that is hidden is meant, instead of one that is not.
 
     Raises
     ------
@@ -46,14 +48,14 @@ def named(protocol: Protocol, name: Any) -> Trial:
     if not isinstance(name, str) or not name:
         raise TrialDoesNotExist(f"{shown(name)} names no trial: it goes by {WAYS}")
     if name.startswith("@"):
-        return _described(protocol, name)
-    exact = protocol.fetch_trials({"uid": name})
+        return _described(protocol, name, _among(deleted))
+    exact = protocol.fetch_trials({"uid": name, **(_among(deleted) or {})})
     if exact:
         return exact[0]
-    trials = protocol.fetch_trials()
+    trials = protocol.fetch_trials(_among(deleted))
     found = [trial for trial in trials if _is_meant(trial, name)]
     if not found:
-        raise _unknown(protocol, name, trials)
+        raise _unknown(protocol, name, trials, deleted)
     if len(found) > 1:
         raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found)}. Say which by more of its uid")
     return found[0]
@@ -84,10 +86,15 @@ def best_stored(protocol: Protocol, metric: str, mode: str = "min", of: str = "l
     return best_of(protocol.fetch_trials(query), metric, mode, of)
 
 
-def _described(protocol: Protocol, name: str) -> Trial:
+def _among(deleted: bool) -> dict[str, Any] | None:
+    """Return the query for the trials that may be meant."""
+    return {"deleted": True} if deleted else None
+
+
+def _described(protocol: Protocol, name: str, query: Any = None) -> Trial:
     what, *words = name.removeprefix("@").split(":", 1)
     if what == "last" and not words:
-        trials = protocol.fetch_trials()
+        trials = protocol.fetch_trials(query)
         if not trials:
             raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has none")
         return trials[-1]
@@ -95,7 +102,7 @@ def _described(protocol: Protocol, name: str) -> Trial:
         mode, separator, metric = words[0].partition(":")
         if not separator or mode not in ("min", "max"):
             mode, metric = "min", words[0]
-        return best_stored(protocol, metric, mode)
+        return best_stored(protocol, metric, mode, query=query)
     raise TrialDoesNotExist(f"{name!r} names no trial: it goes by {WAYS}")
 
 
@@ -104,11 +111,28 @@ def _is_meant(trial: Trial, name: str) -> bool:
     return is_beginning or (trial.name is not None and name in (trial.name, f"{trial.name}/{trial.revision}"))
 
 
-def _unknown(protocol: Protocol, name: str, trials: list[Trial]) -> TrialDoesNotExist:
+def _unknown(protocol: Protocol, name: str, trials: list[Trial], deleted: bool) -> TrialDoesNotExist:
+    others = protocol.fetch_trials({"deleted": not deleted}) if protocol.answers else []
+    other = next((trial for trial in others if trial.uid == name or _is_meant(trial, name)), None)
+    if other is not None:
+        return is_not_deleted(other) if deleted else was_deleted(other, protocol)
     near = suggestion(name, {str(trial.name) for trial in trials if trial.name})
     short = 0 < len(name) < _SHORTEST and any(trial.uid.startswith(name) for trial in trials)
     way_out = "; of a uid, give 4 characters or more" if short else near
     return TrialDoesNotExist(f"no trial {name!r} is stored in {_place(protocol)}{way_out}")
+
+
+def was_deleted(trial: Trial, protocol: Protocol) -> TrialDoesNotExist:
+    """Return the error that says of a trial that it was deleted."""
+    return TrialDoesNotExist(
+        f"trial {trial.name or trial.uid!r} was deleted from {_place(protocol)}: track restore URI {trial.uid[:12]} "
+        "brings it back, and so does client.restore_trial"
+    )
+
+
+def is_not_deleted(trial: Trial) -> TrialDoesNotExist:
+    """Return the error that says of a trial that there is nothing to restore."""
+    return TrialDoesNotExist(f"trial {trial.name or trial.uid!r} ({trial.uid[:12]}) was not deleted")
 
 
 def _listed(trials: list[Trial]) -> str:

@@ -94,7 +94,7 @@ class SerializerStatStream(SerializerAspect):
         return printable(obj.to_json(True)) if short else obj.to_json()
 
 
-_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set", "latest")
+_EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set", "latest", "deleted")
 
 
 class SerializerTrial(SerializerAspect):
@@ -324,6 +324,7 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         processes=document.get("processes") or [],
         is_set=bool(document.get("is_set")),
         latest=document.get("latest") or 0.0,
+        deleted=document.get("deleted") or False,
         moments=document.get("moments") or {},
     )
 

@@ -16,6 +16,7 @@ from track.table import html_of, trial_html
 from track.versioning import compute_hash
 
 __all__ = [
+    "FORGOTTEN",
     "CustomStatus",
     "Project",
     "Status",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+FORGOTTEN = "forgotten"
+"""What `Trial.deleted` is of a trial of which nothing but its uid is kept."""
 
 
 class Status(enum.Enum):
@@ -181,6 +184,9 @@ class Trial:
         Whether the program itself has said how it ended.
     latest: float
         When it last changed, unix seconds: the latest time of what is known, not of what came last; 0 for not yet.
+    deleted: bool or str
+        Whether it is hidden, as `delete_trial` makes it; ``"forgotten"`` once nothing but its uid is kept, which stays
+        taken.
     moments: dict
         When what was given after its creation was given, unix seconds, by field and name.
 
@@ -209,6 +215,7 @@ class Trial:
     processes: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     is_set: bool = field(default=False, kw_only=True)
     latest: float = field(default=0.0, kw_only=True)
+    deleted: bool | str = field(default=False, kw_only=True)
     moments: dict[str, dict[str, float]] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -122,9 +122,10 @@ FIELDS: dict[str, Any] = {
     "is_set": st.booleans(),
     "kind": st.sampled_from(["trial", "group", "project"]) | ODD_TEXTS,
     "owner": UIDS,
-    "field": st.sampled_from(["metadata", "parameters", "tags", "name", "_uid", "metrics"]),
+    "field": st.sampled_from(["metadata", "parameters", "tags", "name", "_uid", "metrics", "deleted"]),
     "values": st.dictionaries(st.sampled_from(["loss", "acc"]) | ODD_TEXTS, ODD_NUMBERS | LEAVES, max_size=3)
-    | st.dictionaries(ODD_TEXTS, VALUES, max_size=3),
+    | st.dictionaries(ODD_TEXTS, VALUES, max_size=3)
+    | st.builds(lambda value: {"deleted": value}, st.sampled_from([True, False, "forgotten"]) | VALUES),
     "step": st.none() | ODD_NUMBERS | VALUES,
     "aggregator": SPECIFICATIONS,
     "seconds": ODD_NUMBERS | VALUES,
@@ -340,6 +341,7 @@ REFUSED: dict[str, bytes] = {
     "lone surrogate": _raw("metrics", "values", b'{"\\ud800 ": 1.0}'),
     "bytes that are no text": _raw("metrics", "values", b'{"\xff": 1.0}'),
     "NUL in a uid": _with("project_created", uid="a\0b"),
+    "NUL in the uid of what is measured": _with("metrics", trial="a\0b"),
     "NUL in a hash": _with("trial_created", hash="a\0b"),
     "NUL in a version": _with("trial_created", hash="cd", version="a\0b"),
     "NUL in a status": _with("status", status=["a\0b", 5]),
@@ -390,6 +392,10 @@ REFUSED: dict[str, bytes] = {
     "trial whose project is a dictionary": _with("trial_created", hash="cd", project_id={"a": 1}),
     "parameters of a project": _with("fields_merged", kind="project", uid="p", field="parameters"),
     "tags of a group": _with("fields_merged", kind="group", uid="g", field="tags"),
+    "forgetting, which is a call": _with("fields_merged", field="deleted", values={"deleted": "forgotten"}),
+    "half hidden": _with("fields_merged", field="deleted", values={"deleted": 1}),
+    "hidden, and more": _with("fields_merged", field="deleted", values={"deleted": True, "a": True}),
+    "hidden group": _with("fields_merged", kind="group", uid="g", field="deleted", values={"deleted": True}),
     "field that is none": _with("fields_merged", field="_uid"),
     "owner of a kind": _with("trial_attached", kind="trial"),
     "aggregator without a kind": _with("metrics", values={"new": 1.0}, aggregator=[]),
@@ -418,6 +424,7 @@ TAKEN: dict[str, bytes] = {
     "NUL in what is named": _with("metrics", values={"a\0b": 1.0})
     + _with("fields_merged", field="parameters", values={"a\0b": "c\0d"})
     + _with("project_created", uid="q", name="a\0b"),
+    "hidden trial": _with("fields_merged", field="deleted", values={"deleted": True}) + _with("metrics"),
     "as deep as it goes": _raw("fields_merged", "values", b'{"a":' * 250 + b"1" + b"}" * 250),
     "names of databases": _with("metrics", values={"$ne": 1.0, "a.b": 1.0, "": 1.0, "_id": 1.0}),
     "names of our own": _with("fields_merged", values={"_update_count": "a", "_last_change": [], "late_events": "b"})

@@ -21,6 +21,7 @@ from track.artifacts.location import beside, open_folder, place_of, protocol_of
 from track.artifacts.owners import close_opened, owners
 from track.artifacts.store import ArtifactStore
 from track.errors import CorruptJournal
+from track.persistence.query import ALSO_DELETED
 from track.persistence.utils import mask_secrets
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,8 @@ def _said(protocol: Any) -> Iterator[tuple[str, str]]:
         )
     folder = beside(protocol)
     home = "" if folder is None else open_folder(folder).url
-    for trial in protocol.fetch_trials(None):
+    # Those that are hidden may be restored.
+    for trial in protocol.fetch_trials(ALSO_DELETED):
         for record in trial.artifacts:
             # Wherever it says that the key is: the same folder may have another path on another machine.
             place, key = split_uri(str(record.get("uri") or ""))

@@ -1,15 +1,15 @@
-"""The program ``python -m track``: one verb a file."""
+"""The program ``python -m track``: one subject a file."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from track.cli import artifacts, copy, serve, sync, user
+from track.cli import artifacts, copy, deleting, serve, sync, user
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS = (artifacts, copy, serve, sync, user)
+_COMMANDS = (artifacts, copy, deleting, serve, sync, user)
 
 
 def make_parser() -> argparse.ArgumentParser:

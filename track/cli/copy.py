@@ -21,6 +21,7 @@ from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
 from track.naming import WAYS, named
 from track.persistence.checks import counted, metric_step, moments_copied, numbers, trial_copied
+from track.persistence.query import ALSO_DELETED
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
@@ -124,15 +125,21 @@ class _Copying:
                 self._send([GroupCreated(group.uid, now, group.name, group.description, *facts, moments)])
 
     def _copy(self, trial: Trial, groups: list[str]) -> None:
-        there = self._target.fetch_trials({"hash": trial.hash})
+        there = self._target.fetch_trials({"hash": trial.hash, **ALSO_DELETED})
         same = next((found for found in there if self._is_same(found, trial)), None)
         events = _Facts(trial, groups)
         if same is None:
-            taken = {found.revision for found in there}
+            taken = self._target.revisions(trial.hash)
+            if trial.revision in taken - {found.revision for found in there}:
+                self._note("forgotten", _shown(trial))
+                return
             revision = max(taken) + 1 if trial.revision in taken else trial.revision
         elif events.is_large and -1 < self._target.last(events.writer) < events.count - 1:
             revision = same.revision
         else:
+            if same.deleted:
+                self._note("deleted", _shown(trial))
+                return
             self._note("present" if _changes(trial) <= _changes(same) else "changed", _shown(trial))
             return
         events.created = replace(events.created, revision=revision, artifacts=self._manifest(trial))
@@ -195,6 +202,8 @@ class _Copying:
 
 _TEXTS = {
     "present": "there already",
+    "deleted": "not copied, because they were deleted there (track restore brings them back)",
+    "forgotten": "not copied, because they were deleted there and removed for good",
     "renumbered": "with another revision, because theirs is another run's there",
     "running": "not copied, because they run (again when they have ended, or --running)",
     "changed": "not copied again, though they have changed since they were",

@@ -12,7 +12,6 @@ from track.em.artifact import Artifact
 from track.em.metrics import Tell
 from track.errors import TrackError
 from track.logger import TrialLogger
-from track.structure import Trial
 from track.versioning import compute_hash
 
 logger = logging.getLogger(__name__)
@@ -36,8 +35,9 @@ class RunRecord:
 
     def _open(self, client: TrackClient, name: str, alias: str, folder: str, fields: dict[str, Any]) -> TrialLogger:
         digest = compute_hash("run", name, alias)
-        if client.protocol.get_trial(Trial(digest)):
-            return client.set_trial(Trial(digest))
+        # Not one that was deleted.
+        if known := client.protocol.fetch_trials({"hash": digest}):
+            return client.set_trial(known[0])
         project, _, group = folder.strip("/").partition("/")
         client.set_project(name=project or "default")
         if group:

@@ -63,11 +63,11 @@ def open_keyed(
     InvalidCall: the unfinished trial has other parameters.
     """
     for _ in range(_ATTEMPTS):
-        latest = _latest(protocol, trial.hash)
-        if latest is not None and not _has_ended_well(latest):
+        number, latest = _latest(protocol, trial.hash)
+        if latest is not None and not latest.deleted and not _has_ended_well(latest):
             _check_parameters(latest, asked)
             return latest
-        trial.revision = 0 if latest is None else max(latest.revision, -1) + 1
+        trial.revision = number + 1
         stored = store_trial(protocol, trial, False, project, group)
         if stored is None and not protocol.has(Trial, trial.uid):
             stored = store_trial(protocol, trial, True, project, group)
@@ -76,10 +76,11 @@ def open_keyed(
     raise BackendUnavailable(f"others keep creating revisions of trial {trial.hash}")
 
 
-def _latest(protocol: Protocol, digest: str) -> Trial | None:
+def _latest(protocol: Protocol, digest: str) -> tuple[int, Trial | None]:
+    """Return the last revision that is taken, -1 for none, and its trial, which may be forgotten."""
     revisions = protocol.revisions(digest)
     found = protocol.get_trial(Trial(digest, max(revisions))) if revisions else None
-    return found[0] if found else None
+    return max(revisions, default=-1), found[0] if found else None
 
 
 def _has_ended_well(trial: Trial) -> bool:

@@ -14,7 +14,8 @@ from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
-from track.persistence.query import parse_query
+from track.persistence.protocol import Forgotten
+from track.persistence.query import ALSO_DELETED, parse_query
 from track.persistence.sorting import parse_limit
 from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
@@ -104,7 +105,7 @@ class StateProtocol(EventProtocol):
         return projects
 
     def refresh(self, trial: Trial) -> None:
-        stored = self.first_trial({"uid": trial.uid})
+        stored = self.first_trial({"uid": trial.uid, **ALSO_DELETED})
         if stored is not None:
             vars(trial).update(vars(stored))
 
@@ -143,6 +144,16 @@ class StateProtocol(EventProtocol):
         """Record the end, and bring the JSON file up to date if that is cheap."""
         super().log_trial_finish(trial, exc_type, exc_val, exc_tb)
         self.tidy()
+
+    def forget_trials(self, older: float = 0.0) -> Forgotten:
+        found = super().forget_trials(older)
+        if found.trials:
+            # Only now are they gone from the disk.
+            self.store.save()
+        return found
+
+    def _require_alone(self) -> None:
+        self.store.require_alone()
 
     def tidy(self) -> None:
         """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""

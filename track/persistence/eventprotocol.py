@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
 from track.configuration import options
-from track.errors import ItemNotFound, NotFound, TrialDoesNotExist
+from track.errors import CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
     Event,
@@ -38,12 +39,13 @@ from track.persistence.checks import (
     text_or_none,
     trial_created,
 )
-from track.persistence.protocol import Factory, Listener, Protocol
-from track.persistence.state import stored_in, write_copy
+from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
+from track.persistence.query import ALSO_DELETED
+from track.persistence.state import DELETED, LATE, Liveness, hidden, stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
@@ -55,6 +57,8 @@ _CLOCK = 0.05
 _SKEW = 60.0
 # Seconds by which another machine's clock may be ahead for this one to follow it.
 _AHEAD = 3600.0
+_SHOWN = 5
+_TAKEN = {"deleted": {"$exists": True}}
 Result = TypeVar("Result")
 
 
@@ -297,6 +301,49 @@ class EventProtocol(Protocol):
         at = self._moment(known=known)
         self._record(FieldsMerged("group", group.uid, "metadata", plain_fields(kwargs), at))
 
+    # hiding
+
+    def delete_trial(self, trial: Trial) -> None:
+        self._record(hidden(self._require(trial.uid), True, self._moment(trial)))
+
+    def restore_trial(self, trial: Trial) -> None:
+        self._record(hidden(self._require(trial.uid), False, self._moment(trial)))
+
+    def forget_trials(self, older: float = 0.0) -> Forgotten:
+        # Before the decision: whoever reads a file again and again must not hold up others.
+        self._require_readable()
+        return self._as_one_step(partial(self._forget, older))
+
+    def _forget(self, older: float) -> Forgotten:
+        self._require_alone()
+        until = self.clock() - older
+        chosen, running, alive, liveness = [], 0, {}, Liveness()  # type: ignore[var-annotated]
+        for trial in self.fetch_trials({DELETED: True}):
+            if trial.moments.get(DELETED, {}).get(DELETED, 0.0) > until:
+                continue
+            if liveness.has_live_process(trial, alive):
+                running += 1
+            else:
+                chosen.append(trial)
+        for trial in chosen:
+            self._record(hidden(trial.uid, FORGOTTEN, self._moment(trial)))
+        forgotten = self.fetch_trials({DELETED: FORGOTTEN})
+        late = sum(int(trial.metadata.get(LATE, 0)) for trial in forgotten)
+        return Forgotten([trial.uid for trial in chosen], running, late)
+
+    def _require_readable(self) -> None:
+        """Return if all of the store can be read; CorruptJournal where a line may be about what would be removed."""
+        unread = self.unread()
+        if unread:
+            raise CorruptJournal(
+                f"{'; '.join(unread[:_SHOWN])} cannot be read, and may be about what would be removed: nothing is "
+                "removed. Put the file back from a copy, or make a new store of what can be read (track copy)"
+            )
+
+    def _require_alone(self) -> None:
+        """Return if no other process has the store open, as far as that matters; BackendUnavailable where one has."""
+        return
+
     # creating
 
     def get_project(self, project: Project) -> Project | None:
@@ -306,7 +353,8 @@ class EventProtocol(Protocol):
         return next(iter(self.fetch_groups({"uid": group.uid})), None)
 
     def get_trial(self, trial: Trial) -> list[Trial]:
-        revisions = self.fetch_trials({"hash": trial.hash})
+        known = self.fetch_trials({"hash": trial.hash, **ALSO_DELETED})
+        revisions = [found for found in known if found.uid == trial.uid or not found.deleted]
         if trial.uid not in [found.uid for found in revisions]:
             return []
         self._know(next(stored for stored in revisions if stored.uid == trial.uid))
@@ -395,6 +443,12 @@ class EventProtocol(Protocol):
             return self.fetch_groups({"uid": found[0].uid})[0]
 
         return self._as_one_step(update)
+
+    def revisions(self, digest: str) -> set[int]:
+        return {found.revision for found in self.fetch_trials({"hash": digest, **_TAKEN})}
+
+    def has(self, kind: type, uid: Any) -> bool:
+        return bool(self.fetch_trials({"uid": uid, **_TAKEN})) if kind is Trial else super().has(kind, uid)
 
     def commit(self, **kwargs: Any) -> None:
         self.flush()

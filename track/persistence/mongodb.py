@@ -28,13 +28,13 @@ from track.persistence.mongo import (
     render_parts,
     store,
 )
-from track.persistence.query import Query, parse_query
+from track.persistence.query import Query, parse_query, parse_stored
 from track.persistence.sorting import parse_limit
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.persistence.utils import mask_secrets
 from track.plain import restore
 from track.serialization import from_json, trial_from_document
-from track.structure import Project, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
 
 __all__ = ["MongoProtocol", "make_mongodb"]
@@ -143,13 +143,13 @@ class MongoProtocol(EventProtocol):
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        parsed = parse_query(query, Trial)
+        parsed = parse_stored(query)
         return self._asked(lambda: list(self._find_trials(parsed)))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:
             return super().select_trials(query, sort, limit)
-        parsed, most = parse_query(query, Trial), parse_limit(limit)
+        parsed, most = parse_stored(query), parse_limit(limit)
         return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
@@ -159,7 +159,7 @@ class MongoProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        parsed = parse_query(query, Trial)
+        parsed = parse_stored(query)
         return self._asked(lambda: next(self._find_trials(parsed), None))
 
     def revisions(self, digest: str) -> set[int]:
@@ -189,9 +189,13 @@ class MongoProtocol(EventProtocol):
         return [owner for owner in owners if parsed.matches(owner)]
 
     def _members(self, group: str) -> list[str]:
-        return self.mongo.retried(
-            lambda: [found["trial"] for found in self.mongo.find("members", {"group": group}, ("group", "position"))]
-        )
+        def members() -> list[str]:
+            known = [found["trial"] for found in self.mongo.find("members", {"group": group}, ("group", "position"))]
+            where = {"_id": {"$in": known}, "deleted": {"$in": [True, FORGOTTEN]}}
+            hidden = {found["_id"] for found in self.mongo.find("trials", where, omit=("document", "parameters"))}
+            return [uid for uid in known if uid not in hidden]
+
+        return self.mongo.retried(members)
 
     def _find(self, collection: str, where: Document) -> Iterator[Document]:
         """Yield documents, oldest first, and remember as what they were read while something is decided."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from track.events import Event
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.mirrors import Mirror
-from track.persistence.protocol import Factory, Protocol
+from track.persistence.protocol import Factory, Forgotten, Protocol
 from track.shown import cut
 from track.structure import Trial, TrialGroup
 
@@ -191,6 +191,8 @@ class ProtocolMultiplexer(Protocol):
     set_trial_status = _told("set_trial_status")
     add_trial_tags = _told("add_trial_tags")
     log_trial_artifact = _told("log_trial_artifact")
+    delete_trial = _told("delete_trial")
+    restore_trial = _told("restore_trial")
     set_group_metadata = _told("set_group_metadata")
     add_project_trial = _told("add_project_trial")
     add_group_trial = _told("add_group_trial")
@@ -290,6 +292,14 @@ class ProtocolMultiplexer(Protocol):
             mirror.call(attr, changed, *args, **kwargs)
         return changed
 
+    def forget_trials(self, older: float = 0.0) -> Forgotten:
+        try:
+            return self._main.forget_trials(older)
+        except NotImplementedError:
+            if not self._mirrors:
+                raise
+            return self._first.forget_trials(older)
+
     # asking
 
     get_project = _asked("get_project")
@@ -299,9 +309,17 @@ class ProtocolMultiplexer(Protocol):
     fetch_projects = _asked("fetch_projects")
     select_trials = _derived("select_trials")
     first_trial = _derived("first_trial")
-    revisions = _derived("revisions")
-    has = _derived("has")
     refresh = _derived("refresh")
+
+    def revisions(self, digest: str) -> set[int]:
+        known: set[int] = _revisions(self, digest)
+        # Of one that was written method by method only a mirror knows which are hidden.
+        hiding = () if self._main.answers else self._mirrors[:1]
+        return known.union(*(mirror.backend.revisions(digest) for mirror in hiding))
+
+    def has(self, kind: type, uid: Any) -> bool:
+        hiding = () if self._main.answers else self._mirrors[:1]
+        return bool(_has(self, kind, uid)) or any(mirror.backend.has(kind, uid) for mirror in hiding)
 
     def get_trial(self, trial: Trial) -> list[Trial]:
         found: list[Trial] = _ask_for_trial(self, trial)
@@ -384,6 +402,7 @@ class ProtocolMultiplexer(Protocol):
 
 
 _ask_for_trial = _asked("get_trial")
+_revisions, _has = _derived("revisions"), _derived("has")
 _WRITING = (
     "new_project",
     "new_trial_group",

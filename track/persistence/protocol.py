@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, Aggregator
 from track.events import (
@@ -29,13 +29,31 @@ from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 
-__all__ = ["Factory", "Listener", "Protocol", "call_method"]
+__all__ = ["Factory", "Forgotten", "Listener", "Protocol", "call_method"]
 
 Factory = Callable[[], Aggregator]
 """Makes an aggregator: ``StatAggregator.lazy(1)``."""
 Listener = Callable[[Sequence[Event]], None]
 """Is told what was stored."""
 Result = TypeVar("Result")
+
+
+class Forgotten(NamedTuple):
+    """What `Protocol.forget_trials` did.
+
+    Parameters
+    ----------
+    trials: list of str
+        The uids of those that were forgotten now.
+    running: int
+        How many hidden trials were left, because a process may still run them.
+    late: int
+        How many events came for trials that had been forgotten before, and were dropped.
+    """
+
+    trials: list[str]
+    running: int
+    late: int
 
 
 class Protocol:
@@ -262,6 +280,36 @@ class Protocol:
         fact: Any = {"uri": uri, "digest": digest, "size": size}
         self.log_trial_metadata(trial, **{f"artifact.{name}": fact})
 
+    def delete_trial(self, trial: Trial) -> None:
+        """Hide the trial: only a query that says ``deleted`` finds it, until it is restored.
+
+        It keeps its uid, name and files, what it is told is stored, and `get_trial` returns it.
+        """
+        raise NotImplementedError(f"{self!r} cannot hide trials")
+
+    def restore_trial(self, trial: Trial) -> None:
+        """Show a trial again that was hidden."""
+        raise NotImplementedError(f"{self!r} cannot hide trials")
+
+    def forget_trials(self, older: float = 0.0) -> Forgotten:
+        """Remove for good what is stored of hidden trials, but for those that a process still runs.
+
+        Their uids stay taken: what is logged about them later is dropped and counted, and they are not created again.
+
+        Parameters
+        ----------
+        older: float
+            Only trials that were hidden at least so many seconds ago.
+
+        Raises
+        ------
+        CorruptJournal
+            Something of the store cannot be read, and may be about one of them. Nothing is removed.
+        BackendUnavailable
+            Another process has the store open. Nothing is removed.
+        """
+        raise NotImplementedError(f"{self!r} cannot hide trials")
+
     def get_project(self, project: Project) -> Project | None:
         """Return the stored project with this uid, or None."""
         raise NotImplementedError
@@ -291,7 +339,10 @@ class Protocol:
         raise NotImplementedError
 
     def get_trial(self, trial: Trial) -> list[Trial]:
-        """Return the trial with this uid, then the other revisions of its hash; ``[]`` when unknown."""
+        """Return the trial with this uid, hidden or not, then the other revisions of its hash that are shown.
+
+        ``[]`` when it is unknown, or forgotten.
+        """
         raise NotImplementedError
 
     def new_trial(self, trial: Trial, auto_increment: bool = False) -> Trial | None:
@@ -327,7 +378,7 @@ class Protocol:
         raise NotImplementedError
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        """Return the trials that match, oldest first; see `track.persistence.query`."""
+        """Return the trials that match, oldest first; hidden ones only where asked; see `track.persistence.query`."""
         raise NotImplementedError
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
@@ -340,11 +391,14 @@ class Protocol:
         return next(iter(self.fetch_trials(query)), None)
 
     def revisions(self, digest: str) -> set[int]:
-        """Return the revisions of a trial's hash that are stored."""
+        """Return the revisions of a trial's hash that are taken, those of hidden and forgotten trials too."""
         return {found.revision for found in self.fetch_trials({"hash": digest})}
 
     def has(self, kind: type, uid: Any) -> bool:
-        """Return whether something is stored: `kind` is `Trial`, `TrialGroup` or `Project`."""
+        """Return whether something is stored: `kind` is `Trial`, `TrialGroup` or `Project`.
+
+        So is a trial that is hidden; and one that is forgotten: what is logged about it is taken, and dropped.
+        """
         fetch: Any = {Trial: self.fetch_trials, TrialGroup: self.fetch_groups, Project: self.fetch_projects}[kind]
         return bool(fetch({"uid": uid}))
 
@@ -514,6 +568,9 @@ def call_method(protocol: Protocol, event: Event) -> None:
             protocol.add_project_trial(Project(_uid=event.owner, name=event.owner), _reference(event.trial))
         case TrialAttached():
             protocol.add_group_trial(TrialGroup(_uid=event.owner), _reference(event.trial))
+        case FieldsMerged(kind="trial", field="deleted"):
+            hide = protocol.delete_trial if event.values.get("deleted") else protocol.restore_trial
+            hide(_reference(event.uid))
         case FieldsMerged(kind="trial"):
             method = {
                 "parameters": protocol.log_trial_arguments,

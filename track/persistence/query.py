@@ -4,6 +4,8 @@ A query maps attributes to conditions; all must hold. An attribute is a dotted p
 (``parameters.opt.lr``, ``metrics.loss`` for the last value); a condition is a value, or operators:
 ``$eq $ne $gt $gte $lt $lte $in $nin $exists $regex``, or ``$not`` of them. Whole queries are joined by ``$or`` and
 ``$and``, and turned around by ``$not``.
+
+Trials that were deleted are found by a store only where the query says so: ``{"deleted": True}``.
 """
 
 from __future__ import annotations
@@ -26,7 +28,18 @@ from track.plain import restore, to_number, to_plain, utf8
 from track.shown import shown, text_of
 from track.structure import Project, Status, Trial, TrialGroup
 
-__all__ = ["DEEPEST", "EXACT", "JOINING", "OPERATORS", "Condition", "Query", "parse_query", "resolve"]
+__all__ = [
+    "ALSO_DELETED",
+    "DEEPEST",
+    "EXACT",
+    "JOINING",
+    "OPERATORS",
+    "Condition",
+    "Query",
+    "parse_query",
+    "parse_stored",
+    "resolve",
+]
 
 _MISSING = object()
 _SINGLE = {"uid", "hash", "revision", "project_id", "group_id", "version"}
@@ -102,6 +115,11 @@ class Query:
         """Return whether every condition holds for `item`."""
         return all(condition.holds(item) for condition in self.conditions)
 
+    @property
+    def asks_for_deleted(self) -> bool:
+        """Whether it says which of the trials that are hidden are meant; else none of them is."""
+        return any(condition.path == _DELETED for condition in self.flat())
+
     def parts(self, most: int) -> list[Query]:
         """Return queries for a database that takes no long lists, which together find the same, and nothing twice.
 
@@ -140,6 +158,26 @@ class Query:
             if condition.path == (attribute,) and condition.name == "$eq" and isinstance(condition.operand, str):
                 return condition.operand
         return None
+
+
+_DELETED = ("deleted",)
+_SHOWN = Condition(_DELETED, "$eq", False)
+ALSO_DELETED: dict[str, Any] = {"deleted": {"$in": [False, True]}}
+"""The part of a query by which trials are found whether they are hidden or not; but not those that are forgotten."""
+
+
+def parse_stored(query: Any) -> Query:
+    """Return the parsed query for the trials of a store: those that are hidden match only where it asks for them.
+
+    Examples
+    --------
+    >>> parse_stored({"name": "first"}).matches(Trial(name="first", deleted=True))
+    False
+    >>> parse_stored({"name": "first", "deleted": True}).matches(Trial(name="first", deleted=True))
+    True
+    """
+    parsed = parse_query(query, Trial)
+    return parsed if parsed.asks_for_deleted else Query((*parsed.conditions, _SHOWN))
 
 
 def parse_query(query: Any, kind: type) -> Query:

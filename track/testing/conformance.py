@@ -5,6 +5,7 @@ from __future__ import annotations
 from track.testing.asking import AskingTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
+from track.testing.deleting import DeletingTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
@@ -12,7 +13,7 @@ from track.testing.reading import ReadingTests
 
 
 class ProtocolTests(
-    CreatingTests, MeasuringTests, LivingTests, OrderingTests, ReadingTests, AskingTests, ContractTests
+    CreatingTests, MeasuringTests, LivingTests, OrderingTests, DeletingTests, ReadingTests, AskingTests, ContractTests
 ):
     """The claims of the contract; see `track.persistence.protocol.Protocol`.
 

@@ -41,11 +41,17 @@ class Model:
 
     def answers(self) -> dict[str, Any]:
         """Return projects, groups and trials by uid, in the order they were created."""
+        hidden = {uid for uid in self.trials if self._fields(uid, "deleted", {}).get("deleted")}
         groups = {
-            uid: {**group, "metadata": self._fields(uid, "metadata", group["metadata"])}
+            uid: {
+                **group,
+                "metadata": self._fields(uid, "metadata", group["metadata"]),
+                "trials": group["trials"] - hidden,
+            }
             for uid, group in self.groups.items()
         }
-        return {"projects": self.projects, "groups": groups, "trials": {uid: self._trial(uid) for uid in self.trials}}
+        trials = {uid: self._trial(uid) for uid in self.trials if uid not in hidden}
+        return {"projects": self.projects, "groups": groups, "trials": trials}
 
     def _trial(self, uid: str) -> dict[str, Any]:
         trial = self.trials[uid]

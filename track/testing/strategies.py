@@ -77,6 +77,14 @@ def _trial_events(uid: str, groups: list[str]) -> st.SearchStrategy[Event]:
             _fields(),
             _at(),
         ),
+        st.builds(
+            FieldsMerged,
+            st.just("trial"),
+            st.just(uid),
+            st.just("deleted"),
+            st.fixed_dictionaries({"deleted": st.booleans()}),
+            _at(),
+        ),
         st.builds(TrialAttached, st.just(uid), st.just("project"), st.sampled_from(_PROJECTS), _at()),
     ]
     if groups:

@@ -80,8 +80,8 @@ class TrackResultTracker(ResultTracker):
                 trial.log_metrics(numbers, aggregator=METADATA_AGGREGATOR)
 
     def get(self, key: KeyType) -> dict[str, ResultType]:
-        found = self.protocol.get_trial(self._trial(_checked_key(key)))
-        return _results_of(found[0]) if found else {}
+        found = self._found(self._trial(_checked_key(key)))
+        return {} if found is None else _results_of(found)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         yield from (key for key, _ in self.items(prefix))
@@ -93,18 +93,28 @@ class TrackResultTracker(ResultTracker):
             if str(trial.name).startswith(prefix):
                 yield str(trial.name), _results_of(trial)
 
+    def _found(self, wanted: Trial) -> Trial | None:
+        """Return the stored trial of a key; None where there is none, or it was deleted."""
+        return next(iter(self.protocol.fetch_trials({"hash": wanted.hash})), None)
+
     def _trial(self, name: str) -> Trial:
         # The project is part of the identity: the same key in two projects is two trials.
         return Trial(compute_hash("result", self._project.uid, key=name), name=name, project_id=self._project.uid)
 
     def _stored(self, name: str) -> Trial:
         wanted = self._trial(name)
-        found = self.protocol.get_trial(wanted)
-        if found:
-            return found[0]
+        found = self._found(wanted)
+        if found is not None:
+            return found
         if not self._is_created:
             self.protocol.get_project(self._project) or self.protocol.new_project(self._project)
             self._is_created = True
+        # Those of results that were deleted stay taken.
+        taken = self.protocol.revisions(wanted.hash)
+        found = self._found(wanted) if taken else None
+        if found is not None:
+            return found
+        wanted.revision = max(taken, default=-1) + 1
         stored = self.protocol.new_trial(wanted)
         if stored is None:
             # Somebody else was faster.

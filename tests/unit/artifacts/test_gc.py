@@ -42,6 +42,26 @@ def _garbage(uri: str, content: bytes = b"garbage") -> str:
         return store.put_bytes(content, lease).key
 
 
+def test_files_of_a_deleted_trial_stay_until_it_is_forgotten(uri: str) -> None:
+    """A deleted trial may be restored, with its files; of one that is forgotten only what others have, too, stays."""
+    trials = [start(uri, lr=lr) for lr in (1, 2)]
+    for trial in trials:
+        trial.log_artifact(b"shared", "data")
+        trial.finish()
+    own = logged(trials[0].log_artifact(b"weights", "model"))
+    client = TrackClient(uri)
+    client.delete_trial(trials[0])
+
+    assert gc(uri) == ([], 0, 0)
+    assert artifacts(uri, {"deleted": True})[1].read_bytes() == b"weights"
+    assert [found.name for found in artifacts(uri)] == ["data"]
+    assert client.protocol.forget_trials().trials == [trials[0].trial.uid]
+    swept = gc(uri)
+
+    assert (swept.size, own.uri.endswith(swept.removed[0])) == (7, True)
+    assert find(uri, "data").read_bytes() == b"shared"
+
+
 def test_what_nobody_names_is_removed(uri: str, tmp_path: Path) -> None:
     """Garbage goes, with its size; what trials name stays."""
     trial = start(uri)

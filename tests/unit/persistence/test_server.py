@@ -101,7 +101,7 @@ def test_roles_contain_each_other() -> None:
 def test_every_call_has_a_role() -> None:
     """Only questions are for those who may read; what the server does to itself is for its admin."""
     assert sorted(name for name, kind in CALLS.items() if kind.role == "write") == ["decide", "receive"]
-    assert [name for name, kind in CALLS.items() if kind.role == "admin"] == ["commit"]
+    assert [name for name, kind in CALLS.items() if kind.role == "admin"] == ["commit", "forget"]
 
 
 @pytest.mark.parametrize("answer", [{"status": 1}, {}, None, True, {"return": "admin"}])

@@ -23,6 +23,7 @@ from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
 from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.protocol import Forgotten
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
@@ -312,6 +313,10 @@ class DeliveredProtocol(EventProtocol):
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         return self._decide(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
+
+    def forget_trials(self, older: float = 0.0) -> Forgotten:
+        self._flush_or_raise()
+        return self.remote.forget_trials(older)
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._ask(lambda backend: backend.fetch_trials(query))

@@ -296,6 +296,12 @@ class Journal:
 
     # cutting
 
+    def is_alone(self) -> bool:
+        """Return whether nobody else has the file open."""
+        is_alone = hold_exclusively(self.fileno())
+        hold_shared(self.fileno())
+        return is_alone
+
     def cut(self, offset: int) -> bool:
         """Begin a new, empty journal if nobody else uses this one, and return whether that was done.
 

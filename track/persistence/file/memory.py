@@ -85,6 +85,9 @@ class MemoryStore:
         """Return what of the file cannot be read; there is none."""
         return []
 
+    def require_alone(self) -> None:
+        """Nothing: no other process has this memory."""
+
     def at_once(self) -> AbstractContextManager[bool]:
         """Say that a call need not wait for anybody."""
         return nullcontext(True)
@@ -178,7 +181,8 @@ class BufferedStore(MemoryStore):
     def _hand_over(self, store: FileStore) -> None:
         created = {event.trial for event in self._unsaved if isinstance(event, TrialCreated)}
         with store.reading() as present:
-            both = sorted(created & present.trials)
+            # What is forgotten stays so, whoever creates it again.
+            both = sorted(uid for uid in created & present.trials if not self._state.is_forgotten(uid))
         if both:
             raise ConcurrentWrite(f"{self.path} has trial {both[0]} already: another process created it meanwhile")
         while self._unsaved:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from track.errors import LockTimeout, TrackError
+from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
@@ -323,6 +323,11 @@ class FileStore:
         with self._reading:
             self.catch_up()
             return self.journal.unread() if self.journal.is_open else []
+
+    def require_alone(self) -> None:
+        """Return if no other process has the store open; BackendUnavailable where one has. The lock is held."""
+        if not self.journal.is_alone():
+            raise BackendUnavailable(f"{self.path} is in use by another process: try again when no run is going on")
 
     def catch_up(self) -> None:
         """Replay what was appended since the last time, by whomever."""

@@ -103,6 +103,10 @@ class Mongo:
             return False
         return bool(done.inserted_count + done.matched_count + done.upserted_count == len(prepared))
 
+    def remove(self, collection: str, where: Document) -> None:
+        """Remove the documents that match."""
+        self._database[collection].delete_many(where, session=self._session)
+
     def _raise_unless_duplicate(self, error: Any) -> None:
         codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
         if codes != {_DUPLICATE} or error.details.get("writeConcernErrors"):

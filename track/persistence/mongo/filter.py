@@ -10,7 +10,7 @@ from track.persistence.cells import text
 from track.persistence.mongo.client import Document
 from track.persistence.query import Condition, Query
 from track.plain import is_utf8
-from track.structure import CustomStatus, Status, Trial
+from track.structure import FORGOTTEN, CustomStatus, Status, Trial
 
 _TEXTS = {
     "group_id": "group_id",
@@ -98,6 +98,9 @@ def _narrowed(condition: Condition) -> Document | None:
             return _either(condition)
         case Condition(name="$not"):
             return _negated(condition)
+        case Condition(path=("deleted",), name="$eq", operand=bool() | "forgotten" as value):
+            # Documents of before know nothing of it.
+            return {"deleted": value or {"$nin": [True, FORGOTTEN]}}
         case Condition(path=("project_id" | "group_id" | "version",)) if condition.may_mean_numbers:
             return None
         case Condition(path=(name,), name="$eq" | "$in") if name in _TEXTS:

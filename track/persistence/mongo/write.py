@@ -32,10 +32,10 @@ from track.persistence.cells import (
 from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
-from track.persistence.state import RESUMES, make_trial, update
+from track.persistence.state import RESUMES, is_forgetting, make_trial, update
 from track.serialization import trial_from_document
 from track.shown import clean
-from track.structure import Trial
+from track.structure import FORGOTTEN, Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
@@ -151,6 +151,7 @@ class TrialEntry(Entry):
         self.fresh = [Addition(kind, series) for kind in ("metrics", "times")]
         self.again = [Addition(kind, self.own.get("counts", ())) for kind in ("metrics", "times")]
         self.is_again = bool(self.before)
+        self.is_forgotten = False
         if self.is_again:
             self._run(self.before, self.again, None if self.own["created"] else self.stored)
         self.is_changed = False
@@ -170,6 +171,9 @@ class TrialEntry(Entry):
                 continue
             else:
                 update(trial, event)
+                if is_forgetting(event):
+                    self.is_forgotten = True
+                    additions[:] = [Addition(addition.kind, ()) for addition in additions]
             self.is_changed = True
         return trial
 
@@ -209,6 +213,7 @@ def _fields(trial: Trial) -> Document:
             {"name": name, "number": number, "text": value} for name, number, value in parameter_cells(trial)
         ],
         "document": trial_document(trial),
+        "deleted": trial.deleted,
     }
 
 
@@ -244,6 +249,10 @@ def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads:
         if reads is not None:
             reads.update({(collection, entry.uid): entry.version for entry in entries})
     attached = [event for _, event in numbered if isinstance(event, TrialAttached) and event.kind == "group"]
+    if attached:
+        where = {"_id": {"$in": [event.trial for event in attached]}, "deleted": FORGOTTEN}
+        forgotten = {found["_id"] for found in mongo.find("trials", where, omit=("document",))}
+        attached = [event for event in attached if event.trial not in forgotten]
     if attached and not mongo.write("members", _members(mongo, attached)):
         raise Changed("somebody else has added the same trial to the same group")
     mongo.write("writers", [("upsert", {"_id": writer}, {"$max": {"seq": numbered[-1][0]}})])
@@ -263,6 +272,11 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
     operations = [operation for entry in entries for operation in entry.operations()]
     if operations and not mongo.write(collection, operations):
         raise Changed(f"somebody else has changed one of {len(operations)} {collection}")
+    for entry in trials:
+        # Last noted, so that what is interrupted here is done again.
+        if entry.is_forgotten:
+            mongo.remove("buckets", {"trial": entry.position})
+            mongo.remove("members", {"trial": entry.uid})
     pushes = [operation for entry in trials for operation in push(entry.position, entry.fresh)]
     if pushes and not mongo.write("buckets", pushes):
         for entry in trials:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, RPCCallFailure
+from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.protocol import Forgotten
 from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
@@ -139,6 +140,9 @@ class RemoteStore(EventProtocol):
             # A server of before it could say.
             return []
 
+    def forget_trials(self, older: float = 0.0) -> Forgotten:
+        return Forgotten(*self.link.call("forget", {"older": older}, is_settled=True)[0])
+
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
@@ -165,13 +169,23 @@ class RemoteStore(EventProtocol):
         known = self._fresh.pop((kind, parsed.exact("uid") or ""), None)
         if known is not None and len(parsed.conditions) == 1:
             return [known]
-        sent, rest = _divided(parsed, self.link.largest - _HEAD)
+        try:
+            found = self._found(kind, parsed, chosen)
+        except InvalidQuery:
+            if not parsed.asks_for_deleted:
+                raise
+            # A server of before trials could be hidden: none is.
+            known = Query(tuple(one for one in parsed.conditions if not Query((one,)).asks_for_deleted))
+            found = list(filter(parsed.matches, self._found(kind, known, {})))
+        return found[:1] if chosen.get("first") else found
+
+    def _found(self, kind: type, query: Query, chosen: dict[str, bool]) -> list[Any]:
+        sent, rest = _divided(query, self.link.largest - _HEAD)
         if rest.conditions:
             # A pattern may be about what a brief answer leaves out, or about the second that matches.
             chosen = {}
         _, documents = self.link.call(FETCHES[kind], {"query": sent, **chosen})
-        found = [one for one in self._objects(documents) if rest.matches(one)]
-        return found[:1] if chosen.get("first") else found
+        return [one for one in self._objects(documents) if rest.matches(one)]
 
     def _objects(self, documents: bytes) -> list[Any]:
         found = [self._object(_decode(line)) for line in documents.splitlines()]
@@ -236,6 +250,9 @@ def _divided(query: Query, largest: int) -> tuple[list[msgspec.Raw], Query]:
         largest -= len(written) + 1
         places -= taken
         sent.append(msgspec.Raw(written))
+    if Query(tuple(rest)).asks_for_deleted:
+        # Else the server leaves out those that are hidden.
+        sent.append(msgspec.Raw(_encode(["deleted", "$exists", True])))
     return sent, Query(tuple(rest))
 
 

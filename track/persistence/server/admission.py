@@ -30,12 +30,16 @@ from track.events import (
 )
 from track.metrics import Undecoded
 from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
-from track.persistence.state import RESUMES, Liveness, make_trial, shown_fields
+from track.persistence.state import DELETED, RESUMES, Liveness, make_trial, shown_fields
 from track.plain import is_number, restore
 from track.shown import shown
 from track.structure import Trial
 
-_FIELDS = {"trial": {"metadata", "parameters", "tags"}, "group": {"metadata"}, "project": {"metadata", "tags"}}
+_FIELDS = {
+    "trial": {"deleted", "metadata", "parameters", "tags"},
+    "group": {"metadata"},
+    "project": {"metadata", "tags"},
+}
 _OWNERS = {"group", "project"}
 _LONGEST_SPECIFICATION = 8
 _LARGEST_ARGUMENT = 1 << 20
@@ -66,7 +70,8 @@ def admit(events: Iterable[Event]) -> None:
         # Nearly all of them; written out, because it is done for every point.
         if type(event) is MetricsLogged and event.aggregator is None and least <= event.at < most:
             step = type(event.step)
-            if (step is int or step is _NONE or step is float) and len(event.trial) < _SHORT:
+            is_short = len(event.trial) < _SHORT and "\0" not in event.trial
+            if (step is int or step is _NONE or step is float) and is_short:
                 for name, value in event.values.items():
                     if (type(value) is not float and type(value) is not int) or len(name) > _SHORT:
                         break
@@ -232,10 +237,16 @@ def _check_fields(event: FieldsMerged) -> None:
     if event.aggregator is not None and event.kind != "trial":
         raise InvalidEvent(f"a {event.kind} has no aggregators")
     _check_plain(event.values)
+    if event.field == DELETED and not (event.aggregator is None and _says_hidden(event.values)):
+        raise InvalidEvent(f"a trial is hidden or not, not {shown(event.values)}: to forget it is a call of its own")
     if event.field == "parameters":
         _check_parameters(event.values)
     if event.aggregator is not None and RESUMES in event.values:
         _check_resume(restore(event.values[RESUMES]))
+
+
+def _says_hidden(values: dict[str, Any]) -> bool:
+    return set(values) == {DELETED} and isinstance(values[DELETED], bool)
 
 
 def _check_resume(rule: Any) -> None:

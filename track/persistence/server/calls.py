@@ -93,6 +93,10 @@ class _Uid(msgspec.Struct, forbid_unknown_fields=True):
     uid: str
 
 
+class _Age(msgspec.Struct, forbid_unknown_fields=True):
+    older: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
 @dataclass(frozen=True)
 class CallKind:
     """Who may call, with what, and what is done; a short call looks at one thing, however much is stored.
@@ -253,6 +257,10 @@ def _unread(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answ
     return [without_place(_places(backend), one) for one in backend.unread()], ()
 
 
+def _forget(backend: Protocol, user: str, given: _Age, lines: bytes) -> Answer:
+    return list(backend.forget_trials(given.older)), ()
+
+
 def _commit(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     try:
         backend.commit()
@@ -281,6 +289,7 @@ CALLS: dict[str, CallKind] = {
     "fetch_groups": CallKind("read", _Question, _fetch(TrialGroup)),
     "fetch_projects": CallKind("read", _Question, _fetch(Project)),
     "fetch_trials": CallKind("read", _Question, _fetch(Trial)),
+    "forget": CallKind("admin", _Age, _forget),
     "has": CallKind("read", _Object, _has, is_short=True),
     "identity": CallKind("read", _Nothing, _identity, is_short=True),
     "last": CallKind("read", _Writer, _last, is_short=True),

@@ -17,11 +17,11 @@ from track.persistence.cells import named_container, text
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.numbered import check_batch
-from track.persistence.query import EXACT, Query, parse_query
+from track.persistence.query import EXACT, Query, parse_query, parse_stored
 from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import MOST, where
+from track.persistence.sql.where import MOST, is_deleted, where
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import from_json, trial_from_document
@@ -34,6 +34,11 @@ _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
 _TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
+# A trial may be told to be in a group before it is stored.
+_MEMBERS = (
+    "SELECT m.trial FROM members m LEFT JOIN trials t ON t.uid = m.trial"  # noqa: S608
+    f" WHERE m.trial_group = ? AND NOT {is_deleted('> 0')} ORDER BY m.position"
+)
 _LAST = (
     "SELECT t.position, s.last FROM trials t JOIN series s ON s.trial = t.position"
     " WHERE s.kind = 'metrics' AND s.name = ? AND s.last IS NOT NULL"
@@ -178,10 +183,10 @@ class SqlProtocol(EventProtocol):
     # asking
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        return self._asked(partial(self._fetch_trials, parse_query(query, Trial)), [])
+        return self._asked(partial(self._fetch_trials, parse_stored(query)), [])
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
-        parsed, keys, most = parse_query(query, Trial), parse_sort(sort, Trial), parse_limit(limit)
+        parsed, keys, most = parse_stored(query), parse_sort(sort, Trial), parse_limit(limit)
         return self._asked(partial(self._select_trials, parsed, keys, most), [])
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
@@ -191,7 +196,7 @@ class SqlProtocol(EventProtocol):
         return self._fetch_owners(Project, query)
 
     def first_trial(self, query: Any = None) -> Trial | None:
-        found: list[Trial] = self._asked(partial(self._fetch_trials, parse_query(query, Trial), 1), [])
+        found: list[Trial] = self._asked(partial(self._fetch_trials, parse_stored(query), 1), [])
         return found[0] if found else None
 
     def revisions(self, digest: str) -> set[int]:
@@ -236,9 +241,7 @@ class SqlProtocol(EventProtocol):
         return [owner for owner in owners if parsed.matches(owner)]
 
     def _members(self, group: str) -> list[str]:
-        return [
-            uid for (uid,) in self._rows("SELECT trial FROM members WHERE trial_group = ? ORDER BY position", group)
-        ]
+        return [uid for (uid,) in self._rows(_MEMBERS, group)]
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
         rows: list[tuple[Row, Query]] = []

@@ -22,10 +22,11 @@ from track.persistence.cells import (
 )
 from track.persistence.checks import counted
 from track.persistence.sql.database import Database, Row
-from track.persistence.state import is_resume, make_trial, update
+from track.persistence.sql.where import HIDDEN
+from track.persistence.state import DELETED, is_forgetting, is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.shown import clean
-from track.structure import Trial
+from track.structure import FORGOTTEN, Trial
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
@@ -63,7 +64,7 @@ class _Entry:
         self.position = position
         self.points = points
         self.has_new_parameters = has_new_parameters
-        self.is_resumed = False
+        self.is_resumed = self.is_hidden = False
         # Points from before that may come after later ones.
         self._changed = trial.latest or counted(trial, "_last_change")
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
@@ -125,24 +126,43 @@ class UnitOfWork:
                 case TrialCreated():
                     self._create_trial(event)
                 case TrialAttached(kind="group"):
-                    self._add_member(event.owner, event.trial)
-                    self._change(event.trial, event)
+                    self._attach(event)
                 case _:
                     self._change(event.trial, event)
 
+    def _attach(self, event: TrialAttached) -> None:
+        entry = self._entry(event.trial)
+        if entry is None or entry.trial.deleted != FORGOTTEN:
+            self._add_member(event.owner, event.trial)
+        self._change(event.trial, event)
+
     def _merge(self, event: FieldsMerged) -> None:
         entry = self._change(event.uid, event)
-        if entry is not None:
-            entry.is_resumed |= is_resume(event)
-            entry.has_new_parameters |= event.field == "parameters"
+        if entry is None:
+            return
+        entry.is_hidden |= event.field == DELETED
+        entry.is_resumed |= is_resume(event)
+        entry.has_new_parameters |= event.field == "parameters"
+        if is_forgetting(event):
+            self._forget(entry)
 
     def _change(self, uid: str, event: Event) -> _Entry | None:
+        """Change a trial, and return it; None where it is not stored, or forgotten."""
         entry = self._entry(uid)
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", clean(uid))
             return None
+        was_forgotten = entry.trial.deleted == FORGOTTEN
         update(entry.trial, event)
-        return entry
+        return None if was_forgotten else entry
+
+    def _forget(self, entry: _Entry) -> None:
+        """Remove all rows of a trial but its own, which says that its uid is taken."""
+        for table in ("metrics", "times", "series", "parameters"):
+            self._database.rows(f"DELETE FROM {table} WHERE trial = ?", entry.position)  # noqa: S608
+        self._database.rows("DELETE FROM members WHERE trial = ?", entry.trial.uid)
+        entry.measured = {"metrics": PointColumns(), "times": PointColumns()}
+        entry.has_new_parameters = entry.is_resumed = False
 
     def has_trial(self, uid: str) -> bool:
         """Return whether a trial is stored, or was created by an event."""
@@ -192,8 +212,8 @@ class UnitOfWork:
             self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
 
     def _add_member(self, group: str, trial: str) -> None:
-        # Nobody leaves a group: their number is the next position.
-        count = self._database.rows("SELECT COUNT(*) FROM members WHERE trial_group = ?", group)[0][0]
+        last = "SELECT COALESCE(MAX(position), -1) FROM members WHERE trial_group = ?"
+        count = self._database.rows(last, group)[0][0] + 1
         suffix = "ON CONFLICT (trial_group, trial) DO NOTHING"
         self._database.insert("members", "trial_group, trial, position", suffix, rows=[(group, trial, count)])
 
@@ -211,6 +231,9 @@ class UnitOfWork:
             for table, rows in points.items():
                 entry.add_points(table, rows, series)
             trials.append(entry.row())
+            if entry.is_hidden:
+                number = 2 if entry.trial.deleted == FORGOTTEN else int(bool(entry.trial.deleted))
+                series.append((entry.position, "", HIDDEN, None, None, number))
             if entry.is_resumed:
                 series.append((entry.position, "", RESUMED, None, None, 0))
             if entry.has_new_parameters:

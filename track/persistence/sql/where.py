@@ -7,6 +7,7 @@ from typing import Any
 
 from track.persistence.cells import text
 from track.persistence.query import Condition, Query
+from track.structure import FORGOTTEN
 
 _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
 MOST = 900
@@ -14,6 +15,19 @@ MOST = 900
 _CONDITIONS = 100
 _ALL = "1 = 1"
 _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+HIDDEN = "deleted"
+"""The kind of a row of ``series`` that says of a trial whether it is hidden (``stepped`` is 1), or forgotten (2)."""
+_DELETED = {True: "= 1", FORGOTTEN: "= 2", False: "> 0"}
+
+
+def is_deleted(test: str) -> str:
+    """Return the condition on ``trials t`` that such a row is there, and its number passes a test."""
+    return (
+        "EXISTS (SELECT 1 FROM series s WHERE s.trial = t.position"  # noqa: S608
+        f" AND s.kind = '{HIDDEN}' AND s.name = '' AND s.stepped {test})"
+    )
 
 
 def where(
@@ -58,6 +72,8 @@ def _render(
             return _negated(condition, is_plain, has_resumes, can_hold)
         case Condition(path=(column,), name="$eq", operand=str() | int()) if column in _COLUMNS:
             return _column(column, [condition.operand], can_hold)
+        case Condition(path=("deleted",), name="$eq", operand=bool() | "forgotten" as value):
+            return f"{'' if value else 'NOT '}{is_deleted(_DELETED[value])}", [], True
         case Condition(path=("project_id" | "group_id" | "version",)) if condition.may_mean_numbers:
             return "", [], False
         case Condition(path=(column,), name="$in", operand=list()) if column in _COLUMNS and condition.operand:

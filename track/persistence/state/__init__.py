@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from track.persistence.state.apply import RESUMES, is_resume, make_group, make_project, make_trial, update
+from track.persistence.state.apply import (
+    DELETED,
+    LATE,
+    RESUMES,
+    hidden,
+    is_forgetting,
+    is_resume,
+    make_group,
+    make_project,
+    make_trial,
+    update,
+)
 from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
@@ -11,10 +22,14 @@ from track.persistence.state.state import State
 from track.persistence.state.views import shown_fields, with_members
 
 __all__ = [
+    "DELETED",
+    "LATE",
     "RESUMES",
     "Liveness",
     "State",
     "copy_path",
+    "hidden",
+    "is_forgetting",
     "is_resume",
     "make_group",
     "make_project",

@@ -26,7 +26,7 @@ from track.metrics import metrics_from_plain
 from track.persistence.checks import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
 from track.plain import LEAVES, named_tags, restore
-from track.structure import Project, Status, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
 
 
@@ -40,6 +40,9 @@ def update(trial: Trial, event: Event) -> None:
     >>> trial.metrics["loss"]
     {3: 0.5}
     """
+    if trial.deleted and trial.deleted == FORGOTTEN:
+        _count_late(trial)
+        return
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
     count, latest = metadata.get("_update_count", 0), trial.latest
@@ -64,6 +67,9 @@ def _log_time(trial: Trial, event: TimeLogged) -> None:
 
 
 def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
+    if event.field == DELETED:
+        _delete(trial, event)
+        return
     given = getattr(trial, event.field)
     target = named_tags(given)
     if target is not given:
@@ -79,6 +85,38 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
                 continue
             target[name] = make_aggregator(event.aggregator)
         add_to(target[name], name, restore(value), event.at)
+
+
+DELETED = "deleted"
+"""The field of a trial, and the name in it, that says whether it is hidden."""
+
+
+def hidden(uid: str, value: bool | str, at: float) -> FieldsMerged:
+    """Return the fact that a trial is hidden, or not any more, or forgotten."""
+    return FieldsMerged("trial", uid, DELETED, {DELETED: value}, at)
+
+
+def is_forgetting(event: Event) -> bool:
+    """Return whether an event says that a trial is forgotten."""
+    return isinstance(event, FieldsMerged) and event.field == DELETED and event.values.get(DELETED) == FORGOTTEN
+
+
+def _delete(trial: Trial, event: FieldsMerged) -> None:
+    value = event.values.get(DELETED)
+    if value == FORGOTTEN:
+        _forget(trial)
+    elif newer(trial.moments, DELETED, {DELETED: value}, event.at):
+        trial.deleted = bool(value)
+
+
+def _forget(trial: Trial) -> None:
+    """Keep nothing but what a trial is called by other stores, and that nobody may create it again."""
+    kept = {"created": trial.timestamps["created"]} if "created" in trial.timestamps else {}
+    empty = Trial(trial.hash, trial.revision, project_id=trial.project_id, timestamps=kept, deleted=FORGOTTEN)
+    # Metrics may stand for columns.
+    empty.metrics, empty.chronos = type(trial.metrics)(), type(trial.chronos)()
+    empty.latest = trial.latest
+    vars(trial).update(vars(empty))
 
 
 RESUMES = "_resumes"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from track.errors import BackendUnavailable, InvalidCall, UnsafePath
+from track.persistence.query import ALSO_DELETED
 from track.persistence.state.snapshot import is_beside, read_head, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.utils import artifacts_beside, uri_path
@@ -107,6 +108,9 @@ def stored_in(protocol: Protocol) -> State:
         storage.add_project(project)
     for group in protocol.fetch_groups():
         storage.add_group(group, group.trials)
-    for trial in protocol.fetch_trials():
+    # Its group is asked for its members, and does not name those that are hidden.
+    for trial in protocol.fetch_trials(ALSO_DELETED):
         storage.add_trial(trial)
+        if trial.deleted and trial.group_id in storage.groups:
+            storage._members[trial.group_id][trial.uid] = None
     return storage

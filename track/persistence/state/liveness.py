@@ -43,6 +43,12 @@ class Liveness:
             return trial.status
         return status_of_all(self._status(process, trial, alive) for process in processes)
 
+    def has_live_process(self, trial: Trial, alive: dict[Any, bool | None]) -> bool:
+        """Return whether a process that has begun a trial, and not said that it ended, may still run."""
+        processes = trial.processes or ([{**trial.process, "status": _RUNNING}] if trial.process else [])
+        running = (process for process in processes if make_status(*process["status"]) is Status.Running)
+        return any(self._is_alive(process, trial, alive) for process in running)
+
     def _status(self, process: dict[str, Any], trial: Trial, alive: dict[Any, bool | None]) -> Any:
         status = make_status(*process["status"])
         if status is not Status.Running or self._is_alive(process, trial, alive):

@@ -61,6 +61,7 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     processes: Any = None
     is_set: bool = False
     latest: float = 0.0
+    deleted: Any = False
     moments: Any = None
     order: int = 0
 

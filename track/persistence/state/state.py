@@ -19,14 +19,14 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.persistence.query import Query, parse_query
-from track.persistence.state.apply import make_group, make_project, make_trial, update
+from track.persistence.query import Query, parse_query, parse_stored
+from track.persistence.state.apply import is_forgetting, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, shown_fields, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
-from track.structure import Project, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
 
@@ -152,9 +152,13 @@ class State:
             return
         self.changed.add(uid)
         update(trial, event)
+        if is_forgetting(event):
+            self.unknown.pop(("trial", uid), None)
+            for members in self._members.values():
+                members.pop(uid, None)
 
     def _attach_trial(self, event: TrialAttached) -> None:
-        if event.kind == "group":
+        if event.kind == "group" and not self.is_forgotten(event.trial):
             self._members.setdefault(event.owner, {})[event.trial] = None
         if event.trial in self._trials:
             self._update(event.trial, event)
@@ -166,6 +170,10 @@ class State:
             return
         values = newer(owner.moments, event.field, event.values, event.at)
         getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
+
+    def is_forgotten(self, uid: str) -> bool:
+        """Return whether nothing but the uid of a trial is kept."""
+        return uid in self._trials and self._trials[uid].deleted == FORGOTTEN
 
     def _note_unapplied(self, kind: str, uid: str) -> None:
         count = self.unapplied[uid] = self.unapplied.get(uid, 0) + 1
@@ -197,7 +205,7 @@ class State:
 
     def find_trials(self, query: Any = None) -> Iterator[Trial]:
         """Return the trials that match, oldest first, as views that later events do not change."""
-        parsed = parse_query(query, Trial)
+        parsed = parse_stored(query)
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
             fields = shown_fields(trial, self._project_tags, self.liveness, alive)
@@ -252,7 +260,11 @@ class State:
         return self._with_members(Project(*fields, tags=_copy(project.tags), moments=_copy(project.moments)))
 
     def _with_members(self, owner: Owner) -> Owner:
-        return with_members(owner, lambda uid: list(self._members.get(uid, ())), self.find_trials, self.find_groups)
+        return with_members(owner, self._shown_members, self.find_trials, self.find_groups)
+
+    def _shown_members(self, group: str) -> list[str]:
+        trials = self._trials
+        return [uid for uid in self._members.get(group, ()) if uid not in trials or not trials[uid].deleted]
 
     def __len__(self) -> int:
         return len(self._trials)

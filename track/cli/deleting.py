@@ -1,0 +1,128 @@
+"""``track delete``, ``track restore`` and ``track gc``: hide trials, show them again, and remove them for good."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import Any
+
+from track.errors import TrackError
+from track.naming import WAYS, named
+from track.persistence.protocol import Protocol
+from track.reading import open_stored
+from track.structure import Status, Trial
+
+_DELETE = """
+Hides trials from every listing, query and name. Everything of them is kept, their files too, and a program that still
+runs one of them goes on: track restore brings them back, and track gc removes them for good.
+"""
+_RESTORE = """
+Shows trials again that were hidden by track delete, as they are now.
+"""
+_GC = """
+Removes for good what is stored of trials that were deleted, but for those that a process still runs. Their uids stay
+taken, so what is logged about them later is dropped. Files of trials go with track artifacts gc, after it.
+"""
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the commands to the parser of the program."""
+    delete = verbs.add_parser("delete", help="hide trials, until they are restored", description=_DELETE)
+    delete.set_defaults(run=run, act=_delete)
+    restore = verbs.add_parser("restore", help="show trials again that were deleted", description=_RESTORE)
+    restore.set_defaults(run=run, act=_restore)
+    clean = verbs.add_parser("gc", help="remove for good what was deleted", description=_GC)
+    clean.set_defaults(run=run, act=_forget)
+    for parser in (delete, restore, clean):
+        parser.set_defaults(prog=parser.prog)
+        parser.add_argument("uri", help="the store, as it is given to TrackClient")
+    delete.add_argument("trials", metavar="TRIAL", nargs="+", help=f"each by {WAYS}")
+    restore.add_argument("trials", metavar="TRIAL", nargs="+", help=f"each by {WAYS}; of those that were deleted")
+    clean.add_argument(
+        "--older",
+        metavar="AGE",
+        type=_age,
+        default=0.0,
+        help="only what was deleted at least so long ago: 45s, 30m, 12h, 7d or 2w (default: everything)",
+    )
+
+
+def _age(given: str) -> float:
+    """Return the seconds that a text like ``7d`` says."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", given)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{given!r} is no age: write 45s, 30m, 12h, 7d or 2w")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Hide, show or remove trials, and return the exit code."""
+    try:
+        protocol = open_stored(arguments.uri)
+        try:
+            code: int = arguments.act(protocol, arguments)
+        finally:
+            protocol.close()
+    except (TrackError, OSError) as error:
+        print(f"{arguments.prog}: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _delete(protocol: Protocol, arguments: argparse.Namespace) -> int:
+    trials = _named(protocol, arguments, deleted=False)
+    for trial in trials:
+        protocol.delete_trial(trial)
+    code = _stored(protocol, arguments)
+    for trial in trials:
+        goes_on = "; it is running, and goes on" if trial.status is Status.Running else ""
+        print(f"deleted {_shown(trial)}{goes_on}")
+    return code
+
+
+def _restore(protocol: Protocol, arguments: argparse.Namespace) -> int:
+    trials = _named(protocol, arguments, deleted=True)
+    for trial in trials:
+        protocol.restore_trial(trial)
+    code = _stored(protocol, arguments)
+    for trial in trials:
+        print(f"restored {_shown(trial)}")
+    return code
+
+
+def _named(protocol: Protocol, arguments: argparse.Namespace, deleted: bool) -> list[Trial]:
+    """Return the trials that are meant, each once: all of them, or none is changed."""
+    found = {trial.uid: trial for trial in (named(protocol, name, deleted) for name in arguments.trials)}
+    return list(found.values())
+
+
+def _stored(protocol: Protocol, arguments: argparse.Namespace) -> int:
+    """Return 0 once everything is stored, 1 where something waits for its server."""
+    protocol.flush()
+    unsaved = protocol.unsaved()
+    if unsaved:
+        print(f"{arguments.prog}: {unsaved} changes wait to be stored: {protocol.remedy}", file=sys.stderr)
+    return 1 if unsaved else 0
+
+
+def _forget(protocol: Protocol, arguments: argparse.Namespace) -> int:
+    found = protocol.forget_trials(arguments.older)
+    print(f"removed {_count(len(found.trials))}")
+    if found.late:
+        events = "1 event" if found.late == 1 else f"{found.late:,} events"
+        print(f"{events} came later for trials that were removed, and dropped")
+    if found.running:
+        print(f"{_count(found.running)} may still be running: run it again later")
+    return 1 if found.running else 0
+
+
+def _shown(trial: Trial) -> str:
+    # Whoever writes to the store has chosen the name.
+    name = "".join(letter if letter.isprintable() else "?" for letter in str(trial.name or "a trial"))
+    return f"{name}/{trial.revision} ({trial.uid[:12]})"
+
+
+def _count(number: int) -> str:
+    return f"{number:,} deleted trial{'' if number == 1 else 's'}"
