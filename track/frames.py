@@ -122,7 +122,7 @@ def import_pandas() -> Any:
 
 def _arrow() -> Any:
     try:
-        import pyarrow  # type: ignore[import-not-found, unused-ignore]
+        import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise missing_extra("tables of Arrow need pyarrow", "pyarrow") from error
     return pyarrow
