@@ -42,6 +42,7 @@ ORDER = (
     "track.persistence.choices",
     "track.persistence.query",
     "track.persistence.sorting",
+    "track.persistence.changes",
     "track.persistence.identity",
     "track.persistence.numbered",
     "track.persistence.protocol",

@@ -100,6 +100,9 @@ class StateProtocol(EventProtocol):
             project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
         return projects
 
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        return self.store.changes(since)
+
     def refresh(self, trial: Trial) -> None:
         stored = self.first_trial({"uid": trial.uid})
         if stored is not None:

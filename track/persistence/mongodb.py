@@ -13,6 +13,7 @@ import msgspec
 from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
+from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
@@ -152,6 +153,23 @@ class MongoProtocol(EventProtocol):
             return super().select_trials(query, sort, limit)
         parsed, most = parse_query(query, Trial), parse_limit(limit)
         return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        is_numbered = self.mongo.retried(self.mongo.has_numbers)
+        if not is_numbered:
+            return super().changes(since)
+        settling = max(60.0, 2 * self.mongo.patience)
+        # First: what is numbered from now on is found the next time.
+        newest = self.mongo.retried(lambda: self.mongo.given("changes"))
+        found = changes_by_number(since, self.identity(), newest, self._numbered, now=self.clock(), settling=settling)
+        return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
+
+    def _numbered(self, above: int) -> list[tuple[str, int]]:
+        """Return the trials with numbers above one; with all, those of before there were any."""
+        where = {} if above < 0 else {"changed": {"$gt": above}}
+        omitted = ("document", "parameters", "series", "notes")
+        found = partial(self.mongo.find, "trials", where, ("position",), omitted)
+        return self.mongo.retried(lambda: [(one["_id"], int(one.get("changed", 0))) for one in found()])
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)

@@ -21,6 +21,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.changes import changes_by_sums
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.sorting import ordered, parse_limit, parse_sort
@@ -359,6 +360,27 @@ class Protocol:
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group."""
         raise NotImplementedError
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        """Return which trials have changed since an earlier call: everything that is stored of them counts.
+
+        That a process died is no event, though its trial is shown otherwise: who watches asks again for those that
+        were running. By default every trial is read and compared; a backend that is watched should do better.
+
+        Parameters
+        ----------
+        since: str, optional
+            The cursor that an earlier call returned, in this process or another one. Without it, and with one that is
+            not known (any more), all trials are named.
+
+        Returns
+        -------
+        cursor: str
+            For the next call; its text means nothing to a caller.
+        uids: list of str
+            In the order in which the trials were created. One may be named that is as it was.
+        """
+        return changes_by_sums(since, self.fetch_trials())
 
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date with what is stored."""

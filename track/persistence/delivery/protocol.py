@@ -327,6 +327,9 @@ class DeliveredProtocol(EventProtocol):
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         return self._ask(lambda backend: backend.select_trials(query, sort, limit))
 
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        return self._ask(lambda backend: backend.changes(since))
+
     def first_trial(self, query: Any = None) -> Trial | None:
         return self._ask(lambda backend: backend.first_trial(query))
 

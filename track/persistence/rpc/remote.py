@@ -153,6 +153,15 @@ class RemoteStore(EventProtocol):
         _, documents = self.link.call(FETCHES[Trial], {"query": sent, "sort": names, "limit": most})
         return self._objects(documents)
 
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        try:
+            # A cursor may be as long as a list of trials.
+            cursor, documents = self.link.call("changes", {}, (since or "").encode())
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().changes(since)
+        return str(cursor), [_decode(line) for line in documents.splitlines()]
+
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch(TrialGroup, query)
 

@@ -214,6 +214,11 @@ def _members(backend: Protocol, user: str, given: _Uid, lines: bytes) -> Answer:
     return None, (_encode(uid) + b"\n" for group in groups for uid in group.trials)
 
 
+def _changes(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    cursor, uids = backend.changes(lines.decode("utf-8", "replace") or None)
+    return cursor, (_encode(uid) + b"\n" for uid in uids)
+
+
 def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     return [*backend.former_identities(), backend.identity()], ()
 
@@ -245,6 +250,7 @@ def _document(found: Any, is_brief: bool = False) -> bytes:
 
 
 CALLS: dict[str, CallKind] = {
+    "changes": CallKind("read", _Nothing, _changes),
     "commit": CallKind("admin", _Nothing, _commit),
     "decide": CallKind("write", _Decided, _decide, is_short=True),
     "fetch_groups": CallKind("read", _Question, _fetch(TrialGroup)),

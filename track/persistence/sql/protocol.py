@@ -14,12 +14,13 @@ from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.cells import named_container, text
+from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.query import EXACT, Query, parse_query
 from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
+from track.persistence.sql.rows import MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, where
 from track.persistence.state import Liveness, shown_fields, with_members
 from track.plain import is_utf8, restore
@@ -166,6 +167,23 @@ class SqlProtocol(EventProtocol):
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         parsed, keys, most = parse_query(query, Trial), parse_sort(sort, Trial), parse_limit(limit)
         return self._asked(partial(self._select_trials, parsed, keys, most), [])
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        nothing: tuple[str, list[str]] = "", []
+        return self._read(partial(self._changes, since), nothing)
+
+    def _changes(self, since: str | None) -> tuple[str, list[str]]:
+        if self._version < VERSION:
+            self._version = self._noted_version()
+        if self._version < NUMBERED:
+            return super().changes(since)
+        store = (self._identities() or [""])[-1]
+        newest = int(self.database.rows("SELECT COALESCE(MAX(changed), 0) FROM trials")[0][0])
+        read = partial(self.database.rows, "SELECT uid, changed FROM trials WHERE changed > ? ORDER BY position")
+        # A transaction that takes longer than the patience is broken off.
+        settling = self.database.driver.settling and max(self.database.driver.settling, 2 * self.database.patience)
+        found = changes_by_number(since, store, newest, read, now=self.clock(), settling=settling)
+        return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -365,5 +383,7 @@ class SqlProtocol(EventProtocol):
             return
         for statement in MIGRATIONS[number]:
             self.database.rows(statement)
+        if number + 1 == NUMBERED and self.database.driver.numbering:
+            self.database.rows(self.database.driver.numbering)
         suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
         self.database.insert("format", "id, version", suffix, rows=[(1, number + 1)])

@@ -88,6 +88,15 @@ class _ProjectDocument(msgspec.Struct, forbid_unknown_fields=True):
     order: int = 0
 
 
+class _Changes(msgspec.Struct):
+    """The numbers of the trials' last events, and what they belong to: an older version keeps them as they were."""
+
+    held: tuple[str, int]
+    count: int
+    journals: dict[str, int]
+    trials: list[int]
+
+
 class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -97,6 +106,7 @@ class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     format: int | None = None
     journal: dict[str, Any] = {}
     writers: dict[str, int] = {}
+    changes: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -197,6 +207,21 @@ def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> N
         if order:
             storage.documents[trial.uid] = stored
             storage.changed.discard(trial.uid)
+    _fill_changes(storage, snapshot)
+
+
+def _fill_changes(storage: State, snapshot: _Snapshot) -> None:
+    """Take the numbers of events, if they are of this snapshot; else counting begins with it."""
+    held = snapshot.journal.get("id"), snapshot.journal.get("offset", 0)
+    try:
+        known = msgspec.json.decode(snapshot.changes, type=_Changes | None)
+    except msgspec.MsgspecError:
+        known = None
+    if known is not None and known.held == held and len(known.trials) == len(storage.marks):
+        storage.count, storage.journals = known.count, known.journals
+        storage.marks = dict(zip(storage.marks, known.trials, strict=True))
+    if isinstance(held[0], str) and held[0]:
+        storage.note_journal(held[0])
 
 
 def _documents(
@@ -305,6 +330,11 @@ def snapshot_bytes(
         yield b"]"
     if groups.get(None):
         yield b',\n\n "groups": ' + _group_bytes(groups[None])
+    if journal:
+        storage.note_journal(journal["id"])
+        held = (journal["id"], journal.get("offset", 0))
+        changes = _Changes(held, storage.count, storage.journals, list(storage.marks.values()))
+        yield b',\n\n "changes": ' + _encode(changes)
     yield b"}\n"
 
 
