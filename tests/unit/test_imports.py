@@ -43,6 +43,7 @@ ORDER = (
     "track.persistence.query",
     "track.persistence.sorting",
     "track.persistence.changes",
+    "track.persistence.points",
     "track.persistence.identity",
     "track.persistence.numbered",
     "track.persistence.protocol",

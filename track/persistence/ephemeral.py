@@ -14,6 +14,7 @@ from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
+from track.persistence.points import FetchedPoints, Since
 from track.persistence.sorting import parse_limit
 from track.persistence.state import State, write_copy
 from track.persistence.utils import parse_uri, read_options
@@ -102,6 +103,10 @@ class StateProtocol(EventProtocol):
 
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
         return self.store.changes(since)
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        with self.reading() as state:
+            return state.points(uid, names, since)
 
     def refresh(self, trial: Trial) -> None:
         stored = self.first_trial({"uid": trial.uid})

@@ -299,6 +299,7 @@ class ProtocolMultiplexer(Protocol):
     fetch_projects = _asked("fetch_projects")
     select_trials = _derived("select_trials")
     changes = _derived("changes")
+    fetch_points = _derived("fetch_points")
     first_trial = _derived("first_trial")
     revisions = _derived("revisions")
     has = _derived("has")

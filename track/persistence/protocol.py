@@ -24,6 +24,7 @@ from track.events import (
 from track.persistence.changes import changes_by_sums
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
+from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
 from track.persistence.sorting import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
@@ -382,6 +383,34 @@ class Protocol:
         """
         return changes_by_sums(since, self.fetch_trials())
 
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        """Return the points of metrics from a position on, in columns: who follows a run reads only what is new.
+
+        A position counts what is shown: each step once, the value logged last there, without what a resume hides. So
+        the next one to ask for is that of the first point returned plus their number, while `generation` is the same;
+        with another one, what is known is void, and is fetched from 0. By default the whole trial is read, and a
+        generation is good for this process.
+
+        Parameters
+        ----------
+        uid: str
+            Of a trial.
+        names: sequence of str, optional
+            Of metrics, by default of all. What was not logged is left out, and what keeps no points, but a number of
+            its own: the least, a mean.
+        since: int or mapping of str to int
+            The first position that is wanted, of every metric or by its name; of others all.
+
+        Raises
+        ------
+        TrialDoesNotExist
+            No trial with this uid is stored.
+        """
+        trial = self.first_trial({"uid": uid})
+        if trial is None:
+            raise unknown_trial(uid)
+        return compared(_compared.setdefault(self, {}), trial, names, since)
+
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date with what is stored."""
         stored = self.get_trial(trial)
@@ -511,6 +540,7 @@ class Protocol:
         return nullcontext(False)
 
 
+_compared: weakref.WeakKeyDictionary[Protocol, Known] = weakref.WeakKeyDictionary()
 _numbers: weakref.WeakKeyDictionary[Protocol, dict[str, int]] = weakref.WeakKeyDictionary()
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from track.aggregators.aggregator import MinAggregator, TimeSeriesAggregator
+from track.errors import TrialDoesNotExist
+from track.events import MetricsLogged
 from track.persistence.protocol import Protocol
 from track.structure import Project, Trial
 from track.testing.backend import BackendTests
@@ -117,3 +120,84 @@ class ReadingTests(BackendTests):
         for reader in (protocol, self.reopen(protocol)):
             named = [reader.changes(cursor)[1] for cursor in cursors]
             assert named == [[one.uid for one in trials[place:]] for place in range(len(trials))]
+
+    # points from a position on
+
+    def test_points_from_a_position_on(self, protocol: Protocol, trial: Trial) -> None:
+        """What is new of each metric is read alone, with or without steps, exactly, by whoever comes back or is new."""
+        values = [0.5, 0, math.inf, -0.0, 2**53 + 1, True, 0.25]
+        for step, value in enumerate(values):
+            protocol.log_trial_metrics(trial, step=10 * step, loss=value)
+            protocol.log_trial_metrics(trial, cost=value)
+            protocol.log_trial_metrics(trial, aggregator=MinAggregator, least=value)
+        first = protocol.fetch_points(trial.uid, ["loss", "cost", "least", "nobody's"])
+        for step in range(7, 9):
+            protocol.log_trial_metrics(trial, step=10 * step, loss=step / 2)
+            protocol.log_trial_metrics(trial, cost=step / 2)
+
+        assert {name: points[:2] for name, points in first.items()} == {
+            "loss": ([0, 10, 20, 30, 40, 50, 60], values),
+            "cost": ([0, 1, 2, 3, 4, 5, 6], values),
+        }
+        assert [*map(type, first["loss"].values)] == [*map(type, values)]
+        for reader in (protocol, self.reopen(protocol)):
+            again = reader.fetch_points(trial.uid, None, {"loss": 7, "cost": 6})
+            assert {name: points[:2] for name, points in again.items()} == {
+                "loss": ([70, 80], [3.5, 4.0]),
+                "cost": ([6, 7, 8], [0.25, 3.5, 4.0]),
+            }
+            assert reader.fetch_points(trial.uid, ["loss"], 9)["loss"][:3] == ([], [], [])
+            assert reader.fetch_points(trial.uid, ["loss"], 99)["loss"][:3] == ([], [], [])
+            assert reader.fetch_points(trial.uid, [], 0) == {}
+            assert reader.fetch_points(trial.uid, ["cost"])["cost"].times[0] > 0
+        assert [protocol.fetch_points(trial.uid, [name], 7)[name].generation for name in first] == [
+            points.generation for points in first.values()
+        ]
+
+    def test_points_are_those_of_a_full_fetch(self, protocol: Protocol, trial: Trial) -> None:
+        """Read in parts, as they come, the points are the rows that a fetch of everything shows."""
+        for step, value in ((3, 0.9), (1, 0.5), (3, 0.8), ("end", 0.1), (None, 0.2), (2.5, math.inf)):
+            protocol.log_trial_metrics(trial, step=step, loss=value)
+            protocol.log_trial_metrics(trial, step=step, odd=1)
+
+            points = protocol.fetch_points(trial.uid)
+            rest = protocol.fetch_points(trial.uid, ["loss"], 1)["loss"]
+
+            for name, series in protocol.get_trial(trial)[0].metrics.items():
+                rows = series.rows()
+                assert list(zip(*points[name][:3], strict=True)) == rows
+            assert [column[1:] for column in points["loss"]][:3] == list(rest[:3])
+
+    @pytest.mark.parametrize("change", ["again", "resume", "late"])
+    def test_generation_tells_what_is_void(self, protocol: Protocol, trial: Trial, change: str) -> None:
+        """A step logged again, a resume, or a point that stands before others: what was read before is read again."""
+        for step in range(4):
+            protocol.log_trial_metrics(trial, step=step, loss=step / 2)
+        if change == "late" and not protocol.takes_events:
+            pytest.skip("a backend of methods is told as things happen")
+        readers = (protocol, self.reopen(protocol))
+        before = [reader.fetch_points(trial.uid, ["loss"], 0)["loss"].generation for reader in readers]
+
+        if change == "again":
+            protocol.log_trial_metrics(trial, step=1, loss=9.5)
+        elif change == "resume":
+            rule: Any = [2.0, protocol.clock() + 1.0]
+            protocol.log_trial_metadata(trial, aggregator=TimeSeriesAggregator.lazy(), _resumes=rule)
+        else:
+            protocol.receive("elsewhere", 0, [MetricsLogged(trial.uid, {"loss": 0.1}, 1.0, 7)])
+        readers = (protocol, self.reopen(protocol))
+        after = [reader.fetch_points(trial.uid, ["loss"], 4)["loss"].generation for reader in readers]
+        protocol.log_trial_metrics(trial, step=8, loss=4.0)
+
+        assert not set(before) & set(after)
+        for reader in (protocol, self.reopen(protocol)):
+            rows = reader.get_trial(trial)[0].metrics["loss"].rows()
+            assert list(zip(*reader.fetch_points(trial.uid)["loss"][:3], strict=True)) == rows
+            assert reader.fetch_points(trial.uid, ["loss"], len(rows))["loss"].steps == []
+
+    def test_points_of_no_trial(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial that is not stored is an error; one without metrics has none."""
+        with pytest.raises(TrialDoesNotExist):
+            protocol.fetch_points("0" * 64 + "_7")
+
+        assert protocol.fetch_points(trial.uid) == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.mongo.buckets import read_containers
+from track.persistence.mongo.buckets import read_cells, read_containers
 from track.persistence.mongo.client import Document, Mongo
 from track.persistence.mongo.filter import MOST, Filter, can_hold, render
 from track.persistence.mongo.setup import read_address
@@ -17,6 +17,7 @@ __all__ = [
     "can_hold",
     "last_number",
     "read_address",
+    "read_cells",
     "read_containers",
     "render",
     "store",

@@ -13,6 +13,7 @@ from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, RPCCallFai
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
@@ -161,6 +162,17 @@ class RemoteStore(EventProtocol):
             # A server of before it could say.
             return super().changes(since)
         return str(cursor), [_decode(line) for line in documents.splitlines()]
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        if not self._can_ask(uid):
+            raise unknown_trial(uid)
+        try:
+            asked = {"uid": uid, "names": None if names is None else list(names), "since": since}
+            _, documents = self.link.call("fetch_points", {}, _encode(asked))
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().fetch_points(uid, names, since)
+        return dict(from_line(_decode(line)) for line in documents.splitlines())
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch(TrialGroup, query)

@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
+from track.persistence.points import to_line
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, parse_query
 from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
@@ -77,6 +78,14 @@ class _Question(msgspec.Struct, forbid_unknown_fields=True):
     brief: bool = False
     sort: list[str] = []
     limit: int | None = None
+
+
+class _Followed(msgspec.Struct, forbid_unknown_fields=True):
+    """Of which trial and metrics points are wanted: as a line, since there may be many names."""
+
+    uid: str
+    names: list[str] | None = None
+    since: int | dict[str, int] = 0
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -219,6 +228,12 @@ def _changes(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Ans
     return cursor, (_encode(uid) + b"\n" for uid in uids)
 
 
+def _fetch_points(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    asked = msgspec.json.decode(lines, type=_Followed)
+    found = backend.fetch_points(asked.uid, asked.names, asked.since)
+    return len(found), (_encode(to_line(name, points)) + b"\n" for name, points in found.items())
+
+
 def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     return [*backend.former_identities(), backend.identity()], ()
 
@@ -254,6 +269,7 @@ CALLS: dict[str, CallKind] = {
     "commit": CallKind("admin", _Nothing, _commit),
     "decide": CallKind("write", _Decided, _decide, is_short=True),
     "fetch_groups": CallKind("read", _Question, _fetch(TrialGroup)),
+    "fetch_points": CallKind("read", _Nothing, _fetch_points),
     "fetch_projects": CallKind("read", _Question, _fetch(Project)),
     "fetch_trials": CallKind("read", _Question, _fetch(Trial)),
     "has": CallKind("read", _Object, _has, is_short=True),

@@ -7,7 +7,7 @@ from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.snapshot import read_snapshot, snapshot_bytes, stored_in, write_copy
 from track.persistence.state.state import State
-from track.persistence.state.views import shown_fields, with_members
+from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
 
 __all__ = [
     "RESUMES",
@@ -19,7 +19,9 @@ __all__ = [
     "make_trial",
     "newer",
     "read_snapshot",
+    "resumes_of",
     "shown_fields",
+    "shown_points",
     "snapshot_bytes",
     "stored_in",
     "update",

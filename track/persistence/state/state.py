@@ -19,11 +19,12 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
 from track.persistence.query import Query, parse_query
 from track.persistence.state.apply import make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
-from track.persistence.state.views import Owner, shown_fields, with_members
+from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import restore
 from track.shown import clean, shown
 from track.structure import Project, Trial, TrialGroup
@@ -257,6 +258,18 @@ class State:
         first = int(number) if is_known else -1
         uids = [uid for uid, mark in self.marks.items() if mark > first] if first < self.count else []
         return f"{named}:{self.count}", uids
+
+    def points(self, uid: str, names: Iterable[str] | None, since: Since) -> dict[str, FetchedPoints]:
+        """Return the points of metrics from a position on; TrialDoesNotExist where there is no such trial."""
+        trial = self._trials.get(uid)
+        if trial is None:
+            raise unknown_trial(uid)
+        resumes = resumes_of(trial)
+        found = {
+            name: shown_points(container, resumes, start_of(since, name))
+            for name, container in chosen(trial.metrics, names).items()
+        }
+        return {name: points for name, points in found.items() if points is not None}
 
     def note_journal(self, journal: str) -> None:
         """Note that a snapshot holds a journal up to here; of the last journals it is known where they ended."""
