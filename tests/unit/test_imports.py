@@ -30,6 +30,7 @@ ORDER = (
     "track.utils.*",
     "track.versioning",
     "track.aggregators.*",
+    "track.briefs",
     "track.metrics",
     "track.chrono",
     "track.table",

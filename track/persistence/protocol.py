@@ -337,6 +337,13 @@ class Protocol:
         keys, most = parse_sort(sort, Trial), parse_limit(limit)
         return ordered(self.fetch_trials(query), keys)[:most]
 
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        """Return what `select_trials` does, for who wants no points: ``trial.metrics.briefs()`` says what they come to.
+
+        Points are read when somebody looks at a metric, maybe only then, as they are then.
+        """
+        return self.select_trials(query, sort, limit)
+
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""
         return next(iter(self.fetch_trials(query)), None)

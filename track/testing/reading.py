@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from track.aggregators.aggregator import MinAggregator, TimeSeriesAggregator
+from track.briefs import Brief
 from track.errors import TrialDoesNotExist
 from track.events import MetricsLogged
 from track.persistence.protocol import Protocol
@@ -201,3 +202,27 @@ class ReadingTests(BackendTests):
             protocol.fetch_points("0" * 64 + "_7")
 
         assert protocol.fetch_points(trial.uid) == {}
+
+    # in brief
+
+    def test_briefs_are_those_of_a_full_fetch(self, protocol: Protocol, trial: Trial) -> None:
+        """What metrics come to is what their points say: steps logged again, NaN and infinities are honoured."""
+        for step, value in ((3, 0.1), (1, 0.5), (3, 0.8), (4, math.inf), (5, math.nan), ("end", 0.2)):
+            protocol.log_trial_metrics(trial, step=step, loss=value)
+            protocol.log_trial_metrics(trial, cost=value)
+        for number in (3, 1, 2):
+            protocol.log_trial_metrics(trial, step=number, count=number)
+            protocol.log_trial_metrics(trial, aggregator=MinAggregator.lazy(), best=number)
+        protocol.new_trial(Trial(parameters={"lr": 0.2}))
+
+        for reader in (protocol, self.reopen(protocol)):
+            found, none = reader.brief_trials()
+            briefs = found.metrics.briefs()
+            assert (found.uid, found.parameters, none.metrics.briefs()) == (trial.uid, trial.parameters, {})
+            assert briefs["loss"] == Brief(0.2, "end", 0.2, "end", math.inf, 4, 5)
+            assert briefs["cost"] == Brief(0.2, 5, 0.1, 0, math.inf, 3, 6)
+            assert briefs["count"] == Brief(2, 2, 1, 1, 3, 3, 3)
+            assert (briefs["best"].last, briefs["best"].least, briefs["best"].greatest) == (1, 1, None)
+            assert briefs == reader.fetch_trials({"uid": trial.uid})[0].metrics.briefs()
+            assert found.metrics["count"] == {3: 3, 1: 1, 2: 2}
+            assert [one.uid for one in reader.brief_trials({"metrics.count": 2}, "-metrics.loss", 1)] == [trial.uid]

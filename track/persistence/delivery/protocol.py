@@ -334,6 +334,9 @@ class DeliveredProtocol(EventProtocol):
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         return self._ask(lambda backend: backend.fetch_points(uid, names, since))
 
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        return self._ask(lambda backend: backend.brief_trials(query, sort, limit))
+
     def first_trial(self, query: Any = None) -> Trial | None:
         return self._ask(lambda backend: backend.first_trial(query))
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from track.briefs import brief_from_plain
 from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
@@ -17,7 +18,7 @@ from track.persistence.points import FetchedPoints, Since, from_line, unknown_tr
 from track.persistence.query import Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
-from track.persistence.sorting import parse_limit, parse_sort
+from track.persistence.sorting import SortKey, parse_limit, parse_sort
 from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document
@@ -150,9 +151,29 @@ class RemoteStore(EventProtocol):
         sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
         if rest.conditions or (not keys and most is None) or self._reads is not None:
             return super().select_trials(query, keys, most)
-        names = [f"{'-' * key.is_descending}{'.'.join(key.path)}" for key in keys]
-        _, documents = self.link.call(FETCHES[Trial], {"query": sent, "sort": names, "limit": most})
+        asked = {"query": sent, "sort": _written_keys(keys), "limit": most}
+        _, documents = self.link.call(FETCHES[Trial], asked)
         return self._objects(documents)
+
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        keys, most = parse_sort(sort, Trial), parse_limit(limit)
+        sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
+        if rest.conditions or self._reads is not None:
+            return super().brief_trials(query, keys, most)
+        try:
+            _, documents = self.link.call("brief_trials", {"query": sent, "sort": _written_keys(keys), "limit": most})
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().brief_trials(query, keys, most)
+        return [self._brief(_decode(line)) for line in documents.splitlines()]
+
+    def _brief(self, document: dict[str, Any]) -> Trial:
+        briefs = document.pop("briefs")
+        metrics = _Elsewhere(
+            lambda: dict(self.fetch_trials({"uid": document["uid"]})[0].metrics),
+            lambda: {name: brief_from_plain(plain) for name, plain in briefs.items()},
+        )
+        return trial_from_document(document, metrics, Metrics(partial(_measured, document, "chronos")))
 
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
         try:
@@ -233,6 +254,22 @@ class RemoteStore(EventProtocol):
         """In a child: be another writer, who has decided nothing yet."""
         self._writer, self._number = secrets.token_hex(8), 0
         self._reads, self._fresh = None, {}
+
+
+class _Elsewhere(Metrics):
+    """Metrics whose points a server is asked for when somebody looks, while no other thread waits to decode its own."""
+
+    __slots__ = ()
+
+    def _loaded(self) -> dict[str, Any]:
+        load = self._load
+        if load is not None:
+            self._containers, self._load = load(), None
+        return self._containers
+
+
+def _written_keys(keys: tuple[SortKey, ...]) -> list[str]:
+    return [f"{'-' * key.is_descending}{'.'.join(key.path)}" for key in keys]
 
 
 def _measured(document: dict[str, Any], name: str) -> Any:

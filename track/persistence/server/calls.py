@@ -18,10 +18,11 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from track.briefs import brief_to_plain
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
 from track.persistence.points import to_line
 from track.persistence.protocol import Protocol
-from track.persistence.query import DEEPEST, JOINING, parse_query
+from track.persistence.query import DEEPEST, JOINING, Query, parse_query
 from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply
 from track.persistence.server.backend import decide, fetch, read_events, touched
 from track.persistence.server.backpressure import SMALL
@@ -161,9 +162,7 @@ def _last(backend: Protocol, user: str, given: _Writer, lines: bytes) -> Answer:
 
 def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     def run(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
-        query = parse_query(_query(given.query), kind)
-        if len(query.flat()) > _MOST_CONDITIONS:
-            raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(query.flat())}")
+        query = _parsed(given, kind)
         if kind is Trial and (given.sort or given.limit is not None):
             found = backend.select_trials(query, given.sort, given.limit)
         elif given.first and kind is Trial:
@@ -174,6 +173,27 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
         return len(found), (_document(one, given.brief) for one in found)
 
     return run
+
+
+def _brief_trials(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
+    query = _parsed(given, Trial)
+    found = backend.brief_trials(query, given.sort, given.limit)
+    return len(found), map(_brief, found)
+
+
+def _brief(trial: Trial) -> bytes:
+    """Return a trial as a line, with what its metrics come to in place of their points."""
+    without = copy.copy(trial)
+    without.metrics = {}
+    briefs = {name: brief_to_plain(brief) for name, brief in trial.metrics.briefs().items()}
+    return bytes(_encode(to_json(without) | {"briefs": briefs})) + b"\n"
+
+
+def _parsed(given: _Question, kind: type) -> Query:
+    query = parse_query(_query(given.query), kind)
+    if len(query.flat()) > _MOST_CONDITIONS:
+        raise InvalidQuery(f"a question has at most {_MOST_CONDITIONS} conditions, not {len(query.flat())}")
+    return query
 
 
 def _query(conditions: list[_Condition], depth: int = 0) -> Any:
@@ -265,6 +285,7 @@ def _document(found: Any, is_brief: bool = False) -> bytes:
 
 
 CALLS: dict[str, CallKind] = {
+    "brief_trials": CallKind("read", _Question, _brief_trials),
     "changes": CallKind("read", _Nothing, _changes),
     "commit": CallKind("admin", _Nothing, _commit),
     "decide": CallKind("write", _Decided, _decide, is_short=True),

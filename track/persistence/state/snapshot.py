@@ -10,15 +10,17 @@ import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from track.briefs import Brief, brief_from_plain, brief_to_plain
 from track.errors import BackendUnavailable, CorruptJournal, InvalidCall
 from track.events import FORMAT
 from track.metrics import Metrics
+from track.persistence.checks import counted
 from track.persistence.identity import new_identity
 from track.persistence.state.state import State
 from track.persistence.utils import artifacts_beside
@@ -67,6 +69,7 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     latest: float = 0.0
     moments: Any = None
     order: int = 0
+    briefs: msgspec.Raw = msgspec.Raw(b"null")
 
     def get(self, name: str) -> Any:
         """Return a field, as a mapping would."""
@@ -238,7 +241,8 @@ def _documents(
         document, unknown = _decode(raw, _TrialDocument)
         if document.project_id is None:
             document.project_id = owner
-        fields = (_lazy(document.metrics, stored, "metrics"), _lazy(document.chronos, stored, "chronos"))
+        briefs = _briefs_in(document)
+        fields = (_lazy(document.metrics, stored, "metrics", briefs), _lazy(document.chronos, stored, "chronos"))
         trial = trial_from_document(document, *fields)
         if unknown:
             storage.unknown["trial", trial.uid] = unknown
@@ -278,10 +282,24 @@ _Stored: TypeAlias = bytes | _Region
 """A trial's document: in memory when it is small, else where it is on disk."""
 
 
-def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
+def _briefs_in(document: _TrialDocument) -> Callable[[], dict[str, Brief]] | None:
+    """Return what decodes what each metric comes to; None where that is of before the trial's last change.
+
+    An older version keeps the field as it was.
+    """
+    data, metadata = bytes(document.briefs), document.metadata
+    count = metadata.get("_update_count", 0) if isinstance(metadata, dict) else None
+    if not data.startswith(b"[%d," % count if isinstance(count, int) else b"\0"):
+        return None
+    return lambda: {name: brief_from_plain(plain) for name, plain in msgspec.json.decode(data)[1].items()}
+
+
+def _lazy(
+    raw: msgspec.Raw, stored: _Stored, field: str, briefs: Callable[[], dict[str, Brief]] | None = None
+) -> Metrics:
     if bytes(memoryview(raw)[:3]) == b"{}":
         return Metrics()
-    return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)))
+    return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)), briefs)
 
 
 def snapshot_bytes(
@@ -372,6 +390,9 @@ def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int],
 def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
     document = to_json(trial) | {"order": order} | unknown
+    if trial.metrics:
+        briefs = {name: brief_to_plain(brief) for name, brief in trial.metrics.briefs().items()}
+        document["briefs"] = [counted(trial, "_update_count"), briefs]
     if home:
         manifest = document["artifacts"]
         moved = ({**line, "uri": f"{home}/{line['uri']}"} if _is_beside(line) else line for line in manifest)
