@@ -20,7 +20,6 @@ from track.briefs import Brief, brief_from_plain, brief_to_plain
 from track.errors import BackendUnavailable, CorruptJournal, InvalidCall
 from track.events import FORMAT
 from track.metrics import Metrics
-from track.persistence.checks import counted
 from track.persistence.identity import new_identity
 from track.persistence.state.state import State
 from track.persistence.utils import artifacts_beside
@@ -390,9 +389,9 @@ def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int],
 def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
     document = to_json(trial) | {"order": order} | unknown
-    if trial.metrics:
+    if trial.metrics and type(trial.metadata.get("_update_count")) is int:
         briefs = {name: brief_to_plain(brief) for name, brief in trial.metrics.briefs().items()}
-        document["briefs"] = [counted(trial, "_update_count"), briefs]
+        document["briefs"] = [trial.metadata.get("_update_count"), briefs]
     if home:
         manifest = document["artifacts"]
         moved = ({**line, "uri": f"{home}/{line['uri']}"} if _is_beside(line) else line for line in manifest)
