@@ -10,6 +10,7 @@ from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.arrays import import_numpy
 from track.containers.series import Series
 from track.errors import InvalidCall, NotFound, missing_extra, suggestion
+from track.metrics import briefs_of
 from track.persistence.query import resolve
 from track.plain import flatten
 from track.shown import text_of
@@ -202,7 +203,7 @@ def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:
     for field in ("tags", "parameters"):
         values = getattr(trial, field)
         row |= {f"{field}.{name}": value for name, value in flatten(values).items()} if isinstance(values, dict) else {}
-    briefs = trial.metrics.briefs()
+    briefs = briefs_of(trial.metrics)
     for name, brief in briefs.items():
         row[f"metrics.{name}"] = brief.last
         for which, value in (("min", brief.least), ("max", brief.greatest)):

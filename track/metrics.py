@@ -25,6 +25,7 @@ from track.shown import clean, shown, text_of
 __all__ = [
     "Metrics",
     "Undecoded",
+    "briefs_of",
     "container_from_plain",
     "container_to_plain",
     "metrics_from_plain",
@@ -202,6 +203,13 @@ def _readable(name: str, plain: Any) -> Any:
         text = "%s cannot be decoded (%s: %s), and is kept as it is stored"
         logger.warning(text, shown(name), type(error).__name__, clean(str(error)))
         return Undecoded(plain)
+
+
+def briefs_of(measured: Any) -> dict[str, Brief]:
+    """Return what each metric of a trial comes to; a backend of somebody else's may keep them in a dictionary."""
+    if isinstance(measured, Metrics):
+        return measured.briefs()
+    return {name: brief_of(container) for name, container in measured.items()}
 
 
 class Undecoded(dict[str, Any]):

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from track.errors import AmbiguousName, InvalidQuery, NotFound, TrialDoesNotExist, suggestion
+from track.metrics import briefs_of
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST
 from track.persistence.utils import mask_secrets
@@ -65,7 +66,7 @@ def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "
     found = list(trials)
     values = [(value, trial) for trial in found if (value := _measured(trial, metric, of)) is not None]
     if not values:
-        known = {str(name) for trial in found for name in trial.metrics.briefs()}
+        known = {str(name) for trial in found for name in briefs_of(trial.metrics)}
         if metric in known:
             raise NotFound(f"no trial is best by {metric!r}: every trial has NaN there, or nothing")
         way_out = suggestion(metric, known) or (f"; there are: {', '.join(sorted(known))}" if known else "")
@@ -123,7 +124,7 @@ def _listed(trials: list[Trial]) -> str:
 
 def _measured(trial: Trial, metric: str, of: str) -> Any:
     """Return a trial's value of a metric that can be best: a number, and no NaN."""
-    brief = trial.metrics.briefs().get(metric)
+    brief = briefs_of(trial.metrics).get(metric)
     if brief is None:
         return None
     value = {"last": brief.last, "min": brief.least, "max": brief.greatest}[of]

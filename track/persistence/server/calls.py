@@ -20,6 +20,7 @@ import msgspec
 
 from track.briefs import brief_to_plain
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
+from track.metrics import briefs_of
 from track.persistence.points import to_line
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, Query, parse_query
@@ -185,7 +186,7 @@ def _brief(trial: Trial) -> bytes:
     """Return a trial as a line, with what its metrics come to in place of their points."""
     without = copy.copy(trial)
     without.metrics = {}
-    briefs = {name: brief_to_plain(brief) for name, brief in trial.metrics.briefs().items()}
+    briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
     return bytes(_encode(to_json(without) | {"briefs": briefs})) + b"\n"
 
 

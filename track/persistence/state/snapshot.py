@@ -19,7 +19,7 @@ import msgspec
 from track.briefs import Brief, brief_from_plain, brief_to_plain
 from track.errors import BackendUnavailable, CorruptJournal, InvalidCall
 from track.events import FORMAT
-from track.metrics import Metrics
+from track.metrics import Metrics, briefs_of
 from track.persistence.identity import new_identity
 from track.persistence.state.state import State
 from track.persistence.utils import artifacts_beside
@@ -389,9 +389,10 @@ def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int],
 def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
     document = to_json(trial) | {"order": order} | unknown
-    if trial.metrics and type(trial.metadata.get("_update_count")) is int:
-        briefs = {name: brief_to_plain(brief) for name, brief in trial.metrics.briefs().items()}
-        document["briefs"] = [trial.metadata.get("_update_count"), briefs]
+    count = trial.metadata.get("_update_count") if isinstance(trial.metadata, dict) else None
+    if trial.metrics and type(count) is int:
+        briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
+        document["briefs"] = [count, briefs]
     if home:
         manifest = document["artifacts"]
         moved = ({**line, "uri": f"{home}/{line['uri']}"} if _is_beside(line) else line for line in manifest)
