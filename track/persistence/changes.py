@@ -17,7 +17,7 @@ Changes = tuple[str, list[str]]
 """A cursor, and the uids of the trials that changed, oldest first."""
 _SUMS = "sums:"
 _NAME, _SUM = 6, 6
-_FIRST, _LONGEST = 1 << 10, 1 << 16
+_FIRST, _LONGEST, _FEW = 1 << 10, 1 << 16, 200
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -88,7 +88,7 @@ def changes_by_number(
     since: str | None,
     store: str,
     newest: int,
-    read: Callable[[int], list[tuple[str, int]]],
+    read: Callable[[int, list[int]], list[tuple[str, int]]],
     *,
     now: float,
     settling: float,
@@ -99,22 +99,27 @@ def changes_by_number(
     while are looked at again, and the cursor has a bit for each that was seen.
 
     `store`: its id: with another one a cursor is not known. `newest`: the highest number that was given. `read`:
-    returns the trials with numbers above one, with these, oldest first. `now`: unix seconds. `settling`: seconds after
-    which no transaction is still running; 0 where numbers appear in their order.
+    returns the trials with numbers above one, or with some others, with these, oldest first. `now`: unix seconds.
+    `settling`: seconds after which no transaction is still running; 0 where numbers appear in their order.
     """
     known = _window(since, store)
     if known is None or known.newest > newest:
-        rows = read(-1)
+        rows, seen = read(-1, []), 0
         uids = [uid for uid, _ in rows]
         settled, middle, at = max(0, newest - (_FIRST if settling else 0)), newest, int(now)
     else:
-        rows = read(known.settled)
+        missing = [number for number in range(known.settled + 1, known.newest + 1) if not known.has_seen(number)]
+        # Many are missing where few trials change again and again: then few have such numbers.
+        rows = read(known.newest, missing) if len(missing) <= _FEW else read(known.settled, [])
         uids = [uid for uid, number in rows if not known.has_seen(number)]
         settled, middle, at = known.settled, known.middle, known.at
         if now >= at + settling:
             settled, middle, at = (middle if settling else newest), newest, int(now)
         settled = max(settled, newest - _LONGEST)
-    seen = sum(1 << number - settled for number in {number for _, number in rows if number > settled})
+        seen = known.seen >> settled - known.settled
+    for number in {number for _, number in rows if number > settled}:
+        seen |= 1 << number - settled
+    seen &= ~1
     fields = (settled, max(settled, middle), newest, at, seen)
     return f"{store}:{':'.join(format(field, 'x') for field in fields)}", uids
 

@@ -200,12 +200,20 @@ class MongoProtocol(EventProtocol):
         container = named_container("metrics", known["name"], known["spec"], cells)[1] if cells[0] else None
         return shown_points(container, resumes, start)
 
-    def _numbered(self, above: int) -> list[tuple[str, int]]:
-        """Return the trials with numbers above one; with all, those of before there were any."""
-        where = {} if above < 0 else {"changed": {"$gt": above}}
+    def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
+        """Return the trials with numbers above one, or with some others; with all, those of before there were any."""
+        wheres: list[Document] = [{} if above < 0 else {"changed": {"$gt": above}}]
+        if others:
+            wheres.append({"changed": {"$in": others}})
         omitted = ("document", "parameters", "series", "notes")
-        found = partial(self.mongo.find, "trials", where, ("position",), omitted)
-        return self.mongo.retried(lambda: [(one["_id"], int(one.get("changed", 0))) for one in found()])
+
+        def read() -> list[tuple[str, int]]:
+            # Sorted here, for the index of the numbers.
+            found = [one for where in wheres for one in self.mongo.find("trials", where, (), omitted)]
+            found.sort(key=lambda one: int(one["position"]))
+            return [(one["_id"], int(one.get("changed", 0))) for one in found]
+
+        return self.mongo.retried(read)
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)

@@ -156,8 +156,8 @@ def test_change_that_shows_late_is_named() -> None:
     newest = 2000
 
     def ask(since: str | None, now: float) -> Any:
-        def read(above: int) -> list[tuple[str, int]]:
-            return [(uid, number) for uid, number in shown.items() if number > above]
+        def read(above: int, others: list[int]) -> list[tuple[str, int]]:
+            return [(uid, number) for uid, number in shown.items() if number > above or number in others]
 
         return changes_by_number(since, "store", newest, read, now=now, settling=60.0)
 
@@ -184,4 +184,4 @@ def test_cursor_of_nobody_names_everything(cursor: str) -> None:
     """Text that is no cursor is one that is not known."""
     rows = [("one", 1)]
 
-    assert changes_by_number(cursor, "store", 5, lambda above: rows, now=0.0, settling=0.0)[1] == ["one"]
+    assert changes_by_number(cursor, "store", 5, lambda *_: rows, now=0.0, settling=0.0)[1] == ["one"]

@@ -181,11 +181,19 @@ class SqlProtocol(EventProtocol):
             return super().changes(since)
         store = (self._identities() or [""])[-1]
         newest = int(self.database.rows("SELECT COALESCE(MAX(changed), 0) FROM trials")[0][0])
-        read = partial(self.database.rows, "SELECT uid, changed FROM trials WHERE changed > ? ORDER BY position")
         # A transaction that takes longer than the patience is broken off.
         settling = self.database.driver.settling and max(self.database.driver.settling, 2 * self.database.patience)
-        found = changes_by_number(since, store, newest, read, now=self.clock(), settling=settling)
+        found = changes_by_number(since, store, newest, self._numbered, now=self.clock(), settling=settling)
         return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
+
+    def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
+        """Return the trials with numbers above one, or with some others; sorted here, for the index of the numbers."""
+        rows = self.database.rows("SELECT position, uid, changed FROM trials WHERE changed > ?", above)
+        if others:
+            marks = ", ".join("?" * len(others))
+            chosen = f"SELECT position, uid, changed FROM trials WHERE changed IN ({marks})"  # noqa: S608
+            rows = [*rows, *self.database.rows(chosen, *others)]
+        return [(uid, number) for _, uid, number in sorted(rows)]
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
