@@ -40,9 +40,7 @@ ORDER = (
     "track.report",
     # the contract
     "track.persistence.utils",
-    "track.persistence.choices",
-    "track.persistence.query",
-    "track.persistence.sorting",
+    "track.persistence.query.*",
     "track.persistence.changes",
     "track.persistence.points",
     "track.persistence.identity",

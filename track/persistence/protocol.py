@@ -25,7 +25,7 @@ from track.persistence.changes import changes_by_sums
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
-from track.persistence.sorting import ordered, parse_limit, parse_sort
+from track.persistence.query import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
