@@ -22,6 +22,7 @@ from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol, deli
 from track.persistence.sql import Database, Driver, Outcome, Row, SqlProtocol
 from track.persistence.utils import read_bool, read_options, store_path, uri_path
 from track.utils.files import name_aside
+from track.utils.mounts import file_system_of, keeps_numbers, numbers_of
 
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 
@@ -83,6 +84,10 @@ class SqliteDriver(Driver):
             with contextlib.closing(self._opened(_uri_of(home, "mode=ro"))) as other:
                 return identity in other.execute("SELECT uid FROM store ORDER BY position DESC LIMIT 1").fetchone()
         return False
+
+    def origin(self, connection: Any) -> dict[str, str]:
+        path = self.home(connection)
+        return numbers_of(os.path.dirname(path), file=path) if keeps_numbers(file_system_of(path)) else {}
 
     def _connected(self) -> sqlite3.Connection:
         is_writable = self._is_writable()

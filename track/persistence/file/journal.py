@@ -49,6 +49,8 @@ class Journal:
         Its first line; that of the last one while no file is open.
     store, home: str
         The id of the store, and its path, as a new file will say.
+    origin: dict of str to str
+        The numbers of the store's other files, as a new file will say if there is no snapshot.
     follows: Place or None
         What a new file will go on from: the place of another journal up to which the snapshot holds that.
     start: int
@@ -63,6 +65,7 @@ class Journal:
         self.identity = ""
         self.header = Header(FORMAT, "")
         self.store = self.home = ""
+        self.origin: dict[str, str] = {}
         self.follows: Place | None = None
         self.start = 0
         self._first = b""
@@ -166,14 +169,15 @@ class Journal:
 
     def _create(self, lines: bytes) -> OpenFile:
         """Return a new journal with an identity of its own, complete before it takes its name."""
-        number, follows, home = 1, self.follows, self.home
+        number, follows, home, origin = 1, self.follows, self.home, self.origin
         if follows is not None:
-            number, follows, home = follows.number + 1, Place(follows.id, follows.offset), ""
-        head = Header(FORMAT, secrets.token_hex(8), self.store, home, number, follows)
-        header = msgspec.json.encode(head) + b"\n"
+            number, follows, home, origin = follows.number + 1, Place(follows.id, follows.offset), "", {}
         with replacing(self.path, temporary=f"{self.path}.tmp") as file:
             hold_shared(file.fileno())
-            file.write_all(header + lines)
+            if origin:
+                origin = origin | {"journal": str(os.fstat(file.fileno()).st_ino)}
+            head = Header(FORMAT, secrets.token_hex(8), self.store, home, number, follows, origin)
+            file.write_all(msgspec.json.encode(head) + b"\n" + lines)
         return file
 
     def _read_header(self, descriptor: int) -> tuple[Header, int]:
