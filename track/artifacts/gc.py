@@ -136,7 +136,8 @@ class _Manifests:
         """Return all keys that must stay, as these tracking stores say."""
         # First what is on its way: it may arrive in between.
         pending = read_pending(self._folder)
-        by_store = [(_ids(protocol), set(_said(protocol))) for protocol in protocols]
+        own = [protocol.identity() for protocol in protocols]
+        by_store = [(_ids(protocol, own), set(_said(protocol))) for protocol in protocols]
         self._said = {found for _, said in by_store for found in said}
         said = {key for key, _ in self._said}
         # That another store names the same content says nothing of the record that is on its way.
@@ -162,9 +163,10 @@ class _Manifests:
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
 
 
-def _ids(protocol: Any) -> set[str]:
-    """Return what notes call a store; those of before stores had ids call it nothing."""
-    return {protocol.identity(), *protocol.former_identities(), ""}
+def _ids(protocol: Any, asked: Collection[str]) -> set[str]:
+    """Return what notes call a store, one of some that are asked; those of before stores had ids call it nothing."""
+    # What is on its way to the store that it was copied from is that one's.
+    return {protocol.identity(), *(set(protocol.former_identities()) - set(asked)), ""}
 
 
 def _said(protocol: Any) -> Iterator[tuple[str, str]]:
