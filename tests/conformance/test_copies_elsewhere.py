@@ -211,6 +211,25 @@ def test_clean_up_of_a_copy_that_has_no_files_of_its_own_leaves_those_of_the_ori
     assert stores.kept("one") == [b"before", b"of the original"]
 
 
+def test_copy_keeps_what_its_original_forgets(stores: Elsewhere) -> None:
+    """What both had stays for the copy once that is known where the files are, by its first file or ``gc``."""
+    stores.log("one", b"before")
+    stores.gc("one")
+    stores.copy()
+    with stores.on("two") as uri, closing(get_protocol(uri)) as protocol:
+        protocol.new_project(Project(name="faces"))
+        protocol.flush()
+    stores.gc("two")
+    with stores.on("one") as uri, closing(get_protocol(uri)) as protocol:
+        (trial,) = protocol.fetch_trials()
+        protocol.delete_trial(trial)
+        protocol.flush()
+        assert protocol.forget_trials().trials == [trial.uid]
+
+    assert stores.gc("one") == []
+    assert stores.kept("two") == [b"before"]
+
+
 def test_copy_that_took_the_place_of_its_original_cleans_up_when_that_is_said(
     stores: Elsewhere, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +248,27 @@ def test_copy_that_took_the_place_of_its_original_cleans_up_when_that_is_said(
     assert first != second
     assert stores.gc("two") == [key]
     assert stores.kept("two") == [b"after", b"before"]
+
+
+@pytest.mark.parametrize("is_mounted", [False, True])
+def test_copy_with_the_files_beside_it_cleans_up(
+    is_mounted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of artifacts that was copied with its store is its own; not one that several machines mount there."""
+    monkeypatch.setattr("os.path.ismount", lambda path: is_mounted)
+    machines = Machines(tmp_path)
+    with machines.on("one") as folder:
+        trial = start(f"file:{folder}/runs")
+        trial.log_artifact(b"before", "model")
+        trial.finish()
+        trial.protocol.close()
+        key = _garbage(f"file:{folder}/runs")
+    shutil.copytree(machines.folder("one"), machines.folder("two"))
+    machines.write("two", "file", "faces")
+
+    with machines.on("two") as folder:
+        assert gc(f"file:{folder}/runs").removed == ([] if is_mounted else [key])
+        assert [found.read_bytes() for found in artifacts(f"file:{folder}/runs")] == [b"before"]
 
 
 def test_spills_for_the_original_reach_a_copy_that_takes_its_place(stores: Elsewhere) -> None:

@@ -18,7 +18,7 @@ from track.artifacts.inplace import SCHEME
 from track.artifacts.keys import OBJECTS, TREES, digest_of_key, is_content_key, split_uri
 from track.artifacts.leases import Condemned, condemn, drop_damaged, live_leases, read_condemned, read_pending
 from track.artifacts.location import beside, open_folder, place_of, protocol_of
-from track.artifacts.owners import close_opened, owners
+from track.artifacts.owners import close_opened, owners, register_store
 from track.artifacts.store import ArtifactStore
 from track.errors import CorruptJournal
 from track.persistence.query import ALSO_DELETED
@@ -86,6 +86,9 @@ def _sweep(protocol: Any, also: list[Any], dry_run: bool) -> Swept:
     sizes = {
         found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind) if is_content_key(found.key)
     }
+    if sizes and not dry_run and protocol.former_identities():
+        # What it was copied from must know that it names the same content.
+        register_store(folder, protocol)
     manifests = _Manifests(folder)
     with owners(folder, protocol, also) as known:
         unnamed = sizes.keys() - manifests.named(known.asked)

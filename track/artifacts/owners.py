@@ -152,8 +152,8 @@ def _tell_away(folder: Folder, key: str, note: _Note) -> str:
     uri = mask_secrets(_full_uri(note.uri, folder))
     logger.warning(
         "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: nothing "
-        "is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, or was moved and is the "
-        "one that is there, remove that note",
+        "is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, or was moved and "
+        "is the one that is there, remove that note",
         uri, folder.url, key,
     )  # fmt: skip
     return uri
