@@ -219,7 +219,10 @@ class UnsafePath(TrackError, ValueError):
 
 
 class BackendUnavailable(TrackError, ConnectionError):
-    """The server behind a backend cannot be reached or does not answer."""
+    """The server behind a backend cannot be reached or does not answer, or cannot be used as it is."""
+
+    needs_repair = False
+    """Whether it has answered, and will not do otherwise before somebody has changed something there."""
 
 
 class RPCCallFailure(BackendUnavailable):

@@ -305,7 +305,10 @@ class Database:
     def _said(self, error: Exception, outcome: Outcome) -> Exception:
         if outcome is Outcome.REFUSED:
             return InvalidEvent(f"the database cannot store this: {' '.join(str(error).split())}")
-        return self.driver.translate(error)
+        said = self.driver.translate(error)
+        if isinstance(said, BackendUnavailable):
+            said.needs_repair = outcome is Outcome.FAILED
+        return said
 
     def _roll_back(self) -> None:
         try:
