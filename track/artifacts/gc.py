@@ -133,7 +133,7 @@ class _Manifests:
         self._listed: dict[str, list[str]] = {}
         self._said: set[tuple[str, str]] = set()
         self.arrived: list[str] = []
-        """The notes on records that are in their trials' manifests now."""
+        """The notes on records that are in their trials' manifests now, or never will be."""
 
     def named(self, protocols: list[Any]) -> set[str]:
         """Return all keys that must stay, as these tracking stores say."""
@@ -145,8 +145,8 @@ class _Manifests:
         said = {key for key, _ in self._said}
         # That another store names the same content says nothing of the record that is on its way.
         arrived = {(store, key) for ids, found in by_store for key, _ in found for store in ids}
-        self.arrived = [note for note, (key, store) in pending.items() if (store, key) in arrived]
-        roots = said | {key for key, _ in pending.values()}
+        self.arrived = [note for note, one in pending.items() if one.is_lost or (one.store, one.key) in arrived]
+        roots = said | {one.key for one in pending.values() if not one.is_lost}
         return roots.union(*(self._files_of(key) for key in roots if key.startswith(TREES)))
 
     def _files_of(self, key: str) -> list[str]:
