@@ -18,6 +18,7 @@ from track.artifacts import Standing
 from track.em.store import LocalFile
 from track.em.texts import append_list, can_grow, read_list, write_list
 from track.errors import AlreadyExists, CorruptArtifact, CorruptJournal, FileChanged, NothingThere
+from track.shown import bounded
 from track.utils.files import (
     OpenFile,
     Room,
@@ -223,9 +224,9 @@ def checked_object_path(path: str) -> str:
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if _BAD.search(path):
-        raise ValueError(f"{path!r} cannot be an object path: it has control characters or backslashes")
+        raise ValueError(f"{bounded(repr(path))} cannot be an object path: it has control characters or backslashes")
     if parts[:1] == [_OWN]:
-        raise ValueError(f"{path!r} cannot be an object path: {_OWN} is where the library keeps its notes")
+        raise ValueError(f"{bounded(repr(path))} cannot be an object path: {_OWN} is where the library keeps its notes")
     return checked_path("/".join(parts), "an object path")
 
 
