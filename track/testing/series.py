@@ -124,6 +124,39 @@ class SeriesTests(BackendTests):
         assert len(times) == 2
         assert all(before <= at <= protocol.clock() for at in times)
 
+    def test_series_is_a_change_and_its_points_are_read_alone(self, protocol: Protocol, trial: Trial) -> None:
+        """Who watches reads only what a series has added; a step of before makes another generation."""
+        protocol.log_trial_series(trial, "loss", [3.0, 2.0], [0, 1])
+        cursor, _ = protocol.changes()
+        first = protocol.fetch_points(trial.uid, ["loss"])["loss"]
+
+        protocol.log_trial_series(trial, "loss", [1.0, 0.5], [2, 3])
+        added = protocol.fetch_points(trial.uid, ["loss"], 2)["loss"]
+        cursor, changed = protocol.changes(cursor)
+        protocol.log_trial_series(trial, "loss", [9.0, 0.25], [0, 4])
+        replaced = protocol.fetch_points(trial.uid, ["loss"], 4)["loss"]
+
+        assert (changed, protocol.changes(cursor)[1]) == ([trial.uid], [trial.uid])
+        assert (added.steps, added.values, added.generation) == ([2, 3], [1.0, 0.5], first.generation)
+        assert (replaced.steps, replaced.values) == ([4], [0.25])
+        assert replaced.generation != first.generation
+
+    def test_series_that_comes_late_makes_another_generation(self, protocol: Protocol, trial: Trial) -> None:
+        """Points with times before those that were read move them."""
+        if not protocol.takes_times:
+            pytest.skip("a backend of methods has no times")
+        for name in ("loss", "cost"):
+            protocol.log_trial_series(trial, name, [3.0, 2.0], None, [1e9, 2e9])
+        first = protocol.fetch_points(trial.uid)
+
+        protocol.log_trial_series(trial, "loss", [1.0], None, [1.5e9])
+        protocol.log_trial_series(trial, "cost", [1.0], None, [2e9])
+        later = protocol.fetch_points(trial.uid)
+
+        assert (later["loss"].values, later["cost"].values) == ([3.0, 1.0, 2.0], [3.0, 2.0, 1.0])
+        assert later["loss"].generation != first["loss"].generation
+        assert later["cost"].generation == first["cost"].generation
+
     def test_last_value_of_a_series_is_found(self, protocol: Protocol, trial: Trial) -> None:
         """A query compares the last value of a series."""
         protocol.log_trial_series(trial, "acc", [0.9, 0.1, 0.5], range(3))

@@ -19,7 +19,7 @@ from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
-from track.persistence.state.views import shown_fields, with_members
+from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
 
 __all__ = [
     "DELETED",
@@ -37,7 +37,9 @@ __all__ = [
     "newer",
     "read_head",
     "read_snapshot",
+    "resumes_of",
     "shown_fields",
+    "shown_points",
     "snapshot_bytes",
     "stored_in",
     "update",
