@@ -20,7 +20,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.query import Query, parse_query, parse_stored
-from track.persistence.state.apply import is_forgetting, make_group, make_project, make_trial, update
+from track.persistence.state.apply import is_forgetting, is_overtaken, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, shown_fields, with_members
@@ -158,9 +158,11 @@ class State:
                 members.pop(uid, None)
 
     def _attach_trial(self, event: TrialAttached) -> None:
-        if event.kind == "group" and not self.is_forgotten(event.trial):
+        trial = self._trials.get(event.trial)
+        is_late = trial is not None and (trial.deleted == FORGOTTEN or is_overtaken(trial, event))
+        if event.kind == "group" and not is_late:
             self._members.setdefault(event.owner, {})[event.trial] = None
-        if event.trial in self._trials:
+        if trial is not None:
             self._update(event.trial, event)
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
