@@ -221,10 +221,24 @@ def list_and_read(name: str, uri: str, trials: int, points: int) -> list[Row]:
     long = reader.fetch_trials({"name": "long"})[0]
     read = len(long.metrics["loss"].points)
     reading = time.perf_counter() - start
+    changes = unchanged(reader)
     return [
+        at_most(f"{name}: changes, when nothing has changed, {trials:,} trials", changes, 5, "ms"),
         at_most(f"{name}: list {len(listed):,} of {trials:,} trials by a parameter and a metric", listing, 1, "s"),
         at_most(f"{name}: read one metric of {read:,} points", reading, 2, "s"),
     ]
+
+
+def unchanged(reader) -> float:
+    """Return how long it takes to hear that nothing has changed, milliseconds."""
+    cursor, _ = reader.changes()
+    taken = []
+    for _ in range(20):
+        start = time.perf_counter()
+        cursor, uids = reader.changes(cursor)
+        taken.append(time.perf_counter() - start)
+        assert not uids
+    return statistics.median(taken) * 1e3
 
 
 def _fill(protocol, trials: int, points: int) -> None:

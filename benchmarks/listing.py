@@ -22,7 +22,16 @@ def measure(folder: str, trials: int, points: int, rounds: int) -> list[Row]:
     rows = [Row(f"building {trials:,} trials", f"{seconds:,.1f} s", "", f"{seconds / trials * 1e6:,.0f} us a trial")]
     rows += _listed("as the run left it", path, trials, rounds, is_saved=False)
     fresh(save, uri)
-    return rows + _listed("after client.save()", path, trials, rounds, is_saved=True)
+    return rows + _listed("after client.save()", path, trials, rounds, is_saved=True) + _in_brief(uri)
+
+
+def _in_brief(uri: str) -> list[Row]:
+    taken, decoded, changes = fresh(list_in_brief, uri)
+    return [
+        at_most("open and list all in brief, after client.save()", taken, 0.5, "s"),
+        _count("  of them with decoded metrics", decoded, 0, is_target=True),
+        at_most("changes, when nothing has changed", changes, 1, "ms"),
+    ]
 
 
 def _listed(state: str, path: Path, trials: int, rounds: int, is_saved: bool) -> list[Row]:
@@ -74,6 +83,24 @@ def open_and_list(uri: str) -> tuple[float, int, int]:
     found = track.fetch(uri, {"parameters.lr": {"$lte": 0.01}})
     taken = time.perf_counter() - start
     return taken, len(found), sum(trial.metrics.is_loaded for trial in found)
+
+
+def list_in_brief(uri: str) -> tuple[float, int, float]:
+    import track.reading
+
+    start = time.perf_counter()
+    store = track.reading.open_to_read(uri)
+    found = store.brief_trials()
+    for trial in found:
+        trial.metrics.briefs()
+    taken = time.perf_counter() - start
+    cursor, _ = store.changes()
+    moments = []
+    for _ in range(20):
+        start = time.perf_counter()
+        cursor, _ = store.changes(cursor)
+        moments.append(time.perf_counter() - start)
+    return taken, sum(trial.metrics.is_loaded for trial in found), statistics.median(moments) * 1e3
 
 
 if __name__ == "__main__":

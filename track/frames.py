@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from track.aggregators.aggregator import MaxAggregator, MinAggregator, StatAggregator, TimeSeriesAggregator
-from track.containers.arrays import extremes, import_numpy
+from track.aggregators.aggregator import TimeSeriesAggregator
+from track.containers.arrays import import_numpy
 from track.containers.series import Series
 from track.errors import InvalidCall, NotFound, missing_extra, suggestion
+from track.metrics import briefs_of
 from track.persistence.query import resolve
 from track.plain import flatten
 from track.shown import text_of
@@ -202,27 +203,13 @@ def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:
     for field in ("tags", "parameters"):
         values = getattr(trial, field)
         row |= {f"{field}.{name}": value for name, value in flatten(values).items()} if isinstance(values, dict) else {}
-    for name, container in trial.metrics.items():
-        row[f"metrics.{name}"] = resolve(trial, ("metrics", name))
-        least, greatest = extremes_of(container)
-        for which, value in (("min", least), ("max", greatest)):
-            if value is not None and f"{name}.{which}" not in trial.metrics:
+    briefs = briefs_of(trial.metrics)
+    for name, brief in briefs.items():
+        row[f"metrics.{name}"] = brief.last
+        for which, value in (("min", brief.least), ("max", brief.greatest)):
+            if value is not None and f"{name}.{which}" not in briefs:
                 row[f"metrics.{name}.{which}"] = value
     return row
-
-
-def extremes_of(container: Any) -> tuple[Any, Any]:
-    """Return the least and the greatest value of a metric, each None where nobody knows it any more."""
-    match container:
-        case Series() | TimeSeriesAggregator():
-            return extremes(container)
-        case StatAggregator() if container.min <= container.max:
-            return container.min, container.max
-        case MinAggregator():
-            return container.val, None
-        case MaxAggregator():
-            return None, container.val
-    return None, None
 
 
 # of Arrow

@@ -17,6 +17,7 @@ from track.aggregators.aggregator import (
     restore_aggregator,
 )
 from track.aggregators.base import add_to, tell_once
+from track.briefs import Brief, brief_of
 from track.containers.series import Points, Series
 from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
 from track.shown import clean, shown, text_of
@@ -24,6 +25,7 @@ from track.shown import clean, shown, text_of
 __all__ = [
     "Metrics",
     "Undecoded",
+    "briefs_of",
     "container_from_plain",
     "container_to_plain",
     "metrics_from_plain",
@@ -48,12 +50,19 @@ class Metrics(MutableMapping[str, Any]):
     ----------
     load: callable, optional
         Returns the stored state, containers or JSON-safe data by name; called at the first look.
+    load_briefs: callable, optional
+        Returns what each comes to, without its points.
     """
 
-    __slots__ = ("_containers", "_load")
+    __slots__ = ("_containers", "_load", "_load_briefs")
 
-    def __init__(self, load: Callable[[], dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], dict[str, Any]] | None = None,
+        load_briefs: Callable[[], dict[str, Brief]] | None = None,
+    ) -> None:
         self._load = load
+        self._load_briefs = load_briefs
         self._containers: dict[str, Any] = {}
 
     @property
@@ -97,7 +106,7 @@ class Metrics(MutableMapping[str, Any]):
     def view(self) -> Metrics:
         """Return the state so far: what is logged later does not show."""
         if self._load is not None:
-            return Metrics(partial(self._load_view, self._load))
+            return Metrics(partial(self._load_view, self._load), self._load_briefs)
         view = Metrics()
         view._containers = {name: _view(container) for name, container in self._containers.items()}
         return view
@@ -111,6 +120,22 @@ class Metrics(MutableMapping[str, Any]):
             views = {name: _view(container) for name, container in containers.items()}
             self._containers, self._load = containers, None
             return views
+
+    def briefs(self) -> dict[str, Brief]:
+        """Return what each metric comes to: last, least, greatest value, their steps, and how many there are.
+
+        No point is decoded for it where that is stored beside them.
+
+        Examples
+        --------
+        >>> metrics = Metrics()
+        >>> metrics.log_values({"loss": 0.5}, 0, None, 1.0); metrics.log_values({"loss": 0.9}, 1, None, 2.0)
+        >>> metrics.briefs()["loss"].least_step
+        0
+        """
+        if self._load is not None and self._load_briefs is not None:
+            return self._load_briefs()
+        return {name: brief_of(container) for name, container in self.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was measured in Python's own containers: ``json.dumps(trial.metrics.to_dict())`` works.
@@ -178,6 +203,13 @@ def _readable(name: str, plain: Any) -> Any:
         text = "%s cannot be decoded (%s: %s), and is kept as it is stored"
         logger.warning(text, shown(name), type(error).__name__, clean(str(error)))
         return Undecoded(plain)
+
+
+def briefs_of(measured: Any) -> dict[str, Brief]:
+    """Return what each metric of a trial comes to; a backend of somebody else's may keep them in a dictionary."""
+    if isinstance(measured, Metrics):
+        return measured.briefs()
+    return {name: brief_of(container) for name, container in measured.items()}
 
 
 class Undecoded(dict[str, Any]):

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from track.errors import AmbiguousName, InvalidQuery, NotFound, TrialDoesNotExist, suggestion
-from track.frames import extremes_of
+from track.metrics import briefs_of
 from track.persistence.protocol import Protocol
-from track.persistence.query import DEEPEST, resolve
+from track.persistence.query import ALSO_DELETED, DEEPEST
 from track.persistence.utils import mask_secrets
 from track.shown import cut, shown
 from track.structure import Trial
@@ -52,13 +52,13 @@ def named(protocol: Protocol, name: Any, deleted: bool = False) -> Trial:
     exact = protocol.fetch_trials({"uid": name, **(_among(deleted) or {})})
     if exact:
         return exact[0]
-    trials = protocol.fetch_trials(_among(deleted))
+    trials = protocol.brief_trials(_among(deleted))
     found = [trial for trial in trials if _is_meant(trial, name)]
     if not found:
         raise _unknown(protocol, name, trials, deleted)
     if len(found) > 1:
         raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found)}. Say which by more of its uid")
-    return found[0]
+    return _whole(protocol, found[0])
 
 
 def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "last") -> Trial:
@@ -68,7 +68,7 @@ def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "
     found = list(trials)
     values = [(value, trial) for trial in found if (value := _measured(trial, metric, of)) is not None]
     if not values:
-        known = {str(name) for trial in found for name in trial.metrics}
+        known = {str(name) for trial in found for name in briefs_of(trial.metrics)}
         if metric in known:
             raise NotFound(f"no trial is best by {metric!r}: every trial has NaN there, or nothing")
         way_out = suggestion(metric, known) or (f"; there are: {', '.join(sorted(known))}" if known else "")
@@ -83,7 +83,7 @@ def best_stored(protocol: Protocol, metric: str, mode: str = "min", of: str = "l
         first = protocol.select_trials(query, f"{sign}metrics.{metric}", 1)
         if first and _measured(first[0], metric, of) is not None:
             return first[0]
-    return best_of(protocol.fetch_trials(query), metric, mode, of)
+    return _whole(protocol, best_of(protocol.brief_trials(query), metric, mode, of))
 
 
 def _among(deleted: bool) -> dict[str, Any] | None:
@@ -94,16 +94,21 @@ def _among(deleted: bool) -> dict[str, Any] | None:
 def _described(protocol: Protocol, name: str, query: Any = None) -> Trial:
     what, *words = name.removeprefix("@").split(":", 1)
     if what == "last" and not words:
-        trials = protocol.fetch_trials(query)
+        trials = protocol.brief_trials(query)
         if not trials:
             raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has none")
-        return trials[-1]
+        return _whole(protocol, trials[-1])
     if what == "best" and words and words[0]:
         mode, separator, metric = words[0].partition(":")
         if not separator or mode not in ("min", "max"):
             mode, metric = "min", words[0]
         return best_stored(protocol, metric, mode, query=query)
     raise TrialDoesNotExist(f"{name!r} names no trial: it goes by {WAYS}")
+
+
+def _whole(protocol: Protocol, trial: Trial) -> Trial:
+    """Return a trial that was found in brief, with its points."""
+    return next(iter(protocol.fetch_trials({"uid": trial.uid, **ALSO_DELETED})), trial)
 
 
 def _is_meant(trial: Trial, name: str) -> bool:
@@ -143,12 +148,10 @@ def _listed(trials: list[Trial]) -> str:
 
 def _measured(trial: Trial, metric: str, of: str) -> Any:
     """Return a trial's value of a metric that can be best: a number, and no NaN."""
-    if metric not in trial.metrics:
+    brief = briefs_of(trial.metrics).get(metric)
+    if brief is None:
         return None
-    if of == "last":
-        value = resolve(trial, ("metrics", metric))
-    else:
-        value = extremes_of(trial.metrics[metric])[of == "max"]
+    value = {"last": brief.last, "min": brief.least, "max": brief.greatest}[of]
     return value if isinstance(value, (int, float)) and not math.isnan(value) else None
 
 

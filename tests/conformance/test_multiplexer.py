@@ -28,6 +28,8 @@ class TestMirror(ProtocolTests):
 
     # It is a store of its own.
     test_store_has_an_id_that_stays: Any = None
+    test_one_event_names_one_trial: Any = None
+    test_every_cursor_says_what_came_after_it: Any = None
 
     @pytest.fixture
     def protocol(self) -> Protocol:
@@ -44,6 +46,8 @@ class TestMultiUri(ProtocolTests):
 
     # The file is a store of its own.
     test_store_has_an_id_that_stays: Any = None
+    test_one_event_names_one_trial: Any = None
+    test_every_cursor_says_what_came_after_it: Any = None
 
     @pytest.fixture
     def protocol(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Protocol]:

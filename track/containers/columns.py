@@ -73,6 +73,14 @@ class Column:
                 values[position] = value
         return values
 
+    def part(self, first: int, end: int) -> list[Any]:
+        """Return the values from a position on, before another one."""
+        values = list(self._data[first:end])
+        for position, value in list(self._odd.items()):
+            if first <= position < end:
+                values[position - first] = value
+        return values
+
     def reordered(self, order: list[int]) -> Column:
         """Return a column of the values at these positions."""
         values = self.tolist()

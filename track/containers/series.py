@@ -31,7 +31,7 @@ class Points:
         Whether each point has a step.
     """
 
-    __slots__ = ("_size", "at", "is_late", "latest", "step", "value")
+    __slots__ = ("_size", "at", "is_late", "late", "latest", "step", "value")
 
     def __init__(self, stepped: bool) -> None:
         self.step: Column | None = Column() if stepped else None
@@ -41,6 +41,8 @@ class Points:
         """The time of the last point, unix seconds."""
         self.is_late = False
         """Whether points have come after later ones, and are not sorted yet."""
+        self.late = 0
+        """How many points have come after later ones."""
         self._size: int | None = None
 
     def __len__(self) -> int:
@@ -54,6 +56,7 @@ class Points:
             self.latest = at
         elif at:
             self.is_late = True
+            self.late += 1
         # The common point is written straight into the arrays: this is the innermost loop of every replay.
         if steps is not None:
             if type(step) is steps._type:
@@ -93,6 +96,11 @@ class Points:
         self.settle()
         return self.at.tolist(len(self))
 
+    def part(self, first: int) -> tuple[list[Any], list[float]]:
+        """Return the values and the times from a position on, in logging order."""
+        self.settle()
+        return self.value.part(first, len(self)), self.at.part(first, len(self))
+
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""
         self.settle()
@@ -119,6 +127,7 @@ class Points:
         points.value, points.at = Column.from_list(values), Column.from_list(times)
         points.latest = max(times, default=0.0)
         points.is_late = any(map(operator.gt, times, islice(times, 1, None)))
+        points.late = sum(map(operator.gt, accumulate(times, max), islice(times, 1, None))) if points.is_late else 0
         return points
 
     def numbered(self) -> Points:
@@ -126,14 +135,14 @@ class Points:
         self.settle()
         points = Points(stepped=True)
         points.step = Column.from_list(list(range(len(self))))
-        points.value, points.at, points.latest = self.value, self.at, self.latest
+        points.value, points.at, points.latest, points.late = self.value, self.at, self.latest, self.late
         return points
 
     def view(self) -> Points:
         """Return the points so far: what is appended later does not show. Nothing is copied."""
         points = Points.__new__(Points)
         points._size = len(self)
-        points.latest, points.is_late = self.latest, self.is_late
+        points.latest, points.is_late, points.late = self.latest, self.is_late, self.late
         points.step = None if self.step is None else self.step.view()
         points.value, points.at = self.value.view(), self.at.view()
         return points
@@ -143,7 +152,8 @@ class Points:
         self.settle()
         size = len(self)
         columns = {} if self.step is None else {"step": self.step.to_plain(size)}
-        return columns | {"value": self.value.to_plain(size), "at": self.at.to_plain(size)}
+        columns |= {"value": self.value.to_plain(size), "at": self.at.to_plain(size)}
+        return columns | {"late": self.late} if self.late else columns
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Points:
@@ -156,6 +166,8 @@ class Points:
         points.at = Column.from_plain(plain["at"])
         # They were sorted, or are of a version that stored them as they came, and stay as they are.
         points.latest = float(points.at[len(points) - 1]) if len(points) else 0.0
+        late = plain.get("late")
+        points.late = late if isinstance(late, int) else 0
         return points
 
 
@@ -210,7 +222,7 @@ class Series(Mapping[Any, Any]):
     {0: 0.8, 1: 0.5}
     """
 
-    __slots__ = ("_index", "_indexed", "_indexed_times", "_next", "points")
+    __slots__ = ("_index", "_indexed", "_indexed_times", "_next", "_rising", "points")
 
     def __init__(self, points: Points | None = None) -> None:
         self.points = Points(stepped=True) if points is None else points
@@ -218,6 +230,7 @@ class Series(Mapping[Any, Any]):
         self._indexed = 0
         self._indexed_times = self.points.at
         self._next: int | None = None
+        self._rising = 0
 
     def append(self, step: Any, value: Any, at: float) -> None:
         """Add a point; a step logged before gets the new value.
@@ -259,6 +272,28 @@ class Series(Mapping[Any, Any]):
         """Return ``(step, value, unix seconds)`` for each step, in the order the steps first appeared."""
         values, times = self.points.values(), self.points.times()
         return [(step, values[position], times[position]) for step, position in self._positions().items()]
+
+    def since(self, first: int) -> tuple[list[Any], list[Any], list[float], int]:
+        """Return the columns of `rows` from a position on, and how many points were replaced by others."""
+        points = self.points
+        points.settle()
+        size = len(points)
+        if self._is_rising(size):
+            assert points.step is not None
+            return points.step.part(first, size), *points.part(first), 0
+        rows = self.rows()
+        steps, values, times = map(list, zip(*rows[first:], strict=True)) if rows[first:] else ([], [], [])
+        return steps, values, times, size - len(rows)
+
+    def _is_rising(self, size: int) -> bool:
+        """Return whether all steps are whole numbers that rise: none was logged again. Each is looked at once."""
+        known, column = max(0, self._rising - 1), self.points.step
+        assert column is not None
+        # A point that came late stands before the last one.
+        steps = column.part(0 if self.points.late else known, size)
+        is_rising = all(type(step) is int for step in steps) and all(map(operator.lt, steps, islice(steps, 1, None)))
+        self._rising = size if is_rising else 0
+        return is_rising
 
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""

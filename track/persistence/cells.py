@@ -85,6 +85,17 @@ def named_container(table: str, name: str, spec: str | None, cells: tuple[list[A
     return key, made[key]
 
 
+def are_points(cells: tuple[list[Any], ...]) -> bool:
+    """Return whether the columns of a name hold points only, and no container from another store."""
+    return not any(exact is not None and exact.startswith(_CONTAINER) for exact in cells[3])
+
+
+def cell_points(cells: tuple[list[Any], ...]) -> Iterator[tuple[Any, Any, float]]:
+    """Yield step, value and time of each point in the columns of a name."""
+    for step, value, at, odd in zip(*cells, strict=True):
+        yield *decode_cell(step, value, odd), at
+
+
 class Column:
     """The new points of one name, in the order they were logged."""
 

@@ -67,6 +67,10 @@ class PostgresDriver(Driver):
     unstorable = frozenset("\0")
     begin = _BEGIN
     has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
+    # Not a row that everybody changes: transactions would wait for one another, or fail.
+    numbering = "CREATE SEQUENCE IF NOT EXISTS trial_changes"
+    next_number = "SELECT nextval('trial_changes')"
+    settling = 60.0
 
     def __init__(self, uri: str, options: dict[str, Any]) -> None:
         try:

@@ -14,6 +14,7 @@ from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
+from track.persistence.points import FetchedPoints, Since
 from track.persistence.protocol import Forgotten
 from track.persistence.query import ALSO_DELETED, parse_query
 from track.persistence.sorting import parse_limit
@@ -103,6 +104,13 @@ class StateProtocol(EventProtocol):
             project.trials = LazySet(partial(self.fetch_trials, members))  # type: ignore[assignment]
             project.groups = LazySet(partial(self.fetch_groups, members))  # type: ignore[assignment]
         return projects
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        return self.store.changes(since)
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        with self.reading() as state:
+            return state.points(uid, names, since)
 
     def refresh(self, trial: Trial) -> None:
         stored = self.first_trial({"uid": trial.uid, **ALSO_DELETED})

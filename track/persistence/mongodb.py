@@ -13,6 +13,8 @@ import msgspec
 from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
+from track.persistence.cells import are_points, cell_points, named_container, text
+from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
@@ -24,15 +26,17 @@ from track.persistence.mongo import (
     can_hold,
     last_number,
     read_address,
+    read_cells,
     read_containers,
     render_parts,
     store,
 )
+from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import Query, parse_query, parse_stored
 from track.persistence.sorting import parse_limit
-from track.persistence.state import Liveness, shown_fields, with_members
+from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
 from track.persistence.utils import mask_secrets
-from track.plain import restore
+from track.plain import restore, utf8
 from track.serialization import from_json, trial_from_document
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
@@ -63,6 +67,7 @@ class MongoProtocol(EventProtocol):
         self.mongo = Mongo(uri, has_transactions)
         self.liveness = Liveness()
         self._reads: Reads | None = None
+        self._growing = Growing()
         # What is known was asked, and the store named, over the connection of this number.
         self._identity, self._known_at, self._named_at = "", -1, -1
         self._writer, self._seq = secrets.token_hex(8), 0
@@ -151,6 +156,63 @@ class MongoProtocol(EventProtocol):
             return super().select_trials(query, sort, limit)
         parsed, most = parse_stored(query), parse_limit(limit)
         return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        is_numbered = self.mongo.retried(self.mongo.has_numbers)
+        if not is_numbered:
+            return super().changes(since)
+        settling = max(60.0, 2 * self.mongo.patience)
+        # First: what is numbered from now on is found the next time.
+        newest = self.mongo.retried(lambda: self.mongo.given("changes"))
+        found = changes_by_number(since, self.identity(), newest, self._numbered, now=self.clock(), settling=settling)
+        return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        stored = self.mongo.retried(lambda: list(self.mongo.find("trials", {"_id": uid}))) if can_hold(uid) else []
+        if not stored:
+            raise unknown_trial(uid)
+        document = stored[0]
+        resumes = resumes_of(self._trial(document))
+        wanted = None if names is None else set(map(text, map(utf8, names)))
+        found = {}
+        for known in document["series"]:
+            is_wanted = known["kind"] == "metrics" and (wanted is None or known["name"] in wanted)
+            if is_wanted and (known["spec"] is None or _decode(known["spec"])[0] == "series"):
+                name = str(_decode(known["name"]))
+                found[name] = self._since(document["position"], known, start_of(since, name), resumes)
+        return {name: points for name, points in found.items() if points is not None}
+
+    def _since(self, position: int, known: Document, start: int, resumes: Any) -> FetchedPoints | None:
+        """Return the points of a metric from a position on."""
+        # Over another connection it may be another database.
+        key = self.mongo.connections, position, known["name"]
+        end = self._growing.end(key, start, known["count"]) if resumes is None else None
+        if end is not None:
+            is_whole, cells = self.mongo.retried(partial(read_cells, self.mongo, position, known, end))
+            is_grown = is_whole and are_points(cells)
+            tail = self._growing.tail(key, start, known["count"] - 1, [*cell_points(cells)]) if is_grown else None
+            if tail is not None:
+                return tail
+        is_whole, cells = self.mongo.retried(partial(read_cells, self.mongo, position, known))
+        if resumes is None and is_whole and are_points(cells):
+            self._growing.note(key, known["count"] - 1, [*cell_points(cells)])
+        container = named_container("metrics", known["name"], known["spec"], cells)[1] if cells[0] else None
+        return shown_points(container, resumes, start)
+
+    def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
+        """Return the trials with numbers above one, or with some others; with all, those of before there were any."""
+        wheres: list[Document] = [{} if above < 0 else {"changed": {"$gt": above}}]
+        if others:
+            wheres.append({"changed": {"$in": others}})
+        omitted = ("document", "parameters", "series", "notes")
+
+        def read() -> list[tuple[str, int]]:
+            # Sorted here, for the index of the numbers.
+            found = [one for where in wheres for one in self.mongo.find("trials", where, (), omitted)]
+            found.sort(key=lambda one: int(one["position"]))
+            return [(one["_id"], int(one.get("changed", 0))) for one in found]
+
+        return self.mongo.retried(read)
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)

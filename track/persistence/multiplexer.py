@@ -308,6 +308,9 @@ class ProtocolMultiplexer(Protocol):
     fetch_groups = _asked("fetch_groups")
     fetch_projects = _asked("fetch_projects")
     select_trials = _derived("select_trials")
+    brief_trials = _derived("brief_trials")
+    changes = _derived("changes")
+    fetch_points = _derived("fetch_points")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
 

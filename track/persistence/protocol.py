@@ -21,8 +21,10 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.changes import changes_by_sums
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
+from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
 from track.persistence.sorting import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
@@ -386,6 +388,13 @@ class Protocol:
         keys, most = parse_sort(sort, Trial), parse_limit(limit)
         return ordered(self.fetch_trials(query), keys)[:most]
 
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        """Return what `select_trials` does, for who wants no points: ``trial.metrics.briefs()`` says what they come to.
+
+        Points are read when somebody looks at a metric, maybe only then, as they are then.
+        """
+        return self.select_trials(query, sort, limit)
+
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""
         return next(iter(self.fetch_trials(query)), None)
@@ -413,6 +422,55 @@ class Protocol:
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group."""
         raise NotImplementedError
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        """Return which trials have changed since an earlier call: everything that is stored of them counts.
+
+        That a process died is no event, though its trial is shown otherwise: who watches asks again for those that
+        were running. By default every trial is read and compared; a backend that is watched should do better.
+
+        Parameters
+        ----------
+        since: str, optional
+            The cursor that an earlier call returned, in this process or another one. Without it, and with one that is
+            not known (any more), all trials are named.
+
+        Returns
+        -------
+        cursor: str
+            For the next call; its text means nothing to a caller.
+        uids: list of str
+            In the order in which the trials were created. One may be named that is as it was.
+        """
+        return changes_by_sums(since, self.fetch_trials())
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        """Return the points of metrics from a position on, in columns: who follows a run reads only what is new.
+
+        A position counts what is shown: each step once, the value logged last there, without what a resume hides. So
+        the next one to ask for is that of the first point returned plus their number, while `generation` is the same;
+        with another one, what is known is void, and is fetched from 0. By default the whole trial is read, and a
+        generation is good for this process.
+
+        Parameters
+        ----------
+        uid: str
+            Of a trial.
+        names: sequence of str, optional
+            Of metrics, by default of all. What was not logged is left out, and what keeps no points, but a number of
+            its own: the least, a mean.
+        since: int or mapping of str to int
+            The first position that is wanted, of every metric or by its name; of others all.
+
+        Raises
+        ------
+        TrialDoesNotExist
+            No trial with this uid is stored.
+        """
+        trial = self.first_trial({"uid": uid})
+        if trial is None:
+            raise unknown_trial(uid)
+        return compared(_compared.setdefault(self, {}), trial, names, since)
 
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date with what is stored."""
@@ -543,6 +601,7 @@ class Protocol:
         return nullcontext(False)
 
 
+_compared: weakref.WeakKeyDictionary[Protocol, Known] = weakref.WeakKeyDictionary()
 _numbers: weakref.WeakKeyDictionary[Protocol, dict[str, int]] = weakref.WeakKeyDictionary()
 
 

@@ -35,6 +35,9 @@ class SqliteDriver(Driver):
     begin = "BEGIN IMMEDIATE"
     unstorable: frozenset[str] = frozenset()
     has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    numbering = ""
+    next_number = "SELECT COALESCE(MAX(changed), 0) + 1 FROM trials"
+    settling = 0.0
 
     def __init__(self, path: str, timeout: float, durable: bool) -> None:
         self.path = path

@@ -258,7 +258,7 @@ def test_points_are_stored_in_order() -> None:
     shown = of_before.values()
     of_before.append(None, 1.5, 1.5)
 
-    assert plain == {"step": [0, 1, 1], "value": [1.0, 2.0, 3.0], "at": [1.0, 2.0, 3.0]}
+    assert plain == {"step": [0, 1, 1], "value": [1.0, 2.0, 3.0], "at": [1.0, 2.0, 3.0], "late": 1}
     assert (shown, of_before.values()) == ([1.0, 3.0, 2.0], [1.0, 1.5, 2.0, 3.0])
 
 

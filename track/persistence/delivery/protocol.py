@@ -23,6 +23,7 @@ from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
 from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.points import FetchedPoints, Since
 from track.persistence.protocol import Forgotten
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
@@ -329,6 +330,15 @@ class DeliveredProtocol(EventProtocol):
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         return self._ask(lambda backend: backend.select_trials(query, sort, limit))
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        return self._ask(lambda backend: backend.changes(since))
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        return self._ask(lambda backend: backend.fetch_points(uid, names, since))
+
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        return self._ask(lambda backend: backend.brief_trials(query, sort, limit))
 
     def first_trial(self, query: Any = None) -> Trial | None:
         return self._ask(lambda backend: backend.first_trial(query))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import secrets
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -77,6 +78,11 @@ class MemoryStore:
         self._drain()
         return self._state
 
+    def changes(self, since: str | None) -> tuple[str, list[str]]:
+        """Return a cursor, and the trials that have changed since another one."""
+        with self.reading() as state:
+            return state.changes(since, state.identity)
+
     def identity(self) -> str:
         """Return the id of the store."""
         return self._state.identity
@@ -124,6 +130,7 @@ class BufferedStore(MemoryStore):
         self.path: str = path
         self._unsaved: deque[Event] = deque()
         self._is_loaded = False
+        self._unsaved_name, self._loaded = "", 0
         weakref.finalize(self, _tell_unsaved, self._unsaved, path)
 
     def apply(self, events: Sequence[Event]) -> None:
@@ -141,8 +148,8 @@ class BufferedStore(MemoryStore):
         """Return what the file held at the first question, or at the last save, and what came since."""
         if not self._is_loaded:
             store = FileStore(self.path, self.lock.timeout, lock=self._file_lock)
-            with store.reading() as state:
-                self._state = state
+            with store.reading():
+                self._take(store)
             store.close()
             self._state.identity = self._state.identity or new_identity()
             self._is_loaded = True
@@ -152,6 +159,16 @@ class BufferedStore(MemoryStore):
         """Return the id of the file's store, or the one it will have."""
         with self.reading() as state:
             return state.identity
+
+    def _take(self, store: FileStore) -> None:
+        """Take the state of the file; the events from here on are counted apart, until they are saved."""
+        self._state, self._unsaved_name = store.state, secrets.token_hex(8)
+        self._state.note_journal(store.journal_read)
+        self._loaded = self._state.count
+
+    def changes(self, since: str | None) -> tuple[str, list[str]]:
+        with self.reading() as state:
+            return state.changes(since, self._unsaved_name)
 
     def unread(self) -> list[str]:
         """Return what of the file cannot be read."""
@@ -174,7 +191,7 @@ class BufferedStore(MemoryStore):
             try:
                 store.atomically(lambda: self._hand_over(store))
                 store.save()
-                self._state = store.state
+                self._take(store)
             finally:
                 store.close()
 
@@ -183,12 +200,17 @@ class BufferedStore(MemoryStore):
         with store.reading() as present:
             # What is forgotten stays so, whoever creates it again.
             both = sorted(uid for uid in created & present.trials if not self._state.is_forgotten(uid))
+            is_as_loaded = present.journals.get(store.journal_read, present.count) == present.count == self._loaded
         if both:
             raise ConcurrentWrite(f"{self.path} has trial {both[0]} already: another process created it meanwhile")
         while self._unsaved:
             store.apply([self._unsaved[0]])
             # Only now: what did not fit is saved the next time, and nothing twice.
             self._unsaved.popleft()
+        with store.reading() as present:
+            if is_as_loaded and present.count == self._state.count:
+                # They are counted there as they were here.
+                present.note_journal(self._unsaved_name)
 
 
 def _tell_unsaved(events: deque[Event], path: str) -> None:

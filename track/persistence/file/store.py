@@ -310,6 +310,18 @@ class FileStore:
         with self.reading() as state:
             return state.identity
 
+    def changes(self, since: str | None) -> tuple[str, list[str]]:
+        """Return a cursor, and the trials that have changed since another one."""
+        with self.reading() as state:
+            return state.changes(since, self.journal_read)
+
+    @property
+    def journal_read(self) -> str:
+        """Which journal the state is read from; without one, which the snapshot holds, or which file it is."""
+        if self._identity and self._kin.is_read:
+            return self._identity
+        return self._held.id or "-".join(map(str, self._snapshot_stamp or ()))
+
     def reading(self) -> AbstractContextManager[State]:
         """Give the state, caught up, while no other thread changes it."""
         return Held(self._reading, self._caught_up)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.mongo.buckets import read_containers
+from track.persistence.mongo.buckets import read_cells, read_containers
 from track.persistence.mongo.client import Document, Mongo
 from track.persistence.mongo.filter import Filter, can_hold, render_parts
 from track.persistence.mongo.setup import read_address
@@ -16,6 +16,7 @@ __all__ = [
     "can_hold",
     "last_number",
     "read_address",
+    "read_cells",
     "read_containers",
     "render_parts",
     "store",

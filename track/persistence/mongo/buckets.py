@@ -175,6 +175,22 @@ def read_containers(mongo: Mongo, position: int, kind: str, series: list[Documen
     )
 
 
+def read_cells(mongo: Mongo, position: int, known: Document, after: int = -1) -> tuple[bool, tuple[list[Any], ...]]:
+    """Return the columns of a metric after a place, with as many points as `known` says, and whether none is missing.
+
+    A place that is not written yet may be written later.
+    """
+    columns: tuple[list[Any], ...] = ([], [], [], [])
+    where = {"trial": position, "kind": known["kind"], "name": known["name"]}
+    where["number"] = {"$gte": (after + 1) // SLOTS}
+    for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")):
+        skipped = max(0, after + 1 - bucket["number"] * SLOTS)
+        part = {name: bucket[name][skipped:] for name in ("step", "value", "at")}
+        part["odd"] = [(place - skipped, exact) for place, exact in bucket["odd"] if place >= skipped]
+        _extend(columns, part, known["count"] - bucket["number"] * SLOTS - skipped)
+    return len(columns[0]) == known["count"] - after - 1, columns
+
+
 def _extend(columns: tuple[list[Any], ...], bucket: Document, size: int) -> None:
     steps, values, times = (bucket[name][: max(0, size)] for name in ("step", "value", "at"))
     odd: list[Any] = [None] * len(times)

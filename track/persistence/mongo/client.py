@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
 from track.persistence.mongo.setup import (
+    NUMBERED,
     VERSION,
     connections_heard,
     make_collections,
@@ -129,11 +130,21 @@ class Mongo:
             raise Changed(f"{self.place} is empty now")
         return int(found["value"]) - count + 1
 
+    def given(self, counter: str) -> int:
+        """Return the last number that a counter has given."""
+        return int(next((found["value"] for found in self.find("counters", {"_id": counter})), 0))
+
     def make(self) -> None:
         """Make the collections, where that was not done: before something is written, for to read makes nothing."""
         if self._version < VERSION:
             make_collections(self._database)
             self._version = VERSION
+
+    def has_numbers(self) -> bool:
+        """Return whether changes of trials are numbered there, and, as far as that is known, will be."""
+        if self._version < NUMBERED:
+            self._version = noted_version(self._database, self.place)
+        return self._version >= NUMBERED
 
     # which store it is
 

@@ -12,7 +12,9 @@ from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent, Inval
 from track.persistence.delivery import DELIVERY_OPTIONS
 from track.persistence.utils import COMMON_OPTIONS, fixed_place, mask_secrets, parse_uri, read_options
 
-VERSION = 2
+NUMBERED = 3
+"""The version of the documents from which on the changes of trials are numbered."""
+VERSION = 3
 """The version of the documents that this version of the library writes."""
 _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
     "buckets": [([("trial", 1), ("kind", 1), ("name", 1), ("number", 1)], True)],
@@ -24,12 +26,13 @@ _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
         ([("hash", 1), ("revision", 1)], True),
         ([("position", 1)], False),
         ([("project_id", 1)], False),
+        ([("changed", 1)], False),
         ([("parameters.name", 1), ("parameters.number", 1)], False),
     ],
     "writers": [],
 }
 _CERTIFICATES = ("tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile")
-_COUNTERS = ("groups", "members", "projects", "trials")
+_COUNTERS = ("changes", "groups", "members", "projects", "trials")
 _EXISTS = 48
 _LONGEST = 400
 _DUPLICATE = 11000

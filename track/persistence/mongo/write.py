@@ -40,6 +40,7 @@ from track.structure import FORGOTTEN, Trial
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
 _NOTES = 8
+_MUCH = ("document", "parameters", "series", "notes")
 _CREATIONS = (ProjectCreated, GroupCreated, TrialCreated)
 Reads = dict[tuple[str, str], int]
 """The versions of documents that a decision is based on, by collection and uid."""
@@ -92,6 +93,8 @@ class Entry:
         self.version: int = -1 if stored is None else stored["version"]
         self.position: int = -1 if stored is None else stored["position"]
         self.is_changed = False
+        self.number = 0
+        """The number of its change, of a trial."""
         if reads is not None and self.new:
             is_taken = stored is not None and isinstance(self.new[0], _CREATIONS)
             if is_taken or reads.get((collection, uid), self.version) != self.version:
@@ -198,7 +201,8 @@ class TrialEntry(Entry):
         is_new = self.stored is None
         known: Document = {"counts": counts, "created": is_new, "attempt": self._begun}
         note = self.note.fields(self.stored, self.own["last"], self.note.last, **known)
-        return self.changing({**_fields(self._trial), "position": self.position, "series": series, **note})
+        numbered = {"position": self.position, "changed": self.number}
+        return self.changing({**_fields(self._trial), **numbered, "series": series, **note})
 
     def _advance_note(self) -> list[Operation]:
         """Note that a part of what was interrupted is complete: it was sent again in smaller batches."""
@@ -287,6 +291,9 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         first = mongo.increment(collection, len(created))
         for position, made in enumerate(created, first):
             made.position = position
+    changed = [entry for entry in trials if entry.is_changed]
+    for entry, number in zip(changed, _numbers(mongo, len(changed)), strict=True):
+        entry.number = number
     operations = [operation for entry in entries for operation in entry.operations()]
     if operations and not mongo.write(collection, operations):
         raise Changed(f"somebody else has changed one of {len(operations)} {collection}")
@@ -299,6 +306,27 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
     if pushes and not mongo.write("buckets", pushes):
         for entry in trials:
             fill(mongo, entry.position, entry.fresh)
+    if trials and not mongo.has_transactions and (pushes or any(entry.is_again for entry in trials)):
+        # Who saw the documents change may not have seen the points.
+        _mark(mongo, [entry.uid for entry in trials])
+    if collection == "projects":
+        # Trials are shown with the tags of their project.
+        of_these = {"project_id": {"$in": [entry.uid for entry in entries if entry.is_changed]}}
+        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)])
+
+
+def _mark(mongo: Mongo, trials: list[str]) -> None:
+    """Note that stored trials have changed once more."""
+    numbers = _numbers(mongo, len(trials))
+    marks = [({"_id": uid}, {"$set": {"changed": number}}) for uid, number in zip(trials, numbers, strict=True)]
+    if marks:
+        mongo.write("trials", [("update", *mark) for mark in marks])
+
+
+def _numbers(mongo: Mongo, count: int) -> range:
+    """Return the next numbers of changes."""
+    first = mongo.increment("changes", count) if count else 0
+    return range(first, first + count)
 
 
 def _by_target(numbered: list[tuple[int, Event]]) -> dict[str, dict[str, list[tuple[int, Event]]]]:

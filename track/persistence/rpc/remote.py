@@ -9,15 +9,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from track.briefs import brief_from_plain
 from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
+from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.protocol import Forgotten
-from track.persistence.query import Condition, Query, parse_query
+from track.persistence.query import ALSO_DELETED, Condition, Query, parse_query
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
-from track.persistence.sorting import parse_limit, parse_sort
+from track.persistence.sorting import SortKey, parse_limit, parse_sort
 from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document
@@ -151,12 +153,56 @@ class RemoteStore(EventProtocol):
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         keys, most = parse_sort(sort, Trial), parse_limit(limit)
         sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
-        names = [f"{'-' * key.is_descending}{'.'.join(key.path)}" for key in keys]
-        is_large = len(names) > _KEYS or any(len(name) > _LONGEST_ATTRIBUTE for name in names)
-        if rest.conditions or is_large or (not keys and most is None) or self._reads is not None:
+        if rest.conditions or _are_large(keys) or (not keys and most is None) or self._reads is not None:
             return super().select_trials(query, keys, most)
-        _, documents = self.link.call(FETCHES[Trial], {"query": sent, "sort": names, "limit": most})
+        asked = {"query": sent, "sort": _written_keys(keys), "limit": most}
+        _, documents = self.link.call(FETCHES[Trial], asked)
         return self._objects(documents)
+
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        keys, most = parse_sort(sort, Trial), parse_limit(limit)
+        sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
+        if rest.conditions or _are_large(keys) or self._reads is not None:
+            return super().brief_trials(query, keys, most)
+        try:
+            _, documents = self.link.call("brief_trials", {"query": sent, "sort": _written_keys(keys), "limit": most})
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().brief_trials(query, keys, most)
+        return [self._brief(_decode(line)) for line in documents.splitlines()]
+
+    def _brief(self, document: dict[str, Any]) -> Trial:
+        briefs = document.pop("briefs")
+        metrics = _Elsewhere(
+            lambda: self._metrics_of(document["uid"]),
+            lambda: {name: brief_from_plain(plain) for name, plain in briefs.items()},
+        )
+        return trial_from_document(document, metrics, Metrics(partial(_measured, document, "chronos")))
+
+    def _metrics_of(self, uid: str) -> dict[str, Any]:
+        """Return the metrics of a trial as they are now; none where it is forgotten meanwhile."""
+        found = self.fetch_trials({"uid": uid, **ALSO_DELETED})
+        return dict(found[0].metrics) if found else {}
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        try:
+            # A cursor may be as long as a list of trials.
+            cursor, documents = self.link.call("changes", {}, (since or "").encode())
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().changes(since)
+        return str(cursor), [_decode(line) for line in documents.splitlines()]
+
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        if not self._can_ask(uid):
+            raise unknown_trial(uid)
+        try:
+            asked = {"uid": uid, "names": None if names is None else list(names), "since": since}
+            _, documents = self.link.call("fetch_points", {}, _encode(asked))
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().fetch_points(uid, names, since)
+        return dict(from_line(_decode(line)) for line in documents.splitlines())
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch(TrialGroup, query)
@@ -227,6 +273,27 @@ class RemoteStore(EventProtocol):
         """In a child: be another writer, who has decided nothing yet."""
         self._writer, self._number = secrets.token_hex(8), 0
         self._reads, self._fresh = None, {}
+
+
+class _Elsewhere(Metrics):
+    """Metrics whose points a server is asked for when somebody looks, while no other thread waits to decode its own."""
+
+    __slots__ = ()
+
+    def _loaded(self) -> dict[str, Any]:
+        load = self._load
+        if load is not None:
+            self._containers, self._load = load(), None
+        return self._containers
+
+
+def _written_keys(keys: tuple[SortKey, ...]) -> list[str]:
+    return [f"{'-' * key.is_descending}{'.'.join(key.path)}" for key in keys]
+
+
+def _are_large(keys: tuple[SortKey, ...]) -> bool:
+    """Return whether a server would not sort by them."""
+    return len(keys) > _KEYS or any(len(name) > _LONGEST_ATTRIBUTE for name in _written_keys(keys))
 
 
 def _measured(document: dict[str, Any], name: str) -> Any:

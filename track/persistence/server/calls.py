@@ -19,9 +19,12 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from track.briefs import brief_to_plain
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
+from track.metrics import briefs_of
+from track.persistence.points import to_line
 from track.persistence.protocol import Protocol
-from track.persistence.query import DEEPEST, JOINING, parse_query
+from track.persistence.query import DEEPEST, JOINING, Query, parse_query
 from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply, without_place
 from track.persistence.server.backend import decide, fetch, read_events, touched
 from track.persistence.server.backpressure import SMALL
@@ -82,6 +85,14 @@ class _Question(msgspec.Struct, forbid_unknown_fields=True):
     brief: bool = False
     sort: list[str] = []
     limit: int | None = None
+
+
+class _Followed(msgspec.Struct, forbid_unknown_fields=True):
+    """Of which trial and metrics points are wanted: as a line, since there may be many names."""
+
+    uid: str
+    names: list[str] | None = None
+    since: int | dict[str, int] = 0
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -161,8 +172,7 @@ def _last(backend: Protocol, user: str, given: _Writer, lines: bytes) -> Answer:
 
 def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
     def run(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
-        _check_size(given)
-        query = parse_query(_query(given.query), kind)
+        query = _parsed(given, kind)
         if kind is Trial and (given.sort or given.limit is not None):
             found = backend.select_trials(query, given.sort, given.limit)
         elif given.first and kind is Trial:
@@ -173,6 +183,25 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
         return len(found), (_document(one, given.brief) for one in found)
 
     return run
+
+
+def _brief_trials(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
+    query = _parsed(given, Trial)
+    found = backend.brief_trials(query, given.sort, given.limit)
+    return len(found), map(_brief, found)
+
+
+def _brief(trial: Trial) -> bytes:
+    """Return a trial as a line, with what its metrics come to in place of their points."""
+    without = copy.copy(trial)
+    without.metrics = {}
+    briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
+    return bytes(_encode(to_json(without) | {"briefs": briefs})) + b"\n"
+
+
+def _parsed(given: _Question, kind: type) -> Query:
+    _check_size(given)
+    return parse_query(_query(given.query), kind)
 
 
 def _check_size(given: _Question) -> None:
@@ -249,6 +278,17 @@ def _members(backend: Protocol, user: str, given: _Uid, lines: bytes) -> Answer:
     return None, (_encode(uid) + b"\n" for group in groups for uid in group.trials)
 
 
+def _changes(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    cursor, uids = backend.changes(lines.decode("utf-8", "replace") or None)
+    return cursor, (_encode(uid) + b"\n" for uid in uids)
+
+
+def _fetch_points(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    asked = msgspec.json.decode(lines, type=_Followed)
+    found = backend.fetch_points(asked.uid, asked.names, asked.since)
+    return len(found), (_encode(to_line(name, points)) + b"\n" for name, points in found.items())
+
+
 def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     return [*backend.former_identities(), backend.identity()], ()
 
@@ -284,9 +324,12 @@ def _document(found: Any, is_brief: bool = False) -> bytes:
 
 
 CALLS: dict[str, CallKind] = {
+    "brief_trials": CallKind("read", _Question, _brief_trials),
+    "changes": CallKind("read", _Nothing, _changes),
     "commit": CallKind("admin", _Nothing, _commit),
     "decide": CallKind("write", _Decided, _decide, is_short=True),
     "fetch_groups": CallKind("read", _Question, _fetch(TrialGroup)),
+    "fetch_points": CallKind("read", _Nothing, _fetch_points),
     "fetch_projects": CallKind("read", _Question, _fetch(Project)),
     "fetch_trials": CallKind("read", _Question, _fetch(Trial)),
     "forget": CallKind("admin", _Age, _forget),

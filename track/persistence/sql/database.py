@@ -42,6 +42,12 @@ class Driver(Protocol):
     """Characters that no text can have there."""
     has_table: str
     """A statement that returns a row where there is a table of a name."""
+    numbering: str
+    """A statement that makes what numbers changes, '' where nothing is needed."""
+    next_number: str
+    """A statement that returns the number of the next change."""
+    settling: float
+    """Seconds, at least, after which a number that was given shows or never will; 0 where they show in their order."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""

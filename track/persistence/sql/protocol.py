@@ -13,17 +13,19 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import named_container, text
+from track.persistence.cells import are_points, cell_points, named_container, text
+from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.numbered import check_batch
+from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import EXACT, Query, parse_query, parse_stored
 from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, RESUMED, VERSION, UnitOfWork
+from track.persistence.sql.rows import MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, where
-from track.persistence.state import Liveness, shown_fields, with_members
-from track.plain import is_utf8, restore
+from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
+from track.plain import is_utf8, restore, utf8
 from track.serialization import from_json, trial_from_document
 from track.structure import Project, Trial, TrialGroup
 
@@ -56,6 +58,7 @@ class SqlProtocol(EventProtocol):
         self.liveness = Liveness()
         self._identity, self._is_identified, self._is_identifying = "", False, False
         self._version = 0
+        self._growing = Growing()
         database.on_connect = self._look
 
     # writing
@@ -188,6 +191,31 @@ class SqlProtocol(EventProtocol):
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         parsed, keys, most = parse_stored(query), parse_sort(sort, Trial), parse_limit(limit)
         return self._asked(partial(self._select_trials, parsed, keys, most), [])
+
+    def changes(self, since: str | None = None) -> tuple[str, list[str]]:
+        nothing: tuple[str, list[str]] = "", []
+        return self._read(partial(self._changes, since), nothing)
+
+    def _changes(self, since: str | None) -> tuple[str, list[str]]:
+        if self._version < VERSION:
+            self._version = self._noted_version()
+        if self._version < NUMBERED:
+            return super().changes(since)
+        store = (self._identities() or [""])[-1]
+        newest = int(self.database.rows("SELECT COALESCE(MAX(changed), 0) FROM trials")[0][0])
+        # A transaction that takes longer than the patience is broken off.
+        settling = self.database.driver.settling and max(self.database.driver.settling, 2 * self.database.patience)
+        found = changes_by_number(since, store, newest, self._numbered, now=self.clock(), settling=settling)
+        return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
+
+    def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
+        """Return the trials with numbers above one, or with some others; sorted here, for the index of the numbers."""
+        rows = self.database.rows("SELECT position, uid, changed FROM trials WHERE changed > ?", above)
+        if others:
+            marks = ", ".join("?" * len(others))
+            chosen = f"SELECT position, uid, changed FROM trials WHERE changed IN ({marks})"  # noqa: S608
+            rows = [*rows, *self.database.rows(chosen, *others)]
+        return [(uid, number) for _, uid, number in sorted(rows)]
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch_owners(TrialGroup, query)
@@ -324,7 +352,7 @@ class SqlProtocol(EventProtocol):
             known = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
             found = []
             for name, spec in self.database.rows(known, position, table):
-                first, cells = self._read_cells(table, position, name, points)
+                first, _, cells = self._read_cells(table, position, name, points)
                 if cells[0]:
                     found.append((first, *named_container(table, name, spec, cells)))
             # In the order of their first points, as in every backend.
@@ -332,15 +360,59 @@ class SqlProtocol(EventProtocol):
 
         return self.database.transaction(read)
 
-    def _read_cells(self, table: str, position: int, name: str, points: int) -> tuple[int, tuple[list[Any], ...]]:
-        """Return the number of the first point of a name, and the columns, read in pages of bounded size."""
+    def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
+        def read() -> dict[str, FetchedPoints]:
+            rows = self.database.rows(f"{_TRIAL} WHERE t.uid = ?", uid) if self._can_hold(uid) else []
+            if not rows:
+                raise unknown_trial(uid)
+            position, points, _ = rows[0]
+            known = "SELECT name, spec, kind FROM series WHERE trial = ? AND (kind = 'metrics' OR kind = ?)"
+            series = self.database.rows(known, position, RESUMED)
+            has_resumes = any(kind == RESUMED for _, _, kind in series)
+            resumes = resumes_of(self._trial(rows[0])) if has_resumes else None
+            wanted = None if names is None else set(map(text, map(utf8, names)))
+            found = []
+            for name, spec, kind in series:
+                if kind == RESUMED or (wanted is not None and name not in wanted):
+                    continue
+                if spec is None or _decode(spec)[0] == "series":
+                    found.append(self._since(position, name, spec, points, since, resumes))
+            return {name: read for _, name, read in sorted(found, key=itemgetter(0)) if read is not None}
+
+        found = self._read(read, None)
+        if found is None:
+            raise unknown_trial(uid)
+        return found
+
+    def _since(  # noqa: PLR0917 - called in one place
+        self, position: int, name: str, spec: str | None, points: int, since: Since, resumes: Any
+    ) -> tuple[int, str, FetchedPoints | None]:
+        """Return the number of a metric's first point that was read, its name, and its points from a position on."""
+        key = position, name
+        start = start_of(since, str(_decode(name)))
+        end = self._growing.end(key, start, points) if resumes is None else None
+        if end is not None:
+            first, last, cells = self._read_cells("metrics", position, name, points, end)
+            tail = self._growing.tail(key, start, last, [*cell_points(cells)]) if are_points(cells) else None
+            if tail is not None:
+                return first, str(_decode(name)), tail
+        first, last, cells = self._read_cells("metrics", position, name, points)
+        if resumes is None and are_points(cells):
+            self._growing.note(key, last, [*cell_points(cells)])
+        named, container = named_container("metrics", name, spec, cells) if cells[0] else (str(_decode(name)), None)
+        return first, named, shown_points(container, resumes, start)
+
+    def _read_cells(
+        self, table: str, position: int, name: str, points: int, after: int = -1
+    ) -> tuple[int, int, tuple[list[Any], ...]]:
+        """Return the numbers of the first and the last point of a name, and the columns, read in pages."""
         step = "step" if table == "metrics" else "NULL"
         page = (
             f"SELECT {step}, value, at, odd, seq FROM {table} "  # noqa: S608
             f"WHERE trial = ? AND name = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT {_PAGE}"
         )
         columns: tuple[list[Any], ...] = ([], [], [], [])
-        first = last = -1
+        first, last = -1, after
         while rows := self.database.rows(page, position, name, last, points):
             for place, column in enumerate(columns):
                 column.extend([row[place] for row in rows])
@@ -348,13 +420,14 @@ class SqlProtocol(EventProtocol):
             last = rows[-1][-1]
             if len(rows) < _PAGE:
                 break
-        return first, columns
+        return first, last, columns
 
     # the tables
 
     def _look(self) -> None:
         """See what is there, over a new connection; nothing is made before something is written."""
         self._identity, self._is_identified = "", False
+        self._growing.clear()
         self._version = self.database.transaction(self._noted_version)
         if self._version > VERSION:
             raise CorruptJournal(
@@ -385,5 +458,7 @@ class SqlProtocol(EventProtocol):
             return
         for statement in MIGRATIONS[number]:
             self.database.rows(statement)
+        if number + 1 == NUMBERED and self.database.driver.numbering:
+            self.database.rows(self.database.driver.numbering)
         suffix = "ON CONFLICT (id) DO UPDATE SET version = excluded.version"
         self.database.insert("format", "id, version", suffix, rows=[(1, number + 1)])

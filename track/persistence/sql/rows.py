@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import repeat
 
 import msgspec
@@ -32,10 +33,12 @@ logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
 _BEYOND = 2**63
 _TRIALS = (
-    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document",
+    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document, "
+    "changed",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
     "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
-    "status_code = excluded.status_code, points = excluded.points, document = excluded.document",
+    "status_code = excluded.status_code, points = excluded.points, document = excluded.document, "
+    "changed = excluded.changed",
 )
 _PARAMETERS = (
     "trial, name, number, text",
@@ -106,6 +109,11 @@ class UnitOfWork:
         self._database = database
         self._entries: dict[str, _Entry] = {}
         self._last_position = 0
+
+    @cached_property
+    def number(self) -> int:
+        """The number of the changes of this transaction."""
+        return int(self._database.rows(self._database.driver.next_number)[0][0])
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take events, in order; one that names a trial that is not stored is reported and skipped."""
@@ -202,6 +210,12 @@ class UnitOfWork:
         if isinstance(event, GroupCreated) and isinstance(event.project_id, str):
             row["project_id"] = event.project_id
         self._database.insert(table, ", ".join(row), rows=[tuple(row.values())])
+        if isinstance(event, ProjectCreated) and event.tags:
+            self._mark_trials_of(event.uid)
+
+    def _mark_trials_of(self, project: str) -> None:
+        """Note that trials have changed, as those do that are shown with the tags of their project."""
+        self._database.rows("UPDATE trials SET changed = ? WHERE project_id = ?", self.number, project)
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
         table = "trial_groups" if event.kind == "group" else "projects"
@@ -210,6 +224,8 @@ class UnitOfWork:
             document = _decode(found[0][0])
             merge_into_owner(document, event)
             self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
+            if event.kind == "project":
+                self._mark_trials_of(event.uid)
 
     def _add_member(self, group: str, trial: str) -> None:
         last = "SELECT COALESCE(MAX(position), -1) FROM members WHERE trial_group = ?"
@@ -230,7 +246,7 @@ class UnitOfWork:
             passed |= self._passed(entry)
             for table, rows in points.items():
                 entry.add_points(table, rows, series)
-            trials.append(entry.row())
+            trials.append((*entry.row(), self.number))
             if entry.is_hidden:
                 number = 2 if entry.trial.deleted == FORGOTTEN else int(bool(entry.trial.deleted))
                 series.append((entry.position, "", HIDDEN, None, None, number))
@@ -302,7 +318,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             value DOUBLE PRECISION, at DOUBLE PRECISION NOT NULL, odd TEXT,
             PRIMARY KEY (trial, name, seq))""",
     ),
+    ("ALTER TABLE trials ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",),
+    # Not with the column: CockroachDB makes both after the transaction.
+    ("CREATE INDEX trials_changed ON trials (changed)",),
 )
 """Statements of each step, oldest first; a released step is never changed."""
+NUMBERED = 2
+"""The version of the tables from which on changes are numbered."""
 VERSION = len(MIGRATIONS)
 """The version of the tables that this version of the library writes."""

@@ -21,7 +21,7 @@ from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
 from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
-from track.persistence.state.views import shown_fields, with_members
+from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
 
 __all__ = [
     "DELETED",
@@ -41,7 +41,9 @@ __all__ = [
     "newer",
     "read_head",
     "read_snapshot",
+    "resumes_of",
     "shown_fields",
+    "shown_points",
     "snapshot_bytes",
     "stored_in",
     "update",

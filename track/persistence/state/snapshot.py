@@ -11,14 +11,15 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
 
+from track.briefs import Brief, brief_from_plain, brief_to_plain
 from track.errors import CorruptJournal, UnsafePath
 from track.events import FORMAT
-from track.metrics import Metrics
+from track.metrics import Metrics, briefs_of
 from track.persistence.identity import new_identity
 from track.persistence.state.state import State
 from track.plain import to_plain
@@ -64,6 +65,7 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     deleted: Any = False
     moments: Any = None
     order: int = 0
+    briefs: msgspec.Raw = msgspec.Raw(b"null")
 
     def get(self, name: str) -> Any:
         """Return a field, as a mapping would."""
@@ -85,6 +87,15 @@ class _ProjectDocument(msgspec.Struct, forbid_unknown_fields=True):
     order: int = 0
 
 
+class _Changes(msgspec.Struct):
+    """The numbers of the trials' last events, and what they belong to: an older version keeps them as they were."""
+
+    held: tuple[str, int]
+    count: int
+    journals: dict[str, int]
+    trials: list[int]
+
+
 class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -94,6 +105,7 @@ class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     format: int | None = None
     journal: dict[str, Any] = {}
     writers: dict[str, int] = {}
+    changes: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -209,6 +221,21 @@ def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> N
         if order:
             storage.documents[trial.uid] = stored
             storage.changed.discard(trial.uid)
+    _fill_changes(storage, snapshot)
+
+
+def _fill_changes(storage: State, snapshot: _Snapshot) -> None:
+    """Take the numbers of events, if they are of this snapshot; else counting begins with it."""
+    held = snapshot.journal.get("id"), snapshot.journal.get("offset", 0)
+    try:
+        known = msgspec.json.decode(snapshot.changes, type=_Changes | None)
+    except msgspec.MsgspecError:
+        known = None
+    if known is not None and known.held == held and len(known.trials) == len(storage.marks):
+        storage.count, storage.journals = known.count, known.journals
+        storage.marks = dict(zip(storage.marks, known.trials, strict=True))
+    if isinstance(held[0], str) and held[0]:
+        storage.note_journal(held[0])
 
 
 def _documents(
@@ -225,7 +252,8 @@ def _documents(
         document, unknown = _decode(raw, _TrialDocument)
         if document.project_id is None:
             document.project_id = owner
-        fields = (_lazy(document.metrics, stored, "metrics"), _lazy(document.chronos, stored, "chronos"))
+        briefs = _briefs_in(document)
+        fields = (_lazy(document.metrics, stored, "metrics", briefs), _lazy(document.chronos, stored, "chronos"))
         trial = trial_from_document(document, *fields)
         if unknown:
             storage.unknown["trial", trial.uid] = unknown
@@ -265,10 +293,24 @@ _Stored: TypeAlias = bytes | _Region
 """A trial's document: in memory when it is small, else where it is on disk."""
 
 
-def _lazy(raw: msgspec.Raw, stored: _Stored, field: str) -> Metrics:
+def _briefs_in(document: _TrialDocument) -> Callable[[], dict[str, Brief]] | None:
+    """Return what decodes what each metric comes to; None where that is of before the trial's last change.
+
+    An older version keeps the field as it was.
+    """
+    data, metadata = bytes(document.briefs), document.metadata
+    count = metadata.get("_update_count", 0) if isinstance(metadata, dict) else None
+    if not data.startswith(b"[%d," % count if isinstance(count, int) else b"\0"):
+        return None
+    return lambda: {name: brief_from_plain(plain) for name, plain in msgspec.json.decode(data)[1].items()}
+
+
+def _lazy(
+    raw: msgspec.Raw, stored: _Stored, field: str, briefs: Callable[[], dict[str, Brief]] | None = None
+) -> Metrics:
     if bytes(memoryview(raw)[:3]) == b"{}":
         return Metrics()
-    return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)))
+    return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)), briefs)
 
 
 def snapshot_bytes(
@@ -317,6 +359,11 @@ def snapshot_bytes(
         yield b"]"
     if groups.get(None):
         yield b',\n\n "groups": ' + _group_bytes(groups[None])
+    if journal:
+        storage.note_journal(journal["id"])
+        held = (journal["id"], journal.get("offset", 0))
+        changes = _Changes(held, storage.count, storage.journals, list(storage.marks.values()))
+        yield b',\n\n "changes": ' + _encode(changes)
     yield b"}\n"
 
 
@@ -354,6 +401,10 @@ def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int],
 def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
     document = to_json(trial) | {"order": order} | unknown
+    count = trial.metadata.get("_update_count") if isinstance(trial.metadata, dict) else None
+    if trial.metrics and type(count) is int:
+        briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
+        document["briefs"] = [count, briefs]
     if home:
         manifest = document["artifacts"]
         moved = ({**line, "uri": f"{home}/{line['uri']}"} if is_beside(line) else line for line in manifest)

@@ -19,16 +19,19 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
 from track.persistence.query import Query, parse_query, parse_stored
 from track.persistence.state.apply import is_forgetting, is_overtaken, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
-from track.persistence.state.views import Owner, shown_fields, with_members
+from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
+_JOURNALS = 1000
+_DIGITS = 20
 
 
 class State:
@@ -60,6 +63,12 @@ class State:
         """Fields of the last snapshot that this version does not know, by kind and uid of what they are of."""
         self.changed: set[str] = set()
         """The uids of trials that the last snapshot does not show as they are."""
+        self.count = 0
+        """How many events were applied, as all who read the same files count them."""
+        self.marks: dict[str, int] = {}
+        """The number of the last event of each trial."""
+        self.journals: dict[str, int] = {}
+        """How many events there were at the end of each journal that a snapshot holds, the last one last."""
         self.documents: dict[str, Any] = {}
         """The bytes of trials in the last snapshot."""
         self.unapplied: dict[str, int] = {}
@@ -101,14 +110,16 @@ class State:
 
     def apply(self, records: Iterable[Record]) -> None:
         """Change the state as the events say; one that names a trial that is not here is reported and skipped."""
-        trials, changed = self._trials, self.changed
+        trials, changed, marks = self._trials, self.changed, self.marks
         for event in records:
+            self.count = count = self.count + 1
             try:
                 if type(event) is MetricsLogged:
                     uid = event.trial
                     trial = trials.get(uid)
                     if trial is not None:
                         changed.add(uid)
+                        marks[uid] = count
                         update(trial, event)
                         continue
                 self._apply_one(event)
@@ -132,6 +143,7 @@ class State:
             case ProjectCreated():
                 if event.uid not in self._projects:
                     self.add_project(make_project(event))
+                    self._mark_trials_of(event.uid)
             case GroupCreated():
                 if event.uid not in self._groups:
                     self.add_group(make_group(event), ())
@@ -151,6 +163,7 @@ class State:
             self._note_unapplied("trial", uid)
             return
         self.changed.add(uid)
+        self.marks[uid] = self.count
         update(trial, event)
         if is_forgetting(event):
             self.unknown.pop(("trial", uid), None)
@@ -172,6 +185,14 @@ class State:
             return
         values = newer(owner.moments, event.field, event.values, event.at)
         getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
+        if event.kind == "project":
+            self._mark_trials_of(event.uid)
+
+    def _mark_trials_of(self, project: str) -> None:
+        """Note that trials have changed, as those do that are shown with the tags of their project."""
+        if self._projects[project].tags:
+            of_project = (uid for uid, trial in self._trials.items() if trial.project_id == project)
+            self.marks.update(dict.fromkeys(of_project, self.count))
 
     def is_forgotten(self, uid: str) -> bool:
         """Return whether nothing but the uid of a trial is kept."""
@@ -202,6 +223,7 @@ class State:
         self._trials[uid] = trial
         self._by_hash.setdefault(trial.hash, []).append(uid)
         self.changed.add(uid)
+        self.marks[uid] = self.count
 
     # asking
 
@@ -230,6 +252,42 @@ class State:
             seen = view(owner)
             if parsed.matches(seen):
                 yield seen
+
+    def changes(self, since: str | None, journal: str) -> tuple[str, list[str]]:
+        """Return a cursor, and the trials that have changed since another one; all of them where that is not known.
+
+        A cursor is a journal, and how many events there were. What the last snapshot holds goes by the journal that the
+        snapshot names: the one after it may be removed without an event.
+
+        `journal`: where the events since the last snapshot are.
+        """
+        held = next(reversed(self.journals), "")
+        named = held if self.journals.get(held) == self.count else journal
+        of, _, number = (since or "").partition(":")
+        end = self.count if of == journal else self.journals.get(of, -1)
+        is_known = bool(of) and number.isascii() and number.isdecimal() and len(number) < _DIGITS and int(number) <= end
+        first = int(number) if is_known else -1
+        uids = [uid for uid, mark in self.marks.items() if mark > first] if first < self.count else []
+        return f"{named}:{self.count}", uids
+
+    def points(self, uid: str, names: Iterable[str] | None, since: Since) -> dict[str, FetchedPoints]:
+        """Return the points of metrics from a position on; TrialDoesNotExist where there is no such trial."""
+        trial = self._trials.get(uid)
+        if trial is None:
+            raise unknown_trial(uid)
+        resumes = resumes_of(trial)
+        found = {
+            name: shown_points(container, resumes, start_of(since, name))
+            for name, container in chosen(trial.metrics, names).items()
+        }
+        return {name: points for name, points in found.items() if points is not None}
+
+    def note_journal(self, journal: str) -> None:
+        """Note that a snapshot holds a journal up to here; of the last journals it is known where they ended."""
+        self.journals.pop(journal, None)
+        self.journals[journal] = self.count
+        while len(self.journals) > _JOURNALS:
+            del self.journals[next(iter(self.journals))]
 
     def revisions(self, digest: str) -> set[int]:
         """Return the revisions of a hash that are stored."""

@@ -10,6 +10,7 @@ from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.lazy import LazySet
 from track.containers.series import Points, Series
 from track.metrics import Metrics
+from track.persistence.points import FetchedPoints, points_of
 from track.persistence.state.apply import RESUMES
 from track.persistence.state.liveness import Liveness
 from track.plain import named_tags
@@ -30,12 +31,26 @@ def shown_fields(
     inherited = tags_of(trial.project_id) if isinstance(trial.project_id, str) else None
     if inherited:
         fields["tags"] = {**named_tags(trial.tags), **inherited}
-    resumes = trial.metadata.get(RESUMES)
-    if isinstance(resumes, TimeSeriesAggregator):
+    resumes = resumes_of(trial)
+    if resumes is not None:
         fields["metrics"] = Metrics(partial(_since_resumes, trial.metrics.view(), resumes.view()))
     if trial.status is Status.Running:
         fields["status"] = liveness.shown_status(trial, alive)
     return fields
+
+
+def resumes_of(trial: Trial) -> TimeSeriesAggregator | None:
+    """Return from which steps a trial began again, each with when that was; None where it never did."""
+    resumes = trial.metadata.get(RESUMES)
+    return resumes if isinstance(resumes, TimeSeriesAggregator) else None
+
+
+def shown_points(container: Any, resumes: TimeSeriesAggregator | None, first: int) -> FetchedPoints | None:
+    """Return the points that are shown of a container, from a position on; None where it has none."""
+    if resumes is None or not isinstance(container, Series):
+        return points_of(container, first)
+    without = _without(container, resumes.val)
+    return None if without is None else points_of(without, first, len(resumes.val))
 
 
 def _since_resumes(metrics: Metrics, resumes: TimeSeriesAggregator) -> dict[str, Any]:
@@ -54,7 +69,11 @@ def _without(container: Any, rules: list[list[float]]) -> Any:
         for step, value, at in zip(*columns, strict=True)
         if not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules))
     ]
-    return Series(Points.from_lists(*map(list, zip(*kept, strict=True)))) if kept else None
+    if not kept:
+        return None
+    shown = Series(Points.from_lists(*map(list, zip(*kept, strict=True))))
+    shown.points.late = container.points.late
+    return shown
 
 
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:
