@@ -256,9 +256,7 @@ class EventProtocol(Protocol):
         process = process_identity() | {"parent": os.getppid()} | more
         if is_reserved:
             process[RESERVED] = True
-        return StatusChanged(
-            trial.uid, (status.name, status.value), self._moment(trial), error, process, attempt
-        )
+        return StatusChanged(trial.uid, (status.name, status.value), self._moment(trial), error, process, attempt)
 
     def _own_event(self, trial: Trial, status: Status, error: str | None = None, **more: Any) -> StatusChanged:
         """Return the fact how far this process is in the attempt that it has begun."""
