@@ -243,7 +243,7 @@ class EventProtocol(Protocol):
         lost = [last - one["began"] for one in trial.processes if one["status"][0] == Status.Running.name]
         return [TimeLogged(trial.uid, "runtime", max(0.0, one), self._moment(trial), ["sum"]) for one in lost]
 
-    def _process_event(  # noqa: PLR0917 - as the event has them
+    def _process_event(
         self,
         trial: Trial,
         status: Status,

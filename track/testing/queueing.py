@@ -178,7 +178,7 @@ class QueueTests(BackendTests):
         assert self._shown(protocol, trial) == before
 
     def test_points_of_a_lost_attempt_do_not_replace_those_of_the_next(self, protocol: Protocol, trial: Trial) -> None:
-        """Points that a dead worker has left, and that arrive late, do not replace the same steps of the next attempt."""
+        """Points of a dead worker that arrive late do not replace the same steps of the next attempt."""
         first = self._reserve(protocol)
         protocol.log_trial_metrics(first, step=0, loss=1.0)
         self._take_over(protocol, first)

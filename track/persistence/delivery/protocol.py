@@ -310,6 +310,9 @@ class DeliveredProtocol(EventProtocol):
         return made
 
     def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        # The end of a trial may wait here: it was finished by a process that has died before it could send that.
+        if attr == RESERVING and self.left_behind():
+            self._opened().send_left_behind(self.patience)
         return self._decide(lambda backend: backend.update_trial(query, attr, args, kwargs))
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:

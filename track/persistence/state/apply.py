@@ -43,7 +43,8 @@ def update(trial: Trial, event: Event) -> None:
     if trial.deleted and trial.deleted == FORGOTTEN:
         _count_late(trial)
         return
-    if event.attempt is not None and is_overtaken(trial, event):  # type: ignore[union-attr] - of trials, all have one
+    # Every event of a trial has one.
+    if event.attempt is not None and is_overtaken(trial, event):  # type: ignore[union-attr]
         # It is no sign of life either: who says it has lost the trial.
         _count_late(trial)
         trial.metadata["_update_count"] = trial.metadata.get("_update_count", 0) + 1
