@@ -25,6 +25,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.checks import (
+    artifact_media,
     describe_error,
     final_status,
     group_created,
@@ -33,6 +34,7 @@ from track.persistence.checks import (
     normal_status,
     numbers,
     plain_fields,
+    plain_step,
     project_created,
     require_mutator,
     require_text,
@@ -294,10 +296,19 @@ class EventProtocol(Protocol):
         self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text))
 
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
         texts = (utf8(text_of(name)), utf8(text_of(uri)), self._moment(trial), text_or_none(digest))
-        self._record(ArtifactAdded(self._require(trial.uid), *texts, None if size is None else int(size)))
+        said = None if step is None else plain_step(step), None if media is None else artifact_media(media)
+        self._record(ArtifactAdded(self._require(trial.uid), *texts, None if size is None else int(size), *said))
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
