@@ -26,6 +26,7 @@ from track.events import (
 )
 from track.persistence.checks import (
     RESERVING,
+    artifact_media,
     describe_error,
     final_status,
     group_created,
@@ -34,6 +35,7 @@ from track.persistence.checks import (
     normal_status,
     numbers,
     plain_fields,
+    plain_step,
     project_created,
     require_mutator,
     require_text,
@@ -331,12 +333,21 @@ class EventProtocol(Protocol):
         self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text, None, self._known[uid]))
 
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
         uid = self._require(trial.uid)
         texts = (utf8(text_of(name)), utf8(text_of(uri)), self._moment(trial), text_or_none(digest))
         known = None if size is None else int(size)
-        self._record(ArtifactAdded(uid, *texts, known, attempt=self._known[uid]))
+        said = None if step is None else plain_step(step), None if media is None else artifact_media(media)
+        self._record(ArtifactAdded(uid, *texts, known, self._known[uid], *said))
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
