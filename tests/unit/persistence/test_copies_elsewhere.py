@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from track.errors import BackendUnavailable
 from track.persistence import get_protocol
 from track.persistence.file import FileStore
 from track.persistence.identity import is_elsewhere
@@ -211,6 +213,31 @@ def test_copy_with_a_journal_has_all_of_it(machines: Machines) -> None:
 
     with machines.on("two") as folder, closing(get_protocol(f"file:{folder}/runs")) as protocol:
         assert {project.name for project in protocol.fetch_projects()} == {"digits", "faces", "birds"}
+
+
+def test_copy_that_cannot_be_written_yet_becomes_a_store_of_its_own_later(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there is no room for its new id a copy is what it was; with room, what is logged then is in it."""
+    identity = machines.write("one", "file", "digits")
+    shutil.copytree(machines.folder("one"), machines.folder("two"))
+    with machines.on("two") as folder, closing(get_protocol(f"file:{folder}/runs")) as protocol:
+        with monkeypatch.context() as full:
+            full.setattr("track.persistence.file.store.replace_file", _refuse)
+            with pytest.raises(BackendUnavailable):
+                protocol.new_project(Project(name="faces"))
+            assert protocol.identity() == identity
+
+        protocol.new_project(Project(name="faces"))
+        protocol.new_project(Project(name="birds"))
+
+    assert machines.former("two", "file") == [identity]
+    with machines.on("two") as folder, closing(get_protocol(f"file:{folder}/runs")) as protocol:
+        assert {project.name for project in protocol.fetch_projects()} == {"digits", "faces", "birds"}
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("scheme", ["file", "pickled"])

@@ -145,7 +145,10 @@ class FileStore:
             logger.info("%s is a copy of what was at %s: from now on it is a store of its own", self.path, state.home)
             state.former = [*state.former, state.identity][-_FORMER:]
             state.identity = self.new_identity()
+            # Should it fail, what is on the disk counts.
+            self._is_whole = False
             self._write_snapshot()
+            self._is_whole = True
         state.identity = state.identity or self.new_identity()
         self.journal.store, self.journal.origin = state.identity, origin
         self.journal.follows = self._held if self._held.id else None
