@@ -67,6 +67,18 @@ def test_damaged_file_is_not_said_to_be_written_by_the_next_run(damage: Callable
     assert "next run" not in remedy
 
 
+def test_folder_that_cannot_be_made_is_not_said_to_be_written_by_the_next_run(tmp_path: Path) -> None:
+    """Where no file can be made, what is logged offline waits, and what is wrong is said."""
+    (tmp_path / "file").touch()
+    with closing(get_protocol(f"sqlite:{tmp_path}/file/runs.db?offline=1")) as protocol:
+        protocol.new_project(Project(name="digits"))
+        protocol.flush()
+
+        assert protocol.unsaved() > 0
+        assert "cannot be opened" in protocol.remedy
+        assert "next run" not in protocol.remedy
+
+
 @pytest.mark.network
 @pytest.mark.parametrize(
     "statement", ["REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}", "DROP TABLE trials CASCADE"]

@@ -99,7 +99,7 @@ class SqliteDriver(Driver):
         except (OSError, sqlite3.OperationalError) as error:
             if isinstance(error, sqlite3.Error) and self.outcome(error) is Outcome.AGAIN:
                 raise
-            raise BackendUnavailable(f"{self.path} cannot be opened ({error}): choose another folder") from error
+            raise _unusable(f"{self.path} cannot be opened ({error}): choose another folder") from error
         except sqlite3.DatabaseError as error:
             raise self.translate(error) from error
 
@@ -175,10 +175,17 @@ class SqliteDriver(Driver):
 
     def translate(self, error: Exception) -> Exception:
         if isinstance(error, FileNotFoundError):
-            return BackendUnavailable(f"{self.path}: {error}; put it back, or make a new client")
+            return _unusable(f"{self.path}: {error}; put it back, or make a new client")
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
-        return BackendUnavailable(f"{self.path} cannot be used: {error}")
+        return _unusable(f"{self.path} cannot be used: {error}")
+
+
+def _unusable(text: str) -> BackendUnavailable:
+    """Return an error that stays: a file is never away."""
+    error = BackendUnavailable(text)
+    error.needs_repair = True
+    return error
 
 
 def _number_of(path: str) -> tuple[int, int] | None:
