@@ -12,7 +12,7 @@ from track.aggregators.aggregator import Aggregator, MaxAggregator, MinAggregato
 from track.containers.arrays import extremes, to_arrays
 from track.containers.columns import hashable
 from track.containers.series import Series
-from track.plain import restore, to_plain
+from track.plain import LEAVES, restore, to_plain
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,7 @@ def brief_to_plain(brief: Brief) -> list[Any]:
 
 def brief_from_plain(plain: list[Any]) -> Brief:
     """Return what `brief_to_plain` was given."""
+    if LEAVES.issuperset(map(type, plain)):
+        return Brief(*plain)
     last, last_step, least, least_step, greatest, greatest_step, count = map(restore, plain)
     return Brief(last, hashable(last_step), least, hashable(least_step), greatest, hashable(greatest_step), count)

@@ -39,7 +39,7 @@ from track.persistence.query import Query, parse_limit, parse_query, parse_store
 from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
 from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_text
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
 
@@ -291,7 +291,7 @@ class MongoProtocol(EventProtocol):
         read = partial(self._read_points, document["position"], document["series"])
         metrics = Metrics(partial(read, "metrics"), partial(self._briefs, document["position"], document["series"]))
         chronos = Metrics(partial(read, "times"))
-        return trial_from_document(_decode(document["document"]), metrics, chronos)
+        return trial_from_text(document["document"], metrics, chronos)
 
     def _read_points(self, position: int, series: list[Document], kind: str) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it was read."""

@@ -28,7 +28,7 @@ from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED,
 from track.persistence.sql.where import MOST, is_deleted, where
 from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
 from track.plain import is_utf8, restore, utf8
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_text
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
@@ -348,7 +348,7 @@ class SqlProtocol(EventProtocol):
         stored = self._stored(position, points, measured)
         metrics = Metrics(partial(self._read_points, "metrics", stored), partial(self._briefs, stored, measured))
         chronos = Metrics(partial(self._read_points, "times", stored))
-        return trial_from_document(_decode(document), metrics, chronos)
+        return trial_from_text(document, metrics, chronos)
 
     def _stored(self, position: int, points: int, measured: str | None) -> Stored:
         return Stored(position, points, is_whole(measured, points), self._version >= IN_CHUNKS)

@@ -29,7 +29,7 @@ from track.persistence.sql.measured import Known, Measured
 from track.persistence.sql.where import HIDDEN
 from track.persistence.state import DELETED, is_forgetting, is_resume, make_trial, update
 from track.plain import utf8
-from track.serialization import trial_from_document
+from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
 
@@ -198,7 +198,7 @@ class UnitOfWork:
             if not found:
                 return None
             position, points, document, measured = found[0]
-            trial = trial_from_document(_decode(document), PointColumns(), PointColumns())
+            trial = trial_from_text(document, PointColumns(), PointColumns())
             known = Measured.from_text(measured, points)
             entry = self._entries[uid] = _Entry(trial, position, points, known, has_new_parameters=False)
         return entry
