@@ -10,7 +10,16 @@ from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
+from track.aggregators.aggregator import (
+    Aggregator,
+    MaxAggregator,
+    MinAggregator,
+    StatAggregator,
+    SumAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+    specification,
+)
 from track.briefs import Brief, grown
 from track.containers.packing import Chunk
 from track.containers.series import Points, Series, hashable
@@ -23,6 +32,7 @@ from track.structure import Trial
 
 _decode = msgspec.json.decode
 _CONTAINER = '{"container":'
+_KEPT = (ValueAggregator, MinAggregator, MaxAggregator, SumAggregator, StatAggregator)
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
@@ -100,6 +110,11 @@ class Column:
         self.values.append(value)
         self.times.append(at)
 
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether the first use says an aggregator, which keeps no points."""
+        return not self.is_stepped and self.spec not in (None, ["series"])
+
     def chunk(self, numbers: Sequence[int]) -> Chunk:
         """Return the points with these numbers."""
         values, containers = self.values, {}
@@ -131,6 +146,23 @@ class Column:
             return None
         steps = None if not is_stepped and self.steps.count(None) == len(self.steps) else self.steps
         return grown(before, steps, self.values)
+
+    def state(self, kind: str, name: str, before: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the state of an aggregator with these values, None for one that only its points say.
+
+        `before` is the state without them, empty where these are the first.
+        """
+        made = metrics_from_plain({name: before} if before else {})
+        for step, value, at in zip(self.steps, self.values, self.times, strict=True):
+            if isinstance(value, (Aggregator, Undecoded)):
+                made = metrics_from_plain({name: container_to_plain(value)})
+            elif kind == "times":
+                made.log_time(name, value, self.spec, at)
+            else:
+                made.log_values({name: value}, step, self.spec, at)
+        container = made[name]
+        # Of another class a reader may know more, or less, than this program.
+        return container.to_json(short=False) if type(container) in _KEPT else None
 
     @property
     def latest(self) -> float:
