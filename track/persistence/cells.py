@@ -21,6 +21,8 @@ from track.aggregators.aggregator import (
     specification,
 )
 from track.briefs import Brief, grown
+from track.columns import Columns
+from track.containers.columns import Column as Values
 from track.containers.packing import Chunk
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
@@ -186,6 +188,21 @@ class PointColumns:
             column.steps.append(step)
             column.values.append(value if type(value) is float else restore(value))
             column.times.append(at)
+
+    def log_columns(self, given: Columns, spec: list[Any] | None, at: float) -> None:
+        """Take many values of one name."""
+        given_steps, size = given.steps(), given.size
+        if given_steps is None:
+            steps: list[Any] = [None] * size
+        else:
+            steps = given_steps.tolist() if isinstance(given_steps, Values) else given_steps
+        column = self.columns.get(given.name)
+        if column is None:
+            is_stepped = steps[0] is not None
+            column = self.columns[given.name] = Column(given.name, None if is_stepped else spec, is_stepped)
+        column.steps += steps
+        column.values += given.values().tolist()
+        column.times += given.times(at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Take one time."""
