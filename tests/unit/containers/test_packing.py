@@ -93,6 +93,16 @@ def test_steps_that_count_up_take_no_room() -> None:
     assert len(body) + len(times) < MOST * 16 + 200
 
 
+def test_times_that_are_the_same_take_no_room() -> None:
+    """Points that were logged in one call have one time, which is stored once; zeros keep their sign."""
+    points = [(step, -0.0, 1e9) for step in range(MOST)]
+
+    ((_, body, times),) = pack(_chunk(points))
+
+    assert len(body) + len(times) < 100
+    assert repr(list(unpack(body, times).points())) == repr(points)
+
+
 def test_many_points_are_cut_evenly() -> None:
     """No chunk has more points than there may be, and none is a small rest."""
     chunks = _through(_chunk([(None, 1.0, 0.0)] * 10_000))
