@@ -22,6 +22,7 @@ from track.aggregators.aggregator import (
 )
 from track.briefs import Brief, grown
 from track.columns import Columns
+from track.containers.columns import Column as Values
 from track.containers.packing import Chunk
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
@@ -190,15 +191,16 @@ class PointColumns:
 
     def log_columns(self, given: Columns, spec: list[Any] | None, at: float) -> None:
         """Take many values of one name."""
-        steps = given.steps()
-        if isinstance(steps, list):
-            for step, value, logged in given.points(at):
-                self.log_values({given.name: value}, step, spec, logged)
-            return
+        given_steps, size = given.steps(), given.size
+        if given_steps is None:
+            steps: list[Any] = [None] * size
+        else:
+            steps = given_steps.tolist() if isinstance(given_steps, Values) else given_steps
         column = self.columns.get(given.name)
         if column is None:
-            column = self.columns[given.name] = Column(given.name, spec if steps is None else None, steps is not None)
-        column.steps += [None] * given.size if steps is None else steps.tolist()
+            is_stepped = steps[0] is not None
+            column = self.columns[given.name] = Column(given.name, None if is_stepped else spec, is_stepped)
+        column.steps += steps
         column.values += given.values().tolist()
         column.times += given.times(at)
 
