@@ -62,7 +62,7 @@ _INSIDE = re.compile(r"""(?ix)
 # Keys of services that say what they are, tokens of the web, and what follows Bearer.
 _KEYS = re.compile(
     r"\b(?:(?:sk|pk|rk)-[\w-]{16,}|(?:gh[oprsu]|github_pat|glpat|hf|xox[abprs])[_-][\w-]{10,}"
-    r"|A(?:KI|SI)A[A-Z0-9]{12,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)|(?<=Bearer )\S+"
+    r"|A(?:KI|SI)A[A-Z0-9]{12,}|eyJ[\w-]{5,}\.[\w-]+\.[\w-]*)|(?<=Bearer )\S+"
 )
 
 
