@@ -35,6 +35,7 @@ from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
+from track.front.reserving import reserve, waiting_query
 
 __all__ = [
     "Current",
@@ -68,6 +69,7 @@ __all__ = [
     "parent_in",
     "pickled_uri",
     "record_environment",
+    "reserve",
     "resume_rule",
     "show_arguments",
     "store_trial",
@@ -77,4 +79,5 @@ __all__ = [
     "tell_trial_stays",
     "tell_what_stays",
     "unfinished",
+    "waiting_query",
 ]

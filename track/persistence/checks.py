@@ -25,13 +25,17 @@ MUTATORS = frozenset(
         "add_project_trial",
         "add_trial_tags",
         "log_trial_arguments",
+        "log_trial_finish",
         "log_trial_metadata",
         "log_trial_metrics",
+        "log_trial_start",
         "set_group_metadata",
         "set_trial_status",
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+RESERVING = "log_trial_start"
+"""The one of them by which a process takes a trial for itself."""
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
 _LARGEST_CODE = 10**4000

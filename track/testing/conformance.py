@@ -10,6 +10,7 @@ from track.testing.environment import EnvironmentTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
+from track.testing.queueing import QueueTests
 from track.testing.reading import ReadingTests
 from track.testing.series import SeriesTests
 
@@ -20,6 +21,7 @@ class ProtocolTests(
     SeriesTests,
     EnvironmentTests,
     LivingTests,
+    QueueTests,
     OrderingTests,
     DeletingTests,
     ReadingTests,
