@@ -192,6 +192,7 @@ class ProtocolMultiplexer(Protocol):
     set_trial_status = _told("set_trial_status")
     add_trial_tags = _told("add_trial_tags")
     log_trial_artifact = _told("log_trial_artifact")
+    log_trial_environment = _told("log_trial_environment")
     delete_trial = _told("delete_trial")
     restore_trial = _told("restore_trial")
     set_group_metadata = _told("set_group_metadata")

@@ -33,6 +33,7 @@ from track.plain import restore
 from track.serialization import brief_lines
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
+from track.utils.environment import ENVIRONMENT
 
 __all__ = ["Factory", "Forgotten", "Listener", "Protocol", "call_method"]
 
@@ -287,6 +288,19 @@ class Protocol:
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         """Merge tags into the trial."""
         raise NotImplementedError
+
+    def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
+        """Record where the trial runs, by default in its metadata, without the packages.
+
+        Parameters
+        ----------
+        facts: dict
+            By part, as `track.environment` returns them; ``packages`` is their digest.
+        packages: str
+            Name and version of each in a line. They are stored once for each digest, in the project's metadata.
+        """
+        named: Any = {ENVIRONMENT: facts}
+        self.log_trial_metadata(trial, **named)
 
     def log_trial_artifact(
         self,

@@ -241,7 +241,7 @@ class UnitOfWork:
             document = _decode(found[0][0])
             merge_into_owner(document, event)
             self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
-            if event.kind == "project":
+            if event.kind == "project" and event.field == "tags":
                 self._mark_trials_of(event.uid)
 
     def _add_member(self, group: str, trial: str) -> None:
