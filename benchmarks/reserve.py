@@ -32,7 +32,10 @@ SECONDS, LONGEST_WAIT, AT_MOST = 60.0, 2.0, 2.0
 def measure(folder: str, workers: int, trials: int, others: int, stored: int) -> list[Row]:
     rows = [_load(workers)]
     with ExitStack() as stack:
-        places = {"file": lambda name: f"file:{folder}/{name}.json", "sqlite": lambda name: f"sqlite:{folder}/{name}.db"}
+        places = {
+            "file": lambda name: f"file:{folder}/{name}.json",
+            "sqlite": lambda name: f"sqlite:{folder}/{name}.db",
+        }
         if (server := _postgres()) is not None:
             stack.callback(server.close)
             places["PostgreSQL"] = lambda name: server.new_database()

@@ -140,6 +140,7 @@ class QueueTests(BackendTests):
         [
             ("log_trial_metrics", (), {"step": 1, "loss": 9.0}),
             ("log_trial_metrics", (), {"new": 9.0}),
+            ("log_trial_series", ("loss", [9.0, 8.0]), {}),
             ("log_trial_time", ("batch", 1.0), {}),
             ("log_trial_arguments", (), {"lr": 9.0}),
             ("log_trial_metadata", (), {"gpu": "lost"}),
