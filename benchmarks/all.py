@@ -11,6 +11,7 @@ NAMES = (
     "series",
     "memory",
     "processes",
+    "reserve",
     "listing",
     "reopen",
     "short_trials",

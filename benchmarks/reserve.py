@@ -1,7 +1,7 @@
 """What it costs to take a trial that waits, and to finish it, with one worker and with many.
 
-One worker: with more and more stored trials, half of which are done. Many workers: processes that take trials with empty
-bodies until none waits; in the second half of the rows one of them is killed each second, and another takes its place.
+One worker: with more and more stored trials, half of which are done. Many workers: processes that take trials with
+empty bodies until none waits; then the same, while one of them is killed each second, and another takes its place.
 Bodies are counted by what they append to a file, not by what the store says: each trial has one, but for those whose
 worker was killed in it, and none begins before the one before has ended, or its worker is dead.
 
@@ -18,6 +18,7 @@ import statistics
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def _faults(bodies: dict[str, list[list[Any]]], killed: dict[int, float]) -> lis
     """Return the trials of which a body ran again though its worker was not killed, or before it was dead."""
     wrong = []
     for uid, of_trial in bodies.items():
-        for (pid, _, _), (_, began, _) in zip(of_trial, of_trial[1:], strict=False):
+        for (pid, _, _), (_, began, _) in pairwise(of_trial):
             # The parent notes the time right after the signal.
             if pid not in killed or began < killed[pid] - 0.1:
                 wrong.append(uid)

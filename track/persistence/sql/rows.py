@@ -23,7 +23,7 @@ from track.persistence.cells import (
 )
 from track.persistence.checks import counted
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.where import HIDDEN
+from track.persistence.sql.where import HIDDEN, state_key
 from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.shown import clean
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
 _BEYOND = 2**63
 _TRIALS = (
-    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document, "
+    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, state, document, "
     "changed",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
     "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
-    "status_code = excluded.status_code, points = excluded.points, document = excluded.document, "
-    "changed = excluded.changed",
+    "status_code = excluded.status_code, points = excluded.points, state = excluded.state, "
+    "document = excluded.document, changed = excluded.changed",
 )
 _PARAMETERS = (
     "trial, name, number, text",
@@ -99,7 +99,7 @@ class _Entry:
         # The document says it exactly; a column has fewer bits, and perhaps no NUL.
         code = trial.status.value if abs(trial.status.value or 0) < _BEYOND else None
         status = None if trial.status.name is None else str(trial.status.name).replace("\0", "")
-        return (*identity, status, code, self.points, trial_document(trial))
+        return (*identity, status, code, self.points, state_key(trial.status), trial_document(trial))
 
 
 class UnitOfWork:
@@ -321,9 +321,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE trials ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",),
     # Not with the column: CockroachDB makes both after the transaction.
     ("CREATE INDEX trials_changed ON trials (changed)",),
+    ("ALTER TABLE trials ADD COLUMN state TEXT",),
+    ("CREATE INDEX trials_state ON trials (state, position)",),
 )
 """Statements of each step, oldest first; a released step is never changed."""
 NUMBERED = 2
 """The version of the tables from which on changes are numbered."""
+STATED = 4
+"""The version of the tables from which on trials are found by their status."""
 VERSION = len(MIGRATIONS)
 """The version of the tables that this version of the library writes."""
