@@ -69,6 +69,7 @@ class FileStore:
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
+        self.lock.meanwhile = self._read_ahead
 
     # writing
 
@@ -377,6 +378,13 @@ class FileStore:
         """Return whether the state has all of the journal that this process writes to: nobody has appended to it."""
         is_same = self._writing and self._is_whole and self._identity == self.journal.identity
         return is_same and self._offset == self.journal.size
+
+    def _read_ahead(self) -> None:
+        """Replay what others decide while this process waits for its turn, which is the shorter then."""
+        # What is wrong with the files is said by the turn itself.
+        with contextlib.suppress(OSError, TrackError):
+            if self._writing and self._is_whole and not self._has_all():
+                self.catch_up()
 
     def _was_emptied(self) -> bool:
         return self._identity == self.journal.identity and self.journal.size < self._offset
