@@ -316,6 +316,8 @@ class ProtocolMultiplexer(Protocol):
     fetch_points = _derived("fetch_points")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
+    reserved_attempt = _derived("reserved_attempt")
+    share_attempt = _derived("share_attempt")
 
     def revisions(self, digest: str) -> set[int]:
         known: set[int] = _revisions(self, digest)

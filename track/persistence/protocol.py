@@ -418,12 +418,24 @@ class Protocol:
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
         """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
+        With ``log_trial_start`` it *reserves* the trial for this process, in the trial's next attempt: one that a live
+        process runs does not match. What this process logs of the trial from then on is said in that attempt, and is
+        dropped and counted, in the metadata ``late_events``, once the trial was reserved again.
+
         Raises
         ------
         ItemNotFound
             Nothing matches.
         """
         raise NotImplementedError
+
+    def reserved_attempt(self, uid: str) -> int | None:
+        """Return the attempt for which this process has reserved a trial, as it did last; None where it has not."""
+        return None
+
+    def share_attempt(self, uid: str, attempt: int) -> None:
+        """Take part in an attempt for which another process has reserved a trial: what is logged is said in it."""
+        return
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice, repeat
+from heapq import merge
+from itertools import chain, islice, repeat, tee
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,8 +25,8 @@ from track.persistence.sql.chunks import Stored
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
-from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import MOST, is_deleted, where
+from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
+from track.persistence.sql.where import MOST, is_deleted, states, where
 from track.persistence.state import Liveness, resumes_of, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
@@ -32,6 +34,8 @@ from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
+_PAGE = 5_000
+_SOME = 3
 _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
@@ -295,17 +299,53 @@ class SqlProtocol(EventProtocol):
         return f"SELECT t.position, t.points, t.document, {measured} FROM trials t"  # noqa: S608
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        rows: list[tuple[Row, Query]] = []
-        for part in query.parts(MOST):
-            condition, parameters, rest = self._where(part)
-            order = "ORDER BY t.position"
-            if limit is not None and not rest.conditions:
-                order, parameters = f"{order} LIMIT ?", [*parameters, limit]
-            rows += zip(self.database.rows(f"{self._select} WHERE {condition} {order}", *parameters), repeat(rest))
+        parts = [(part, *self._where(part)) for part in query.parts(MOST)]
+        pages = (self._pages(*part, limit) for part in parts)
         # Each part is in order; one after the other they are not.
-        rows.sort(key=lambda found: found[0][0])
-        shown = zip(self._trials(row for row, _ in rows), rows, strict=True)
+        rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
+        shown = zip(self._trials(row for row, _ in rows), same, strict=False)
         return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+
+    def _pages(
+        self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
+    ) -> Iterator[tuple[Row, Query]]:
+        """Yield the rows that a condition lets through, oldest first, and what remains to be checked."""
+        found = states(query) if self._has_states() else None
+        if limit is not None:
+            size = limit + (_SOME if rest.conditions else 0)
+            yield from zip(self._first_rows(condition, parameters, found, size), repeat(rest))
+            return
+        if found is not None:
+            marks = ", ".join("?" * len(found))
+            condition, parameters = f"{condition} AND (t.state IN ({marks}) OR t.state IS NULL)", [*parameters, *found]
+        sql = f"{self._select} WHERE {condition} ORDER BY t.position"
+        yield from zip(self.database.rows(sql, *parameters), repeat(rest))
+
+    def _first_rows(self, condition: str, parameters: list[Any], found: list[str] | None, size: int) -> Iterator[Row]:
+        """Yield rows, oldest first, of which few are wanted: some, then more and more.
+
+        Each status is asked for on its own: so an index has its rows in order, however many others there are.
+        """
+        # Of a trial of before there was such a column none is known.
+        tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
+        wanted: list[list[Any]] = [*([state] for state in found or ()), []]
+        rows = f"{self._select} WHERE {condition}"
+        pages = (f"({rows} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
+        last = -_BEYOND
+        while True:
+            values = chain.from_iterable([*parameters, *state, last, size] for state in wanted)
+            rows = sorted(self.database.rows(sql, *values), key=itemgetter(0))[:size]
+            yield from rows
+            if len(rows) < size:
+                return
+            size, last = min(2 * size, max(size, _PAGE)), rows[-1][0]
+
+    def _has_states(self) -> bool:
+        """Return whether trials are found by their status; another process may have seen to it meanwhile."""
+        if self._version < STATED:
+            self._version = self._noted_version()
+        return self._version >= STATED
 
     def _select_trials(self, query: Query, keys: tuple[SortKey, ...], limit: int | None) -> list[Trial]:
         if not keys:
