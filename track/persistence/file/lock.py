@@ -33,6 +33,7 @@ _LOCAL_FUSE = {
     "fuse.mergerfs", "fuse.ntfs", "fuse.ntfs-3g", "fuse.squashfuse", "fuse.unionfs",
 }  # fmt: skip
 _POLL = 0.005
+_MEANWHILE = 0.02
 
 
 _Given = TypeVar("_Given")
@@ -77,6 +78,8 @@ class StoreLock:
         self._descriptor: int | None = None
         self._waiter: _Waiter | None = None
         self._noted = ""
+        self.meanwhile: Callable[[], None] = _nothing
+        """Called now and then while another process has the lock."""
 
     @property
     def is_held(self) -> bool:
@@ -160,7 +163,7 @@ class StoreLock:
             time.sleep(_POLL)
             return False
         try:
-            self._descriptor = self._waiter.descriptor_within(seconds)
+            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile)
         finally:
             self._waiter = None
         # Somebody may have deleted the file that was locked.
@@ -212,6 +215,10 @@ class StoreLock:
         self._descriptor = None
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class _Waiter:
     """A thread that waits for a lock, so that who wants it can give up; it gives back at once what comes too late.
 
@@ -250,10 +257,15 @@ class _Waiter:
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         os.close(self.descriptor)
 
-    def descriptor_within(self, seconds: float) -> int | None:
-        """Return the descriptor once it holds the lock; None where that takes longer."""
+    def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
+        """Return the descriptor once it holds the lock; None where that takes longer.
+
+        `meanwhile`: called now and then.
+        """
+        deadline = time.monotonic() + seconds
         try:
-            self._ended.wait(min(seconds, threading.TIMEOUT_MAX))
+            while not self._ended.wait(min(_MEANWHILE, deadline - time.monotonic())) and time.monotonic() < deadline:
+                meanwhile()
         except BaseException:
             with self._handing_over:
                 self._is_given_up = True
