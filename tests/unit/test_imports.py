@@ -45,6 +45,7 @@ ORDER = (
     "track.persistence.sorting",
     "track.persistence.changes",
     "track.persistence.points",
+    "track.persistence.buckets.*",
     "track.persistence.identity",
     "track.persistence.numbered",
     "track.persistence.protocol",
@@ -100,6 +101,7 @@ ORDER = (
 
 # A folder with a face: from outside, only the names that its `__init__` lists are imported.
 FACES = (
+    "track.persistence.buckets",
     "track.persistence.state",
     "track.persistence.file",
     "track.persistence.delivery",

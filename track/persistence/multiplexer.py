@@ -311,6 +311,7 @@ class ProtocolMultiplexer(Protocol):
     brief_trials = _derived("brief_trials")
     changes = _derived("changes")
     fetch_points = _derived("fetch_points")
+    fetch_buckets = _derived("fetch_buckets")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
 

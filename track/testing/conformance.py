@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from track.testing.asking import AskingTests
+from track.testing.bucketing import BucketTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
@@ -13,7 +14,15 @@ from track.testing.reading import ReadingTests
 
 
 class ProtocolTests(
-    CreatingTests, MeasuringTests, LivingTests, OrderingTests, DeletingTests, ReadingTests, AskingTests, ContractTests
+    CreatingTests,
+    MeasuringTests,
+    LivingTests,
+    OrderingTests,
+    DeletingTests,
+    ReadingTests,
+    BucketTests,
+    AskingTests,
+    ContractTests,
 ):
     """The claims of the contract; see `track.persistence.protocol.Protocol`.
 
