@@ -93,18 +93,29 @@ def _smoothed(points: list[tuple[float, float]], weight: float) -> list[tuple[fl
     return found
 
 
-def assert_alike(found: TrialBuckets, wanted: TrialBuckets, is_rounded: bool = False) -> None:
-    """Fail where buckets are others: the means, and all numbers where they are rounded, to 12 digits of the largest."""
+def assert_alike(found: TrialBuckets, wanted: TrialBuckets, rounded: float = 0.0) -> None:
+    """Fail where buckets are others.
+
+    Means may be so to 12 digits, and all numbers where they are rounded: to 12 digits of this size, or of their own.
+    """
     for name in ("count", "nan", "plus_inf", "minus_inf"):
         assert list(getattr(found, name)) == list(getattr(wanted, name)), name
     assert (found.unplaced, found.outside) == (wanted.unplaced, wanted.outside)
+    sizes = [abs(value) for one in (wanted.least, wanted.greatest) for value in one if value == value]
+    size = max(sizes, default=0.0)
     for name in ("least", "greatest", "last", "mean"):
         numbers, known = (list(map(float, getattr(one, name))) for one in (found, wanted))
-        if name == "mean" or is_rounded:
-            sizes = [abs(value) for one in (wanted.least, wanted.greatest) for value in one if value == value]
-            assert numbers == pytest.approx(known, rel=1e-12, abs=1e-12 * max(sizes, default=0.0), nan_ok=True), name
+        if name == "mean" or rounded:
+            allowed = 1e-12 * max(size, rounded)
+            assert numbers == pytest.approx(known, rel=1e-12, abs=allowed, nan_ok=True), name
         else:
             assert list(map(repr, _unsigned(numbers))) == list(map(repr, _unsigned(known))), name
+
+
+def size_of(logged: Logged) -> float:
+    """Return how large the values of a trial are."""
+    values = [abs(nearest_double(value)) for _, value, _ in logged.rows]
+    return max(filter(math.isfinite, values), default=0.0)
 
 
 def _unsigned(values: list[float]) -> list[float]:
@@ -136,8 +147,9 @@ class BucketTests(BackendTests):
         assert len(edges) == 8
         assert edges == sorted(edges)
         for trial in trials:
-            wanted = expected(self.logged(protocol, trial), edges, asked.get("x", "step"), smoothing)
-            assert_alike(found[trial.uid], wanted, is_rounded=bool(smoothing))
+            logged = self.logged(protocol, trial)
+            wanted = expected(logged, edges, asked.get("x", "step"), smoothing)
+            assert_alike(found[trial.uid], wanted, size_of(logged) if smoothing else 0.0)
         return found
 
     @pytest.mark.parametrize("smoothing", [None, 0.6])

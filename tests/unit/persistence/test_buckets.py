@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from track.errors import InvalidQuery
 from track.persistence.buckets import Buckets, Columns, Found, Question, arrays, asking, bucketed, joined, plain
-from track.testing.bucketing import AXES, Logged, assert_alike, expected
+from track.testing.bucketing import AXES, Logged, assert_alike, expected, size_of
 
 ENGINES = [arrays, plain]
 numbers = st.one_of(
@@ -89,7 +89,7 @@ def test_buckets_are_what_the_points_say(
     assert found.uids == [str(number) for number, one in enumerate(trials) if one.rows]
     for uid, one in found.items():
         known = trials[int(uid)]
-        assert_alike(one, expected(known, edges, x, smoothing), is_rounded=bool(smoothing))
+        assert_alike(one, expected(known, edges, x, smoothing), size_of(known) if smoothing else 0.0)
         planes = (one.count, one.nan, one.plus_inf, one.minus_inf)
         assert sum(int(count) for plane in planes for count in plane) + one.unplaced + one.outside == len(known.rows)
         if start is None and end is None and x != "relative":

@@ -8,10 +8,13 @@ from typing import Any
 import numpy
 
 from track.persistence.buckets.columns import Columns, Found, edges_of
+from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS
 from track.plain import nearest_double
 
+HAS_PYRAMIDS = True
+"""Whether what is known of long lines is kept."""
 _EXACT = 2**53
 # Doubles that fit, twice, into what a core keeps at hand.
 _BLOCK = 1 << 15
@@ -20,7 +23,8 @@ _EDGE = 2**62
 _PACKED = 2**62
 # Where sums of numbers below it are finite, and where their weighted sums are.
 _HUGE, _SCALE = 2.0**900, 2.0**-120
-_SMALL = 32
+# Points in a bucket from which on a pyramid is faster.
+_FEW = 256
 
 
 class Line:
@@ -29,20 +33,30 @@ class Line:
     `x` and `values` are of those with a finite value; `odd` are the x of the others, by what they are counted as.
     """
 
-    __slots__ = ("high", "is_sorted", "low", "odd", "unplaced", "values", "x")
+    __slots__ = ("high", "is_plain", "low", "odd", "pyramid", "unplaced", "values", "x")
 
-    def __init__(self, x: Any, values: Any, odd: dict[str, Any], unplaced: int, is_sorted: bool) -> None:
+    def __init__(
+        self, x: Any, values: Any, odd: dict[str, Any] | None = None, unplaced: int = 0, pyramid: Pyramid | None = None
+    ) -> None:
+        odd = odd or {}
         self.x, self.values, self.odd = x, values, odd
         self.unplaced = unplaced
-        self.is_sorted = is_sorted
-        """Whether the points were in this order, and none was left out."""
+        self.is_plain = False
+        """Whether these are the points as they were given."""
+        self.pyramid = pyramid
         ends = [float(one[place]) for one in (x, *odd.values()) if len(one) for place in (0, -1)]
         self.low, self.high = (min(ends), max(ends)) if ends else (None, None)
 
     @property
     def nbytes(self) -> int:
-        """How much memory it takes, if it takes any of its own."""
-        return int(self.x.nbytes + self.values.nbytes)
+        """How much memory it takes, where that is its own."""
+        arrays = (self.x, self.values, *self.odd.values())
+        return sum(one.nbytes for one in arrays) + (0 if self.pyramid is None else self.pyramid.nbytes)
+
+    def owned(self) -> Line:
+        """Return a line that shows nothing of what somebody else may want to change."""
+        x, values = (one if one.flags.owndata else one.copy() for one in (self.x, self.values))
+        return Line(x, values, self.odd, self.unplaced, self.pyramid)
 
     def fill(self, edges: Any, planes: dict[str, Any], row: int) -> int:
         """Put the points into buckets: a row of the planes, which are empty. Return how many are outside."""
@@ -61,21 +75,29 @@ class Line:
         return total - inside
 
     def _fill_numbers(self, offsets: Any, some: Any, row: dict[str, Any]) -> None:
-        values = self.values[offsets[0] : offsets[-1]]
-        firsts, ends = offsets[:-1][some] - offsets[0], offsets[1:][some] - offsets[0]
-        least, greatest = numpy.minimum.reduceat(values, firsts), numpy.maximum.reduceat(values, firsts)
+        firsts, ends = offsets[:-1][some], offsets[1:][some]
+        counts = ends - firsts
+        if self.pyramid is not None and ends[-1] - firsts[0] > _FEW * len(counts):
+            least, greatest, sums = self.pyramid.numbers(self.values, firsts, ends)
+            means = sums / counts
+        else:
+            values = self.values[firsts[0] : ends[-1]]
+            places = firsts - firsts[0]
+            least, greatest = numpy.minimum.reduceat(values, places), numpy.maximum.reduceat(values, places)
+            means = _means(values, places, counts)
         row["least"][some], row["greatest"][some] = least, greatest
-        row["last"][some] = values[ends - 1]
-        row["mean"][some] = _means(values, firsts, ends - firsts, least, greatest)
+        row["last"][some] = self.values[ends - 1]
+        # A mean is among what it is of, whatever is rounded.
+        row["mean"][some] = numpy.clip(means, least, greatest)
 
 
-def _means(values: Any, firsts: Any, counts: Any, least: Any, greatest: Any) -> Any:
+def _means(values: Any, firsts: Any, counts: Any) -> Any:
     with numpy.errstate(over="ignore", invalid="ignore"):
         means = numpy.add.reduceat(values, firsts) / counts
-    if not numpy.isfinite(means).all():
+        if numpy.isfinite(means).all():
+            return means
         # The sum is larger than any double; the mean is not.
-        means = numpy.add.reduceat(values * _SCALE, firsts) / counts / _SCALE
-    return numpy.clip(means, least, greatest)
+        return numpy.add.reduceat(values * _SCALE, firsts) / counts / _SCALE
 
 
 def _offsets(x: Any, edges: Any) -> Any:
@@ -116,46 +138,58 @@ def grid(start: float, end: float, buckets: int) -> Any:
 
 def line_of(found: Found, question: Question) -> Line | None:
     """Return the points of a metric in the order of x, smoothed if that is asked for; None where there are none."""
-    values = doubles(found.columns.values)
+    values = given = doubles(found.columns.values)
     if not len(values):
         return None
-    x, unplaced, is_whole = _axis(found, question), 0, True
+    x = _axis(found, question)
     if x.dtype != numpy.int64:
         placed = numpy.isfinite(x)
         if not placed.all():
             x, values = x[placed], values[placed]
-            unplaced, is_whole = len(placed) - len(x), False
+    unplaced = len(given) - len(x)
     if not (x[1:] >= x[:-1]).all():
         order = _order(x)
-        x, values, is_whole = x[order], values[order], False
+        x, values = x[order], values[order]
     finite = numpy.isfinite(values)
     odd: dict[str, Any] = {}
     if not finite.all():
         odd_x, odd_values = x[~finite], values[~finite]
-        x, values, is_whole = x[finite], values[finite], False
+        x, values = x[finite], values[finite]
         kinds = {"nan": odd_values != odd_values, "plus_inf": odd_values > 0, "minus_inf": odd_values < 0}
         odd = {name: odd_x[chosen] for name, chosen in kinds.items() if chosen.any()}
     if question.smoothing:
-        values, is_whole = smoothed(values, question.smoothing), False
-    return Line(x, values, odd, unplaced, is_whole)
+        values = smoothed(values, question.smoothing)
+    line = Line(x, values, odd, unplaced)
+    line.is_plain = values is given and question.other is None
+    return line
 
 
-def _axis(found: Found, question: Question) -> Any:
+def plain_line(found: Found, question: Question, pyramid: Pyramid) -> Line:
+    """Return a line that is known to be plain: nothing is looked at again."""
+    return Line(_axis(found, question, is_sorted=True), doubles(found.columns.values), pyramid=pyramid)
+
+
+def pyramid_of(line: Line) -> Pyramid | None:
+    """Return the pyramid of a line; None where the sums of its values are no numbers."""
+    pyramid = Pyramid(line.values)
+    return pyramid if pyramid.is_good else None
+
+
+def _axis(found: Found, question: Question, is_sorted: bool = False) -> Any:
     """Return the x of each point, not finite where it has none: doubles, or whole numbers that are such exactly."""
     columns = found.columns
     if question.x in ("time", "wall"):
         times = doubles(columns.times)
-        if not times.all():
+        if not is_sorted and not times.all():
             times = numpy.where(times == 0, numpy.nan, times)
         if question.x == "wall":
             return times
-        return times - (found.started or _least(times, 0.0))
+        return times - (found.started or _ends(times, is_sorted)[0])
     if question.x == "relative":
-        steps = _whole_or_double(columns.steps, len(columns.values))
-        low, high = _least(steps, 0), _greatest(steps, 0)
-        return _relative(steps, float(low), float(high))
+        steps = _whole_or_double(columns.steps, len(columns.values), is_sorted)
+        return _relative(steps, *_ends(steps, is_sorted))
     if question.other is None:
-        return _whole_or_double(columns.steps, len(columns.values))
+        return _whole_or_double(columns.steps, len(columns.values), is_sorted)
     return _joined(columns, found.other)
 
 
@@ -170,17 +204,15 @@ def _relative(steps: Any, low: float, high: float) -> Any:
         return (steps / 2 - low / 2) / (high / 2 - low / 2)
 
 
-def _least(values: Any, default: Any) -> Any:
-    finite = values if values.dtype == numpy.int64 else values[numpy.isfinite(values)]
-    return finite.min() if len(finite) else default
+def _ends(places: Any, is_sorted: bool) -> tuple[float, float]:
+    """Return the least and the greatest finite number, 0 where there is none."""
+    if is_sorted:
+        return float(places[0]), float(places[-1])
+    finite = places if places.dtype == numpy.int64 else places[numpy.isfinite(places)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
 
-def _greatest(values: Any, default: Any) -> Any:
-    finite = values if values.dtype == numpy.int64 else values[numpy.isfinite(values)]
-    return finite.max() if len(finite) else default
-
-
-def _whole_or_double(steps: Any, size: int) -> Any:
+def _whole_or_double(steps: Any, size: int, is_sorted: bool) -> Any:
     """Return steps as whole numbers, where doubles say these exactly, else as doubles: NaN for what is no number."""
     if steps is None:
         return numpy.arange(size)
@@ -190,8 +222,8 @@ def _whole_or_double(steps: Any, size: int) -> Any:
         except OverflowError:
             return doubles(steps)
     if isinstance(steps, numpy.ndarray) and steps.dtype == numpy.int64 and len(steps):
-        ends = (steps[0], steps[-1]) if (steps[1:] > steps[:-1]).all() else (steps.min(), steps.max())
-        if -_EXACT <= ends[0] and ends[1] <= _EXACT:
+        low, high = (steps[0], steps[-1]) if is_sorted else (steps.min(), steps.max())
+        if -_EXACT <= low and high <= _EXACT:
             return steps
     return doubles(steps)
 
@@ -270,8 +302,9 @@ def smoothed(values: Any, weight: float) -> Any:
         return values
     huge = float(numpy.abs(values).max()) >= _HUGE
     sums = values * _SCALE if huge else values.copy()
-    powers = weight ** numpy.arange(1.0, min(size, _BLOCK) + 1)
-    carried, scratch = 0.0, numpy.empty(len(powers))
+    # What is before a block counts for its first values as these say.
+    powers = weight ** numpy.arange(1.0, _BLOCK + 1) if size > _BLOCK else sums
+    carried, scratch = 0.0, numpy.empty(min(size, _BLOCK))
     for begin in range(0, size, _BLOCK):
         block = sums[begin : begin + _BLOCK]
         reach, factor = 1, weight

@@ -10,10 +10,10 @@ from track.persistence.buckets.columns import Bounds, Columns, Found
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS, Buckets, rows_of
 
-Read = Callable[[Sequence[str]], Iterable[tuple[str, Found]]]
-"""Reads trials, in their order; one that has no points of the metric is left out."""
-Make = Callable[[str, Found], Any]
-"""Makes the line of a trial."""
+Read = Callable[[Sequence[str]], Iterable[tuple[str, Any]]]
+"""Reads trials, in their order: a `Found` of each, or what `Make` takes. One that is not stored is left out."""
+Make = Callable[[str, Any], Any]
+"""Makes the line of a trial of what was read; None where it has no points of the metric."""
 # Bytes of points that are kept, at most, until it is known where the grid begins and ends.
 _KEPT = 1 << 28
 _AT_ONCE = 50

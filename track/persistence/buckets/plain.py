@@ -14,6 +14,8 @@ from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS
 from track.plain import nearest_double
 
+HAS_PYRAMIDS = False
+"""Whether what is known of long lines is kept."""
 _SCALE = 2.0**-120
 
 
@@ -149,10 +151,16 @@ def smoothed(values: list[float], weight: float) -> list[float]:
     """
     if not values or not weight:
         return values
-    logarithm, mean, found = math.log(weight), values[0], []
+    logarithm, mean, found = math.log(weight), 0.0, []
+    least = greatest = values[0]
+    # What the mean before counts for, and this value, together 1: of n weights, (1 - weight**n) / (1 - weight).
+    before = 0.0
     for number, value in enumerate(values, 1):
-        share = (weight - 1) / math.expm1(number * logarithm)
-        change = value - mean
-        mean = mean + share * change if math.isfinite(change) else mean * (1 - share) + value * share
+        weights = math.expm1(number * logarithm)
+        mean = mean * (weight * before / weights) + value * ((weight - 1) / weights)
+        before = weights
+        least, greatest = min(least, value), max(greatest, value)
+        # A mean is among what it is of, whatever is rounded.
+        mean = min(max(mean, least), greatest)
         found.append(mean)
     return found
