@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from track.columns import Columns
 from track.errors import InvalidEvent
 from track.plain import text_keys, to_plain
 
@@ -134,13 +135,14 @@ class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 
 
 class MetricsLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="metrics"):
-    """A trial measured values, at a step or at none."""
+    """A trial measured values, at a step or at none; or, in `columns`, one value after another under one name."""
 
     trial: str
     values: dict[str, Any]
     at: float
     step: Any = None
     aggregator: list[Any] | None = None
+    columns: Columns | None = None
 
 
 class TimeLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="time"):
@@ -312,4 +314,5 @@ def _tagged(value: Any) -> Any:
         return {key: _tagged(item) for key, item in text_keys(value.items()).items()}
     if type(value) in (list, tuple):
         return [_tagged(item) for item in value]
-    return to_plain(value)
+    # Its values are tagged where they are put into columns.
+    return value if type(value) is Columns else to_plain(value)

@@ -286,6 +286,39 @@ class TrialLogger(OutputVerbs, FileVerbs):
             step, aggregator, kwargs = named_metrics(metrics, step, aggregator, kwargs)
         self._log_metrics(self._trial, step, aggregator, **kwargs)
 
+    def log_series(self, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        """Record many numbers under one name in one call: as `log_metrics` does one by one, and much faster.
+
+        Parameters
+        ----------
+        name: str
+            Of the metric.
+        values: list, array, tensor or series, with one dimension
+            Numbers; each is kept exactly, an integer as an integer.
+        steps: list, range or array, optional
+            The step of each value; without, those that follow, as in `log_metrics`.
+        times: list or array of float, optional
+            When each was measured, unix seconds; by default now.
+
+        Raises
+        ------
+        InvalidEvent
+            Something is no list of numbers, or not as long as the others. Nothing is recorded then.
+
+        Examples
+        --------
+        >>> from track import TrackClient
+        >>> with TrackClient("ephemeral:").new_trial() as trial:
+        ...     trial.log_series("loss", [0.9, 0.5, 0.4], steps=range(0, 30, 10))
+        >>> trial.trial.metrics["loss"]
+        {0: 0.9, 10: 0.5, 20: 0.4}
+        """
+        if not self.has_started:
+            self.start()
+        elif self._late is not None and self.has_finished:
+            self._late.tell(self._trial)
+        self.protocol.log_trial_series(self._trial, name, values, steps, times)
+
     def log_arguments(self, args: Any = None, /, **kwargs: Any) -> argparse.Namespace:
         """Give a pending trial its parameters, and return them; a trial that exists keeps those it has.
 

@@ -157,12 +157,13 @@ def metric_step(step: Any, values: dict[str, Any]) -> Any:
     """
     if not values and isinstance(step, Mapping):
         refuse_unnamed(step, "log_metrics", "loss=0.5")
-    return _plain_step(step)
+    return plain_step(step)
 
 
-def _plain_step(step: Any) -> Any:
+def plain_step(step: Any) -> Any:
+    """Return one step as JSON-safe data; InvalidEvent where it cannot be a key."""
     number = None if isinstance(step, tuple) else to_number(step)
-    plain = list(map(_plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
+    plain = list(map(plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
     if type(plain) is list or type(plain) is dict:
         try:
             hash(hashable(restore(plain)))

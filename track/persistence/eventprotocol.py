@@ -39,6 +39,7 @@ from track.persistence.checks import (
     text_or_none,
     trial_created,
 )
+from track.persistence.given import given_series
 from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
 from track.persistence.query import ALSO_DELETED
 from track.persistence.state import DELETED, LATE, Liveness, hidden, stored_in, write_copy
@@ -201,6 +202,11 @@ class EventProtocol(Protocol):
         self.apply(event)
         if self.listeners:
             self._tell(event)
+
+    def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        uid, given = self._require(trial.uid), given_series(name, values, steps, times)
+        for columns in given.columns():
+            self._record(MetricsLogged(uid, {}, self._moment(), columns=columns))
 
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)

@@ -22,11 +22,11 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.changes import changes_by_sums
+from track.persistence.given import given_series
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
-from track.persistence.query import ALSO_DELETED
-from track.persistence.sorting import ordered, parse_limit, parse_sort
+from track.persistence.query import ALSO_DELETED, ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -260,6 +260,26 @@ class Protocol:
             Number by metric name.
         """
         raise NotImplementedError
+
+    def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        """Record many numbers under one name, as `log_trial_metrics` does one by one, which is the default.
+
+        Parameters
+        ----------
+        name: str
+        values: list, array or tensor of numbers, with one dimension
+        steps: list, array, range, optional
+            One for each value; without, the values have none, as in a call without a step.
+        times: list or array of float, optional
+            When each was measured, unix seconds; by default now. A backend of methods takes only what is measured now.
+
+        Raises
+        ------
+        InvalidEvent
+            Something is no list of numbers, or not as long as the others; nothing is stored then.
+        """
+        for step, value in given_series(name, values, steps, times).points():
+            self.log_trial_metrics(trial, step=step, **{name: value})
 
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Replace the status; `error`, when given, is added to the trial's errors as text."""
@@ -701,13 +721,22 @@ def call_method(protocol: Protocol, event: Event) -> None:
         case FieldsMerged():
             protocol.set_group_metadata(TrialGroup(_uid=event.uid), **_restored(event.values))
         case MetricsLogged():
-            protocol.log_trial_metrics(_reference(event.trial), step=restore(event.step), **_restored(event.values))
+            _log_metrics(protocol, event)
         case StatusChanged():
             protocol.set_trial_status(_reference(event.trial), make_status(*event.status), event.error)
         case ArtifactAdded():
             protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
         case TimeLogged():
             Protocol.log_trial_time(protocol, _reference(event.trial), event.name, event.seconds)
+
+
+def _log_metrics(protocol: Protocol, event: MetricsLogged) -> None:
+    trial = _reference(event.trial)
+    if event.columns is None:
+        protocol.log_trial_metrics(trial, step=restore(event.step), **_restored(event.values))
+        return
+    for step, value, _ in event.columns.points(event.at):
+        protocol.log_trial_metrics(trial, step=step, **{event.columns.name: value})
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:

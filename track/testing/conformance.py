@@ -11,11 +11,13 @@ from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
 from track.testing.reading import ReadingTests
+from track.testing.series import SeriesTests
 
 
 class ProtocolTests(
     CreatingTests,
     MeasuringTests,
+    SeriesTests,
     LivingTests,
     OrderingTests,
     DeletingTests,

@@ -168,6 +168,8 @@ class MeasuringTests(BackendTests):
         """Logging to a trial that is not stored is an error that names it."""
         with pytest.raises(TrialDoesNotExist, match="abc_0"):
             protocol.log_trial_metrics(Trial("abc"), step=0, loss=1.0)
+        with pytest.raises(TrialDoesNotExist, match="abc_0"):
+            protocol.log_trial_series(Trial("abc"), "loss", [1.0])
 
     def test_metadata_merges(self, protocol: Protocol, trial: Trial) -> None:
         """Later metadata replaces the same names and leaves the others."""

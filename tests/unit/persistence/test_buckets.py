@@ -46,7 +46,9 @@ def _rows(draw: st.DrawFn, size: int) -> list[tuple[Any, Any, float]]:
 
 def found_of(one: Logged) -> Found:
     """Return what a backend would have read."""
-    columns, others = (Columns(*map(list, zip(*rows, strict=True))) if rows else None for rows in (one.rows, one.others))
+    columns, others = (
+        Columns(*map(list, zip(*rows, strict=True))) if rows else None for rows in (one.rows, one.others)
+    )
     return Found(columns or Columns([], [], []), others, one.started)
 
 

@@ -45,13 +45,14 @@ class Line:
         """Whether these are the points as they were given."""
         self.pyramid = pyramid
         ends = [float(one[place]) for one in (x, *odd.values()) if len(one) for place in (0, -1)]
-        self.low, self.high = (min(ends), max(ends)) if ends else (None, None)
+        self.low = min(ends, default=None)
+        self.high = max(ends, default=None)
 
     @property
     def nbytes(self) -> int:
         """How much memory it takes, where that is its own."""
         arrays = (self.x, self.values, *self.odd.values())
-        return sum(one.nbytes for one in arrays) + (0 if self.pyramid is None else self.pyramid.nbytes)
+        return sum(int(one.nbytes) for one in arrays) + (0 if self.pyramid is None else self.pyramid.nbytes)
 
     def owned(self) -> Line:
         """Return a line that shows nothing of what somebody else may want to change."""
@@ -223,7 +224,7 @@ def _whole_or_double(steps: Any, size: int, is_sorted: bool) -> Any:
             return doubles(steps)
     if isinstance(steps, numpy.ndarray) and steps.dtype == numpy.int64 and len(steps):
         low, high = (steps[0], steps[-1]) if is_sorted else (steps.min(), steps.max())
-        if -_EXACT <= low and high <= _EXACT:
+        if low >= -_EXACT and high <= _EXACT:
             return steps
     return doubles(steps)
 

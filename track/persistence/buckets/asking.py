@@ -29,7 +29,8 @@ def bucketed(question: Question, uids: Sequence[str], read: Read, make: Make | N
     module = engine()
     make = make or (lambda uid, found: module.line_of(found, question))
     planes = module.planes_of(len(uids), question.buckets)
-    bounds, kept, room = Bounds(), {}, _KEPT  # type: ignore[var-annotated]
+    bounds, room = Bounds(), _KEPT
+    kept: dict[str, Any] = {}
     given = _ends(question)
     known: dict[str, tuple[int, int]] = {}
     edges = None if given is None else module.grid(*given, question.buckets)

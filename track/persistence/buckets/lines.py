@@ -52,7 +52,9 @@ def line_from(source: Source, question: Question, key: tuple[str, ...]) -> Any:
         is_line = isinstance(known, module.Line)
         return known if is_line else module.plain_line(source.as_stored(), question, known)
     found = source.found()
-    line = None if found is None else module.line_of(found, question)
+    if found is None:
+        return None
+    line = module.line_of(found, question)
     if line is None or not is_kept:
         return line
     size = len(line.values)

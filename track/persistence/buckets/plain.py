@@ -28,7 +28,8 @@ class Line:
         self.x, self.values, self.odd = x, values, odd
         self.unplaced = unplaced
         ends = [one[place] for one in (x, *odd.values()) if one for place in (0, -1)]
-        self.low, self.high = (min(ends), max(ends)) if ends else (None, None)
+        self.low = min(ends, default=None)
+        self.high = max(ends, default=None)
 
     @property
     def nbytes(self) -> int:

@@ -106,7 +106,7 @@ class Buckets(Mapping[str, TrialBuckets]):
     def __getitem__(self, uid: str) -> TrialBuckets:
         row = self._rows[uid]
         planes = (getattr(self, name)[row] for name in (*NUMBERS, *COUNTS))
-        return TrialBuckets(*planes, self.unplaced[row], self.outside[row])
+        return TrialBuckets._make((*planes, self.unplaced[row], self.outside[row]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.uids)

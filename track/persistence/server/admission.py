@@ -14,6 +14,7 @@ import msgspec
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.aggregators.base import is_known, make_aggregator
+from track.columns import Columns
 from track.containers.series import Points, Series, hashable
 from track.errors import InvalidEvent
 from track.events import (
@@ -71,7 +72,7 @@ def admit(events: Iterable[Event]) -> None:
         if type(event) is MetricsLogged and event.aggregator is None and least <= event.at < most:
             step = type(event.step)
             is_short = len(event.trial) < _SHORT and "\0" not in event.trial
-            if (step is int or step is _NONE or step is float) and is_short:
+            if (step is int or step is _NONE or step is float) and is_short and event.columns is None:
                 for name, value in event.values.items():
                     if (type(value) is not float and type(value) is not int) or len(name) > _SHORT:
                         break
@@ -210,6 +211,25 @@ def _check_metrics(event: MetricsLogged) -> None:
     for name, value in event.values.items():
         _check_name(name)
         _check_value(name, value)
+    if event.columns is not None:
+        _check_columns(event.columns, event.at)
+
+
+def _check_columns(columns: Columns, at: float) -> None:
+    _check_name(columns.name)
+    if isinstance(columns.step, list):
+        for step in columns.step:
+            if type(step) not in _STEPS:
+                _check_step(step)
+    elif columns.step is not None:
+        for step in columns.step.odd.values():
+            _check_step(step)
+    odd = columns.value if isinstance(columns.value, list) else columns.value.odd.values()
+    for value in odd:
+        _check_value(columns.name, value)
+    if columns.at is not None:
+        for logged in columns.times(at):
+            _check_at(logged)
 
 
 def _check_step(step: Any) -> None:

@@ -56,6 +56,9 @@ def update(trial: Trial, event: Event) -> None:
 
 
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
+    if event.columns is not None:
+        trial.metrics.log_columns(event.columns, event.aggregator, event.at)
+        return
     step = event.step
     if step.__class__ is list or step.__class__ is dict:
         step = hashable(restore(step))
