@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +16,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from track.errors import InvalidQuery
-from track.persistence.buckets import Buckets, Columns, Found, Question, arrays, asking, bucketed, joined, plain
+from tests.servers.track import serving
+from track.errors import InvalidQuery, RPCCallFailure
+from track.persistence import get_protocol
+from track.persistence.buckets import (
+    Buckets,
+    Columns,
+    Found,
+    Question,
+    arrays,
+    asking,
+    bucketed,
+    in_turns,
+    joined,
+    plain,
+)
+from track.persistence.protocol import Protocol
+from track.persistence.server import calls
+from track.structure import Trial
 from track.testing.bucketing import AXES, Logged, assert_alike, expected, size_of
 
 ENGINES = [arrays, plain]
@@ -213,3 +231,98 @@ print(type(found.mean[0]).__name__, list(found.count[0]), list(again.count[0]), 
 
     assert done.stdout.split("\n")[0] == "array [5, 5] [5, 5] [0.0, 4.5, 9.0]"
     assert array("q", [5, 5]).tolist() == [5, 5]
+
+
+# some after others, and over a connection
+
+
+def _asking(trials: dict[str, Logged], asked_for: list[Sequence[str]]) -> Any:
+    def ask(uids: Sequence[str], question: Question) -> Buckets:
+        asked_for.append(uids)
+        return bucketed(question, list(uids), lambda chosen: ((uid, found_of(trials[uid])) for uid in chosen))
+
+    return ask
+
+
+@pytest.mark.parametrize("ends", [(None, None), (3.0, None), (3.0, 20.0)])
+def test_trials_in_turns_are_one_answer(ends: tuple[float | None, float | None]) -> None:
+    """Asked for some after others, between which others have a turn, they are what one call returns."""
+    trials = {str(number): Logged([(step, step / 7, 1.0) for step in range(number, 40)]) for number in range(9)}
+    question = Question("loss", 5, "step", *ends, 0.5)
+    asked_for: list[Sequence[str]] = []
+
+    *turns, found = in_turns(question, list(trials), _asking(trials, asked_for), 60.0)
+
+    assert found is not None
+    assert turns == [None] * len(asked_for)
+    assert len(asked_for) > 2
+    assert found.to_bytes() == asked(question, list(trials.values())).to_bytes()
+
+
+def test_trials_that_take_too_long_are_refused() -> None:
+    """A question that keeps others waiting for long ends with an error that says how far it came."""
+    trials = {str(number): Logged([(0, 1.0, 1.0)]) for number in range(9)}
+
+    with pytest.raises(InvalidQuery, match="time is up after 1;"):
+        list(in_turns(Question("loss", 5), list(trials), _asking(trials, []), 0.0))
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Protocol]:
+    """Give a client of a server."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    with serving("ephemeral:") as port:
+        client = get_protocol(f"socket://127.0.0.1:{port}")
+        yield client
+        client.close()
+
+
+def test_server_of_before_is_asked_for_points(served: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not know of buckets gives points, of which the client makes them."""
+    trial = _trial(served, 30)
+    known = served.fetch_buckets([trial.uid], "loss", 4, smoothing=0.5)
+    monkeypatch.delitem(calls.CALLS, "fetch_buckets")
+
+    found = served.fetch_buckets([trial.uid], "loss", 4, smoothing=0.5)
+
+    assert found.to_bytes() == known.to_bytes()
+
+
+def test_server_makes_the_buckets(served: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points do not travel: the answer is as large as the buckets are, whatever was logged."""
+    trial = _trial(served, 2000)
+    monkeypatch.setattr(calls, "to_line", lambda *_: pytest.fail("points were sent"))
+
+    found = served.fetch_buckets([trial.uid], "loss", 4)
+
+    assert list(found[trial.uid].count) == [500, 500, 500, 500]
+    assert len(found.to_bytes()) < 600
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b'{"uids": 3, "name": "loss", "buckets": 2}', b"[" * 5000, b'{"uids": [], "more": 1}', b"\xff"]
+)
+def test_questions_that_are_none_are_refused(served: Any, line: bytes) -> None:
+    """Whatever a client sends in place of a question, it is told so, and the server goes on."""
+    with pytest.raises(RPCCallFailure, match="refused"):
+        served.remote.link.call("fetch_buckets", {}, line)
+
+    assert served.fetch_buckets([], "loss", 1).uids == []
+
+
+@pytest.mark.parametrize(("trials", "buckets"), [(1, 10**9), (21, 100_000)])
+def test_server_refuses_what_is_too_large(served: Any, trials: int, buckets: int) -> None:
+    """A client of one's own, too, is told what one answer has at most."""
+    uids = [f"{number}_0" for number in range(trials)]
+    line = json.dumps({"uids": uids, "name": "loss", "buckets": buckets})
+
+    with pytest.raises(InvalidQuery):
+        served.remote.link.call("fetch_buckets", {}, line.encode())
+
+
+def _trial(store: Protocol, steps: int) -> Trial:
+    trial = store.new_trial(Trial(parameters={"lr": 0.1}))
+    assert trial is not None
+    for step in range(steps):
+        store.log_trial_metrics(trial, step=step, loss=step / 7)
+    return trial

@@ -5,7 +5,7 @@ and `plain` (without) sort it along x and put it into buckets, alike, and `askin
 took long to make is kept by `lines`, and of the others a `pyramid`.
 """
 
-from track.persistence.buckets.asking import bucketed, found_by_points, joined, parts_of
+from track.persistence.buckets.asking import bucketed, found_by_points, in_turns, joined
 from track.persistence.buckets.columns import Columns, Found
 from track.persistence.buckets.lines import Source, line_from
 from track.persistence.buckets.question import MOST_BUCKETS, MOST_CELLS, Question, uids_of
@@ -22,8 +22,8 @@ __all__ = [
     "TrialBuckets",
     "bucketed",
     "found_by_points",
+    "in_turns",
     "joined",
     "line_from",
-    "parts_of",
     "uids_of",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from track.errors import TrialDoesNotExist
+from track.errors import InvalidQuery, TrialDoesNotExist
 from track.persistence.buckets.columns import Bounds, Columns, Found
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS, Buckets, rows_of
@@ -14,9 +16,10 @@ Read = Callable[[Sequence[str]], Iterable[tuple[str, Any]]]
 """Reads trials, in their order: a `Found` of each, or what `Make` takes. One that is not stored is left out."""
 Make = Callable[[str, Any], Any]
 """Makes the line of a trial of what was read; None where it has no points of the metric."""
+# Seconds of work that others wait for.
+_TURN = 0.1
 # Bytes of points that are kept, at most, until it is known where the grid begins and ends.
 _KEPT = 1 << 28
-_AT_ONCE = 50
 
 
 def bucketed(question: Question, uids: Sequence[str], read: Read, make: Make | None = None) -> Buckets:
@@ -111,10 +114,53 @@ def found_by_points(question: Question, fetch: Callable[..., Any], started: Call
 # some trials after others
 
 
-def parts_of(uids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield trials, some at a time."""
-    for start in range(0, len(uids), _AT_ONCE):
-        yield uids[start : start + _AT_ONCE]
+Ask = Callable[[Sequence[str], Question], Buckets]
+"""Asks a backend."""
+
+
+def in_turns(question: Question, uids: Sequence[str], ask: Ask, seconds: float) -> Iterator[Buckets | None]:
+    """Yield the buckets of trials, and a None before each part of the work, which is a fraction of a second's.
+
+    The backend is asked for some trials after others: on the grid that all share, which is asked for first where it
+    depends on the points. What it has read then it may have kept.
+
+    Raises
+    ------
+    InvalidQuery
+        It takes longer than so many seconds.
+    """
+    question.check_size(len(uids))
+    end = time.monotonic() + seconds
+    ends = _ends(question)
+    if ends is None and len(uids) > 1:
+        bounds = Bounds()
+        for part in _parts(replace(question, buckets=1, smoothing=None), uids, ask, end):
+            yield None
+            bounds.take(part.low, part.high)
+        ends = bounds.ends(question.start, question.end)
+    if ends is not None:
+        question = replace(question, start=ends[0], end=ends[1])
+    parts = []
+    for part in _parts(question, uids, ask, end):
+        yield None
+        parts.append(part)
+    yield joined(parts)
+
+
+def _parts(question: Question, uids: Sequence[str], ask: Ask, end: float) -> Iterator[Buckets]:
+    """Yield the buckets of some trials after others: as many as take about a tenth of a second."""
+    place, count = 0, 1
+    while place < len(uids) or not place:
+        began = time.monotonic()
+        yield ask(uids[place : place + count], question)
+        place += count
+        took = time.monotonic() - began
+        if time.monotonic() > end and place < len(uids):
+            raise InvalidQuery(
+                f"the buckets of {len(uids):,} trials take too long: time is up after {place:,}; ask for some "
+                "of them after others, with the same start and end"
+            )
+        count = 2 * count if took < _TURN else max(1, count // 2)
 
 
 def joined(parts: Sequence[Buckets]) -> Buckets:
