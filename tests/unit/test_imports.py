@@ -137,6 +137,7 @@ PUBLIC = (
     "track.logger",
     "track.metrics",
     "track.persistence",
+    "track.persistence.buckets",
     "track.persistence.cockroach",
     "track.persistence.cometml",
     "track.persistence.delivery",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Points, Series
-from track.persistence.buckets import Columns, Found, Question, Source
+from track.persistence.buckets import Buckets, Columns, Found, Question, Source, bucketed, line_from
 from track.persistence.state.views import resumes_of, shown_points
 from track.structure import Trial
 
@@ -59,3 +60,13 @@ def _stamp(points: Points) -> tuple[Any, ...]:
     size = len(points)
     ends = (points.at[0], points.at[size - 1], repr(points.value[size - 1])) if size else ()
     return (size, points.late, points.is_late, points.step is None, *ends)
+
+
+def buckets_of(trials: Iterable[Trial], question: Question) -> Buckets:
+    """Return the buckets of trials, as they are in memory."""
+    known = {trial.uid: trial for trial in trials}
+
+    def read(uids: Sequence[str]) -> Iterable[tuple[str, Seen]]:
+        return ((uid, Seen(known[uid], question)) for uid in uids)
+
+    return bucketed(question, list(known), read, lambda _, seen: line_from(seen, question, ()))
