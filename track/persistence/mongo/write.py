@@ -33,7 +33,7 @@ from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import RESUMES, is_forgetting, make_trial, update
-from track.serialization import trial_from_document
+from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
 
@@ -162,7 +162,7 @@ class TrialEntry(Entry):
 
     def _run(self, events: list[Event], additions: list[Addition], stored: Document | None) -> Trial | None:
         points = [addition.points for addition in additions]
-        trial = None if stored is None else trial_from_document(_decode(stored["document"]), *points)
+        trial = None if stored is None else trial_from_text(stored["document"], *points)
         for event in events:
             if isinstance(event, TrialCreated):
                 if trial is not None:

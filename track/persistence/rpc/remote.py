@@ -269,8 +269,8 @@ class RemoteStore(EventProtocol):
 
     def _object(self, document: dict[str, Any]) -> Any:
         if document["dtype"] == "trial":
-            measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
-            return trial_from_document(document, *measured)
+            metrics, chronos = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
+            return trial_from_document(document, metrics, chronos)
         return with_members(from_json(document), self._members, self.fetch_trials, self.fetch_groups)
 
     def _members(self, uid: str) -> list[str]:

@@ -10,31 +10,32 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from track.briefs import Brief, brief_of
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import are_points, cell_points, named_container, text
+from track.persistence.cells import container_of, text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
+from track.persistence.sql.chunks import Stored, is_timeless, read_columns, read_points
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
+from track.persistence.sql.measured import is_whole, stored_briefs
+from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, where
 from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
 from track.plain import is_utf8, restore, utf8
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_text
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-_PAGE = 5_000
 _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
-_TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 # A trial may be told to be in a group before it is stored.
 _MEMBERS = (
     "SELECT m.trial FROM members m LEFT JOIN trials t ON t.uid = m.trial"  # noqa: S608
@@ -196,8 +197,6 @@ class SqlProtocol(EventProtocol):
         return self._read(partial(self._changes, since), nothing)
 
     def _changes(self, since: str | None) -> tuple[str, list[str]]:
-        if self._version < VERSION:
-            self._version = self._noted_version()
         if self._version < NUMBERED:
             return super().changes(since)
         store = (self._identities() or [""])[-1]
@@ -270,6 +269,12 @@ class SqlProtocol(EventProtocol):
     def _members(self, group: str) -> list[str]:
         return [uid for (uid,) in self._rows(_MEMBERS, group)]
 
+    @property
+    def _select(self) -> str:
+        """The statement that reads trials; tables of a version before say nothing of what they measured."""
+        measured = "t.measured" if self._version >= IN_CHUNKS else "NULL"
+        return f"SELECT t.position, t.points, t.document, {measured} FROM trials t"  # noqa: S608
+
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
         rows: list[tuple[Row, Query]] = []
         for part in query.parts(MOST):
@@ -277,7 +282,7 @@ class SqlProtocol(EventProtocol):
             order = "ORDER BY t.position"
             if limit is not None and not rest.conditions:
                 order, parameters = f"{order} LIMIT ?", [*parameters, limit]
-            rows += zip(self.database.rows(f"{_TRIAL} WHERE {condition} {order}", *parameters), repeat(rest))
+            rows += zip(self.database.rows(f"{self._select} WHERE {condition} {order}", *parameters), repeat(rest))
         # Each part is in order; one after the other they are not.
         rows.sort(key=lambda found: found[0][0])
         shown = zip(self._trials(row for row, _ in rows), rows, strict=True)
@@ -292,7 +297,7 @@ class SqlProtocol(EventProtocol):
         if not positions:
             return []
         marks = ", ".join("?" * len(positions))
-        rows = self.database.rows(f"{_TRIAL} WHERE t.position IN ({marks}) ORDER BY t.position", *positions)
+        rows = self.database.rows(f"{self._select} WHERE t.position IN ({marks}) ORDER BY t.position", *positions)
         place = {position: number for number, position in enumerate(positions)}
         return list(self._trials(sorted(rows, key=lambda row: place[row[0]])))
 
@@ -339,32 +344,103 @@ class SqlProtocol(EventProtocol):
         return {uid: restore(_decode(document).get("tags")) for uid, document in rows}
 
     def _trial(self, row: Row) -> Trial:
-        position, points, document = row
-        metrics = Metrics(partial(self._read_points, "metrics", position, points))
-        chronos = Metrics(partial(self._read_points, "times", position, points))
-        return trial_from_document(_decode(document), metrics, chronos)
+        position, points, document, measured = row
+        stored = self._stored(position, points, measured)
+        metrics = Metrics(partial(self._read_points, "metrics", stored), partial(self._briefs, stored, measured))
+        chronos = Metrics(partial(self._read_points, "times", stored))
+        return trial_from_text(document, metrics, chronos)
 
-    def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:
+    def _stored(self, position: int, points: int, measured: str | None) -> Stored:
+        return Stored(position, points, is_whole(measured, points), self._version >= IN_CHUNKS)
+
+    def _read_points(self, kind: str, stored: Stored) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it had this many points."""
 
         def read() -> dict[str, Any]:
             known = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
-            found = []
-            for name, spec in self.database.rows(known, position, table):
-                first, _, cells = self._read_cells(table, position, name, points)
-                if cells[0]:
-                    found.append((first, *named_container(table, name, spec, cells)))
-            # In the order of their first points, as in every backend.
-            return {key: container for _, key, container in sorted(found, key=itemgetter(0))}
+            return self._containers(kind, stored, self.database.rows(known, stored.position, kind))
 
         return self.database.transaction(read)
 
+    def _containers(self, kind: str, stored: Stored, series: Sequence[Row]) -> dict[str, Any]:
+        """Return containers by name, in the order of their first points, as in every backend."""
+        specs = {name: None if spec is None else _decode(spec) for name, spec in series}
+        found = read_points(self.database, kind, stored, list(specs))
+        ordered = sorted(found.items(), key=lambda item: item[1].first)
+        named = ((str(_decode(name)), specs[name], chunk) for name, chunk in ordered)
+        return {name: container_of(kind, name, spec, chunk) for name, spec, chunk in named}
+
+    def _briefs(self, stored: Stored, measured: str | None) -> dict[str, Brief]:
+        """Return what the metrics of a trial come to; the points say it of those of which it is not stored."""
+        briefs = stored_briefs(measured, stored.end)
+        unknown = None if briefs is None else {text(name) for name, brief in briefs.items() if brief is None}
+
+        def read() -> dict[str, Brief]:
+            known = "SELECT name, spec FROM series WHERE trial = ? AND kind = 'metrics'"
+            series = self.database.rows(known, stored.position)
+            wanted = [row for row in series if unknown is None or row[0] in unknown]
+            found = self._containers("metrics", stored, wanted)
+            return {name: brief_of(container) for name, container in found.items()}
+
+        found = self.database.transaction(read) if unknown is None or unknown else {}
+        if briefs is None:
+            return found
+        known = ((name, brief or found.get(name)) for name, brief in briefs.items())
+        return {name: brief for name, brief in known if brief is not None}
+
+    def columns_of(self, name: str, uids: Sequence[str], times: bool = False) -> dict[str, Any]:
+        """Return one metric of many trials, by uid, in few statements: what ``trial.metrics[name]`` of each is.
+
+        A trial that is not stored, or has no such metric, is left out. Where the times are not asked for, they may
+        be 0: they are half of what there is to read.
+        """
+        key = text(utf8(name))
+        parts = [list(uids[begin : begin + MOST]) for begin in range(0, len(uids), MOST)]
+        nothing: dict[str, Any] = {}
+        found = [self._read(partial(self._columns_of, name, key, part, times), nothing) for part in parts]
+        return {uid: container for part in found for uid, container in part.items()}
+
+    def _columns_of(self, name: str, key: str, uids: Sequence[str], times: bool) -> dict[str, Any]:
+        marks = ", ".join("?" * len(uids))
+        measured = "measured" if self._version >= IN_CHUNKS else "NULL"
+        known = f"SELECT uid, position, points, {measured} FROM trials WHERE uid IN ({marks})"  # noqa: S608
+        rows = self.database.rows(known, *uids)
+        stored = {uid: self._stored(*row) for uid, *row in rows}
+        specs, resumed = self._specs_of(key, [one.position for one in stored.values()])
+        named = {uid: one for uid, one in stored.items() if one.position in specs}
+        plain = [one for one in named.values() if one.is_whole and one.position not in resumed]
+        chunks = read_columns(self.database, plain, key, times)
+        # Of several values of a step the one that was logged last counts, and others may be kept by time, too.
+        odd = [one for one in plain if not is_timeless(specs[one.position], chunks.get(one.position))]
+        chunks |= {} if times else read_columns(self.database, odd, key, has_times=True)
+        found = {}
+        for uid, one in named.items():
+            if one.position in chunks:
+                found[uid] = container_of("metrics", name, specs[one.position], chunks[one.position])
+                continue
+            for trial in self._trials(self.database.rows(f"{self._select} WHERE t.uid = ?", uid)):
+                if name in trial.metrics:
+                    found[uid] = trial.metrics[name]
+        return found
+
+    def _specs_of(self, key: str, positions: Sequence[int]) -> tuple[dict[int, list[Any] | None], set[int]]:
+        """Return the aggregators of a metric in those trials that have it, and which trials were resumed."""
+        marks = ", ".join("?" * len(positions))
+        known = (
+            f"SELECT trial, kind, spec FROM series WHERE trial IN ({marks})"  # noqa: S608
+            " AND ((kind = 'metrics' AND name = ?) OR kind = ?)"
+        )
+        rows = self.database.rows(known, *positions, key, RESUMED) if positions else []
+        specs = {trial: None if spec is None else _decode(spec) for trial, kind, spec in rows if kind != RESUMED}
+        return specs, {trial for trial, kind, _ in rows if kind == RESUMED}
+
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:
-            rows = self.database.rows(f"{_TRIAL} WHERE t.uid = ?", uid) if self._can_hold(uid) else []
+            rows = self.database.rows(f"{self._select} WHERE t.uid = ?", uid) if self._can_hold(uid) else []
             if not rows:
                 raise unknown_trial(uid)
-            position, points, _ = rows[0]
+            position, points, _, measured = rows[0]
+            stored = self._stored(position, points, measured)
             known = "SELECT name, spec, kind FROM series WHERE trial = ? AND (kind = 'metrics' OR kind = ?)"
             series = self.database.rows(known, position, RESUMED)
             has_resumes = any(kind == RESUMED for _, _, kind in series)
@@ -375,7 +451,7 @@ class SqlProtocol(EventProtocol):
                 if kind == RESUMED or (wanted is not None and name not in wanted):
                     continue
                 if spec is None or _decode(spec)[0] == "series":
-                    found.append(self._since(position, name, spec, points, since, resumes))
+                    found.append(self._since(stored, name, spec, since, resumes))
             return {name: read for _, name, read in sorted(found, key=itemgetter(0)) if read is not None}
 
         found = self._read(read, None)
@@ -383,43 +459,26 @@ class SqlProtocol(EventProtocol):
             raise unknown_trial(uid)
         return found
 
-    def _since(  # noqa: PLR0917 - called in one place
-        self, position: int, name: str, spec: str | None, points: int, since: Since, resumes: Any
+    def _since(
+        self, stored: Stored, key: str, spec: str | None, since: Since, resumes: Any
     ) -> tuple[int, str, FetchedPoints | None]:
         """Return the number of a metric's first point that was read, its name, and its points from a position on."""
-        key = position, name
-        start = start_of(since, str(_decode(name)))
-        end = self._growing.end(key, start, points) if resumes is None else None
+        place = stored.position, key
+        name = str(_decode(key))
+        start = start_of(since, name)
+        end = self._growing.end(place, start, stored.end) if resumes is None else None
         if end is not None:
-            first, last, cells = self._read_cells("metrics", position, name, points, end)
-            tail = self._growing.tail(key, start, last, [*cell_points(cells)]) if are_points(cells) else None
+            new = read_points(self.database, "metrics", stored, [key], end).get(key)
+            tail = self._growing.tail(place, start, new)
             if tail is not None:
-                return first, str(_decode(name)), tail
-        first, last, cells = self._read_cells("metrics", position, name, points)
-        if resumes is None and are_points(cells):
-            self._growing.note(key, last, [*cell_points(cells)])
-        named, container = named_container("metrics", name, spec, cells) if cells[0] else (str(_decode(name)), None)
-        return first, named, shown_points(container, resumes, start)
-
-    def _read_cells(
-        self, table: str, position: int, name: str, points: int, after: int = -1
-    ) -> tuple[int, int, tuple[list[Any], ...]]:
-        """Return the numbers of the first and the last point of a name, and the columns, read in pages."""
-        step = "step" if table == "metrics" else "NULL"
-        page = (
-            f"SELECT {step}, value, at, odd, seq FROM {table} "  # noqa: S608
-            f"WHERE trial = ? AND name = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT {_PAGE}"
-        )
-        columns: tuple[list[Any], ...] = ([], [], [], [])
-        first, last = -1, after
-        while rows := self.database.rows(page, position, name, last, points):
-            for place, column in enumerate(columns):
-                column.extend([row[place] for row in rows])
-            first = rows[0][-1] if first < 0 else first
-            last = rows[-1][-1]
-            if len(rows) < _PAGE:
-                break
-        return first, last, columns
+                return end if new is None else new.first, name, tail
+        whole = read_points(self.database, "metrics", stored, [key]).get(key)
+        if whole is None:
+            return -1, name, None
+        if resumes is None:
+            self._growing.note(place, whole)
+        container = container_of("metrics", name, None if spec is None else _decode(spec), whole)
+        return whole.first, name, shown_points(container, resumes, start)
 
     # the tables
 
@@ -442,7 +501,8 @@ class SqlProtocol(EventProtocol):
 
     def _has_tables(self) -> bool:
         """Return whether there is anything to read; another process may have made the tables meanwhile."""
-        self._version = self._version or self._noted_version()
+        if self._version < VERSION:
+            self._version = self._noted_version()
         return self._version > 0
 
     def _make_tables(self) -> None:
