@@ -22,9 +22,12 @@ class Source:
     ----------
     stamp: object
         Another one than before where the metrics are not what they were.
+    line: Line, optional
+        What was made of them before, where they are what they were.
     """
 
     stamp: Any = None
+    line: Any = None
 
     def found(self) -> Found | None:
         """Return the points that are shown; None where there are none."""
@@ -39,15 +42,25 @@ class Source:
         raise NotImplementedError
 
 
+def kept_line(stamp: Any, question: Question, key: tuple[str, ...]) -> Any:
+    """Return the line of a trial that was kept; None where there is none, or the stamp is another one."""
+    return LINES.get(_key(question, key), stamp) if key else None
+
+
+def _key(question: Question, key: tuple[str, ...]) -> tuple[Any, ...]:
+    return (*key, question.name, question.x, question.smoothing or 0.0)
+
+
 def line_from(source: Source, question: Question, key: tuple[str, ...]) -> Any:
     """Return the line of a trial, what was made before where that is still so; None where it has no points.
 
     `key`: of the store and the trial; an empty one is none, and nothing is kept.
     """
+    if source.line is not None:
+        return source.line
     module = engine()
     is_kept = module.HAS_PYRAMIDS and bool(key)
-    whole_key = (*key, question.name, question.x, question.smoothing or 0.0)
-    known = LINES.get(whole_key, source.stamp) if is_kept else None
+    known = LINES.get(_key(question, key), source.stamp) if is_kept else None
     if known is not None:
         is_line = isinstance(known, module.Line)
         return known if is_line else module.plain_line(source.as_stored(), question, known)
@@ -62,8 +75,8 @@ def line_from(source: Source, question: Question, key: tuple[str, ...]) -> Any:
         line.pyramid = module.pyramid_of(line)
     if line.is_plain and source.is_as_stored(found):
         if line.pyramid is not None:
-            LINES.put(whole_key, source.stamp, line.pyramid, line.pyramid.nbytes)
+            LINES.put(_key(question, key), source.stamp, line.pyramid, line.pyramid.nbytes)
     elif size >= _SOME:
         kept = line.owned()
-        LINES.put(whole_key, source.stamp, kept, kept.nbytes)
+        LINES.put(_key(question, key), source.stamp, kept, kept.nbytes)
     return line

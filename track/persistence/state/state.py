@@ -24,7 +24,7 @@ from track.persistence.points import FetchedPoints, Since, chosen, start_of, unk
 from track.persistence.query import Query, parse_query, parse_stored
 from track.persistence.state.apply import is_forgetting, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
-from track.persistence.state.looking import Seen
+from track.persistence.state.looking import seen_trial
 from track.persistence.state.order import newer
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
@@ -284,7 +284,7 @@ class State:
 
     def seen(self, uids: Iterable[str], question: Question) -> list[tuple[str, Source]]:
         """Return what the buckets of those trials are made of that are stored, as it is now."""
-        return [(uid, Seen(self._trials[uid], question)) for uid in uids if uid in self._trials]
+        return [(uid, seen_trial(self._trials[uid], question)) for uid in uids if uid in self._trials]
 
     def note_journal(self, journal: str) -> None:
         """Note that a snapshot holds a journal up to here; of the last journals it is known where they ended."""
