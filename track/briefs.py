@@ -72,7 +72,7 @@ def _brief_of_points(container: Any) -> Brief:
         steps = range(size)
     else:
         steps, values, _, _ = container.since(0)
-    numbers = [value for value in values if value == value]
+    numbers = [value for value in values if isinstance(value, (int, float)) and value == value]
     if not numbers:
         return Brief(last, last_step, None, None, None, None, len(values))
     least, greatest = min(numbers), max(numbers)

@@ -3,6 +3,9 @@
 An event names things by uid and says when it was decided (`at`, unix seconds). It holds plain data only:
 no clock, no callable, no live object. The same bytes are the journal's line, the message on a socket and
 the record in a spill file.
+
+What a process says of a trial that it has *reserved* carries the `attempt` (1, 2, ...). Once the trial was reserved
+again, every store drops what is said of an earlier one, and counts it.
 """
 
 from __future__ import annotations
@@ -116,6 +119,7 @@ class TrialAttached(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     kind: str
     owner: str
     at: float
+    attempt: _Count | None = None
 
 
 class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="fields_merged"):
@@ -132,6 +136,7 @@ class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     values: dict[str, Any]
     at: float
     aggregator: list[Any] | None = None
+    attempt: _Count | None = None
 
 
 class MetricsLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="metrics"):
@@ -142,6 +147,7 @@ class MetricsLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     at: float
     step: Any = None
     aggregator: list[Any] | None = None
+    attempt: _Count | None = None
     columns: Columns | None = None
 
 
@@ -153,12 +159,14 @@ class TimeLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_
     seconds: Any
     at: float
     aggregator: list[Any] | None = None
+    attempt: _Count | None = None
 
 
 class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="status"):
     """A trial's status is another: as the program says, or as `process` begins or ends its part of an attempt.
 
-    `process` has host, pid and start of a process, and ``signal`` where one was told to stop and may yet go on.
+    `process` has host, pid and start of a process, ``signal`` where one was told to stop and may yet go on, and
+    ``reserved`` where it has the attempt for itself.
     """
 
     trial: str
@@ -170,7 +178,10 @@ class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
 
 
 class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="artifact"):
-    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere."""
+    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere.
+
+    It may be of a `step`; `media` says in a few words what it shows, for who displays it.
+    """
 
     trial: str
     name: str
@@ -178,6 +189,9 @@ class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     at: float
     digest: str | None = None
     size: int | None = None
+    attempt: _Count | None = None
+    step: Any = None
+    media: dict[str, Any] | None = None
 
 
 Event: TypeAlias = (

@@ -168,16 +168,19 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def _start(self) -> None:
         if self.has_started and not self.has_finished and not self._is_guest:
             return
-        trial = self._created()
+        self.protocol.log_trial_start(self._created())
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take note that this process has started the trial."""
         self._is_guest = False
-        self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
-        set_current_trial(trial)
+        set_current_trial(self._trial)
         if options("process.hooks", True):
             self._signals = LogSignalHandler(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import uuid
 from collections.abc import Mapping
@@ -11,9 +12,10 @@ import msgspec
 
 from track.aggregators.aggregator import Aggregator, StatAggregator
 from track.aggregators.base import aggregator_or_value
+from track.briefs import brief_to_plain
 from track.chrono import ChronoContext
 from track.containers.series import Series
-from track.metrics import container_to_plain, metrics_from_plain, metrics_to_plain
+from track.metrics import briefs_of, container_to_plain, metrics_from_plain, metrics_to_plain
 from track.plain import flatten, printable, restore, text_keys, to_plain, unflatten
 from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
@@ -30,8 +32,10 @@ __all__ = [
     "SerializerTrial",
     "SerializerTrialGroup",
     "SerializerUUID",
+    "brief_lines",
     "flatten",
     "from_json",
+    "measured_line",
     "status_from_json",
     "to_json",
     "trial_from_document",
@@ -304,6 +308,19 @@ def trial_from_text(stored: str, metrics: Any, chronos: Any) -> Trial:
     """Return the trial of a full document that is JSON, with these metrics and times."""
     # The one tag is its own: nothing in it is tagged, and must be restored.
     return trial_from_document(msgspec.json.decode(stored), metrics, chronos, is_restored=stored.count('"dtype"') == 1)
+
+
+def brief_lines(trial: Trial) -> tuple[bytes, bytes]:
+    """Return a trial in brief as JSON: its document without what it measured, and times and briefs on their own."""
+    without = copy.copy(trial)
+    without.metrics, without.chronos = {}, {}
+    return msgspec.json.encode(trial_to_document(without)), measured_line(trial)
+
+
+def measured_line(trial: Trial) -> bytes:
+    """Return the times of a trial, and what its metrics come to, as JSON."""
+    briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
+    return msgspec.json.encode([metrics_to_plain(trial.chronos), briefs])
 
 
 def trial_from_document(document: Any, metrics: Any, chronos: Any, is_restored: bool = False) -> Trial:

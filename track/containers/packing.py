@@ -22,6 +22,7 @@ MOST = 4_096
 """Points in one chunk, at most."""
 _LARGEST = 2**19
 _FORMAT = 1
+_WIDTH = 8
 _ORDERED, _RISING = 1, 2
 _FARTHEST = 2**62
 _decode = msgspec.msgpack.decode
@@ -216,6 +217,10 @@ def _packed(column: Column) -> list[Any]:
         return [typecode, data, {place: to_plain(value) for place, value in odd.items()}]
     if typecode == "q" and (evenly := _evenly(column.data)) is not None:
         return ["range", *evenly]
+    size = len(column)
+    # Those of one call have one time, mostly.
+    if size > 1 and data == data[:_WIDTH] * size:
+        return ["same", typecode, data[:_WIDTH], size]
     return [typecode, data]
 
 
@@ -225,6 +230,8 @@ def _unpacked(packed: list[Any]) -> Column:
             return Column.from_list([restore(value) for value in values])
         case ["range", first, stride, size]:
             return Column.of(counting(first, stride, size))
+        case ["same", typecode, data, size]:
+            return Column.of(from_bytes(typecode, data * size))
         case [typecode, data, odd]:
             return Column.of(from_bytes(typecode, data), {place: restore(value) for place, value in odd.items()})
         case _:
@@ -241,6 +248,7 @@ def _unpacked_numbers(packed: list[Any]) -> Sequence[int]:
     if packed[0] == "range":
         _, first, stride, size = packed
         return range(first, first + stride * size, stride)
+    # They rise: no two are the same.
     return from_bytes(*packed)
 
 

@@ -10,9 +10,19 @@ from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
+from track.aggregators.aggregator import (
+    Aggregator,
+    MaxAggregator,
+    MinAggregator,
+    StatAggregator,
+    SumAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+    specification,
+)
 from track.briefs import Brief, grown
 from track.columns import Columns
+from track.containers.columns import Column as Values
 from track.containers.packing import Chunk
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
@@ -24,6 +34,7 @@ from track.structure import Trial
 
 _decode = msgspec.json.decode
 _CONTAINER = '{"container":'
+_KEPT = (ValueAggregator, MinAggregator, MaxAggregator, SumAggregator, StatAggregator)
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
@@ -101,6 +112,11 @@ class Column:
         self.values.append(value)
         self.times.append(at)
 
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether the first use says an aggregator, which keeps no points."""
+        return not self.is_stepped and self.spec not in (None, ["series"])
+
     def chunk(self, numbers: Sequence[int]) -> Chunk:
         """Return the points with these numbers."""
         values, containers = self.values, {}
@@ -133,6 +149,23 @@ class Column:
         steps = None if not is_stepped and self.steps.count(None) == len(self.steps) else self.steps
         return grown(before, steps, self.values)
 
+    def state(self, kind: str, name: str, before: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the state of an aggregator with these values, None for one that only its points say.
+
+        `before` is the state without them, empty where these are the first.
+        """
+        made = metrics_from_plain({name: before} if before else {})
+        for step, value, at in zip(self.steps, self.values, self.times, strict=True):
+            if isinstance(value, (Aggregator, Undecoded)):
+                made = metrics_from_plain({name: container_to_plain(value)})
+            elif kind == "times":
+                made.log_time(name, value, self.spec, at)
+            else:
+                made.log_values({name: value}, step, self.spec, at)
+        container = made[name]
+        # Of another class a reader may know more, or less, than this program.
+        return container.to_json(short=False) if type(container) in _KEPT else None
+
     @property
     def latest(self) -> float:
         """When the last point was logged, unix seconds."""
@@ -158,16 +191,17 @@ class PointColumns:
 
     def log_columns(self, given: Columns, spec: list[Any] | None, at: float) -> None:
         """Take many values of one name."""
-        steps, values = given.steps(), given.values()
-        if isinstance(steps, list):
-            for step, value, logged in given.points(at):
-                self.log_values({given.name: value}, step, spec, logged)
-            return
+        given_steps, size = given.steps(), given.size
+        if given_steps is None:
+            steps: list[Any] = [None] * size
+        else:
+            steps = given_steps.tolist() if isinstance(given_steps, Values) else given_steps
         column = self.columns.get(given.name)
         if column is None:
-            column = self.columns[given.name] = Column(given.name, spec if steps is None else None, steps is not None)
-        column.steps += [None] * given.size if steps is None else steps.tolist()
-        column.values += values.tolist()
+            is_stepped = steps[0] is not None
+            column = self.columns[given.name] = Column(given.name, None if is_stepped else spec, is_stepped)
+        column.steps += steps
+        column.values += given.values().tolist()
         column.times += given.times(at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:

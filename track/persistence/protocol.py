@@ -22,6 +22,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.changes import changes_by_sums
+from track.persistence.checks import artifact_media
 from track.persistence.given import given_series
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
@@ -29,6 +30,7 @@ from track.persistence.points import FetchedPoints, Known, Since, compared, unkn
 from track.persistence.query import ALSO_DELETED, ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
+from track.serialization import brief_lines
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 
@@ -290,7 +292,15 @@ class Protocol:
         raise NotImplementedError
 
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
         """Add a file to the trial's manifest; a backend without manifests keeps it in the metadata.
 
@@ -302,8 +312,19 @@ class Protocol:
             A sha256; ``etag:...`` for data that is not in a store of ours.
         size: int, optional
             Bytes.
+        step: optional
+            That of the metrics to which it belongs. It, and `media`, are given only where they are said.
+        media: mapping, optional
+            A few words, of at most 4,096 bytes as JSON, for who displays it.
+
+        Raises
+        ------
+        InvalidEvent
+            `media` is no mapping, or larger.
         """
+        said = {"step": step, "media": None if media is None else artifact_media(media)}
         fact: Any = {"uri": uri, "digest": digest, "size": size}
+        fact |= {key: value for key, value in said.items() if value is not None}
         self.log_trial_metadata(trial, **{f"artifact.{name}": fact})
 
     def delete_trial(self, trial: Trial) -> None:
@@ -418,6 +439,13 @@ class Protocol:
         Points are read when somebody looks at a metric, maybe only then, as they are then.
         """
         return self.select_trials(query, sort, limit)
+
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        """Return what `brief_trials` does as JSON, which a server passes on without a look.
+
+        Each trial is its document without what it measured, and a list: its times, and what its metrics come to.
+        """
+        return list(map(brief_lines, self.brief_trials(query, sort, limit)))
 
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""
@@ -725,7 +753,10 @@ def call_method(protocol: Protocol, event: Event) -> None:
         case StatusChanged():
             protocol.set_trial_status(_reference(event.trial), make_status(*event.status), event.error)
         case ArtifactAdded():
-            protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
+            said = {name: restore(getattr(event, name)) for name in ("step", "media")}
+            given: Any = {name: value for name, value in said.items() if value is not None}
+            fields = (event.name, event.uri, event.digest, event.size)
+            protocol.log_trial_artifact(_reference(event.trial), *fields, **given)
         case TimeLogged():
             Protocol.log_trial_time(protocol, _reference(event.trial), event.name, event.seconds)
 

@@ -10,6 +10,7 @@ from track.testing.deleting import DeletingTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
+from track.testing.queueing import QueueTests
 from track.testing.reading import ReadingTests
 from track.testing.series import SeriesTests
 
@@ -19,6 +20,7 @@ class ProtocolTests(
     MeasuringTests,
     SeriesTests,
     LivingTests,
+    QueueTests,
     OrderingTests,
     DeletingTests,
     ReadingTests,

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from track.briefs import NOTHING, Brief, brief_from_plain, brief_to_plain
+from track.briefs import NOTHING, Brief, brief_from_plain, brief_of, brief_to_plain
 from track.containers.packing import Chunk, joined, pack, unpack
 from track.errors import BackendUnavailable
-from track.metrics import container_to_plain
+from track.metrics import container_from_plain, container_to_plain
 from track.persistence.cells import Column, PointColumns, chunk_of_cells, container_of, text
 from track.persistence.mongo.client import Document, Mongo, Operation
 from track.plain import nearest_double
@@ -95,7 +95,7 @@ class Addition:
 
     def counts(self) -> list[Document]:
         """Return how many points there were of each name that was logged now."""
-        return [placed.series | {"last": None, "brief": None} for placed in self.placed]
+        return [placed.series | {"last": None, "brief": None, "state": None} for placed in self.placed]
 
     def series(self) -> list[Document]:
         """Return what is known of the trial's names now."""
@@ -118,8 +118,14 @@ def _advanced(placed: _Placed, column: Column) -> Document:
     series = placed.series | {"count": placed.end}
     # Versions before did not note the time: anything is newer.
     latest = series.get("at", 0.0)
-    brief = column.brief(brief_known(placed.series), latest, series["stepped"]) if series["kind"] == "metrics" else None
+    name, state = str(_decode(series["name"])), _state_known(placed.series, column)
+    state = None if state is None else column.state(series["kind"], name, state)
+    if state is not None:
+        brief: Brief | None = brief_of(container_from_plain(state))
+    else:
+        brief = column.brief(brief_known(placed.series), latest, series["stepped"])
     series |= {"brief": None if brief is None else text(brief_to_plain(brief)), "briefed": placed.end}
+    series["state"] = None if state is None else text(state)
     if column.latest < latest:
         return series
     series |= {"last": None, "at": column.latest}
@@ -136,6 +142,14 @@ def brief_known(series: Document) -> Brief | None:
         return NOTHING
     brief = series.get("brief") if series.get("briefed") == series["count"] else None
     return None if brief is None else brief_from_plain(_decode(brief))
+
+
+def _state_known(series: Document, column: Column) -> dict[str, Any] | None:
+    """Return the state of an aggregator without points; empty before the first value, None where points say it."""
+    if not series["count"]:
+        return {} if column.is_aggregated else None
+    state = series.get("state") if series.get("briefed") == series["count"] else None
+    return None if state is None else _decode(state)
 
 
 def push(position: int, additions: Iterable[Addition]) -> list[Operation]:
@@ -216,17 +230,29 @@ def _chunks_of(bucket: Document) -> list[Chunk]:
 
 def read_containers(mongo: Mongo, position: int, kind: str, series: list[Document]) -> dict[str, Any]:
     """Return a trial's containers, with as many points of each name as `series` says."""
-    found: dict[str, list[Chunk]] = {known["name"]: [] for known in series}
+    found: dict[str, list[Chunk]] = {known["name"]: [] for known in series if _kept(known) is None}
     where: Document = {"trial": position, "kind": kind}
-    if len(series) == 1:
-        where["name"] = series[0]["name"]
+    if len(found) == 1:
+        where["name"] = next(iter(found))
     counts = {known["name"]: known["count"] for known in series}
-    for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")):
+    for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")) if found else ():
         name = bucket["name"]
         if name in found:
             found[name] += _until(_chunks_of(bucket), 0, counts[name])
-    named = ((known, str(_decode(known["name"])), found[known["name"]]) for known in series if found[known["name"]])
-    return {name: made_of(known, name, joined(chunks)) for known, name, chunks in named}
+    containers = {}
+    for known in series:
+        chunks, name = found.get(known["name"]), str(_decode(known["name"]))
+        if chunks is None:
+            containers[name] = _kept(known)
+        elif chunks:
+            containers[name] = made_of(known, name, joined(chunks))
+    return containers
+
+
+def _kept(known: Document) -> Any:
+    """Return the aggregator of a name that keeps no points, None for another one."""
+    state = known.get("state") if known.get("briefed") == known["count"] else None
+    return None if state is None else container_from_plain(_decode(state))
 
 
 def made_of(known: Document, name: str, chunk: Chunk) -> Any:

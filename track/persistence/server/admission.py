@@ -31,6 +31,7 @@ from track.events import (
 )
 from track.metrics import Undecoded
 from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
+from track.persistence.checks import artifact_media
 from track.persistence.state import DELETED, RESUMES, Liveness, make_trial, shown_fields
 from track.plain import is_number, restore
 from track.shown import shown
@@ -203,6 +204,7 @@ def _check_arguments(arguments: Any) -> None:
 def _check_metrics(event: MetricsLogged) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     if type(event.step) not in _STEPS:
         _check_step(event.step)
     _check_specification(event.aggregator)
@@ -243,6 +245,7 @@ def _check_step(step: Any) -> None:
 def _check_time(event: TimeLogged) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     _check_name(event.name)
     _check_value(event.name, event.seconds)
     _check_specification(event.aggregator)
@@ -253,6 +256,7 @@ def _check_fields(event: FieldsMerged) -> None:
         raise InvalidEvent(f"{shown(event.field)} of a {shown(event.kind)} cannot be written")
     _check_uid(f"the uid of a {event.kind}", event.uid)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     _check_specification(event.aggregator)
     if event.aggregator is not None and event.kind != "trial":
         raise InvalidEvent(f"a {event.kind} has no aggregators")
@@ -280,6 +284,7 @@ def _check_owner(event: TrialAttached) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_uid(f"the uid of a {event.kind}", event.owner)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
 
 
 def _check_status(event: StatusChanged) -> None:
@@ -310,9 +315,15 @@ def _check_process(process: dict[str, Any]) -> None:
 def _check_artifact(event: ArtifactAdded) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     _check_count("a size", event.size)
     if len(event.name) > _LONGEST_TITLE:
         raise InvalidEvent(f"{shown(event.name)} is too long for the name of an artifact")
+    if type(event.step) not in _STEPS:
+        _check_step(event.step)
+    if event.media is not None:
+        _check_plain(event.media)
+        artifact_media(event.media)
 
 
 def _check_project(event: ProjectCreated) -> None:

@@ -61,17 +61,17 @@ def read_points(
 
 def _pages(database: Database, kind: str, stored: Stored, name: str, after: int) -> Iterator[Row]:
     """Yield the rows of a name, in order."""
-    where = "trial = ? AND kind = ? AND name = ?"
+    where, identity = "trial = ? AND kind = ? AND name = ?", (stored.position, kind, name)
     # The row that holds the point itself may hold others after it.
-    begin = f"COALESCE((SELECT MAX(seq) FROM chunks WHERE {where} AND seq <= ?), 0)"  # noqa: S608
-    identity = (stored.position, kind, name)
-    (first,) = database.rows(f"SELECT {begin}", *identity, after)[0] if after >= 0 else (0,)
-    page = f"{_CHUNK} WHERE {where} AND seq >= ? AND seq < ? ORDER BY seq LIMIT {_CHUNKS}"
-    while rows := database.rows(page, *identity, first, stored.end):
+    begin = f"seq >= COALESCE((SELECT MAX(seq) FROM chunks WHERE {where} AND seq <= ?), 0) AND until > ?"  # noqa: S608
+    since, bounds = (begin, (*identity, after, after + 1)) if after >= 0 else ("seq >= ?", (0,))
+    while rows := database.rows(
+        f"{_CHUNK} WHERE {where} AND {since} AND seq < ? ORDER BY seq LIMIT {_CHUNKS}", *identity, *bounds, stored.end
+    ):
         yield from rows
         if len(rows) < _CHUNKS:
             return
-        first = rows[-1][1] + 1
+        since, bounds = "seq > ?", (rows[-1][1],)
 
 
 def _cells(database: Database, kind: str, stored: Stored, name: str, after: int) -> Chunk | None:

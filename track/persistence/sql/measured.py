@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from track.briefs import NOTHING, Brief, brief_from_plain, brief_to_plain
+from track.briefs import NOTHING, Brief, brief_from_plain, brief_of, brief_to_plain
+from track.metrics import container_from_plain
 from track.persistence.cells import Column, text
 from track.plain import restore, to_plain
 
@@ -21,6 +22,9 @@ _FULL = 2_048
 _RUN = 16
 _SIZES = (_RUN, _RUN**2, _FULL)
 _decode = msgspec.json.decode
+_Raw = tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw]
+_decode_raw = msgspec.json.Decoder(tuple[int, bool, dict[str, dict[str, _Raw]]]).decode
+_NULL = msgspec.Raw(b"null")
 
 
 @dataclass
@@ -35,6 +39,9 @@ class Known:
         Whether the first point has a step.
     brief: Brief or None
         What it comes to; None where only the points say that.
+    state: dict or None
+        Of an aggregator that keeps no points, what it is; empty before its first value, None where only the points
+        say that.
     runs: list
         Small rows at the end, from large to small: the number of the first point, how many rows, how many points.
     """
@@ -42,17 +49,20 @@ class Known:
     latest: float = 0.0
     is_stepped: bool = False
     brief: Brief | None = None
+    state: dict[str, Any] | None = None
     runs: list[list[int]] = field(default_factory=list)
 
     def to_plain(self) -> list[Any]:
         """Return this as JSON-safe data."""
         brief = None if self.brief is None else brief_to_plain(self.brief)
-        return [to_plain(self.latest), self.is_stepped, self.runs, brief]
+        return [to_plain(self.latest), self.is_stepped, self.runs, brief, self.state]
 
     @classmethod
-    def from_plain(cls, latest: Any, is_stepped: bool, runs: list[list[int]], brief: list[Any] | None) -> Known:
+    def from_plain(
+        cls, latest: Any, is_stepped: bool, runs: list[list[int]], brief: list[Any] | None, state: Any
+    ) -> Known:
         """Return what `to_plain` said."""
-        return cls(restore(latest), is_stepped, None if brief is None else brief_from_plain(brief), runs)
+        return cls(restore(latest), is_stepped, None if brief is None else brief_from_plain(brief), state, runs)
 
     def place(self, first: int, size: int) -> int:
         """Count a row of new points, and return the number of the first point that is to be in it."""
@@ -75,9 +85,14 @@ class Known:
         self.runs = []
         return first
 
-    def grow(self, column: Column) -> None:
+    def grow(self, kind: str, name: str, column: Column) -> None:
         """Take note of new points."""
-        self.brief = column.brief(self.brief, self.latest, self.is_stepped)
+        if self.state is not None:
+            self.state = column.state(kind, name, self.state)
+        if self.state is not None:
+            self.brief = brief_of(container_from_plain(self.state))
+        else:
+            self.brief = column.brief(self.brief, self.latest, self.is_stepped)
         self.latest = max(self.latest, column.latest)
 
 
@@ -114,9 +129,11 @@ class Measured:
         """Take note of new points, and return what is known of their name."""
         known = self.names[kind].get(name)
         if known is None:
-            known = Known(0.0, column.is_stepped, NOTHING if self.is_whole and kind == "metrics" else None)
-            self.names[kind][name] = known
-        known.grow(column)
+            known = self.names[kind][name] = Known(0.0, column.is_stepped)
+            if self.is_whole:
+                known.brief = NOTHING if kind == "metrics" else None
+                known.state = {} if column.is_aggregated else None
+        known.grow(kind, name, column)
         return known
 
     def to_text(self, points: int) -> str:
@@ -150,4 +167,24 @@ def stored_briefs(stored: str | None, points: int) -> dict[str, Brief | None] | 
     if not is_whole(stored, points):
         return None
     names = {} if stored is None else _decode(stored)[2]["metrics"]
-    return {name: None if brief is None else brief_from_plain(brief) for name, (*_, brief) in names.items()}
+    return {name: None if plain[3] is None else brief_from_plain(plain[3]) for name, plain in names.items()}
+
+
+def stored_containers(stored: str | None, points: int, kind: str) -> dict[str, Any] | None:
+    """Return the aggregators of a trial that keep no points, None for other names, as its row says."""
+    if not is_whole(stored, points):
+        return None
+    names = {} if stored is None else _decode(stored)[2][kind]
+    return {name: None if plain[4] is None else container_from_plain(plain[4]) for name, plain in names.items()}
+
+
+def stored_line(stored: str | None, points: int) -> bytes | None:
+    """Return the times of a trial, and what its metrics come to, as JSON; None where the row does not say it."""
+    if stored is None or not is_whole(stored, points):
+        return None if points else b"[{},{}]"
+    _, _, names = _decode_raw(stored)
+    times = {name: plain[4] for name, plain in names["times"].items()}
+    briefs = {name: plain[3] for name, plain in names["metrics"].items()}
+    if _NULL in times.values() or _NULL in briefs.values():
+        return None
+    return msgspec.json.encode([times, briefs])

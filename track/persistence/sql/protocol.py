@@ -24,7 +24,7 @@ from track.persistence.points import FetchedPoints, Growing, Since, start_of, un
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
 from track.persistence.sql.chunks import Stored, is_timeless, read_columns, read_points
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.measured import is_whole, stored_briefs
+from track.persistence.sql.measured import is_whole, stored_briefs, stored_containers, stored_line
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, where
 from track.persistence.state import (
@@ -37,7 +37,7 @@ from track.persistence.state import (
     with_members,
 )
 from track.plain import is_utf8, restore, utf8
-from track.serialization import from_json, trial_from_text
+from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
@@ -54,6 +54,23 @@ _LAST = (
     "SELECT t.position, s.last FROM trials t JOIN series s ON s.trial = t.position"
     " WHERE s.kind = 'metrics' AND s.name = ? AND s.last IS NOT NULL"
 )
+
+
+class _Measured(Metrics):
+    """Metrics with the row of the trial, where that is shown as it is stored."""
+
+    __slots__ = ("row",)
+
+    row: Row | None
+
+
+def _lines(trial: Trial) -> tuple[bytes, bytes]:
+    """Return a trial in brief as JSON, made from its row where that says all of it."""
+    row = trial.metrics.row if isinstance(trial.metrics, _Measured) else None
+    if row is None:
+        return brief_lines(trial)
+    _, points, document, measured = row
+    return document.encode(), stored_line(measured, points) or measured_line(trial)
 
 
 class SqlProtocol(EventProtocol):
@@ -230,6 +247,9 @@ class SqlProtocol(EventProtocol):
     def fetch_projects(self, query: Any = None) -> list[Project]:
         return self._fetch_owners(Project, query)
 
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        return list(map(_lines, self.brief_trials(query, sort, limit)))
+
     def first_trial(self, query: Any = None) -> Trial | None:
         found: list[Trial] = self._asked(partial(self._fetch_trials, parse_stored(query), 1), [])
         return found[0] if found else None
@@ -338,6 +358,8 @@ class SqlProtocol(EventProtocol):
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
+            else:
+                trial.metrics.row = row
             yield trial
 
     def _is_plain(self, name: str) -> bool:
@@ -355,21 +377,29 @@ class SqlProtocol(EventProtocol):
     def _trial(self, row: Row) -> Trial:
         position, points, document, measured = row
         stored = self._stored(position, points, measured)
-        metrics = Metrics(partial(self._read_points, "metrics", stored), partial(self._briefs, stored, measured))
-        chronos = Metrics(partial(self._read_points, "times", stored))
-        return trial_from_text(document, metrics, chronos)
+        read = partial(self._read_points, stored, measured)
+        metrics = _Measured(partial(read, "metrics"), partial(self._briefs, stored, measured))
+        metrics.row = None
+        return trial_from_text(document, metrics, Metrics(partial(read, "times")))
 
     def _stored(self, position: int, points: int, measured: str | None) -> Stored:
         return Stored(position, points, is_whole(measured, points), self._version >= IN_CHUNKS)
 
-    def _read_points(self, kind: str, stored: Stored) -> dict[str, Any]:
+    def _read_points(self, stored: Stored, measured: str | None, kind: str) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it had this many points."""
+        known = stored_containers(measured, stored.end, kind)
+        if known is not None and None not in known.values():
+            return known
 
         def read() -> dict[str, Any]:
-            known = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
-            return self._containers(kind, stored, self.database.rows(known, stored.position, kind))
+            series = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
+            return self._containers(kind, stored, self.database.rows(series, stored.position, kind))
 
-        return self.database.transaction(read)
+        found = self.database.transaction(read)
+        if known is None:
+            return found
+        named = ((name, found.get(name) if one is None else one) for name, one in known.items())
+        return {name: one for name, one in named if one is not None}
 
     def _containers(self, kind: str, stored: Stored, series: Sequence[Row]) -> dict[str, Any]:
         """Return containers by name, in the order of their first points, as in every backend."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from track.persistence.state.apply import (
     DELETED,
     LATE,
+    RESERVED,
     RESUMES,
     hidden,
     is_forgetting,
+    is_overtaken,
     is_resume,
     make_group,
     make_project,
@@ -25,6 +27,7 @@ from track.persistence.state.views import resumes_of, shown_fields, shown_points
 __all__ = [
     "DELETED",
     "LATE",
+    "RESERVED",
     "RESUMES",
     "Liveness",
     "Measured",
@@ -34,6 +37,7 @@ __all__ = [
     "copy_path",
     "hidden",
     "is_forgetting",
+    "is_overtaken",
     "is_resume",
     "make_group",
     "make_project",
