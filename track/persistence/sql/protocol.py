@@ -14,6 +14,7 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
+from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
@@ -27,7 +28,7 @@ from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, states, where
-from track.persistence.state import Liveness, resumes_of, shown_fields, with_members
+from track.persistence.state import Liveness, Measured, buckets_from, resumes_of, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
@@ -335,8 +336,8 @@ class SqlProtocol(EventProtocol):
         # Of a trial of before there was such a column none is known.
         tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
         wanted: list[list[Any]] = [*([state] for state in found or ()), []]
-        rows = f"{self._select} WHERE {condition}"
-        pages = (f"({rows} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        chosen = f"{self._select} WHERE {condition}"
+        pages = (f"({chosen} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
         sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
         last = -_BEYOND
         while True:
@@ -443,6 +444,49 @@ class SqlProtocol(EventProtocol):
                 if name in trial.metrics:
                     found[uid] = trial.metrics[name]
         return found
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(self._can_hold, uids_of(uids)))
+        store = self.identity()
+        # In tables of a version before nothing tells of every change.
+        is_numbered = self._version >= NUMBERED
+        return buckets_from(question, known, store * is_numbered, self._stamps, partial(self._fetch_for, question))
+
+    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
+        """Return by uid what is another one after each change of a trial."""
+        number = "changed" if self._version >= NUMBERED else "0"
+        return {uid: stamp for uid, *stamp in self._chosen(f"uid, points, {number}", uids)}
+
+    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
+        """Return the containers that a question is about, and when each trial was started, where that matters."""
+        has_times = question.x in {"time", "wall"}
+        measured = {name: self.columns_of(name, uids, has_times) for name in question.names}
+        started = {}
+        if question.x == "time":
+            documents = self._chosen("uid, document", uids)
+            times = {uid: _decode(document).get("timestamps") or {} for uid, document in documents}
+            started = {uid: float(restore(known.get("started", 0.0))) for uid, known in times.items()}
+        return {
+            uid: Measured({name: found[uid] for name, found in measured.items() if uid in found}, started.get(uid, 0.0))
+            for uid in uids
+        }
+
+    def _chosen(self, columns: str, uids: Sequence[str]) -> Iterator[Row]:
+        """Yield columns of the rows of some trials."""
+        for begin in range(0, len(uids), MOST):
+            part = uids[begin : begin + MOST]
+            marks = ", ".join("?" * len(part))
+            yield from self._rows(f"SELECT {columns} FROM trials WHERE uid IN ({marks})", *part)  # noqa: S608
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:
