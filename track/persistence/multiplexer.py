@@ -311,6 +311,7 @@ class ProtocolMultiplexer(Protocol):
     fetch_projects = _asked("fetch_projects")
     select_trials = _derived("select_trials")
     brief_trials = _derived("brief_trials")
+    brief_lines = _derived("brief_lines")
     changes = _derived("changes")
     fetch_points = _derived("fetch_points")
     first_trial = _derived("first_trial")

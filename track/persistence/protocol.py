@@ -30,6 +30,7 @@ from track.persistence.points import FetchedPoints, Known, Since, compared, unkn
 from track.persistence.query import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
+from track.serialization import brief_lines
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 from track.utils.environment import ENVIRONMENT
@@ -449,6 +450,13 @@ class Protocol:
         Points are read when somebody looks at a metric, maybe only then, as they are then.
         """
         return self.select_trials(query, sort, limit)
+
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        """Return what `brief_trials` does as JSON, which a server passes on without a look.
+
+        Each trial is its document without what it measured, and a list: its times, and what its metrics come to.
+        """
+        return list(map(brief_lines, self.brief_trials(query, sort, limit)))
 
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""
