@@ -12,6 +12,7 @@ NAMES = (
     "environment",
     "memory",
     "processes",
+    "reserve",
     "listing",
     "reopen",
     "short_trials",

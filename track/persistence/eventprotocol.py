@@ -528,6 +528,12 @@ class EventProtocol(Protocol):
 
         return self._as_one_step(update)
 
+    def reserved_attempt(self, uid: str) -> int | None:
+        return self._known.get(uid)
+
+    def share_attempt(self, uid: str, attempt: int) -> None:
+        self._known[self._require(uid)] = attempt
+
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         require_mutator(attr)
 

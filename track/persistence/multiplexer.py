@@ -314,8 +314,11 @@ class ProtocolMultiplexer(Protocol):
     brief_lines = _derived("brief_lines")
     changes = _derived("changes")
     fetch_points = _derived("fetch_points")
+    fetch_buckets = _derived("fetch_buckets")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
+    reserved_attempt = _derived("reserved_attempt")
+    share_attempt = _derived("share_attempt")
 
     def revisions(self, digest: str) -> set[int]:
         known: set[int] = _revisions(self, digest)
