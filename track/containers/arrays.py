@@ -14,13 +14,12 @@ def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
     """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`."""
     numpy = import_numpy()
     # What another thread logs meanwhile does not show.
-    seen = points.view()
-    seen.settle()
-    size = len(seen)
-    kept = None if seen.step is None else _array(seen.step, size)
-    arrays = [numpy.arange(size) if kept is None else kept, _array(seen.value, size)]
+    step, value, at = points.view().columns()
+    size = len(at)
+    kept = None if step is None else _array(step, size)
+    arrays = [numpy.arange(size) if kept is None else kept, _array(value, size)]
     if times:
-        arrays.append(_array(seen.at, size).astype(numpy.float64, copy=False))
+        arrays.append(_array(at, size).astype(numpy.float64, copy=False))
     if kept is not None and not _rises(kept):
         first, last = _positions(kept)
         arrays = [kept[first], *(array[last] for array in arrays[1:])]
@@ -68,6 +67,8 @@ def _array(column: Column, size: int) -> Any:
     kind = numpy.float64 if column._type is float else numpy.int64
     if not size:
         return numpy.empty(0, kind)
+    if isinstance(column._data, range):
+        return numpy.arange(column._data.start, column._data.stop, column._data.step)
     # Who appends to the column while the array is there copies it first.
     array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}

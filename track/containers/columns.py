@@ -57,6 +57,46 @@ class Column:
                 pass
         self._append_odd(value)
 
+    def extend(self, other: Column) -> None:
+        """Add the values of another column, much faster than one by one."""
+        if not len(self):
+            self._data, self._odd, self._type = other._data[:], dict(other._odd), other._type
+            return
+        if self._type is None or self._type is not other._type:
+            for value in other.tolist():
+                self.append(value)
+            return
+        count = len(self)
+        if not (isinstance(self._data, range) and isinstance(other._data, range) and self._run_on(other._data)):
+            if isinstance(self._data, range):
+                self._data = array("q", self._data)
+            self._data.extend(other._data if isinstance(other._data, array) else array("q", other._data))
+        self._odd.update((count + position, value) for position, value in other._odd.items())
+
+    def _run_on(self, more: range) -> bool:
+        """Take whole numbers that go on evenly from these, which do so, too; return whether that was done."""
+        data = self._data
+        step = data.step if len(data) > 1 else more[0] - data[0]
+        if more[0] - data[-1] != step or (len(more) > 1 and more.step != step):
+            return False
+        self._data = range(data[0], more[-1] + 1, step)
+        return True
+
+    def slice(self, first: int, end: int | None = None) -> Column:
+        """Return a column of the values from a position on, before another one."""
+        column = Column()
+        column._data, column._type = self._data[first:end], self._type
+        end = first + len(column._data)
+        column._odd = {at - first: value for at, value in list(self._odd.items()) if first <= at < end}
+        return column
+
+    @classmethod
+    def counting(cls, values: range) -> Column:
+        """Return a column of whole numbers that go up evenly, which takes no room; it is not to be appended to."""
+        column = cls()
+        column._data, column._type = values, int
+        return column
+
     def let_go(self) -> None:
         """Leave the values so far to the arrays of numpy that show them, which keep them from growing."""
         self._data = self._data[:]

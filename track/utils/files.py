@@ -204,7 +204,7 @@ def replacing(
         file = OpenFile.at(temporary, flags, 0o666 if mode is None else mode)
         if mode is None:
             with contextlib.suppress(FileNotFoundError):
-                _share_alike(file.fileno(), os.stat(path))
+                share_alike(file.fileno(), os.stat(path))
         yield file
         if sync:
             os.fsync(file.fileno())
@@ -223,7 +223,7 @@ def _require_replaceable(path: str, mode: int) -> None:
         raise OSError(errno.EINVAL, "it is a device, a pipe or a socket", path)
 
 
-def _share_alike(descriptor: int, replaced: os.stat_result) -> None:
+def share_alike(descriptor: int, replaced: os.stat_result) -> None:
     """Give a new file the mode of the one that it replaces, and its owner and group as far as this user may."""
     own = os.fstat(descriptor)
     if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):

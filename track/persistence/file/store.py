@@ -19,7 +19,7 @@ from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
 from track.persistence.file.lock import Held, StoreLock, is_network_path
 from track.persistence.identity import identity_from, new_identity
-from track.persistence.state import State, read_snapshot, snapshot_bytes
+from track.persistence.state import State, placing_of, read_snapshot, snapshot_bytes, spill
 from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ _SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
 _SHORT = 1 << 16
 _FORMER = 100
+SLICE = 32 << 20
+"""Bytes of the journal whose points may be in memory: when more are read, these move to the disk."""
 
 
 class FileStore:
@@ -58,6 +60,7 @@ class FileStore:
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._snapshot_size = 0
         self._saved_offset = 0
+        self._in_memory = 0
         # What the snapshot holds of which journal, and whether that is the one beside it.
         self._held = Place()
         self._kin = Kin.NEXT
@@ -429,7 +432,11 @@ class FileStore:
     def _replay(self) -> None:
         for events, _, offset in self.journal.read(self._offset):
             self.state.apply(events)
+            self._in_memory += offset - self._offset
             self._offset = offset
+            if self._in_memory > SLICE:
+                self._in_memory = 0
+                spill(self.state)
 
     # compacting
 
@@ -486,7 +493,7 @@ class FileStore:
                 self.journal.has_unread = False
             held = self.journal.place(self._offset) if self.journal.is_open else self._held
             self.state.home = self.path
-            pieces = snapshot_bytes(self.state, msgspec.to_builtins(held))
+            pieces = snapshot_bytes(self.state, msgspec.to_builtins(held), placing=placing_of(self.state))
             self._snapshot_size = replace_file(self.path, pieces, f"{self.path}.tmp")
             self._held, self._kin = held, Kin.SAME
             self._saved_offset = self._offset

@@ -17,6 +17,8 @@ from track.persistence.state.apply import (
 from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
+from track.persistence.state.outside import points_files
+from track.persistence.state.placing import placing_of, spill
 from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
@@ -35,12 +37,15 @@ __all__ = [
     "make_project",
     "make_trial",
     "newer",
+    "placing_of",
+    "points_files",
     "read_head",
     "read_snapshot",
     "resumes_of",
     "shown_fields",
     "shown_points",
     "snapshot_bytes",
+    "spill",
     "stored_in",
     "update",
     "with_members",

@@ -24,6 +24,7 @@ from track.persistence.query import Query, parse_query, parse_stored
 from track.persistence.state.apply import is_forgetting, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.order import newer
+from track.persistence.state.outside import PointsFiles
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
@@ -71,6 +72,10 @@ class State:
         """How many events there were at the end of each journal that a snapshot holds, the last one last."""
         self.documents: dict[str, Any] = {}
         """The bytes of trials in the last snapshot."""
+        self.sizes: dict[str, int] = {}
+        """How many points the trials had when they were last counted."""
+        self.outside = PointsFiles(place or "")
+        """The points that the last snapshot names and does not hold."""
         self.unapplied: dict[str, int] = {}
         """How many events were about a trial, group or project that is not here, by its uid."""
         self.writers: dict[str, int] = {}
