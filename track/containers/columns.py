@@ -67,19 +67,25 @@ class Column:
                 self.append(value)
             return
         count = len(self)
-        if not (isinstance(self._data, range) and isinstance(other._data, range) and self._run_on(other._data)):
-            if isinstance(self._data, range):
-                self._data = array("q", self._data)
-            self._data.extend(other._data if isinstance(other._data, array) else array("q", other._data))
-        self._odd.update((count + position, value) for position, value in other._odd.items())
+        if other._odd:
+            self._odd.update((count + position, value) for position, value in other._odd.items())
+        if isinstance(self._data, range):
+            if not other._odd and self._run_on(other._data):
+                return
+            self._data = array("q", self._data)
+        self._data.extend(other._data if isinstance(other._data, array) else array("q", other._data))
 
-    def _run_on(self, more: range) -> bool:
+    def _run_on(self, more: Any) -> bool:
         """Take whole numbers that go on evenly from these, which do so, too; return whether that was done."""
         data = self._data
         step = data.step if len(data) > 1 else more[0] - data[0]
-        if more[0] - data[-1] != step or (len(more) > 1 and more.step != step):
+        end = data[-1] + step * len(more)
+        if not step or more[-1] != end:
             return False
-        self._data = range(data[0], more[-1] + 1, step)
+        run = range(data[-1] + step, end + (1 if step > 0 else -1), step)
+        if more != (run if isinstance(more, range) else array("q", run)):
+            return False
+        self._data = range(data[0], run.stop, step)
         return True
 
     def slice(self, first: int, end: int | None = None) -> Column:
