@@ -27,6 +27,7 @@ from track.front import (
     open_keyed,
     own_choice,
     parent_in,
+    reserve,
     show_arguments,
     store_trial,
     take_parameters,
@@ -35,6 +36,7 @@ from track.front import (
     tell_trial_stays,
     tell_what_stays,
     unfinished,
+    waiting_query,
 )
 from track.logger import TrialLogger
 from track.naming import named, was_deleted
@@ -359,6 +361,34 @@ class TrackClient:
         current: TrialLogger | None = unfinished(own_choice(self, "logger"))
         if current is None or current._created().uid != stored.uid:
             current = self.logger = TrialLogger(stored, self.protocol)
+        return current
+
+    def next_trial(self, query: Any = None, *, patience: float = 300.0) -> TrialLogger | None:
+        """Take the oldest trial that waits, and return its logger, started; None where none waits.
+
+        Of the current project and group, if there are any. A trial waits that was created and never started, that was
+        given the status ``submitted``, or whose process is gone (``Broken``). Each is taken by one process only, which
+        owns it from then on; should that die, the trial is the next one again, in its next attempt
+        (``trial.attempt``), and what the earlier process still says of it is dropped and counted.
+
+        Parameters
+        ----------
+        query: mapping or list of pairs, optional
+            What else must hold, as for ``track.fetch``: ``{"attempt": {"$lt": 3}}``. A condition on ``status``
+            replaces the one above; what a live process runs is never taken.
+        patience: float
+            Seconds for which a store that is busy or away is asked again.
+
+        Raises
+        ------
+        BackendUnavailable
+            It was busy or away for so long.
+        """
+        trial = reserve(self.protocol, waiting_query(query, self.project, self.group), patience)
+        if trial is None:
+            return None
+        self.logger = current = TrialLogger(trial, self.protocol)
+        current._begin()
         return current
 
     # hiding

@@ -11,9 +11,8 @@ from track.errors import NotFound
 from track.frames import summary, to_arrow, to_pandas
 from track.naming import best_of, best_stored, named, owners_of, with_uids
 from track.persistence.protocol import Protocol
-from track.persistence.query import Query, parse_query
+from track.persistence.query import Query, ordered, parse_query, parse_sort
 from track.persistence.registry import get_protocol
-from track.persistence.sorting import ordered, parse_sort
 from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.shown import cut
 from track.structure import Status, Trial

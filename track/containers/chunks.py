@@ -102,7 +102,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
-Columns = tuple[Column | None, Column, Column]
+StepsValuesTimes = tuple[Column | None, Column, Column]
 """Steps, values and times."""
 
 
@@ -195,7 +195,7 @@ class Chunk:
             self._head = self._checked_head(data[:end])
         return self._head
 
-    def columns(self) -> Columns:
+    def columns(self) -> StepsValuesTimes:
         """Return its points; DamagedChunk where they cannot be read."""
         data = self.data()
         return _unpack(self.head(), memoryview(data)[_head_end(data) :])
@@ -235,7 +235,7 @@ def _head_end(data: bytes) -> int:
 # making chunks
 
 
-def make_chunk(trial: str, metric: str, position: int, columns: Columns) -> tuple[bytes, Head]:
+def make_chunk(trial: str, metric: str, position: int, columns: StepsValuesTimes) -> tuple[bytes, Head]:
     """Return the bytes of a chunk, and its head."""
     step, value, at = columns
     kinds, parts, odd = [], [], {}
@@ -347,7 +347,7 @@ def _of_steps(step: Column) -> dict[str, Any]:
 # reading chunks
 
 
-def _unpack(head: Head, data: memoryview) -> Columns:
+def _unpack(head: Head, data: memoryview) -> StepsValuesTimes:
     kinds, place = head.columns, 0
     size = sum(8 * head.count for kind in kinds if kind is not None and kind[0] in _TYPES)
     odd = msgspec.json.decode(data[size:]) if len(data) > size else {}

@@ -1,4 +1,4 @@
-"""Columns of (step, value, time), 24 bytes a point, by time; the first of them may be in chunks on disk."""
+"""StepsValuesTimes of (step, value, time), 24 bytes a point, by time; the first of them may be in chunks on disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from itertools import accumulate, islice
 from typing import Any
 
-from track.containers.chunks import Columns
+from track.containers.chunks import StepsValuesTimes
 from track.containers.columns import Column
 from track.containers.stored import Stored
 from track.plain import restore
@@ -94,6 +94,22 @@ class Points:
         else:
             times.append(at)
 
+    def extend(self, steps: Column | None, values: Column, times: Any) -> None:
+        """Add many points, much faster than one by one; `times` is an array of doubles, unix seconds."""
+        latest = self.latest
+        # Those of one call have one time, mostly.
+        for at in times[:1] if times[:1].tobytes() * len(times) == times.tobytes() else times:
+            if at >= latest:
+                latest = at
+            elif at:
+                self.is_late = True
+                self.late += 1
+        self.latest = latest
+        if self.step is not None and steps is not None:
+            self.step.extend(steps)
+        self.value.extend(values)
+        self.at.extend(Column.of(times))
+
     # reading
 
     def steps(self) -> list[Any]:
@@ -150,7 +166,7 @@ class Points:
         self.settle()
         return self.value_at(len(self) - 1) if len(self) else None
 
-    def columns(self) -> Columns:
+    def columns(self) -> StepsValuesTimes:
         """Return the columns of all points, in logging order, which are not to be appended to; steps None for none."""
         self.settle()
         tail = self._tail()
@@ -162,7 +178,7 @@ class Points:
                 column.extend(more)
         return None if self.step is None else columns[_STEP], columns[_VALUE], columns[_AT]
 
-    def _tail(self) -> Columns:
+    def _tail(self) -> StepsValuesTimes:
         if self._size is None or self._size == len(self.at):
             return self.step, self.value, self.at
         step = None if self.step is None else self.step.slice(0, self._size)
@@ -254,7 +270,7 @@ class Points:
         plain = self._to_plain(self._tail())
         return plain if self.stored is None else plain | {"chunks": [chunk.named for chunk in self.stored.chunks]}
 
-    def _to_plain(self, columns: Columns) -> dict[str, Any]:
+    def _to_plain(self, columns: StepsValuesTimes) -> dict[str, Any]:
         named = zip(("step", "value", "at"), columns, strict=True)
         plain = {name: column.to_plain() for name, column in named if column is not None}
         return plain | {"late": self.late} if self.late else plain

@@ -94,6 +94,16 @@ class Series(Mapping[Any, Any]):
             self._next = max(self._next, step + 1)
         self.points.append(step, value, at)
 
+    def extend(self, steps: Column | None, values: Column, times: Any) -> None:
+        """Add many points, as `append` does one by one; `times` is an array of doubles, unix seconds."""
+        if steps is None:
+            first = self._following()
+            self._next = first + len(values)
+            steps = Column.from_list(list(range(first, self._next)))
+        elif self._next is not None:
+            self._next = max([self._next, *(step + 1 for step in steps.tolist() if isinstance(step, int))])
+        self.points.extend(steps, values, times)
+
     def __getitem__(self, step: Any) -> Any:
         position = self._place_of(step) if self._is_on_disk() else self._positions()[step]
         return self.points.value_at(position)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from track.containers.chunks import Chunk, Columns, DamagedChunk, Head
+from track.containers.chunks import Chunk, DamagedChunk, Head, StepsValuesTimes
 from track.containers.columns import Column
 from track.shown import shown
 
@@ -40,7 +40,7 @@ class Stored:
         self.trial = trial
         self.metric = metric
         self.chunks = tuple(chunks)
-        self._read_last: tuple[Chunk, Columns] | None = None
+        self._read_last: tuple[Chunk, StepsValuesTimes] | None = None
         self._count()
 
     def _count(self) -> None:
@@ -114,7 +114,7 @@ class Stored:
 
     # points
 
-    def columns(self) -> Columns:
+    def columns(self) -> StepsValuesTimes:
         """Return all points; the steps are None where there are none, in one chunk at least."""
         step, value, at = Column(), Column(), Column()
         for _, columns in self._read():
@@ -150,7 +150,7 @@ class Stored:
             start += head.count
         return None
 
-    def _read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, Columns]]:
+    def _read(self, first: int = 0, end: int | None = None) -> Iterator[tuple[int, StepsValuesTimes]]:
         """Yield the chunks that have points of a part: the position of their first one, and the points."""
         start = 0
         for chunk in self.chunks:
@@ -167,7 +167,7 @@ class Stored:
                 yield start, columns
             start += chunk.named.count
 
-    def _columns_of(self, chunk: Chunk) -> Columns:
+    def _columns_of(self, chunk: Chunk) -> StepsValuesTimes:
         last = self._read_last
         if last is not None and last[0] is chunk:
             return last[1]

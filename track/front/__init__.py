@@ -34,6 +34,7 @@ from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_int
 from track.front.files import FileVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
+from track.front.reserving import reserve, waiting_query
 
 __all__ = [
     "Current",
@@ -65,6 +66,7 @@ __all__ = [
     "own_choice",
     "parent_in",
     "pickled_uri",
+    "reserve",
     "resume_rule",
     "show_arguments",
     "store_trial",
@@ -74,4 +76,5 @@ __all__ = [
     "tell_trial_stays",
     "tell_what_stays",
     "unfinished",
+    "waiting_query",
 ]

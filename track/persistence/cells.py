@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
+from track.columns import Columns
+from track.containers.columns import Column as Values
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
 from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
@@ -158,6 +160,20 @@ class PointColumns:
             else:
                 column.add(step, restore(value), at)
 
+    def log_columns(self, given: Columns, spec: list[Any] | None, at: float) -> None:
+        """Take many values of one name."""
+        steps, values = given.steps(), given.values()
+        if isinstance(steps, list) or not (_is_plain(values, float) and (steps is None or _is_plain(steps, int))):
+            for step, value, logged in given.points(at):
+                self.log_values({given.name: value}, step, spec, logged)
+            return
+        column = self.columns.get(given.name)
+        if column is None:
+            column = self.columns[given.name] = Column(given.name, spec if steps is None else None, steps is not None)
+        column.steps += [None] * given.size if steps is None else steps.tolist()
+        column.values += values.tolist()
+        column.times += given.times(at)
+
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Take one time."""
         if name not in self.columns:
@@ -167,6 +183,14 @@ class PointColumns:
     def items(self) -> tuple[()]:
         """Return nothing: points are no part of the trial's document."""
         return ()
+
+
+def _is_plain(values: Values, kind: type) -> bool:
+    """Return whether cells say all values of a column: doubles that are finite and not 0, or integers."""
+    if values.kind is not kind:
+        return False
+    numbers = values.tolist()
+    return all(numbers) and all(map(math.isfinite, numbers)) if kind is float else min(numbers) > -_LARGEST
 
 
 def measure_into(trial: Trial, metrics: PointColumns, chronos: PointColumns) -> None:

@@ -16,8 +16,7 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
 from track.persistence.points import FetchedPoints, Since
 from track.persistence.protocol import Forgotten
-from track.persistence.query import ALSO_DELETED, parse_query
-from track.persistence.sorting import parse_limit
+from track.persistence.query import ALSO_DELETED, parse_limit, parse_query
 from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup

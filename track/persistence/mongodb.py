@@ -32,8 +32,7 @@ from track.persistence.mongo import (
     store,
 )
 from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
-from track.persistence.query import Query, parse_query, parse_stored
-from track.persistence.sorting import parse_limit
+from track.persistence.query import Query, parse_limit, parse_query, parse_stored
 from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
 from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8

@@ -188,6 +188,7 @@ class ProtocolMultiplexer(Protocol):
     log_trial_arguments = _told("log_trial_arguments")
     log_trial_metadata = _told("log_trial_metadata")
     log_trial_metrics = _told("log_trial_metrics")
+    log_trial_series = _told("log_trial_series")
     set_trial_status = _told("set_trial_status")
     add_trial_tags = _told("add_trial_tags")
     log_trial_artifact = _told("log_trial_artifact")

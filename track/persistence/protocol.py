@@ -22,10 +22,12 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.changes import changes_by_sums
+from track.persistence.checks import artifact_media
+from track.persistence.given import given_series
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
-from track.persistence.sorting import ordered, parse_limit, parse_sort
+from track.persistence.query import ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -257,6 +259,26 @@ class Protocol:
         """
         raise NotImplementedError
 
+    def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        """Record many numbers under one name, as `log_trial_metrics` does one by one, which is the default.
+
+        Parameters
+        ----------
+        name: str
+        values: list, array or tensor of numbers, with one dimension
+        steps: list, array, range, optional
+            One for each value; without, the values have none, as in a call without a step.
+        times: list or array of float, optional
+            When each was measured, unix seconds; by default now. A backend of methods takes only what is measured now.
+
+        Raises
+        ------
+        InvalidEvent
+            Something is no list of numbers, or not as long as the others; nothing is stored then.
+        """
+        for step, value in given_series(name, values, steps, times).points():
+            self.log_trial_metrics(trial, step=step, **{name: value})
+
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Replace the status; `error`, when given, is added to the trial's errors as text."""
         raise NotImplementedError
@@ -266,7 +288,15 @@ class Protocol:
         raise NotImplementedError
 
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
         """Add a file to the trial's manifest; a backend without manifests keeps it in the metadata.
 
@@ -278,8 +308,19 @@ class Protocol:
             A sha256; ``etag:...`` for data that is not in a store of ours.
         size: int, optional
             Bytes.
+        step: optional
+            That of the metrics to which it belongs. It, and `media`, are given only where they are said.
+        media: mapping, optional
+            A few words, of at most 4,096 bytes as JSON, for who displays it.
+
+        Raises
+        ------
+        InvalidEvent
+            `media` is no mapping, or larger.
         """
+        said = {"step": step, "media": None if media is None else artifact_media(media)}
         fact: Any = {"uri": uri, "digest": digest, "size": size}
+        fact |= {key: value for key, value in said.items() if value is not None}
         self.log_trial_metadata(trial, **{f"artifact.{name}": fact})
 
     def delete_trial(self, trial: Trial) -> None:
@@ -640,13 +681,25 @@ def call_method(protocol: Protocol, event: Event) -> None:
         case FieldsMerged():
             protocol.set_group_metadata(TrialGroup(_uid=event.uid), **_restored(event.values))
         case MetricsLogged():
-            protocol.log_trial_metrics(_reference(event.trial), step=restore(event.step), **_restored(event.values))
+            _log_metrics(protocol, event)
         case StatusChanged():
             protocol.set_trial_status(_reference(event.trial), make_status(*event.status), event.error)
         case ArtifactAdded():
-            protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
+            said = {name: restore(getattr(event, name)) for name in ("step", "media")}
+            given: Any = {name: value for name, value in said.items() if value is not None}
+            fields = (event.name, event.uri, event.digest, event.size)
+            protocol.log_trial_artifact(_reference(event.trial), *fields, **given)
         case TimeLogged():
             Protocol.log_trial_time(protocol, _reference(event.trial), event.name, event.seconds)
+
+
+def _log_metrics(protocol: Protocol, event: MetricsLogged) -> None:
+    trial = _reference(event.trial)
+    if event.columns is None:
+        protocol.log_trial_metrics(trial, step=restore(event.step), **_restored(event.values))
+        return
+    for step, value, _ in event.columns.points(event.at):
+        protocol.log_trial_metrics(trial, step=step, **{event.columns.name: value})
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:

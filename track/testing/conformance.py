@@ -9,11 +9,22 @@ from track.testing.deleting import DeletingTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
+from track.testing.queueing import QueueTests
 from track.testing.reading import ReadingTests
+from track.testing.series import SeriesTests
 
 
 class ProtocolTests(
-    CreatingTests, MeasuringTests, LivingTests, OrderingTests, DeletingTests, ReadingTests, AskingTests, ContractTests
+    CreatingTests,
+    MeasuringTests,
+    SeriesTests,
+    LivingTests,
+    QueueTests,
+    OrderingTests,
+    DeletingTests,
+    ReadingTests,
+    AskingTests,
+    ContractTests,
 ):
     """The claims of the contract; see `track.persistence.protocol.Protocol`.
 

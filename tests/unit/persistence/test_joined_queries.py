@@ -9,8 +9,7 @@ import pytest
 
 from track.errors import InvalidQuery
 from track.metrics import Metrics
-from track.persistence.query import DEEPEST, parse_query
-from track.persistence.sorting import ordered, parse_limit, parse_sort
+from track.persistence.query import DEEPEST, ordered, parse_limit, parse_query, parse_sort
 from track.structure import CustomStatus, Status, Trial
 
 

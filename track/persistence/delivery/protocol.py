@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, TrialCreated, decode_lines, encode
-from track.persistence.checks import group_created, project_created
+from track.persistence.checks import RESERVING, group_created, project_created
 from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
@@ -309,8 +309,11 @@ class DeliveredProtocol(EventProtocol):
                 self._creations.note(event)
         return made
 
-    def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        return self._decide(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        # The end of a trial may wait here: it was finished by a process that has died before it could send that.
+        if attr == RESERVING and self.left_behind():
+            self._opened().send_left_behind(self.patience)
+        return self._decide(lambda backend: backend.update_trial(query, attr, args, kwargs))
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         return self._decide(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
@@ -440,6 +443,11 @@ class OfflineView(EventProtocol):
     def atomically(self, action: Callable[[], Result]) -> Result:
         with self._delivered._opening:
             return action()
+
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        if attr == RESERVING:
+            raise BackendUnavailable(f"{self.place} is away: only the store itself can say whose a trial is")
+        return super().update_trial(query, attr, args, kwargs)
 
     def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
         return offline_revision()

@@ -16,10 +16,9 @@ from track.metrics import Metrics
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.protocol import Forgotten
-from track.persistence.query import ALSO_DELETED, Condition, Query, parse_query
+from track.persistence.query import ALSO_DELETED, Condition, Query, SortKey, parse_limit, parse_query, parse_sort
 from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
-from track.persistence.sorting import SortKey, parse_limit, parse_sort
 from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document

@@ -19,8 +19,7 @@ from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
-from track.persistence.query import EXACT, Query, parse_query, parse_stored
-from track.persistence.sorting import SortKey, ordered, parse_limit, parse_sort
+from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.rows import MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, where

@@ -24,7 +24,7 @@ from track.persistence.cells import (
 from track.persistence.checks import counted
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.where import HIDDEN
-from track.persistence.state import DELETED, is_forgetting, is_resume, make_trial, update
+from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_resume, make_trial, update
 from track.serialization import trial_from_document
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
@@ -140,7 +140,7 @@ class UnitOfWork:
 
     def _attach(self, event: TrialAttached) -> None:
         entry = self._entry(event.trial)
-        if entry is None or entry.trial.deleted != FORGOTTEN:
+        if entry is None or not (entry.trial.deleted == FORGOTTEN or is_overtaken(entry.trial, event)):
             self._add_member(event.owner, event.trial)
         self._change(event.trial, event)
 
@@ -155,14 +155,14 @@ class UnitOfWork:
             self._forget(entry)
 
     def _change(self, uid: str, event: Event) -> _Entry | None:
-        """Change a trial, and return it; None where it is not stored, or forgotten."""
+        """Change a trial, and return it; None where it is not stored, or forgotten, or the event is dropped."""
         entry = self._entry(uid)
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", clean(uid))
             return None
-        was_forgotten = entry.trial.deleted == FORGOTTEN
+        is_dropped = entry.trial.deleted == FORGOTTEN or is_overtaken(entry.trial, event)
         update(entry.trial, event)
-        return None if was_forgotten else entry
+        return None if is_dropped else entry
 
     def _forget(self, entry: _Entry) -> None:
         """Remove all rows of a trial but its own, which says that its uid is taken."""

@@ -1,12 +1,4 @@
-"""Queries: parsed once, then asked of each object.
-
-A query maps attributes to conditions; all must hold. An attribute is a dotted path
-(``parameters.opt.lr``, ``metrics.loss`` for the last value); a condition is a value, or operators:
-``$eq $ne $gt $gte $lt $lte $in $nin $exists $regex``, or ``$not`` of them. Whole queries are joined by ``$or`` and
-``$and``, and turned around by ``$not``.
-
-Trials that were deleted are found by a store only where the query says so: ``{"deleted": True}``.
-"""
+"""What a query asks: parsed once into conditions, and asked of each object."""
 
 from __future__ import annotations
 
@@ -23,23 +15,10 @@ from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
 from track.containers.series import Series
 from track.errors import InvalidQuery, suggestion
 from track.metrics import step_from_text
-from track.persistence.choices import Choices, is_status
+from track.persistence.query.choices import Choices, is_status
 from track.plain import restore, to_number, to_plain, utf8
 from track.shown import shown, text_of
 from track.structure import Project, Status, Trial, TrialGroup
-
-__all__ = [
-    "ALSO_DELETED",
-    "DEEPEST",
-    "EXACT",
-    "JOINING",
-    "OPERATORS",
-    "Condition",
-    "Query",
-    "parse_query",
-    "parse_stored",
-    "resolve",
-]
 
 _MISSING = object()
 _SINGLE = {"uid", "hash", "revision", "project_id", "group_id", "version"}

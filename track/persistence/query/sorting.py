@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from track.errors import InvalidQuery
-from track.persistence.query import parse_query, resolve
+from track.persistence.query.conditions import parse_query, resolve
 from track.shown import shown, text_of
 from track.structure import CustomStatus, Status
 
