@@ -112,7 +112,7 @@ class Named(NamedTuple):
     number: int
     offset: int
     size: int
-    count: int
+    points: int
     sum: int
 
 
@@ -217,7 +217,7 @@ class Chunk:
         if zlib.crc32(data) != self.named.sum:
             raise DamagedChunk("its head is not what was written")
         head = _decode_head(data[_PREFIX.size :])
-        if head.count != self.named.count:
+        if head.count != self.named.points:
             raise DamagedChunk("it has another number of points than its name says")
         return head
 

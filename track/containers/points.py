@@ -13,7 +13,7 @@ from track.containers.stored import Stored
 from track.plain import restore
 
 _settling = threading.Lock()
-_STEP, _VALUE, _AT = 0, 1, 2
+_STEP, _VALUE, _AT = range(3)
 
 
 class Points:
@@ -172,11 +172,7 @@ class Points:
         tail = self._tail()
         if self.stored is None:
             return tail
-        columns = self.stored.columns()
-        for column, more in zip(columns, tail, strict=True):
-            if column is not None and more is not None and len(more):
-                column.extend(more)
-        return None if self.step is None else columns[_STEP], columns[_VALUE], columns[_AT]
+        return _together(self.stored.columns(), tail)
 
     def _tail(self) -> StepsValuesTimes:
         if self._size is None or self._size == len(self.at):
@@ -212,14 +208,9 @@ class Points:
 
     def _load(self, stored: Stored | None, loaded: Stored) -> None:
         """Leave some points on disk, and bring the others into memory, before those that are there."""
-        step, value, at = loaded.columns()
-        tail = self._tail()
-        for column, more in zip((step, value, at), tail, strict=True):
-            if more is not None and column is not None:
-                column.extend(more)
-        size = len(at)
-        self.stored, self._size = stored, None if self._size is None else size
-        self.step, self.value, self.at = None if tail[0] is None else step, value, at
+        step, value, at = _together(loaded.columns(), self._tail())
+        self._size = None if self._size is None else len(at)
+        self.stored, self.step, self.value, self.at = stored, step, value, at
 
     def placed(self, stored: Stored | None, count: int) -> None:
         """Take what is on disk now, after `count` points of those in memory were written there too."""
@@ -306,3 +297,14 @@ class Points:
         whole.step, whole.value, whole.at = self.columns()
         whole.stored, whole._size, whole.is_late = None, None, False
         return None, {name: object.__getattribute__(whole, name) for name in Points.__slots__}
+
+
+def _together(columns: StepsValuesTimes, more: StepsValuesTimes) -> StepsValuesTimes:
+    """Return columns, which are changed, with others after them; without steps where the others have none."""
+    (step, value, at), (steps, values, times) = columns, more
+    if step is not None and steps is not None and len(steps):
+        step.extend(steps)
+    if len(times):
+        value.extend(values)
+        at.extend(times)
+    return None if steps is None else step, value, at

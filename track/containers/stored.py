@@ -44,7 +44,7 @@ class Stored:
         self._count()
 
     def _count(self) -> None:
-        self.count = sum(chunk.named.count for chunk in self.chunks if not chunk.is_lost)
+        self.count = sum(chunk.named.points for chunk in self.chunks if not chunk.is_lost)
         self._rises: bool | None = None
 
     def extended(self, chunks: Sequence[Chunk]) -> Stored:
@@ -53,10 +53,10 @@ class Stored:
 
     def _lose(self, chunk: Chunk, reason: DamagedChunk) -> None:
         chunk.is_lost = True
-        first = sum(before.named.count for before in self.chunks[: self.chunks.index(chunk)])
+        first = sum(before.named.points for before in self.chunks[: self.chunks.index(chunk)])
         logger.warning(
             "%s: the chunk at byte %d is damaged (%s): points %d to %d of metric %s of trial %s are left out",
-            chunk.file.path, chunk.named.offset, reason, first, first + chunk.named.count - 1, shown(self.metric),
+            chunk.file.path, chunk.named.offset, reason, first, first + chunk.named.points - 1, shown(self.metric),
             self.trial,
         )  # fmt: skip
         self._count()
@@ -158,14 +158,14 @@ class Stored:
                 continue
             if end is not None and start >= end:
                 return
-            if start + chunk.named.count > first:
+            if start + chunk.named.points > first:
                 try:
                     columns = self._columns_of(chunk)
                 except DamagedChunk as error:
                     self._lose(chunk, error)
                     continue
                 yield start, columns
-            start += chunk.named.count
+            start += chunk.named.points
 
     def _columns_of(self, chunk: Chunk) -> StepsValuesTimes:
         last = self._read_last
@@ -185,7 +185,12 @@ def _with_steps(head: Head) -> Head:
     if head.columns[0] is not None:
         return head
     first = head.position
-    steps = {"low": first, "high": first + head.count - 1, "last_step": first + head.count - 1, "rises": True}
+    steps: dict[str, Any] = {
+        "low": first,
+        "high": first + head.count - 1,
+        "last_step": first + head.count - 1,
+        "rises": True,
+    }
     for name in ("least_step", "greatest_step"):
         place = getattr(head, name)
         steps[name] = None if place is None else first + place

@@ -156,7 +156,7 @@ class StateProtocol(EventProtocol):
         found = super().forget_trials(older)
         if found.trials:
             # Only now are they gone from the disk.
-            self.store.save()
+            self.store.save_afresh()
         return found
 
     def _require_alone(self) -> None:

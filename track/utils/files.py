@@ -234,6 +234,19 @@ def share_alike(descriptor: int, replaced: os.stat_result) -> None:
     os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode))
 
 
+def require_alike(path: str) -> None:
+    """Raise PermissionError where a file that takes the place of another cannot have its owner and group.
+
+    A member of a group takes the place of another one, where the group may do what the owner may.
+    """
+    found, groups = os.stat(path), {os.getegid(), *os.getgroups()}
+    folder = os.stat(os.path.dirname(path) or ".")
+    keeps_group = found.st_gid in groups or (folder.st_mode & stat.S_ISGID and folder.st_gid == found.st_gid)
+    is_shared = not found.st_mode >> 6 & 0o6 & ~(found.st_mode >> 3)
+    if (os.geteuid() not in (0, found.st_uid) and not is_shared) or not (os.geteuid() == 0 or keeps_group):
+        raise PermissionError(errno.EPERM, "it would not be its owner's and group's any more", path)
+
+
 def replace_file(
     path: str,
     pieces: Iterable[bytes],

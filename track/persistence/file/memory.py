@@ -111,6 +111,10 @@ class MemoryStore:
     def save(self) -> None:
         """Nothing: there is no file."""
 
+    def save_afresh(self) -> None:
+        """Save, without what was forgotten."""
+        self.save()
+
     def close(self, *_: Any) -> None:
         """Nothing: there is no file."""
 

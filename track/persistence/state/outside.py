@@ -37,11 +37,14 @@ class PointsFiles:
         self.path = path
         self.stores = list(stores)
         self.files: dict[int, ChunkFile] = {}
+        """Those that the next snapshot names."""
+        self._known: dict[int, ChunkFile] = {}
         self.lacking: set[int] = set()
         """The numbers of files that are missing, shorter than they are named, or of another store."""
+        self._sizes = {pair[0]: pair[1] for pair in named}
         self._scratch: ChunkFile | None = None
         for number, size in named:
-            file = self.files[number] = self._open(number)
+            file = self.files[number] = self._known[number] = self._open(number)
             if file.size < size:
                 self.lacking.add(number)
 
@@ -80,9 +83,9 @@ class PointsFiles:
         return Stored(trial, metric, [self._chunk(Named(*name)) for name in names])
 
     def _chunk(self, named: Named) -> Chunk:
-        file = self.files.get(named.number)
+        file = self._known.get(named.number)
         if file is None:
-            file = self.files[named.number] = self._open(named.number)
+            file = self._known[named.number] = self._open(named.number)
         chunk = Chunk(file, named)
         if named.number in self.lacking:
             chunk.is_lost = named.offset + named.size > file.size
@@ -90,9 +93,28 @@ class PointsFiles:
 
     def named(self) -> list[tuple[int, int]]:
         """Return the number and size of each file, for a snapshot that names them."""
-        return [(number, file.size) for number, file in self.files.items()]
+        # One that is not whole keeps the size that it had.
+        return [(number, max(file.size, self._sizes.get(number, 0))) for number, file in self.files.items()]
 
     # writing
+
+    def kept(self) -> list[ChunkFile]:
+        """Return the files whose chunks may be named; those of others are copied. One that is missing may come back."""
+        return [file for file in self.files.values() if file.file is None or is_named(file.file.fileno(), file.path)]
+
+    def are_gone(self) -> bool:
+        """Return whether a file was removed or replaced in use: what it held must be written again."""
+        gone = [file.number for file in self.files.values() if file not in self.kept()]
+        for number in gone:
+            del self.files[number]
+        return bool(gone)
+
+    def begin_again(self) -> None:
+        """Let what is named next be in a new file."""
+        taken = (int(file.rpartition("-")[2]) for file in points_files(self.path))
+        number = max([*self.files, *taken], default=0) + 1
+        self.files = {}
+        self.create(number)
 
     def target(self) -> ChunkFile:
         """Return the file that chunks are appended to, which is made where there is none; the caller has the lock.
@@ -104,11 +126,11 @@ class PointsFiles:
         if file is not None and last not in self.lacking and self._reopen(file):
             return file
         number = last + 1
-        if file is None and os.path.lexists(self.name(number)):
+        if os.path.lexists(self.name(number)):
             # Of a fold that did not come to its end; or of somebody else.
             found = self._open(number, os.O_RDWR)
             if found.file is not None:
-                self.files[number] = found
+                self.files[number] = self._known[number] = found
                 return found
         return self.create(number)
 
@@ -129,12 +151,13 @@ class PointsFiles:
         path = self.name(number)
         if os.path.lexists(path):
             logger.warning("%s is of another store: it is kept as %s", path, keep_aside(path))
+        self._sizes.pop(number, None)
         head = msgspec.json.encode(FileHead(chunks.FORMAT, self.stores[0], number)) + b"\n"
         with replacing(path, temporary=f"{path}.tmp") as file:
             with contextlib.suppress(FileNotFoundError):
                 share_alike(file.fileno(), os.stat(self.path))
             file.write_all(head)
-        made = self.files[number] = ChunkFile(path, number, file)
+        made = self.files[number] = self._known[number] = ChunkFile(path, number, file)
         return made
 
     def scratch(self) -> ChunkFile:
@@ -154,16 +177,6 @@ class PointsFiles:
         for file in self.files.values():
             file.flush()
 
-    # life
-
-    def left_behind(self) -> list[str]:
-        """Give all points files beside the snapshot a name that nobody reads, ``*.left-N``, and return these."""
-        left = []
-        for path in points_files(self.path):
-            left.append(name_aside(path))
-            os.rename(path, left[-1])
-        return left
-
 
 def points_files(path: str) -> list[str]:
     """Return the points files beside a snapshot, whoever names them."""
@@ -172,3 +185,12 @@ def points_files(path: str) -> list[str]:
         names = [name for name in os.listdir(folder or ".") if name.startswith(begin)]
         return sorted(os.path.join(folder, name) for name in names if name.removeprefix(begin).isdecimal())
     return []
+
+
+def put_aside_points(path: str) -> list[str]:
+    """Give the points files beside a snapshot that is gone a name that nobody reads, ``*.left-N``; return these."""
+    left = []
+    for file in points_files(path):
+        left.append(name_aside(file))
+        os.rename(file, left[-1])
+    return left

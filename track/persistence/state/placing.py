@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers import chunks
-from track.containers.chunks import Chunk, ChunkFile, Named, make_chunk, sum_of_head
+from track.containers.chunks import Chunk, ChunkFile, DamagedChunk, Named, make_chunk, sum_of_head
 from track.containers.points import Points
 from track.containers.series import Series
 from track.containers.stored import Stored
 from track.metrics import Metrics, container_to_plain
-from track.persistence.state.outside import PointsFiles
+from track.persistence.identity import new_identity
+from track.persistence.state.outside import PointsFiles, points_files
 from track.persistence.state.state import State
 from track.plain import text_keys
+from track.shown import shown
 from track.structure import Trial
 
 FROM = 100_000
@@ -37,7 +40,7 @@ def place(trial: str, metric: str, points: Points, target: ChunkFile, kept: Coll
     for number, chunk in enumerate(found):
         if chunk.file not in kept and not chunk.is_lost:
             found[number], is_new = _copied(chunk, target), True
-    position, first, size = sum(chunk.named.count for chunk in found), 0, points.tail
+    position, first, size = sum(chunk.named.points for chunk in found), 0, points.tail
     step, value, at = points.step, points.value, points.at
     while size - first >= max(SMALLEST, min(chunks.LARGEST, position // 4)):
         end = first + min(chunks.LARGEST, size - first)
@@ -103,7 +106,12 @@ class Placing:
         self._files = files
         self.is_copy = is_copy
         self._target = files.target()
-        self._kept = list(files.files.values())
+        self._kept = files.kept()
+
+    @property
+    def store(self) -> str:
+        """The id of the store whose points these are."""
+        return self._files.stores[0]
 
     def metrics_of(self, trial: Trial) -> dict[str, Any]:
         """Return the metrics of a trial as data, in which chunks are named."""
@@ -135,6 +143,8 @@ def placing_of(storage: State) -> Placing | None:
             return None
         # What they are stored as is of before.
         storage.changed.update(uid for uid, size in sizes.items() if size >= SMALLEST)
+    if files.are_gone():
+        storage.changed.update(storage.trials)
     return Placing(files)
 
 
@@ -146,13 +156,87 @@ def _count(storage: State) -> dict[str, int]:
     return sizes
 
 
+def place_for(storage: State, seconds: float) -> bool:
+    """Put points where those of the store's snapshot go, for so long, and return whether all are there."""
+    placing, end = placing_of(storage), time.monotonic() + seconds
+    if placing is None:
+        return True
+    for uid in list(storage.changed):
+        if _is_in_memory(trial := storage._trials[uid]):
+            placing.metrics_of(trial)
+        if time.monotonic() > end:
+            return False
+    return True
+
+
 def spill(storage: State) -> None:
     """Move points that were replayed out of memory, to a file without a name."""
     files = storage.outside
     scratch = files.scratch()
     kept = [scratch, *files.files.values()]
     for uid in storage.changed:
-        trial = storage._trials[uid]
-        if isinstance(trial.metrics, Metrics) and trial.metrics.is_loaded:
+        if _is_in_memory(trial := storage._trials[uid]):
             for name, container in containers(trial):
                 move(container, place(uid, name, container.points, scratch, kept))
+
+
+def _is_in_memory(trial: Trial) -> bool:
+    return isinstance(trial.metrics, Metrics) and trial.metrics.is_loaded
+
+
+def gather(storage: State) -> list[str]:
+    """Let the next snapshot have all points in a file of its own, and return the files that nobody needs then."""
+    files = storage.outside
+    if not files.is_used:
+        return []
+    old = points_files(files.path)
+    files.begin_again()
+    storage.changed.update(storage.trials)
+    return old
+
+
+def placing_in_copy(path: str, storage: State) -> Placing | None:
+    """Return where points go that do not stay in a copy of a state; None where there are few."""
+    if sum(map(count_points, storage._trials.values())) < FROM:
+        return None
+    files = PointsFiles(path, (), [new_identity()])
+    files.begin_again()
+    return Placing(files, is_copy=True)
+
+
+# what cannot be read
+
+
+def lacking_points(storage: State) -> str:
+    """Return what a person must know of points that a snapshot names and that are not there; '' where all are."""
+    files = storage.outside
+    if not files.lacking:
+        return ""
+    lost: dict[str, int] = {}
+    for trial in storage._trials.values():
+        for name, container in containers(trial):
+            stored = container.points.stored
+            count = sum(chunk.named.points for chunk in stored.chunks if chunk.is_lost) if stored is not None else 0
+            if count:
+                lost[name] = lost.get(name, 0) + count
+    metrics = ", ".join(f"{count:,} of {shown(name)}" for name, count in lost.items())
+    names = ", ".join(files.name(number) for number in sorted(files.lacking))
+    return (
+        f"{files.path} names points that are not there: {names} is missing, was cut short, or is another store's; "
+        f"{sum(lost.values()):,} points are not shown ({metrics}); put the file back that was beside it, and they are"
+    )
+
+
+def unread_points(storage: State) -> list[str]:
+    """Return the chunks of the points files that cannot be read, by their places."""
+    found = []
+    for trial in storage._trials.values():
+        for name, container in containers(trial):
+            stored = container.points.stored
+            for chunk in stored.chunks if stored is not None else ():
+                try:
+                    chunk.data()
+                except DamagedChunk as error:
+                    place = f"{chunk.file.path}: the chunk at byte {chunk.named.offset}"
+                    found.append(f"{place}, of metric {shown(name)} of trial {trial.uid}: {error}")
+    return found

@@ -34,6 +34,7 @@ from track.utils.files import OpenFile, open_regular
 
 FORMAT_OUTSIDE = 2
 """Of a snapshot that names points files."""
+_OUTSIDE = b'{"format": %d,' % FORMAT_OUTSIDE
 _HEAD = 1 << 16
 _JOURNAL = re.compile(r'"journal"\s*:\s*(?=\{)')
 _CACHED_UP_TO = 1 << 16
@@ -151,6 +152,13 @@ def read_head(path: str) -> dict[str, Any]:
     return {}
 
 
+def names_points(path: str) -> bool:
+    """Return whether a snapshot names points outside of it, as the beginning of its file says."""
+    with contextlib.suppress(OSError, UnsafePath), open_regular(path) as file:
+        return file.read(len(_OUTSIDE)) == _OUTSIDE
+    return False
+
+
 def read_snapshot(path: str, storage: State) -> dict[str, Any]:
     """Fill an empty storage from a file, and return which journal is in it, up to which offset.
 
@@ -261,9 +269,9 @@ def _documents(
         document, unknown = _decode(raw, _TrialDocument)
         if document.project_id is None:
             document.project_id = owner
-        briefs = _briefs_in(document)
         find = partial(storage.outside.stored, document.uid or "")
-        fields = (_lazy(document.metrics, stored, "metrics", briefs, find), _lazy(document.chronos, stored, "chronos"))
+        metrics = _lazy(document.metrics, stored, "metrics", _briefs_in(document), find)
+        fields = (metrics, _lazy(document.chronos, stored, "chronos"))
         trial = trial_from_document(document, *fields)
         if unknown:
             storage.unknown["trial", trial.uid] = unknown
@@ -318,6 +326,13 @@ def _briefs_in(document: _TrialDocument) -> Callable[[], dict[str, Brief]] | Non
     return lambda: {name: brief_from_plain(plain) for name, plain in msgspec.json.decode(data)[1].items()}
 
 
+def _stored_metrics(storage: State, uid: str, stored: bytes) -> Metrics:
+    """Return the metrics of a trial's document, which are decoded when somebody looks."""
+    document = _decode(stored, _TrialDocument)[0]
+    find = partial(storage.outside.stored, uid)
+    return _lazy(document.metrics, stored, "metrics", _briefs_in(document), find)
+
+
 def _lazy(
     raw: msgspec.Raw,
     stored: _Stored,
@@ -333,7 +348,9 @@ def _lazy(
 def _load(stored: _Stored, field: str, find: Callable[[str, Any], Stored] | None) -> dict[str, Any]:
     """Return containers as data, in which the names of chunks are replaced by what they name."""
     containers = _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field))
-    for name, plain in containers.items() if find else ():
+    if find is None:
+        return containers
+    for name, plain in containers.items():
         if isinstance(plain, dict) and isinstance(plain.get("chunks"), list):
             plain["chunks"] = find(name, plain["chunks"])
     return containers
@@ -354,7 +371,10 @@ def snapshot_bytes(
     """
     about = {"store": storage.identity, "former": storage.former, "home": storage.home}
     if is_copy:
-        about = {"store": new_identity(), "former": [*storage.former, *filter(None, [storage.identity])]}
+        about = {
+            "store": placing.store if placing else new_identity(),
+            "former": [*storage.former, *filter(None, [storage.identity])],
+        }
     about = journal | {name: value for name, value in about.items() if value}
     documents = partial(_copied_document, storage, home) if is_copy else partial(_kept_document, storage)
     documents = partial(documents, placing)
@@ -431,10 +451,15 @@ def _kept_document(storage: State, placing: Placing | None, trial: Trial, order:
     known = storage.documents.get(uid)
     if known is not None and uid not in storage.changed:
         return bytes(known)
+    metrics = trial.metrics
+    is_read = not isinstance(metrics, Metrics) or metrics.is_loaded
     document = _document_bytes(trial, order, storage.unknown.get(("trial", uid), {}), None, placing)
     if len(document) < _CACHED_UP_TO:
         storage.documents[uid] = document
         storage.changed.discard(uid)
+        if not is_read:
+            # Nobody has asked for its metrics: they were read for this, and are in the document.
+            trial.metrics = _stored_metrics(storage, uid, document)
     else:
         storage.documents.pop(uid, None)
     return document
@@ -457,7 +482,7 @@ def _document_bytes(
     if trial.metrics and type(count) is int:
         briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
         document["briefs"] = [count, briefs]
-    if home:
+    if home and trial.artifacts:
         manifest = document["artifacts"]
         moved = ({**line, "uri": f"{home}/{line['uri']}"} if is_beside(line) else line for line in manifest)
         document["artifacts"] = list(moved)
