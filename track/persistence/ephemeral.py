@@ -166,6 +166,9 @@ class StateProtocol(EventProtocol):
         """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
         self.store.save_if_worth()
 
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        return self.store.compact(tell)
+
     def at_once(self) -> AbstractContextManager[bool]:
         return self.store.at_once()
 

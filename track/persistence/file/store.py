@@ -78,6 +78,7 @@ class FileStore:
         self._in_memory = 0
         self._built_from: tuple[int, int, int] | None = None
         self._fold_from = 0
+        self._told_progress: Callable[[float], None] | None = None
         self._saved_at = -math.inf
         # What the snapshot holds of which journal, and whether that is the one beside it.
         self._held = Place()
@@ -473,6 +474,8 @@ class FileStore:
             self.state.apply(events)
             self._in_memory += offset - self._offset
             self._offset = offset
+            if self._told_progress is not None:
+                self._told_progress(offset / self.journal.size)
             if self._in_memory > SLICE:
                 self._in_memory = 0
                 spill(self.state)
@@ -521,6 +524,16 @@ class FileStore:
                     is_done = place_for(self.state, _PAUSE)
                     if is_done:
                         self._write_snapshot()
+
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        """Fold, and shorten the journal if this process is its only user; return True: there is a shorter form."""
+        self._told_progress = tell
+        try:
+            self.fold()
+            self.save()
+        finally:
+            self._told_progress = None
+        return True
 
     def _fold_if_due(self) -> None:
         """Fold a journal of which very much is in no snapshot, as that of a store that is always in use."""
