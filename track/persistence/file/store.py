@@ -34,7 +34,7 @@ from track.persistence.state import (
     spill,
     unread_points,
 )
-from track.utils.files import keep_aside, reaching, replace_file, require_alike, require_writable, stamp_of
+from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -624,8 +624,6 @@ class FileStore:
             held = self.journal.place(self._offset) if self.journal.is_open else self._held
             self.state.home = self.path
             placing = placing_of(self.state)
-            if placing and os.path.exists(self.path):
-                require_alike(self.path)
             pieces = snapshot_bytes(self.state, msgspec.to_builtins(held), placing=placing)
             self._snapshot_size = replace_file(self.path, pieces, f"{self.path}.tmp")
             self._held, self._kin = held, Kin.SAME

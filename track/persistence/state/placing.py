@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from track.persistence.state.state import State
 from track.plain import text_keys
 from track.shown import shown
 from track.structure import Trial
+from track.utils.files import require_alike
 
 FROM = 100_000
 """Points in a store from which on they leave its JSON file."""
@@ -134,7 +136,10 @@ class Placing:
 
 
 def placing_of(storage: State) -> Placing | None:
-    """Return where points go that do not stay in the store's own snapshot; None while it has few."""
+    """Return where points go that do not stay in the store's own snapshot; None while it has few.
+
+    Raises PermissionError: the snapshot, or its points, would not be its owner's and group's any more.
+    """
     files = storage.outside
     files.stores = [storage.identity, *storage.former]
     if not files.is_used:
@@ -143,6 +148,8 @@ def placing_of(storage: State) -> Placing | None:
             return None
         # What they are stored as is of before.
         storage.changed.update(uid for uid, size in sizes.items() if size >= SMALLEST)
+    if os.path.exists(files.path):
+        require_alike(files.path)
     if files.are_gone():
         storage.changed.update(storage.trials)
     return Placing(files)
