@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from track.containers.columns import Column, hashable
+from track.containers.columns import Column
 from track.plain import nearest_double, restore, to_plain
 
 FORMAT = 1
@@ -382,8 +382,3 @@ def little_endian(values: Any) -> Any:
         values = values[:]
         values.byteswap()
     return values
-
-
-def step_of(plain: Any) -> Any:
-    """Return a step of a head."""
-    return hashable(restore(plain))

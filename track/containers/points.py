@@ -164,7 +164,12 @@ class Points:
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""
         self.settle()
-        return self.value_at(len(self) - 1) if len(self) else None
+        while size := len(self):
+            value = self.value_at(size - 1)
+            # Else its chunk turned out to be lost.
+            if len(self) == size:
+                return value
+        return None
 
     def columns(self) -> StepsValuesTimes:
         """Return the columns of all points, in logging order, which are not to be appended to; steps None for none."""

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from track.containers.chunks import Chunk, DamagedChunk, Head, StepsValuesTimes
-from track.containers.columns import Column
+from track.containers.columns import Column, hashable
+from track.plain import restore
 from track.shown import shown
 
 logger = logging.getLogger(__name__)
@@ -109,8 +110,9 @@ class Stored:
         return self._rises
 
     def last_step(self) -> Any:
-        """Return the step of the last point."""
-        return self.value_at(0, self.count - 1)
+        """Return the step of the last point; None where there is none."""
+        heads = self.heads()
+        return hashable(restore(heads[-1].last_step)) if heads else None
 
     # points
 
@@ -137,8 +139,9 @@ class Stored:
         return values
 
     def value_at(self, place: int, position: int) -> Any:
-        """Return what one column has at a position."""
-        return self.part(place, position, position + 1)[0]
+        """Return what one column has at a position; None where that turns out to be lost just now."""
+        values = self.part(place, position, position + 1)
+        return values[0] if values else None
 
     def place_of(self, step: Any) -> int | None:
         """Return the position of a step where all of them rise; None where there is no such step."""
