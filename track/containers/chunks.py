@@ -168,7 +168,7 @@ class ChunkFile:
         return data
 
 
-class Chunk:
+class StoredChunk:
     """A chunk in a file, of which only the name is in memory until it is read.
 
     Attributes

@@ -96,16 +96,8 @@ class Column:
         self._data = range(data[0], run.stop, step)
         return True
 
-    def slice(self, first: int, end: int | None = None) -> Column:
-        """Return a column of the values from a position on, before another one."""
-        column = Column()
-        column._data, column._type = self._data[first:end], self._type
-        end = first + len(column._data)
-        column._odd = {at - first: value for at, value in list(self._odd.items()) if first <= at < end}
-        return column
-
     @classmethod
-    def counting(cls, values: range) -> Column:
+    def run(cls, values: range) -> Column:
         """Return a column of whole numbers that go up evenly, which takes no room; it is not to be appended to."""
         column = cls()
         column._data, column._type = values, int
@@ -149,6 +141,16 @@ class Column:
             if first <= position < end:
                 values[position - first] = value
         return values
+
+    def cut(self, first: int, end: int | None = None) -> Column:
+        """Return a column of the values from a position on, before another one, if any."""
+        column = Column()
+        column._data, column._type = self._data[first:end], self._type
+        end = first + len(column._data)
+        column._odd = {
+            position - first: value for position, value in list(self._odd.items()) if first <= position < end
+        }
+        return column
 
     def reordered(self, order: list[int]) -> Column:
         """Return a column of the values at these positions."""

@@ -182,8 +182,8 @@ class Points:
     def _tail(self) -> StepsValuesTimes:
         if self._size is None or self._size == len(self.at):
             return self.step, self.value, self.at
-        step = None if self.step is None else self.step.slice(0, self._size)
-        return step, self.value.slice(0, self._size), self.at.slice(0, self._size)
+        step = None if self.step is None else self.step.cut(0, self._size)
+        return step, self.value.cut(0, self._size), self.at.cut(0, self._size)
 
     # changing
 
@@ -219,8 +219,8 @@ class Points:
 
     def placed(self, stored: Stored | None, count: int) -> None:
         """Take what is on disk now, after `count` points of those in memory were written there too."""
-        step = None if self.step is None else self.step.slice(count)
-        value, at = self.value.slice(count), self.at.slice(count)
+        step = None if self.step is None else self.step.cut(count)
+        value, at = self.value.cut(count), self.at.cut(count)
         self._size = None if self._size is None else self._size - count
         self.stored, self.step, self.value, self.at = stored, step, value, at
 
@@ -233,6 +233,18 @@ class Points:
         points.latest = max(times, default=0.0)
         points.is_late = any(map(operator.gt, times, islice(times, 1, None)))
         points.late = sum(map(operator.gt, accumulate(times, max), islice(times, 1, None))) if points.is_late else 0
+        return points
+
+    @classmethod
+    def from_columns(cls, steps: Column | None, values: Column, times: Column, is_ordered: bool) -> Points:
+        """Return points of these columns, in the order they came; `is_ordered` says that no time falls."""
+        if not is_ordered:
+            points = cls.from_lists(None, [], times.tolist())
+            points.step, points.value = steps, values
+            return points
+        points = cls(stepped=False)
+        points.step, points.value, points.at = steps, values, times
+        points.latest = times[len(times) - 1] if len(times) else 0.0
         return points
 
     def numbered(self) -> Points:

@@ -70,13 +70,14 @@ class Series(Mapping[Any, Any]):
 
     __slots__ = ("_index", "_indexed", "_next", "_rising", "_sorts", "points")
 
-    def __init__(self, points: Points | None = None) -> None:
+    def __init__(self, points: Points | None = None, is_rising: bool = False) -> None:
         self.points = Points(stepped=True) if points is None else points
         self._index: dict[Any, int] | _Run = _Run()
         self._indexed = 0
         self._sorts = self.points.sorts
         self._next: int | None = None
-        self._rising = 0
+        # How many of the points are known to have integer steps that rise.
+        self._rising = len(self.points) if is_rising and not self.points.late else 0
 
     def append(self, step: Any, value: Any, at: float) -> None:
         """Add a point; a step logged before gets the new value.
@@ -217,7 +218,7 @@ class Series(Mapping[Any, Any]):
 
     def view(self) -> Series:
         """Return the series so far: what is appended later does not show."""
-        return Series(self.points.view())
+        return Series(self.points.view(), is_rising=self._rising == len(self.points))
 
     def _positions(self) -> Mapping[Any, int]:
         """Return the position of the last point of each step: a run where steps count up by one, else an index."""

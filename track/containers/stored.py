@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from track.containers.chunks import Chunk, DamagedChunk, Head, StepsValuesTimes
+from track.containers.chunks import DamagedChunk, Head, StepsValuesTimes, StoredChunk
 from track.containers.columns import Column, hashable
 from track.plain import restore
 from track.shown import shown
@@ -26,7 +26,7 @@ class Stored:
     ----------
     trial, metric: str
         Whose points they are.
-    chunks: sequence of Chunk
+    chunks: sequence of StoredChunk
         In the order of the points; those that are lost too.
 
     Attributes
@@ -37,22 +37,22 @@ class Stored:
 
     __slots__ = ("_read_last", "_rises", "chunks", "count", "metric", "trial")
 
-    def __init__(self, trial: str, metric: str, chunks: Sequence[Chunk]) -> None:
+    def __init__(self, trial: str, metric: str, chunks: Sequence[StoredChunk]) -> None:
         self.trial = trial
         self.metric = metric
         self.chunks = tuple(chunks)
-        self._read_last: tuple[Chunk, StepsValuesTimes] | None = None
+        self._read_last: tuple[StoredChunk, StepsValuesTimes] | None = None
         self._count()
 
     def _count(self) -> None:
         self.count = sum(chunk.named.points for chunk in self.chunks if not chunk.is_lost)
         self._rises: bool | None = None
 
-    def extended(self, chunks: Sequence[Chunk]) -> Stored:
+    def extended(self, chunks: Sequence[StoredChunk]) -> Stored:
         """Return these points with more after them."""
         return Stored(self.trial, self.metric, [*self.chunks, *chunks])
 
-    def _lose(self, chunk: Chunk, reason: DamagedChunk) -> None:
+    def _lose(self, chunk: StoredChunk, reason: DamagedChunk) -> None:
         chunk.is_lost = True
         first = sum(before.named.points for before in self.chunks[: self.chunks.index(chunk)])
         logger.warning(
@@ -68,7 +68,7 @@ class Stored:
         """Return what each chunk that is there comes to, in their order."""
         return [head for _, head in self._with_heads()]
 
-    def _with_heads(self) -> Iterator[tuple[Chunk, Head]]:
+    def _with_heads(self) -> Iterator[tuple[StoredChunk, Head]]:
         for chunk in self.chunks:
             if not chunk.is_lost:
                 try:
@@ -170,7 +170,7 @@ class Stored:
                 yield start, columns
             start += chunk.named.points
 
-    def _columns_of(self, chunk: Chunk) -> StepsValuesTimes:
+    def _columns_of(self, chunk: StoredChunk) -> StepsValuesTimes:
         last = self._read_last
         if last is not None and last[0] is chunk:
             return last[1]
@@ -178,7 +178,7 @@ class Stored:
         if step is None:
             # They were without steps, and count from 0 since the metric has some.
             first = chunk.head().position
-            step = Column.counting(range(first, first + len(value)))
+            step = Column.run(range(first, first + len(value)))
         self._read_last = chunk, (step, value, at)
         return step, value, at
 

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from track.briefs import Brief, brief_of
 from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import are_points, cell_points, named_container, text
+from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
@@ -23,11 +24,13 @@ from track.persistence.mongo import (
     Filter,
     Mongo,
     Reads,
+    brief_known,
     can_hold,
     last_number,
+    made_of,
     read_address,
-    read_cells,
     read_containers,
+    read_points,
     render_parts,
     store,
 )
@@ -36,7 +39,7 @@ from track.persistence.query import Query, parse_limit, parse_query, parse_store
 from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
 from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_text
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
 
@@ -187,16 +190,16 @@ class MongoProtocol(EventProtocol):
         key = self.mongo.connections, position, known["name"]
         end = self._growing.end(key, start, known["count"]) if resumes is None else None
         if end is not None:
-            is_whole, cells = self.mongo.retried(partial(read_cells, self.mongo, position, known, end))
-            is_grown = is_whole and are_points(cells)
-            tail = self._growing.tail(key, start, known["count"] - 1, [*cell_points(cells)]) if is_grown else None
+            is_whole, new = self.mongo.retried(partial(read_points, self.mongo, position, known, end))
+            tail = self._growing.tail(key, start, new) if is_whole else None
             if tail is not None:
                 return tail
-        is_whole, cells = self.mongo.retried(partial(read_cells, self.mongo, position, known))
-        if resumes is None and is_whole and are_points(cells):
-            self._growing.note(key, known["count"] - 1, [*cell_points(cells)])
-        container = named_container("metrics", known["name"], known["spec"], cells)[1] if cells[0] else None
-        return shown_points(container, resumes, start)
+        is_whole, points = self.mongo.retried(partial(read_points, self.mongo, position, known))
+        if points is None:
+            return None
+        if resumes is None and is_whole:
+            self._growing.note(key, points)
+        return shown_points(made_of(known, str(_decode(known["name"])), points), resumes, start)
 
     def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
         """Return the trials with numbers above one, or with some others; with all, those of before there were any."""
@@ -286,13 +289,23 @@ class MongoProtocol(EventProtocol):
 
     def _trial(self, document: Document) -> Trial:
         read = partial(self._read_points, document["position"], document["series"])
-        metrics, chronos = (Metrics(partial(read, kind)) for kind in ("metrics", "times"))
-        return trial_from_document(_decode(document["document"]), metrics, chronos)
+        metrics = Metrics(partial(read, "metrics"), partial(self._briefs, document["position"], document["series"]))
+        chronos = Metrics(partial(read, "times"))
+        return trial_from_text(document["document"], metrics, chronos)
 
     def _read_points(self, position: int, series: list[Document], kind: str) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it was read."""
         of_kind = [known for known in series if known["kind"] == kind]
         return self.mongo.retried(partial(read_containers, self.mongo, position, kind, of_kind)) if of_kind else {}
+
+    def _briefs(self, position: int, series: list[Document]) -> dict[str, Brief]:
+        """Return what the metrics of a trial come to; the points say it of those of which it is not stored."""
+        metrics = [known for known in series if known["kind"] == "metrics"]
+        briefs = {str(_decode(known["name"])): brief_known(known) for known in metrics}
+        unknown = [known for known, brief in zip(metrics, briefs.values(), strict=True) if brief is None]
+        found = {name: brief_of(one) for name, one in self._read_points(position, unknown, "metrics").items()}
+        named = ((name, brief or found.get(name)) for name, brief in briefs.items())
+        return {name: brief for name, brief in named if brief is not None}
 
 
 def make_mongodb(uri: str) -> DeliveredProtocol:

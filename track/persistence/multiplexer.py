@@ -192,6 +192,7 @@ class ProtocolMultiplexer(Protocol):
     set_trial_status = _told("set_trial_status")
     add_trial_tags = _told("add_trial_tags")
     log_trial_artifact = _told("log_trial_artifact")
+    log_trial_environment = _told("log_trial_environment")
     delete_trial = _told("delete_trial")
     restore_trial = _told("restore_trial")
     set_group_metadata = _told("set_group_metadata")
@@ -310,10 +311,13 @@ class ProtocolMultiplexer(Protocol):
     fetch_projects = _asked("fetch_projects")
     select_trials = _derived("select_trials")
     brief_trials = _derived("brief_trials")
+    brief_lines = _derived("brief_lines")
     changes = _derived("changes")
     fetch_points = _derived("fetch_points")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
+    reserved_attempt = _derived("reserved_attempt")
+    share_attempt = _derived("share_attempt")
 
     def revisions(self, digest: str) -> set[int]:
         known: set[int] = _revisions(self, digest)

@@ -6,6 +6,7 @@ from track.testing.asking import AskingTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
+from track.testing.environment import EnvironmentTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
@@ -18,6 +19,7 @@ class ProtocolTests(
     CreatingTests,
     MeasuringTests,
     SeriesTests,
+    EnvironmentTests,
     LivingTests,
     QueueTests,
     OrderingTests,

@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 
 from track.briefs import brief_of
 from track.containers import chunks
-from track.containers.chunks import Chunk, ChunkFile, DamagedChunk, Head, Named, make_chunk, sum_of_head
+from track.containers.chunks import ChunkFile, DamagedChunk, Head, Named, StoredChunk, make_chunk, sum_of_head
 from track.containers.columns import Column
 from track.containers.points import Points
 from track.containers.series import Series
@@ -33,10 +33,10 @@ def _file(tmp_path: Path) -> ChunkFile:
     return ChunkFile(path, 1, OpenFile.at(path, os.O_RDWR | os.O_CREAT))
 
 
-def _written(file: ChunkFile, steps: list[Any] | None, values: list[Any], times: list[float]) -> Chunk:
+def _written(file: ChunkFile, steps: list[Any] | None, values: list[Any], times: list[float]) -> StoredChunk:
     step = None if steps is None else Column.from_list(steps)
     data, head = make_chunk("ab_0", "loss", 0, (step, Column.from_list(values), Column.from_list(times)))
-    return Chunk(file, Named(1, file.append(data), len(data), head.count, sum_of_head(data)))
+    return StoredChunk(file, Named(1, file.append(data), len(data), head.count, sum_of_head(data)))
 
 
 def _moved(file: ChunkFile, series: Series) -> Series:
@@ -125,7 +125,7 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
         changed[place] ^= 0x20
         Path(file.path).write_bytes(changed)
         with pytest.raises(DamagedChunk):
-            Chunk(file, chunk.named).columns()
+            StoredChunk(file, chunk.named).columns()
 
 
 def test_a_part_reads_its_chunks_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +135,8 @@ def test_a_part_reads_its_chunks_only(tmp_path: Path, monkeypatch: pytest.Monkey
         series.append(step, step / 2, float(step))
     _moved(_file(tmp_path), series)
     read = []
-    columns = Chunk.columns
-    monkeypatch.setattr(Chunk, "columns", lambda chunk: read.append(chunk) or columns(chunk))
+    columns = StoredChunk.columns
+    monkeypatch.setattr(StoredChunk, "columns", lambda chunk: read.append(chunk) or columns(chunk))
 
     assert len(series) == 40_000
     assert series.last() == 19_999.5

@@ -343,6 +343,9 @@ class DeliveredProtocol(EventProtocol):
     def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         return self._ask(lambda backend: backend.brief_trials(query, sort, limit))
 
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        return self._ask(lambda backend: backend.brief_lines(query, sort, limit))
+
     def first_trial(self, query: Any = None) -> Trial | None:
         return self._ask(lambda backend: backend.first_trial(query))
 

@@ -21,7 +21,7 @@ from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
 from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_document, trial_from_text
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
 
@@ -168,15 +168,16 @@ class RemoteStore(EventProtocol):
         except RPCCallFailure:
             # A server of before it could say.
             return super().brief_trials(query, keys, most)
-        return [self._brief(_decode(line)) for line in documents.splitlines()]
+        lines = documents.splitlines()
+        return list(map(self._brief, lines[::2], lines[1::2]))
 
-    def _brief(self, document: dict[str, Any]) -> Trial:
-        briefs = document.pop("briefs")
+    def _brief(self, document: bytes, measured: bytes) -> Trial:
         metrics = _Elsewhere(
-            lambda: self._metrics_of(document["uid"]),
-            lambda: {name: brief_from_plain(plain) for name, plain in briefs.items()},
+            lambda: self._metrics_of(trial.uid),
+            lambda: {name: brief_from_plain(plain) for name, plain in _decode(measured)[1].items()},
         )
-        return trial_from_document(document, metrics, Metrics(partial(_measured, document, "chronos")))
+        trial = trial_from_text(document.decode(), metrics, Metrics(lambda: _decode(measured)[0]))
+        return trial
 
     def _metrics_of(self, uid: str) -> dict[str, Any]:
         """Return the metrics of a trial as they are now; none where it is forgotten meanwhile."""
@@ -241,8 +242,8 @@ class RemoteStore(EventProtocol):
 
     def _object(self, document: dict[str, Any]) -> Any:
         if document["dtype"] == "trial":
-            measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
-            return trial_from_document(document, *measured)
+            metrics, chronos = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
+            return trial_from_document(document, metrics, chronos)
         return with_members(from_json(document), self._members, self.fetch_trials, self.fetch_groups)
 
     def _members(self, uid: str) -> list[str]:

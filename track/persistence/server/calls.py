@@ -19,9 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from track.briefs import brief_to_plain
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
-from track.metrics import briefs_of
 from track.persistence.points import to_line
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, Query, parse_query
@@ -187,16 +185,8 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
 
 def _brief_trials(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
     query = _parsed(given, Trial)
-    found = backend.brief_trials(query, given.sort, given.limit)
-    return len(found), map(_brief, found)
-
-
-def _brief(trial: Trial) -> bytes:
-    """Return a trial as a line, with what its metrics come to in place of their points."""
-    without = copy.copy(trial)
-    without.metrics = {}
-    briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
-    return bytes(_encode(to_json(without) | {"briefs": briefs})) + b"\n"
+    found = backend.brief_lines(query, given.sort, given.limit)
+    return len(found), (line + b"\n" for lines in found for line in lines)
 
 
 def _parsed(given: _Question, kind: type) -> Query:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from track.containers import chunks
-from track.containers.chunks import Chunk, ChunkFile, FileHead, Named
+from track.containers.chunks import ChunkFile, FileHead, Named, StoredChunk
 from track.containers.stored import Stored
 from track.errors import CorruptJournal
 from track.utils.files import OpenFile, is_named, keep_aside, name_aside, replacing, share_alike
@@ -82,11 +82,11 @@ class PointsFiles:
         """Return the points of a metric that are in chunks of these names."""
         return Stored(trial, metric, [self._chunk(Named(*name)) for name in names])
 
-    def _chunk(self, named: Named) -> Chunk:
+    def _chunk(self, named: Named) -> StoredChunk:
         file = self._known.get(named.number)
         if file is None:
             file = self._known[named.number] = self._open(named.number)
-        chunk = Chunk(file, named)
+        chunk = StoredChunk(file, named)
         if named.number in self.lacking:
             chunk.is_lost = named.offset + named.size > file.size
         return chunk

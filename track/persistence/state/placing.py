@@ -9,7 +9,7 @@ from typing import Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers import chunks
-from track.containers.chunks import Chunk, ChunkFile, DamagedChunk, Named, make_chunk, sum_of_head
+from track.containers.chunks import ChunkFile, DamagedChunk, Named, StoredChunk, make_chunk, sum_of_head
 from track.containers.points import Points
 from track.containers.series import Series
 from track.containers.stored import Stored
@@ -46,10 +46,10 @@ def place(trial: str, metric: str, points: Points, target: ChunkFile, kept: Coll
     step, value, at = points.step, points.value, points.at
     while size - first >= max(SMALLEST, min(chunks.LARGEST, position // 4)):
         end = first + min(chunks.LARGEST, size - first)
-        columns = None if step is None else step.slice(first, end), value.slice(first, end), at.slice(first, end)
+        columns = None if step is None else step.cut(first, end), value.cut(first, end), at.cut(first, end)
         data, head = make_chunk(trial, metric, position, columns)
         named = Named(target.number, target.append(data), len(data), head.count, sum_of_head(data))
-        found.append(Chunk(target, named, head))
+        found.append(StoredChunk(target, named, head))
         position, first, is_new = position + head.count, end, True
     if not is_new:
         return points
@@ -58,10 +58,10 @@ def place(trial: str, metric: str, points: Points, target: ChunkFile, kept: Coll
     return view
 
 
-def _copied(chunk: Chunk, target: ChunkFile) -> Chunk:
+def _copied(chunk: StoredChunk, target: ChunkFile) -> StoredChunk:
     data = chunk.data()
     offset = target.append(data)
-    return Chunk(target, chunk.named._replace(number=target.number, offset=offset), chunk.head())
+    return StoredChunk(target, chunk.named._replace(number=target.number, offset=offset), chunk.head())
 
 
 def containers(trial: Trial) -> Iterator[tuple[str, Any]]:
