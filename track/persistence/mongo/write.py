@@ -29,7 +29,7 @@ from track.persistence.cells import (
     text,
     trial_document,
 )
-from track.persistence.mongo.buckets import Addition, fill, push
+from track.persistence.mongo.buckets import Addition, fill, join, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import RESUMES, is_forgetting, is_overtaken, make_trial, update
@@ -306,7 +306,9 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
     if pushes and not mongo.write("buckets", pushes):
         for entry in trials:
             fill(mongo, entry.position, entry.fresh)
-    if trials and not mongo.has_transactions and (pushes or any(entry.is_again for entry in trials)):
+    is_joined = any([join(mongo, entry.position, entry.fresh) for entry in trials])
+    is_again = any(entry.is_again for entry in trials)
+    if trials and not mongo.has_transactions and (pushes or is_joined or is_again):
         # Who saw the documents change may not have seen the points.
         _mark(mongo, [entry.uid for entry in trials])
     if collection == "projects":
