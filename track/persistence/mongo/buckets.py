@@ -179,7 +179,7 @@ def fill(mongo: Mongo, position: int, additions: Iterable[Addition]) -> None:
 
 
 def join(mongo: Mongo, position: int, additions: Iterable[Addition]) -> bool:
-    """Write those points that `push` leaves out as one part with those in their bucket; return whether there are any."""
+    """Write those points that `push` leaves out as one part with those in their bucket; return whether any are."""
     parts = list(_parts(position, additions, {True}))
     for identity, _, size, chunk in parts:
         _fill_bucket(mongo, identity, size, chunk)

@@ -302,19 +302,24 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         if entry.is_forgotten:
             mongo.remove("buckets", {"trial": entry.position})
             mongo.remove("members", {"trial": entry.uid})
-    pushes = [operation for entry in trials for operation in push(entry.position, entry.fresh)]
-    if pushes and not mongo.write("buckets", pushes):
-        for entry in trials:
-            fill(mongo, entry.position, entry.fresh)
-    is_joined = any([join(mongo, entry.position, entry.fresh) for entry in trials])
-    is_again = any(entry.is_again for entry in trials)
-    if trials and not mongo.has_transactions and (pushes or is_joined or is_again):
-        # Who saw the documents change may not have seen the points.
-        _mark(mongo, [entry.uid for entry in trials])
+    _write_points(mongo, trials)
     if collection == "projects":
         # Trials are shown with the tags of their project.
         of_these = {"project_id": {"$in": [entry.uid for entry in entries if entry.is_changed]}}
         _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)])
+
+
+def _write_points(mongo: Mongo, trials: list[TrialEntry]) -> None:
+    pushes = [operation for entry in trials for operation in push(entry.position, entry.fresh)]
+    if pushes and not mongo.write("buckets", pushes):
+        for entry in trials:
+            fill(mongo, entry.position, entry.fresh)
+    is_written = bool(pushes)
+    for entry in trials:
+        is_written |= join(mongo, entry.position, entry.fresh) or entry.is_again
+    if is_written and not mongo.has_transactions:
+        # Who saw the documents change may not have seen the points.
+        _mark(mongo, [entry.uid for entry in trials])
 
 
 def _mark(mongo: Mongo, trials: list[str]) -> None:
