@@ -296,6 +296,23 @@ def read_points(mongo: Mongo, position: int, known: Document, after: int = -1) -
     return (0 if whole is None else len(whole)) == known["count"] - after - 1, whole
 
 
+def read_series(mongo: Mongo, name: str, series: dict[int, Document]) -> dict[int, tuple[bool, Any]]:
+    """Return the containers of one metric of many trials, and whether no point is missing, by position of the trial.
+
+    `name`: as JSON. `series`: what the trials say of it.
+    """
+    found: dict[int, list[Chunk]] = {position: [] for position in series}
+    where = {"trial": {"$in": list(series)}, "kind": "metrics", "name": name}
+    for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")):
+        position = bucket["trial"]
+        found[position] += _until(_chunks_of(bucket), 0, series[position]["count"])
+    wholes = {position: joined(chunks) for position, chunks in found.items() if chunks}
+    return {
+        position: (len(whole) == series[position]["count"], made_of(series[position], str(_decode(name)), whole))
+        for position, whole in wholes.items()
+    }
+
+
 def _until(chunks: Iterable[Chunk], first: int, end: int) -> Iterator[Chunk]:
     for chunk in chunks:
         if len(part := chunk.between(first, end)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice, repeat
+from heapq import merge
+from itertools import chain, islice, repeat, tee
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +14,7 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
+from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
@@ -23,15 +26,17 @@ from track.persistence.sql.chunks import Stored
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
-from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import MOST, is_deleted, where
-from track.persistence.state import Liveness, resumes_of, shown_fields, with_members
+from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
+from track.persistence.sql.where import MOST, is_deleted, states, where
+from track.persistence.state import Liveness, Measured, buckets_from, resumes_of, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
+_PAGE = 5_000
+_SOME = 3
 _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
@@ -295,17 +300,53 @@ class SqlProtocol(EventProtocol):
         return f"SELECT t.position, t.points, t.document, {measured} FROM trials t"  # noqa: S608
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        rows: list[tuple[Row, Query]] = []
-        for part in query.parts(MOST):
-            condition, parameters, rest = self._where(part)
-            order = "ORDER BY t.position"
-            if limit is not None and not rest.conditions:
-                order, parameters = f"{order} LIMIT ?", [*parameters, limit]
-            rows += zip(self.database.rows(f"{self._select} WHERE {condition} {order}", *parameters), repeat(rest))
+        parts = [(part, *self._where(part)) for part in query.parts(MOST)]
+        pages = (self._pages(*part, limit) for part in parts)
         # Each part is in order; one after the other they are not.
-        rows.sort(key=lambda found: found[0][0])
-        shown = zip(self._trials(row for row, _ in rows), rows, strict=True)
+        rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
+        shown = zip(self._trials(row for row, _ in rows), same, strict=False)
         return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+
+    def _pages(
+        self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
+    ) -> Iterator[tuple[Row, Query]]:
+        """Yield the rows that a condition lets through, oldest first, and what remains to be checked."""
+        found = states(query) if self._has_states() else None
+        if limit is not None:
+            size = limit + (_SOME if rest.conditions else 0)
+            yield from zip(self._first_rows(condition, parameters, found, size), repeat(rest))
+            return
+        if found is not None:
+            marks = ", ".join("?" * len(found))
+            condition, parameters = f"{condition} AND (t.state IN ({marks}) OR t.state IS NULL)", [*parameters, *found]
+        sql = f"{self._select} WHERE {condition} ORDER BY t.position"
+        yield from zip(self.database.rows(sql, *parameters), repeat(rest))
+
+    def _first_rows(self, condition: str, parameters: list[Any], found: list[str] | None, size: int) -> Iterator[Row]:
+        """Yield rows, oldest first, of which few are wanted: some, then more and more.
+
+        Each status is asked for on its own: so an index has its rows in order, however many others there are.
+        """
+        # Of a trial of before there was such a column none is known.
+        tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
+        wanted: list[list[Any]] = [*([state] for state in found or ()), []]
+        chosen = f"{self._select} WHERE {condition}"
+        pages = (f"({chosen} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
+        last = -_BEYOND
+        while True:
+            values = chain.from_iterable([*parameters, *state, last, size] for state in wanted)
+            rows = sorted(self.database.rows(sql, *values), key=itemgetter(0))[:size]
+            yield from rows
+            if len(rows) < size:
+                return
+            size, last = min(2 * size, max(size, _PAGE)), rows[-1][0]
+
+    def _has_states(self) -> bool:
+        """Return whether trials are found by their status; another process may have seen to it meanwhile."""
+        if self._version < STATED:
+            self._version = self._noted_version()
+        return self._version >= STATED
 
     def _select_trials(self, query: Query, keys: tuple[SortKey, ...], limit: int | None) -> list[Trial]:
         if not keys:
@@ -397,6 +438,49 @@ class SqlProtocol(EventProtocol):
                 if name in trial.metrics:
                     found[uid] = trial.metrics[name]
         return found
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(self._can_hold, uids_of(uids)))
+        store = self.identity()
+        # In tables of a version before nothing tells of every change.
+        is_numbered = self._version >= NUMBERED
+        return buckets_from(question, known, store * is_numbered, self._stamps, partial(self._fetch_for, question))
+
+    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
+        """Return by uid what is another one after each change of a trial."""
+        number = "changed" if self._version >= NUMBERED else "0"
+        return {uid: stamp for uid, *stamp in self._chosen(f"uid, points, {number}", uids)}
+
+    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
+        """Return the containers that a question is about, and when each trial was started, where that matters."""
+        has_times = question.x in {"time", "wall"}
+        measured = {name: self.columns_of(name, uids, has_times) for name in question.names}
+        started = {}
+        if question.x == "time":
+            documents = self._chosen("uid, document", uids)
+            times = {uid: _decode(document).get("timestamps") or {} for uid, document in documents}
+            started = {uid: float(restore(known.get("started", 0.0))) for uid, known in times.items()}
+        return {
+            uid: Measured({name: found[uid] for name, found in measured.items() if uid in found}, started.get(uid, 0.0))
+            for uid in uids
+        }
+
+    def _chosen(self, columns: str, uids: Sequence[str]) -> Iterator[Row]:
+        """Yield columns of the rows of some trials."""
+        for begin in range(0, len(uids), MOST):
+            part = uids[begin : begin + MOST]
+            marks = ", ".join("?" * len(part))
+            yield from self._rows(f"SELECT {columns} FROM trials WHERE uid IN ({marks})", *part)  # noqa: S608
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:
