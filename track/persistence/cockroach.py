@@ -39,6 +39,8 @@ _OUTCOMES = {
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
 _COPY_FROM = 50
+# A statement has a size that it may have.
+_COPY_BYTES = 2**20
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
@@ -120,7 +122,7 @@ class PostgresDriver(Driver):
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
         with connection.cursor() as cursor:
-            if not suffix and len(rows) > _COPY_FROM:
+            if not suffix and (len(rows) > _COPY_FROM or _bytes_in(rows) > _COPY_BYTES):
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
                 return
@@ -192,6 +194,10 @@ def _reason(text: str) -> str:
     lines = (_ADDRESS.sub("", line.strip()) for line in text.splitlines())
     reasons = dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running"))
     return " ".join(" ".join(reasons).split())
+
+
+def _bytes_in(rows: Iterable[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if type(value) is bytes)
 
 
 def _copy_line(row: Row) -> str:
