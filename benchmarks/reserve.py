@@ -1,7 +1,7 @@
 """What it costs to take a trial that waits, and to finish it, with one worker and with many.
 
-One worker: with more and more stored trials, half of which are done. Many workers: processes that take trials with empty
-bodies until none waits; in the second half of the rows one of them is killed each second, and another takes its place.
+One worker: with more and more stored trials, half of which are done. Many workers: processes that take trials with
+empty bodies until none waits; then the same, while one of them is killed each second, and another takes its place.
 Bodies are counted by what they append to a file, not by what the store says: each trial has one, but for those whose
 worker was killed in it, and none begins before the one before has ended, or its worker is dead.
 
@@ -11,6 +11,7 @@ PostgreSQL is measured where it is installed; 0 trials leave rows out.
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ import statistics
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +135,50 @@ def _together(kind: str, uri: str, folder: str, workers: int, trials: int, is_ki
     once = sum(len(of_trial) == 1 for of_trial in bodies.values())
     limit = SECONDS * trials / 10_000
     slow = sorted(waits)[int(len(waits) * 0.99)]
-    time_row = Row(name, f"{seconds:.1f} s")
+    turns = _bare(f"{folder}/turns-{kind}", workers, trials)
+    time_row = Row(name, f"{seconds:.1f} s", f"turns of a bare flock: {turns:.1f} s", f"{seconds / turns:.1f}")
     wait_row = Row(f"{name}: a wait (p99)", f"{slow:.2f} s, median {statistics.median(waits) * 1000:.0f} ms")
     if kind == "file":
-        time_row, wait_row = at_most(name, seconds, limit, "s"), at_most(wait_row.what, slow, LONGEST_WAIT, "s")
+        limited = at_most(name, seconds, limit, "s")
+        said = f"{limited.against}; turns of a bare flock: {turns:.1f} s"
+        time_row = Row(name, limited.measured, said, f"{limited.ratio}; {seconds / turns:.1f}", limited.verdict)
+        wait_row = at_most(wait_row.what, slow, LONGEST_WAIT, "s")
     exact = _verdict(once == len(bodies) == done == trials)
     return [time_row, wait_row, Row(f"{name}: bodies run once", f"{once:,}", f"trials: {trials:,}", "", exact)]
+
+
+def _bare(path: str, workers: int, turns: int) -> float:
+    """Return the seconds that as many processes need to take as many turns, each with a read and three lines.
+
+    It is what the operating system asks for that on this machine, whatever else it has to do just now.
+    """
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(workers + 1)
+    Path(path).touch()
+    children = [context.Process(target=_take_turns, args=(path, turns, ready)) for _ in range(workers)]
+    for child in children:
+        child.start()
+    ready.wait(300)
+    start = time.monotonic()
+    for child in children:
+        child.join()
+    return time.monotonic() - start
+
+
+def _take_turns(path: str, turns: int, ready: Any) -> None:
+    descriptor, line, offset = os.open(path, os.O_RDWR | os.O_APPEND), b"x" * 299 + b"\n", 0
+    ready.wait(300)
+    while True:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        size = os.fstat(descriptor).st_size
+        is_over = size >= 3 * turns * len(line)
+        if not is_over:
+            os.pread(descriptor, size - offset, offset)
+            os.write(descriptor, 3 * line)
+        offset = size
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        if is_over:
+            return
 
 
 def _verdict(is_met: bool) -> str:
@@ -163,12 +203,12 @@ def _run(uri: str, log: str, workers: int, is_killing: bool) -> tuple[float, dic
             pid = alive[len(killed) % len(alive)].pid
             os.kill(pid, signal.SIGKILL)
             killed[pid] = time.monotonic()
-            children.append(context.Process(target=_work, args=(uri, log, None, begin)))
+            children.append(context.Process(target=_work, args=(uri, log, None, None)))
             children[-1].start()
     seconds = time.monotonic() - start
     if is_killing:
         # What the last that was killed has left.
-        rest = context.Process(target=_work, args=(uri, log, None, begin))
+        rest = context.Process(target=_work, args=(uri, log, None, None))
         rest.start()
         rest.join()
     return seconds, killed
@@ -181,10 +221,12 @@ def _work(uri: str, log: str, ready: Any, begin: Any) -> None:
 
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     pid, protocol = os.getpid(), get_protocol(uri)
-    protocol.fetch_projects()
+    # What is imported and connected at the first decision.
+    protocol.atomically(protocol.fetch_projects)
+    # Not one that takes the place of another: who is killed in here keeps the others out for ever.
     if ready is not None:
         ready.wait(300)
-    begin.wait(300)
+        begin.wait(300)
     while True:
         asked = time.monotonic()
         try:
@@ -218,7 +260,7 @@ def _faults(bodies: dict[str, list[list[Any]]], killed: dict[int, float]) -> lis
     """Return the trials of which a body ran again though its worker was not killed, or before it was dead."""
     wrong = []
     for uid, of_trial in bodies.items():
-        for (pid, _, _), (_, began, _) in zip(of_trial, of_trial[1:], strict=False):
+        for (pid, _, _), (_, began, _) in pairwise(of_trial):
             # The parent notes the time right after the signal.
             if pid not in killed or began < killed[pid] - 0.1:
                 wrong.append(uid)

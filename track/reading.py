@@ -19,11 +19,22 @@ from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.shown import cut
 from track.structure import Status, Trial
 from track.table import html_of, trials_html
+from track.utils.environment import ENVIRONMENT, PACKAGES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "best", "fetch", "open_stored", "open_to_read", "to_arrow", "to_pandas"]
+__all__ = [
+    "Trials",
+    "best",
+    "environment",
+    "environment_in",
+    "fetch",
+    "open_stored",
+    "open_to_read",
+    "to_arrow",
+    "to_pandas",
+]
 
 
 logger = logging.getLogger(__name__)
@@ -237,6 +248,59 @@ def best(uri: str, metric: str, mode: str = "min", query: Any = None, of: str = 
     """
     protocol = open_to_read(uri)
     return best_stored(protocol, metric, mode, of, with_uids(query, owners_of(protocol)))
+
+
+def environment(source: Any, trial: Any = None) -> dict[str, Any]:
+    """Return where a trial ran, as was recorded when it last started.
+
+    Parameters
+    ----------
+    source: str, TrackClient, TrialLogger or Protocol
+        A store, as for `TrackClient`, or a trial's logger.
+    trial: str or Trial, optional
+        Any of its names, as for `fetch`, or what that returned; of a logger its own trial by default.
+
+    Returns
+    -------
+    dict
+        ``argv``, without what is secret in it; ``python``, its version; ``host``; ``user``; ``folder``; ``git``:
+        ``commit``, ``branch``, and ``is_dirty``, which says whether a file that git knows was changed; ``packages``:
+        the versions of all that were installed, by name; ``gpus``: their ``names``, and what the environment says of
+        their visibility. What was not found out, or switched off (the option ``log.environment``), is not there.
+
+    Raises
+    ------
+    TrialDoesNotExist, AmbiguousName
+        No trial, or several, go by this name.
+
+    Examples
+    --------
+    >>> from track import TrackClient
+    >>> client = TrackClient("ephemeral:", environment="python,packages")
+    >>> with client.new_trial(parameters={}) as trial:
+    ...     pass
+    >>> sorted(environment(client, "@last"))
+    ['packages', 'python']
+    """
+    protocol = open_to_read(source) if isinstance(source, str) else getattr(source, "protocol", source)
+    if trial is None:
+        # Of a logger; of others it is missing.
+        return environment_in(protocol, source.trial)
+    return environment_in(protocol, trial if isinstance(trial, Trial) else named(protocol, trial))
+
+
+def environment_in(protocol: Protocol, trial: Trial) -> dict[str, Any]:
+    """Return where a trial of a store ran, its packages by name; {} where that was not recorded."""
+    recorded = trial.metadata.get(ENVIRONMENT)
+    facts = dict(recorded) if isinstance(recorded, dict) else {}
+    digest = facts.pop("packages", None)
+    if digest is None:
+        return facts
+    name = f"{PACKAGES}{digest}"
+    projects = protocol.fetch_projects({"uid": trial.project_id})
+    text = next((project.metadata[name] for project in projects if name in project.metadata), "")
+    packages = dict(line.partition("==")[::2] for line in str(text).splitlines())
+    return facts | {"packages": packages} if packages else facts
 
 
 def open_to_read(uri: str) -> Protocol:

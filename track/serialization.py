@@ -21,6 +21,7 @@ from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 from track.table import HIDDEN_METADATA
+from track.utils.environment import PACKAGES
 
 __all__ = [
     "SerializerAspect",
@@ -180,13 +181,16 @@ class SerializerProject(SerializerAspect):
     """A project with the documents of its groups and trials."""
 
     def to_json(self, obj: Project, short: bool = False) -> dict[str, Any]:
+        metadata = obj.metadata
+        if short and isinstance(metadata, dict):
+            metadata = {name: value for name, value in metadata.items() if not str(name).startswith(PACKAGES)}
         trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.uid))
         document = {
             "dtype": "project",
             "uid": obj.uid,
             "name": obj.name,
             "description": obj.description,
-            "metadata": to_plain(obj.metadata),
+            "metadata": to_plain(metadata),
             "trials": [to_json(trial, short) for trial in trials],
             "groups": [to_json(group, short) for group in sorted(obj.groups, key=lambda group: str(group.name))],
         }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
 from track.configuration import options
-from track.errors import CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
+from track.errors import BackendUnavailable, CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
     Event,
@@ -50,6 +50,7 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
+from track.utils.environment import ENVIRONMENT, PACKAGES
 from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
@@ -93,6 +94,7 @@ class EventProtocol(Protocol):
         self._begun: dict[str, tuple[float, int]] = {}
         self._latest = 0.0
         self._deciding = threading.local()
+        self._named: set[tuple[str, Any]] = set()
         # The working directory may be another one when the first file is logged.
         self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
 
@@ -349,6 +351,23 @@ class EventProtocol(Protocol):
         said = None if step is None else plain_step(step), None if media is None else artifact_media(media)
         self._record(ArtifactAdded(uid, *texts, known, self._known[uid], *said))
 
+    def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
+        digest, project = facts.get("packages"), trial.project_id
+        if packages and project is not None and (project, digest) not in self._named:
+            name = f"{PACKAGES}{digest}"
+            if not self._has_packages(project, name):
+                self._record(FieldsMerged("project", project, "metadata", {name: packages}, self._moment()))
+            self._named.add((project, digest))
+        self._merge(trial, "metadata", {ENVIRONMENT: facts})
+
+    def _has_packages(self, project: str, name: str) -> bool:
+        """Return whether there is nothing to store; what is stored again changes nothing."""
+        try:
+            found = self.fetch_projects({"uid": project})
+        except BackendUnavailable:
+            return False
+        return not found or name in found[0].metadata
+
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
         if not self.has(TrialGroup, group.uid):
@@ -504,6 +523,12 @@ class EventProtocol(Protocol):
             return self.fetch_trials({"uid": found.uid})[0], attempt
 
         return self._as_one_step(update)
+
+    def reserved_attempt(self, uid: str) -> int | None:
+        return self._known.get(uid)
+
+    def share_attempt(self, uid: str, attempt: int) -> None:
+        self._known[self._require(uid)] = attempt
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         require_mutator(attr)

@@ -192,6 +192,7 @@ class ProtocolMultiplexer(Protocol):
     set_trial_status = _told("set_trial_status")
     add_trial_tags = _told("add_trial_tags")
     log_trial_artifact = _told("log_trial_artifact")
+    log_trial_environment = _told("log_trial_environment")
     delete_trial = _told("delete_trial")
     restore_trial = _told("restore_trial")
     set_group_metadata = _told("set_group_metadata")
@@ -316,6 +317,8 @@ class ProtocolMultiplexer(Protocol):
     fetch_buckets = _derived("fetch_buckets")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
+    reserved_attempt = _derived("reserved_attempt")
+    share_attempt = _derived("share_attempt")
 
     def revisions(self, digest: str) -> set[int]:
         known: set[int] = _revisions(self, digest)

@@ -33,6 +33,7 @@ from track.plain import restore
 from track.serialization import brief_lines
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
+from track.utils.environment import ENVIRONMENT
 
 if TYPE_CHECKING:
     from track.persistence.buckets import Buckets
@@ -291,6 +292,19 @@ class Protocol:
         """Merge tags into the trial."""
         raise NotImplementedError
 
+    def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
+        """Record where the trial runs, by default in its metadata, without the packages.
+
+        Parameters
+        ----------
+        facts: dict
+            By part, as `track.environment` returns them; ``packages`` is their digest.
+        packages: str
+            Name and version of each in a line. They are stored once for each digest, in the project's metadata.
+        """
+        named: Any = {ENVIRONMENT: facts}
+        self.log_trial_metadata(trial, **named)
+
     def log_trial_artifact(
         self,
         trial: Trial,
@@ -407,12 +421,24 @@ class Protocol:
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
         """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
+        With ``log_trial_start`` it *reserves* the trial for this process, in the trial's next attempt: one that a live
+        process runs does not match. What this process logs of the trial from then on is said in that attempt, and is
+        dropped and counted, in the metadata ``late_events``, once the trial was reserved again.
+
         Raises
         ------
         ItemNotFound
             Nothing matches.
         """
         raise NotImplementedError
+
+    def reserved_attempt(self, uid: str) -> int | None:
+        """Return the attempt for which this process has reserved a trial, as it did last; None where it has not."""
+        return None
+
+    def share_attempt(self, uid: str, attempt: int) -> None:
+        """Take part in an attempt for which another process has reserved a trial: what is logged is said in it."""
+        return
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.

@@ -7,6 +7,7 @@ from track.testing.bucketing import BucketTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
+from track.testing.environment import EnvironmentTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
@@ -19,6 +20,7 @@ class ProtocolTests(
     CreatingTests,
     MeasuringTests,
     SeriesTests,
+    EnvironmentTests,
     LivingTests,
     QueueTests,
     OrderingTests,

@@ -119,9 +119,10 @@ class QueueTests(BackendTests):
         assert (changed.status, changed.attempt) == (Status.Completed, 1)
 
     def test_trial_that_is_given_back_is_reserved_again(self, protocol: Protocol, trial: Trial) -> None:
-        """A worker that says that its trial waits again gives it back."""
+        """A worker that says that its trial waits again, and ends, gives it back."""
         reserved = self._reserve(protocol)
         protocol.set_trial_status(reserved, "submitted")
+        protocol.log_trial_finish(reserved, None, None, None)
 
         again = self._reserve(protocol)
 
@@ -140,6 +141,7 @@ class QueueTests(BackendTests):
         [
             ("log_trial_metrics", (), {"step": 1, "loss": 9.0}),
             ("log_trial_metrics", (), {"new": 9.0}),
+            ("log_trial_series", ("loss", [9.0, 8.0]), {}),
             ("log_trial_time", ("batch", 1.0), {}),
             ("log_trial_arguments", (), {"lr": 9.0}),
             ("log_trial_metadata", (), {"gpu": "lost"}),
@@ -212,6 +214,18 @@ class QueueTests(BackendTests):
         found = self.stored(protocol, trial)
         assert dict(found.metrics) == {}
         assert found.metadata["late_events"] == 1
+
+    def test_attempt_is_shared_by_who_is_told_of_it(self, protocol: Protocol, trial: Trial) -> None:
+        """Who is handed the attempt of a worker, and starts nothing, logs in it."""
+        self._take_over(protocol, trial, attempt=1)
+        before = protocol.reserved_attempt(trial.uid)
+        protocol.share_attempt(trial.uid, 1)
+        self._take_over(protocol, trial, attempt=2)
+
+        protocol.log_trial_metrics(trial, step=0, loss=9.0)
+
+        assert (before, protocol.reserved_attempt(trial.uid)) == (None, 1)
+        assert dict(self.stored(protocol, trial).metrics) == {}
 
     def test_workers_reserve_each_trial_once(self, protocol: Protocol) -> None:
         """Workers that ask at once get each trial exactly once, and then nothing."""

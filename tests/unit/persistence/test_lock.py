@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,9 +125,9 @@ def test_interrupted_wait_leaves_the_lock_to_others(path: str, monkeypatch: pyte
     """Ctrl-C while a lock is waited for gives up the wait, and what comes of it later."""
 
     class Interrupted(_Waiter):
-        def descriptor_within(self, seconds: float) -> int | None:
+        def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
             self._ended = SimpleNamespace(wait=_interrupt, set=lambda: None)  # type: ignore[assignment]
-            return super().descriptor_within(seconds)
+            return super().descriptor_within(seconds, meanwhile)
 
     monkeypatch.setattr("track.persistence.file.lock._Waiter", Interrupted)
     with open(path, "w") as holder:
@@ -147,9 +148,9 @@ def _told(waiting: threading.Event) -> type[_Waiter]:
     """Return a waiter that says when it waits."""
 
     class Waiter(_Waiter):
-        def descriptor_within(self, seconds: float) -> int | None:
+        def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
             waiting.set()
-            return super().descriptor_within(seconds)
+            return super().descriptor_within(seconds, meanwhile)
 
     return Waiter
 

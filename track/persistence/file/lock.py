@@ -35,6 +35,7 @@ _LOCAL_FUSE = {
 }  # fmt: skip
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _POLL = 0.005
+_MEANWHILE = 0.02
 
 
 _Given = TypeVar("_Given")
@@ -79,6 +80,8 @@ class StoreLock:
         self._descriptor: int | None = None
         self._waiter: _Waiter | None = None
         self._noted = ""
+        self.meanwhile: Callable[[], None] = _nothing
+        """Called now and then while another process has the lock."""
 
     @property
     def is_held(self) -> bool:
@@ -162,7 +165,7 @@ class StoreLock:
             time.sleep(_POLL)
             return False
         try:
-            self._descriptor = self._waiter.descriptor_within(seconds)
+            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile)
         finally:
             self._waiter = None
         # Somebody may have deleted the file that was locked.
@@ -214,6 +217,10 @@ class StoreLock:
         self._descriptor = None
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class _Waiter:
     """A thread that waits for a lock, so that who wants it can give up; it gives back at once what comes too late.
 
@@ -252,10 +259,15 @@ class _Waiter:
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         os.close(self.descriptor)
 
-    def descriptor_within(self, seconds: float) -> int | None:
-        """Return the descriptor once it holds the lock; None where that takes longer."""
+    def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
+        """Return the descriptor once it holds the lock; None where that takes longer.
+
+        `meanwhile`: called now and then.
+        """
+        deadline = time.monotonic() + seconds
         try:
-            self._ended.wait(min(seconds, threading.TIMEOUT_MAX))
+            while not self._ended.wait(min(_MEANWHILE, deadline - time.monotonic())) and time.monotonic() < deadline:
+                meanwhile()
         except BaseException:
             with self._handing_over:
                 self._is_given_up = True

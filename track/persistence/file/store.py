@@ -61,7 +61,7 @@ class FileStore:
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._snapshot_size = 0
         self._saved_offset = 0
-        self._saved_at = -math.inf
+        self._looked_at = -math.inf
         # What the snapshot holds of which journal, and whether that is the one beside it.
         self._held = Place()
         self._kin = Kin.NEXT
@@ -69,6 +69,7 @@ class FileStore:
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
+        self.lock.meanwhile = self._read_ahead
 
     # writing
 
@@ -378,6 +379,13 @@ class FileStore:
         is_same = self._writing and self._is_whole and self._identity == self.journal.identity
         return is_same and self._offset == self.journal.size
 
+    def _read_ahead(self) -> None:
+        """Replay what others decide while this process waits for its turn, which is the shorter then."""
+        # What is wrong with the files is said by the turn itself.
+        with contextlib.suppress(OSError, TrackError):
+            if self._writing and self._is_whole and not self._has_all():
+                self.catch_up()
+
     def _was_emptied(self) -> bool:
         return self._identity == self.journal.identity and self.journal.size < self._offset
 
@@ -465,7 +473,7 @@ class FileStore:
         """
         if not self._writing or not self.journal.retry():
             return
-        is_due = time.monotonic() >= self._saved_at + _PAUSE
+        is_due = time.monotonic() >= self._looked_at + _PAUSE
         if not self._is_as_left() or (is_due and self._is_alone()):
             self._save_if_worth(self._snapshot_size <= _SMALL_AT_FINISH)
 
@@ -477,6 +485,7 @@ class FileStore:
     def _is_alone(self) -> bool:
         """Return whether no other process has the store open, as far as that can be said without waiting."""
         # Under the lock: who asks lets go of the journal for a moment, and it must not be cut then.
+        self._looked_at = time.monotonic()
         if not self._writing or not self.lock.try_acquire():
             return False
         try:
@@ -520,7 +529,7 @@ class FileStore:
             self._held, self._kin = held, Kin.SAME
             self._saved_offset = self._offset
             self._snapshot_stamp = stamp_of(self.path)
-            self._saved_at = time.monotonic()
+            self._looked_at = time.monotonic()
         finally:
             self._busy = False
 

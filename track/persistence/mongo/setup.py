@@ -26,6 +26,7 @@ _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
         ([("hash", 1), ("revision", 1)], True),
         ([("position", 1)], False),
         ([("project_id", 1)], False),
+        ([("status", 1), ("position", 1)], False),
         ([("changed", 1)], False),
         ([("parameters.name", 1), ("parameters.number", 1)], False),
     ],

@@ -124,12 +124,14 @@ class Owner(Entry):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._document: Document = {} if self.stored is None else _decode(self.stored["document"])
+        self.has_new_tags = self.stored is None
         for event in self.new:
             match event:
                 case ProjectCreated() | GroupCreated() if not self._document:
                     self._document = owner_document(event)
                 case FieldsMerged() if self._document:
                     merge_into_owner(self._document, event)
+                    self.has_new_tags |= event.field == "tags"
                 case _:
                     continue
             self.is_changed = True
@@ -311,8 +313,9 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         _mark(mongo, [entry.uid for entry in trials])
     if collection == "projects":
         # Trials are shown with the tags of their project.
-        of_these = {"project_id": {"$in": [entry.uid for entry in entries if entry.is_changed]}}
-        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)])
+        retagged = [entry.uid for entry in entries if isinstance(entry, Owner) and entry.has_new_tags]
+        of_these = {"project_id": {"$in": retagged}}
+        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)] if retagged else [])
 
 
 def _mark(mongo: Mongo, trials: list[str]) -> None:

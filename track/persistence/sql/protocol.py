@@ -4,44 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice, repeat
+from heapq import merge
+from itertools import chain, islice, repeat, tee
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 
-from track.briefs import Brief, brief_of
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.buckets import Buckets, Question, uids_of
-from track.persistence.cells import container_of, text
+from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.numbered import check_batch
-from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
+from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
-from track.persistence.sql.chunks import Stored, is_timeless, read_columns, read_points
+from track.persistence.sql.charts import measured_of, stamps_of
+from track.persistence.sql.chunks import Stored
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.measured import is_whole, stored_briefs, stored_containers, stored_line
-from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import MOST, is_deleted, where
-from track.persistence.state import (
-    Liveness,
-    Measured,
-    buckets_from,
-    resumes_of,
-    shown_fields,
-    shown_points,
-    with_members,
-)
-from track.plain import is_utf8, restore, utf8
+from track.persistence.sql.measured import is_whole, stored_line
+from track.persistence.sql.reading import PointsReader
+from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
+from track.persistence.sql.where import MOST, is_deleted, states, where
+from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fields, with_members
+from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
+_PAGE = 5_000
+_SOME = 3
 _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
@@ -84,7 +80,7 @@ class SqlProtocol(EventProtocol):
         self.liveness = Liveness()
         self._identity, self._is_identified, self._is_identifying = "", False, False
         self._version = 0
-        self._growing = Growing()
+        self._points = PointsReader(database)
         database.on_connect = self._look
 
     # writing
@@ -305,17 +301,53 @@ class SqlProtocol(EventProtocol):
         return f"SELECT t.position, t.points, t.document, {measured} FROM trials t"  # noqa: S608
 
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        rows: list[tuple[Row, Query]] = []
-        for part in query.parts(MOST):
-            condition, parameters, rest = self._where(part)
-            order = "ORDER BY t.position"
-            if limit is not None and not rest.conditions:
-                order, parameters = f"{order} LIMIT ?", [*parameters, limit]
-            rows += zip(self.database.rows(f"{self._select} WHERE {condition} {order}", *parameters), repeat(rest))
+        parts = [(part, *self._where(part)) for part in query.parts(MOST)]
+        pages = (self._pages(*part, limit) for part in parts)
         # Each part is in order; one after the other they are not.
-        rows.sort(key=lambda found: found[0][0])
-        shown = zip(self._trials(row for row, _ in rows), rows, strict=True)
+        rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
+        shown = zip(self._trials(row for row, _ in rows), same, strict=False)
         return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+
+    def _pages(
+        self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
+    ) -> Iterator[tuple[Row, Query]]:
+        """Yield the rows that a condition lets through, oldest first, and what remains to be checked."""
+        found = states(query) if self._has_states() else None
+        if limit is not None:
+            size = limit + (_SOME if rest.conditions else 0)
+            yield from zip(self._first_rows(condition, parameters, found, size), repeat(rest))
+            return
+        if found is not None:
+            marks = ", ".join("?" * len(found))
+            condition, parameters = f"{condition} AND (t.state IN ({marks}) OR t.state IS NULL)", [*parameters, *found]
+        sql = f"{self._select} WHERE {condition} ORDER BY t.position"
+        yield from zip(self.database.rows(sql, *parameters), repeat(rest))
+
+    def _first_rows(self, condition: str, parameters: list[Any], found: list[str] | None, size: int) -> Iterator[Row]:
+        """Yield rows, oldest first, of which few are wanted: some, then more and more.
+
+        Each status is asked for on its own: so an index has its rows in order, however many others there are.
+        """
+        # Of a trial of before there was such a column none is known.
+        tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
+        wanted: list[list[Any]] = [*([state] for state in found or ()), []]
+        rows = f"{self._select} WHERE {condition}"
+        pages = (f"({rows} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
+        last = -_BEYOND
+        while True:
+            values = chain.from_iterable([*parameters, *state, last, size] for state in wanted)
+            rows = sorted(self.database.rows(sql, *values), key=itemgetter(0))[:size]
+            yield from rows
+            if len(rows) < size:
+                return
+            size, last = min(2 * size, max(size, _PAGE)), rows[-1][0]
+
+    def _has_states(self) -> bool:
+        """Return whether trials are found by their status; another process may have seen to it meanwhile."""
+        if self._version < STATED:
+            self._version = self._noted_version()
+        return self._version >= STATED
 
     def _select_trials(self, query: Query, keys: tuple[SortKey, ...], limit: int | None) -> list[Trial]:
         if not keys:
@@ -377,55 +409,13 @@ class SqlProtocol(EventProtocol):
     def _trial(self, row: Row) -> Trial:
         position, points, document, measured = row
         stored = self._stored(position, points, measured)
-        read = partial(self._read_points, stored, measured)
-        metrics = _Measured(partial(read, "metrics"), partial(self._briefs, stored, measured))
+        read = partial(self._points.containers, stored, measured)
+        metrics = _Measured(partial(read, "metrics"), partial(self._points.briefs, stored, measured))
         metrics.row = None
         return trial_from_text(document, metrics, Metrics(partial(read, "times")))
 
     def _stored(self, position: int, points: int, measured: str | None) -> Stored:
         return Stored(position, points, is_whole(measured, points), self._version >= IN_CHUNKS)
-
-    def _read_points(self, stored: Stored, measured: str | None, kind: str) -> dict[str, Any]:
-        """Return the containers of a trial, as they were when it had this many points."""
-        known = stored_containers(measured, stored.end, kind)
-        if known is not None and None not in known.values():
-            return known
-
-        def read() -> dict[str, Any]:
-            series = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
-            return self._containers(kind, stored, self.database.rows(series, stored.position, kind))
-
-        found = self.database.transaction(read)
-        if known is None:
-            return found
-        named = ((name, found.get(name) if one is None else one) for name, one in known.items())
-        return {name: one for name, one in named if one is not None}
-
-    def _containers(self, kind: str, stored: Stored, series: Sequence[Row]) -> dict[str, Any]:
-        """Return containers by name, in the order of their first points, as in every backend."""
-        specs = {name: None if spec is None else _decode(spec) for name, spec in series}
-        found = read_points(self.database, kind, stored, list(specs))
-        ordered = sorted(found.items(), key=lambda item: item[1].first)
-        named = ((str(_decode(name)), specs[name], chunk) for name, chunk in ordered)
-        return {name: container_of(kind, name, spec, chunk) for name, spec, chunk in named}
-
-    def _briefs(self, stored: Stored, measured: str | None) -> dict[str, Brief]:
-        """Return what the metrics of a trial come to; the points say it of those of which it is not stored."""
-        briefs = stored_briefs(measured, stored.end)
-        unknown = None if briefs is None else {text(name) for name, brief in briefs.items() if brief is None}
-
-        def read() -> dict[str, Brief]:
-            known = "SELECT name, spec FROM series WHERE trial = ? AND kind = 'metrics'"
-            series = self.database.rows(known, stored.position)
-            wanted = [row for row in series if unknown is None or row[0] in unknown]
-            found = self._containers("metrics", stored, wanted)
-            return {name: brief_of(container) for name, container in found.items()}
-
-        found = self.database.transaction(read) if unknown is None or unknown else {}
-        if briefs is None:
-            return found
-        known = ((name, brief or found.get(name)) for name, brief in briefs.items())
-        return {name: brief for name, brief in known if brief is not None}
 
     def columns_of(self, name: str, uids: Sequence[str], times: bool = False) -> dict[str, Any]:
         """Return one metric of many trials, by uid, in few statements: what ``trial.metrics[name]`` of each is.
@@ -433,45 +423,22 @@ class SqlProtocol(EventProtocol):
         A trial that is not stored, or has no such metric, is left out. Where the times are not asked for, they may
         be 0: they are half of what there is to read.
         """
-        key = text(utf8(name))
         parts = [list(uids[begin : begin + MOST]) for begin in range(0, len(uids), MOST)]
         nothing: dict[str, Any] = {}
-        found = [self._read(partial(self._columns_of, name, key, part, times), nothing) for part in parts]
+        found = [self._read(partial(self._columns_of, name, part, times), nothing) for part in parts]
         return {uid: container for part in found for uid, container in part.items()}
 
-    def _columns_of(self, name: str, key: str, uids: Sequence[str], times: bool) -> dict[str, Any]:
+    def _columns_of(self, name: str, uids: Sequence[str], times: bool) -> dict[str, Any]:
         marks = ", ".join("?" * len(uids))
         measured = "measured" if self._version >= IN_CHUNKS else "NULL"
         known = f"SELECT uid, position, points, {measured} FROM trials WHERE uid IN ({marks})"  # noqa: S608
-        rows = self.database.rows(known, *uids)
-        stored = {uid: self._stored(*row) for uid, *row in rows}
-        specs, resumed = self._specs_of(key, [one.position for one in stored.values()])
-        named = {uid: one for uid, one in stored.items() if one.position in specs}
-        plain = [one for one in named.values() if one.is_whole and one.position not in resumed]
-        chunks = read_columns(self.database, plain, key, times)
-        # Of several values of a step the one that was logged last counts, and others may be kept by time, too.
-        odd = [one for one in plain if not is_timeless(specs[one.position], chunks.get(one.position))]
-        chunks |= {} if times else read_columns(self.database, odd, key, has_times=True)
-        found = {}
-        for uid, one in named.items():
-            if one.position in chunks:
-                found[uid] = container_of("metrics", name, specs[one.position], chunks[one.position])
-                continue
+        stored = {uid: self._stored(*row) for uid, *row in self.database.rows(known, *uids)}
+        found, others = self._points.of_trials(name, stored, times)
+        for uid in others:
             for trial in self._trials(self.database.rows(f"{self._select} WHERE t.uid = ?", uid)):
                 if name in trial.metrics:
                     found[uid] = trial.metrics[name]
         return found
-
-    def _specs_of(self, key: str, positions: Sequence[int]) -> tuple[dict[int, list[Any] | None], set[int]]:
-        """Return the aggregators of a metric in those trials that have it, and which trials were resumed."""
-        marks = ", ".join("?" * len(positions))
-        known = (
-            f"SELECT trial, kind, spec FROM series WHERE trial IN ({marks})"  # noqa: S608
-            " AND ((kind = 'metrics' AND name = ?) OR kind = ?)"
-        )
-        rows = self.database.rows(known, *positions, key, RESUMED) if positions else []
-        specs = {trial: None if spec is None else _decode(spec) for trial, kind, spec in rows if kind != RESUMED}
-        return specs, {trial for trial, kind, _ in rows if kind == RESUMED}
 
     def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
         self,
@@ -488,33 +455,9 @@ class SqlProtocol(EventProtocol):
         store = self.identity()
         # In tables of a version before nothing tells of every change.
         is_numbered = self._version >= NUMBERED
-        return buckets_from(question, known, store * is_numbered, self._stamps, partial(self._fetch_for, question))
-
-    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
-        """Return by uid what is another one after each change of a trial."""
-        number = "changed" if self._version >= NUMBERED else "0"
-        return {uid: stamp for uid, *stamp in self._chosen(f"uid, points, {number}", uids)}
-
-    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
-        """Return the containers that a question is about, and when each trial was started, where that matters."""
-        has_times = question.x in {"time", "wall"}
-        measured = {name: self.columns_of(name, uids, has_times) for name in question.names}
-        started = {}
-        if question.x == "time":
-            documents = self._chosen("uid, document", uids)
-            times = {uid: _decode(document).get("timestamps") or {} for uid, document in documents}
-            started = {uid: float(restore(known.get("started", 0.0))) for uid, known in times.items()}
-        return {
-            uid: Measured({name: found[uid] for name, found in measured.items() if uid in found}, started.get(uid, 0.0))
-            for uid in uids
-        }
-
-    def _chosen(self, columns: str, uids: Sequence[str]) -> Iterator[Row]:
-        """Yield columns of the rows of some trials."""
-        for begin in range(0, len(uids), MOST):
-            part = uids[begin : begin + MOST]
-            marks = ", ".join("?" * len(part))
-            yield from self._rows(f"SELECT {columns} FROM trials WHERE uid IN ({marks})", *part)  # noqa: S608
+        stamps = partial(stamps_of, self._rows, is_numbered)
+        fetch = partial(measured_of, self._rows, self.columns_of, question)
+        return buckets_from(question, known, store * is_numbered, stamps, fetch)
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:
@@ -523,51 +466,19 @@ class SqlProtocol(EventProtocol):
                 raise unknown_trial(uid)
             position, points, _, measured = rows[0]
             stored = self._stored(position, points, measured)
-            known = "SELECT name, spec, kind FROM series WHERE trial = ? AND (kind = 'metrics' OR kind = ?)"
-            series = self.database.rows(known, position, RESUMED)
-            has_resumes = any(kind == RESUMED for _, _, kind in series)
-            resumes = resumes_of(self._trial(rows[0])) if has_resumes else None
-            wanted = None if names is None else set(map(text, map(utf8, names)))
-            found = []
-            for name, spec, kind in series:
-                if kind == RESUMED or (wanted is not None and name not in wanted):
-                    continue
-                if spec is None or _decode(spec)[0] == "series":
-                    found.append(self._since(stored, name, spec, since, resumes))
-            return {name: read for _, name, read in sorted(found, key=itemgetter(0)) if read is not None}
+            return self._points.since(stored, names, since, lambda: resumes_of(self._trial(rows[0])))
 
         found = self._read(read, None)
         if found is None:
             raise unknown_trial(uid)
         return found
 
-    def _since(
-        self, stored: Stored, key: str, spec: str | None, since: Since, resumes: Any
-    ) -> tuple[int, str, FetchedPoints | None]:
-        """Return the number of a metric's first point that was read, its name, and its points from a position on."""
-        place = stored.position, key
-        name = str(_decode(key))
-        start = start_of(since, name)
-        end = self._growing.end(place, start, stored.end) if resumes is None else None
-        if end is not None:
-            new = read_points(self.database, "metrics", stored, [key], end).get(key)
-            tail = self._growing.tail(place, start, new)
-            if tail is not None:
-                return end if new is None else new.first, name, tail
-        whole = read_points(self.database, "metrics", stored, [key]).get(key)
-        if whole is None:
-            return -1, name, None
-        if resumes is None:
-            self._growing.note(place, whole)
-        container = container_of("metrics", name, None if spec is None else _decode(spec), whole)
-        return whole.first, name, shown_points(container, resumes, start)
-
     # the tables
 
     def _look(self) -> None:
         """See what is there, over a new connection; nothing is made before something is written."""
         self._identity, self._is_identified = "", False
-        self._growing.clear()
+        self._points.clear()
         self._version = self.database.transaction(self._noted_version)
         if self._version > VERSION:
             raise CorruptJournal(

@@ -26,7 +26,7 @@ from track.persistence.checks import counted
 from track.persistence.sql.chunks import Stored, latest_time, take_out
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.measured import Known, Measured
-from track.persistence.sql.where import HIDDEN
+from track.persistence.sql.where import HIDDEN, state_key
 from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_resume, make_trial, update
 from track.plain import utf8
 from track.serialization import trial_from_text
@@ -37,12 +37,12 @@ logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
 _BEYOND = 2**63
 _TRIALS = (
-    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document, "
+    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, state, document, "
     "measured, changed",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
     "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
-    "status_code = excluded.status_code, points = excluded.points, document = excluded.document, "
-    "measured = excluded.measured, changed = excluded.changed",
+    "status_code = excluded.status_code, points = excluded.points, state = excluded.state, "
+    "document = excluded.document, measured = excluded.measured, changed = excluded.changed",
 )
 _PARAMETERS = (
     "trial, name, number, text",
@@ -112,7 +112,8 @@ class _Entry:
         # The document says it exactly; a column has fewer bits, and perhaps no NUL.
         code = trial.status.value if abs(trial.status.value or 0) < _BEYOND else None
         status = None if trial.status.name is None else str(trial.status.name).replace("\0", "")
-        return (*identity, status, code, self.points, trial_document(trial), self.known.to_text(self.points))
+        state, document = state_key(trial.status), trial_document(trial)
+        return (*identity, status, code, self.points, state, document, self.known.to_text(self.points))
 
 
 class UnitOfWork:
@@ -241,7 +242,7 @@ class UnitOfWork:
             document = _decode(found[0][0])
             merge_into_owner(document, event)
             self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
-            if event.kind == "project":
+            if event.kind == "project" and event.field == "tags":
                 self._mark_trials_of(event.uid)
 
     def _add_member(self, group: str, trial: str) -> None:
@@ -342,11 +343,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (trial, kind, name, seq))""",
     ),
     ("ALTER TABLE trials ADD COLUMN measured TEXT",),
+    ("ALTER TABLE trials ADD COLUMN state TEXT",),
+    ("CREATE INDEX trials_state ON trials (state, position)",),
 )
 """Statements of each step, oldest first; a released step is never changed."""
 NUMBERED = 2
 """The version of the tables from which on changes are numbered."""
 IN_CHUNKS = 5
 """The version of the tables from which on points are stored in chunks."""
+STATED = 6
+"""The version of the tables from which on trials are found by their status."""
 VERSION = len(MIGRATIONS)
 """The version of the tables that this version of the library writes."""

@@ -168,7 +168,8 @@ def _set_status(trial: Trial, status: Any, at: float) -> bool:
     if at < _said(trial) or (not is_end(status) and any(one["at"] > at for one in trial.processes)):
         return False
     trial.moments["status"] = {"set": at}
-    trial.status, trial.is_set = status, is_end(status)
+    # A worker that gives its trial back, and ends then, has given it back.
+    trial.status, trial.is_set = status, is_end(status) or (_is_reserved(trial) and _is_waiting(status))
     return True
 
 
@@ -244,6 +245,14 @@ def is_end(status: Any) -> bool:
     if isinstance(status, Status):
         return status in _ENDS
     return status.value is None or status.value >= Status.RunningGroup.value
+
+
+def _is_waiting(status: Any) -> bool:
+    return status.value is not None and status.value < Status.RunningGroup.value
+
+
+def _is_reserved(trial: Trial) -> bool:
+    return any(process.get(RESERVED) for process in trial.processes)
 
 
 def status_of_all(statuses: Iterable[Any]) -> Any:

@@ -194,7 +194,7 @@ class State:
             return
         values = newer(owner.moments, event.field, event.values, event.at)
         getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
-        if event.kind == "project":
+        if event.kind == "project" and event.field == "tags":
             self._mark_trials_of(event.uid)
 
     def _mark_trials_of(self, project: str) -> None:
