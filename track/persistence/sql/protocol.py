@@ -331,8 +331,8 @@ class SqlProtocol(EventProtocol):
         # Of a trial of before there was such a column none is known.
         tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
         wanted: list[list[Any]] = [*([state] for state in found or ()), []]
-        rows = f"{self._select} WHERE {condition}"
-        pages = (f"({rows} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        chosen = f"{self._select} WHERE {condition}"
+        pages = (f"({chosen} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
         sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
         last = -_BEYOND
         while True:
