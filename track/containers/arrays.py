@@ -40,10 +40,9 @@ def to_arrays(points: Any, times: bool, hidden: Sequence[Any] = ()) -> tuple[Any
 
 def stored_arrays(points: Any) -> tuple[Any, Any, Any]:
     """Return steps, values and times of `Points` as they are stored, None where they have no steps."""
-    seen = points.view()
-    seen.settle()
-    steps, size = seen.step, len(seen)
-    return None if steps is None else _array(steps, size), _array(seen.value, size), _array(seen.at, size)
+    step, value, at = points.view().columns()
+    size = len(at)
+    return None if step is None else _array(step, size), _array(value, size), _array(at, size)
 
 
 def extremes(container: Any) -> tuple[Any, Any]:
