@@ -57,6 +57,8 @@ _WAYS_OUT = (
 
 
 _BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+# It keeps nobody else waiting, and comes first: what is seen is as of the first statement after it.
+_TAKE_TURN = "LOCK TABLE format IN SHARE UPDATE EXCLUSIVE MODE"
 # A replica knows no other one; what is read there was serializable when it was written.
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -66,6 +68,7 @@ class PostgresDriver(Driver):
 
     unstorable = frozenset("\0")
     begin = _BEGIN
+    take_turn = ""
     has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     # Not a row that everybody changes: transactions would wait for one another, or fail.
     numbering = "CREATE SEQUENCE IF NOT EXISTS trial_changes"
@@ -98,6 +101,8 @@ class PostgresDriver(Driver):
             connection = self._psycopg2.connect(**self._arguments)
             connection.autocommit = True
             self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
+            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
+            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
         except self.Error as error:
             raise self.translate(error) from error
         return connection
