@@ -18,6 +18,7 @@ from track.front import (
     as_dict,
     check_fields,
     check_kind,
+    checked_parts,
     identity,
     innermost_block,
     is_other,
@@ -63,6 +64,9 @@ class TrackClient:
     backend: str
         The store's URI: ``file://report.json``, ``ephemeral:``. ``"none"`` is the option
         ``log.backend.name`` (``TRACK_LOG_BACKEND_NAME``), or memory where that is not set.
+    environment: bool, str or list of str, optional
+        What is recorded of where trials run: all, none, or some parts, as in ``"git,packages"`` or ``"-argv,-user"``.
+        By default what the URI says (``?environment=0``), then the option ``log.environment``, then all.
 
     Raises
     ------
@@ -89,7 +93,8 @@ class TrackClient:
     _chosen: Mapping[str, Any] = {}
     _thread = 0
 
-    def __init__(self, backend: str = "none") -> None:
+    def __init__(self, backend: str = "none", *, environment: Any = None) -> None:
+        self._parts = checked_parts(environment)
         if names_no_store(backend) and backend != "none:":
             backend = options("log.backend.name", None)
         self.protocol = get_protocol(backend)
@@ -260,8 +265,11 @@ class TrackClient:
         if stored is None:
             raise TrialDoesNotExist(f"no trial {wanted.uid!r} is stored in {self._place()}")
         self._adopt_owners(stored)
-        self.logger = TrialLogger(stored, self.protocol)
+        self.logger = self._logger_of(stored)
         return self.logger
+
+    def _logger_of(self, trial: Any) -> TrialLogger:
+        return TrialLogger(trial, self.protocol, environment=self._parts)
 
     def _adopt_owners(self, trial: Trial) -> None:
         if self.project is None and trial.project_id is not None:
@@ -307,7 +315,7 @@ class TrackClient:
             logger.info("trial %r has not finished; another one is begun", current.label)
         create = self._create_trial
         trial = delay_call(create, **kwargs) if parameters is None else create(parameters, **kwargs)
-        self.logger = current = TrialLogger(trial, self.protocol)
+        self.logger = current = self._logger_of(trial)
         return current
 
     def _is_other(self, current: Trial, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> bool:
@@ -360,7 +368,7 @@ class TrackClient:
         stored = open_keyed(self.protocol, wanted, parameters, *owners)
         current: TrialLogger | None = unfinished(own_choice(self, "logger"))
         if current is None or current._created().uid != stored.uid:
-            current = self.logger = TrialLogger(stored, self.protocol)
+            current = self.logger = self._logger_of(stored)
         return current
 
     def next_trial(self, query: Any = None, *, patience: float = 300.0) -> TrialLogger | None:
@@ -387,7 +395,7 @@ class TrackClient:
         trial = reserve(self.protocol, waiting_query(query, self.project, self.group), patience)
         if trial is None:
             return None
-        self.logger = current = TrialLogger(trial, self.protocol)
+        self.logger = current = self._logger_of(trial)
         current._begin()
         return current
 

@@ -178,7 +178,10 @@ class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
 
 
 class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="artifact"):
-    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere."""
+    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere.
+
+    It may be of a `step`; `media` says in a few words what it shows, for who displays it.
+    """
 
     trial: str
     name: str
@@ -187,6 +190,8 @@ class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     digest: str | None = None
     size: int | None = None
     attempt: _Count | None = None
+    step: Any = None
+    media: dict[str, Any] | None = None
 
 
 Event: TypeAlias = (

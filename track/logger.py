@@ -23,12 +23,14 @@ from track.front import (
     as_dict,
     as_interruption,
     attach,
+    checked_parts,
     differing_arguments,
     enter_block,
     leave_block,
     named_metadata,
     named_metrics,
     pickled_uri,
+    record_environment,
     resume_rule,
 )
 from track.persistence.checks import plain_tags
@@ -63,6 +65,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         The trial; or the call that will create it once its parameters are known.
     protocol: Protocol
         Where it is stored.
+    environment: bool, str or list of str, optional
+        What is recorded of where it runs; the option ``log.environment`` by default.
 
     Examples
     --------
@@ -74,8 +78,9 @@ class TrialLogger(OutputVerbs, FileVerbs):
     {0: 0.5}
     """
 
-    def __init__(self, trial: Trial | DelayedCall, protocol: Protocol) -> None:
+    def __init__(self, trial: Trial | DelayedCall, protocol: Protocol, *, environment: Any = None) -> None:
         super().__init__()
+        self._parts = checked_parts(environment)
         self.protocol = protocol
         self.chronos: dict[str, Aggregator] = {}
         self.has_started = False
@@ -118,6 +123,13 @@ class TrialLogger(OutputVerbs, FileVerbs):
         trial = self._created()
         self.protocol.refresh(trial)
         return trial
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Where the trial runs: argv, python, host, user, folder, git, packages, gpus; see `track.environment`."""
+        from track.reading import environment_in
+
+        return environment_in(self.protocol, self.trial)
 
     @property
     def is_pending(self) -> bool:
@@ -184,6 +196,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         set_current_trial(self._trial)
         if options("process.hooks", True):
             self._signals = LogSignalHandler(self)
+        # Last: git may take a second, in which the process may be told to stop.
+        record_environment(self.protocol, self._trial, self._parts)
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None

@@ -155,6 +155,7 @@ FIELDS: dict[str, Any] = {
     "uri": ODD_TEXTS,
     "digest": st.none() | ODD_TEXTS,
     "size": st.none() | ODD_NUMBERS,
+    "media": st.none() | st.dictionaries(ODD_TEXTS, VALUES, max_size=3) | VALUES,
 }
 WANTED: dict[str, tuple[set[str], set[str]]] = {
     "project_created": ({"uid", "at"}, {"name", "description", "metadata", "tags"}),
@@ -172,7 +173,7 @@ WANTED: dict[str, tuple[set[str], set[str]]] = {
     "metrics": ({"trial", "values", "at"}, {"step", "aggregator", "columns"}),
     "time": ({"trial", "name", "seconds", "at"}, {"aggregator"}),
     "status": ({"trial", "status", "at"}, {"error", "process", "attempt"}),
-    "artifact": ({"trial", "name", "uri", "at"}, {"digest", "size"}),
+    "artifact": ({"trial", "name", "uri", "at"}, {"digest", "size", "step", "media"}),
 }
 USUAL: dict[str, Any] = {
     "uid": "ab_0",
@@ -358,6 +359,9 @@ ONE = {"name": "loss", "size": 1, "value": [1.0]}
 DOUBLE = "AAAAAAAA8D8="
 
 REFUSED: dict[str, bytes] = {
+    "much that is said of an artifact": _with("artifact", media={"a": "x" * 5000}),
+    "deep media": _raw("artifact", "media", b'{"a":' * 300 + b"1" + b"}" * 300),
+    "step of an artifact that is a dictionary": _with("artifact", step={"a": 1}),
     "series of text": _with("metrics", columns=ONE | {"value": ["a"]}),
     "series of text beside its numbers": _with(
         "metrics", columns=ONE | {"value": {"typecode": "d", "data": DOUBLE, "odd": {"0": "a"}}}

@@ -117,6 +117,13 @@ class Column:
                 values[position - first] = value
         return values
 
+    def cut(self, first: int, end: int) -> Column:
+        """Return a column of the values from a position on, before another one."""
+        odd = {position - first: value for position, value in self._odd.items() if first <= position < end}
+        column = Column()
+        column._data, column._odd, column._type = self._data[first:end], odd, self._type
+        return column
+
     def reordered(self, order: list[int]) -> Column:
         """Return a column of the values at these positions."""
         values = self.tolist()

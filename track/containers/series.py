@@ -146,6 +146,18 @@ class Points:
         points.late = sum(map(operator.gt, accumulate(times, max), islice(times, 1, None))) if points.is_late else 0
         return points
 
+    @classmethod
+    def from_columns(cls, steps: Column | None, values: Column, times: Column, is_ordered: bool) -> Points:
+        """Return points of these columns, in the order they came; `is_ordered` says that no time falls."""
+        if not is_ordered:
+            points = cls.from_lists(None, [], times.tolist())
+            points.step, points.value = steps, values
+            return points
+        points = cls(stepped=False)
+        points.step, points.value, points.at = steps, values, times
+        points.latest = times[len(times) - 1] if len(times) else 0.0
+        return points
+
     def numbered(self) -> Points:
         """Return these points, which are not to be used any more, with the steps 0, 1, 2, ...; nothing is copied."""
         self.settle()
@@ -240,13 +252,14 @@ class Series(Mapping[Any, Any]):
 
     __slots__ = ("_index", "_indexed", "_indexed_times", "_next", "_rising", "points")
 
-    def __init__(self, points: Points | None = None) -> None:
+    def __init__(self, points: Points | None = None, is_rising: bool = False) -> None:
         self.points = Points(stepped=True) if points is None else points
         self._index: dict[Any, int] | _Run = _Run()
         self._indexed = 0
         self._indexed_times = self.points.at
         self._next: int | None = None
-        self._rising = 0
+        # How many of the points are known to have integer steps that rise.
+        self._rising = len(self.points) if is_rising and not self.points.late else 0
 
     def append(self, step: Any, value: Any, at: float) -> None:
         """Add a point; a step logged before gets the new value.
@@ -355,7 +368,7 @@ class Series(Mapping[Any, Any]):
 
     def view(self) -> Series:
         """Return the series so far: what is appended later does not show."""
-        return Series(self.points.view())
+        return Series(self.points.view(), is_rising=self._rising == len(self.points))
 
     def _positions(self) -> Mapping[Any, int]:
         """Return the position of the last point of each step: a run where steps count up by one, else an index."""

@@ -31,6 +31,7 @@ from track.front.choosing import (
 )
 from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
+from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
@@ -50,6 +51,7 @@ __all__ = [
     "attach",
     "check_fields",
     "check_kind",
+    "checked_parts",
     "differing_arguments",
     "differing_fields",
     "enter_block",
@@ -66,6 +68,7 @@ __all__ = [
     "own_choice",
     "parent_in",
     "pickled_uri",
+    "record_environment",
     "reserve",
     "resume_rule",
     "show_arguments",

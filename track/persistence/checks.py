@@ -178,6 +178,21 @@ def plain_step(step: Any) -> Any:
     return plain
 
 
+_LARGEST_MEDIA = 4096
+"""Bytes of what is said of an artifact, as JSON."""
+
+
+def artifact_media(media: Any) -> dict[str, Any]:
+    """Return what is said of an artifact, for who displays it, as JSON-safe data.
+
+    Raises InvalidEvent: it is no mapping, or more than 4 kB.
+    """
+    plain = plain_fields(dict(media)) if isinstance(media, Mapping) else None
+    if plain is None or len(msgspec.json.encode(plain)) > _LARGEST_MEDIA:
+        raise InvalidEvent(f"media is a small mapping, of at most {_LARGEST_MEDIA} bytes as JSON, not {shown(media)}")
+    return plain
+
+
 def metric_specification(aggregator: Any) -> list[Any] | None:
     """Return how to write the factory of a metric's aggregator down in an event.
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
 from track.configuration import options
-from track.errors import CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
+from track.errors import BackendUnavailable, CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
     Event,
@@ -26,6 +26,7 @@ from track.events import (
 )
 from track.persistence.checks import (
     RESERVING,
+    artifact_media,
     describe_error,
     final_status,
     group_created,
@@ -34,6 +35,7 @@ from track.persistence.checks import (
     normal_status,
     numbers,
     plain_fields,
+    plain_step,
     project_created,
     require_mutator,
     require_text,
@@ -48,6 +50,7 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
+from track.utils.environment import ENVIRONMENT, PACKAGES
 from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
@@ -91,6 +94,7 @@ class EventProtocol(Protocol):
         self._begun: dict[str, tuple[float, int]] = {}
         self._latest = 0.0
         self._deciding = threading.local()
+        self._named: set[tuple[str, Any]] = set()
         # The working directory may be another one when the first file is logged.
         self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
 
@@ -331,12 +335,38 @@ class EventProtocol(Protocol):
         self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text, None, self._known[uid]))
 
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
         uid = self._require(trial.uid)
         texts = (utf8(text_of(name)), utf8(text_of(uri)), self._moment(trial), text_or_none(digest))
         known = None if size is None else int(size)
-        self._record(ArtifactAdded(uid, *texts, known, attempt=self._known[uid]))
+        said = None if step is None else plain_step(step), None if media is None else artifact_media(media)
+        self._record(ArtifactAdded(uid, *texts, known, self._known[uid], *said))
+
+    def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
+        digest, project = facts.get("packages"), trial.project_id
+        if packages and project is not None and (project, digest) not in self._named:
+            name = f"{PACKAGES}{digest}"
+            if not self._has_packages(project, name):
+                self._record(FieldsMerged("project", project, "metadata", {name: packages}, self._moment()))
+            self._named.add((project, digest))
+        self._merge(trial, "metadata", {ENVIRONMENT: facts})
+
+    def _has_packages(self, project: str, name: str) -> bool:
+        """Return whether there is nothing to store; what is stored again changes nothing."""
+        try:
+            found = self.fetch_projects({"uid": project})
+        except BackendUnavailable:
+            return False
+        return not found or name in found[0].metadata
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""

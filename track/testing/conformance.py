@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from track.testing.asking import AskingTests
+from track.testing.bucketing import BucketTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
+from track.testing.environment import EnvironmentTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
@@ -18,11 +20,13 @@ class ProtocolTests(
     CreatingTests,
     MeasuringTests,
     SeriesTests,
+    EnvironmentTests,
     LivingTests,
     QueueTests,
     OrderingTests,
     DeletingTests,
     ReadingTests,
+    BucketTests,
     AskingTests,
     ContractTests,
 ):

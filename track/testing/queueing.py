@@ -149,6 +149,7 @@ class QueueTests(BackendTests):
             ("log_trial_artifact", ("model", "file:///lost"), {}),
             ("set_trial_status", (CustomStatus("pruned", 303), "lost"), {}),
             ("log_trial_signal", ("SIGTERM", "lost"), {}),
+            ("log_trial_series", ("loss", [1.0, 2.0]), {}),
             ("log_trial_finish", (ValueError, ValueError("lost"), None), {}),
             ("log_trial_start", (), {}),
             ("delete_trial", (), {}),

@@ -12,6 +12,7 @@ from track.errors import ItemNotFound
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.query import parse_query
+from track.persistence.sql.rows import STATED
 from track.persistence.sqlite import SqliteProtocol
 from track.persistence.state import views
 from track.persistence.state.statuses import StatusIndex
@@ -110,7 +111,7 @@ def test_tables_of_before_are_asked_and_then_indexed(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "runs.db") as database:
         database.execute("DROP INDEX trials_state")
         database.execute("ALTER TABLE trials DROP COLUMN state")
-        database.execute("UPDATE format SET version = 3")
+        database.execute("UPDATE format SET version = ?", (STATED - 1,))
     old = SqliteProtocol(store.uri)
     before = [trial.uid for trial in old.fetch_trials(_WAITING)]
 

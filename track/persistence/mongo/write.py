@@ -33,7 +33,7 @@ from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import RESUMES, is_forgetting, is_overtaken, make_trial, update
-from track.serialization import trial_from_document
+from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
 
@@ -124,12 +124,14 @@ class Owner(Entry):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._document: Document = {} if self.stored is None else _decode(self.stored["document"])
+        self.has_new_tags = self.stored is None
         for event in self.new:
             match event:
                 case ProjectCreated() | GroupCreated() if not self._document:
                     self._document = owner_document(event)
                 case FieldsMerged() if self._document:
                     merge_into_owner(self._document, event)
+                    self.has_new_tags |= event.field == "tags"
                 case _:
                     continue
             self.is_changed = True
@@ -167,7 +169,7 @@ class TrialEntry(Entry):
         self, events: list[Event], additions: list[Addition], stored: Document | None, attempt: int | None = None
     ) -> Trial | None:
         points = [addition.points for addition in additions]
-        trial = None if stored is None else trial_from_document(_decode(stored["document"]), *points)
+        trial = None if stored is None else trial_from_text(stored["document"], *points)
         if trial is not None and attempt is not None:
             trial.attempt = attempt
         self._begun = trial and trial.attempt
@@ -276,7 +278,7 @@ def _overtaken(mongo: Mongo, attached: list[TrialAttached]) -> list[TrialAttache
     """Return those that are said by who has lost the trial."""
     where = {"_id": {"$in": [event.trial for event in attached]}}
     found = mongo.find("trials", where, omit=("parameters", "series")) if attached else ()
-    trials = {one["_id"]: trial_from_document(_decode(one["document"]), {}, {}) for one in found}
+    trials = {one["_id"]: trial_from_text(one["document"], {}, {}) for one in found}
     return [event for event in attached if event.trial in trials and is_overtaken(trials[event.trial], event)]
 
 
@@ -311,8 +313,9 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         _mark(mongo, [entry.uid for entry in trials])
     if collection == "projects":
         # Trials are shown with the tags of their project.
-        of_these = {"project_id": {"$in": [entry.uid for entry in entries if entry.is_changed]}}
-        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)])
+        retagged = [entry.uid for entry in entries if isinstance(entry, Owner) and entry.has_new_tags]
+        of_these = {"project_id": {"$in": retagged}}
+        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)] if retagged else [])
 
 
 def _mark(mongo: Mongo, trials: list[str]) -> None:

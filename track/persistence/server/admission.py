@@ -31,6 +31,7 @@ from track.events import (
 )
 from track.metrics import Undecoded
 from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
+from track.persistence.checks import artifact_media
 from track.persistence.state import DELETED, RESUMES, Liveness, make_trial, shown_fields
 from track.plain import is_number, restore
 from track.shown import shown
@@ -318,6 +319,11 @@ def _check_artifact(event: ArtifactAdded) -> None:
     _check_count("a size", event.size)
     if len(event.name) > _LONGEST_TITLE:
         raise InvalidEvent(f"{shown(event.name)} is too long for the name of an artifact")
+    if type(event.step) not in _STEPS:
+        _check_step(event.step)
+    if event.media is not None:
+        _check_plain(event.media)
+        artifact_media(event.media)
 
 
 def _check_project(event: ProjectCreated) -> None:

@@ -18,6 +18,7 @@ from track.persistence.state.apply import (
 )
 from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
+from track.persistence.state.looking import Measured, buckets_from, buckets_of
 from track.persistence.state.order import newer
 from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
@@ -29,7 +30,10 @@ __all__ = [
     "RESERVED",
     "RESUMES",
     "Liveness",
+    "Measured",
     "State",
+    "buckets_from",
+    "buckets_of",
     "copy_path",
     "hidden",
     "is_forgetting",

@@ -266,7 +266,8 @@ def status_of_all(statuses: Iterable[Any]) -> Any:
 
 def _add_artifact(trial: Trial, event: ArtifactAdded) -> None:
     fields = {"name": event.name, "uri": event.uri, "digest": event.digest, "size": event.size, "at": event.at}
-    add_artifact(trial, fields)
+    said = {"step": restore(event.step), "media": restore(event.media)}
+    add_artifact(trial, fields | {name: value for name, value in said.items() if value is not None})
 
 
 def _attach(trial: Trial, event: TrialAttached) -> None:
