@@ -62,6 +62,8 @@ _WAYS_OUT = (
 _SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 _CLUSTER = "SELECT crdb_internal.cluster_id()"
 _BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+# It keeps nobody else waiting, and comes first: what is seen is as of the first statement after it.
+_TAKE_TURN = "LOCK TABLE format IN SHARE UPDATE EXCLUSIVE MODE"
 # A replica knows no other one; what is read there was serializable when it was written.
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -71,6 +73,7 @@ class PostgresDriver(Driver):
 
     unstorable = frozenset("\0")
     begin = _BEGIN
+    take_turn = ""
     has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     # Not a row that everybody changes: transactions would wait for one another, or fail.
     numbering = "CREATE SEQUENCE IF NOT EXISTS trial_changes"
@@ -106,6 +109,8 @@ class PostgresDriver(Driver):
             self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
             # Not in a transaction, which a refusal would end; and not of those who only read.
             self._origin = self._ask_origin(connection) if self.begin == _BEGIN else {}
+            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
+            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
         except self.Error as error:
             raise self.translate(error) from error
         return connection

@@ -17,6 +17,7 @@ from track.metrics import Metrics
 from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
+from track.persistence.checks import RESERVING
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import is_elsewhere, new_identity, require_one_of
 from track.persistence.numbered import check_batch
@@ -132,6 +133,13 @@ class SqlProtocol(EventProtocol):
             return action()
 
         return self._written(self.database.decide, decide)
+
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        if attr != RESERVING:
+            return super().update_trial(query, attr, args, kwargs)
+        # All want the same row: those who come at once would fail, but one, again and again.
+        with self.database.turns():
+            return super().update_trial(query, attr, args, kwargs)
 
     def _store(self, events: Sequence[Event], work: UnitOfWork | None = None) -> None:
         self._identify()
