@@ -74,7 +74,7 @@ class Column:
         if isinstance(self._data, range):
             if not other._odd and self._run_on(other._data):
                 return
-            self._data = array("q", self._data)
+            self.unroll()
         data = other._data if isinstance(other._data, array) else array("q", other._data)
         try:
             self._data.extend(data)
@@ -115,11 +115,18 @@ class Column:
     @property
     def data(self) -> array[Any]:
         """The values in eight bytes each, where `kind` is not None."""
+        self.unroll()
         found: array[Any] = self._data
         return found
 
+    def unroll(self) -> None:
+        """Let numbers that count up evenly take room, and be appended to."""
+        if isinstance(self._data, range):
+            self._data = array("q", self._data)
+
     def packed(self) -> tuple[str, bytes, dict[int, Any]] | None:
         """Return typecode, little-endian bytes, and by position what they do not say; None where nothing fits them."""
+        self.unroll()
         return None if self._type is None else (self._data.typecode, to_bytes(self._data), self._odd)
 
     def __getitem__(self, position: int) -> Any:
@@ -175,6 +182,7 @@ class Column:
             return [to_plain(value) for value in self.tolist(size)]
         import base64
 
+        self.unroll()
         size = len(self._data) if size is None else size
         odd = {str(position): to_plain(value) for position, value in self._odd.items() if position < size}
         packed = base64.b64encode(_little_endian(self._data[:size]).tobytes()).decode()

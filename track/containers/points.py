@@ -215,6 +215,8 @@ class Points:
         """Leave some points on disk, and bring the others into memory, before those that are there."""
         step, value, at = _together(loaded.columns(), self._tail())
         self._size = None if self._size is None else len(at)
+        if step is not None:
+            step.unroll()
         self.stored, self.step, self.value, self.at = stored, step, value, at
 
     def placed(self, stored: Stored | None, count: int) -> None:
@@ -312,6 +314,8 @@ class Points:
         """Return the points without the chunks, which are not where this is unpickled."""
         whole = self.view()
         whole.step, whole.value, whole.at = self.columns()
+        if whole.step is not None:
+            whole.step.unroll()
         whole.stored, whole._size, whole.is_late = None, None, False
         return None, {name: object.__getattribute__(whole, name) for name in Points.__slots__}
 
