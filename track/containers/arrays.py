@@ -19,13 +19,12 @@ def to_arrays(points: Any, times: bool, hidden: Sequence[Any] = ()) -> tuple[Any
     """
     numpy = import_numpy()
     # What another thread logs meanwhile does not show.
-    seen = points.view()
-    seen.settle()
-    size = len(seen)
-    kept = None if seen.step is None else _array(seen.step, size)
-    arrays = [numpy.arange(size) if kept is None else kept, _array(seen.value, size)]
+    step, value, at = points.view().columns()
+    size = len(at)
+    kept = None if step is None else _array(step, size)
+    arrays = [numpy.arange(size) if kept is None else kept, _array(value, size)]
     if times or hidden:
-        arrays.append(_array(seen.at, size).astype(numpy.float64, copy=False))
+        arrays.append(_array(at, size).astype(numpy.float64, copy=False))
     if hidden and kept is not None:
         is_shown = _are_shown(kept, arrays[2], hidden)
         arrays = [array[is_shown] for array in arrays]
@@ -41,10 +40,9 @@ def to_arrays(points: Any, times: bool, hidden: Sequence[Any] = ()) -> tuple[Any
 
 def stored_arrays(points: Any) -> tuple[Any, Any, Any]:
     """Return steps, values and times of `Points` as they are stored, None where they have no steps."""
-    seen = points.view()
-    seen.settle()
-    steps, size = seen.step, len(seen)
-    return None if steps is None else _array(steps, size), _array(seen.value, size), _array(seen.at, size)
+    step, value, at = points.view().columns()
+    size = len(at)
+    return None if step is None else _array(step, size), _array(value, size), _array(at, size)
 
 
 def extremes(container: Any) -> tuple[Any, Any]:
@@ -86,6 +84,8 @@ def _array(column: Column, size: int) -> Any:
     kind = numpy.float64 if column._type is float else numpy.int64
     if not size:
         return numpy.empty(0, kind)
+    if isinstance(column._data, range):
+        return numpy.arange(column._data.start, column._data.stop, column._data.step)
     # Who appends to the column while the array is there copies it first.
     array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}

@@ -39,6 +39,8 @@ _OUTCOMES = {
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
 _COPY_FROM = 50
+# A statement has a size that it may have.
+_COPY_BYTES = 2**20
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
@@ -60,6 +62,8 @@ _WAYS_OUT = (
 _SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 _CLUSTER = "SELECT crdb_internal.cluster_id()"
 _BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+# It keeps nobody else waiting, and comes first: what is seen is as of the first statement after it.
+_TAKE_TURN = "LOCK TABLE format IN SHARE UPDATE EXCLUSIVE MODE"
 # A replica knows no other one; what is read there was serializable when it was written.
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -69,6 +73,7 @@ class PostgresDriver(Driver):
 
     unstorable = frozenset("\0")
     begin = _BEGIN
+    take_turn = ""
     has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     # Not a row that everybody changes: transactions would wait for one another, or fail.
     numbering = "CREATE SEQUENCE IF NOT EXISTS trial_changes"
@@ -104,6 +109,8 @@ class PostgresDriver(Driver):
             self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
             # Not in a transaction, which a refusal would end; and not of those who only read.
             self._origin = self._ask_origin(connection) if self.begin == _BEGIN else {}
+            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
+            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
         except self.Error as error:
             raise self.translate(error) from error
         return connection
@@ -120,7 +127,7 @@ class PostgresDriver(Driver):
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
         with connection.cursor() as cursor:
-            if not suffix and len(rows) > _COPY_FROM:
+            if not suffix and (len(rows) > _COPY_FROM or _bytes_in(rows) > _COPY_BYTES):
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
                 return
@@ -192,6 +199,10 @@ def _reason(text: str) -> str:
     lines = (_ADDRESS.sub("", line.strip()) for line in text.splitlines())
     reasons = dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running"))
     return " ".join(" ".join(reasons).split())
+
+
+def _bytes_in(rows: Iterable[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if type(value) is bytes)
 
 
 def _copy_line(row: Row) -> str:

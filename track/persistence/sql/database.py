@@ -7,8 +7,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -50,6 +50,9 @@ class Driver(Protocol):
     """A statement that returns the number of the next change."""
     settling: float
     """Seconds, at least, after which a number that was given shows or never will; 0 where they show in their order."""
+
+    take_turn: str
+    """A statement that begins a transaction which waits for others of its kind; '' where all wait for each other."""
 
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""
@@ -137,6 +140,7 @@ class Database:
         self._lock = threading.RLock()
         self._inside = 0
         """The thread whose transaction runs."""
+        self._taking_turns: set[int] = set()
         self._is_committing = False
         self._writer = secrets.token_hex(8)
         self._seq = 0
@@ -237,6 +241,15 @@ class Database:
 
         return self._persist(run, is_decision=True)
 
+    @contextmanager
+    def turns(self) -> Iterator[None]:
+        """Let this thread's transactions wait for those of others that are in such a block, instead of failing."""
+        self._taking_turns.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._taking_turns.discard(threading.get_ident())
+
     def _persist(self, run: Callable[[bool], Result], is_decision: bool) -> Result:
         """Run a transaction until it is known what became of it; `run` is told whether the last commit is unsettled."""
         tried = _Tried(time.monotonic() + self.patience)
@@ -262,6 +275,8 @@ class Database:
             self.rows(self.driver.begin)
             self._inside = threading.get_ident()
             try:
+                if self._inside in self._taking_turns and self.driver.take_turn:
+                    self.rows(self.driver.take_turn)
                 result = action()
                 self._is_committing = True
                 self.rows("COMMIT")

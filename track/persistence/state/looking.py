@@ -49,7 +49,9 @@ class Seen(Source):
         return Found(Columns(*stored_arrays(self._kept[self._question.name].points)), None, self._started)
 
     def is_as_stored(self, found: Found) -> bool:
-        return len(found.columns.values) == len(self._kept[self._question.name].points)
+        points = self._kept[self._question.name].points
+        # From a file they would have to be read again.
+        return points.stored is None and len(found.columns.values) == len(points)
 
     def _columns(self, name: str | None) -> Columns | None:
         """Return the points of a metric that are shown; None where there are none."""
@@ -68,9 +70,10 @@ class Seen(Source):
 
 def _stamp(points: Points) -> tuple[Any, ...]:
     """Return what tells points from those of before, and from those of a file that was put back: a NaN is no reason."""
-    size = len(points)
-    ends = (points.at[0], points.at[size - 1], repr(points.value[size - 1])) if size else ()
-    return (size, points.late, points.is_late, points.step is None, *ends)
+    stored, tail = points.stored, points.tail
+    named = () if stored is None else (len(stored.chunks), stored.chunks[-1].named)
+    ends = (points.at[0], points.at[tail - 1], repr(points.value[tail - 1])) if tail else ()
+    return (len(points), points.late, points.is_late, points.step is None, named, ends)
 
 
 def seen_trial(trial: Trial, question: Question) -> Seen:
