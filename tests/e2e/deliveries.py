@@ -88,13 +88,13 @@ class Place:
 
 
 def packed_numbers(body: bytes) -> list[int]:
-    """Return the integers that are the values of a chunk of points, read without the library."""
+    """Return the whole numbers that are the values of a chunk of points, read without the library."""
     values = msgspec.msgpack.decode(body)[5]
     if values[0] == "range":
         _, first, stride, size = values
         return [first + stride * place for place in range(size)]
-    assert values[0] == "q", values
-    return list(struct.unpack(f"<{len(values[1]) // 8}q", values[1]))
+    assert values[0] in ("q", "d"), values[0]
+    return list(map(int, struct.unpack(f"<{len(values[1]) // 8}{values[0]}", values[1])))
 
 
 class SqlPlace(Place):

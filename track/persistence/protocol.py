@@ -298,7 +298,7 @@ class Protocol:
         Parameters
         ----------
         facts: dict
-            By part, as `track.environment` returns them; ``packages`` is their digest.
+            JSON-safe data by part, as `track.environment` returns them; ``packages`` is their digest.
         packages: str
             Name and version of each in a line. They are stored once for each digest, in the project's metadata.
         """

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from track.errors import BackendUnavailable, InvalidEvent, OutcomeUnknown
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
@@ -71,6 +73,9 @@ class Driver(Protocol):
     def is_copy(self, connection: Any, home: str, identity: str) -> bool:
         """Return whether the store that has another home is still there."""
 
+    def origin(self, connection: Any) -> dict[str, str]:
+        """Return what a copy on another machine has otherwise, see `is_elsewhere`; inside the transaction that runs."""
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means for the transaction."""
 
@@ -79,6 +84,24 @@ class Driver(Protocol):
 
     def watched(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
         """Break the connection when what happens inside takes longer than some seconds."""
+
+
+class Home(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a database is, as its driver says it, and by what it is told from a copy on another machine."""
+
+    place: str
+    origin: dict[str, str] = {}
+
+    @staticmethod
+    def read(text: str) -> Home:
+        """Return what was noted; of before there were origins that is a place alone."""
+        try:
+            return msgspec.json.decode(text, type=Home)
+        except msgspec.MsgspecError:
+            return Home(text)
+
+    def __str__(self) -> str:
+        return msgspec.json.encode(self).decode() if self.origin else self.place
 
 
 _REFUSED = (OverflowError, UnicodeError)
@@ -141,9 +164,13 @@ class Database:
         except _REFUSED as error:
             raise _refusal(error) from error
 
-    def home(self) -> tuple[str, Callable[[str, str], bool]]:
-        """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
-        return self.driver.home(self._connection), partial(self.driver.is_copy, self._connection)
+    def home(self) -> Home:
+        """Return where the database is, inside the transaction that runs."""
+        return Home(self.driver.home(self._connection), self.driver.origin(self._connection))
+
+    def is_copy(self, home: str, identity: str) -> bool:
+        """Return whether the store that has another home is still there, inside the transaction that runs."""
+        return self.driver.is_copy(self._connection, home, identity)
 
     def has_table(self, name: str) -> bool:
         """Return whether there is a table, inside the transaction that runs."""
@@ -293,7 +320,10 @@ class Database:
     def _said(self, error: Exception, outcome: Outcome) -> Exception:
         if outcome is Outcome.REFUSED:
             return InvalidEvent(f"the database cannot store this: {' '.join(str(error).split())}")
-        return self.driver.translate(error)
+        said = self.driver.translate(error)
+        if isinstance(said, BackendUnavailable):
+            said.needs_repair = outcome is Outcome.FAILED
+        return said
 
     def _roll_back(self) -> None:
         try:

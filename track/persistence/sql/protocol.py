@@ -19,12 +19,12 @@ from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.checks import RESERVING
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity, require_one_of
+from track.persistence.identity import is_elsewhere, new_identity, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
 from track.persistence.sql.chunks import Stored
-from track.persistence.sql.database import Database, Row
+from track.persistence.sql.database import Database, Home, Row
 from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
@@ -201,16 +201,22 @@ class SqlProtocol(EventProtocol):
             self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
         found = self.database.rows("SELECT position, uid, home FROM store ORDER BY position")
         number, identity, before = found[-1] if found else (-1, "", "")
-        here, is_copy = self.database.home()
-        if before == here:
-            return
-        if found and not is_copy(before, identity):
-            self.database.rows("UPDATE store SET home = ? WHERE position = ?", here, number)
+        known, here = Home.read(before), self.database.home()
+        if found and not self._is_copy(known, here, identity):
+            # Another user may have been told more of the server.
+            text = str(Home(here.place, known.origin | here.origin))
+            if text != before:
+                self.database.rows("UPDATE store SET home = ? WHERE position = ?", text, number)
             return
         suffix = "ON CONFLICT (position) DO NOTHING"
-        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), here)])
+        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), str(here))])
         # What it is now is asked once that is stored.
         self._identity = ""
+
+    def _is_copy(self, known: Home, here: Home, identity: str) -> bool:
+        if is_elsewhere(known.origin, here.origin):
+            return True
+        return known.place != here.place and self.database.is_copy(known.place, identity)
 
     # asking
 

@@ -20,7 +20,7 @@ from track.briefs import Brief, brief_from_plain, brief_to_plain
 from track.errors import CorruptJournal, UnsafePath
 from track.events import FORMAT
 from track.metrics import Metrics, briefs_of
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, origin_from
 from track.persistence.state.state import State
 from track.plain import to_plain
 from track.serialization import from_json, to_json, trial_from_document
@@ -202,6 +202,7 @@ def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> N
     storage.writers.update(snapshot.writers)
     about = snapshot.journal
     storage.identity, storage.home = str(about.get("store") or ""), str(about.get("home") or "")
+    storage.origin = origin_from(about.get("origin"))
     former = about.get("former")
     storage.former = list(map(str, former)) if isinstance(former, list) else []
     for project in sorted(snapshot.projects, key=lambda project: project.order):
@@ -322,7 +323,7 @@ def snapshot_bytes(
     whether it will be a store of its own. `home`: where artifacts are that are named as beside the store, for a file
     that will have none beside it.
     """
-    about = {"store": storage.identity, "former": storage.former, "home": storage.home}
+    about = {"store": storage.identity, "former": storage.former, "home": storage.home, "origin": storage.origin}
     if is_copy:
         about = {"store": new_identity(), "former": [*storage.former, *filter(None, [storage.identity])]}
     about = journal | {name: value for name, value in about.items() if value}

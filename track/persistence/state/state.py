@@ -57,6 +57,8 @@ class State:
         """The ids that it had before, oldest first."""
         self.home = ""
         """Where the file was that was last written: there it is looked for to tell a copy."""
+        self.origin: dict[str, str] = {}
+        """The numbers by which its files were known there: none of them is that of a copy."""
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
