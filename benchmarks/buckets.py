@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from _common import Row, against, at_most, fresh, run
 
 COLUMNS, SHARED = 1_000, 300
+_UNITS = {"s": 1.0, "ms": 1e3}
 _PART = 4_096
 
 
@@ -39,19 +41,41 @@ def measure(folder: str, points: int, trials: int, each: int, rounds: int) -> li
         for name, uri, limit in stores:
             fresh(build, uri, trials, each)
             found = [fresh(ask, uri) for _ in range(rounds)]
-            opened, first, again, closer = map(statistics.median, zip(*found, strict=True))
+            opened, first, again, closer = (Took.median(moments) for moments in zip(*found, strict=True))
             what = f"{trials:,} trials of {each:,} points, {name}"
             rows += [
-                Row(f"{what} open and list", f"{opened:,.3g} s"),
-                at_most(f"{what} first", first, limit, "s"),
-                against("  beside numpy in memory", first, peer, "numpy", "s"),
-                Row("  again", f"{again:,.3g} s"),
-                Row("  closer", f"{closer:,.3g} s"),
+                Row(f"{what} open and list", opened.text("s")),
+                first.at_most(f"{what} first", limit, "s"),
+                against("  beside numpy in memory", first.cpu, peer.cpu, "numpy", "s of a core"),
+                again.at_most("  again", limit, "s"),
+                closer.at_most("  closer", limit, "s"),
             ]
     finally:
         if server is not None:
             server.close()
     return rows
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds that went by, and those of a core of this process: on a busy machine these are fewer."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def median(cls, moments: Any) -> Took:
+        """Return the median of each."""
+        return cls(*(statistics.median(getattr(one, name) for one in moments) for name in ("wall", "cpu")))
+
+    def text(self, unit: str) -> str:
+        """Return both as a text."""
+        return f"{self.wall * _UNITS[unit]:,.3g} {unit}, {self.cpu * _UNITS[unit]:,.3g} of a core"
+
+    def at_most(self, what: str, limit: float, unit: str) -> Row:
+        """Return the row of a figure that has a limit, in seconds."""
+        row = at_most(what, self.wall * _UNITS[unit], limit * _UNITS[unit], unit)
+        return replace(row, measured=self.text(unit))
 
 
 def _postgres() -> Any:
@@ -92,9 +116,9 @@ def long_series(points: int) -> list[Row]:
     limits = {"first": 500, "again": 20, "closer": 20, "smoothed": 4000, "smoothed again": 20}
     limits |= {"in any order": 4000, "in any order, smoothed": 4000, "by time": 500}
     what = f"{points:,} points in {COLUMNS:,} columns"
-    rows = [at_most(f"{what}: {name}", seconds[name] * 1e3, limit, "ms") for name, limit in limits.items()]
-    direct = seconds["direct"] * 1e3
-    return [*rows, against(f"{what}: first", seconds["first"] * 1e3, direct, "three reductions of numpy", "ms")]
+    rows = [seconds[name].at_most(f"{what}: {name}", limit / 1e3, "ms") for name, limit in limits.items()]
+    direct, first = (seconds[name].cpu * 1e3 for name in ("direct", "first"))
+    return [*rows, against(f"{what}: first", first, direct, "three reductions of numpy", "ms of a core")]
 
 
 def _filled(store: Any, steps: Any, values: Any) -> str:
@@ -144,24 +168,23 @@ def build(uri: str, trials: int, each: int) -> None:
     store.close()
 
 
-def ask(uri: str) -> tuple[float, float, float, float]:
-    """Return the seconds to open a store, and to ask for buckets of all its trials: first, again, and closer."""
+def ask(uri: str) -> tuple[Took, Took, Took, Took]:
+    """Return the times to open a store, and to ask for buckets of all its trials: first, again, and closer."""
     import numpy  # noqa: F401
 
     from track.persistence.buckets import arrays  # noqa: F401
     from track.reading import open_to_read
 
-    start = time.perf_counter()
+    uids: list[str] = []
     store = open_to_read(uri)
-    uids = [trial.uid for trial in store.brief_trials()]
-    opened = time.perf_counter() - start
+    opened = _timed(lambda: uids.extend(trial.uid for trial in store.brief_trials()))
     first, again = (_timed(lambda: store.fetch_buckets(uids, "loss", SHARED)) for _ in range(2))
     closer = _timed(lambda: store.fetch_buckets(uids, "loss", SHARED, start=1000, end=2000))
     return opened, first, again, closer
 
 
-def in_memory(trials: int, each: int) -> float:
-    """Return the seconds that numpy needs for as many buckets of arrays that are there."""
+def in_memory(trials: int, each: int) -> Took:
+    """Return the time that numpy needs for as many buckets of arrays that are there."""
     import numpy
 
     random = numpy.random.default_rng(0)
@@ -176,10 +199,10 @@ def _reduced(values: Any, columns: int) -> list[Any]:
     return [reduce.reduceat(values, places) for reduce in (numpy.minimum, numpy.maximum, numpy.add)]
 
 
-def _timed(action: Any) -> float:
-    start = time.perf_counter()
+def _timed(action: Any) -> Took:
+    start, began = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - start
+    return Took(time.perf_counter() - start, time.process_time() - began)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from track import TrackClient, fetch
 from track.persistence import get_protocol
-from track.persistence.buckets import Buckets, Columns, Found, Question, arrays, lines
+from track.persistence.buckets import Buckets, Curve, Found, Question, arrays, lines
 from track.persistence.buckets.cache import Cache
 from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.ephemeral import EphemeralProtocol
@@ -53,8 +53,8 @@ def test_pyramid_says_what_the_values_say(edges: list[float]) -> None:
     """Buckets of blocks and of few values at their edges are those of all values, wherever the edges are."""
     values = numpy.random.default_rng(0).normal(size=LONG)
     question = Question("loss", 1)
-    line = arrays.line_of(Found(Columns(None, values, None)), question)
-    fast = arrays.line_of(Found(Columns(None, values, None)), question)
+    line = arrays.line_of(Found(Curve(None, values, None)), question)
+    fast = arrays.line_of(Found(Curve(None, values, None)), question)
     assert line is not None
     assert fast is not None
     fast.pyramid = Pyramid(values)

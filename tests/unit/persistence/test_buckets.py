@@ -21,7 +21,7 @@ from track.errors import InvalidQuery, RPCCallFailure
 from track.persistence import get_protocol
 from track.persistence.buckets import (
     Buckets,
-    Columns,
+    Curve,
     Found,
     Question,
     arrays,
@@ -64,10 +64,8 @@ def _rows(draw: st.DrawFn, size: int) -> list[tuple[Any, Any, float]]:
 
 def found_of(one: Logged) -> Found:
     """Return what a backend would have read."""
-    columns, others = (
-        Columns(*map(list, zip(*rows, strict=True))) if rows else None for rows in (one.rows, one.others)
-    )
-    return Found(columns or Columns([], [], []), others, one.started)
+    columns, others = (Curve(*map(list, zip(*rows, strict=True))) if rows else None for rows in (one.rows, one.others))
+    return Found(columns or Curve([], [], []), others, one.started)
 
 
 def asked(question: Question, trials: Sequence[Logged], engine: ModuleType = arrays) -> Buckets:
