@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -83,6 +83,7 @@ def _brief_of_points(container: Any) -> Brief:
 NOTHING = Brief(None, None, None, None, None, None, 0)
 """What a metric without a point comes to."""
 _NUMBERS = frozenset({float, int, bool})
+_LARGEST = 2**53
 
 
 def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Brief | None:
@@ -115,7 +116,11 @@ def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Br
 
 def brief_to_plain(brief: Brief) -> list[Any]:
     """Return a brief as JSON-safe data."""
-    return [to_plain(field) for field in astuple(brief)]
+    fields = list(vars(brief).values())
+    # Most are numbers that need no tag; the sum tells whether one is infinite, no number, or has too many digits.
+    if _NUMBERS.issuperset(map(type, fields)) and sum(map(abs, fields)) < _LARGEST:
+        return fields
+    return list(map(to_plain, fields))
 
 
 def brief_from_plain(plain: list[Any]) -> Brief:
