@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import sys
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from track.aggregators.aggregator import Aggregator, MaxAggregator, MinAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.arrays import extremes, to_arrays
@@ -15,8 +16,7 @@ from track.containers.series import Series
 from track.plain import LEAVES, restore, to_plain
 
 
-@dataclass(frozen=True)
-class Brief:
+class Brief(msgspec.Struct, frozen=True, gc=False):
     """What a metric comes to. NaN counts and may be last, but is neither least nor greatest.
 
     Attributes
@@ -116,7 +116,7 @@ def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Br
 
 def brief_to_plain(brief: Brief) -> list[Any]:
     """Return a brief as JSON-safe data."""
-    fields = list(vars(brief).values())
+    fields = list(msgspec.structs.astuple(brief))
     # Most are numbers that need no tag; the sum tells whether one is infinite, no number, or has too many digits.
     if _NUMBERS.issuperset(map(type, fields)) and sum(map(abs, fields)) < _LARGEST:
         return fields
