@@ -51,6 +51,7 @@ from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8
 from track.serialization import from_json, trial_from_text
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 from track.utils.lifecycle import watch_forks
 
 __all__ = ["MongoProtocol", "make_mongodb"]
@@ -163,13 +164,15 @@ class MongoProtocol(EventProtocol):
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_stored(query)
-        return self._asked(lambda: list(self._find_trials(parsed)))
+        with nothing_collected():
+            return self._asked(lambda: list(self._find_trials(parsed)))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:
             return super().select_trials(query, sort, limit)
         parsed, most = parse_stored(query), parse_limit(limit)
-        return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
+        with nothing_collected():
+            return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
 
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
         is_numbered = self.mongo.retried(self.mongo.has_numbers)
