@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Points, Series
-from track.persistence.buckets import Buckets, Curve, Found, Question, Source, bucketed, kept_line, line_from
+from track.persistence.buckets import Buckets, Curve, Found, Question, Source, bucketed, by_step, kept_line, line_from
 from track.persistence.state.views import resumes_of, shown_points
 from track.structure import Trial
 
@@ -60,12 +60,11 @@ class Seen(Source):
             return None
         try:
             from track.containers.arrays import logged_arrays, once
-            from track.persistence.buckets import arrays
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
             columns: Any = logged_arrays(container.points, hidden)
             is_sorted_later = self._question.x in {"step", "relative"}
-            columns = (is_sorted_later and arrays.by_step(*columns)) or once(*columns)
+            columns = (is_sorted_later and by_step(*columns)) or once(*columns)
         except ImportError:
             columns = shown_points(container, self._resumes, 0)
         return None if columns is None or not len(columns[1]) else Curve(*columns[:3])
