@@ -39,6 +39,8 @@ _OUTCOMES = {
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
 _COPY_FROM = 50
+# A statement may be of 16 MiB in CockroachDB; a row of points is much smaller than 1 MiB.
+_SURELY, _COPY_BYTES = 8, 2**20
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
@@ -105,10 +107,10 @@ class PostgresDriver(Driver):
             connection = self._psycopg2.connect(**self._arguments)
             connection.autocommit = True
             self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
-            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
-            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
             # Not in a transaction, which a refusal would end; and not of those who only read.
             self._origin = self._ask_origin(connection) if self.begin == _BEGIN else {}
+            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
+            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
         except self.Error as error:
             raise self.translate(error) from error
         return connection
@@ -125,7 +127,7 @@ class PostgresDriver(Driver):
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
         with connection.cursor() as cursor:
-            if not suffix and len(rows) > _COPY_FROM:
+            if not suffix and (len(rows) > _COPY_FROM or (len(rows) > _SURELY and _bytes_in(rows) > _COPY_BYTES)):
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
                 return
@@ -197,6 +199,10 @@ def _reason(text: str) -> str:
     lines = (_ADDRESS.sub("", line.strip()) for line in text.splitlines())
     reasons = dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running"))
     return " ".join(" ".join(reasons).split())
+
+
+def _bytes_in(rows: Iterable[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if type(value) is bytes)
 
 
 def _copy_line(row: Row) -> str:

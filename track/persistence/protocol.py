@@ -645,6 +645,16 @@ class Protocol:
         """Bring what is on disk up to date, where that is cheap."""
         return
 
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        """Bring what is stored into its shortest form, whatever that costs, and return whether there is another one.
+
+        Parameters
+        ----------
+        tell: callable, optional
+            Hears again and again how much of it is done, from 0 to 1.
+        """
+        return False
+
     def close(self) -> None:
         """Give back files and connections; nothing logged is lost."""
         return

@@ -98,6 +98,12 @@ class Journal:
         """Bytes in the file now."""
         return os.fstat(self.fileno()).st_size
 
+    def size_of_file(self) -> int:
+        """Return the bytes in the file that has the name, whether or not it is open; 0 where there is none."""
+        with contextlib.suppress(OSError):
+            return os.stat(self.path).st_size
+        return 0
+
     @property
     def is_current(self) -> bool:
         """Whether the open file still has its name: nobody removed or replaced it."""

@@ -23,16 +23,18 @@ from track.persistence.identity import is_elsewhere, new_identity, require_one_o
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
+from track.persistence.sql.charts import measured_of, stamps_of
 from track.persistence.sql.chunks import Stored
 from track.persistence.sql.database import Database, Home, Row
 from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, states, where
-from track.persistence.state import Liveness, Measured, buckets_from, resumes_of, shown_fields, with_members
+from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
@@ -319,7 +321,8 @@ class SqlProtocol(EventProtocol):
         # Each part is in order; one after the other they are not.
         rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
         shown = zip(self._trials(row for row, _ in rows), same, strict=False)
-        return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+        with nothing_collected():
+            return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
 
     def _pages(
         self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
@@ -468,33 +471,9 @@ class SqlProtocol(EventProtocol):
         store = self.identity()
         # In tables of a version before nothing tells of every change.
         is_numbered = self._version >= NUMBERED
-        return buckets_from(question, known, store * is_numbered, self._stamps, partial(self._fetch_for, question))
-
-    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
-        """Return by uid what is another one after each change of a trial."""
-        number = "changed" if self._version >= NUMBERED else "0"
-        return {uid: stamp for uid, *stamp in self._chosen(f"uid, points, {number}", uids)}
-
-    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
-        """Return the containers that a question is about, and when each trial was started, where that matters."""
-        has_times = question.x in {"time", "wall"}
-        measured = {name: self.columns_of(name, uids, has_times) for name in question.names}
-        started = {}
-        if question.x == "time":
-            documents = self._chosen("uid, document", uids)
-            times = {uid: _decode(document).get("timestamps") or {} for uid, document in documents}
-            started = {uid: float(restore(known.get("started", 0.0))) for uid, known in times.items()}
-        return {
-            uid: Measured({name: found[uid] for name, found in measured.items() if uid in found}, started.get(uid, 0.0))
-            for uid in uids
-        }
-
-    def _chosen(self, columns: str, uids: Sequence[str]) -> Iterator[Row]:
-        """Yield columns of the rows of some trials."""
-        for begin in range(0, len(uids), MOST):
-            part = uids[begin : begin + MOST]
-            marks = ", ".join("?" * len(part))
-            yield from self._rows(f"SELECT {columns} FROM trials WHERE uid IN ({marks})", *part)  # noqa: S608
+        stamps = partial(stamps_of, self._rows, is_numbered)
+        fetch = partial(measured_of, self._rows, self.columns_of, question)
+        return buckets_from(question, known, store * is_numbered, stamps, fetch)
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:
