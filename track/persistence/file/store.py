@@ -8,6 +8,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -87,7 +88,7 @@ class FileStore:
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
-        self.lock.meanwhile = self._read_ahead
+        self.lock.meanwhile = _weakly(self._read_ahead)
 
     # writing
 
@@ -684,3 +685,15 @@ class FileStore:
         # Another thread of the parent was in the middle of a replay: what it had applied is not known.
         self._is_whole = self._is_whole and not self._busy
         self._busy = self._writing = False
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """Return a call of a method that keeps its object from nothing: a store that nobody uses gives its files back."""
+    reference = weakref.WeakMethod(method)
+
+    def call() -> None:
+        found = reference()
+        if found is not None:
+            found()
+
+    return call
