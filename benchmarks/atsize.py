@@ -60,7 +60,6 @@ def measured(name: str, uri: str) -> tuple[float, int]:
     import numpy  # noqa: F401
     import pandas  # noqa: F401
 
-
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     globals()[name](uri)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from track.errors import NotFound
 from track.frames import summary, to_arrow, to_pandas
 from track.naming import best_of, best_stored, named, owners_of, with_uids
+from track.persistence.buckets import Buckets, Question
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, ordered, parse_query, parse_sort
 from track.persistence.registry import get_protocol
+from track.persistence.state import buckets_of
 from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.shown import cut
 from track.structure import Status, Trial
@@ -48,11 +50,23 @@ class Trials(list[Trial]):
     trials: iterable of Trial
     group_names: callable, optional
         Returns the names of groups by uid, for the column of a summary.
+    store: Protocol, optional
+        The backend that all of them were read from, which is asked for their buckets.
     """
 
-    def __init__(self, trials: Iterable[Trial] = (), group_names: Callable[[], dict[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        trials: Iterable[Trial] = (),
+        group_names: Callable[[], dict[str, str]] = dict,
+        store: Protocol | None = None,
+    ) -> None:
         super().__init__(trials)
         self._group_names = group_names
+        self._store = store
+
+    def _some(self, trials: Iterable[Trial]) -> Trials:
+        """Return some of these trials."""
+        return Trials(trials, self._group_names, self._store)
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Trial: ...
@@ -60,10 +74,11 @@ class Trials(list[Trial]):
     def __getitem__(self, index: slice) -> Trials: ...
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
-        return Trials(found, self._group_names) if isinstance(index, slice) else found
+        return self._some(found) if isinstance(index, slice) else found
 
     def __add__(self, other: Any) -> Any:
-        return Trials([*self, *other], self._group_names)
+        is_of_one = isinstance(other, Trials) and other._store is self._store
+        return Trials([*self, *other], self._group_names, self._store if is_of_one else None)
 
     def filter(self, query: Any) -> Trials:
         """Return those that match a query, as `track.fetch` would.
@@ -74,7 +89,7 @@ class Trials(list[Trial]):
             The query names an unknown attribute or operator.
         """
         parsed = parse_query(with_uids(query, self._owners), Trial)
-        return Trials(filter(parsed.matches, self), self._group_names)
+        return self._some(filter(parsed.matches, self))
 
     def _owners(self, field: str) -> dict[str, str]:
         return self._group_names() if field == "group_id" else {}
@@ -93,7 +108,7 @@ class Trials(list[Trial]):
         InvalidQuery
             An attribute is unknown.
         """
-        return Trials(ordered(self, parse_sort(by, Trial)), self._group_names)
+        return self._some(ordered(self, parse_sort(by, Trial)))
 
     def best(self, metric: str, mode: str = "min", of: str = "last") -> Trial:
         """Return the best of them by a metric; see `track.best`."""
@@ -101,7 +116,7 @@ class Trials(list[Trial]):
 
     def copy(self) -> Trials:
         """Return another list of the same trials."""
-        return Trials(self, self._group_names)
+        return self._some(self)
 
     def __reduce__(self) -> Any:
         return Trials, (list(self),)
@@ -134,6 +149,36 @@ class Trials(list[Trial]):
         """
         frame: pd.DataFrame = summary(self, self._group_names())
         return frame
+
+    def buckets(  # noqa: PLR0917 - as `Protocol.fetch_buckets`
+        self,
+        metric: str,
+        buckets: int = 500,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        """Return a metric of all trials in buckets, on one grid of x: what a chart draws of however many points.
+
+        The store is asked, for what it has now; trials of several stores are looked at as they were fetched. See
+        `Protocol.fetch_buckets` for what may be said of `x`, `start`, `end` and `smoothing`.
+
+        Examples
+        --------
+        >>> from track import TrackClient
+        >>> client = TrackClient("ephemeral:")
+        >>> with client.new_trial(parameters={}) as trial:
+        ...     for step in range(1000):
+        ...         trial.log_metrics(step=step, loss=1 / (step + 1))
+        >>> found = Trials([trial.trial]).buckets("loss", 2)
+        >>> [round(float(value), 4) for value in found[trial.trial.uid].mean]
+        [0.0136, 0.0014]
+        """
+        uids = [trial.uid for trial in self]
+        if self._store is not None:
+            return self._store.fetch_buckets(uids, metric, buckets, x, start, end, smoothing)
+        return buckets_of(self, Question(metric, buckets, x, start, end, smoothing))
 
 
 def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = None, limit: int | None = None) -> Trials:
@@ -170,9 +215,9 @@ def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = Non
     """
     protocol = open_to_read(uri)
     if isinstance(query, str):
-        return Trials([named(protocol, query)], _names_of_groups(protocol))
+        return Trials([named(protocol, query)], _names_of_groups(protocol), protocol)
     query = with_uids(query, owners_of(protocol))
-    found = Trials(protocol.select_trials(query, sort, limit), _names_of_groups(protocol))
+    found = Trials(protocol.select_trials(query, sort, limit), _names_of_groups(protocol), protocol)
     if not found and limit != 0:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found

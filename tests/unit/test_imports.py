@@ -44,6 +44,7 @@ ORDER = (
     "track.persistence.query.*",
     "track.persistence.changes",
     "track.persistence.points",
+    "track.persistence.buckets.*",
     "track.persistence.identity",
     "track.persistence.numbered",
     "track.persistence.checks",
@@ -100,6 +101,7 @@ ORDER = (
 
 # A folder with a face: from outside, only the names that its `__init__` lists are imported.
 FACES = (
+    "track.persistence.buckets",
     "track.persistence.state",
     "track.persistence.file",
     "track.persistence.delivery",
@@ -135,6 +137,7 @@ PUBLIC = (
     "track.logger",
     "track.metrics",
     "track.persistence",
+    "track.persistence.buckets",
     "track.persistence.cockroach",
     "track.persistence.cometml",
     "track.persistence.delivery",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from track.containers.columns import Column
@@ -12,20 +14,38 @@ _EXACT = 2**53
 
 def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
     """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`."""
+    arrays = once(*logged_arrays(points))
+    if arrays[0] is None:
+        arrays = (import_numpy().arange(len(arrays[1])), *arrays[1:])
+    arrays = arrays[: 3 if times else 2]
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """Return steps, values and times (unix seconds) of `Points` as they were logged; steps None where there are none.
+
+    `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
+    """
     numpy = import_numpy()
     # What another thread logs meanwhile does not show.
     step, value, at = points.view().columns()
     size = len(at)
-    kept = None if step is None else _array(step, size)
-    arrays = [numpy.arange(size) if kept is None else kept, _array(value, size)]
-    if times:
-        arrays.append(_array(at, size).astype(numpy.float64, copy=False))
-    if kept is not None and not _rises(kept):
-        first, last = _positions(kept)
-        arrays = [kept[first], *(array[last] for array in arrays[1:])]
-    for array in arrays:
-        array.flags.writeable = False
-    return tuple(arrays)
+    steps = None if step is None else _array(step, size)
+    values, times = _array(value, size), _array(at, size).astype(numpy.float64, copy=False)
+    if not hidden or steps is None:
+        return steps, values, times
+    are_shown = _are_shown(steps, times, hidden)
+    return steps[are_shown], values[are_shown], times[are_shown]
+
+
+def once(steps: Any, *columns: Any) -> tuple[Any, ...]:
+    """Return a row a step: where each first appears, what was logged last."""
+    if steps is None or _rises(steps):
+        return steps, *columns
+    first, last = _positions(steps)
+    return steps[first], *(column[last] for column in columns)
 
 
 def extremes(container: Any) -> tuple[Any, Any]:
@@ -112,6 +132,24 @@ def _is_double(value: Any) -> bool:
         return type(value) is int and int(float(value)) == value
     except OverflowError:
         return False
+
+
+def _are_shown(steps: Any, times: Any, hidden: Sequence[Any]) -> Any:
+    import numpy
+
+    if steps.dtype == object:
+        points = zip(steps.tolist(), times.tolist(), strict=True)
+        rows = (
+            not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in hidden))
+            for step, at in points
+        )
+        return numpy.fromiter(rows, bool, len(steps))
+    are_shown = numpy.ones(len(steps), bool)
+    for first, since in hidden:
+        # Whole numbers are compared as such.
+        least = math.ceil(first) if steps.dtype == numpy.int64 and math.isfinite(first) else first
+        are_shown &= ~((steps >= least) & (times < since))
+    return are_shown
 
 
 def _rises(steps: Any) -> bool:

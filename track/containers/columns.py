@@ -14,6 +14,7 @@ LARGEST = 2**63
 _PACK_FROM = 10_000
 _WORTH_IT = 64
 _TYPES = {"d": float, "q": int}
+_NUMBERS = frozenset({float, int})
 
 
 class Column:
@@ -192,7 +193,8 @@ class Column:
     def from_plain(cls, plain: Any) -> Column:
         """Return the column that `to_plain` described."""
         if isinstance(plain, list):
-            return cls.from_list([restore(value) for value in plain])
+            # Numbers are what they are.
+            return cls.from_list(plain if _NUMBERS.issuperset(map(type, plain)) else [restore(one) for one in plain])
         import base64
 
         odd = {int(position): restore(value) for position, value in plain["odd"].items()}

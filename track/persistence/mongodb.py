@@ -14,6 +14,7 @@ from track.briefs import Brief, brief_of
 from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
+from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.delivery import DeliveredProtocol, deliver
@@ -31,22 +32,34 @@ from track.persistence.mongo import (
     read_address,
     read_containers,
     read_points,
+    read_series,
     render_parts,
     store,
 )
 from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import Query, parse_limit, parse_query, parse_stored
-from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
+from track.persistence.state import (
+    Liveness,
+    Measured,
+    buckets_from,
+    resumes_of,
+    shown_fields,
+    shown_points,
+    with_members,
+)
 from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8
 from track.serialization import from_json, trial_from_text
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 from track.utils.lifecycle import watch_forks
 
 __all__ = ["MongoProtocol", "make_mongodb"]
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
+_MOST = 10_000
+"""Trials in one question, at most."""
 _COLLECTIONS = {Trial: "trials", TrialGroup: "groups", Project: "projects"}
 
 
@@ -151,13 +164,15 @@ class MongoProtocol(EventProtocol):
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_stored(query)
-        return self._asked(lambda: list(self._find_trials(parsed)))
+        with nothing_collected():
+            return self._asked(lambda: list(self._find_trials(parsed)))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:
             return super().select_trials(query, sort, limit)
         parsed, most = parse_stored(query), parse_limit(limit)
-        return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
+        with nothing_collected():
+            return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
 
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
         is_numbered = self.mongo.retried(self.mongo.has_numbers)
@@ -200,6 +215,56 @@ class MongoProtocol(EventProtocol):
         if resumes is None and is_whole:
             self._growing.note(key, points)
         return shown_points(made_of(known, str(_decode(known["name"])), points), resumes, start)
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(can_hold, uids_of(uids)))
+        return buckets_from(question, known, self.identity(), self._stamps, partial(self._fetch_for, question))
+
+    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
+        """Return by uid what is another one after each change of a trial."""
+        return {found["_id"]: found["version"] for found in self._trials_of(uids, ("document", "parameters", "series"))}
+
+    def _trials_of(self, uids: Sequence[str], omit: tuple[str, ...]) -> list[Document]:
+        parts = [{"_id": {"$in": list(uids[begin : begin + _MOST])}} for begin in range(0, len(uids), _MOST)]
+        return self.mongo.retried(
+            lambda: [found for where in parts for found in self.mongo.find("trials", where, (), (*omit, "notes"))]
+        )
+
+    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
+        """Return the containers that a question is about, and when each trial was started."""
+        documents = {found["position"]: found for found in self._trials_of(uids, ("parameters",))}
+        measured: dict[int, dict[str, Any]] = {position: {} for position in documents}
+        partly = set()
+        for name in question.names:
+            key = text(utf8(name))
+            series = {
+                position: known
+                for position, found in documents.items()
+                for known in found["series"]
+                if known["kind"] == "metrics" and known["name"] == key
+            }
+            read = self.mongo.retried(partial(read_series, self.mongo, key, series)) if series else {}
+            for position, (is_whole, container) in read.items():
+                measured[position][name] = container
+                partly |= set() if is_whole else {position}
+        return {
+            document["_id"]: self._measured_of(document, measured[position], position not in partly)
+            for position, document in documents.items()
+        }
+
+    def _measured_of(self, document: Document, containers: dict[str, Any], is_whole: bool) -> Measured:
+        trial = self._trial(document)
+        return Measured(containers, float(trial.timestamps.get("started", 0.0)), is_whole, resumes_of(trial))
 
     def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
         """Return the trials with numbers above one, or with some others; with all, those of before there were any."""

@@ -314,6 +314,7 @@ class ProtocolMultiplexer(Protocol):
     brief_lines = _derived("brief_lines")
     changes = _derived("changes")
     fetch_points = _derived("fetch_points")
+    fetch_buckets = _derived("fetch_buckets")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
     reserved_attempt = _derived("reserved_attempt")

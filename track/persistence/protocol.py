@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, Aggregator
 from track.events import (
@@ -27,13 +27,16 @@ from track.persistence.given import given_series
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
-from track.persistence.query import ordered, parse_limit, parse_sort
+from track.persistence.query import ALSO_DELETED, ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
 from track.serialization import brief_lines
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 from track.utils.environment import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from track.persistence.buckets import Buckets
 
 __all__ = ["Factory", "Forgotten", "Listener", "Protocol", "call_method"]
 
@@ -295,7 +298,7 @@ class Protocol:
         Parameters
         ----------
         facts: dict
-            By part, as `track.environment` returns them; ``packages`` is their digest.
+            JSON-safe data by part, as `track.environment` returns them; ``packages`` is their digest.
         packages: str
             Name and version of each in a line. They are stored once for each digest, in the project's metadata.
         """
@@ -542,10 +545,67 @@ class Protocol:
         TrialDoesNotExist
             No trial with this uid is stored.
         """
-        trial = self.first_trial({"uid": uid})
+        trial = self.first_trial({"uid": uid, **ALSO_DELETED})
         if trial is None:
             raise unknown_trial(uid)
         return compared(_compared.setdefault(self, {}), trial, names, since)
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        """Return a metric of many trials in buckets, all on one grid of x: what a chart draws, however many points.
+
+        Of each trial and bucket the least, greatest, mean and last value are returned, and how many there are: no spike
+        is lost. NaN and infinities are counted apart. Points are those that are shown: each step once, with the value
+        logged last there, without what a resume hides. Values and x are doubles: a whole number that none says exactly
+        is the nearest one.
+
+        By default every trial is read point by point; a backend that is looked at should do better.
+
+        Parameters
+        ----------
+        uids: sequence of str
+            Of trials, hidden or not; those that are not stored, and those without a point of the metric, are left out.
+        name: str
+            Of a metric that keeps its points.
+        buckets: int
+            How many of a trial, 1 to 100,000; all of as many trials as are asked for are at most 2,000,000.
+        x: str
+            ``"step"``: the step, or the position of the point in a metric without steps, from 0. ``"relative"``: the
+            steps of each trial from 0, the least, to 1, the greatest. ``"time"``: seconds since the trial was started,
+            since its first point where that is not known. ``"wall"``: unix seconds. ``"metric:NAME"``: the value of
+            another metric at the same step. A point that has no such number (a step that is a text, NaN, or no value
+            of the other metric) is in no bucket; `Buckets.unplaced` counts it.
+        start, end: float, optional
+            Where the grid begins and ends, in units of x; by default where the points of these trials do, and from 0
+            to 1 for ``"relative"``. Points outside are counted by `Buckets.outside`.
+        smoothing: float, optional
+            At least 0 and below 1: the moving mean of all points in the order of x, before there are buckets: each
+            value counts so many times as much as the one after it, debiased as TensorBoard does. NaN and infinities
+            are passed over, and stay.
+
+        Raises
+        ------
+        InvalidQuery
+            There is no such x, the grid ends before it begins, the smoothing is no such weight, or these are more
+            buckets than one answer has.
+        """
+        from track.persistence.buckets import Question, bucketed, found_by_points, uids_of
+
+        question = Question(name, buckets, x, start, end, smoothing)
+        return bucketed(question, uids_of(uids), found_by_points(question, self.fetch_points, self._started))
+
+    def _started(self, uid: str) -> float:
+        """Return when a trial was started, unix seconds, 0 where it is not known."""
+        trial = self.first_trial({"uid": uid, **ALSO_DELETED})
+        return 0.0 if trial is None else float(trial.timestamps.get("started", 0.0))
 
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date with what is stored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from track.testing.asking import AskingTests
+from track.testing.bucketing import BucketTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
@@ -25,6 +26,7 @@ class ProtocolTests(
     OrderingTests,
     DeletingTests,
     ReadingTests,
+    BucketTests,
     AskingTests,
     ContractTests,
 ):

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, TrialCreated, decode_lines, encode
@@ -28,6 +28,9 @@ from track.persistence.protocol import Forgotten
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
+
+if TYPE_CHECKING:
+    from track.persistence.buckets import Buckets
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -339,6 +342,9 @@ class DeliveredProtocol(EventProtocol):
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         return self._ask(lambda backend: backend.fetch_points(uid, names, since))
+
+    def fetch_buckets(self, *args: Any, **kwargs: Any) -> Buckets:
+        return self._ask(lambda backend: backend.fetch_buckets(*args, **kwargs))
 
     def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         return self._ask(lambda backend: backend.brief_trials(query, sort, limit))

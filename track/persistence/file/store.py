@@ -19,10 +19,11 @@ import msgspec
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
-from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
-from track.persistence.file.lock import Held, StoreLock, is_network_path
-from track.persistence.identity import identity_from, new_identity
+from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, origin_of, place_of, replaced_in_use
+from track.persistence.file.lock import Held, StoreLock, is_of_network
+from track.persistence.identity import identity_from, is_elsewhere, new_identity
 from track.persistence.state import (
+    Placing,
     State,
     gather,
     lacking_points,
@@ -36,6 +37,7 @@ from track.persistence.state import (
     unread_points,
 )
 from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
+from track.utils.mounts import file_system_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -66,7 +68,9 @@ class FileStore:
         self.lock = StoreLock(None if lock == "never" else f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
         self.journal.home = path
-        self.lock_appends = lock == "always" or (lock == "auto" and is_network_path(path))
+        kind = file_system_of(path)
+        self.lock_appends = lock == "always" or (lock == "auto" and is_of_network(kind))
+        self._kind = kind
         self.state = State(path)
         self.new_identity = new_identity
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
@@ -160,14 +164,17 @@ class FileStore:
 
     def _identify(self) -> None:
         """Give a store that has no id one, and a copy one of its own."""
-        state = self.state
-        if is_copy(self.path, state.home, state.identity):
-            logger.info("%s is a copy of %s: from now on it is a store of its own", self.path, state.home)
+        state, origin = self.state, origin_of(self.path, self._kind)
+        if is_copy(self.path, state.home, state.identity) or is_elsewhere(state.origin, origin):
+            logger.info("%s is a copy of what was at %s: from now on it is a store of its own", self.path, state.home)
             state.former = [*state.former, state.identity][-_FORMER:]
             state.identity = self.new_identity()
+            # Should it fail, what is on the disk counts.
+            self._is_whole = False
             self._write_snapshot()
+            self._is_whole = True
         state.identity = state.identity or self.new_identity()
-        self.journal.store = state.identity
+        self.journal.store, self.journal.origin = state.identity, origin
         self.journal.follows = self._held if self._held.id else None
 
     def _part_from_stranger(self) -> None:
@@ -469,7 +476,7 @@ class FileStore:
         elif not state.identity:
             # One of before there were ids has the same for everybody who reads it, until there is a snapshot.
             state.identity = header.store or identity_from(f"journal {header.id}")
-        state.home = state.home or header.home
+        state.home, state.origin = state.home or header.home, state.origin or header.origin
         self._tell(self._kin.warning(self.path))
 
     def _tell(self, text: str) -> None:
@@ -632,10 +639,8 @@ class FileStore:
                 self._keep_journal("has lines that cannot be read")
                 self.journal.has_unread = False
             held = self.journal.place(self._offset) if self.journal.is_open else self._held
-            self.state.home = self.path
             placing = placing_of(self.state)
-            pieces = snapshot_bytes(self.state, msgspec.to_builtins(held), placing=placing)
-            self._snapshot_size = replace_file(self.path, pieces, f"{self.path}.tmp")
+            self._snapshot_size = replace_file(self.path, self._snapshot_bytes(held, placing), f"{self.path}.tmp")
             self._held, self._kin = held, Kin.SAME
             self._saved_offset = self._offset
             self._built_from = self._snapshot_stamp = stamp_of(self.path)
@@ -643,6 +648,11 @@ class FileStore:
             self._looked_at = time.monotonic()
         finally:
             self._busy = False
+
+    def _snapshot_bytes(self, held: Place, placing: Placing | None) -> Iterator[bytes]:
+        # Once the file is there that takes the snapshot's place.
+        self.state.home, self.state.origin = self.path, origin_of(self.path, self._kind, f"{self.path}.tmp")
+        yield from snapshot_bytes(self.state, msgspec.to_builtins(held), placing=placing)
 
     def _cut(self) -> None:
         if self.journal.cut(self._offset):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.mongo.buckets import brief_known, made_of, read_containers, read_points
+from track.persistence.mongo.buckets import brief_known, made_of, read_containers, read_points, read_series
 from track.persistence.mongo.client import Document, Mongo
 from track.persistence.mongo.filter import Filter, can_hold, render_parts
 from track.persistence.mongo.setup import read_address
@@ -20,6 +20,7 @@ __all__ = [
     "read_address",
     "read_containers",
     "read_points",
+    "read_series",
     "render_parts",
     "store",
 ]

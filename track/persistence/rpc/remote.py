@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from track.briefs import brief_from_plain
 from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
+from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.protocol import Forgotten
@@ -23,6 +25,7 @@ from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document, trial_from_text
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 from track.utils.lifecycle import watch_forks
 
 Result = TypeVar("Result")
@@ -169,7 +172,8 @@ class RemoteStore(EventProtocol):
             # A server of before it could say.
             return super().brief_trials(query, keys, most)
         lines = documents.splitlines()
-        return list(map(self._brief, lines[::2], lines[1::2]))
+        with nothing_collected():
+            return list(map(self._brief, lines[::2], lines[1::2]))
 
     def _brief(self, document: bytes, measured: bytes) -> Trial:
         metrics = _Elsewhere(
@@ -203,6 +207,32 @@ class RemoteStore(EventProtocol):
             # A server of before it could say.
             return super().fetch_points(uid, names, since)
         return dict(from_line(_decode(line)) for line in documents.splitlines())
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(self._can_ask, uids_of(uids)))
+        question.check_size(len(known))
+        asked = _encode({"uids": known, **asdict(question)})
+        if len(asked) > self.link.largest - _HEAD:
+            raise InvalidQuery(f"{len(known):,} trials are more than the server is asked about at once")
+        try:
+            _, documents = self.link.call("fetch_buckets", {}, asked)
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().fetch_buckets(known, *astuple(question))
+        try:
+            return Buckets.from_bytes(documents)
+        except ValueError as error:
+            raise RPCCallFailure(f"the server answers something else: {error}") from error
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch(TrialGroup, query)

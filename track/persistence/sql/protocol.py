@@ -14,23 +14,27 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
+from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
+from track.persistence.checks import RESERVING
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity, require_one_of
+from track.persistence.identity import is_elsewhere, new_identity, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
+from track.persistence.sql.charts import measured_of, stamps_of
 from track.persistence.sql.chunks import Stored
-from track.persistence.sql.database import Database, Row
+from track.persistence.sql.database import Database, Home, Row
 from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, states, where
-from track.persistence.state import Liveness, resumes_of, shown_fields, with_members
+from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
@@ -131,6 +135,13 @@ class SqlProtocol(EventProtocol):
 
         return self._written(self.database.decide, decide)
 
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        if attr != RESERVING:
+            return super().update_trial(query, attr, args, kwargs)
+        # All want the same row: those who come at once would fail, but one, again and again.
+        with self.database.turns():
+            return super().update_trial(query, attr, args, kwargs)
+
     def _store(self, events: Sequence[Event], work: UnitOfWork | None = None) -> None:
         self._identify()
         work = work or UnitOfWork(self.database)
@@ -192,16 +203,22 @@ class SqlProtocol(EventProtocol):
             self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
         found = self.database.rows("SELECT position, uid, home FROM store ORDER BY position")
         number, identity, before = found[-1] if found else (-1, "", "")
-        here, is_copy = self.database.home()
-        if before == here:
-            return
-        if found and not is_copy(before, identity):
-            self.database.rows("UPDATE store SET home = ? WHERE position = ?", here, number)
+        known, here = Home.read(before), self.database.home()
+        if found and not self._is_copy(known, here, identity):
+            # Another user may have been told more of the server.
+            text = str(Home(here.place, known.origin | here.origin))
+            if text != before:
+                self.database.rows("UPDATE store SET home = ? WHERE position = ?", text, number)
             return
         suffix = "ON CONFLICT (position) DO NOTHING"
-        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), here)])
+        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), str(here))])
         # What it is now is asked once that is stored.
         self._identity = ""
+
+    def _is_copy(self, known: Home, here: Home, identity: str) -> bool:
+        if is_elsewhere(known.origin, here.origin):
+            return True
+        return known.place != here.place and self.database.is_copy(known.place, identity)
 
     # asking
 
@@ -304,7 +321,8 @@ class SqlProtocol(EventProtocol):
         # Each part is in order; one after the other they are not.
         rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
         shown = zip(self._trials(row for row, _ in rows), same, strict=False)
-        return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+        with nothing_collected():
+            return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
 
     def _pages(
         self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
@@ -329,8 +347,8 @@ class SqlProtocol(EventProtocol):
         # Of a trial of before there was such a column none is known.
         tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
         wanted: list[list[Any]] = [*([state] for state in found or ()), []]
-        rows = f"{self._select} WHERE {condition}"
-        pages = (f"({rows} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        chosen = f"{self._select} WHERE {condition}"
+        pages = (f"({chosen} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
         sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
         last = -_BEYOND
         while True:
@@ -437,6 +455,25 @@ class SqlProtocol(EventProtocol):
                 if name in trial.metrics:
                     found[uid] = trial.metrics[name]
         return found
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(self._can_hold, uids_of(uids)))
+        store = self.identity()
+        # In tables of a version before nothing tells of every change.
+        is_numbered = self._version >= NUMBERED
+        stamps = partial(stamps_of, self._rows, is_numbered)
+        fetch = partial(measured_of, self._rows, self.columns_of, question)
+        return buckets_from(question, known, store * is_numbered, stamps, fetch)
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:

@@ -18,9 +18,10 @@ from track.persistence.state.apply import (
 )
 from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
+from track.persistence.state.looking import Measured, buckets_from, buckets_of
 from track.persistence.state.order import newer
 from track.persistence.state.outside import points_files, put_aside_points
-from track.persistence.state.placing import gather, lacking_points, place_for, placing_of, spill, unread_points
+from track.persistence.state.placing import Placing, gather, lacking_points, place_for, placing_of, spill, unread_points
 from track.persistence.state.snapshot import names_points, read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
@@ -31,7 +32,11 @@ __all__ = [
     "RESERVED",
     "RESUMES",
     "Liveness",
+    "Measured",
+    "Placing",
     "State",
+    "buckets_from",
+    "buckets_of",
     "copy_path",
     "gather",
     "hidden",

@@ -23,7 +23,7 @@ from track.containers.stored import Stored
 from track.errors import CorruptJournal, UnsafePath
 from track.events import FORMAT
 from track.metrics import Metrics, briefs_of
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, origin_from
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.placing import Placing
 from track.persistence.state.state import State
@@ -218,6 +218,7 @@ def _fill(storage: State, snapshot: _Snapshot, file_path: str, file: OpenFile, d
     storage.writers.update(snapshot.writers)
     about = snapshot.journal
     storage.identity, storage.home = str(about.get("store") or ""), str(about.get("home") or "")
+    storage.origin = origin_from(about.get("origin"))
     former = about.get("former")
     storage.former = list(map(str, former)) if isinstance(former, list) else []
     storage.outside = PointsFiles(file_path, snapshot.points, [storage.identity, *storage.former])
@@ -369,7 +370,7 @@ def snapshot_bytes(
     whether it will be a store of its own. `home`: where artifacts are that are named as beside the store, for a file
     that will have none beside it. `placing`: where points go that do not stay in it; None: nowhere.
     """
-    about = {"store": storage.identity, "former": storage.former, "home": storage.home}
+    about = {"store": storage.identity, "former": storage.former, "home": storage.home, "origin": storage.origin}
     if is_copy:
         about = {
             "store": placing.store if placing else new_identity(),

@@ -19,10 +19,12 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.buckets import Question, Source
 from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
 from track.persistence.query import Query, parse_query, parse_stored
 from track.persistence.state.apply import is_forgetting, is_overtaken, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
+from track.persistence.state.looking import seen_trial
 from track.persistence.state.order import newer
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.statuses import StatusIndex
@@ -56,6 +58,8 @@ class State:
         """The ids that it had before, oldest first."""
         self.home = ""
         """Where the file was that was last written: there it is looked for to tell a copy."""
+        self.origin: dict[str, str] = {}
+        """The numbers by which its files were known there: none of them is that of a copy."""
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
@@ -297,6 +301,10 @@ class State:
             for name, container in chosen(trial.metrics, names).items()
         }
         return {name: points for name, points in found.items() if points is not None}
+
+    def seen(self, uids: Iterable[str], question: Question) -> list[tuple[str, Source]]:
+        """Return what the buckets of those trials are made of that are stored, as it is now."""
+        return [(uid, seen_trial(self._trials[uid], question)) for uid in uids if uid in self._trials]
 
     def note_journal(self, journal: str) -> None:
         """Note that a snapshot holds a journal up to here; of the last journals it is known where they ended."""
