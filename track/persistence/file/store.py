@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import tempfile
 import threading
 import time
 import weakref
@@ -500,7 +501,14 @@ class FileStore:
                 self._told_progress(offset / self.journal.size)
             if self._in_memory > SLICE:
                 self._in_memory = 0
-                spill(self.state)
+                self._spill()
+
+    def _spill(self) -> None:
+        """Move points out of memory that were replayed; they stay in it where there is no room for them."""
+        try:
+            spill(self.state)
+        except OSError as error:
+            self._tell(f"the points of {self.path} stay in memory, as {tempfile.gettempdir()} takes no files: {error}")
 
     # compacting
 
