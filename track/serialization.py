@@ -286,8 +286,8 @@ def from_json(obj: Any, dtype: str | None = None) -> Any:
     return obj
 
 
-def trial_to_document(trial: Trial) -> dict[str, Any]:
-    """Return the full document of a trial."""
+def trial_to_document(trial: Trial, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the full document of a trial; `metrics` are its metrics as data, where they are not all in it."""
     document = {
         "dtype": "trial",
         "uid": trial.uid,
@@ -301,7 +301,7 @@ def trial_to_document(trial: Trial) -> dict[str, Any]:
         "project_id": to_plain(trial.project_id),
         "parameters": to_plain(trial.parameters),
         "metadata": (metrics_to_plain if isinstance(trial.metadata, dict) else to_plain)(trial.metadata),
-        "metrics": metrics_to_plain(trial.metrics),
+        "metrics": metrics_to_plain(trial.metrics) if metrics is None else metrics,
         "chronos": metrics_to_plain(trial.chronos),
         "errors": to_plain(trial.errors),
         "status": {"name": trial.status.name, "value": trial.status.value},

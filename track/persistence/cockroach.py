@@ -58,7 +58,12 @@ _WAYS_OUT = (
 )
 
 
+# What a server was given when it was set up: its replicas have it too.
+_SYSTEM = "SELECT system_identifier FROM pg_control_system()"
+_CLUSTER = "SELECT crdb_internal.cluster_id()"
 _BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+# It keeps nobody else waiting, and comes first: what is seen is as of the first statement after it.
+_TAKE_TURN = "LOCK TABLE format IN SHARE UPDATE EXCLUSIVE MODE"
 # A replica knows no other one; what is read there was serializable when it was written.
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -68,6 +73,7 @@ class PostgresDriver(Driver):
 
     unstorable = frozenset("\0")
     begin = _BEGIN
+    take_turn = ""
     has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     # Not a row that everybody changes: transactions would wait for one another, or fail.
     numbering = "CREATE SEQUENCE IF NOT EXISTS trial_changes"
@@ -83,6 +89,7 @@ class PostgresDriver(Driver):
         self.uri = uri
         self._psycopg2: Any = psycopg2
         self.Error: type[Exception] = psycopg2.Error
+        self._origin: dict[str, str] = {}
         parts = parse_uri(uri)
         self._arguments = {
             "host": parts.get("address") or "127.0.0.1",
@@ -100,6 +107,10 @@ class PostgresDriver(Driver):
             connection = self._psycopg2.connect(**self._arguments)
             connection.autocommit = True
             self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
+            # Not in a transaction, which a refusal would end; and not of those who only read.
+            self._origin = self._ask_origin(connection) if self.begin == _BEGIN else {}
+            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
+            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
         except self.Error as error:
             raise self.translate(error) from error
         return connection
@@ -132,6 +143,16 @@ class PostgresDriver(Driver):
 
     def is_copy(self, connection: Any, home: str, identity: str) -> bool:
         return bool(self.execute(connection, "SELECT 1 FROM pg_database WHERE oid = ?", (int(home),)))
+
+    def origin(self, connection: Any) -> dict[str, str]:
+        return self._origin
+
+    def _ask_origin(self, connection: Any) -> dict[str, str]:
+        """Return the server's number of itself; nothing where it does not tell this user, or there is none."""
+        is_cockroach = connection.info.parameter_status("crdb_version") is not None
+        with suppress(self.Error), self.watched(connection, self._arguments["connect_timeout"]):
+            return {"server": str(self.execute(connection, _CLUSTER if is_cockroach else _SYSTEM, ())[0][0])}
+        return {}
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""

@@ -58,7 +58,7 @@ __all__ = ["MongoProtocol", "make_mongodb"]
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-MOST = 10_000
+_MOST = 10_000
 """Trials in one question, at most."""
 _COLLECTIONS = {Trial: "trials", TrialGroup: "groups", Project: "projects"}
 
@@ -235,7 +235,7 @@ class MongoProtocol(EventProtocol):
         return {found["_id"]: found["version"] for found in self._trials_of(uids, ("document", "parameters", "series"))}
 
     def _trials_of(self, uids: Sequence[str], omit: tuple[str, ...]) -> list[Document]:
-        parts = [{"_id": {"$in": list(uids[begin : begin + MOST])}} for begin in range(0, len(uids), MOST)]
+        parts = [{"_id": {"$in": list(uids[begin : begin + _MOST])}} for begin in range(0, len(uids), _MOST)]
         return self.mongo.retried(
             lambda: [found for where in parts for found in self.mongo.find("trials", where, (), (*omit, "notes"))]
         )

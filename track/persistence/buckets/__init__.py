@@ -6,7 +6,7 @@ took long to make is kept by `lines`, and of the others a `pyramid`.
 """
 
 from track.persistence.buckets.asking import bucketed, found_by_points, in_turns, joined
-from track.persistence.buckets.columns import Columns, Found
+from track.persistence.buckets.columns import Curve, Found
 from track.persistence.buckets.lines import Source, kept_line, line_from
 from track.persistence.buckets.question import MOST_BUCKETS, MOST_CELLS, Question, uids_of
 from track.persistence.buckets.result import Buckets, TrialBuckets
@@ -15,7 +15,7 @@ __all__ = [
     "MOST_BUCKETS",
     "MOST_CELLS",
     "Buckets",
-    "Columns",
+    "Curve",
     "Found",
     "Question",
     "Source",
