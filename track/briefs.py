@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from track.aggregators.aggregator import Aggregator, MaxAggregator, MinAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.arrays import extremes, to_arrays
@@ -17,8 +18,7 @@ from track.containers.series import Series
 from track.plain import LEAVES, restore, to_plain
 
 
-@dataclass(frozen=True)
-class Brief:
+class Brief(msgspec.Struct, frozen=True, gc=False):
     """What a metric comes to. NaN counts and may be last, but is neither least nor greatest.
 
     Attributes
@@ -100,7 +100,7 @@ def _brief_of_chunks(container: Any) -> Brief:
     if not steps:
         places = (more.last_step, more.least_step, more.greatest_step)
         last_step, least_step, greatest_step = (None if place is None else start + place for place in places)
-        more = replace(more, last_step=last_step, least_step=least_step, greatest_step=greatest_step)
+        more = msgspec.structs.replace(more, last_step=last_step, least_step=least_step, greatest_step=greatest_step)
     return _together(found, more)
 
 
@@ -144,6 +144,7 @@ def _series(points: Any) -> TimeSeriesAggregator:
 NOTHING = Brief(None, None, None, None, None, None, 0)
 """What a metric without a point comes to."""
 _NUMBERS = frozenset({float, int, bool})
+_LARGEST = 2**53
 
 
 def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Brief | None:
@@ -176,7 +177,11 @@ def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Br
 
 def brief_to_plain(brief: Brief) -> list[Any]:
     """Return a brief as JSON-safe data."""
-    return [to_plain(field) for field in astuple(brief)]
+    fields = list(msgspec.structs.astuple(brief))
+    # Most are numbers that need no tag; the sum tells whether one is infinite, no number, or has too many digits.
+    if _NUMBERS.issuperset(map(type, fields)) and sum(map(abs, fields)) < _LARGEST:
+        return fields
+    return list(map(to_plain, fields))
 
 
 def brief_from_plain(plain: list[Any]) -> Brief:

@@ -89,7 +89,10 @@ class Place:
 
 def packed_numbers(body: bytes) -> list[int]:
     """Return the values of a chunk of points, which are whole numbers, read without the library."""
-    kind, *parts = msgspec.msgpack.decode(body)[5]
+    form, *_, values = msgspec.msgpack.decode(body)[:6]
+    if form == 2:
+        return list(map(int, values))
+    kind, *parts = values
     if kind == "range":
         first, stride, size = parts
         return [first + stride * place for place in range(size)]

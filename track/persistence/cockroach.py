@@ -39,8 +39,8 @@ _OUTCOMES = {
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
 _COPY_FROM = 50
-# A statement has a size that it may have.
-_COPY_BYTES = 2**20
+# A statement may be of 16 MiB in CockroachDB; a row of points is much smaller than 1 MiB.
+_SURELY, _COPY_BYTES = 8, 2**20
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
@@ -127,7 +127,7 @@ class PostgresDriver(Driver):
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
         with connection.cursor() as cursor:
-            if not suffix and (len(rows) > _COPY_FROM or _bytes_in(rows) > _COPY_BYTES):
+            if not suffix and (len(rows) > _COPY_FROM or (len(rows) > _SURELY and _bytes_in(rows) > _COPY_BYTES)):
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
                 return

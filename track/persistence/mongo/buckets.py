@@ -125,8 +125,8 @@ def _advanced(placed: _Placed, column: Column) -> Document:
     series = placed.series | {"count": placed.end, "parts": placed.count}
     # Versions before did not note the time: anything is newer.
     latest = series.get("at", 0.0)
-    name, state = str(_decode(series["name"])), _state_known(placed.series, column)
-    state = None if state is None else column.state(series["kind"], name, state)
+    state = _state_known(placed.series, column)
+    state = None if state is None else column.state(series["kind"], state)
     if state is not None:
         brief: Brief | None = brief_of(container_from_plain(state))
     else:

@@ -34,6 +34,7 @@ from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fi
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
@@ -320,7 +321,8 @@ class SqlProtocol(EventProtocol):
         # Each part is in order; one after the other they are not.
         rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
         shown = zip(self._trials(row for row, _ in rows), same, strict=False)
-        return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+        with nothing_collected():
+            return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
 
     def _pages(
         self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
