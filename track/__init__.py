@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from track.client import TrackClient
+    from track.experiment import Experiment
+    from track.functional import Root, functional_experiment
     from track.logger import TrialLogger
     from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
@@ -24,7 +26,9 @@ __url__ = ""
 
 __all__ = [
     "CustomStatus",
+    "Experiment",
     "Project",
+    "Root",
     "Status",
     "TrackClient",
     "Trial",
@@ -33,6 +37,7 @@ __all__ = [
     "Trials",
     "best",
     "fetch",
+    "functional_experiment",
     "get_git_version",
     "to_arrow",
     "to_json",
@@ -41,7 +46,9 @@ __all__ = [
 
 _homes = {
     "CustomStatus": "track.structure",
+    "Experiment": "track.experiment",
     "Project": "track.structure",
+    "Root": "track.functional",
     "Status": "track.structure",
     "TrackClient": "track.client",
     "Trial": "track.structure",
@@ -50,6 +57,7 @@ _homes = {
     "Trials": "track.reading",
     "best": "track.reading",
     "fetch": "track.reading",
+    "functional_experiment": "track.functional",
     "to_arrow": "track.reading",
     "to_json": "track.serialization",
     "to_pandas": "track.reading",

@@ -29,6 +29,7 @@
     ├── EventsMissing           (RuntimeError)
     ├── CorruptJournal          (ValueError)
     ├── CorruptArtifact         (ValueError)
+    ├── IncompatibleYmlException (ValueError)
     ├── FileChanged             (RuntimeError)
     ├── UnsafePath              (ValueError)
     └── BackendUnavailable      (ConnectionError)
@@ -58,6 +59,7 @@ __all__ = [
     "CorruptJournal",
     "EventsMissing",
     "FileChanged",
+    "IncompatibleYmlException",
     "InvalidCall",
     "InvalidEvent",
     "InvalidQuery",
@@ -208,6 +210,10 @@ class CorruptJournal(TrackError, ValueError):
 
 class CorruptArtifact(TrackError, ValueError):
     """Bytes of an artifact are not those that were stored."""
+
+
+class IncompatibleYmlException(TrackError, ValueError):
+    """A text is no YAML, or holds more than plain data: a tag, a key twice."""
 
 
 class FileChanged(TrackError, RuntimeError):

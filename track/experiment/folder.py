@@ -1,0 +1,234 @@
+"""The folder of one experiment and its trial: how they begin, what is written into them, how they end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from track.experiment.ending import TimeLimit, put_back_into_queue
+from track.experiment.messages import Offer, applied
+from track.experiment.params import to_content
+from track.experiment.paramsfile import ParamsFile
+from track.experiment.record import Record, changed_notes, place_of
+from track.experiment.scripts import version_of
+from track.experiment.status import REGISTERED, RUNNING
+from track.experiment.times import stamp
+from track.experiment_utils import get_meta
+from track.parameters import as_data
+from track.utils.machine import identity
+from track.yaml12 import Commented
+
+if TYPE_CHECKING:
+    from track.experiment.output import OutputFile
+
+
+class Folder:
+    """The folder of an experiment.
+
+    Where the trial is in a store that lasts, it is the truth, and the file shows it. Otherwise the file is the truth,
+    which others may write, too: what this process has to say is added to what is there.
+
+    Parameters
+    ----------
+    experiment: Experiment
+        Its special attributes are those that the folder shows.
+    path: str
+        The absolute path.
+    uid: str, optional
+        Of the trial, as the file names it.
+    """
+
+    def __init__(self, experiment: Any, path: str, uid: str | None = None) -> None:
+        self.path = path
+        self._experiment = experiment
+        self._uid = uid
+        self._file = ParamsFile(path, self._content)
+        self._record: Record | None = None
+        self._output: OutputFile | None = None
+        self._offers: list[Offer] = []
+        self._new_notes: list[tuple[str, bool]] = []
+
+    @property
+    def record(self) -> Record:
+        """The trial; of an experiment that was loaded it is looked for at the first use, or made of the file."""
+        if self._record is None:
+            self._record = Record.find(self._place, self._uid) or self._new_record()
+        return self._record
+
+    @property
+    def status(self) -> str:
+        """What the status is, as far as is stored."""
+        return self.record.status if self.record.is_stored else self._experiment._status
+
+    # beginning
+
+    def take(self, purpose: str, is_restart: bool) -> bool:
+        """Register the experiment here, and return whether it was: not where there is one, unless it is run again."""
+        os.makedirs(self.path, exist_ok=True)
+        # Who has the lock and finds no file has the folder: exactly one of those who ask at once.
+        with self._file.lock:
+            if not self._file.exists():
+                self._begin(purpose)
+            elif is_restart:
+                self._begin_again()
+            else:
+                return False
+        return True
+
+    def _begin(self, purpose: str) -> None:
+        experiment, now = self._experiment, stamp()
+        meta = identity()
+        before = dict(vars(experiment))
+        vars(experiment).update(
+            _folder=self, _root=self.path, _status=REGISTERED, _meta=meta, _user=meta["user"], _host=meta["host"],
+            _purpose=purpose or experiment._purpose, _version=version_of(type(experiment)),
+            _timestamps={**experiment._timestamps, "created": experiment.created or now, "registered": now},
+        )  # fmt: skip
+        try:
+            # The trial first: a folder that is missing can be made again from it.
+            self._record = self._new_record()
+            self._file.write()
+        except BaseException:
+            vars(experiment).update(before)
+            raise
+
+    def _begin_again(self) -> None:
+        experiment = self._experiment
+        type(experiment).from_yml(experiment, self._file.path)
+        folder = experiment._folder
+        assert folder is not None
+        if folder.status == RUNNING and folder.record.is_stored:
+            raise ValueError(f"the experiment in {self.path} is running in another process")
+        folder.set_status(REGISTERED)
+
+    def set_status(self, name: str) -> None:
+        """Set the status, of an experiment that does not run."""
+        experiment = self._experiment
+        experiment._status = name
+        if name == REGISTERED:
+            experiment._timestamps = {**experiment._timestamps, "registered": stamp()}
+        self.record.set_status(name)
+        self._file.write()
+
+    @property
+    def _place(self) -> Any:
+        return place_of(self.path, type(self._experiment).__name__)
+
+    def _new_record(self) -> Record:
+        experiment = self._experiment
+        metadata = {
+            "version": experiment._version, "meta": experiment._meta, "purpose": experiment._purpose,
+            "path": self.path, "overrides": _overrides(experiment), "notes": list(experiment._notes),
+            **{f"messages.{name}": value for name, value in experiment._messages.items()},
+        }  # fmt: skip
+        fields = {
+            "name": os.path.basename(self.path),
+            "description": experiment._purpose,
+            "parameters": {name: as_data(value) for name, value in experiment._parameters().items()},
+            "metadata": {name: value for name, value in metadata.items() if value not in ("", [], {}, None)},
+        }
+        record = Record.create(self._place, self._uid, experiment._status, fields)
+        self._uid = record.uid if record.is_stored else self._uid
+        return record
+
+    # what the file says
+
+    def _content(self, found: Mapping[str, Any]) -> Commented:
+        """Return what the file is to say, given what it says."""
+        experiment, record = self._experiment, self._record
+        if record is not None and record.is_stored:
+            view = record.view()
+            experiment._messages, experiment._notes = view["messages"], view["notes"]
+        elif found:
+            self._merge(found)
+        if experiment._status == RUNNING:
+            experiment._timestamps = {**experiment._timestamps, "last": stamp()}
+        return to_content(experiment, experiment._parameters(), self._uid)
+
+    def _merge(self, found: Mapping[str, Any]) -> None:
+        """Take what others have written, and add what this process has to say."""
+        offers, self._offers = self._offers, []
+        notes, self._new_notes = self._new_notes, []
+        messages, known = dict(found.get("_messages") or {}), list(found.get("_notes") or [])
+        for offer in offers:
+            messages |= applied(offer, messages)
+        for text, is_removed in notes:
+            known = changed_notes(known, text, is_removed)[0]
+        self._experiment._messages, self._experiment._notes = messages, known
+
+    def message(self, offer: Offer) -> None:
+        """Store what is kept of messages; the file follows."""
+        record = self._record or self.record
+        kept = record.message(offer, self._experiment._messages)
+        if not kept:
+            return
+        self._experiment._messages.update(kept)
+        if not record.is_stored:
+            self._offers = [one for one in self._offers if not _is_covered(one, offer)]
+            self._offers.append(offer)
+        self._file.write_soon()
+
+    def note(self, text: str, is_removed: bool) -> bool:
+        """Add a note, or remove it, and return whether that could be done; it is saved at once."""
+        if self.record.is_stored:
+            self._experiment._notes, is_done = self.record.note(text, is_removed)
+        else:
+            self._experiment._notes, is_done = changed_notes(self._experiment._notes, text, is_removed)
+            self._new_notes.append((text, is_removed))
+        self._file.write()
+        return is_done
+
+    # running
+
+    def start(self, has_output: bool) -> None:
+        """Begin the trial; `has_output`: write what is printed to a file, too."""
+        experiment, record = self._experiment, self.record
+        experiment._meta = get_meta(True, True, True, True, True, True, True, True, True)
+        experiment._timestamps = {**experiment._timestamps, "start": stamp()}
+        record.logger.__enter__()
+        experiment._status = RUNNING
+        record.set_facts(meta=experiment._meta)
+        self._file.write()
+        if has_output:
+            self.begin_output()
+
+    def begin_output(self) -> None:
+        """Write what is printed to a file of the folder, too, until the end."""
+        from track.experiment.output import NAME, OutputFile
+
+        if self._output is None:
+            self._output = OutputFile(os.path.join(self.path, NAME))
+
+    def stop(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        """End the trial, well or with an exception, and write the file a last time."""
+        experiment, record = self._experiment, self.record
+        self._end_output()
+        if isinstance(exc_val, TimeLimit):
+            record.set_status("requeue" if put_back_into_queue() else "timeout")
+        record.logger.__exit__(exc_type, exc_val, exc_tb)
+        now = stamp()
+        experiment._status = record.ended_as(exc_type, exc_val)
+        experiment._timestamps = {**experiment._timestamps, "stopped": now, "last": now}
+        self._file.close()
+        self._file.write()
+
+    def _end_output(self) -> None:
+        output, self._output = self._output, None
+        if output is None:
+            return
+        output.close()
+        if self.record.is_stored and os.path.exists(output.path):
+            self.record.logger.log_file(output.path)
+
+
+def _overrides(experiment: Any) -> dict[str, Any]:
+    """Return the parameters that are other than their defaults."""
+    known = type(experiment)._params
+    values = {name: as_data(value) for name, value in experiment._parameters().items()}
+    return {name: value for name, value in values.items() if repr(value) != repr(as_data(known[name].default))}
+
+
+def _is_covered(old: Offer, new: Offer) -> bool:
+    """Return whether an offer that was kept need not be made again, as a later one of its kind was kept."""
+    return old.keep == new.keep and old.leader == new.leader and old.values.keys() <= new.values.keys()

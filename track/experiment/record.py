@@ -1,0 +1,231 @@
+"""The trial of an experiment: where it is stored, and what the experiment tells it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from track.aggregators.aggregator import METADATA_AGGREGATOR
+from track.configuration import options
+from track.errors import BackendUnavailable, ItemNotFound
+from track.experiment.messages import Offer, applied, query_of
+from track.experiment.status import name_of, status_of
+from track.persistence.checks import final_status
+from track.persistence.utils import names_no_store
+from track.structure import Trial, split_uid
+from track.versioning import compute_hash
+
+if TYPE_CHECKING:
+    from track.logger import TrialLogger
+
+logger = logging.getLogger(__name__)
+SET_FOLDER, SET_FILE, STORE_FILE = ".track", "set.json", "report.json"
+_MESSAGES, _NOTES = "messages.", "notes"
+# Parameters of the method that logs metrics: such messages are no metrics.
+_TAKEN = ("step", "aggregator")
+_ATTEMPTS = 100
+
+
+class Place(NamedTuple):
+    """Where the trials of a folder go: the store, the project, the group; no URI where nothing is configured."""
+
+    uri: str | None
+    project: str
+    group: str | None
+
+
+def place_of(folder: str, kind: str) -> Place:
+    """Return where the trial of an experiment's folder goes.
+
+    That is the configured store; for the folder of a set, where there is none, the store in the set's root.
+
+    Parameters
+    ----------
+    folder: str
+        Its absolute path.
+    kind: str
+        What the experiment is called: the project, unless its set says otherwise.
+    """
+    root = os.path.dirname(folder)
+    group = None
+    if _is_set(root):
+        kind, group = _read_set(root, kind)
+    configured = options("log.backend.name", None)
+    if not names_no_store(configured):
+        return Place(configured, kind, group)
+    if group is None:
+        return Place(None, kind, None)
+    return Place(f"file://{quote(os.path.join(root, SET_FOLDER, STORE_FILE))}", kind, group)
+
+
+def _is_set(root: str) -> bool:
+    names = ("experiment.yml", os.path.join(SET_FOLDER, SET_FILE))
+    return any(os.path.exists(os.path.join(root, name)) for name in names)
+
+
+def _read_set(root: str, kind: str) -> tuple[str, str]:
+    """Return the project and the group that a set's file names; by default the kind, and the path of the root."""
+    import json
+
+    try:
+        with open(os.path.join(root, SET_FOLDER, SET_FILE), encoding="utf-8") as file:
+            found = json.load(file)
+        return str(found.get("project", kind)), str(found.get("group", root))
+    except (OSError, ValueError, AttributeError):
+        return kind, root
+
+
+class Record:
+    """A trial as an experiment uses it.
+
+    Parameters
+    ----------
+    logger: TrialLogger
+    is_stored: bool
+        Whether its store lasts; otherwise the folder is all that is kept, and this trial is in memory.
+    """
+
+    def __init__(self, logger: TrialLogger, is_stored: bool) -> None:
+        self.logger = logger
+        self.is_stored = is_stored
+        self._protocol, self._trial = logger.protocol, logger._created()
+        self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    @classmethod
+    def create(cls, place: Place, uid: str | None, status: str, fields: dict[str, Any]) -> Record:
+        """Return the record of a new trial, `fields` of a `Trial`; with the identity of `uid`, where that is given."""
+        from track.client import TrackClient
+
+        client = TrackClient(place.uri or "ephemeral:")
+        client.set_project(name=place.project, force=True)
+        client.group = None
+        if place.group is not None:
+            client.set_group(name=place.group, force=True)
+        digest = split_uid(uid)[0] if uid else compute_hash("experiment", uuid.uuid4().hex)
+        return cls(client.new_trial(True, **fields, _hash=digest, status=status_of(status)), place.uri is not None)
+
+    @classmethod
+    def find(cls, place: Place, uid: str | None) -> Record | None:
+        """Return the record of a trial that is stored; None where there is none."""
+        from track.logger import TrialLogger
+        from track.persistence.registry import get_protocol
+
+        if uid is None or place.uri is None:
+            return None
+        protocol = get_protocol(place.uri)
+        found = protocol.get_trial(Trial(*split_uid(uid))) or []
+        stored = next((trial for trial in found if trial.uid == uid), None)
+        return None if stored is None else cls(TrialLogger(stored, protocol), True)
+
+    @property
+    def uid(self) -> str:
+        """What the trial is found by."""
+        return self._trial.uid
+
+    @property
+    def status(self) -> str:
+        """What the experiment's status is, as far as the store says."""
+        return name_of(self.logger.trial.status)
+
+    def ended_as(self, exc_type: Any, exc_val: Any) -> str:
+        """Return what the status is after an end: that of all processes of the trial, as far as the store answers."""
+        try:
+            return self.status
+        except BackendUnavailable:
+            return name_of(final_status(exc_type, exc_val))
+
+    def set_status(self, name: str) -> None:
+        """Set the status."""
+        self.logger.set_status(status_of(name))
+
+    def set_facts(self, **facts: Any) -> None:
+        """Record metadata."""
+        self.logger.log_metadata(None, **facts)
+
+    def view(self) -> dict[str, Any]:
+        """Return the messages and notes as they are stored now."""
+        return view_of(self.logger.trial)
+
+    def message(self, offer: Offer, known: dict[str, Any]) -> dict[str, Any]:
+        """Store what is kept of messages, and return it; `known` is what was stored when this process looked last."""
+        if not self.is_stored:
+            # Nobody else sees this store.
+            kept = applied(offer, known)
+        elif offer.keep == "latest":
+            kept = dict(offer.values)
+            self._store(kept)
+        else:
+            kept = {}
+            for name, group in offer.groups:
+                if self._decide(name, group, offer.keep):
+                    kept |= group
+        self._measure(kept)
+        return kept
+
+    def _store(self, values: Mapping[str, Any]) -> None:
+        names = tuple(values)
+        prefixed = self._named.get(names)
+        if prefixed is None:
+            prefixed = self._named[names] = tuple(_MESSAGES + name for name in names)
+        named: Any = dict(zip(prefixed, values.values(), strict=True))
+        self._protocol.log_trial_metadata(self._trial, **named)
+
+    def _decide(self, leader: str, group: dict[str, Any], keep: str) -> bool:
+        """Store a group if its leader is kept, compare-and-set, and return whether it was."""
+        query = query_of(group[leader], f"metadata.{_MESSAGES}{leader}", keep)
+        named: Any = {_MESSAGES + name: value for name, value in group.items()}
+        try:
+            self._protocol.fetch_and_update_trial({"uid": self.uid, **(query or {})}, "log_trial_metadata", **named)
+        except ItemNotFound:
+            return False
+        except BackendUnavailable as error:
+            # A server that is away decides nothing; training goes on.
+            logger.warning("the messages %s are not stored: %s", ", ".join(group), error)
+            return False
+        return True
+
+    def _measure(self, values: Mapping[str, Any]) -> None:
+        numbers: Any = {
+            name: value
+            for name, value in values.items()
+            if type(value) in (float, int, bool) and name not in _TAKEN
+        }
+        if numbers:
+            self._protocol.log_trial_metrics(self._trial, None, METADATA_AGGREGATOR, **numbers)
+
+    def note(self, text: str, remove: bool) -> tuple[list[str], bool]:
+        """Add or remove a note, and return all of them, and whether there was one to remove."""
+        for _ in range(_ATTEMPTS):
+            known = list(self.logger.trial.metadata.get(_NOTES) or [])
+            notes, is_there = changed_notes(known, text, remove)
+            expected: Any = {f"metadata.{_NOTES}": known} if known else {f"metadata.{_NOTES}": {"$in": [None, []]}}
+            if not is_there:
+                return known, False
+            try:
+                query = {"uid": self.uid, **expected}
+                self._protocol.fetch_and_update_trial(query, "log_trial_metadata", notes=notes)
+            except ItemNotFound:
+                continue
+            return notes, True
+        raise BackendUnavailable("others keep changing the notes of the experiment")
+
+
+def changed_notes(known: list[str], text: str, remove: bool) -> tuple[list[str], bool]:
+    """Return notes with one more, or less, and whether that could be done."""
+    if not remove:
+        return [*known, text], True
+    if text not in known:
+        return known, False
+    return [note for note in known if note != text], True
+
+
+def view_of(trial: Trial) -> dict[str, Any]:
+    """Return what a folder shows of a trial: its messages and notes."""
+    messages = {
+        name.removeprefix(_MESSAGES): value for name, value in trial.metadata.items() if name.startswith(_MESSAGES)
+    }
+    return {"messages": messages, "notes": list(trial.metadata.get(_NOTES) or [])}
