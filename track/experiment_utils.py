@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from track.errors import IncompatibleYmlException, missing_extra
-from track.origin import file_of_module, git_of, header_lines, module_name, source_file
+from track.origin import file_of_module, git_of, header_lines, innermost, module_name, source_file
 from track.parameters import TypedMeta
 from track.shown import text_of
 from track.utils import machine
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _HELP = re.compile(r"^\s{2,}(\*{0,2}\w+)\s*(?::|=|\(|~|$)")
+_OTHER_HELP = re.compile(r"^\s+\w+\s*\([^()]*\)\s*:\s*(.*)")
 _SECTION = re.compile(r"^\s*Parameters( of \w+)?:?\s*$")
 
 
@@ -161,12 +162,10 @@ def get_attribute_helps(cls: type) -> dict[str, str | None]:
     """
     found: dict[str, str | None] = {}
     for kind in reversed(cls.__mro__):
-        declared = vars(kind).get("_params")
-        if declared is None:
+        if "_params" not in vars(kind):
             found |= _helps_in(kind.__doc__ or "")
-        else:
-            found |= {name: parameter.help for name, parameter in declared.items() if not name.startswith("_")}
-    return found
+    declared = getattr(cls, "_params", {})
+    return found | {name: parameter.help for name, parameter in declared.items() if not name.startswith("_")}
 
 
 def _helps_in(doc: str) -> dict[str, str | None]:
@@ -180,9 +179,8 @@ def _helps_in(doc: str) -> dict[str, str | None]:
             is_inside = False
         elif is_inside and (name := _HELP.match(line)):
             # ``name: type=default ~ help``, and ``name (type): help`` as other libraries write it.
-            _, separator, text = line.partition(" ~ ")
-            if not separator:
-                _, separator, text = line.partition("): ")
+            other = _OTHER_HELP.match(line)
+            text = line.partition(" ~ ")[2] if other is None else other[1]
             found[name[1].lstrip("*")] = re.sub(r"\s*\(default=.*\)$", "", text).strip() or None
     return found
 
@@ -225,9 +223,10 @@ def get_version(
     if path is not None:
         found: dict[str, Any] = {"path": os.path.abspath(path)}
     else:
-        code: Any = fn if cls is None else cls
+        code: Any = innermost(fn) if cls is None else cls
         kind = "function" if cls is None else "class"
-        found = {"module": module_name(code), kind: code.__qualname__, "path": source_file(code)}
+        name = getattr(code, "__qualname__", type(code).__qualname__)
+        found = {"module": module_name(code), kind: name, "path": source_file(code)}
     git = get_git(found["path"]) if found["path"] else {}
     return {**found, "git": git} if git else found
 

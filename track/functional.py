@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from track.experiment import Experiment
-from track.origin import module_name
+from track.origin import innermost, module_name
 from track.parameters import (
     Described,
     Parameter,
@@ -80,8 +80,7 @@ def read_comments(fn: Callable[..., Any]) -> _Comments:
 
 
 def _name_of(fn: Any) -> str:
-    while isinstance(fn, functools.partial):
-        fn = fn.func
+    fn = innermost(fn)
     return getattr(fn, "__name__", type(fn).__name__)
 
 
@@ -146,12 +145,12 @@ def functional_experiment(fn: Callable[..., Any]) -> type[Experiment]:
 
     name = _name_of(fn)
     attributes: dict[str, Any] = {
-        "__module__": getattr(fn, "__module__", __name__),
-        "__qualname__": getattr(fn, "__qualname__", name),
+        "__module__": getattr(innermost(fn), "__module__", __name__),
+        "__qualname__": getattr(innermost(fn), "__qualname__", name),
         "__doc__": _plain_doc(fn),
         "_described": {key: Described(found.type, None, found.help) for key, found in parameters.items()},
         "run": run,
-        "fn": (module_name(fn) if hasattr(fn, "__module__") else __name__, name),
+        "fn": (module_name(innermost(fn)), name),
         **{key: found.default for key, found in parameters.items()},
     }
     made: type[Experiment] = _FunctionMeta(name, (Experiment,), attributes)  # type: ignore[assignment]

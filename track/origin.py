@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -25,6 +26,16 @@ def git_of(path: str) -> dict[str, str | None]:
         "commit": commit or None,
         "branch": branch or None,
     }
+
+
+def innermost(function: Any) -> Any:
+    """Return the function that is behind wrappers and partial ones, as far as they say what they wrap."""
+    seen: list[Any] = []
+    while function not in seen:
+        seen.append(function)
+        function = function.func if isinstance(function, functools.partial) else function
+        function = getattr(function, "__wrapped__", getattr(function, "__func__", function))
+    return function
 
 
 def module_name(code: Any) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from track.errors import IncompatibleYmlException, TrackError
-from track.experiment.paramsfile import DEFAULTS, NAME
+from track.experiment.params import DEFAULTS, NAME
 from track.experiment.status import DETACHED, WAITING
 from track.parameters import cast
 from track.utils.out import write_out
@@ -41,7 +41,6 @@ def parse(experiment: Any, words: Sequence[str] | None) -> argparse.Namespace:
         _update(experiment, said)
     except (IncompatibleYmlException, TrackError, ValueError, OSError) as error:
         parser.error(str(error))
-    said.parser = parser
     return said
 
 

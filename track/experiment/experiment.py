@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from track.errors import suggestion
 from track.experiment.ending import TimeLimitSignal
-from track.experiment.folder import Folder
-from track.experiment.messages import make_offer
+from track.experiment.messages import changed_notes, make_offer
 from track.experiment.names import folder_name
-from track.experiment.params import TRIAL, from_content
-from track.experiment.paramsfile import DEFAULTS, load_file
-from track.experiment.record import changed_notes
-from track.experiment.scripts import write_defaults, write_root
+from track.experiment.params import DEFAULTS, TRIAL, from_content, load_file
 from track.experiment.status import DEFAULT, DETACHED, RUNNING
 from track.parameters import TypedMeta, param
 from track.utils.files import absolute_path
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from track.experiment.folder import Folder
     from track.logger import TrialLogger
 
 logger = logging.getLogger(__name__)
@@ -136,7 +133,7 @@ class Experiment(metaclass=TypedMeta):
     @property
     def trial(self) -> TrialLogger | None:
         """The trial of the experiment, to log metrics, times and files to; None while it is not registered."""
-        return None if self._folder is None else self._folder.record.logger
+        return None if self._folder is None else self._folder.trial
 
     @property
     def root(self) -> str | None:
@@ -283,6 +280,9 @@ class Experiment(metaclass=TypedMeta):
         # Where it is now, not where it was when the file was written.
         self._root = None if is_default else os.path.dirname(path)
         if not is_default:
+            # What only an experiment with a folder needs is imported with its first one.
+            from track.experiment.folder import Folder
+
             self._folder = Folder(self, os.path.dirname(path), special.get(TRIAL))
 
     # its folder
@@ -325,6 +325,8 @@ class Experiment(metaclass=TypedMeta):
             logger.warning("register knows nothing of %s", ", ".join(_))
         if self._status not in _OPEN:
             raise ValueError(f"the experiment is {self._status} already, in {self._root}")
+        from track.experiment.folder import Folder
+
         root = absolute_path(os.fspath(root))
         numbered = (f"{root}_{number}" for number in range(same_names))
         for path in (root, *(numbered if force and not restart else ())):
@@ -341,6 +343,8 @@ class Experiment(metaclass=TypedMeta):
         ValueError
             The experiment is registered already.
         """
+        from track.experiment.scripts import write_defaults
+
         self._require_default()
         write_defaults(self, absolute_path(os.fspath(defaults_dir)))
 
@@ -359,6 +363,8 @@ class Experiment(metaclass=TypedMeta):
         ValueError
             The experiment is registered already.
         """
+        from track.experiment.scripts import write_root
+
         self._require_default()
         write_root(self, absolute_path(os.fspath(root_dir)), shell)
 
@@ -404,7 +410,8 @@ class Experiment(metaclass=TypedMeta):
         block, self._block = self._block, None
         if block is not None:
             block.__exit__()
-        if self._folder is None or self._status != RUNNING:
+        # A child of this process that leaves the block says nothing about the experiment.
+        if self._folder is None or self._status != RUNNING or not self._folder.is_own:
             return
         try:
             self._folder.stop(exc_type, exc_val, exc_tb)

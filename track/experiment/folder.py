@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from track.experiment.ending import TimeLimit, put_back_into_queue
-from track.experiment.messages import Offer, applied
+from track.experiment.messages import Offer, applied, changed_notes
 from track.experiment.params import to_content
 from track.experiment.paramsfile import ParamsFile
-from track.experiment.record import Record, changed_notes, place_of
+from track.experiment.record import Record, place_of
 from track.experiment.scripts import version_of
 from track.experiment.status import REGISTERED, RUNNING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
+from track.front import tell_nothing_is_stored
 from track.parameters import as_data
+from track.utils.lifecycle import watch_forks
 from track.utils.machine import identity
 from track.yaml12 import Commented
 
 if TYPE_CHECKING:
     from track.experiment.output import OutputFile
+
+logger = logging.getLogger(__name__)
 
 
 class Folder:
@@ -46,8 +52,28 @@ class Folder:
         self._file = ParamsFile(path, self._content)
         self._record: Record | None = None
         self._output: OutputFile | None = None
+        self._pid = 0
+        self._is_told = False
+        self.after_fork()
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin with nothing that waits to be written, as in a child, where it is the parent's."""
+        self._turn = threading.RLock()
         self._offers: list[Offer] = []
         self._new_notes: list[tuple[str, bool]] = []
+        self._file.renew()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"experiment": self._experiment, "path": self.path, "uid": self._uid}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process runs the experiment; not a child of it."""
+        return self._pid == os.getpid()
 
     @property
     def record(self) -> Record:
@@ -55,6 +81,14 @@ class Folder:
         if self._record is None:
             self._record = Record.find(self._place, self._uid) or self._new_record()
         return self._record
+
+    @property
+    def trial(self) -> Any:
+        """The logger of the trial, for whoever logs more than messages to it: where nothing is stored, that is said."""
+        if not self.record.is_stored and not self._is_told:
+            self._is_told = True
+            tell_nothing_is_stored()
+        return self.record.logger
 
     @property
     def status(self) -> str:
@@ -94,13 +128,19 @@ class Folder:
             raise
 
     def _begin_again(self) -> None:
-        experiment = self._experiment
+        experiment, given = self._experiment, _overrides(self._experiment)
+        before = dict(vars(experiment))
         type(experiment).from_yml(experiment, self._file.path)
-        folder = experiment._folder
-        assert folder is not None
-        if folder.status == RUNNING and folder.record.is_stored:
-            raise ValueError(f"the experiment in {self.path} is running in another process")
-        folder.set_status(REGISTERED)
+        # It holds the lock of the folder.
+        self._uid, experiment._folder = experiment._folder._uid, self
+        if self.record.is_stored and self.record.status == RUNNING:
+            vars(experiment).update(before)
+            raise ValueError(f"the experiment in {self.path} is running, in another process")
+        known = experiment._parameters()
+        differing = [name for name, value in given.items() if repr(as_data(known[name])) != repr(value)]
+        if differing:
+            logger.warning("the experiment keeps its own parameters; these were asked for: %s", ", ".join(differing))
+        self.set_status(REGISTERED)
 
     def set_status(self, name: str) -> None:
         """Set the status, of an experiment that does not run."""
@@ -109,7 +149,7 @@ class Folder:
         if name == REGISTERED:
             experiment._timestamps = {**experiment._timestamps, "registered": stamp()}
         self.record.set_status(name)
-        self._file.write()
+        self._file.save()
 
     @property
     def _place(self) -> Any:
@@ -137,11 +177,12 @@ class Folder:
     def _content(self, found: Mapping[str, Any]) -> Commented:
         """Return what the file is to say, given what it says."""
         experiment, record = self._experiment, self._record
-        if record is not None and record.is_stored:
-            view = record.view()
-            experiment._messages, experiment._notes = view["messages"], view["notes"]
-        elif found:
-            self._merge(found)
+        with self._turn:
+            if record is not None and record.is_stored:
+                view = record.view()
+                experiment._messages, experiment._notes = view["messages"], view["notes"]
+            elif found:
+                self._merge(found)
         if experiment._status == RUNNING:
             experiment._timestamps = {**experiment._timestamps, "last": stamp()}
         return to_content(experiment, experiment._parameters(), self._uid)
@@ -160,23 +201,27 @@ class Folder:
     def message(self, offer: Offer) -> None:
         """Store what is kept of messages; the file follows."""
         record = self._record or self.record
-        kept = record.message(offer, self._experiment._messages)
-        if not kept:
-            return
-        self._experiment._messages.update(kept)
-        if not record.is_stored:
-            self._offers = [one for one in self._offers if not _is_covered(one, offer)]
-            self._offers.append(offer)
+        with self._turn:
+            kept = record.message(offer, self._experiment._messages)
+            if not kept:
+                return
+            self._experiment._messages.update(kept)
+            if not record.is_stored:
+                offer = offer._replace(values=kept)
+                self._offers = [one for one in self._offers if not _is_covered(one, offer)]
+                self._offers.append(offer)
         self._file.write_soon()
 
     def note(self, text: str, is_removed: bool) -> bool:
         """Add a note, or remove it, and return whether that could be done; it is saved at once."""
-        if self.record.is_stored:
-            self._experiment._notes, is_done = self.record.note(text, is_removed)
-        else:
-            self._experiment._notes, is_done = changed_notes(self._experiment._notes, text, is_removed)
-            self._new_notes.append((text, is_removed))
-        self._file.write()
+        record = self.record
+        with self._turn:
+            if record.is_stored:
+                self._experiment._notes, is_done = record.note(text, is_removed)
+            else:
+                self._experiment._notes, is_done = changed_notes(self._experiment._notes, text, is_removed)
+                self._new_notes.append((text, is_removed))
+        self._file.save()
         return is_done
 
     # running
@@ -186,10 +231,11 @@ class Folder:
         experiment, record = self._experiment, self.record
         experiment._meta = get_meta(True, True, True, True, True, True, True, True, True)
         experiment._timestamps = {**experiment._timestamps, "start": stamp()}
+        self._pid = os.getpid()
         record.logger.__enter__()
         experiment._status = RUNNING
         record.set_facts(meta=experiment._meta)
-        self._file.write()
+        self._file.save()
         if has_output:
             self.begin_output()
 
@@ -211,7 +257,7 @@ class Folder:
         experiment._status = record.ended_as(exc_type, exc_val)
         experiment._timestamps = {**experiment._timestamps, "stopped": now, "last": now}
         self._file.close()
-        self._file.write()
+        self._file.save()
 
     def _end_output(self) -> None:
         output, self._output = self._output, None

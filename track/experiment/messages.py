@@ -1,4 +1,4 @@
-"""Which message is kept when there is one already: the latest, the least, the greatest."""
+"""Which message is kept when there is one already, the latest, the least, the greatest; and which notes there are."""
 
 from __future__ import annotations
 
@@ -97,3 +97,12 @@ def query_of(new: Any, path: str, keep: str) -> dict[str, Any] | None:
         # It takes the place of nothing, and of another NaN: what is not comparable with zero.
         return {"$not": {"$or": [{path: {"$lte": 0}}, {path: {"$gte": 0}}, {path: {"$gte": ""}}]}}
     return {"$not": {path: {"$gt" if keep == "max" else "$lt": new}}}
+
+
+def changed_notes(known: list[str], text: str, remove: bool) -> tuple[list[str], bool]:
+    """Return notes with one more, or less, and whether that could be done."""
+    if not remove:
+        return [*known, text], True
+    if text not in known:
+        return known, False
+    return [note for note in known if note != text], True

@@ -9,9 +9,11 @@ from typing import Any
 
 from track.experiment.times import NAMES
 from track.parameters import Parameter, as_data, restored
-from track.yaml12 import Commented
+from track.utils.files import open_regular
+from track.yaml12 import Commented, load_mapping
 
 logger = logging.getLogger(__name__)
+NAME, DEFAULTS = "params.yml", "defaults.yml"
 _SPECIAL = ("_root", "_status", "_purpose", "_notes", "_user", "_host", "_timestamps", "_messages", "_version", "_meta")
 TRIAL = "_trial"
 # As other versions of the original have called them.
@@ -92,3 +94,9 @@ def _version_as_now(version: dict[Any, Any]) -> dict[Any, Any]:
     flat = {_GIT[key]: version.pop(key) for key in list(version) if key in _GIT and str(key).startswith("git_")}
     git = {_GIT.get(key, key): value for key, value in _mapping(version.get("git")).items()} | flat
     return {**version, "git": git} if git else version
+
+
+def load_file(path: str) -> Commented:
+    """Return what is in a file of parameters; IncompatibleYmlException where it is none."""
+    with open_regular(path) as opened:
+        return load_mapping(opened.readall() or b"", path)

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from track.aggregators.aggregator import METADATA_AGGREGATOR
 from track.configuration import options
 from track.errors import BackendUnavailable, ItemNotFound
-from track.experiment.messages import Offer, applied, query_of
+from track.experiment.messages import Offer, applied, changed_notes, query_of
 from track.experiment.status import name_of, status_of
 from track.persistence.checks import final_status
 from track.persistence.utils import names_no_store
-from track.structure import Trial, split_uid
-from track.versioning import compute_hash
+from track.structure import Project, Trial, TrialGroup, split_uid
+from track.versioning import compute_hash, default_version_hash
 
 if TYPE_CHECKING:
     from track.logger import TrialLogger
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
     uri: str | None
     project: str
-    group: str | None
+    group: TrialGroup | None
 
 
 def place_of(folder: str, kind: str) -> Place:
@@ -53,7 +53,8 @@ def place_of(folder: str, kind: str) -> Place:
     root = os.path.dirname(folder)
     group = None
     if _is_set(root):
-        kind, group = _read_set(root, kind)
+        group = _read_set(root, kind)
+        kind = str(group.project_id)
     configured = options("log.backend.name", None)
     if not names_no_store(configured):
         return Place(configured, kind, group)
@@ -67,16 +68,16 @@ def _is_set(root: str) -> bool:
     return any(os.path.exists(os.path.join(root, name)) for name in names)
 
 
-def _read_set(root: str, kind: str) -> tuple[str, str]:
-    """Return the project and the group that a set's file names; by default the kind, and the path of the root."""
+def _read_set(root: str, kind: str) -> TrialGroup:
+    """Return the group that a set is, as its file says: uid, name and project; by default the kind, and the path."""
     import json
 
     try:
         with open(os.path.join(root, SET_FOLDER, SET_FILE), encoding="utf-8") as file:
             found = json.load(file)
-        return str(found.get("project", kind)), str(found.get("group", root))
+        return TrialGroup(found.get("uid"), name=found.get("name") or root, project_id=found.get("project") or kind)
     except (OSError, ValueError, AttributeError):
-        return kind, root
+        return TrialGroup(name=root, project_id=kind)
 
 
 class Record:
@@ -98,15 +99,27 @@ class Record:
     @classmethod
     def create(cls, place: Place, uid: str | None, status: str, fields: dict[str, Any]) -> Record:
         """Return the record of a new trial, `fields` of a `Trial`; with the identity of `uid`, where that is given."""
-        from track.client import TrackClient
+        from track.front import parent_in, store_trial
+        from track.logger import TrialLogger
+        from track.persistence.registry import get_protocol
 
-        client = TrackClient(place.uri or "ephemeral:")
-        client.set_project(name=place.project, force=True)
-        client.group = None
-        if place.group is not None:
-            client.set_group(name=place.group, force=True)
-        digest = split_uid(uid)[0] if uid else compute_hash("experiment", uuid.uuid4().hex)
-        return cls(client.new_trial(True, **fields, _hash=digest, status=status_of(status)), place.uri is not None)
+        protocol = get_protocol(place.uri or "ephemeral:")
+        protocol.check_writable()
+        project = protocol.new_project(Project(name=place.project))
+        group = None if place.group is None else protocol.new_trial_group(place.group)
+        parent = parent_in(protocol)
+        if parent is not None:
+            fields["metadata"] = {"parent": parent, **fields["metadata"]}
+        trial = Trial(
+            split_uid(uid)[0] if uid else compute_hash("experiment", uuid.uuid4().hex),
+            version=default_version_hash(),
+            project_id=project.uid,
+            group_id=None if group is None else group.uid,
+            status=status_of(status),
+            **fields,
+        )
+        stored = store_trial(protocol, trial, True, project, group) or trial
+        return cls(TrialLogger(stored, protocol), place.uri is not None)
 
     @classmethod
     def find(cls, place: Place, uid: str | None) -> Record | None:
@@ -212,15 +225,6 @@ class Record:
                 continue
             return notes, True
         raise BackendUnavailable("others keep changing the notes of the experiment")
-
-
-def changed_notes(known: list[str], text: str, remove: bool) -> tuple[list[str], bool]:
-    """Return notes with one more, or less, and whether that could be done."""
-    if not remove:
-        return [*known, text], True
-    if text not in known:
-        return known, False
-    return [note for note in known if note != text], True
 
 
 def view_of(trial: Trial) -> dict[str, Any]:

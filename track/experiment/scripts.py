@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shlex
 import stat
 from typing import Any
 
 from track.experiment.names import folder_name
-from track.experiment.params import to_content
-from track.experiment.paramsfile import DEFAULTS
+from track.experiment.params import DEFAULTS, to_content
 from track.experiment_utils import get_run_script, get_version
-from track.origin import header_lines, module_name, source_file
+from track.origin import header_lines, innermost, module_name, source_file
 from track.utils.files import replace_file
 from track.utils.machine import identity
 from track.yaml12 import dump
@@ -20,7 +18,7 @@ from track.yaml12 import dump
 
 def version_of(kind: Any) -> dict[str, Any]:
     """Return where the code of a class of experiments is; of one that was made of a function, that of the function."""
-    return get_version(cls=kind) if kind.fn is None else get_version(fn=inspect.unwrap(kind.run))
+    return get_version(cls=kind) if kind.fn is None else get_version(fn=kind.run)
 
 
 def write_defaults(experiment: Any, folder: str) -> None:
@@ -34,7 +32,7 @@ def write_root(experiment: Any, folder: str, shell: str) -> None:
     """Write ``defaults.yml``, ``script.sh`` and the program."""
     kind: Any = type(experiment)
     module, name = kind.fn or (module_name(kind), kind.__qualname__)
-    code = kind if kind.fn is None else inspect.unwrap(kind.run)
+    code = kind if kind.fn is None else innermost(kind.run)
     write_defaults(experiment, folder)
     program = os.path.join(folder, folder_name(f"{module}.{name}"))
     _write_program(program, get_run_script(module, name))

@@ -111,7 +111,7 @@ def described_arguments(function: Callable[..., Any]) -> dict[str, Described]:
     last = source.closings.get(node.lineno, node.body[0].lineno - 1)
     return {
         argument.arg: Described(
-            _text(argument.annotation), _text(default), _comment_at(source, _end(argument, default), last)
+            _type_text(argument.annotation), _text(default), _comment_at(source, _end(argument, default), last)
         )
         for argument, default in arguments
     }
@@ -166,10 +166,13 @@ def _comment_at(source: _Source, line: int, last: int) -> str | None:
 
 
 def _text(node: ast.expr | None) -> str | None:
-    if node is None:
-        return None
-    # An annotation in quotes is meant, not the quotes; a default keeps them.
-    return ast.unparse(node)
+    return None if node is None else ast.unparse(node)
+
+
+def _type_text(node: ast.expr | None) -> str | None:
+    # What stands in quotes is meant, not the quotes.
+    is_quoted = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value if is_quoted else _text(node)  # type: ignore[union-attr]
 
 
 # classes
@@ -211,7 +214,7 @@ def _declared(source: _Source, body: list[ast.stmt], owner: str | None) -> Itera
         default = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
         for name in names:
             yield name, Described(
-                _text(annotation), _text(default), comment or None, _literal(default), owner is not None
+                _type_text(annotation), _text(default), comment or None, _literal(default), owner is not None
             )
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import sys
-from abc import ABCMeta
 from types import FrameType, FunctionType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from track.parameters.help import annotation_text, documented, help_line, shown_default
 from track.parameters.source import Described, described_attributes
+
+if TYPE_CHECKING:
+    from abc import ABCMeta as _Base
+else:
+    # Of abstract classes, and of protocols, which an experiment may implement.
+    _Base = type(Protocol)
 
 Value = TypeVar("Value")
 
@@ -46,7 +51,7 @@ def param(default: Value, help: str = "") -> Value:
     return cast("Value", _Marked(default, help))
 
 
-class TypedMeta(ABCMeta):
+class TypedMeta(_Base):
     """Metaclass of classes with parameters: attributes with a comment that begins with ``# @p``.
 
     What a class has is in ``_params``: a `Parameter` by name. Its docstring lists them.
