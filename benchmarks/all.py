@@ -18,6 +18,7 @@ NAMES = (
     "server",
     "artifacts",
     "em",
+    "experiments",
     "growing",
     "walks",
     "paired",

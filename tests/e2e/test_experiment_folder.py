@@ -222,6 +222,7 @@ def test_a_signal_ends_a_program_in_order(tmp_path: Path, name: str, status: str
         "import sys, time\nfrom track import Experiment\n"
         "class Train(Experiment):\n"
         "    def run(self):\n"
+        "        self.message({'time': time.time()})\n"
         "        print('ready', flush=True)\n"
         "        while True: self.message({'time': time.time()}, 'max')\n"
         "Train().main()\n"

@@ -75,7 +75,7 @@ def _place(experiment: Any, said: argparse.Namespace) -> None:
             experiment._status = "default"
             kind.register(experiment, os.path.dirname(os.path.abspath(said.execute)), restart=True)
         elif experiment._folder.status not in WAITING:
-            raise ValueError(f"the experiment in {experiment.root} is {experiment.status}: --restart runs it again")
+            raise ValueError(f"the experiment in {experiment._root} is {experiment._status}: --restart runs it again")
     else:
         kind.register(experiment, said.execute, purpose, restart=said.restart)
 

@@ -24,7 +24,7 @@ class TimeLimitSignal:
 
     def __enter__(self) -> TimeLimitSignal:
         try:
-            if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            if options("process.hooks", True) and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
                 signal.signal(signal.SIGUSR1, _raise)
                 self._is_set = True
         except ValueError:

@@ -270,7 +270,7 @@ class Experiment(metaclass=TypedMeta):
         if self._status not in _OPEN:
             raise ValueError(f"the experiment is {self._status}: it cannot become another one")
         path = absolute_path(os.fspath(path))
-        parameters, special = from_content(load_file(path), type(self)._params)
+        parameters, special, more = from_content(load_file(path), type(self)._params)
         self.__dict__.update({name: value for name, value in parameters.items() if name in self.__dict__})
         if copy:
             return
@@ -283,7 +283,7 @@ class Experiment(metaclass=TypedMeta):
             # What only an experiment with a folder needs is imported with its first one.
             from track.experiment.folder import Folder
 
-            self._folder = Folder(self, os.path.dirname(path), special.get(TRIAL))
+            self._folder = Folder(self, os.path.dirname(path), special.get(TRIAL), more)
 
     # its folder
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from track.errors import BackendUnavailable
 from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
 from track.experiment.params import to_content
 from track.experiment.paramsfile import ParamsFile
-from track.experiment.record import Record, place_of
+from track.experiment.record import Record, as_metadata, is_uid, messages_in, notes_in, place_of
 from track.experiment.scripts import version_of
 from track.experiment.status import REGISTERED, RUNNING
 from track.experiment.times import stamp
@@ -43,12 +45,17 @@ class Folder:
         The absolute path.
     uid: str, optional
         Of the trial, as the file names it.
+    more: mapping
+        What else the file says, that the experiment does not know: it stays there.
     """
 
-    def __init__(self, experiment: Any, path: str, uid: str | None = None) -> None:
+    def __init__(
+        self, experiment: Any, path: str, uid: str | None = None, more: Mapping[Any, Any] = MappingProxyType({})
+    ) -> None:
         self.path = path
+        self.more = dict(more)
         self._experiment = experiment
-        self._uid = uid
+        self._uid = uid if is_uid(uid) else None
         self._file = ParamsFile(path, self._content)
         self._record: Record | None = None
         self._output: OutputFile | None = None
@@ -62,10 +69,12 @@ class Folder:
         self._turn = threading.RLock()
         self._offers: list[Offer] = []
         self._new_notes: list[tuple[str, bool]] = []
+        # What was said here while the store is read: it is later than what is read.
+        self._recent: dict[str, Any] = {}
         self._file.renew()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"experiment": self._experiment, "path": self.path, "uid": self._uid}
+        return {"experiment": self._experiment, "path": self.path, "uid": self._uid, "more": self.more}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -117,7 +126,7 @@ class Folder:
         vars(experiment).update(
             _folder=self, _root=self.path, _status=REGISTERED, _meta=meta, _user=meta["user"], _host=meta["host"],
             _purpose=purpose or experiment._purpose, _version=version_of(type(experiment)),
-            _timestamps={**experiment._timestamps, "created": experiment.created or now, "registered": now},
+            _timestamps={"created": now, **experiment._timestamps, "registered": now},
         )  # fmt: skip
         try:
             # The trial first: a folder that is missing can be made again from it.
@@ -132,7 +141,7 @@ class Folder:
         before = dict(vars(experiment))
         type(experiment).from_yml(experiment, self._file.path)
         # It holds the lock of the folder.
-        self._uid, experiment._folder = experiment._folder._uid, self
+        self._uid, self.more, experiment._folder = experiment._folder._uid, experiment._folder.more, self
         if self.record.is_stored and self.record.status == RUNNING:
             vars(experiment).update(before)
             raise ValueError(f"the experiment in {self.path} is running, in another process")
@@ -160,7 +169,7 @@ class Folder:
         metadata = {
             "version": experiment._version, "meta": experiment._meta, "purpose": experiment._purpose,
             "path": self.path, "overrides": _overrides(experiment), "notes": list(experiment._notes),
-            **{f"messages.{name}": value for name, value in experiment._messages.items()},
+            **as_metadata(experiment._messages),
         }  # fmt: skip
         fields = {
             "name": os.path.basename(self.path),
@@ -174,18 +183,31 @@ class Folder:
 
     # what the file says
 
-    def _content(self, found: Mapping[str, Any]) -> Commented:
-        """Return what the file is to say, given what it says."""
+    def _content(self, read: Callable[[], Mapping[str, Any]]) -> Commented:
+        """Return what the file is to say, given what reads it as it is."""
         experiment, record = self._experiment, self._record
-        with self._turn:
-            if record is not None and record.is_stored:
-                view = record.view()
-                experiment._messages, experiment._notes = view["messages"], view["notes"]
-            elif found:
+        if record is not None and record.is_stored:
+            self._look(record)
+        elif found := read():
+            with self._turn:
                 self._merge(found)
         if experiment._status == RUNNING:
             experiment._timestamps = {**experiment._timestamps, "last": stamp()}
-        return to_content(experiment, experiment._parameters(), self._uid)
+        return to_content(experiment, self._uid, self.more)
+
+    def _look(self, record: Record) -> None:
+        """Take what the store has; while a server is away, what this process knows is shown."""
+        with self._turn:
+            self._recent.clear()
+        try:
+            view = record.view()
+        except BackendUnavailable as error:
+            logger.debug("the store is not read: %s", error)
+            return
+        # Nobody who says something waits for the store to be read.
+        with self._turn:
+            seen = {**view, **self._recent}
+            self._experiment._messages, self._experiment._notes = messages_in(seen), notes_in(seen)
 
     def _merge(self, found: Mapping[str, Any]) -> None:
         """Take what others have written, and add what this process has to say."""
@@ -206,7 +228,9 @@ class Folder:
             if not kept:
                 return
             self._experiment._messages.update(kept)
-            if not record.is_stored:
+            if record.is_stored:
+                self._recent.update(as_metadata(kept))
+            else:
                 offer = offer._replace(values=kept)
                 self._offers = [one for one in self._offers if not _is_covered(one, offer)]
                 self._offers.append(offer)
@@ -218,6 +242,7 @@ class Folder:
         with self._turn:
             if record.is_stored:
                 self._experiment._notes, is_done = record.note(text, is_removed)
+                self._recent["notes"] = self._experiment._notes
             else:
                 self._experiment._notes, is_done = changed_notes(self._experiment._notes, text, is_removed)
                 self._new_notes.append((text, is_removed))

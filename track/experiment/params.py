@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from track.experiment.times import NAMES
 from track.parameters import Parameter, as_data, restored
@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 NAME, DEFAULTS = "params.yml", "defaults.yml"
 _SPECIAL = ("_root", "_status", "_purpose", "_notes", "_user", "_host", "_timestamps", "_messages", "_version", "_meta")
 TRIAL = "_trial"
+_NAMES = {*_SPECIAL, TRIAL, "_name", "_created"}
 # As other versions of the original have called them.
 _GIT = {
     "local_path": "local", "remote_url": "remote", "hash": "commit", "git_local": "local", "git_remote": "remote",
@@ -23,46 +24,54 @@ _GIT = {
 }  # fmt: skip
 
 
-def to_content(
-    experiment: Any,
-    parameters: Mapping[str, Any],
-    trial: str | None,
-    meta: Mapping[str, Any] | None = None,
-    version: Mapping[str, Any] | None = None,
-) -> Commented:
-    """Return what a file says of an experiment; with `meta` and `version` that is a ``defaults.yml``."""
-    if meta is not None:
-        content: dict[str, Any] = {"_user": meta["user"], "_host": meta["host"], "_version": version, "_meta": meta}
-        if experiment._timestamps.get("created"):
-            content["_created"] = experiment._timestamps["created"]
-    else:
-        content = {name: getattr(experiment, name) for name in _SPECIAL}
-        content["_timestamps"] = {name: experiment._timestamps.get(name) for name in NAMES}
-        content["_notes"] = list(experiment._notes) or None
-        content["_purpose"] = experiment._purpose or None
-        if trial is not None:
-            content[TRIAL] = trial
+def to_content(experiment: Any, trial: str | None, more: Mapping[Any, Any]) -> Commented:
+    """Return what the ``params.yml`` of an experiment says, and `more`."""
+    special = {name: getattr(experiment, name) for name in _SPECIAL}
+    special["_timestamps"] = {name: experiment._timestamps.get(name) for name in NAMES}
+    special["_notes"] = list(experiment._notes) or None
+    special["_purpose"] = experiment._purpose or None
+    if trial is not None:
+        special[TRIAL] = trial
+    return _commented(experiment, special, more)
+
+
+def to_defaults(experiment: Any, meta: Mapping[str, Any], version: Mapping[str, Any]) -> Commented:
+    """Return what a ``defaults.yml`` says of an experiment: who made it, where, and the parameters."""
+    special = {"_user": meta["user"], "_host": meta["host"], "_version": version, "_meta": meta}
+    if experiment._timestamps.get("created") is not None:
+        special["_created"] = experiment._timestamps["created"]
+    return _commented(experiment, special, {})
+
+
+def _commented(experiment: Any, special: Mapping[str, Any], more: Mapping[Any, Any]) -> Commented:
     lines = {name: found.line for name, found in type(experiment)._params.items() if not name.startswith("_")}
-    content |= {name: as_data(value) for name, value in parameters.items()}
+    content = {**special, **experiment._parameters(), **more}
     return Commented({name: as_data(value) for name, value in content.items()}, lines)
 
 
-def from_content(
-    content: Mapping[str, Any], known: Mapping[str, Parameter]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parameters in a file, of the types that their defaults have, and what is special in it."""
-    parameters: dict[str, Any] = {}
-    special: dict[str, Any] = {}
+class Loaded(NamedTuple):
+    """What a file of parameters says."""
+
+    parameters: dict[str, Any]
+    """Of the types that their defaults have."""
+    special: dict[str, Any]
+    """As it is called today."""
+    more: dict[Any, Any]
+    """What nobody here knows: it is kept, as the parameters of an earlier version of a program are."""
+
+
+def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> Loaded:
+    """Return what a file says to a class with these parameters."""
+    loaded = Loaded({}, {}, {})
     for name, value in content.items():
-        if not isinstance(name, str):
-            logger.debug("the key %r is no parameter", name)
-        elif name.startswith("_"):
-            special[name] = value
+        if name in _NAMES:
+            loaded.special[name] = value
         elif name in known:
-            parameters[name] = restored(value, known[name].default)
+            loaded.parameters[name] = restored(value, known[name].default)
         else:
             logger.debug("there is no parameter %r: it is not read", name)
-    return parameters, _as_now(special)
+            loaded.more[name] = value
+    return loaded._replace(special=_as_now(loaded.special))
 
 
 def _as_now(special: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 _LOCK, _TEMPORARY = ".lock", ".params.yml.tmp"
 _SECONDS = 1.0
 
-Content = Callable[[Mapping[str, Any]], Commented]
-"""Makes what is to be in the file of what is in it."""
+Content = Callable[[Callable[[], Mapping[str, Any]]], Commented]
+"""Makes what is to be in the file; it is given what reads the file, where that matters."""
 
 _waiting: weakref.WeakSet[ParamsFile] = weakref.WeakSet()
 
@@ -35,7 +35,7 @@ class ParamsFile:
     folder: str
         Its absolute path.
     content: callable
-        Makes what is to be in the file, given what is in it: others may have written it.
+        Makes what is to be in the file, given what reads it: others may have written it.
     """
 
     def __init__(self, folder: str, content: Content) -> None:
@@ -49,7 +49,7 @@ class ParamsFile:
         # Never deleted, and not the file that is replaced: a lock that is replaced can be held twice.
         self.lock = StoreLock(os.path.join(self.folder, _LOCK), float(options("log.backend.lock_timeout", 30)))
         self._timer: threading.Timer | None = None
-        self._is_due = False
+        self._is_due = self._has_failed = False
 
     def exists(self) -> bool:
         """Return whether the file is there."""
@@ -60,22 +60,27 @@ class ParamsFile:
         os.stat(self.folder)
         with self.lock:
             self._is_due = False
-            found: Mapping[str, Any] = load_file(self.path) if self.exists() else {}
             replace_file(
                 self.path,
-                [dump(self._content(found)).encode()],
+                [dump(self._content(self._read)).encode()],
                 os.path.join(self.folder, _TEMPORARY),
                 sync=False,
                 follow=False,
             )
 
+    def _read(self) -> Mapping[str, Any]:
+        return load_file(self.path) if self.exists() else {}
+
     def save(self) -> None:
-        """Write the file; a folder that is full or gone is said, and raises nothing: a training goes on."""
+        """Write the file; a folder that is full or gone is said, once, and raises nothing: a training goes on."""
         try:
             self.write()
+            self._has_failed = False
         except (OSError, LockTimeout, TrackError) as error:
             self._is_due = False
-            logger.warning("%s is not written: %s", self.path, error)
+            if not self._has_failed:
+                logger.warning("%s is not written: %s", self.path, error)
+            self._has_failed = True
 
     def write_soon(self) -> None:
         """Let the file be written within a second, once for all that changes until then."""
@@ -85,7 +90,7 @@ class ParamsFile:
         _waiting.add(self)
         at_exit(_write_all, is_early=True)
         self._timer = threading.Timer(_SECONDS, self._save_if_due)
-        self._timer.daemon = True
+        self._timer.daemon, self._timer.name = True, "track-params"
         self._timer.start()
 
     def _save_if_due(self) -> None:

@@ -160,8 +160,8 @@ class Record:
         self.logger.log_metadata(None, **facts)
 
     def view(self) -> dict[str, Any]:
-        """Return the messages and notes as they are stored now."""
-        return view_of(self.logger.trial)
+        """Return the metadata as they are stored now."""
+        return dict(self.logger.trial.metadata)
 
     def message(self, offer: Offer, known: dict[str, Any]) -> dict[str, Any]:
         """Store what is kept of messages, and return it; `known` is what was stored when this process looked last."""
@@ -190,7 +190,7 @@ class Record:
     def _decide(self, leader: str, group: dict[str, Any], keep: str) -> bool:
         """Store a group if its leader is kept, compare-and-set, and return whether it was."""
         query = query_of(group[leader], f"metadata.{_MESSAGES}{leader}", keep)
-        named: Any = {_MESSAGES + name: value for name, value in group.items()}
+        named: Any = as_metadata(group)
         try:
             self._protocol.fetch_and_update_trial({"uid": self.uid, **(query or {})}, "log_trial_metadata", **named)
         except ItemNotFound:
@@ -213,7 +213,7 @@ class Record:
     def note(self, text: str, remove: bool) -> tuple[list[str], bool]:
         """Add or remove a note, and return all of them, and whether there was one to remove."""
         for _ in range(_ATTEMPTS):
-            known = list(self.logger.trial.metadata.get(_NOTES) or [])
+            known = notes_in(self.view())
             notes, is_there = changed_notes(known, text, remove)
             expected: Any = {f"metadata.{_NOTES}": known} if known else {f"metadata.{_NOTES}": {"$in": [None, []]}}
             if not is_there:
@@ -227,9 +227,24 @@ class Record:
         raise BackendUnavailable("others keep changing the notes of the experiment")
 
 
-def view_of(trial: Trial) -> dict[str, Any]:
-    """Return what a folder shows of a trial: its messages and notes."""
-    messages = {
-        name.removeprefix(_MESSAGES): value for name, value in trial.metadata.items() if name.startswith(_MESSAGES)
-    }
-    return {"messages": messages, "notes": list(trial.metadata.get(_NOTES) or [])}
+def is_uid(uid: Any) -> bool:
+    """Return whether something read from a file can be what a trial is found by."""
+    try:
+        return isinstance(uid, str) and bool(split_uid(uid))
+    except ValueError:
+        return False
+
+
+def as_metadata(messages: Mapping[str, Any]) -> dict[str, Any]:
+    """Return messages by their names in the metadata of a trial."""
+    return {_MESSAGES + name: value for name, value in messages.items()}
+
+
+def messages_in(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the messages in the metadata of a trial."""
+    return {name.removeprefix(_MESSAGES): value for name, value in metadata.items() if name.startswith(_MESSAGES)}
+
+
+def notes_in(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the notes in the metadata of a trial."""
+    return list(metadata.get(_NOTES) or [])

@@ -639,6 +639,19 @@ def test_files_of_earlier_versions_are_read() -> None:
     assert other.version == {"path": "/p", "git": {"local": "/r", "commit": "8", "remote": None}}
 
 
+def test_keys_that_are_not_known_stay(store: str) -> None:
+    """The parameters of an earlier version of a program are not read, and not removed."""
+    Path("old").mkdir()
+    save_param({"_root": "/x", "_status": "registered", "_own": 1, "lr": 0.25, "gone": [1, 2], 3: "x"}, "old")
+    loaded = Train()
+    loaded.from_yml("old/params.yml")
+    loaded()
+
+    found = load_param("old")
+    assert (found["_status"], found["lr"], found["gone"], found["_own"], found[3]) == ("finished", 0.25, [1, 2], 1, "x")
+    assert "gone" not in fetch(store)[0].parameters
+
+
 def test_types_of_defaults_come_back() -> None:
     """A tuple, a path and a number that is whole in the file have the type of the default."""
 

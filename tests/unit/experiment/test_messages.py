@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,16 @@ VALUES = st.one_of(st.integers(-5, 5), st.floats(-5, 5), st.just(NAN), st.sample
 
 
 @pytest.fixture(params=["folder", "file", "sqlite"])
-def experiment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+def experiment(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Experiment]:
     """Give a registered experiment: with a folder alone, or with a trial in a store."""
     if request.param != "folder":
         monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"{request.param}:{tmp_path}/store")
-    return Experiment(tmp_path / "runs" / "a")
+    made = Experiment(tmp_path / "runs" / "a")
+    yield made
+    assert made._folder is not None
+    made._folder.record.logger.protocol.close()
 
 
 def _read(experiment: Experiment) -> dict[str, Any]:
