@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.servers.track import serving
-from track import Experiment, fetch
+from track import Experiment
 from track.experiment_utils import load_param
+from track.persistence.registry import get_protocol
 
 pytest.importorskip("yaml")
 
@@ -39,18 +40,19 @@ def _told(uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     again.register(folder / "a", restart=True)
     again.note("three")
     again()
-    (trial,) = fetch(uri, {"metadata.messages.val.loss": {"$lte": 1}})
+    reader = get_protocol(uri)
+    (trial,) = reader.fetch_trials({"metadata.messages.val.loss": {"$lte": 1}})
     file = load_param(folder / "a")
-    for experiment in (first, again):
-        assert experiment.trial is not None
-        experiment.trial.protocol.close()
-    return {
+    told = {
         "trial": (trial.name, trial.description, str(trial.status), trial.parameters, trial.metadata["overrides"]),
         "messages": {name: repr(value) for name, value in trial.metadata.items() if name.startswith("messages.")},
         "notes": trial.metadata["notes"],
         "metrics": {name: repr(trial.metrics[name].val) for name in ("val.loss", "greatest", "latest")},
         "file": (file["_status"], {name: repr(value) for name, value in file["_messages"].items()}, file["_notes"]),
     }
+    for protocol in (reader, *(one.trial.protocol for one in (first, again) if one.trial is not None)):
+        protocol.close()
+    return told
 
 
 EXPECTED = {
