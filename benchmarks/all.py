@@ -8,8 +8,11 @@ from pathlib import Path
 
 NAMES = (
     "log_call",
+    "series",
+    "environment",
     "memory",
     "processes",
+    "reserve",
     "listing",
     "reopen",
     "short_trials",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from dataclasses import astuple, dataclass
+from itertools import islice
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator, MaxAggregator, MinAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.arrays import extremes, to_arrays
 from track.containers.columns import hashable
 from track.containers.series import Series
-from track.plain import restore, to_plain
+from track.plain import LEAVES, restore, to_plain
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,45 @@ def _brief_of_points(container: Any) -> Brief:
         steps = range(size)
     else:
         steps, values, _, _ = container.since(0)
-    numbers = [value for value in values if value == value]
+    numbers = [value for value in values if isinstance(value, (int, float)) and value == value]
     if not numbers:
         return Brief(last, last_step, None, None, None, None, len(values))
     least, greatest = min(numbers), max(numbers)
     places = values.index(least), values.index(greatest)
     return Brief(last, last_step, least, steps[places[0]], greatest, steps[places[1]], len(values))
+
+
+NOTHING = Brief(None, None, None, None, None, None, 0)
+"""What a metric without a point comes to."""
+_NUMBERS = frozenset({float, int, bool})
+
+
+def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Brief | None:
+    """Return what a metric comes to with more points; None where nobody knows it without those before.
+
+    It is known where all are numbers, at integer steps that rise, or without steps (None): no step was logged again.
+    The points must be in the order of their times, and later than those before.
+    """
+    if brief is None or not values:
+        return brief
+    if not _NUMBERS.issuperset(map(type, values)):
+        return None
+    size = brief.count
+    places: Any = range(size, size + len(values))
+    if steps is not None:
+        run = [brief.last_step, *steps] if size else steps
+        if set(map(type, run)) != {int} or not all(map(operator.lt, run, islice(run, 1, None))):
+            return None
+        places = steps
+    numbers = [value for value in values if value == value] if any(map(operator.ne, values, values)) else values
+    least, least_step, greatest, greatest_step = brief.least, brief.least_step, brief.greatest, brief.greatest_step
+    if numbers:
+        low, high = min(numbers), max(numbers)
+        if least is None or low < least:
+            least, least_step = low, places[values.index(low)]
+        if greatest is None or high > greatest:
+            greatest, greatest_step = high, places[values.index(high)]
+    return Brief(values[-1], places[-1], least, least_step, greatest, greatest_step, size + len(values))
 
 
 def brief_to_plain(brief: Brief) -> list[Any]:
@@ -85,5 +120,7 @@ def brief_to_plain(brief: Brief) -> list[Any]:
 
 def brief_from_plain(plain: list[Any]) -> Brief:
     """Return what `brief_to_plain` was given."""
+    if LEAVES.issuperset(map(type, plain)):
+        return Brief(*plain)
     last, last_step, least, least_step, greatest, greatest_step, count = map(restore, plain)
     return Brief(last, hashable(last_step), least, hashable(least_step), greatest, hashable(greatest_step), count)

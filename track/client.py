@@ -18,6 +18,7 @@ from track.front import (
     as_dict,
     check_fields,
     check_kind,
+    checked_parts,
     identity,
     innermost_block,
     is_other,
@@ -27,6 +28,7 @@ from track.front import (
     open_keyed,
     own_choice,
     parent_in,
+    reserve,
     show_arguments,
     store_trial,
     take_parameters,
@@ -35,6 +37,7 @@ from track.front import (
     tell_trial_stays,
     tell_what_stays,
     unfinished,
+    waiting_query,
 )
 from track.logger import TrialLogger
 from track.naming import named, was_deleted
@@ -61,6 +64,9 @@ class TrackClient:
     backend: str
         The store's URI: ``file://report.json``, ``ephemeral:``. ``"none"`` is the option
         ``log.backend.name`` (``TRACK_LOG_BACKEND_NAME``), or memory where that is not set.
+    environment: bool, str or list of str, optional
+        What is recorded of where trials run: all, none, or some parts, as in ``"git,packages"`` or ``"-argv,-user"``.
+        By default what the URI says (``?environment=0``), then the option ``log.environment``, then all.
 
     Raises
     ------
@@ -87,7 +93,8 @@ class TrackClient:
     _chosen: Mapping[str, Any] = {}
     _thread = 0
 
-    def __init__(self, backend: str = "none") -> None:
+    def __init__(self, backend: str = "none", *, environment: Any = None) -> None:
+        self._parts = checked_parts(environment)
         if names_no_store(backend) and backend != "none:":
             backend = options("log.backend.name", None)
         self.protocol = get_protocol(backend)
@@ -258,8 +265,11 @@ class TrackClient:
         if stored is None:
             raise TrialDoesNotExist(f"no trial {wanted.uid!r} is stored in {self._place()}")
         self._adopt_owners(stored)
-        self.logger = TrialLogger(stored, self.protocol)
+        self.logger = self._logger_of(stored)
         return self.logger
+
+    def _logger_of(self, trial: Any) -> TrialLogger:
+        return TrialLogger(trial, self.protocol, environment=self._parts)
 
     def _adopt_owners(self, trial: Trial) -> None:
         if self.project is None and trial.project_id is not None:
@@ -305,7 +315,7 @@ class TrackClient:
             logger.info("trial %r has not finished; another one is begun", current.label)
         create = self._create_trial
         trial = delay_call(create, **kwargs) if parameters is None else create(parameters, **kwargs)
-        self.logger = current = TrialLogger(trial, self.protocol)
+        self.logger = current = self._logger_of(trial)
         return current
 
     def _is_other(self, current: Trial, parameters: dict[str, Any] | None, fields: dict[str, Any]) -> bool:
@@ -358,7 +368,35 @@ class TrackClient:
         stored = open_keyed(self.protocol, wanted, parameters, *owners)
         current: TrialLogger | None = unfinished(own_choice(self, "logger"))
         if current is None or current._created().uid != stored.uid:
-            current = self.logger = TrialLogger(stored, self.protocol)
+            current = self.logger = self._logger_of(stored)
+        return current
+
+    def next_trial(self, query: Any = None, *, patience: float = 300.0) -> TrialLogger | None:
+        """Take the oldest trial that waits, and return its logger, started; None where none waits.
+
+        Of the current project and group, if there are any. A trial waits that was created and never started, that was
+        given the status ``submitted``, or whose process is gone (``Broken``). Each is taken by one process only, which
+        owns it from then on; should that die, the trial is the next one again, in its next attempt
+        (``trial.attempt``), and what the earlier process still says of it is dropped and counted.
+
+        Parameters
+        ----------
+        query: mapping or list of pairs, optional
+            What else must hold, as for ``track.fetch``: ``{"attempt": {"$lt": 3}}``. A condition on ``status``
+            replaces the one above; what a live process runs is never taken.
+        patience: float
+            Seconds for which a store that is busy or away is asked again.
+
+        Raises
+        ------
+        BackendUnavailable
+            It was busy or away for so long.
+        """
+        trial = reserve(self.protocol, waiting_query(query, self.project, self.group), patience)
+        if trial is None:
+            return None
+        self.logger = current = self._logger_of(trial)
+        current._begin()
         return current
 
     # hiding

@@ -3,6 +3,9 @@
 An event names things by uid and says when it was decided (`at`, unix seconds). It holds plain data only:
 no clock, no callable, no live object. The same bytes are the journal's line, the message on a socket and
 the record in a spill file.
+
+What a process says of a trial that it has *reserved* carries the `attempt` (1, 2, ...). Once the trial was reserved
+again, every store drops what is said of an earlier one, and counts it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from track.columns import Columns
 from track.errors import InvalidEvent
 from track.plain import text_keys, to_plain
 
@@ -115,6 +119,7 @@ class TrialAttached(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     kind: str
     owner: str
     at: float
+    attempt: _Count | None = None
 
 
 class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="fields_merged"):
@@ -131,16 +136,19 @@ class FieldsMerged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     values: dict[str, Any]
     at: float
     aggregator: list[Any] | None = None
+    attempt: _Count | None = None
 
 
 class MetricsLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="metrics"):
-    """A trial measured values, at a step or at none."""
+    """A trial measured values, at a step or at none; or, in `columns`, one value after another under one name."""
 
     trial: str
     values: dict[str, Any]
     at: float
     step: Any = None
     aggregator: list[Any] | None = None
+    attempt: _Count | None = None
+    columns: Columns | None = None
 
 
 class TimeLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="time"):
@@ -151,12 +159,14 @@ class TimeLogged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_
     seconds: Any
     at: float
     aggregator: list[Any] | None = None
+    attempt: _Count | None = None
 
 
 class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="status"):
     """A trial's status is another: as the program says, or as `process` begins or ends its part of an attempt.
 
-    `process` has host, pid and start of a process, and ``signal`` where one was told to stop and may yet go on.
+    `process` has host, pid and start of a process, ``signal`` where one was told to stop and may yet go on, and
+    ``reserved`` where it has the attempt for itself.
     """
 
     trial: str
@@ -168,7 +178,10 @@ class StatusChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
 
 
 class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="event", tag="artifact"):
-    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere."""
+    """A file belongs to a trial; `size` is in bytes, `digest` a sha256, or ``etag:...`` of data that is elsewhere.
+
+    It may be of a `step`; `media` says in a few words what it shows, for who displays it.
+    """
 
     trial: str
     name: str
@@ -176,6 +189,9 @@ class ArtifactAdded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     at: float
     digest: str | None = None
     size: int | None = None
+    attempt: _Count | None = None
+    step: Any = None
+    media: dict[str, Any] | None = None
 
 
 Event: TypeAlias = (
@@ -312,4 +328,5 @@ def _tagged(value: Any) -> Any:
         return {key: _tagged(item) for key, item in text_keys(value.items()).items()}
     if type(value) in (list, tuple):
         return [_tagged(item) for item in value]
-    return to_plain(value)
+    # Its values are tagged where they are put into columns.
+    return value if type(value) is Columns else to_plain(value)

@@ -23,12 +23,14 @@ from track.front import (
     as_dict,
     as_interruption,
     attach,
+    checked_parts,
     differing_arguments,
     enter_block,
     leave_block,
     named_metadata,
     named_metrics,
     pickled_uri,
+    record_environment,
     resume_rule,
 )
 from track.persistence.checks import plain_tags
@@ -63,6 +65,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         The trial; or the call that will create it once its parameters are known.
     protocol: Protocol
         Where it is stored.
+    environment: bool, str or list of str, optional
+        What is recorded of where it runs; the option ``log.environment`` by default.
 
     Examples
     --------
@@ -74,8 +78,9 @@ class TrialLogger(OutputVerbs, FileVerbs):
     {0: 0.5}
     """
 
-    def __init__(self, trial: Trial | DelayedCall, protocol: Protocol) -> None:
+    def __init__(self, trial: Trial | DelayedCall, protocol: Protocol, *, environment: Any = None) -> None:
         super().__init__()
+        self._parts = checked_parts(environment)
         self.protocol = protocol
         self.chronos: dict[str, Aggregator] = {}
         self.has_started = False
@@ -107,7 +112,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         return self
 
     def __reduce__(self) -> Any:
-        return _UnpickledLogger, (pickled_uri(self.protocol), self._created().uid)
+        uid = self._created().uid
+        return _UnpickledLogger, (pickled_uri(self.protocol), uid, self.protocol.reserved_attempt(uid))
 
     # the trial
 
@@ -117,6 +123,13 @@ class TrialLogger(OutputVerbs, FileVerbs):
         trial = self._created()
         self.protocol.refresh(trial)
         return trial
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Where the trial runs: argv, python, host, user, folder, git, packages, gpus; see `track.environment`."""
+        from track.reading import environment_in
+
+        return environment_in(self.protocol, self.trial)
 
     @property
     def is_pending(self) -> bool:
@@ -168,18 +181,23 @@ class TrialLogger(OutputVerbs, FileVerbs):
     def _start(self) -> None:
         if self.has_started and not self.has_finished and not self._is_guest:
             return
-        trial = self._created()
+        self.protocol.log_trial_start(self._created())
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take note that this process has started the trial."""
         self._is_guest = False
-        self.protocol.log_trial_start(trial)
         self._pid = os.getpid()
         self.has_started, self.has_finished = True, False
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_metrics = self.protocol.log_trial_metrics
         self._previous = get_current_trial()
-        set_current_trial(trial)
+        set_current_trial(self._trial)
         if options("process.hooks", True):
             self._signals = LogSignalHandler(self)
+        # Last: git may take a second, in which the process may be told to stop.
+        record_environment(self.protocol, self._trial, self._parts)
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
@@ -229,6 +247,20 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.flush(*(() if timeout is None else (timeout,)))
         self._tell_unsaved()
         self._tell_not_stored()
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """Say that another worker has the trial now, so that what was said since is not stored."""
+        attempt = self.protocol.reserved_attempt(self._trial.uid) if self.has_finished else None
+        if attempt is None:
+            return
+        try:
+            stored = self.protocol.first_trial({"uid": self._trial.uid})
+        except BackendUnavailable:
+            return
+        if stored is not None and stored.attempt > attempt:
+            text = "trial %r was taken by another worker (attempt %d, this was %d): what was logged since is not stored"
+            logger.warning(text, self.label, stored.attempt, attempt)
 
     def _tell_unsaved(self) -> None:
         unsaved = self.protocol.unsaved()
@@ -285,6 +317,39 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if metrics is not _UNGIVEN:
             step, aggregator, kwargs = named_metrics(metrics, step, aggregator, kwargs)
         self._log_metrics(self._trial, step, aggregator, **kwargs)
+
+    def log_series(self, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        """Record many numbers under one name in one call: as `log_metrics` does one by one, and much faster.
+
+        Parameters
+        ----------
+        name: str
+            Of the metric.
+        values: list, array, tensor or series, with one dimension
+            Numbers; each is kept exactly, an integer as an integer.
+        steps: list, range or array, optional
+            The step of each value; without, those that follow, as in `log_metrics`.
+        times: list or array of float, optional
+            When each was measured, unix seconds; by default now.
+
+        Raises
+        ------
+        InvalidEvent
+            Something is no list of numbers, or not as long as the others. Nothing is recorded then.
+
+        Examples
+        --------
+        >>> from track import TrackClient
+        >>> with TrackClient("ephemeral:").new_trial() as trial:
+        ...     trial.log_series("loss", [0.9, 0.5, 0.4], steps=range(0, 30, 10))
+        >>> trial.trial.metrics["loss"]
+        {0: 0.9, 10: 0.5, 20: 0.4}
+        """
+        if not self.has_started:
+            self.start()
+        elif self._late is not None and self.has_finished:
+            self._late.tell(self._trial)
+        self.protocol.log_trial_series(self._trial, name, values, steps, times)
 
     def log_arguments(self, args: Any = None, /, **kwargs: Any) -> argparse.Namespace:
         """Give a pending trial its parameters, and return them; a trial that exists keeps those it has.
@@ -473,11 +538,12 @@ for _name in HERE:
 class _UnpickledLogger(TrialLogger):
     """A logger in another process, until its first use, which makes it a `TrialLogger`."""
 
-    def __init__(self, uri: str, uid: str) -> None:
+    def __init__(self, uri: str, uid: str, attempt: int | None = None) -> None:
         self._address = (uri, uid)
+        self._attempt = attempt
 
     def __reduce__(self) -> Any:
-        return _UnpickledLogger, self._address
+        return _UnpickledLogger, (*self._address, self._attempt)
 
     if not TYPE_CHECKING:
 
@@ -491,6 +557,9 @@ class _UnpickledLogger(TrialLogger):
         if type(self) is not _UnpickledLogger:
             return
         connected = TrialLogger(*attach(*self._address))
+        if self._attempt is not None:
+            # What the worker says once it has lost its trial is dropped, and this with it.
+            connected.protocol.share_attempt(self._address[1], self._attempt)
         # It logs to a trial that another process has started, and says nothing about its end.
         connected.has_started = connected._is_guest = True
         vars(self).update(vars(connected))

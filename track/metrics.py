@@ -18,7 +18,8 @@ from track.aggregators.aggregator import (
 )
 from track.aggregators.base import add_to, tell_once
 from track.briefs import Brief, brief_of
-from track.containers.series import Points, Series
+from track.columns import Columns
+from track.containers.series import Column, Points, Series
 from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
 from track.shown import clean, shown, text_of
 
@@ -98,6 +99,23 @@ class Metrics(MutableMapping[str, Any]):
                 continue
             # A name that has no UTF-8 form is stored as another one, by every backend.
             _append(containers, utf8(name), value, step, spec, at)
+
+    def log_columns(self, columns: Columns, spec: list[Any] | None, at: float) -> None:
+        """Add many values to one container, as `log_values` does one by one; `at` is when they were logged."""
+        containers = self._loaded()
+        name, steps = utf8(columns.name), columns.steps()
+        container = containers.get(name)
+        if container is None and spec is None and not isinstance(steps, list):
+            container = containers[name] = TimeSeriesAggregator() if steps is None else Series()
+        elif isinstance(steps, Column) and type(container) is TimeSeriesAggregator:
+            container = containers[name] = Series(container.points.numbered())
+        if type(container) is Series and not isinstance(steps, list):
+            container.extend(steps, columns.values(), columns.times(at))
+        elif type(container) is TimeSeriesAggregator and steps is None:
+            container.extend(columns.values(), columns.times(at))
+        else:
+            for step, value, logged in columns.points(at):
+                self.log_values({name: value}, step, spec, logged)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Add `seconds` to the named container; `spec` says which aggregator a new one is."""

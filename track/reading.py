@@ -10,18 +10,31 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from track.errors import NotFound
 from track.frames import summary, to_arrow, to_pandas
 from track.naming import best_of, best_stored, named, owners_of, with_uids
+from track.persistence.buckets import Buckets, Question
 from track.persistence.protocol import Protocol
 from track.persistence.query import Query, ordered, parse_query, parse_sort
 from track.persistence.registry import get_protocol
+from track.persistence.state import buckets_of
 from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.shown import cut
 from track.structure import Status, Trial
 from track.table import html_of, trials_html
+from track.utils.environment import ENVIRONMENT, PACKAGES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Trials", "best", "fetch", "open_stored", "open_to_read", "to_arrow", "to_pandas"]
+__all__ = [
+    "Trials",
+    "best",
+    "environment",
+    "environment_in",
+    "fetch",
+    "open_stored",
+    "open_to_read",
+    "to_arrow",
+    "to_pandas",
+]
 
 
 logger = logging.getLogger(__name__)
@@ -37,11 +50,23 @@ class Trials(list[Trial]):
     trials: iterable of Trial
     group_names: callable, optional
         Returns the names of groups by uid, for the column of a summary.
+    store: Protocol, optional
+        The backend that all of them were read from, which is asked for their buckets.
     """
 
-    def __init__(self, trials: Iterable[Trial] = (), group_names: Callable[[], dict[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        trials: Iterable[Trial] = (),
+        group_names: Callable[[], dict[str, str]] = dict,
+        store: Protocol | None = None,
+    ) -> None:
         super().__init__(trials)
         self._group_names = group_names
+        self._store = store
+
+    def _some(self, trials: Iterable[Trial]) -> Trials:
+        """Return some of these trials."""
+        return Trials(trials, self._group_names, self._store)
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Trial: ...
@@ -49,10 +74,11 @@ class Trials(list[Trial]):
     def __getitem__(self, index: slice) -> Trials: ...
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
-        return Trials(found, self._group_names) if isinstance(index, slice) else found
+        return self._some(found) if isinstance(index, slice) else found
 
     def __add__(self, other: Any) -> Any:
-        return Trials([*self, *other], self._group_names)
+        is_of_one = isinstance(other, Trials) and other._store is self._store
+        return Trials([*self, *other], self._group_names, self._store if is_of_one else None)
 
     def filter(self, query: Any) -> Trials:
         """Return those that match a query, as `track.fetch` would.
@@ -63,7 +89,7 @@ class Trials(list[Trial]):
             The query names an unknown attribute or operator.
         """
         parsed = parse_query(with_uids(query, self._owners), Trial)
-        return Trials(filter(parsed.matches, self), self._group_names)
+        return self._some(filter(parsed.matches, self))
 
     def _owners(self, field: str) -> dict[str, str]:
         return self._group_names() if field == "group_id" else {}
@@ -82,7 +108,7 @@ class Trials(list[Trial]):
         InvalidQuery
             An attribute is unknown.
         """
-        return Trials(ordered(self, parse_sort(by, Trial)), self._group_names)
+        return self._some(ordered(self, parse_sort(by, Trial)))
 
     def best(self, metric: str, mode: str = "min", of: str = "last") -> Trial:
         """Return the best of them by a metric; see `track.best`."""
@@ -90,7 +116,7 @@ class Trials(list[Trial]):
 
     def copy(self) -> Trials:
         """Return another list of the same trials."""
-        return Trials(self, self._group_names)
+        return self._some(self)
 
     def __reduce__(self) -> Any:
         return Trials, (list(self),)
@@ -123,6 +149,36 @@ class Trials(list[Trial]):
         """
         frame: pd.DataFrame = summary(self, self._group_names())
         return frame
+
+    def buckets(  # noqa: PLR0917 - as `Protocol.fetch_buckets`
+        self,
+        metric: str,
+        buckets: int = 500,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        """Return a metric of all trials in buckets, on one grid of x: what a chart draws of however many points.
+
+        The store is asked, for what it has now; trials of several stores are looked at as they were fetched. See
+        `Protocol.fetch_buckets` for what may be said of `x`, `start`, `end` and `smoothing`.
+
+        Examples
+        --------
+        >>> from track import TrackClient
+        >>> client = TrackClient("ephemeral:")
+        >>> with client.new_trial(parameters={}) as trial:
+        ...     for step in range(1000):
+        ...         trial.log_metrics(step=step, loss=1 / (step + 1))
+        >>> found = Trials([trial.trial]).buckets("loss", 2)
+        >>> [round(float(value), 4) for value in found[trial.trial.uid].mean]
+        [0.0136, 0.0014]
+        """
+        uids = [trial.uid for trial in self]
+        if self._store is not None:
+            return self._store.fetch_buckets(uids, metric, buckets, x, start, end, smoothing)
+        return buckets_of(self, Question(metric, buckets, x, start, end, smoothing))
 
 
 def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = None, limit: int | None = None) -> Trials:
@@ -159,9 +215,9 @@ def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = Non
     """
     protocol = open_to_read(uri)
     if isinstance(query, str):
-        return Trials([named(protocol, query)], _names_of_groups(protocol))
+        return Trials([named(protocol, query)], _names_of_groups(protocol), protocol)
     query = with_uids(query, owners_of(protocol))
-    found = Trials(protocol.select_trials(query, sort, limit), _names_of_groups(protocol))
+    found = Trials(protocol.select_trials(query, sort, limit), _names_of_groups(protocol), protocol)
     if not found and limit != 0:
         _tell_unknown_statuses(protocol, parse_query(query, Trial))
     return found
@@ -192,6 +248,59 @@ def best(uri: str, metric: str, mode: str = "min", query: Any = None, of: str = 
     """
     protocol = open_to_read(uri)
     return best_stored(protocol, metric, mode, of, with_uids(query, owners_of(protocol)))
+
+
+def environment(source: Any, trial: Any = None) -> dict[str, Any]:
+    """Return where a trial ran, as was recorded when it last started.
+
+    Parameters
+    ----------
+    source: str, TrackClient, TrialLogger or Protocol
+        A store, as for `TrackClient`, or a trial's logger.
+    trial: str or Trial, optional
+        Any of its names, as for `fetch`, or what that returned; of a logger its own trial by default.
+
+    Returns
+    -------
+    dict
+        ``argv``, without what is secret in it; ``python``, its version; ``host``; ``user``; ``folder``; ``git``:
+        ``commit``, ``branch``, and ``is_dirty``, which says whether a file that git knows was changed; ``packages``:
+        the versions of all that were installed, by name; ``gpus``: their ``names``, and what the environment says of
+        their visibility. What was not found out, or switched off (the option ``log.environment``), is not there.
+
+    Raises
+    ------
+    TrialDoesNotExist, AmbiguousName
+        No trial, or several, go by this name.
+
+    Examples
+    --------
+    >>> from track import TrackClient
+    >>> client = TrackClient("ephemeral:", environment="python,packages")
+    >>> with client.new_trial(parameters={}) as trial:
+    ...     pass
+    >>> sorted(environment(client, "@last"))
+    ['packages', 'python']
+    """
+    protocol = open_to_read(source) if isinstance(source, str) else getattr(source, "protocol", source)
+    if trial is None:
+        # Of a logger; of others it is missing.
+        return environment_in(protocol, source.trial)
+    return environment_in(protocol, trial if isinstance(trial, Trial) else named(protocol, trial))
+
+
+def environment_in(protocol: Protocol, trial: Trial) -> dict[str, Any]:
+    """Return where a trial of a store ran, its packages by name; {} where that was not recorded."""
+    recorded = trial.metadata.get(ENVIRONMENT)
+    facts = dict(recorded) if isinstance(recorded, dict) else {}
+    digest = facts.pop("packages", None)
+    if digest is None:
+        return facts
+    name = f"{PACKAGES}{digest}"
+    projects = protocol.fetch_projects({"uid": trial.project_id})
+    text = next((project.metadata[name] for project in projects if name in project.metadata), "")
+    packages = dict(line.partition("==")[::2] for line in str(text).splitlines())
+    return facts | {"packages": packages} if packages else facts
 
 
 def open_to_read(uri: str) -> Protocol:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from track.aggregators.aggregator import Aggregator, StatAggregator
 from track.aggregators.base import aggregator_or_value
+from track.briefs import brief_to_plain
 from track.chrono import ChronoContext
 from track.containers.series import Series
-from track.metrics import container_to_plain, metrics_from_plain, metrics_to_plain
+from track.metrics import briefs_of, container_to_plain, metrics_from_plain, metrics_to_plain
 from track.plain import flatten, printable, restore, text_keys, to_plain, unflatten
 from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
 from track.table import HIDDEN_METADATA
+from track.utils.environment import PACKAGES
 
 __all__ = [
     "SerializerAspect",
@@ -28,11 +33,14 @@ __all__ = [
     "SerializerTrial",
     "SerializerTrialGroup",
     "SerializerUUID",
+    "brief_lines",
     "flatten",
     "from_json",
+    "measured_line",
     "status_from_json",
     "to_json",
     "trial_from_document",
+    "trial_from_text",
     "trial_to_document",
     "unflatten",
 ]
@@ -173,13 +181,16 @@ class SerializerProject(SerializerAspect):
     """A project with the documents of its groups and trials."""
 
     def to_json(self, obj: Project, short: bool = False) -> dict[str, Any]:
+        metadata = obj.metadata
+        if short and isinstance(metadata, dict):
+            metadata = {name: value for name, value in metadata.items() if not str(name).startswith(PACKAGES)}
         trials = sorted(obj.trials, key=lambda trial: (trial.timestamps.get("created", 0.0), trial.uid))
         document = {
             "dtype": "project",
             "uid": obj.uid,
             "name": obj.name,
             "description": obj.description,
-            "metadata": to_plain(obj.metadata),
+            "metadata": to_plain(metadata),
             "trials": [to_json(trial, short) for trial in trials],
             "groups": [to_json(group, short) for group in sorted(obj.groups, key=lambda group: str(group.name))],
         }
@@ -297,8 +308,28 @@ def trial_to_document(trial: Trial) -> dict[str, Any]:
     return document | {name: to_plain(value) for name in _EXTRAS if (value := getattr(trial, name))} | _moments(trial)
 
 
-def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
-    """Return the trial of a full document, with these metrics and times."""
+def trial_from_text(stored: str, metrics: Any, chronos: Any) -> Trial:
+    """Return the trial of a full document that is JSON, with these metrics and times."""
+    # The one tag is its own: nothing in it is tagged, and must be restored.
+    return trial_from_document(msgspec.json.decode(stored), metrics, chronos, is_restored=stored.count('"dtype"') == 1)
+
+
+def brief_lines(trial: Trial) -> tuple[bytes, bytes]:
+    """Return a trial in brief as JSON: its document without what it measured, and times and briefs on their own."""
+    without = copy.copy(trial)
+    without.metrics, without.chronos = {}, {}
+    return msgspec.json.encode(trial_to_document(without)), measured_line(trial)
+
+
+def measured_line(trial: Trial) -> bytes:
+    """Return the times of a trial, and what its metrics come to, as JSON."""
+    briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
+    return msgspec.json.encode([metrics_to_plain(trial.chronos), briefs])
+
+
+def trial_from_document(document: Any, metrics: Any, chronos: Any, is_restored: bool = False) -> Trial:
+    """Return the trial of a full document, with these metrics and times; `is_restored`: no value in it is tagged."""
+    restored, made = (_same, _same) if is_restored else (restore, _metadata)
     digest, revision = document.get("hash"), document.get("revision") or 0
     if digest is None and document.get("uid"):
         digest, revision = split_uid(document["uid"])
@@ -307,17 +338,17 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         revision=revision,
         name=document.get("name"),
         description=document.get("description"),
-        tags=restore(document.get("tags") or {}),
+        tags=restored(document.get("tags") or {}),
         version=document.get("version"),
-        group_id=restore(document.get("group_id")),
-        project_id=restore(document.get("project_id")),
-        parameters=restore(document.get("parameters") or {}),
-        metadata=_metadata(document.get("metadata") or {}),
+        group_id=restored(document.get("group_id")),
+        project_id=restored(document.get("project_id")),
+        parameters=restored(document.get("parameters") or {}),
+        metadata=made(document.get("metadata") or {}),
         metrics=metrics,
         chronos=chronos,
         status=status_from_json(document.get("status")),
-        errors=restore(document.get("errors") or []),
-        artifacts=restore(document.get("artifacts") or []),
+        errors=restored(document.get("errors") or []),
+        artifacts=restored(document.get("artifacts") or []),
         timestamps=document.get("timestamps") or {},
         process=document.get("process"),
         attempt=document.get("attempt") or 0,
@@ -327,6 +358,10 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any) -> Trial:
         deleted=document.get("deleted") or False,
         moments=document.get("moments") or {},
     )
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def status_from_json(plain: Any) -> Any:

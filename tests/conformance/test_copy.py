@@ -74,6 +74,8 @@ def _everything(uri: str) -> None:
     protocol.log_trial_metadata(trial, aggregator=RingAggregator.lazy(2, "d"), kept=1.0)
     protocol.add_trial_tags(trial, paper="v2")
     protocol.log_trial_artifact(trial, "data", "s3://bucket/data.csv", "etag:1", 3)
+    protocol.log_trial_artifact(trial, "plot", "s3://bucket/plot.png", step=(1, "a"), media={"size": [640, 480]})
+    protocol.log_trial_series(trial, "series", [0.5, 2**70, True], range(3), [1e8, 2e8, 3e8])
     protocol.log_trial_finish(trial, ValueError, ValueError("no"), None)
     protocol.set_trial_status(trial, CustomStatus("pruned", 303), "by hand")
     protocol.new_trial(Trial(parameters={"lr": 0.2}, project_id="digits"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import psycopg2
 
 from tests.servers.mongo import MongoWire, connected
@@ -85,6 +87,16 @@ class Place:
         """End the transactions of clients that were killed, where the server does not by itself."""
 
 
+def packed_numbers(body: bytes) -> list[int]:
+    """Return the integers that are the values of a chunk of points, read without the library."""
+    values = msgspec.msgpack.decode(body)[5]
+    if values[0] == "range":
+        _, first, stride, size = values
+        return [first + stride * place for place in range(size)]
+    assert values[0] == "q", values
+    return list(struct.unpack(f"<{len(values[1]) // 8}q", values[1]))
+
+
 class SqlPlace(Place):
     """A database of PostgreSQL, which stands in for CockroachDB."""
 
@@ -105,12 +117,12 @@ class SqlPlace(Place):
     def numbers(self, trial: Trial, name: str = "n") -> list[int]:
         """Return the values of a metric as they are stored, in the order they were."""
         rows = self._rows(
-            "SELECT m.value FROM metrics m JOIN trials t ON t.position = m.trial "
-            "WHERE t.uid = %s AND m.name = %s ORDER BY m.seq",
+            "SELECT c.body FROM chunks c JOIN trials t ON t.position = c.trial "
+            "WHERE t.uid = %s AND c.name = %s ORDER BY c.seq",
             trial.uid,
             f'"{name}"',
         )
-        return [int(value) for (value,) in rows]
+        return [number for (body,) in rows for number in packed_numbers(bytes(body))]
 
     def trials(self) -> list[tuple[str, str | None, str]]:
         """Return uid, project and status of every trial, by uid."""
@@ -141,9 +153,9 @@ class MongoPlace(Place):
             counts = [known["count"] for known in found["series"] if known["name"] == f'"{name}"']
             where = {"trial": found["position"], "kind": "metrics", "name": f'"{name}"'}
             buckets = list(database["buckets"].find(where).sort("number", 1))
-        values = [value for bucket in buckets for value in bucket["value"]]
+        values = [number for bucket in buckets for body, _ in bucket["parts"] for number in packed_numbers(body)]
         # A bucket may be ahead of its trial for a moment where there are no transactions.
-        return [int(value) for value in values[: sum(counts)]]
+        return values[: sum(counts)]
 
     def trials(self) -> list[tuple[str, str | None, str]]:
         """Return uid, project and status of every trial, by uid."""

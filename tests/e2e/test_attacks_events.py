@@ -82,6 +82,28 @@ LEAVES = st.none() | st.booleans() | ODD_NUMBERS | ODD_TEXTS | TAGGED | STATES
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ODD_TEXTS, inner, max_size=3), max_leaves=6
 ) | st.sampled_from([nested(depth) for depth in (30, 200, 255, 300, 600)])
+PACKED = st.builds(
+    lambda typecode, data, odd: {"typecode": typecode, "data": data, "odd": odd},
+    st.sampled_from(["d", "q", "d", "q", "f"]),
+    st.sampled_from(["AAAAAAAA8D8AAAAAAAD4/w==", "AAAAAAAAAIAAAAAAAAAAAA==", "AAAAAAAA8D8=", "", "a", 3]),
+    st.dictionaries(st.sampled_from(["0", "1", "2", "-1", "a"]), VALUES, max_size=2),
+)
+CELLS = PACKED | st.lists(VALUES, min_size=2, max_size=2) | st.just([1, 2]) | VALUES
+COLUMNS = st.builds(
+    lambda given: {"name": "loss", "size": 2, "value": [1.5, 2]} | given,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": ODD_TEXTS,
+            "size": st.sampled_from([0, 1, 4097, 2**70, "a"]),
+            "value": CELLS,
+            "step": CELLS | st.none(),
+            "first": ODD_NUMBERS,
+            "stride": ODD_NUMBERS,
+            "at": st.sampled_from(["AAAAAAAA8D8AAAAAAADwPw==", "AAAAAAAA8D8AAAAAAAD4/w==", "a", "", 3]),
+        },
+    ),
+)
 UIDS = st.sampled_from(["ab_0", "ab_1", "cd_0", "p", "g", "nobody"]) | ODD_TEXTS
 TIMES = st.sampled_from([1.0, 1e9, 1.7e9]) | ODD_NUMBERS
 SPECIFICATIONS = st.none() | st.lists(
@@ -128,10 +150,12 @@ FIELDS: dict[str, Any] = {
     | st.builds(lambda value: {"deleted": value}, st.sampled_from([True, False, "forgotten"]) | VALUES),
     "step": st.none() | ODD_NUMBERS | VALUES,
     "aggregator": SPECIFICATIONS,
+    "columns": st.none() | COLUMNS | VALUES,
     "seconds": ODD_NUMBERS | VALUES,
     "uri": ODD_TEXTS,
     "digest": st.none() | ODD_TEXTS,
     "size": st.none() | ODD_NUMBERS,
+    "media": st.none() | st.dictionaries(ODD_TEXTS, VALUES, max_size=3) | VALUES,
 }
 WANTED: dict[str, tuple[set[str], set[str]]] = {
     "project_created": ({"uid", "at"}, {"name", "description", "metadata", "tags"}),
@@ -146,10 +170,10 @@ WANTED: dict[str, tuple[set[str], set[str]]] = {
     ),
     "trial_attached": ({"trial", "kind", "owner", "at"}, set()),
     "fields_merged": ({"kind", "uid", "field", "values", "at"}, {"aggregator"}),
-    "metrics": ({"trial", "values", "at"}, {"step", "aggregator"}),
+    "metrics": ({"trial", "values", "at"}, {"step", "aggregator", "columns"}),
     "time": ({"trial", "name", "seconds", "at"}, {"aggregator"}),
     "status": ({"trial", "status", "at"}, {"error", "process", "attempt"}),
-    "artifact": ({"trial", "name", "uri", "at"}, {"digest", "size"}),
+    "artifact": ({"trial", "name", "uri", "at"}, {"digest", "size", "step", "media"}),
 }
 USUAL: dict[str, Any] = {
     "uid": "ab_0",
@@ -331,8 +355,29 @@ RUNNING = {"host": hostname(), "pid": os.getpid(), "started": "x"}
 FOREIGN = {"hash": "cd", "metadata": {"_resumes": {"dtype": "series", "value": ["a"], "at": [1.0]}}}
 SERIES = {"dtype": "series", "value": [1.0], "at": [1.0]}
 STEPS = {"dtype": "steps", "step": [1, 2], "value": [1.0], "at": [1.0]}
+ONE = {"name": "loss", "size": 1, "value": [1.0]}
+DOUBLE = "AAAAAAAA8D8="
 
 REFUSED: dict[str, bytes] = {
+    "much that is said of an artifact": _with("artifact", media={"a": "x" * 5000}),
+    "deep media": _raw("artifact", "media", b'{"a":' * 300 + b"1" + b"}" * 300),
+    "step of an artifact that is a dictionary": _with("artifact", step={"a": 1}),
+    "series of text": _with("metrics", columns=ONE | {"value": ["a"]}),
+    "series of text beside its numbers": _with(
+        "metrics", columns=ONE | {"value": {"typecode": "d", "data": DOUBLE, "odd": {"0": "a"}}}
+    ),
+    "series of two lengths": _with("metrics", columns=ONE | {"step": [1, 2]}),
+    "series that is too long": _with("metrics", columns=ONE | {"size": 5000, "value": [1] * 5000}),
+    "series without an end": _with("metrics", columns=ONE | {"size": 2**62, "first": 0}),
+    "step of a series that is a dictionary": _with("metrics", columns=ONE | {"step": [{"a": 1}]}),
+    "step beside a series that is a dictionary": _with(
+        "metrics", columns=ONE | {"step": {"typecode": "d", "data": DOUBLE, "odd": {"0": [{}]}}}
+    ),
+    "deep step of a series": _with("metrics", columns=ONE | {"step": [nested(300)]}),
+    "steps of a series past their end": _with("metrics", columns=ONE | {"first": 2**63}),
+    "time of a series that is none": _with("metrics", columns=ONE | {"at": "AAAAAAAA+H8="}),
+    "huge time of a series": _with("metrics", columns=ONE | {"at": "nHUAiDzkN34="}),
+    "long name of a series": _with("metrics", columns=ONE | {"name": "\x01" * 1000}),
     "time that is none": _raw("metrics", "at", b"NaN"),
     "time without end": _raw("metrics", "at", b"1e999"),
     "huge time": _with("metrics", at=1e300),
@@ -408,6 +453,12 @@ REFUSED: dict[str, bytes] = {
     "artifact without fields": _with("trial_created", hash="cd", artifacts=[{"dtype": "int", "value": "5"}]),
 }
 TAKEN: dict[str, bytes] = {
+    "odd series": _with("metrics", columns=ONE | {"name": "a\0b", "step": [[1, "a"]]})
+    + _with("metrics", columns=ONE | {"value": [True], "step": [None], "at": DOUBLE})
+    + _with(
+        "metrics", columns=ONE | {"value": [{"dtype": "int", "value": "0x" + "f" * 10_000}], "first": -(2**63) + 1}
+    ),
+    "series of an aggregator": _with("metrics", columns=ONE | {"name": "new"}, aggregator=["ring", 2, "d"]),
     "the same trial twice": _with("trial_created") + _with("trial_created", name="other"),
     "huge code": _raw("status", "status", b'["own", ' + b"9" * 30 + b"]"),
     "the same project twice": _with("project_created", uid="q") + _with("project_created", uid="q", name="x"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -211,6 +212,25 @@ def test_files_of_format_1_always_replay(tmp_path: Path, files: tuple[str, ...])
     expected = json.loads((ASSETS / "journal-1.expected.json").read_text())
     # Later versions may know more of a trial.
     assert [{key: found[key] for key in meant} for found, meant in zip(state, expected, strict=True)] == expected
+
+
+def test_series_of_format_1_always_replay(tmp_path: Path) -> None:
+    """Columns that the first version with them wrote mean today what they meant then."""
+    path = tmp_path / "runs.json"
+    Path(f"{path}.journal").write_bytes((ASSETS / "journal-1-series.jsonl").read_bytes())
+
+    (trial,) = stored(path)
+
+    meant = {
+        "loss": [(0, 0.5), (10, 1.0), (20, 1.5), (21, 2.0)],
+        "odd": [("a", 0.5), ((1, "b"), True), (3, 2**80), (4, math.nan), (0.5, -0.0), (2**70, 3)],
+        "count": [(1, 2**53 + 1), (7, -3), (5, 1)],
+    }
+    assert {name: repr(list(trial.metrics[name].items())) for name in meant} == {
+        name: repr(points) for name, points in meant.items()
+    }
+    assert (trial.metrics["stepless"], trial.metrics["flags"].val) == ([0.25, 0.125], [True, False])
+    assert trial.metrics["count"].points.times() == [1.5e9, 1.55e9, 1.6e9]
 
 
 def test_store_removed_after_its_trial_stays_removed(tmp_path: Path) -> None:

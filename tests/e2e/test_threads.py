@@ -50,7 +50,7 @@ def test_eight_threads_lose_nothing(tmp_path: Path, shared: bool) -> None:
 def test_first_calls_of_threads_start_a_trial_once(tmp_path: Path) -> None:
     """A trial that waits is created and started once, whoever of 8 threads is first."""
     path = tmp_path / "runs.json"
-    client = TrackClient(f"file:{path}")
+    client = TrackClient(f"file:{path}", environment=False)
     client.set_project(name="survival")
     trial = client.new_trial()
 

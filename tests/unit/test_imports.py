@@ -26,6 +26,7 @@ ORDER = (
     "track.verbs",
     "track.plain",
     "track.containers.*",
+    "track.columns",
     "track.configuration",
     "track.utils.*",
     "track.versioning",
@@ -43,10 +44,12 @@ ORDER = (
     "track.persistence.query.*",
     "track.persistence.changes",
     "track.persistence.points",
+    "track.persistence.buckets.*",
     "track.persistence.identity",
     "track.persistence.numbered",
-    "track.persistence.protocol",
     "track.persistence.checks",
+    "track.persistence.given",
+    "track.persistence.protocol",
     "track.persistence.state.*",
     "track.persistence.storage",
     "track.persistence.eventprotocol",
@@ -105,6 +108,7 @@ ORDER = (
 
 # A folder with a face: from outside, only the names that its `__init__` lists are imported.
 FACES = (
+    "track.persistence.buckets",
     "track.persistence.state",
     "track.persistence.file",
     "track.persistence.delivery",
@@ -145,6 +149,7 @@ PUBLIC = (
     "track.logger",
     "track.metrics",
     "track.persistence",
+    "track.persistence.buckets",
     "track.persistence.cockroach",
     "track.persistence.cometml",
     "track.persistence.delivery",

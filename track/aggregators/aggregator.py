@@ -15,7 +15,7 @@ from track.aggregators.base import (
     specification,
 )
 from track.containers.ring import RingBuffer
-from track.containers.series import Points
+from track.containers.series import Column, Points
 from track.shown import cut, listed, shown
 from track.utils.stat import StatStream
 
@@ -188,6 +188,10 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
     def append_at(self, value: Any, at: float) -> None:
         """Add a value logged at `at`, unix seconds."""
         self.points.append(None, value, at)
+
+    def extend(self, values: Column, times: Any) -> None:
+        """Add many values; `times` is an array of doubles, unix seconds."""
+        self.points.extend(None, values, times)
 
     def last(self) -> Any:
         """Return the value logged last; None when there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from track.artifacts.keys import check_name, is_tree, split_uri
 from track.artifacts.location import open_folder
@@ -37,6 +37,10 @@ class Artifact:
     version: int or None
         0 for the first content of this name in the project, 1 for the next that differs, ...; None for one that
         was just logged: `find` knows it.
+    step: any or None
+        That of the metrics to which it belongs.
+    media: dict or None
+        What was said of it for who displays it.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Artifact:
     trial: str
     project: str | None = None
     version: int | None = None
+    step: Any = None
+    media: dict[str, Any] | None = field(default=None, hash=False)
     _places: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property

@@ -12,6 +12,7 @@ import msgspec
 from track.artifacts.artifact import Artifact
 from track.artifacts.keys import SPECIFIC, split_uri
 from track.artifacts.location import places_of, protocol_of
+from track.containers.columns import hashable
 from track.errors import InvalidCall, InvalidQuery, NotFound, suggestion
 from track.naming import named, owners_of, with_uids
 from track.structure import Trial
@@ -25,6 +26,8 @@ class _Line(msgspec.Struct):
     digest: str | None = None
     size: int | None = None
     at: float | None = None
+    step: Any = None
+    media: dict[str, Any] | None = None
 
 
 def artifacts(source: Any, query: Any = None) -> list[Artifact]:
@@ -63,7 +66,8 @@ def _of_line(line: Any, trial: Trial, protocol: Any) -> Artifact | None:
         return None
     places = places_of(protocol, split_uri(said.uri)[0])
     fields = (said.name, said.uri, said.digest, said.size, said.at or 0.0)
-    return Artifact(*fields, trial=trial.uid, project=trial.project_id, _places=places)
+    more = {"step": hashable(said.step), "media": said.media}
+    return Artifact(*fields, trial=trial.uid, project=trial.project_id, _places=places, **more)
 
 
 def _number(found: Iterable[Artifact]) -> list[Artifact]:

@@ -18,7 +18,10 @@ from track.artifacts.location import Place, check_url, open_folder, place_of, pl
 from track.artifacts.owners import identity_of, register_store
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
+from track.containers.columns import hashable
 from track.errors import UnsafePath
+from track.persistence.checks import artifact_media, plain_step
+from track.plain import restore
 from track.structure import Trial
 
 _notes: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
@@ -50,10 +53,13 @@ def check_folder(path: str) -> None:
 class Recorder:
     """Stores content, and says so in the manifest of a trial.
 
-    `told`: the trial's backend.
+    `told`: the trial's backend. `step`, `media`: what is said of what is stored; see `Artifact`.
     """
 
-    def __init__(self, told: Any, trial: Trial) -> None:
+    def __init__(self, told: Any, trial: Trial, step: Any = None, media: dict[str, Any] | None = None) -> None:
+        # Before the content is stored: nothing of a call that makes no sense is kept.
+        said = {"step": None if step is None else plain_step(step), "media": media and artifact_media(media)}
+        self._said: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
         self._told = told
         self._protocol = protocol_of(told)
         self._trial = trial
@@ -120,7 +126,11 @@ class Recorder:
             notes.clear()
 
     def _tell(self, name: str, uri: str, digest: str | None, size: int | None) -> Artifact:
-        self._told.log_trial_artifact(self._trial, name, uri, digest, size)
+        said = restore(self._said)
+        # A backend of somebody else's may know nothing of them.
+        self._told.log_trial_artifact(self._trial, name, uri, digest, size, **said)
         at = self._protocol.clock()
         places = places_of(self._protocol, split_uri(uri)[0])
-        return Artifact(name, uri, digest, size, at, self._trial.uid, self._trial.project_id, _places=places)
+        of = (at, self._trial.uid, self._trial.project_id)
+        said["step"] = hashable(said.get("step"))
+        return Artifact(name, uri, digest, size, *of, _places=places, **said)

@@ -28,6 +28,7 @@ from track.plain import to_plain
 from track.reading import open_to_read
 from track.shown import short_uid
 from track.structure import Project, Status, Trial, TrialGroup
+from track.utils.environment import PACKAGES
 
 _HELP = "copy runs from one store to another"
 _DESCRIPTION = """
@@ -101,6 +102,14 @@ class _Copying:
         for store in (self._source, self._target):
             store.close()
 
+    def _copy_packages(self, project: Project) -> None:
+        """Give a project that is there the packages that trials name which are copied."""
+        known = {name for there in self._target.fetch_projects({"uid": project.uid}) for name in there.metadata}
+        new = {name: text for name, text in project.metadata.items() if name.startswith(PACKAGES)}
+        missing = {name: to_plain(text) for name, text in new.items() if name not in known}
+        if missing:
+            self._send([FieldsMerged("project", project.uid, "metadata", missing, self._target.clock())])
+
     def _owners(self, projects: list[Project], groups: list[TrialGroup]) -> tuple[list[Project], list[TrialGroup]]:
         """Return the projects and groups to copy: all, or those of the trials that were chosen."""
         if not self._is_part:
@@ -114,7 +123,9 @@ class _Copying:
     def _copy_owners(self, projects: list[Project], groups: list[TrialGroup]) -> None:
         now = time.time()
         for project in projects:
-            if not self._target.has(Project, project.uid):
+            if self._target.has(Project, project.uid):
+                self._copy_packages(project)
+            else:
                 facts = (to_plain(project.metadata), to_plain(project.tags))
                 moments = moments_copied(project)
                 self._send([ProjectCreated(project.uid, now, project.name, project.description, *facts, moments)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from track.containers.columns import Column
@@ -10,8 +12,11 @@ from track.errors import missing_extra
 _EXACT = 2**53
 
 
-def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
-    """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`."""
+def to_arrays(points: Any, times: bool, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`.
+
+    `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
+    """
     numpy = import_numpy()
     # What another thread logs meanwhile does not show.
     seen = points.view()
@@ -19,14 +24,27 @@ def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
     size = len(seen)
     kept = None if seen.step is None else _array(seen.step, size)
     arrays = [numpy.arange(size) if kept is None else kept, _array(seen.value, size)]
-    if times:
+    if times or hidden:
         arrays.append(_array(seen.at, size).astype(numpy.float64, copy=False))
+    if hidden and kept is not None:
+        is_shown = _are_shown(kept, arrays[2], hidden)
+        arrays = [array[is_shown] for array in arrays]
+        kept = arrays[0]
+    arrays = arrays[: 3 if times else 2]
     if kept is not None and not _rises(kept):
         first, last = _positions(kept)
         arrays = [kept[first], *(array[last] for array in arrays[1:])]
     for array in arrays:
         array.flags.writeable = False
     return tuple(arrays)
+
+
+def stored_arrays(points: Any) -> tuple[Any, Any, Any]:
+    """Return steps, values and times of `Points` as they are stored, None where they have no steps."""
+    seen = points.view()
+    seen.settle()
+    steps, size = seen.step, len(seen)
+    return None if steps is None else _array(steps, size), _array(seen.value, size), _array(seen.at, size)
 
 
 def extremes(container: Any) -> tuple[Any, Any]:
@@ -111,6 +129,24 @@ def _is_double(value: Any) -> bool:
         return type(value) is int and int(float(value)) == value
     except OverflowError:
         return False
+
+
+def _are_shown(steps: Any, times: Any, hidden: Sequence[Any]) -> Any:
+    import numpy
+
+    if steps.dtype == object:
+        points = zip(steps.tolist(), times.tolist(), strict=True)
+        rows = (
+            not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in hidden))
+            for step, at in points
+        )
+        return numpy.fromiter(rows, bool, len(steps))
+    are_shown = numpy.ones(len(steps), bool)
+    for first, since in hidden:
+        # Whole numbers are compared as such.
+        least = math.ceil(first) if steps.dtype == numpy.int64 and math.isfinite(first) else first
+        are_shown &= ~((steps >= least) & (times < since))
+    return are_shown
 
 
 def _rises(steps: Any) -> bool:

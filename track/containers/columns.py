@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from typing import Any
 
@@ -11,6 +12,7 @@ LARGEST = 2**63
 """The first integer that does not fit into eight bytes."""
 
 _PACK_FROM = 10_000
+_WORTH_IT = 64
 _TYPES = {"d": float, "q": int}
 
 
@@ -57,9 +59,43 @@ class Column:
                 pass
         self._append_odd(value)
 
+    def extend(self, other: Column) -> None:
+        """Add the values of another column at the end."""
+        if self._type is None and not self._data:
+            self._data, self._odd, self._type = other._data[:], dict(other._odd), other._type
+            return
+        if self._type is None or self._type is not other._type:
+            for value in other.tolist():
+                self.append(value)
+            return
+        size = len(self._data)
+        if other._odd:
+            self._odd |= {size + position: value for position, value in other._odd.items()}
+        try:
+            self._data.extend(other._data)
+        except BufferError:
+            self.let_go()
+            self._data.extend(other._data)
+        self._choose_type()
+
     def let_go(self) -> None:
         """Leave the values so far to the arrays of numpy that show them, which keep them from growing."""
         self._data = self._data[:]
+
+    @property
+    def kind(self) -> type[float] | None:
+        """The type of all values; None where they are of several, or of another than float and int."""
+        return None if self._odd else self._type
+
+    @property
+    def data(self) -> array[Any]:
+        """The values in eight bytes each, where `kind` is not None."""
+        found: array[Any] = self._data
+        return found
+
+    def packed(self) -> tuple[str, bytes, dict[int, Any]] | None:
+        """Return typecode, little-endian bytes, and by position what they do not say; None where nothing fits them."""
+        return None if self._type is None else (self._data.typecode, to_bytes(self._data), self._odd)
 
     def __getitem__(self, position: int) -> Any:
         return self._odd[position] if position in self._odd else self._data[position]
@@ -80,6 +116,13 @@ class Column:
             if first <= position < end:
                 values[position - first] = value
         return values
+
+    def cut(self, first: int, end: int) -> Column:
+        """Return a column of the values from a position on, before another one."""
+        odd = {position - first: value for position, value in self._odd.items() if first <= position < end}
+        column = Column()
+        column._data, column._odd, column._type = self._data[first:end], odd, self._type
+        return column
 
     def reordered(self, order: list[int]) -> Column:
         """Return a column of the values at these positions."""
@@ -116,12 +159,14 @@ class Column:
             return cls.from_list([restore(value) for value in plain])
         import base64
 
+        odd = {int(position): restore(value) for position, value in plain["odd"].items()}
+        return cls.of(from_bytes(plain["typecode"], base64.b64decode(plain["base64"])), odd)
+
+    @classmethod
+    def of(cls, data: array[Any], odd: dict[int, Any] | None = None) -> Column:
+        """Return the column of an array of doubles or of integers, and of what they cannot say, by position."""
         column = cls()
-        column._data = array(plain["typecode"])
-        column._data.frombytes(base64.b64decode(plain["base64"]))
-        column._data = _little_endian(column._data)
-        column._type = _TYPES[plain["typecode"]]
-        column._odd = {int(position): restore(value) for position, value in plain["odd"].items()}
+        column._data, column._odd, column._type = data, odd or {}, _TYPES[data.typecode]
         return column
 
     @classmethod
@@ -157,6 +202,9 @@ class Column:
         except BufferError:
             self.let_go()
             self._data.append(0)
+        self._choose_type()
+
+    def _choose_type(self) -> None:
         if len(self._odd) * 2 > len(self._data) + 16:
             self._rebuild()
 
@@ -176,9 +224,46 @@ class Column:
         self._data, self._odd = data, odd
 
 
-def _little_endian(values: Any) -> Any:
-    import sys
+def from_bytes(typecode: str, data: bytes) -> array[Any]:
+    """Return the numbers of eight bytes each that little-endian bytes hold."""
+    values: array[Any] = array(typecode)
+    values.frombytes(data)
+    found: array[Any] = _little_endian(values)
+    return found
 
+
+def to_bytes(values: Any) -> bytes:
+    """Return an array, or a view of memory, of doubles or of integers as little-endian bytes."""
+    if sys.byteorder == "big":
+        values = _little_endian(array("d" if isinstance(values[0], float) else "q", values))
+    found: bytes = values.tobytes()
+    return found
+
+
+def loaded_numpy() -> Any:
+    """Return numpy where the program has imported it, else None."""
+    numpy = sys.modules.get("numpy")
+    # Another thread may be in the middle of it.
+    return numpy if hasattr(numpy, "ndarray") else None
+
+
+def counting(first: int, stride: int, size: int) -> array[int]:
+    """Return `size` integers that count from the first on.
+
+    Examples
+    --------
+    >>> counting(5, 10, 3).tolist()
+    [5, 15, 25]
+    """
+    if not stride:
+        return array("q", [first]) * size
+    numpy = loaded_numpy()
+    if numpy is None or size < _WORTH_IT:
+        return array("q", range(first, first + stride * size, stride))
+    return array("q", (numpy.arange(size, dtype=numpy.int64) * stride + first).tobytes())
+
+
+def _little_endian(values: Any) -> Any:
     if sys.byteorder == "big":
         values = values[:]
         values.byteswap()

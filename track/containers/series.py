@@ -81,6 +81,22 @@ class Points:
         else:
             times.append(at)
 
+    def extend(self, steps: Column | None, values: Column, times: Any) -> None:
+        """Add many points, much faster than one by one; `times` is an array of doubles, unix seconds."""
+        latest = self.latest
+        # Those of one call have one time, mostly.
+        for at in times[:1] if times[:1].tobytes() * len(times) == times.tobytes() else times:
+            if at >= latest:
+                latest = at
+            elif at:
+                self.is_late = True
+                self.late += 1
+        self.latest = latest
+        if self.step is not None and steps is not None:
+            self.step.extend(steps)
+        self.value.extend(values)
+        self.at.extend(Column.of(times))
+
     def steps(self) -> list[Any]:
         """Return the step of each point, in logging order; empty when the points have none."""
         self.settle()
@@ -128,6 +144,18 @@ class Points:
         points.latest = max(times, default=0.0)
         points.is_late = any(map(operator.gt, times, islice(times, 1, None)))
         points.late = sum(map(operator.gt, accumulate(times, max), islice(times, 1, None))) if points.is_late else 0
+        return points
+
+    @classmethod
+    def from_columns(cls, steps: Column | None, values: Column, times: Column, is_ordered: bool) -> Points:
+        """Return points of these columns, in the order they came; `is_ordered` says that no time falls."""
+        if not is_ordered:
+            points = cls.from_lists(None, [], times.tolist())
+            points.step, points.value = steps, values
+            return points
+        points = cls(stepped=False)
+        points.step, points.value, points.at = steps, values, times
+        points.latest = times[len(times) - 1] if len(times) else 0.0
         return points
 
     def numbered(self) -> Points:
@@ -224,13 +252,14 @@ class Series(Mapping[Any, Any]):
 
     __slots__ = ("_index", "_indexed", "_indexed_times", "_next", "_rising", "points")
 
-    def __init__(self, points: Points | None = None) -> None:
+    def __init__(self, points: Points | None = None, is_rising: bool = False) -> None:
         self.points = Points(stepped=True) if points is None else points
         self._index: dict[Any, int] | _Run = _Run()
         self._indexed = 0
         self._indexed_times = self.points.at
         self._next: int | None = None
-        self._rising = 0
+        # How many of the points are known to have integer steps that rise.
+        self._rising = len(self.points) if is_rising and not self.points.late else 0
 
     def append(self, step: Any, value: Any, at: float) -> None:
         """Add a point; a step logged before gets the new value.
@@ -247,6 +276,16 @@ class Series(Mapping[Any, Any]):
         elif self._next is not None and isinstance(step, int):
             self._next = max(self._next, step + 1)
         self.points.append(step, value, at)
+
+    def extend(self, steps: Column | None, values: Column, times: Any) -> None:
+        """Add many points, as `append` does one by one; `times` is an array of doubles, unix seconds."""
+        if steps is None:
+            first = self._following()
+            self._next = first + len(values)
+            steps = Column.from_list(list(range(first, self._next)))
+        elif self._next is not None:
+            self._next = max([self._next, *(step + 1 for step in steps.tolist() if isinstance(step, int))])
+        self.points.extend(steps, values, times)
 
     def __getitem__(self, step: Any) -> Any:
         position = self._positions()[step]
@@ -329,7 +368,7 @@ class Series(Mapping[Any, Any]):
 
     def view(self) -> Series:
         """Return the series so far: what is appended later does not show."""
-        return Series(self.points.view())
+        return Series(self.points.view(), is_rising=self._rising == len(self.points))
 
     def _positions(self) -> Mapping[Any, int]:
         """Return the position of the last point of each step: a run where steps count up by one, else an index."""

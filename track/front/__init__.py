@@ -31,9 +31,11 @@ from track.front.choosing import (
 )
 from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
+from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
+from track.front.reserving import reserve, waiting_query
 
 __all__ = [
     "Current",
@@ -49,6 +51,7 @@ __all__ = [
     "attach",
     "check_fields",
     "check_kind",
+    "checked_parts",
     "differing_arguments",
     "differing_fields",
     "enter_block",
@@ -65,6 +68,8 @@ __all__ = [
     "own_choice",
     "parent_in",
     "pickled_uri",
+    "record_environment",
+    "reserve",
     "resume_rule",
     "show_arguments",
     "store_trial",
@@ -74,4 +79,5 @@ __all__ = [
     "tell_trial_stays",
     "tell_what_stays",
     "unfinished",
+    "waiting_query",
 ]

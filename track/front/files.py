@@ -70,7 +70,9 @@ class FileVerbs:
             """Record facts about the trial; see `TrialLogger`."""
 
     @_said_when_out_of_files
-    def log_file(self, file_name: str | os.PathLike[str], name: str | None = None) -> Artifact | None:
+    def log_file(
+        self, file_name: str | os.PathLike[str], name: str | None = None, *, step: Any = None
+    ) -> Artifact | None:
         """Store a file as it is now, and return its artifact; None where the store is full or away.
 
         Parameters
@@ -80,6 +82,8 @@ class FileVerbs:
         name: str, optional
             What to call it, folders with ``/`` allowed; the file's own name by default. A name that was
             logged before gets another version.
+        step: any hashable value, optional
+            That of the metrics to which it belongs, as in `log_metrics`.
 
         Raises
         ------
@@ -102,11 +106,11 @@ class FileVerbs:
         path = os.fsdecode(file_name)
         chosen = artifact_name(path, name)
         check_file(path)
-        return self._file(chosen, lambda recorder: recorder.add_file(path, chosen))
+        return self._file(chosen, lambda recorder: recorder.add_file(path, chosen), step)
 
     @_said_when_out_of_files
     def log_directory(
-        self, name: str | os.PathLike[str], recursive: bool = False, artifact: str | None = None
+        self, name: str | os.PathLike[str], recursive: bool = False, artifact: str | None = None, *, step: Any = None
     ) -> Artifact | None:
         """Store the files of a folder as one artifact, and return it; None where the store is full or away.
 
@@ -120,6 +124,8 @@ class FileVerbs:
             Whether the folders in it belong to it; by default only its own files do.
         artifact: str, optional
             What to call it; the folder's own name by default.
+        step: any hashable value, optional
+            That of the metrics to which it belongs, as in `log_metrics`.
 
         Raises
         ------
@@ -131,7 +137,7 @@ class FileVerbs:
         path = os.fsdecode(name)
         chosen = artifact_name(path, artifact)
         check_folder(path)
-        stored = self._file(chosen, lambda recorder: recorder.add_directory(path, recursive, chosen))
+        stored = self._file(chosen, lambda recorder: recorder.add_directory(path, recursive, chosen), step)
         if stored is None:
             return None
         _tell_left_out(stored[1].skipped, chosen)
@@ -141,7 +147,9 @@ class FileVerbs:
         return stored[0]
 
     @_said_when_out_of_files
-    def log_artifact(self, content: bytes | str | os.PathLike[str], name: str | None = None) -> Artifact | None:
+    def log_artifact(
+        self, content: bytes | str | os.PathLike[str], name: str | None = None, *, step: Any = None
+    ) -> Artifact | None:
         """Store a file, a folder with all that is in it, or bytes; or name data that stays where it is.
 
         Parameters
@@ -151,6 +159,8 @@ class FileVerbs:
             the size and the etag that its place tells; the data is not copied.
         name: str, optional
             What to call it; needed for bytes, else the last part of the path by default.
+        step: any hashable value, optional
+            That of the metrics to which it belongs, as in `log_metrics`: the checkpoint of an epoch.
 
         Raises
         ------
@@ -167,14 +177,14 @@ class FileVerbs:
             if name is None:
                 raise InvalidEvent("bytes have no name of their own: log_artifact(data, 'model.bin')")
             data, chosen = bytes(content), artifact_name(name, name)
-            return self._file(chosen, lambda recorder: recorder.add_bytes(data, chosen))
+            return self._file(chosen, lambda recorder: recorder.add_bytes(data, chosen), step)
         path = os.fspath(content)
         if _URL.match(path):
             chosen = artifact_name(path, name)
-            return self._file(chosen, lambda recorder: recorder.add_reference(path, chosen))
+            return self._file(chosen, lambda recorder: recorder.add_reference(path, chosen), step)
         if os.path.isdir(path):
-            return self.log_directory(path, recursive=True, artifact=name)
-        return self.log_file(path, name)
+            return self.log_directory(path, recursive=True, artifact=name, step=step)
+        return self.log_file(path, name, step=step)
 
     def use_artifact(self, name: str | Artifact, project: str | None = None) -> Artifact:
         """Return an artifact of the project, and record in the metadata (``uses``) that this trial used it.
@@ -229,11 +239,17 @@ class FileVerbs:
         if found.difference:
             self.log_artifact(found.difference, "code/uncommitted.diff")
 
-    def _file(self, name: str, action: Callable[[Recorder], Result]) -> Result | None:
+    def _file(
+        self,
+        name: str,
+        action: Callable[[Recorder], Result],
+        step: Any = None,
+        media: dict[str, Any] | None = None,
+    ) -> Result | None:
         from track.artifacts import Recorder
 
         trial = self._created()
-        recorder = Recorder(self.protocol, trial)
+        recorder = Recorder(self.protocol, trial, step, media)
         try:
             stored = action(recorder)
         except (BackendUnavailable, FileChanged, OSError) as error:

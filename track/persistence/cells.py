@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from itertools import repeat
+import operator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator, specification
+from track.aggregators.aggregator import (
+    Aggregator,
+    MaxAggregator,
+    MinAggregator,
+    StatAggregator,
+    SumAggregator,
+    TimeSeriesAggregator,
+    ValueAggregator,
+    specification,
+)
+from track.briefs import Brief, grown
+from track.columns import Columns
+from track.containers.columns import Column as Values
+from track.containers.packing import Chunk
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
 from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
@@ -20,8 +34,8 @@ from track.structure import Trial
 
 _decode = msgspec.json.decode
 _CONTAINER = '{"container":'
-_LARGEST = 2**63
-"""Steps from here on do not fit a column of integers."""
+_KEPT = (ValueAggregator, MinAggregator, MaxAggregator, SumAggregator, StatAggregator)
+_PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
 def text(value: Any) -> str:
@@ -32,23 +46,8 @@ def text(value: Any) -> str:
 # points
 
 
-def encode_cell(step: Any, value: Any) -> tuple[int | None, float | None, str | None]:
-    """Return the columns step, value and odd: `odd` says what the other two cannot say exactly."""
-    if isinstance(value, (Aggregator, Undecoded)):
-        # All that another store knows of a name.
-        return None, comparable(getattr(value, "val", None)), text({"container": container_to_plain(value)})
-    odd: dict[str, Any] = {}
-    if step is not None and (type(step) is not int or abs(step) >= _LARGEST):
-        odd["step"], step = to_plain(step), None
-    if type(value) is float and value != 0 and math.isfinite(value):
-        return step, value, text(odd) if odd else None
-    odd["value"] = to_plain(value)
-    number = nearest_double(value)
-    return step, number if math.isfinite(number) else None, text(odd)
-
-
 def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, Any]:
-    """Return the step and the value that `encode_cell` was given."""
+    """Return the step and the value of a point that was stored as a row of cells, by a version before."""
     if odd is None:
         return step, value
     exact = _decode(odd)
@@ -57,78 +56,115 @@ def decode_cell(step: Any, value: float | None, odd: str | None) -> tuple[Any, A
     return step, restore(exact["value"]) if "value" in exact else value
 
 
-def named_container(table: str, name: str, spec: str | None, cells: tuple[list[Any], ...]) -> tuple[str, Any]:
-    """Return a name, and the container that its columns make.
-
-    `name`, and `spec`, which says the aggregator of the first use, are JSON. The cells are the steps, values, times
-    and what these cannot say, in the order they were logged; there is at least one of each.
-    """
-    key, given = _decode(name), None if spec is None else _decode(spec)
+def chunk_of_cells(numbers: Sequence[int], cells: tuple[list[Any], ...]) -> Chunk:
+    """Return the points of cells as versions before stored them: steps, values, times and what these cannot say."""
     steps, values, times, odd = cells
-    if table == "metrics" and given in (None, ["series"]) and not any(odd):
-        if None not in steps:
-            return key, Series(Points.from_lists(steps, values, times))
-        if steps.count(None) == len(steps):
+    containers = {}
+    if any(odd):
+        steps, values = list(steps), list(values)
+        for place, exact in enumerate(odd):
+            if exact is not None and exact.startswith(_CONTAINER):
+                containers[place] = _decode(exact)["container"]
+            else:
+                steps[place], values[place] = decode_cell(steps[place], values[place], exact)
+    return Chunk.of(numbers, steps, values, times, containers)
+
+
+def container_of(kind: str, name: str, spec: list[Any] | None, chunk: Chunk) -> Any:
+    """Return the container that the points of a name make; `spec` says the aggregator of the first use."""
+    if kind == "metrics" and spec in (None, ["series"]) and not chunk.containers:
+        steps = chunk.steps
+        assert chunk.times is not None
+        if steps is None:
             series = TimeSeriesAggregator()
-            series.points = Points.from_lists(None, values, times)
-            return key, series
+            series.points = Points.from_columns(None, chunk.values, chunk.times, chunk.is_ordered)
+            return series
+        if steps.kind is not None or None not in steps.tolist():
+            points = Points.from_columns(steps, chunk.values, chunk.times, chunk.is_ordered)
+            return Series(points, is_rising=chunk.is_rising)
     made = Metrics()
-    for number, cell, at, exact in zip(*cells, strict=True):
-        if exact is not None and exact.startswith(_CONTAINER):
-            made[key] = metrics_from_plain({key: _decode(exact)["container"]})[key]
-            continue
-        step, value = decode_cell(number, cell, exact)
-        if table == "times":
-            made.log_time(key, value, given, at)
+    for place, (step, value, at) in enumerate(chunk.points()):
+        if place in chunk.containers:
+            made[name] = metrics_from_plain({name: chunk.containers[place]})[name]
+        elif kind == "times":
+            made.log_time(name, value, spec, at)
         else:
-            made.log_values({key: value}, step, given, at)
-    return key, made[key]
-
-
-def are_points(cells: tuple[list[Any], ...]) -> bool:
-    """Return whether the columns of a name hold points only, and no container from another store."""
-    return not any(exact is not None and exact.startswith(_CONTAINER) for exact in cells[3])
-
-
-def cell_points(cells: tuple[list[Any], ...]) -> Iterator[tuple[Any, Any, float]]:
-    """Yield step, value and time of each point in the columns of a name."""
-    for step, value, at, odd in zip(*cells, strict=True):
-        yield *decode_cell(step, value, odd), at
+            made.log_values({name: value}, step, spec, at)
+    return made[name]
 
 
 class Column:
     """The new points of one name, in the order they were logged."""
 
-    __slots__ = ("is_stepped", "key", "odd", "spec", "steps", "times", "values")
+    __slots__ = ("is_stepped", "key", "spec", "steps", "times", "values")
 
     def __init__(self, name: str, spec: list[Any] | None, is_stepped: bool) -> None:
         self.key = text(utf8(name))
         self.spec = spec
         self.is_stepped = is_stepped
-        self.steps: list[int | None] = []
-        self.values: list[float | None] = []
+        self.steps: list[Any] = []
+        self.values: list[Any] = []
         self.times: list[float] = []
-        self.odd: dict[int, str] = {}
 
     def add(self, step: Any, value: Any, at: float) -> None:
         """Take a point."""
-        number, cell, odd = encode_cell(step, value)
-        if odd is not None:
-            self.odd[len(self.times)] = odd
-        self.steps.append(number)
-        self.values.append(cell)
+        self.steps.append(step)
+        self.values.append(value)
         self.times.append(at)
 
-    def odd_cells(self) -> Iterable[str | None]:
-        """Return the fourth column, which is empty in most."""
-        return [self.odd.get(place) for place in range(len(self.times))] if self.odd else repeat(None)
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether the first use says an aggregator, which keeps no points."""
+        return not self.is_stepped and self.spec not in (None, ["series"])
+
+    def chunk(self, numbers: Sequence[int]) -> Chunk:
+        """Return the points with these numbers."""
+        values, containers = self.values, {}
+        if not _PLAIN.issuperset(map(type, values)):
+            # All that another store knows of a name.
+            others = {place: value for place, value in enumerate(values) if isinstance(value, (Aggregator, Undecoded))}
+            containers = {place: container_to_plain(value) for place, value in others.items()}
+            values = [None if place in others else value for place, value in enumerate(values)]
+        return Chunk.of(numbers, self.steps, values, self.times, containers)
 
     def last(self) -> tuple[Any, Any]:
         """Return step and value of the last point: the latest, and of several of one time the one that came last."""
         place, latest = len(self.times) - 1, self.latest
         while self.times[place] < latest:
             place -= 1
-        return decode_cell(self.steps[place], self.values[place], self.odd.get(place))
+        value = self.values[place]
+        return self.steps[place], getattr(value, "val", None) if isinstance(value, (Aggregator, Undecoded)) else value
+
+    def brief(self, before: Brief | None, latest: float, is_stepped: bool) -> Brief | None:
+        """Return what the metric comes to with these points; None where only all of its points say that.
+
+        `latest`: when the last one before these was logged, unix seconds. `is_stepped`: whether the first one has a
+        step.
+        """
+        times = self.times
+        if is_stepped != self.is_stepped or self.spec not in (None, ["series"]) or latest > times[0]:
+            return None
+        if any(map(operator.gt, times, islice(times, 1, None))):
+            return None
+        steps = None if not is_stepped and self.steps.count(None) == len(self.steps) else self.steps
+        return grown(before, steps, self.values)
+
+    def state(self, kind: str, name: str, before: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the state of an aggregator with these values, None for one that only its points say.
+
+        `before` is the state without them, empty where these are the first.
+        """
+        made = metrics_from_plain({name: before} if before else {})
+        for step, value, at in zip(self.steps, self.values, self.times, strict=True):
+            if isinstance(value, (Aggregator, Undecoded)):
+                made = metrics_from_plain({name: container_to_plain(value)})
+            elif kind == "times":
+                made.log_time(name, value, self.spec, at)
+            else:
+                made.log_values({name: value}, step, self.spec, at)
+        container = made[name]
+        # Of another class a reader may know more, or less, than this program.
+        return container.to_json(short=False) if type(container) in _KEPT else None
 
     @property
     def latest(self) -> float:
@@ -145,18 +181,28 @@ class PointColumns:
     def log_values(self, values: dict[str, Any], step: Any, spec: list[Any] | None, at: float) -> None:
         """Take one value a name."""
         columns = self.columns
-        is_plain_step = step is None or (type(step) is int and -_LARGEST < step < _LARGEST)
         for name, value in values.items():
             column = columns.get(name)
             if column is None:
                 column = columns[name] = Column(name, None if step is not None else spec, step is not None)
-            # The common point: an integer step or none, a finite float.
-            if is_plain_step and type(value) is float and value and value - value == 0:
-                column.steps.append(step)
-                column.values.append(value)
-                column.times.append(at)
-            else:
-                column.add(step, restore(value), at)
+            column.steps.append(step)
+            column.values.append(value if type(value) is float else restore(value))
+            column.times.append(at)
+
+    def log_columns(self, given: Columns, spec: list[Any] | None, at: float) -> None:
+        """Take many values of one name."""
+        given_steps, size = given.steps(), given.size
+        if given_steps is None:
+            steps: list[Any] = [None] * size
+        else:
+            steps = given_steps.tolist() if isinstance(given_steps, Values) else given_steps
+        column = self.columns.get(given.name)
+        if column is None:
+            is_stepped = steps[0] is not None
+            column = self.columns[given.name] = Column(given.name, None if is_stepped else spec, is_stepped)
+        column.steps += steps
+        column.values += given.values().tolist()
+        column.times += given.times(at)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Take one time."""

@@ -25,13 +25,17 @@ MUTATORS = frozenset(
         "add_project_trial",
         "add_trial_tags",
         "log_trial_arguments",
+        "log_trial_finish",
         "log_trial_metadata",
         "log_trial_metrics",
+        "log_trial_start",
         "set_group_metadata",
         "set_trial_status",
     }
 )
 """The methods that ``fetch_and_update_*`` may call by name."""
+RESERVING = "log_trial_start"
+"""The one of them by which a process takes a trial for itself."""
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
 """What a backend raises for an event, or a call, that makes no sense to it: the same again would be vain."""
 _LARGEST_CODE = 10**4000
@@ -157,12 +161,13 @@ def metric_step(step: Any, values: dict[str, Any]) -> Any:
     """
     if not values and isinstance(step, Mapping):
         refuse_unnamed(step, "log_metrics", "loss=0.5")
-    return _plain_step(step)
+    return plain_step(step)
 
 
-def _plain_step(step: Any) -> Any:
+def plain_step(step: Any) -> Any:
+    """Return one step as JSON-safe data; InvalidEvent where it cannot be a key."""
     number = None if isinstance(step, tuple) else to_number(step)
-    plain = list(map(_plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
+    plain = list(map(plain_step, step)) if isinstance(step, tuple) else to_plain(step if number is None else number)
     if type(plain) is list or type(plain) is dict:
         try:
             hash(hashable(restore(plain)))
@@ -170,6 +175,21 @@ def _plain_step(step: Any) -> Any:
             raise InvalidEvent(
                 f"step {shown(step)} cannot be a key: use a number, a text or a tuple of them"
             ) from error
+    return plain
+
+
+_LARGEST_MEDIA = 4096
+"""Bytes of what is said of an artifact, as JSON."""
+
+
+def artifact_media(media: Any) -> dict[str, Any]:
+    """Return what is said of an artifact, for who displays it, as JSON-safe data.
+
+    Raises InvalidEvent: it is no mapping, or more than 4 kB.
+    """
+    plain = plain_fields(dict(media)) if isinstance(media, Mapping) else None
+    if plain is None or len(msgspec.json.encode(plain)) > _LARGEST_MEDIA:
+        raise InvalidEvent(f"media is a small mapping, of at most {_LARGEST_MEDIA} bytes as JSON, not {shown(media)}")
     return plain
 
 

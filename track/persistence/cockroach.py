@@ -187,6 +187,8 @@ def _copy_field(value: Any) -> str:
         return "\\N"
     if type(value) is str:
         return value.translate(_ESCAPED)
+    if type(value) is bytes:
+        return f"\\\\x{value.hex()}"
     return repr(value)
 
 

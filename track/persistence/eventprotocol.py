@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, specification
 from track.chrono import Timers
 from track.configuration import options
-from track.errors import CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
+from track.errors import BackendUnavailable, CorruptJournal, ItemNotFound, NotFound, TrialDoesNotExist
 from track.events import (
     ArtifactAdded,
     Event,
@@ -25,6 +25,8 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.checks import (
+    RESERVING,
+    artifact_media,
     describe_error,
     final_status,
     group_created,
@@ -33,19 +35,22 @@ from track.persistence.checks import (
     normal_status,
     numbers,
     plain_fields,
+    plain_step,
     project_created,
     require_mutator,
     require_text,
     text_or_none,
     trial_created,
 )
+from track.persistence.given import given_series
 from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
-from track.persistence.query import ALSO_DELETED
-from track.persistence.state import DELETED, LATE, Liveness, hidden, stored_in, write_copy
+from track.persistence.query import ALSO_DELETED, Query, parse_query, parse_stored
+from track.persistence.state import DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
+from track.utils.environment import ENVIRONMENT, PACKAGES
 from track.utils.system import process_began, process_identity
 
 __all__ = ["EventProtocol"]
@@ -59,6 +64,7 @@ _SKEW = 60.0
 _AHEAD = 3600.0
 _SHOWN = 5
 _TAKEN = {"deleted": {"$exists": True}}
+_NOT_RUNNING = parse_query({"status": {"$ne": "running"}}, Trial).conditions
 Result = TypeVar("Result")
 
 
@@ -82,11 +88,13 @@ class EventProtocol(Protocol):
         self.strict = strict
         self.clock = time.time
         self.listeners: list[Listener] = []
-        self._known: set[str] = set()
+        # The trials that are known to be stored; with the attempt for which this process has reserved one.
+        self._known: dict[str, int | None] = {}
         self._timers = Timers()
         self._begun: dict[str, tuple[float, int]] = {}
         self._latest = 0.0
         self._deciding = threading.local()
+        self._named: set[tuple[str, Any]] = set()
         # The working directory may be another one when the first file is logged.
         self._artifacts = fixed_place(super().artifacts or str(options("artifacts.url", "") or ""))
 
@@ -105,7 +113,7 @@ class EventProtocol(Protocol):
 
     def _know(self, trial: Trial) -> None:
         """Note that a trial is stored; nothing that is logged here from now on was before what is known of it."""
-        self._known.add(trial.uid)
+        self._known.setdefault(trial.uid)
         self._moment(trial)
 
     def _moment(self, about: Trial | None = None, known: float = 0.0) -> float:
@@ -129,10 +137,10 @@ class EventProtocol(Protocol):
 
     # storing what a method has decided, and telling those who listen
 
-    def _record(self, event: Event) -> None:
-        self.apply(event)
+    def _record(self, *events: Event) -> None:
+        self.apply(*events)
         if self.listeners:
-            self._tell(event)
+            self._tell(*events)
 
     def _tell(self, *events: Event) -> None:
         """Tell the listeners, once what they hear is stored for good."""
@@ -182,8 +190,10 @@ class EventProtocol(Protocol):
     ) -> None:
         """Record one number a name; InvalidEvent when a value is none."""
         uid = trial.uid
-        if uid not in self._known:
-            self._require(uid)
+        try:
+            attempt = self._known[uid]
+        except KeyError:
+            attempt = self._known[self._require(uid)]
         for value in kwargs.values():
             if type(value) is not float:
                 kwargs = numbers(kwargs)
@@ -197,50 +207,88 @@ class EventProtocol(Protocol):
             self._latest = at
         else:
             at = self._latest
-        event = MetricsLogged(uid, kwargs, at, step, spec)
+        event = MetricsLogged(uid, kwargs, at, step, spec, attempt)
         self.apply(event)
         if self.listeners:
             self._tell(event)
 
+    def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        uid, given = self._require(trial.uid), given_series(name, values, steps, times)
+        for columns in given.columns():
+            self._record(MetricsLogged(uid, {}, self._moment(), attempt=self._known[uid], columns=columns))
+
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)
-        self._tell_lost_time(trial)
+        own = self._known[uid]
         if not _is_joined(trial, self.clock()):
             trial.attempt += 1
-        self._begun[uid] = (time.perf_counter(), trial.attempt)
-        self._record_process(trial, Status.Running, trial.attempt)
+            own = None
+        elif own is None and any(one.get(RESERVED) for one in trial.processes):
+            # What a worker has started shares its attempt.
+            own = trial.attempt
+        self._known[uid] = own
+        attempt = trial.attempt if own is None else own
+        begin = self._process_event(trial, Status.Running, attempt, is_reserved=own is not None)
+        self._record(*self._lost_times(trial), begin)
+        self._begun[uid] = (time.perf_counter(), attempt)
 
-    def _tell_lost_time(self, trial: Trial) -> None:
-        """Record how long the processes ran that were killed, and could not say so."""
+    def _reserve(self, trial: Trial) -> int:
+        """Take a trial that no process runs for this one, and return the attempt that begins."""
+        attempt = trial.attempt + 1
+        begin = self._process_event(trial, Status.Running, attempt, is_reserved=True)
+        self._record(*self._lost_times(trial), begin)
+        return attempt
+
+    def _hold(self, trial: Trial, attempt: int) -> None:
+        """Note that this process has reserved a trial: what it says of it from now on is of this attempt."""
+        self._know(trial)
+        self._known[trial.uid] = attempt
+        self._begun[trial.uid] = (time.perf_counter(), attempt)
+
+    def _lost_times(self, trial: Trial) -> list[TimeLogged]:
+        """Return how long the processes ran that were killed, and could not say so."""
         if trial.status is not Status.Broken:
-            return
+            return []
         last = trial.metadata.get("_last_change", 0.0)
         lost = [last - one["began"] for one in trial.processes if one["status"][0] == Status.Running.name]
-        for seconds in lost:
-            self._record(TimeLogged(trial.uid, "runtime", max(0.0, seconds), self._moment(trial), ["sum"]))
+        return [TimeLogged(trial.uid, "runtime", max(0.0, one), self._moment(trial), ["sum"]) for one in lost]
 
-    def _record_process(
-        self, trial: Trial, status: Status, attempt: int | None, error: str | None = None, **more: Any
-    ) -> None:
-        """Record how far this process is in an attempt."""
-        named = (status.name, status.value)
+    def _process_event(
+        self,
+        trial: Trial,
+        status: Status,
+        attempt: int | None,
+        error: str | None = None,
+        is_reserved: bool = False,
+        **more: Any,
+    ) -> StatusChanged:
+        """Return the fact how far this process is in an attempt."""
         process = process_identity() | {"parent": os.getppid()} | more
-        self._record(StatusChanged(trial.uid, named, self._moment(trial), error, process, attempt))
+        if is_reserved:
+            process[RESERVED] = True
+        return StatusChanged(trial.uid, (status.name, status.value), self._moment(trial), error, process, attempt)
+
+    def _own_event(self, trial: Trial, status: Status, error: str | None = None, **more: Any) -> StatusChanged:
+        """Return the fact how far this process is in the attempt that it has begun."""
+        held = self._known[trial.uid]
+        attempt = self._begun[trial.uid][1] if trial.uid in self._begun else held
+        return self._process_event(trial, status, attempt, error, held is not None and held == attempt, **more)
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
         uid = self._require(trial.uid)
-        begun = self._begun.get(uid)
-        if begun is not None:
-            self._record_process(trial, Status.Running, begun[1], error, **({} if name is None else {"signal": name}))
+        if uid in self._begun:
+            self._record(self._own_event(trial, Status.Running, error, **({} if name is None else {"signal": name})))
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         uid = self._require(trial.uid)
-        begun, attempt = self._begun.pop(uid, None) or (None, None)
-        if begun is not None:
-            self._record(TimeLogged(uid, "runtime", time.perf_counter() - begun, self._moment(trial), ["sum"]))
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
-        self._record_process(trial, status, attempt, error)
+        events: list[Event] = [self._own_event(trial, status, error)]
+        begun = self._begun.pop(uid, None)
+        if begun is not None:
+            ran = time.perf_counter() - begun[0]
+            events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._known[uid]))
+        self._record(*events)
 
     def log_trial_chrono_start(
         self,
@@ -260,10 +308,9 @@ class EventProtocol(Protocol):
     def log_trial_time(
         self, trial: Trial, name: str, seconds: float, aggregator: Factory | None = TIMES_AGGREGATOR
     ) -> None:
-        uid = trial.uid
-        if uid not in self._known:
-            self._require(uid)
-        event = TimeLogged(uid, utf8(text_of(name)), seconds, self._moment(), specification(aggregator))
+        uid = self._require(trial.uid)
+        spec, attempt = specification(aggregator), self._known[uid]
+        event = TimeLogged(uid, utf8(text_of(name)), seconds, self._moment(), spec, attempt)
         self.apply(event)
         if self.listeners:
             self._tell(event)
@@ -285,13 +332,41 @@ class EventProtocol(Protocol):
         chosen = normal_status(status)
         text = text_or_none(error)
         uid, at = self._require(trial.uid), self._moment(trial)
-        self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text))
+        self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text, None, self._known[uid]))
 
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
+        uid = self._require(trial.uid)
         texts = (utf8(text_of(name)), utf8(text_of(uri)), self._moment(trial), text_or_none(digest))
-        self._record(ArtifactAdded(self._require(trial.uid), *texts, None if size is None else int(size)))
+        known = None if size is None else int(size)
+        said = None if step is None else plain_step(step), None if media is None else artifact_media(media)
+        self._record(ArtifactAdded(uid, *texts, known, self._known[uid], *said))
+
+    def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
+        digest, project = facts.get("packages"), trial.project_id
+        if packages and project is not None and (project, digest) not in self._named:
+            name = f"{PACKAGES}{digest}"
+            if not self._has_packages(project, name):
+                self._record(FieldsMerged("project", project, "metadata", {name: packages}, self._moment()))
+            self._named.add((project, digest))
+        self._merge(trial, "metadata", {ENVIRONMENT: facts})
+
+    def _has_packages(self, project: str, name: str) -> bool:
+        """Return whether there is nothing to store; what is stored again changes nothing."""
+        try:
+            found = self.fetch_projects({"uid": project})
+        except BackendUnavailable:
+            return False
+        return not found or name in found[0].metadata
 
     def set_group_metadata(self, group: TrialGroup, /, **kwargs: Any) -> None:
         """Merge metadata into the group; NotFound when it is not stored."""
@@ -304,10 +379,14 @@ class EventProtocol(Protocol):
     # hiding
 
     def delete_trial(self, trial: Trial) -> None:
-        self._record(hidden(self._require(trial.uid), True, self._moment(trial)))
+        self._hide(trial, True)
 
     def restore_trial(self, trial: Trial) -> None:
-        self._record(hidden(self._require(trial.uid), False, self._moment(trial)))
+        self._hide(trial, False)
+
+    def _hide(self, trial: Trial, value: bool) -> None:
+        uid = self._require(trial.uid)
+        self._record(hidden(uid, value, self._moment(trial), self._known[uid]))
 
     def forget_trials(self, older: float = 0.0) -> Forgotten:
         # Before the decision: whoever reads a file again and again must not hold up others.
@@ -421,16 +500,35 @@ class EventProtocol(Protocol):
     # deciding
 
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        require_mutator(attr)
+        changed, attempt = self.update_trial(query, attr, args, kwargs)
+        if attempt is not None:
+            self._hold(changed, attempt)
+        return changed
 
-        def update() -> Trial:
-            found = self.first_trial(query)
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        """Do what `fetch_and_update_trial` does, and return also the attempt for which the trial is reserved now."""
+        require_mutator(attr)
+        # What a process runs is not taken from it, whatever is asked for.
+        asked = Query((*parse_stored(query).conditions, *_NOT_RUNNING)) if attr == RESERVING else query
+
+        def update() -> tuple[Trial, int | None]:
+            attempt = None
+            found = self.first_trial(asked)
             if found is None:
                 raise ItemNotFound(f"no trial in {self.place} matches {query!r}")
-            getattr(self, attr)(found, *args, **kwargs)
-            return self.fetch_trials({"uid": found.uid})[0]
+            if attr == RESERVING:
+                attempt = self._reserve(found)
+            else:
+                getattr(self, attr)(found, *args, **kwargs)
+            return self.fetch_trials({"uid": found.uid})[0], attempt
 
         return self._as_one_step(update)
+
+    def reserved_attempt(self, uid: str) -> int | None:
+        return self._known.get(uid)
+
+    def share_attempt(self, uid: str, attempt: int) -> None:
+        self._known[self._require(uid)] = attempt
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         require_mutator(attr)
@@ -465,7 +563,7 @@ class EventProtocol(Protocol):
         if uid not in self._known:
             if not self.has(Trial, uid):
                 raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.place}: create it with new_trial")
-            self._known.add(uid)
+            self._known.setdefault(uid)
         return uid
 
     def _require_project(self, uid: Any) -> None:
@@ -478,11 +576,11 @@ class EventProtocol(Protocol):
             self._require_project(owner)
         elif self.strict and not self.has(TrialGroup, owner):
             raise NotFound(f"no group {owner!r} is stored in {self.place}: create it with new_trial_group")
-        self._record(TrialAttached(uid, kind, owner, self._moment(trial)))
+        self._record(TrialAttached(uid, kind, owner, self._moment(trial), self._known.get(uid)))
 
     def _merge(self, trial: Trial, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
         uid, plain = self._require(trial.uid), plain_fields(values)
-        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec))
+        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, self._known[uid]))
 
 
 def _is_joined(trial: Trial, now: float) -> bool:

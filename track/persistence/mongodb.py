@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from track.briefs import Brief, brief_of
 from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import are_points, cell_points, named_container, text
+from track.persistence.buckets import Buckets, Question, uids_of
+from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
@@ -23,20 +25,31 @@ from track.persistence.mongo import (
     Filter,
     Mongo,
     Reads,
+    brief_known,
     can_hold,
     last_number,
+    made_of,
     read_address,
-    read_cells,
     read_containers,
+    read_points,
+    read_series,
     render_parts,
     store,
 )
 from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import Query, parse_limit, parse_query, parse_stored
-from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
+from track.persistence.state import (
+    Liveness,
+    Measured,
+    buckets_from,
+    resumes_of,
+    shown_fields,
+    shown_points,
+    with_members,
+)
 from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_text
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
 
@@ -44,6 +57,8 @@ __all__ = ["MongoProtocol", "make_mongodb"]
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
+MOST = 10_000
+"""Trials in one question, at most."""
 _COLLECTIONS = {Trial: "trials", TrialGroup: "groups", Project: "projects"}
 
 
@@ -187,16 +202,66 @@ class MongoProtocol(EventProtocol):
         key = self.mongo.connections, position, known["name"]
         end = self._growing.end(key, start, known["count"]) if resumes is None else None
         if end is not None:
-            is_whole, cells = self.mongo.retried(partial(read_cells, self.mongo, position, known, end))
-            is_grown = is_whole and are_points(cells)
-            tail = self._growing.tail(key, start, known["count"] - 1, [*cell_points(cells)]) if is_grown else None
+            is_whole, new = self.mongo.retried(partial(read_points, self.mongo, position, known, end))
+            tail = self._growing.tail(key, start, new) if is_whole else None
             if tail is not None:
                 return tail
-        is_whole, cells = self.mongo.retried(partial(read_cells, self.mongo, position, known))
-        if resumes is None and is_whole and are_points(cells):
-            self._growing.note(key, known["count"] - 1, [*cell_points(cells)])
-        container = named_container("metrics", known["name"], known["spec"], cells)[1] if cells[0] else None
-        return shown_points(container, resumes, start)
+        is_whole, points = self.mongo.retried(partial(read_points, self.mongo, position, known))
+        if points is None:
+            return None
+        if resumes is None and is_whole:
+            self._growing.note(key, points)
+        return shown_points(made_of(known, str(_decode(known["name"])), points), resumes, start)
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(can_hold, uids_of(uids)))
+        return buckets_from(question, known, self.identity(), self._stamps, partial(self._fetch_for, question))
+
+    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
+        """Return by uid what is another one after each change of a trial."""
+        return {found["_id"]: found["version"] for found in self._trials_of(uids, ("document", "parameters", "series"))}
+
+    def _trials_of(self, uids: Sequence[str], omit: tuple[str, ...]) -> list[Document]:
+        parts = [{"_id": {"$in": list(uids[begin : begin + MOST])}} for begin in range(0, len(uids), MOST)]
+        return self.mongo.retried(
+            lambda: [found for where in parts for found in self.mongo.find("trials", where, (), (*omit, "notes"))]
+        )
+
+    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
+        """Return the containers that a question is about, and when each trial was started."""
+        documents = {found["position"]: found for found in self._trials_of(uids, ("parameters",))}
+        measured: dict[int, dict[str, Any]] = {position: {} for position in documents}
+        partly = set()
+        for name in question.names:
+            key = text(utf8(name))
+            series = {
+                position: known
+                for position, found in documents.items()
+                for known in found["series"]
+                if known["kind"] == "metrics" and known["name"] == key
+            }
+            read = self.mongo.retried(partial(read_series, self.mongo, key, series)) if series else {}
+            for position, (is_whole, container) in read.items():
+                measured[position][name] = container
+                partly |= set() if is_whole else {position}
+        return {
+            document["_id"]: self._measured_of(document, measured[position], position not in partly)
+            for position, document in documents.items()
+        }
+
+    def _measured_of(self, document: Document, containers: dict[str, Any], is_whole: bool) -> Measured:
+        trial = self._trial(document)
+        return Measured(containers, float(trial.timestamps.get("started", 0.0)), is_whole, resumes_of(trial))
 
     def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:
         """Return the trials with numbers above one, or with some others; with all, those of before there were any."""
@@ -286,13 +351,23 @@ class MongoProtocol(EventProtocol):
 
     def _trial(self, document: Document) -> Trial:
         read = partial(self._read_points, document["position"], document["series"])
-        metrics, chronos = (Metrics(partial(read, kind)) for kind in ("metrics", "times"))
-        return trial_from_document(_decode(document["document"]), metrics, chronos)
+        metrics = Metrics(partial(read, "metrics"), partial(self._briefs, document["position"], document["series"]))
+        chronos = Metrics(partial(read, "times"))
+        return trial_from_text(document["document"], metrics, chronos)
 
     def _read_points(self, position: int, series: list[Document], kind: str) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it was read."""
         of_kind = [known for known in series if known["kind"] == kind]
         return self.mongo.retried(partial(read_containers, self.mongo, position, kind, of_kind)) if of_kind else {}
+
+    def _briefs(self, position: int, series: list[Document]) -> dict[str, Brief]:
+        """Return what the metrics of a trial come to; the points say it of those of which it is not stored."""
+        metrics = [known for known in series if known["kind"] == "metrics"]
+        briefs = {str(_decode(known["name"])): brief_known(known) for known in metrics}
+        unknown = [known for known, brief in zip(metrics, briefs.values(), strict=True) if brief is None]
+        found = {name: brief_of(one) for name, one in self._read_points(position, unknown, "metrics").items()}
+        named = ((name, brief or found.get(name)) for name, brief in briefs.items())
+        return {name: brief for name, brief in named if brief is not None}
 
 
 def make_mongodb(uri: str) -> DeliveredProtocol:

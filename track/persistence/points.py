@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
-from itertools import chain, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.columns import Column
+from track.containers.packing import Chunk
 from track.containers.series import Series
 from track.errors import TrialDoesNotExist
 from track.shown import shown
@@ -132,27 +132,27 @@ class Growing:
         known = self._known.get(key)
         return known.end if known is not None and known.size <= first and known.end < stored else None
 
-    def tail(self, key: Any, first: int, end: int, points: list[tuple[Any, Any, float]]) -> FetchedPoints | None:
+    def tail(self, key: Any, first: int, new: Chunk | None) -> FetchedPoints | None:
         """Return what is wanted of what came since, and remember it; None where all must be read."""
         known = self._known.pop(key)
-        if not self._remember(key, known, end, points):
+        if not self._remember(key, known, new):
             return None
-        size = known.size
-        steps = [step if step is not None else size + place for place, (step, _, _) in enumerate(points)]
-        start = first - size
-        values, times = [value for _, value, _ in points[start:]], [at for _, _, at in points[start:]]
-        return FetchedPoints(steps[start:], values, times, GROWN)
+        start = first - known.size
+        if new is None:
+            return FetchedPoints([], [], [], GROWN)
+        return FetchedPoints(*_columns(new, start, known.size), GROWN)
 
-    def note(self, key: Any, end: int, points: list[tuple[Any, Any, float]]) -> None:
+    def note(self, key: Any, whole: Chunk) -> None:
         """Remember how far a metric was read, of which these are all points."""
         self._known.pop(key, None)
-        self._remember(key, _Read(-1, 0, None, 0.0), end, points)
+        self._remember(key, _Read(-1, 0, None, 0.0), whole)
 
-    def _remember(self, key: Any, known: _Read, end: int, points: list[tuple[Any, Any, float]]) -> bool:
-        if points and not _goes_on(known, points):
-            return False
-        step, _, at = points[-1] if points else (known.step, None, known.at)
-        self._known[key] = _Read(max(end, known.end), known.size + len(points), step, at)
+    def _remember(self, key: Any, known: _Read, new: Chunk | None) -> bool:
+        if new is not None:
+            if not _goes_on(known, new):
+                return False
+            known = _Read(new.end - 1, known.size + len(new), *_last(new))
+        self._known[key] = known
         if len(self._known) > _MOST:
             del self._known[next(iter(self._known))]
         return True
@@ -162,16 +162,28 @@ class Growing:
         self._known.clear()
 
 
-def _goes_on(known: _Read, points: list[tuple[Any, Any, float]]) -> bool:
+def _goes_on(known: _Read, new: Chunk) -> bool:
     """Return whether points follow those before: later ones, without steps, or at steps that rise."""
-    steps, times = [step for step, _, _ in points], chain([known.at], (at for _, _, at in points))
-    if any(at < before for before, at in pairwise(times)):
+    if new.containers or new.times is None or not new.is_ordered or new.times[0] < known.at:
         return False
-    if known.size:
-        steps.insert(0, known.step)
-    if all(step is None for step in steps):
-        return True
-    return all(type(step) is int for step in steps) and all(step < following for step, following in pairwise(steps))
+    if new.steps is None:
+        return known.step is None
+    return new.is_rising and (not known.size or (type(known.step) is int and known.step < new.steps[0]))
+
+
+def _last(chunk: Chunk) -> tuple[Any, float]:
+    """Return step and time of the last point."""
+    place = len(chunk) - 1
+    assert chunk.times is not None
+    return None if chunk.steps is None else chunk.steps[place], chunk.times[place]
+
+
+def _columns(chunk: Chunk, first: int, before: int) -> tuple[list[Any], list[Any], list[float]]:
+    """Return steps, values and times from a place on; `before` is how many points come before the chunk."""
+    size = len(chunk)
+    steps = list(range(before + first, before + size)) if chunk.steps is None else chunk.steps.part(first, size)
+    assert chunk.times is not None
+    return steps, chunk.values.part(first, size), chunk.times.part(first, size)
 
 
 # on their way

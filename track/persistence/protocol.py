@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR, TIMES_AGGREGATOR, Aggregator
 from track.events import (
@@ -22,14 +22,21 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.changes import changes_by_sums
+from track.persistence.checks import artifact_media
+from track.persistence.given import given_series
 from track.persistence.identity import identity_of_place, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
-from track.persistence.query import ordered, parse_limit, parse_sort
+from track.persistence.query import ALSO_DELETED, ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore
+from track.serialization import brief_lines
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
+from track.utils.environment import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from track.persistence.buckets import Buckets
 
 __all__ = ["Factory", "Forgotten", "Listener", "Protocol", "call_method"]
 
@@ -257,6 +264,26 @@ class Protocol:
         """
         raise NotImplementedError
 
+    def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
+        """Record many numbers under one name, as `log_trial_metrics` does one by one, which is the default.
+
+        Parameters
+        ----------
+        name: str
+        values: list, array or tensor of numbers, with one dimension
+        steps: list, array, range, optional
+            One for each value; without, the values have none, as in a call without a step.
+        times: list or array of float, optional
+            When each was measured, unix seconds; by default now. A backend of methods takes only what is measured now.
+
+        Raises
+        ------
+        InvalidEvent
+            Something is no list of numbers, or not as long as the others; nothing is stored then.
+        """
+        for step, value in given_series(name, values, steps, times).points():
+            self.log_trial_metrics(trial, step=step, **{name: value})
+
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Replace the status; `error`, when given, is added to the trial's errors as text."""
         raise NotImplementedError
@@ -265,8 +292,29 @@ class Protocol:
         """Merge tags into the trial."""
         raise NotImplementedError
 
+    def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
+        """Record where the trial runs, by default in its metadata, without the packages.
+
+        Parameters
+        ----------
+        facts: dict
+            By part, as `track.environment` returns them; ``packages`` is their digest.
+        packages: str
+            Name and version of each in a line. They are stored once for each digest, in the project's metadata.
+        """
+        named: Any = {ENVIRONMENT: facts}
+        self.log_trial_metadata(trial, **named)
+
     def log_trial_artifact(
-        self, trial: Trial, name: str, uri: str, digest: str | None = None, size: int | None = None
+        self,
+        trial: Trial,
+        name: str,
+        uri: str,
+        digest: str | None = None,
+        size: int | None = None,
+        *,
+        step: Any = None,
+        media: Any = None,
     ) -> None:
         """Add a file to the trial's manifest; a backend without manifests keeps it in the metadata.
 
@@ -278,8 +326,19 @@ class Protocol:
             A sha256; ``etag:...`` for data that is not in a store of ours.
         size: int, optional
             Bytes.
+        step: optional
+            That of the metrics to which it belongs. It, and `media`, are given only where they are said.
+        media: mapping, optional
+            A few words, of at most 4,096 bytes as JSON, for who displays it.
+
+        Raises
+        ------
+        InvalidEvent
+            `media` is no mapping, or larger.
         """
+        said = {"step": step, "media": None if media is None else artifact_media(media)}
         fact: Any = {"uri": uri, "digest": digest, "size": size}
+        fact |= {key: value for key, value in said.items() if value is not None}
         self.log_trial_metadata(trial, **{f"artifact.{name}": fact})
 
     def delete_trial(self, trial: Trial) -> None:
@@ -362,12 +421,24 @@ class Protocol:
     def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
         """Call ``self.<attr>(trial, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
 
+        With ``log_trial_start`` it *reserves* the trial for this process, in the trial's next attempt: one that a live
+        process runs does not match. What this process logs of the trial from then on is said in that attempt, and is
+        dropped and counted, in the metadata ``late_events``, once the trial was reserved again.
+
         Raises
         ------
         ItemNotFound
             Nothing matches.
         """
         raise NotImplementedError
+
+    def reserved_attempt(self, uid: str) -> int | None:
+        """Return the attempt for which this process has reserved a trial, as it did last; None where it has not."""
+        return None
+
+    def share_attempt(self, uid: str, attempt: int) -> None:
+        """Take part in an attempt for which another process has reserved a trial: what is logged is said in it."""
+        return
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         """Call ``self.<attr>(group, *args, **kwargs)`` on the first match, compare-and-set, and return it changed.
@@ -394,6 +465,13 @@ class Protocol:
         Points are read when somebody looks at a metric, maybe only then, as they are then.
         """
         return self.select_trials(query, sort, limit)
+
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        """Return what `brief_trials` does as JSON, which a server passes on without a look.
+
+        Each trial is its document without what it measured, and a list: its times, and what its metrics come to.
+        """
+        return list(map(brief_lines, self.brief_trials(query, sort, limit)))
 
     def first_trial(self, query: Any = None) -> Trial | None:
         """Return the oldest trial that matches, or None."""
@@ -467,10 +545,67 @@ class Protocol:
         TrialDoesNotExist
             No trial with this uid is stored.
         """
-        trial = self.first_trial({"uid": uid})
+        trial = self.first_trial({"uid": uid, **ALSO_DELETED})
         if trial is None:
             raise unknown_trial(uid)
         return compared(_compared.setdefault(self, {}), trial, names, since)
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        """Return a metric of many trials in buckets, all on one grid of x: what a chart draws, however many points.
+
+        Of each trial and bucket the least, greatest, mean and last value are returned, and how many there are: no spike
+        is lost. NaN and infinities are counted apart. Points are those that are shown: each step once, with the value
+        logged last there, without what a resume hides. Values and x are doubles: a whole number that none says exactly
+        is the nearest one.
+
+        By default every trial is read point by point; a backend that is looked at should do better.
+
+        Parameters
+        ----------
+        uids: sequence of str
+            Of trials, hidden or not; those that are not stored, and those without a point of the metric, are left out.
+        name: str
+            Of a metric that keeps its points.
+        buckets: int
+            How many of a trial, 1 to 100,000; all of as many trials as are asked for are at most 2,000,000.
+        x: str
+            ``"step"``: the step, or the position of the point in a metric without steps, from 0. ``"relative"``: the
+            steps of each trial from 0, the least, to 1, the greatest. ``"time"``: seconds since the trial was started,
+            since its first point where that is not known. ``"wall"``: unix seconds. ``"metric:NAME"``: the value of
+            another metric at the same step. A point that has no such number (a step that is a text, NaN, or no value
+            of the other metric) is in no bucket; `Buckets.unplaced` counts it.
+        start, end: float, optional
+            Where the grid begins and ends, in units of x; by default where the points of these trials do, and from 0
+            to 1 for ``"relative"``. Points outside are counted by `Buckets.outside`.
+        smoothing: float, optional
+            At least 0 and below 1: the moving mean of all points in the order of x, before there are buckets: each
+            value counts so many times as much as the one after it, debiased as TensorBoard does. NaN and infinities
+            are passed over, and stay.
+
+        Raises
+        ------
+        InvalidQuery
+            There is no such x, the grid ends before it begins, the smoothing is no such weight, or these are more
+            buckets than one answer has.
+        """
+        from track.persistence.buckets import Question, bucketed, found_by_points, uids_of
+
+        question = Question(name, buckets, x, start, end, smoothing)
+        return bucketed(question, uids_of(uids), found_by_points(question, self.fetch_points, self._started))
+
+    def _started(self, uid: str) -> float:
+        """Return when a trial was started, unix seconds, 0 where it is not known."""
+        trial = self.first_trial({"uid": uid, **ALSO_DELETED})
+        return 0.0 if trial is None else float(trial.timestamps.get("started", 0.0))
 
     def refresh(self, trial: Trial) -> None:
         """Bring `trial` up to date with what is stored."""
@@ -640,13 +775,25 @@ def call_method(protocol: Protocol, event: Event) -> None:
         case FieldsMerged():
             protocol.set_group_metadata(TrialGroup(_uid=event.uid), **_restored(event.values))
         case MetricsLogged():
-            protocol.log_trial_metrics(_reference(event.trial), step=restore(event.step), **_restored(event.values))
+            _log_metrics(protocol, event)
         case StatusChanged():
             protocol.set_trial_status(_reference(event.trial), make_status(*event.status), event.error)
         case ArtifactAdded():
-            protocol.log_trial_artifact(_reference(event.trial), event.name, event.uri, event.digest, event.size)
+            said = {name: restore(getattr(event, name)) for name in ("step", "media")}
+            given: Any = {name: value for name, value in said.items() if value is not None}
+            fields = (event.name, event.uri, event.digest, event.size)
+            protocol.log_trial_artifact(_reference(event.trial), *fields, **given)
         case TimeLogged():
             Protocol.log_trial_time(protocol, _reference(event.trial), event.name, event.seconds)
+
+
+def _log_metrics(protocol: Protocol, event: MetricsLogged) -> None:
+    trial = _reference(event.trial)
+    if event.columns is None:
+        protocol.log_trial_metrics(trial, step=restore(event.step), **_restored(event.values))
+        return
+    for step, value, _ in event.columns.points(event.at):
+        protocol.log_trial_metrics(trial, step=step, **{event.columns.name: value})
 
 
 def _restored(values: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any
 
+from track.containers.columns import LARGEST
 from track.errors import InvalidUri, missing_extra
 from track.persistence.sink import SinkProtocol
 from track.persistence.utils import mask_secrets, read_options, uri_path
@@ -62,7 +63,7 @@ class TensorBoardProtocol(SinkProtocol):
         return run
 
     def run_numbers(self, run: Any, values: dict[str, Any], step: Any) -> None:
-        """Write scalars; those without a step, or with one that is no integer, are numbered one after the other."""
+        """Write scalars; those without a step, or with one that is no integer of 64 bits, are numbered."""
         for name, value in values.items():
             run.write_number(name, value, step)
 
@@ -118,7 +119,7 @@ class _Run:
     def write_number(self, name: str, value: Any, step: Any) -> None:
         """Write one number."""
         with self._writing:
-            if type(step) is not int:
+            if type(step) is not int or not -LARGEST <= step < LARGEST:
                 step = self._counts.get(name, 0)
                 self._counts[name] = step + 1
             self._names.add(name)

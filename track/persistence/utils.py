@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from track.errors import InvalidUri
+from track.utils.environment import read_parts
 from track.utils.files import absolute_path, expand_user
 from track.utils.masking import mask_secrets
 
@@ -43,7 +44,10 @@ _TRUE, _FALSE = {"1", "true", "yes", "on", ""}, {"0", "false", "no", "off"}
 
 ARTIFACTS = ".artifacts"
 """What the folder of artifacts beside a store is called, after the store's own name."""
-COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {"artifacts": (str, "")}
+COMMON_OPTIONS: dict[str, tuple[Callable[[str], Any], Any]] = {
+    "artifacts": (str, ""),
+    "environment": (read_parts, None),
+}
 """What may follow the ``?`` of the URI of every backend: how to read it, and its default."""
 
 

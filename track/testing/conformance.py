@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from track.testing.asking import AskingTests
+from track.testing.bucketing import BucketTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
+from track.testing.environment import EnvironmentTests
 from track.testing.living import LivingTests
 from track.testing.measuring import MeasuringTests
 from track.testing.ordering import OrderingTests
+from track.testing.queueing import QueueTests
 from track.testing.reading import ReadingTests
+from track.testing.series import SeriesTests
 
 
 class ProtocolTests(
-    CreatingTests, MeasuringTests, LivingTests, OrderingTests, DeletingTests, ReadingTests, AskingTests, ContractTests
+    CreatingTests,
+    MeasuringTests,
+    SeriesTests,
+    EnvironmentTests,
+    LivingTests,
+    QueueTests,
+    OrderingTests,
+    DeletingTests,
+    ReadingTests,
+    BucketTests,
+    AskingTests,
+    ContractTests,
 ):
     """The claims of the contract; see `track.persistence.protocol.Protocol`.
 

@@ -13,6 +13,7 @@ from track.aggregators.aggregator import (
     StatAggregator,
     ValueAggregator,
 )
+from track.containers.series import hashable
 from track.errors import InvalidEvent, TrialDoesNotExist
 from track.persistence.protocol import Protocol
 from track.structure import Trial
@@ -168,6 +169,8 @@ class MeasuringTests(BackendTests):
         """Logging to a trial that is not stored is an error that names it."""
         with pytest.raises(TrialDoesNotExist, match="abc_0"):
             protocol.log_trial_metrics(Trial("abc"), step=0, loss=1.0)
+        with pytest.raises(TrialDoesNotExist, match="abc_0"):
+            protocol.log_trial_series(Trial("abc"), "loss", [1.0])
 
     def test_metadata_merges(self, protocol: Protocol, trial: Trial) -> None:
         """Later metadata replaces the same names and leaves the others."""
@@ -199,6 +202,34 @@ class MeasuringTests(BackendTests):
             ("model", "objects/cd/cde", "cd" * 32, 0),
         ]
         assert all(line["at"] > 0 for line in manifest)
+
+    @pytest.mark.parametrize("step", [0, 7, 0.5, "warm-up", (1, "a"), 2**70, math.nan])
+    def test_artifact_has_a_step_and_what_is_said_of_it(self, protocol: Protocol, trial: Trial, step: Any) -> None:
+        """The step of a file, and the few words for who displays it, come back with it; a file may have neither."""
+        media = {
+            "kind": "image",
+            "caption": "é\n",
+            "size": [640, 480],
+            "scale": 0.1,
+            "of": {"count": 2**60},
+            "no": None,
+        }
+        protocol.log_trial_artifact(trial, "plot", "objects/ab/abc", "ab" * 32, 3, step=step, media=media)
+        protocol.log_trial_artifact(trial, "model", "objects/cd/cde")
+
+        plot, model = self.stored(protocol, trial).artifacts
+
+        assert repr(hashable(plot["step"])) == repr(step)
+        assert plot["media"] == media
+        assert {"step", "media"}.isdisjoint(model)
+
+    @pytest.mark.parametrize("media", [{"caption": "x" * 5000}, ["image"], "image"])
+    def test_what_is_said_of_an_artifact_is_small(self, protocol: Protocol, trial: Trial, media: Any) -> None:
+        """What is no mapping, or is larger than 4,096 bytes, belongs in a file of its own; nothing is stored then."""
+        with pytest.raises(InvalidEvent, match="small mapping"):
+            protocol.log_trial_artifact(trial, "plot", "objects/ab/abc", media=media)
+
+        assert self.stored(protocol, trial).artifacts == []
 
     def test_artifact_of_an_unknown_trial_is_refused(self, protocol: Protocol) -> None:
         """A file belongs to a trial that is stored."""

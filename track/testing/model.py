@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
+from track.columns import Columns
 from track.events import (
     Event,
     FieldsMerged,
@@ -30,7 +32,7 @@ class Model:
     >>> model.apply(TrialCreated("ab", 0, at=1.0))
     >>> model.apply(MetricsLogged("ab_0", {"loss": 0.5}, at=2.0, step=3))
     >>> model.answers()["trials"]["ab_0"]["metrics"]
-    {'loss': {3: 0.5}}
+    {'loss': {3: '0.5'}}
     """
 
     def __init__(self) -> None:
@@ -99,6 +101,9 @@ class Model:
                 trial["set"].setdefault(event.kind, []).append((event.at, event.owner))
                 if event.kind == "group":
                     self.groups[event.owner]["trials"].add(event.trial)
+            case MetricsLogged(columns=Columns() as columns):
+                for step, value, at in _points(columns, event.at):
+                    _log(trial["metrics"].setdefault(columns.name, []), step, value, at)
             case MetricsLogged():
                 for name, value in event.values.items():
                     _log(trial["metrics"].setdefault(name, []), event.step, value, event.at)
@@ -142,14 +147,46 @@ def _log(points: list[tuple[float, Any]], step: Any, value: Any, at: float) -> N
     points.append((at, (step, value)))
 
 
+def _points(columns: Columns, at: float) -> list[tuple[Any, Any, float]]:
+    """Return step, value and time of each point, decoded in the plainest way."""
+    steps: list[Any] = [None] * columns.size
+    if columns.first is not None:
+        steps = [columns.first + columns.stride * place for place in range(columns.size)]
+    elif columns.step is not None:
+        steps = _numbers(columns.step)
+    times = [at] * columns.size if columns.at is None else list(struct.unpack(f"<{columns.size}d", columns.at))
+    return list(zip(steps, _numbers(columns.value), times, strict=True))
+
+
+def _numbers(column: Any) -> list[Any]:
+    if isinstance(column, list):
+        return [tuple(value) if isinstance(value, list) else _untagged(value) for value in column]
+    found: list[Any] = list(struct.unpack(f"<{len(column.data) // 8}{column.typecode}", column.data))
+    for place, value in column.odd.items():
+        found[place] = _untagged(value)
+    return found
+
+
+def _untagged(value: Any) -> Any:
+    """Return a number that JSON cannot say, which is the text of it beside the name of its type."""
+    if not isinstance(value, dict):
+        return value
+    return {"float": float, "int": int}[value["dtype"]](value["value"])
+
+
 def _time(point: tuple[float, Any]) -> float:
     return point[0]
 
 
 def _metric(points: list[tuple[float, Any]]) -> Any:
     """Return what is shown of a metric: values by step, the last one at each counts; or all values."""
-    ordered = _in_order(points)
+    ordered = [(step, _comparable(value)) for step, value in _in_order(points)]
     return [value for _, value in ordered] if ordered[0][0] is None else dict(ordered)
+
+
+def _comparable(value: Any) -> Any:
+    """Return a number in a form that equals another one only where both are the same, -0.0 and NaN too."""
+    return repr(value) if isinstance(value, float) else value
 
 
 def answers(protocol: Protocol) -> dict[str, Any]:
@@ -191,4 +228,6 @@ def _trial_answer(trial: Trial) -> dict[str, Any]:
 
 
 def _values(container: Any) -> Any:
-    return dict(container) if hasattr(container, "keys") else container.val
+    if hasattr(container, "keys"):
+        return {step: _comparable(value) for step, value in container.items()}
+    return list(map(_comparable, container.val))

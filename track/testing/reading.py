@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from track.aggregators.aggregator import MinAggregator, TimeSeriesAggregator
-from track.briefs import Brief
+from track.briefs import Brief, brief_of
 from track.errors import TrialDoesNotExist
 from track.events import MetricsLogged
 from track.persistence.protocol import Protocol
@@ -226,3 +226,38 @@ class ReadingTests(BackendTests):
             assert briefs == reader.fetch_trials({"uid": trial.uid})[0].metrics.briefs()
             assert found.metrics["count"] == {3: 3, 1: 1, 2: 2}
             assert [one.uid for one in reader.brief_trials({"metrics.count": 2}, "-metrics.loss", 1)] == [trial.uid]
+
+    def test_briefs_follow_what_is_logged(self, protocol: Protocol, trial: Trial) -> None:
+        """After each point metrics come to what all points say: rising steps, late ones, steps that follow none."""
+        logged: list[tuple[str, Any, Any]] = [
+            ("loss", 0, 0.5),
+            ("cost", None, 3),
+            ("loss", 1, math.inf),
+            ("loss", 7, 0.25),
+            ("cost", None, True),
+            ("cost", None, -1.5),
+            ("loss", 7, 0.75),
+            ("cost", 3, 9.0),
+            ("loss", None, 0.125),
+        ]
+        for name, step, value in logged:
+            protocol.log_trial_metrics(trial, step=step, **{name: value})
+            found, (whole,) = protocol.brief_trials()[0], protocol.get_trial(trial)
+            assert found.metrics.briefs() == {name: brief_of(one) for name, one in whole.metrics.items()}
+
+        at = whole.metrics["loss"].points.times()[0]
+        protocol.apply(MetricsLogged(trial.uid, {"loss": -5.0}, at + 1e-6, 9))
+        briefs = self.reopen(protocol).brief_trials()[0].metrics.briefs()
+
+        assert (briefs["loss"].last, briefs["loss"].least, briefs["loss"].least_step) == (0.125, -5.0, 9)
+
+    def test_points_of_a_slow_logger_are_read_from_a_position(self, protocol: Protocol, trial: Trial) -> None:
+        """Whoever stores points one by one may put them together later: who reads on from a position sees each once."""
+        read: list[Any] = []
+        for step in range(20):
+            protocol.log_trial_metrics(trial, step=step, loss=step / 2)
+            points = protocol.fetch_points(trial.uid, ["loss"], len(read))["loss"]
+            read += zip(points.steps, points.values, strict=True)
+
+        assert read == [(step, step / 2) for step in range(20)]
+        assert self.reopen(protocol).fetch_trials()[0].metrics["loss"] == dict(read)

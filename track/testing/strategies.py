@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from track.columns import Columns
 from track.events import (
     Event,
     FieldsMerged,
@@ -17,6 +18,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.given import given_series
 from track.structure import Status
 
 _SERIES = ["series"]
@@ -61,12 +63,35 @@ def _at() -> st.SearchStrategy[float]:
     return st.one_of(st.sampled_from([1.0e9, 1.5e9, 2.0e9]), st.floats(1.0e9, 2.0e9))
 
 
+@st.composite
+def _columns(draw: st.DrawFn) -> Columns:
+    """Return points as `log_series` writes them: of any numbers, with steps of any kind, or some, or none."""
+    kinds = (st.floats(), st.integers(), st.one_of(st.floats(), st.integers(), st.booleans()))
+    values = draw(st.one_of(*(st.lists(kind, min_size=1, max_size=8) for kind in kinds)))
+    size = len(values)
+    steps = draw(
+        st.one_of(
+            st.none(),
+            st.builds(lambda first, stride: [first + stride * place for place in range(size)], _few(), _few()),
+            st.lists(st.one_of(_few(), st.none(), names(), st.tuples(_few())), min_size=size, max_size=size),
+        )
+    )
+    times = draw(st.one_of(st.none(), st.lists(_at(), min_size=size, max_size=size)))
+    (made,) = given_series(draw(st.sampled_from(["loss", "acc", "null", "a.b"])), values, steps, times).columns()
+    return made
+
+
+def _few() -> st.SearchStrategy[int]:
+    return st.integers(-5, 20)
+
+
 def _trial_events(uid: str, groups: list[str]) -> st.SearchStrategy[Event]:
     steps = st.one_of(st.none(), st.integers(-5, 20), names())
     values = st.dictionaries(st.sampled_from(["loss", "acc", "null", "a.b"]), finite_numbers(), min_size=1)
     statuses = st.sampled_from([(status.name, status.value) for status in Status])
     kinds: list[st.SearchStrategy[Any]] = [
         st.builds(MetricsLogged, st.just(uid), values, _at(), steps),
+        st.builds(MetricsLogged, st.just(uid), st.just({}), _at(), columns=_columns()),
         st.builds(TimeLogged, st.just(uid), names(), st.floats(0, 1e6), _at(), st.just(_SERIES)),
         st.builds(StatusChanged, st.just(uid), statuses, _at(), st.one_of(st.none(), names())),
         st.builds(

@@ -70,7 +70,8 @@ class TrackResultTracker(ResultTracker):
             The key is empty; or a text is longer than 1,024 bytes.
         """
         name, values = _checked_key(key), checked_results(results)
-        trial = TrialLogger(self._stored(name), self.protocol)
+        # A result is no run: it may have been computed anywhere.
+        trial = TrialLogger(self._stored(name), self.protocol, environment=False)
         with trial:
             trial.log_metadata(None, **{_RESULTS: to_plain(values)})
             numbers = {

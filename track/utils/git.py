@@ -47,6 +47,8 @@ def ask_git(folder: str, *arguments: str, timeout: float = _PATIENCE, limit: int
             finally:
                 patience.cancel()
                 process.kill()
+                # Whoever looks for threads, as before a fork, finds none of ours.
+                patience.join()
     except (OSError, ValueError):
         return None
 

@@ -63,3 +63,46 @@ def is_secret(name: str) -> bool:
 def mask_remote(url: str) -> str:
     """Return the URL of a remote of git without its credentials, also a token that stands where a user does."""
     return re.sub(r"(?<=://)(?!git@)[^/]*@", "***@", mask_secrets(url), count=1)
+
+
+# Not tokens and tokenizers, which are no secrets.
+_SECRET_FLAG = re.compile(r"(?i)(passw|pwd|passphrase|secret|credential|api[_-]?key|token$|(^|[._-])key$|bearer|auth$)")
+_INSIDE = re.compile(r"""(?ix)
+    (["']?[\w.-]*(?:passw|passphrase|secret|credential|api[_-]?key|token)(?![\w-]*izer|s\b)[\w-]*["']?\s*[:=]\s*)
+    ("[^"]*"|'[^']*'|[^\s"',;&}]+)""")
+# Keys of services that say what they are, tokens of the web, and what follows Bearer.
+_KEYS = re.compile(
+    r"\b(?:(?:sk|pk|rk)-[\w-]{16,}|(?:gh[oprsu]|github_pat|glpat|hf|xox[abprs])[_-][\w-]{10,}"
+    r"|A(?:KI|SI)A[A-Z0-9]{12,}|eyJ[\w-]{5,}\.[\w-]+\.[\w-]*)|(?<=Bearer )\S+"
+)
+
+
+def mask_command(words: list[str]) -> list[str]:
+    """Return a command line without passwords, tokens and keys, which are told by their names or by what they are like.
+
+    Examples
+    --------
+    >>> mask_command(["train.py", "--hf-token", "abc", "db.password=x", "--url=s3://me:pw@host/a", "--tokens", "512"])
+    ['train.py', '--hf-token', '***', 'db.password=***', '--url=s3://***@host/a', '--tokens', '512']
+    """
+    masked: list[str] = []
+    is_value = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        is_flag = word.startswith("-")
+        if is_value and not (is_flag and word.startswith("--")):
+            masked.append("***")
+            is_value = False
+            continue
+        is_secret = "://" not in name and bool(_SECRET_FLAG.search(name.lstrip("-+~")))
+        is_value = is_flag and is_secret and not equals
+        masked.append(f"{name}=***" if equals and is_secret and value else _mask_word(word))
+    return masked
+
+
+def _mask_word(word: str) -> str:
+    word = _KEYS.sub("***", _INSIDE.sub(r"\1***", word))
+    name, equals, value = word.partition("=")
+    if "://" not in word:
+        return word
+    return f"{name}={mask_remote(value)}" if equals and "://" not in name else mask_remote(word)

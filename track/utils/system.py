@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -19,6 +20,8 @@ _STATE, _START = 0, 19
 
 # The pid namespace of a machine itself has this name on every Linux.
 _FIRST_NAMESPACE = "pid:[4026531836]"
+
+_LARGEST = 1 << 16
 
 _own: dict[str, Any] = {}
 
@@ -134,6 +137,7 @@ def _started_by_psutil(pid: int) -> str | None:
         return None
 
 
+@functools.cache
 def _boot() -> str:
     return _read_text("/proc/sys/kernel/random/boot_id").strip()
 
@@ -182,5 +186,9 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _read_text(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+    # By descriptor: a reader asks for each process that runs a trial.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, _LARGEST).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)

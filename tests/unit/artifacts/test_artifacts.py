@@ -431,3 +431,29 @@ def test_executable_stays_executable(trial: TrialLogger, tmp_path: Path) -> None
     logged(trial.log_directory(tmp_path / "tools")).download(tmp_path / "back")
 
     assert (tmp_path / "back" / "run.sh").stat().st_mode & stat.S_IXUSR
+
+
+def test_artifact_of_a_step(trial: TrialLogger, tmp_path: Path) -> None:
+    """A file, a folder and bytes may be of a step, which is with them when they are found; versions are as without."""
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "a.txt").write_text("plot")
+    for epoch in range(2):
+        logged(trial.log_artifact(b"weights %d" % epoch, "model", step=epoch))
+    logged(trial.log_file(tmp_path / "plots" / "a.txt", "plot", step="final"))
+    kept = logged(trial.log_directory(tmp_path / "plots", step=(1, 2)))
+
+    found = artifacts(trial)
+
+    assert [(one.name, one.step, one.version) for one in found] == [
+        ("model", 0, 0), ("model", 1, 1), ("plot", "final", 0), ("plots", (1, 2), 0),
+    ]  # fmt: skip
+    assert kept.step == (1, 2)
+    assert len(set(found)) == len(found)
+
+
+def test_artifact_of_a_step_that_is_none_is_not_stored(trial: TrialLogger) -> None:
+    """What cannot be the step of a metric cannot be that of a file; nothing is stored."""
+    with pytest.raises(InvalidEvent, match="cannot be a key"):
+        trial.log_artifact(b"weights", "model", step={"epoch": 1})
+
+    assert artifacts(trial) == []

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ import track
 from tests.children import fork, run, wait
 from track import TrackClient
 from track.errors import BackendUnavailable, LockTimeout
-from track.persistence.file.lock import StoreLock, is_network_path
+from track.persistence.file.lock import StoreLock, _Waiter, is_network_path
 
 
 @pytest.fixture
@@ -87,12 +87,79 @@ def test_child_does_not_unlock_for_its_parent(path: str) -> None:
         assert not StoreLock(path, 0).try_acquire()
 
 
+def test_lock_that_comes_too_late_is_given_back(path: str) -> None:
+    """Who has given up does not keep the lock that it gets in the end."""
+    with StoreLock(path, 1), pytest.raises(LockTimeout):
+        StoreLock(path, 0.01).__enter__()
+
+    # In the kernel's order it is the turn of who has given up first.
+    with StoreLock(path, 30) as lock:
+        assert lock.is_held
+
+
+def test_lock_is_waited_for_without_asking_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that waits is woken when the lock is free; it does not look again and again."""
+    asked: list[int] = []
+    refused = filelock.lock_descriptor
+
+    def count(descriptor: int, *, blocking: bool) -> bool:
+        asked.append(descriptor)
+        return refused(descriptor, blocking=blocking)
+
+    monkeypatch.setattr(filelock, "lock_descriptor", count)
+    waiting, other = threading.Event(), StoreLock(path, 30)
+    monkeypatch.setattr("track.persistence.file.lock._Waiter", _told(waiting))
+    with open(path, "w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        thread = threading.Thread(target=other.__enter__)
+        thread.start()
+        assert waiting.wait(30)
+        fcntl.flock(holder, fcntl.LOCK_UN)
+        thread.join(30)
+
+    assert (other.is_held, len(asked)) == (True, 1)
+    other._release_file()
+
+
+def test_interrupted_wait_leaves_the_lock_to_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a lock is waited for gives up the wait, and what comes of it later."""
+
+    class Interrupted(_Waiter):
+        def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
+            self._ended = SimpleNamespace(wait=_interrupt, set=lambda: None)  # type: ignore[assignment]
+            return super().descriptor_within(seconds, meanwhile)
+
+    monkeypatch.setattr("track.persistence.file.lock._Waiter", Interrupted)
+    with open(path, "w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(KeyboardInterrupt):
+            StoreLock(path, 30).__enter__()
+    monkeypatch.undo()
+
+    with StoreLock(path, 30) as lock:
+        assert lock.is_held
+
+
+def _interrupt(seconds: float) -> None:
+    raise KeyboardInterrupt
+
+
+def _told(waiting: threading.Event) -> type[_Waiter]:
+    """Return a waiter that says when it waits."""
+
+    class Waiter(_Waiter):
+        def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
+            waiting.set()
+            return super().descriptor_within(seconds, meanwhile)
+
+    return Waiter
+
+
 def test_deleted_lock_file_is_made_again(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited for a file that was deleted meanwhile locks the one that has its name, as everybody will."""
     lock = StoreLock(path, 30)
     tried, taken, done = threading.Event(), threading.Event(), threading.Event()
-    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: tried.set())
-    monkeypatch.setattr("track.persistence.file.lock.time", clock)
+    monkeypatch.setattr("track.persistence.file.lock._Waiter", _told(tried))
 
     def wait() -> None:
         with lock:

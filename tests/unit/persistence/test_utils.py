@@ -182,14 +182,15 @@ KNOWN: dict[str, Any] = {
 
 def test_options_are_typed() -> None:
     """Options given are read, the others have their defaults."""
-    expected = {"artifacts": "", "eager": True, "timeout": 2.0, "lock": "auto"}
+    expected = {"artifacts": "", "environment": None, "eager": True, "timeout": 2.0, "lock": "auto"}
     assert read_options("file:x?timeout=2&eager", KNOWN) == expected
 
 
 def test_unknown_option_is_named() -> None:
     """An option that nobody knows is an error that lists those there are, without secrets."""
     with pytest.raises(
-        InvalidUri, match=r"'eagre' in 'x://a:\*\*\*@h\?eagre=0'; the options are: artifacts, eager, lock, timeout"
+        InvalidUri,
+        match=r"'eagre' in 'x://a:\*\*\*@h\?eagre=0'; the options are: artifacts, eager, environment, lock, timeout",
     ):
         read_options("x://a:pw@h?eagre=0", KNOWN)
 

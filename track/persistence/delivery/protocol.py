@@ -11,11 +11,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, TrialCreated, decode_lines, encode
-from track.persistence.checks import group_created, project_created
+from track.persistence.checks import RESERVING, group_created, project_created
 from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
@@ -28,6 +28,9 @@ from track.persistence.protocol import Forgotten
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
+
+if TYPE_CHECKING:
+    from track.persistence.buckets import Buckets
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -309,8 +312,11 @@ class DeliveredProtocol(EventProtocol):
                 self._creations.note(event)
         return made
 
-    def fetch_and_update_trial(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> Trial:
-        return self._decide(lambda backend: backend.fetch_and_update_trial(query, attr, *args, **kwargs))
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        # The end of a trial may wait here: it was finished by a process that has died before it could send that.
+        if attr == RESERVING and self.left_behind():
+            self._opened().send_left_behind(self.patience)
+        return self._decide(lambda backend: backend.update_trial(query, attr, args, kwargs))
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         return self._decide(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
@@ -337,8 +343,14 @@ class DeliveredProtocol(EventProtocol):
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         return self._ask(lambda backend: backend.fetch_points(uid, names, since))
 
+    def fetch_buckets(self, *args: Any, **kwargs: Any) -> Buckets:
+        return self._ask(lambda backend: backend.fetch_buckets(*args, **kwargs))
+
     def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         return self._ask(lambda backend: backend.brief_trials(query, sort, limit))
+
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        return self._ask(lambda backend: backend.brief_lines(query, sort, limit))
 
     def first_trial(self, query: Any = None) -> Trial | None:
         return self._ask(lambda backend: backend.first_trial(query))
@@ -440,6 +452,11 @@ class OfflineView(EventProtocol):
     def atomically(self, action: Callable[[], Result]) -> Result:
         with self._delivered._opening:
             return action()
+
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        if attr == RESERVING:
+            raise BackendUnavailable(f"{self.place} is away: only the store itself can say whose a trial is")
+        return super().update_trial(query, attr, args, kwargs)
 
     def _free_revision(self, trial: Trial, digest: str, auto_increment: bool) -> int | None:
         return offline_revision()

@@ -301,6 +301,7 @@ class Sender:
                 # Nothing to hold up one's own events for.
                 logger.warning("%r cannot be sent: %s", leftover, error)
         self._has_looked = True
+        self._note_progress()
 
     # to be sent to, as a server
 
@@ -457,6 +458,17 @@ class Sender:
             # One that is stuck ends the spill itself, later.
             self._thread.join(max(0.1, min(1.0, deadline - time.monotonic())))
         lifecycle.discard(self)
+
+    def send_left_behind(self, seconds: float) -> None:
+        """Look again for what processes that are gone have left, and wait until it was sent, some seconds at most."""
+        deadline, started = time.monotonic() + seconds, self._started
+        with self._changed:
+            self._has_looked = False
+            self._wake.set()
+            while not self._has_looked and self._failed_at <= started and time.monotonic() < deadline:
+                if not self._thread.is_alive():
+                    return
+                self._changed.wait(0.02)
 
     def hurry(self) -> None:
         """Send now what waits for the next turn."""

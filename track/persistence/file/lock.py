@@ -35,6 +35,7 @@ _LOCAL_FUSE = {
 }  # fmt: skip
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _POLL = 0.005
+_MEANWHILE = 0.02
 
 
 _Given = TypeVar("_Given")
@@ -77,7 +78,10 @@ class StoreLock:
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor: int | None = None
+        self._waiter: _Waiter | None = None
         self._noted = ""
+        self.meanwhile: Callable[[], None] = _nothing
+        """Called now and then while another process has the lock."""
 
     @property
     def is_held(self) -> bool:
@@ -143,12 +147,32 @@ class StoreLock:
         deadline = time.monotonic() + timeout
         while not self._has_locked(self.path):
             self._release_file()
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise LockTimeout(
                     f"{self.path} was held by another process for {timeout} s: is one stuck? "
                     "(option log.backend.lock_timeout)"
                 )
+            if self._wait(self.path, left):
+                return
+
+    def _wait(self, path: str, seconds: float) -> bool:
+        """Wait for the lock in the kernel, which wakes one at a time, and return whether it was taken."""
+        try:
+            self._waiter = _Waiter(path)
+        except RuntimeError:
+            # No thread can be started while the interpreter ends.
             time.sleep(_POLL)
+            return False
+        try:
+            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile)
+        finally:
+            self._waiter = None
+        # Somebody may have deleted the file that was locked.
+        if self._descriptor is not None and is_named(self._descriptor, path):
+            return True
+        self._release_file()
+        return False
 
     def _has_locked(self, path: str) -> bool:
         # Imported at first use: filelock is half of what `import track` may cost.
@@ -184,9 +208,75 @@ class StoreLock:
         if self._descriptor is not None:
             # Unlocking would unlock it for the parent too.
             os.close(self._descriptor)
+        if self._waiter is not None:
+            # The thread is the parent's.
+            os.close(self._waiter.descriptor)
+            self._waiter = None
         self._thread = threading.RLock()
         self._depth = 0
         self._descriptor = None
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class _Waiter:
+    """A thread that waits for a lock, so that who wants it can give up; it gives back at once what comes too late.
+
+    `path`: the file. Raises RuntimeError: no thread can be started.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = _open_lock(path)
+        self._ended = threading.Event()
+        self._handing_over = threading.Lock()
+        self._is_locked = self._is_given_up = False
+        try:
+            threading.Thread(target=self._run, name="track-lock", daemon=True).start()
+        except RuntimeError:
+            os.close(self.descriptor)
+            raise
+
+    def _run(self) -> None:
+        is_locked = False
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            is_locked = True
+        except OSError as error:
+            logger.debug("a lock cannot be waited for: %s", error)
+            time.sleep(_POLL)
+        with self._handing_over:
+            self._is_locked = is_locked
+            if self._is_given_up or not is_locked:
+                self._give_back()
+        self._ended.set()
+
+    def _give_back(self) -> None:
+        self._is_locked = False
+        # Closing is not enough: a child that was forked meanwhile has the file open too.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        os.close(self.descriptor)
+
+    def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
+        """Return the descriptor once it holds the lock; None where that takes longer.
+
+        `meanwhile`: called now and then.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            while not self._ended.wait(min(_MEANWHILE, deadline - time.monotonic())) and time.monotonic() < deadline:
+                meanwhile()
+        except BaseException:
+            with self._handing_over:
+                self._is_given_up = True
+                if self._is_locked:
+                    self._give_back()
+            raise
+        with self._handing_over:
+            self._is_given_up = True
+            return self.descriptor if self._is_locked else None
 
 
 def _open_lock(path: str) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,6 +29,7 @@ _Result = TypeVar("_Result")
 _SMALL_AT_FINISH = 1 << 20
 _SMALL_AT_EXIT = 8 << 20
 _CUT_FROM = 1 << 16
+_PAUSE = 1.0
 _SHORT = 1 << 16
 _FORMER = 100
 
@@ -58,6 +61,7 @@ class FileStore:
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._snapshot_size = 0
         self._saved_offset = 0
+        self._looked_at = -math.inf
         # What the snapshot holds of which journal, and whether that is the one beside it.
         self._held = Place()
         self._kin = Kin.NEXT
@@ -65,6 +69,7 @@ class FileStore:
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
+        self.lock.meanwhile = self._read_ahead
 
     # writing
 
@@ -262,7 +267,8 @@ class FileStore:
             return False
         with self._reading:
             # What it does not hold is saved again.
-            self._snapshot_stamp, self._saved_offset = stamp, held.offset if kin is Kin.SAME else self.journal.start
+            self._snapshot_stamp, self._snapshot_size = stamp, stamp[1]
+            self._saved_offset = held.offset if kin is Kin.SAME else self.journal.start
         return True
 
     def _replace_other_snapshot(self) -> None:
@@ -373,6 +379,13 @@ class FileStore:
         is_same = self._writing and self._is_whole and self._identity == self.journal.identity
         return is_same and self._offset == self.journal.size
 
+    def _read_ahead(self) -> None:
+        """Replay what others decide while this process waits for its turn, which is the shorter then."""
+        # What is wrong with the files is said by the turn itself.
+        with contextlib.suppress(OSError, TrackError):
+            if self._writing and self._is_whole and not self._has_all():
+                self.catch_up()
+
     def _was_emptied(self) -> bool:
         return self._identity == self.journal.identity and self.journal.size < self._offset
 
@@ -452,18 +465,43 @@ class FileStore:
                 self._cut()
             self.lock.write_note(self.journal.identity)
 
-    def save_if_worth(self, small: int = _SMALL_AT_FINISH) -> None:
-        """Save while the snapshot is smaller than `small` bytes, or the journal has grown to a quarter of it.
+    def save_if_worth(self) -> None:
+        """Save while the snapshot is small, or the journal has grown to a quarter of it; once a second at most.
 
-        So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. A
-        disk that is full or a lock that is held leaves the journal.
+        So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. While others
+        use the store, it is left to the last of them. A disk that is full or a lock that is held leaves the journal.
         """
         if not self._writing or not self.journal.retry():
             return
+        is_due = time.monotonic() >= self._looked_at + _PAUSE
+        if not self._is_as_left() or (is_due and self._is_alone()):
+            self._save_if_worth(self._snapshot_size <= _SMALL_AT_FINISH)
+
+    def _is_as_left(self) -> bool:
+        """Return whether nobody has removed or replaced the files, as far as their names say."""
+        is_there = self._snapshot_stamp is None or os.path.exists(self.path)
+        return is_there and self.journal.is_current and self._is_snapshot_ours()
+
+    def _is_alone(self) -> bool:
+        """Return whether no other process has the store open, as far as that can be said without waiting."""
+        # Under the lock: who asks lets go of the journal for a moment, and it must not be cut then.
+        self._looked_at = time.monotonic()
+        if not self._writing or not self.lock.try_acquire():
+            return False
         try:
+            return self.journal.is_open and self.journal.is_alone()
+        finally:
+            self.lock.__exit__(None, None, None)
+
+    def _save_if_worth(self, is_small: bool) -> None:
+        if not self._writing or not self.journal.retry():
+            return
+        try:
+            if self._is_saved():
+                return
+            is_ours = self._is_snapshot_ours()
             grown = self.journal.size - self._saved_offset
-            is_cheap = self._snapshot_size <= small or grown * 4 >= self._snapshot_size
-            if not self._is_saved() and (is_cheap or not self._is_snapshot_ours()):
+            if is_small or grown * 4 >= self._snapshot_size or not is_ours:
                 self.save()
         except (OSError, TrackError) as error:
             unsaved = self.unsaved()
@@ -491,6 +529,7 @@ class FileStore:
             self._held, self._kin = held, Kin.SAME
             self._saved_offset = self._offset
             self._snapshot_stamp = stamp_of(self.path)
+            self._looked_at = time.monotonic()
         finally:
             self._busy = False
 
@@ -510,7 +549,7 @@ class FileStore:
 
     def leave(self) -> bool:
         """Save if it is worth it, remove a journal that nobody needs, and return whether nothing waits for room."""
-        self.save_if_worth(_SMALL_AT_EXIT)
+        self._save_if_worth(self._snapshot_size <= _SMALL_AT_EXIT and self._is_alone())
         if not self.journal.retry():
             return False
         try:

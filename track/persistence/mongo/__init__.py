@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.mongo.buckets import read_cells, read_containers
+from track.persistence.mongo.buckets import brief_known, made_of, read_containers, read_points, read_series
 from track.persistence.mongo.client import Document, Mongo
 from track.persistence.mongo.filter import Filter, can_hold, render_parts
 from track.persistence.mongo.setup import read_address
@@ -13,11 +13,14 @@ __all__ = [
     "Filter",
     "Mongo",
     "Reads",
+    "brief_known",
     "can_hold",
     "last_number",
+    "made_of",
     "read_address",
-    "read_cells",
     "read_containers",
+    "read_points",
+    "read_series",
     "render_parts",
     "store",
 ]

@@ -1,19 +1,25 @@
-"""Points in buckets: each document holds some thousand points of one name, as parallel arrays.
+"""Points in buckets: each document holds some thousand points of one name, in parts that are columns.
 
 Point `n` of a name stands at place ``n % SLOTS`` of bucket ``n // SLOTS``, and the trial's document says how many
 there are. So a place is known before it is written: writing it twice changes nothing, and a place that is not
-written yet is empty and is passed over.
+written yet is empty and is passed over. Versions before kept parallel arrays, which new parts stand beside.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
+from track.briefs import NOTHING, Brief, brief_from_plain, brief_of, brief_to_plain
+from track.containers.packing import Chunk, joined, pack, unpack
 from track.errors import BackendUnavailable
-from track.persistence.cells import Column, PointColumns, named_container, text
+from track.metrics import container_from_plain, container_to_plain
+from track.persistence.cells import Column, PointColumns, chunk_of_cells, container_of, text
 from track.persistence.mongo.client import Document, Mongo, Operation
 from track.plain import nearest_double
 
@@ -22,43 +28,55 @@ SLOTS = 2_000
 _ODD = 256
 _PLAIN = {"series", "value"}
 _ATTEMPTS = 100
+_ARRAYS = ("step", "value", "at", "odd")
+_SMALL = frozenset({float, int, bool, type(None)})
+_decode = msgspec.json.decode
 
 
 class _Placed:
-    """The new points of one name, at their places; what is empty is None."""
+    """The new points of one name, at their places."""
 
     def __init__(self, series: Document, column: Column) -> None:
         self.series = series
         self.start: int = series["count"]
-        self.cells: dict[str, list[Any]] = {"step": column.steps, "value": column.values, "at": column.times}
-        self.odd = column.odd
-        if column.odd:
-            self._spread(column)
+        places, self.end = _spread(column, self.start)
+        self._chunk = column.chunk(places)
 
-    def __len__(self) -> int:
-        return len(self.cells["at"])
-
-    def _spread(self, column: Column) -> None:
-        """Give what plain cells cannot say places of its own, so that no bucket grows too large."""
-        self.cells, self.odd = {"step": [], "value": [], "at": []}, {}
-        for *point, odd in zip(column.steps, column.values, column.times, column.odd_cells(), strict=True):
-            places = 1 if odd is None else min(SLOTS, 1 + len(odd) // _ODD)
-            room = SLOTS - (self.start + len(self)) % SLOTS
-            before, after = [None] * (room if places > room else 0), [None] * (places - 1)
-            if odd is not None:
-                self.odd[len(self) + len(before)] = odd
-            for cells, cell in zip(self.cells.values(), point, strict=True):
-                cells += [*before, cell, *after]
-
-    def parts(self) -> Iterator[tuple[int, int, Document]]:
-        """Yield the number of a bucket, the first place in it, and the cells from there on."""
-        begin = 0
-        while begin < len(self):
-            number, place = divmod(self.start + begin, SLOTS)
-            end = min(len(self), begin + SLOTS - place)
-            odd = [[place + at - begin, exact] for at, exact in self.odd.items() if begin <= at < end]
-            yield number, place, {name: cells[begin:end] for name, cells in self.cells.items()} | {"odd": odd}
+    def parts(self) -> Iterator[tuple[int, int, int, Chunk]]:
+        """Yield the number of a bucket, the first place in it that is used now, the one after the last, and points."""
+        begin = self.start
+        while begin < self.end:
+            number = begin // SLOTS
+            end = min(self.end, (number + 1) * SLOTS)
+            chunk = self._chunk.between(begin, end)
+            if len(chunk):
+                yield number, begin - number * SLOTS, end - number * SLOTS, chunk
             begin = end
+
+
+def _spread(column: Column, start: int) -> tuple[Sequence[int], int]:
+    """Return the place of each point, and the place after all: what plain numbers cannot say has several.
+
+    So no bucket grows too large.
+    """
+    end = start + len(column.times)
+    if _SMALL.issuperset(map(type, column.values)) and _SMALL.issuperset(map(type, column.steps)):
+        return range(start, end), end
+    found, place = array("q"), start
+    for step, value in zip(column.steps, column.values, strict=True):
+        places = min(SLOTS, 1 + (_extent(step) + _extent(value)) // _ODD)
+        room = SLOTS - place % SLOTS
+        place += room if places > room else 0
+        found.append(place)
+        place += places
+    return found, place
+
+
+def _extent(value: Any) -> int:
+    """Return how many bytes a value needs that has no column of its own."""
+    if type(value) in _SMALL:
+        return 0
+    return len(text(container_to_plain(value)))
 
 
 class Addition:
@@ -77,7 +95,7 @@ class Addition:
 
     def counts(self) -> list[Document]:
         """Return how many points there were of each name that was logged now."""
-        return [placed.series | {"last": None} for placed in self.placed]
+        return [placed.series | {"last": None, "brief": None, "state": None} for placed in self.placed]
 
     def series(self) -> list[Document]:
         """Return what is known of the trial's names now."""
@@ -97,9 +115,18 @@ def _new_series(kind: str, column: Column) -> Document:
 
 def _advanced(placed: _Placed, column: Column) -> Document:
     """Return what is known of a name with its new points: `last` is what comparisons see, None where it is not said."""
-    series = placed.series | {"count": placed.start + len(placed)}
+    series = placed.series | {"count": placed.end}
     # Versions before did not note the time: anything is newer.
-    if column.latest < series.get("at", 0.0):
+    latest = series.get("at", 0.0)
+    name, state = str(_decode(series["name"])), _state_known(placed.series, column)
+    state = None if state is None else column.state(series["kind"], name, state)
+    if state is not None:
+        brief: Brief | None = brief_of(container_from_plain(state))
+    else:
+        brief = column.brief(brief_known(placed.series), latest, series["stepped"])
+    series |= {"brief": None if brief is None else text(brief_to_plain(brief)), "briefed": placed.end}
+    series["state"] = None if state is None else text(state)
+    if column.latest < latest:
         return series
     series |= {"last": None, "at": column.latest}
     if series["plain"]:
@@ -109,98 +136,162 @@ def _advanced(placed: _Placed, column: Column) -> Document:
     return series
 
 
+def brief_known(series: Document) -> Brief | None:
+    """Return what a name comes to; None where a version before has stored points, or only the points say it."""
+    if not series["count"]:
+        return NOTHING
+    brief = series.get("brief") if series.get("briefed") == series["count"] else None
+    return None if brief is None else brief_from_plain(_decode(brief))
+
+
+def _state_known(series: Document, column: Column) -> dict[str, Any] | None:
+    """Return the state of an aggregator without points; empty before the first value, None where points say it."""
+    if not series["count"]:
+        return {} if column.is_aggregated else None
+    state = series.get("state") if series.get("briefed") == series["count"] else None
+    return None if state is None else _decode(state)
+
+
 def push(position: int, additions: Iterable[Addition]) -> list[Operation]:
     """Return the writes that add new points, each to the end of a bucket: one that is longer already is passed over."""
     operations: list[Operation] = []
-    for identity, place, cells in _parts(position, additions):
-        size = place + len(cells["at"])
+    for identity, place, size, chunk in _parts(position, additions):
+        parts = _packed(chunk)
         if place == 0:
-            operations.append(("insert", {}, {**identity, **cells, "size": size, "version": 0}))
+            operations.append(("insert", {}, {**identity, "parts": parts, "size": size, "version": 0}))
             continue
-        change = {"$push": {name: {"$each": added} for name, added in cells.items()}, "$inc": {"version": 1}}
-        operations.append(("update", {"_id": identity["_id"], "size": place}, change | {"$set": {"size": size}}))
+        change = {"$push": {"parts": {"$each": parts}}, "$inc": {"version": 1}, "$set": {"size": size}}
+        operations.append(("update", {"_id": identity["_id"], "size": place}, change))
     return operations
 
 
 def fill(mongo: Mongo, position: int, additions: Iterable[Addition]) -> None:
     """Write points to their places, whatever is there already: it is idempotent."""
-    for identity, place, cells in _parts(position, additions):
-        _fill_bucket(mongo, identity, place, cells)
+    for identity, _, size, chunk in _parts(position, additions):
+        _fill_bucket(mongo, identity, size, chunk)
 
 
-def _parts(position: int, additions: Iterable[Addition]) -> Iterator[tuple[Document, int, Document]]:
-    """Yield by what each bucket is found that new points go to, the first place in it, and the cells from there on."""
+def _parts(position: int, additions: Iterable[Addition]) -> Iterator[tuple[Document, int, int, Chunk]]:
+    """Yield by what each bucket is found that new points go to, the first place in it, its new size, and the points."""
     for addition in additions:
         for placed in addition.placed:
             name = placed.series["name"]
-            for number, place, cells in placed.parts():
+            for number, place, size, chunk in placed.parts():
                 uid = f"{position}/{addition.kind}/{number}/{name}"
                 identity = {"_id": uid, "trial": position, "kind": addition.kind, "name": name, "number": number}
-                yield identity, place, cells
+                yield identity, place, size, chunk
 
 
-def _fill_bucket(mongo: Mongo, identity: Document, place: int, cells: Document) -> None:
+def _packed(chunk: Chunk) -> list[list[bytes]]:
+    return [[body, times] for _, body, times in pack(chunk)]
+
+
+def _fill_bucket(mongo: Mongo, identity: Document, size: int, chunk: Chunk) -> None:
     for _ in range(_ATTEMPTS):
         found = next(mongo.find("buckets", {"_id": identity["_id"]}), None)
-        bucket = found or {**identity, "step": [], "value": [], "at": [], "odd": [], "size": 0, "version": -1}
-        size = max(bucket["size"], place + len(cells["at"]))
-        for name in ("step", "value", "at"):
-            column = bucket[name]
-            column.extend([None] * (size - len(column)))
-            column[place : place + len(cells[name])] = cells[name]
-        odd = dict(bucket["odd"]) | dict(cells["odd"])
-        bucket |= {"odd": [list(item) for item in odd.items()], "size": size, "version": bucket["version"] + 1}
+        bucket = found or {**identity, "size": 0, "version": -1}
+        chunks = _chunks_of(bucket)
+        whole = joined(sorted([*_others(chunks, chunk), chunk], key=lambda one: one.first))
+        change = {"parts": _packed(whole), "size": max(bucket["size"], size), "version": bucket["version"] + 1}
         if found is None:
-            operation: Operation = ("insert", {}, bucket)
+            operation: Operation = ("insert", {}, {**identity, **change})
         else:
-            guard = {"_id": identity["_id"], "version": bucket["version"] - 1}
-            operation = ("update", guard, {"$set": {name: bucket[name] for name in bucket if name != "_id"}})
+            guard = {"_id": identity["_id"], "version": bucket["version"]}
+            operation = ("update", guard, {"$set": change, "$unset": dict.fromkeys(_ARRAYS, "")})
         if mongo.write("buckets", [operation]):
             return
     raise BackendUnavailable(f"others keep changing bucket {identity['_id']} of {mongo.place}")
 
 
+def _others(chunks: Iterable[Chunk], new: Chunk) -> Iterator[Chunk]:
+    """Yield the points of chunks that stand before and behind those of another one."""
+    for chunk in chunks:
+        for part in (chunk.between(0, new.first), chunk.between(new.end, chunk.end)):
+            if len(part):
+                yield part
+
+
+def _chunks_of(bucket: Document) -> list[Chunk]:
+    """Return the points of a bucket, in order of their places."""
+    first = bucket["number"] * SLOTS
+    chunks = [unpack(body, times) for body, times in bucket.get("parts", ())]
+    times = bucket.get("at") or ()
+    places = [place for place, at in enumerate(times) if at is not None]
+    if places:
+        odd: list[Any] = [None] * len(times)
+        for place, exact in bucket["odd"]:
+            odd[place] = exact
+        # Numbers of more than 32 bits come as a class of the driver.
+        steps = [step if step is None or type(step) is int else int(step) for step in bucket["step"]]
+        cells = tuple([column[place] for place in places] for column in (steps, bucket["value"], times, odd))
+        chunks.append(chunk_of_cells([first + place for place in places], cells))
+    return sorted(chunks, key=lambda chunk: chunk.first)
+
+
 def read_containers(mongo: Mongo, position: int, kind: str, series: list[Document]) -> dict[str, Any]:
     """Return a trial's containers, with as many points of each name as `series` says."""
-    columns: dict[str, tuple[list[Any], ...]] = {known["name"]: ([], [], [], []) for known in series}
+    found: dict[str, list[Chunk]] = {known["name"]: [] for known in series if _kept(known) is None}
+    where: Document = {"trial": position, "kind": kind}
+    if len(found) == 1:
+        where["name"] = next(iter(found))
     counts = {known["name"]: known["count"] for known in series}
-    for bucket in mongo.find("buckets", {"trial": position, "kind": kind}, ("trial", "kind", "name", "number")):
+    for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")) if found else ():
         name = bucket["name"]
-        if name in columns:
-            _extend(columns[name], bucket, counts[name] - bucket["number"] * SLOTS)
-    return dict(
-        named_container(kind, known["name"], known["spec"], columns[known["name"]])
-        for known in series
-        if columns[known["name"]][0]
-    )
+        if name in found:
+            found[name] += _until(_chunks_of(bucket), 0, counts[name])
+    containers = {}
+    for known in series:
+        chunks, name = found.get(known["name"]), str(_decode(known["name"]))
+        if chunks is None:
+            containers[name] = _kept(known)
+        elif chunks:
+            containers[name] = made_of(known, name, joined(chunks))
+    return containers
 
 
-def read_cells(mongo: Mongo, position: int, known: Document, after: int = -1) -> tuple[bool, tuple[list[Any], ...]]:
-    """Return the columns of a metric after a place, with as many points as `known` says, and whether none is missing.
+def _kept(known: Document) -> Any:
+    """Return the aggregator of a name that keeps no points, None for another one."""
+    state = known.get("state") if known.get("briefed") == known["count"] else None
+    return None if state is None else container_from_plain(_decode(state))
+
+
+def made_of(known: Document, name: str, chunk: Chunk) -> Any:
+    """Return the container that the points of a name make."""
+    return container_of(known["kind"], name, None if known["spec"] is None else _decode(known["spec"]), chunk)
+
+
+def read_points(mongo: Mongo, position: int, known: Document, after: int = -1) -> tuple[bool, Chunk | None]:
+    """Return the points of a metric after a place, with as many points as `known` says, and whether none is missing.
 
     A place that is not written yet may be written later.
     """
-    columns: tuple[list[Any], ...] = ([], [], [], [])
     where = {"trial": position, "kind": known["kind"], "name": known["name"]}
     where["number"] = {"$gte": (after + 1) // SLOTS}
+    chunks: list[Chunk] = []
     for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")):
-        skipped = max(0, after + 1 - bucket["number"] * SLOTS)
-        part = {name: bucket[name][skipped:] for name in ("step", "value", "at")}
-        part["odd"] = [(place - skipped, exact) for place, exact in bucket["odd"] if place >= skipped]
-        _extend(columns, part, known["count"] - bucket["number"] * SLOTS - skipped)
-    return len(columns[0]) == known["count"] - after - 1, columns
+        chunks += _until(_chunks_of(bucket), after + 1, known["count"])
+    whole = joined(chunks) if chunks else None
+    return (0 if whole is None else len(whole)) == known["count"] - after - 1, whole
 
 
-def _extend(columns: tuple[list[Any], ...], bucket: Document, size: int) -> None:
-    steps, values, times = (bucket[name][: max(0, size)] for name in ("step", "value", "at"))
-    odd: list[Any] = [None] * len(times)
-    for place, exact in bucket["odd"]:
-        if place < len(odd):
-            odd[place] = exact
-    if None in times:
-        written = [place for place, at in enumerate(times) if at is not None]
-        steps, values, times, odd = ([cells[place] for place in written] for cells in (steps, values, times, odd))
-    # Numbers of more than 32 bits come as a class of the driver.
-    steps = [step if step is None or type(step) is int else int(step) for step in steps]
-    for column, cells in zip(columns, (steps, values, times, odd), strict=True):
-        column.extend(cells)
+def read_series(mongo: Mongo, name: str, series: dict[int, Document]) -> dict[int, tuple[bool, Any]]:
+    """Return the containers of one metric of many trials, and whether no point is missing, by position of the trial.
+
+    `name`: as JSON. `series`: what the trials say of it.
+    """
+    found: dict[int, list[Chunk]] = {position: [] for position in series}
+    where = {"trial": {"$in": list(series)}, "kind": "metrics", "name": name}
+    for bucket in mongo.find("buckets", where, ("trial", "kind", "name", "number")):
+        position = bucket["trial"]
+        found[position] += _until(_chunks_of(bucket), 0, series[position]["count"])
+    wholes = {position: joined(chunks) for position, chunks in found.items() if chunks}
+    return {
+        position: (len(whole) == series[position]["count"], made_of(series[position], str(_decode(name)), whole))
+        for position, whole in wholes.items()
+    }
+
+
+def _until(chunks: Iterable[Chunk], first: int, end: int) -> Iterator[Chunk]:
+    for chunk in chunks:
+        if len(part := chunk.between(first, end)):
+            yield part

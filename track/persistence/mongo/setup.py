@@ -14,7 +14,7 @@ from track.persistence.utils import COMMON_OPTIONS, fixed_place, mask_secrets, p
 
 NUMBERED = 3
 """The version of the documents from which on the changes of trials are numbered."""
-VERSION = 3
+VERSION = 4
 """The version of the documents that this version of the library writes."""
 _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
     "buckets": [([("trial", 1), ("kind", 1), ("name", 1), ("number", 1)], True)],
@@ -26,6 +26,7 @@ _INDEXES: dict[str, list[tuple[list[tuple[str, int]], bool]]] = {
         ([("hash", 1), ("revision", 1)], True),
         ([("position", 1)], False),
         ([("project_id", 1)], False),
+        ([("status", 1), ("position", 1)], False),
         ([("changed", 1)], False),
         ([("parameters.name", 1), ("parameters.number", 1)], False),
     ],

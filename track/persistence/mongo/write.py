@@ -32,8 +32,8 @@ from track.persistence.cells import (
 from track.persistence.mongo.buckets import Addition, fill, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
-from track.persistence.state import RESUMES, is_forgetting, make_trial, update
-from track.serialization import trial_from_document
+from track.persistence.state import RESUMES, is_forgetting, is_overtaken, make_trial, update
+from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
 
@@ -124,12 +124,14 @@ class Owner(Entry):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._document: Document = {} if self.stored is None else _decode(self.stored["document"])
+        self.has_new_tags = self.stored is None
         for event in self.new:
             match event:
                 case ProjectCreated() | GroupCreated() if not self._document:
                     self._document = owner_document(event)
                 case FieldsMerged() if self._document:
                     merge_into_owner(self._document, event)
+                    self.has_new_tags |= event.field == "tags"
                 case _:
                     continue
             self.is_changed = True
@@ -155,14 +157,22 @@ class TrialEntry(Entry):
         self.again = [Addition(kind, self.own.get("counts", ())) for kind in ("metrics", "times")]
         self.is_again = bool(self.before)
         self.is_forgotten = False
+        # What was dropped before is dropped again, and nothing else, whoever has reserved the trial meanwhile.
+        self._attempt = self.own.get("attempt")
         if self.is_again:
-            self._run(self.before, self.again, None if self.own["created"] else self.stored)
+            again = self._run(self.before, self.again, None if self.own["created"] else self.stored, self._attempt)
+            self._attempt = again and again.attempt
         self.is_changed = False
         self._trial = self._run(self.new, self.fresh, self.stored)
 
-    def _run(self, events: list[Event], additions: list[Addition], stored: Document | None) -> Trial | None:
+    def _run(
+        self, events: list[Event], additions: list[Addition], stored: Document | None, attempt: int | None = None
+    ) -> Trial | None:
         points = [addition.points for addition in additions]
-        trial = None if stored is None else trial_from_document(_decode(stored["document"]), *points)
+        trial = None if stored is None else trial_from_text(stored["document"], *points)
+        if trial is not None and attempt is not None:
+            trial.attempt = attempt
+        self._begun = trial and trial.attempt
         for event in events:
             if isinstance(event, TrialCreated):
                 if trial is not None:
@@ -191,7 +201,8 @@ class TrialEntry(Entry):
             # Their last values may not be shown: they are not compared by them any more.
             series = [known | {"plain": False, "last": None} if known["stepped"] else known for known in series]
         is_new = self.stored is None
-        note = self.note.fields(self.stored, self.own["last"], self.note.last, counts=counts, created=is_new)
+        known: Document = {"counts": counts, "created": is_new, "attempt": self._begun}
+        note = self.note.fields(self.stored, self.own["last"], self.note.last, **known)
         numbered = {"position": self.position, "changed": self.number}
         return self.changing({**_fields(self._trial), **numbered, "series": series, **note})
 
@@ -200,7 +211,7 @@ class TrialEntry(Entry):
         counts = {(known["kind"], known["name"]): known for known in self.own["counts"]}
         for addition in self.again:
             counts |= {(known["kind"], known["name"]): known for known in addition.series()}
-        note = {"counts": list(counts.values()), "created": False}
+        note = {"counts": list(counts.values()), "created": False, "attempt": self._attempt}
         return self.changing(self.note.fields(self.stored, self.note.last, self.own["last"], **note))
 
 
@@ -256,10 +267,19 @@ def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads:
     if attached:
         where = {"_id": {"$in": [event.trial for event in attached]}, "deleted": FORGOTTEN}
         forgotten = {found["_id"] for found in mongo.find("trials", where, omit=("document",))}
-        attached = [event for event in attached if event.trial not in forgotten]
+        lost = _overtaken(mongo, [event for event in attached if event.attempt is not None])
+        attached = [event for event in attached if event.trial not in forgotten and event not in lost]
     if attached and not mongo.write("members", _members(mongo, attached)):
         raise Changed("somebody else has added the same trial to the same group")
     mongo.write("writers", [("upsert", {"_id": writer}, {"$max": {"seq": numbered[-1][0]}})])
+
+
+def _overtaken(mongo: Mongo, attached: list[TrialAttached]) -> list[TrialAttached]:
+    """Return those that are said by who has lost the trial."""
+    where = {"_id": {"$in": [event.trial for event in attached]}}
+    found = mongo.find("trials", where, omit=("parameters", "series")) if attached else ()
+    trials = {one["_id"]: trial_from_text(one["document"], {}, {}) for one in found}
+    return [event for event in attached if event.trial in trials and is_overtaken(trials[event.trial], event)]
 
 
 def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
@@ -293,8 +313,9 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         _mark(mongo, [entry.uid for entry in trials])
     if collection == "projects":
         # Trials are shown with the tags of their project.
-        of_these = {"project_id": {"$in": [entry.uid for entry in entries if entry.is_changed]}}
-        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)])
+        retagged = [entry.uid for entry in entries if isinstance(entry, Owner) and entry.has_new_tags]
+        of_these = {"project_id": {"$in": retagged}}
+        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)] if retagged else [])
 
 
 def _mark(mongo: Mongo, trials: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from track.briefs import brief_from_plain
 from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
+from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.protocol import Forgotten
@@ -21,7 +23,7 @@ from track.persistence.rpc.connection import Link
 from track.persistence.rpc.wire import FETCHES, NAMES, version
 from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
-from track.serialization import from_json, trial_from_document
+from track.serialization import from_json, trial_from_document, trial_from_text
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
 from track.utils.lifecycle import watch_forks
 
@@ -168,15 +170,16 @@ class RemoteStore(EventProtocol):
         except RPCCallFailure:
             # A server of before it could say.
             return super().brief_trials(query, keys, most)
-        return [self._brief(_decode(line)) for line in documents.splitlines()]
+        lines = documents.splitlines()
+        return list(map(self._brief, lines[::2], lines[1::2]))
 
-    def _brief(self, document: dict[str, Any]) -> Trial:
-        briefs = document.pop("briefs")
+    def _brief(self, document: bytes, measured: bytes) -> Trial:
         metrics = _Elsewhere(
-            lambda: self._metrics_of(document["uid"]),
-            lambda: {name: brief_from_plain(plain) for name, plain in briefs.items()},
+            lambda: self._metrics_of(trial.uid),
+            lambda: {name: brief_from_plain(plain) for name, plain in _decode(measured)[1].items()},
         )
-        return trial_from_document(document, metrics, Metrics(partial(_measured, document, "chronos")))
+        trial = trial_from_text(document.decode(), metrics, Metrics(lambda: _decode(measured)[0]))
+        return trial
 
     def _metrics_of(self, uid: str) -> dict[str, Any]:
         """Return the metrics of a trial as they are now; none where it is forgotten meanwhile."""
@@ -202,6 +205,32 @@ class RemoteStore(EventProtocol):
             # A server of before it could say.
             return super().fetch_points(uid, names, since)
         return dict(from_line(_decode(line)) for line in documents.splitlines())
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(self._can_ask, uids_of(uids)))
+        question.check_size(len(known))
+        asked = _encode({"uids": known, **asdict(question)})
+        if len(asked) > self.link.largest - _HEAD:
+            raise InvalidQuery(f"{len(known):,} trials are more than the server is asked about at once")
+        try:
+            _, documents = self.link.call("fetch_buckets", {}, asked)
+        except RPCCallFailure:
+            # A server of before it could say.
+            return super().fetch_buckets(known, *astuple(question))
+        try:
+            return Buckets.from_bytes(documents)
+        except ValueError as error:
+            raise RPCCallFailure(f"the server answers something else: {error}") from error
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
         return self._fetch(TrialGroup, query)
@@ -241,8 +270,8 @@ class RemoteStore(EventProtocol):
 
     def _object(self, document: dict[str, Any]) -> Any:
         if document["dtype"] == "trial":
-            measured = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
-            return trial_from_document(document, *measured)
+            metrics, chronos = (Metrics(partial(_measured, document, name)) for name in ("metrics", "chronos"))
+            return trial_from_document(document, metrics, chronos)
         return with_members(from_json(document), self._members, self.fetch_trials, self.fetch_groups)
 
     def _members(self, uid: str) -> list[str]:

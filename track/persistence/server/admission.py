@@ -14,6 +14,7 @@ import msgspec
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.aggregators.base import is_known, make_aggregator
+from track.columns import Columns
 from track.containers.series import Points, Series, hashable
 from track.errors import InvalidEvent
 from track.events import (
@@ -30,6 +31,7 @@ from track.events import (
 )
 from track.metrics import Undecoded
 from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
+from track.persistence.checks import artifact_media
 from track.persistence.state import DELETED, RESUMES, Liveness, make_trial, shown_fields
 from track.plain import is_number, restore
 from track.shown import shown
@@ -71,7 +73,7 @@ def admit(events: Iterable[Event]) -> None:
         if type(event) is MetricsLogged and event.aggregator is None and least <= event.at < most:
             step = type(event.step)
             is_short = len(event.trial) < _SHORT and "\0" not in event.trial
-            if (step is int or step is _NONE or step is float) and is_short:
+            if (step is int or step is _NONE or step is float) and is_short and event.columns is None:
                 for name, value in event.values.items():
                     if (type(value) is not float and type(value) is not int) or len(name) > _SHORT:
                         break
@@ -202,6 +204,7 @@ def _check_arguments(arguments: Any) -> None:
 def _check_metrics(event: MetricsLogged) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     if type(event.step) not in _STEPS:
         _check_step(event.step)
     _check_specification(event.aggregator)
@@ -210,6 +213,25 @@ def _check_metrics(event: MetricsLogged) -> None:
     for name, value in event.values.items():
         _check_name(name)
         _check_value(name, value)
+    if event.columns is not None:
+        _check_columns(event.columns, event.at)
+
+
+def _check_columns(columns: Columns, at: float) -> None:
+    _check_name(columns.name)
+    if isinstance(columns.step, list):
+        for step in columns.step:
+            if type(step) not in _STEPS:
+                _check_step(step)
+    elif columns.step is not None:
+        for step in columns.step.odd.values():
+            _check_step(step)
+    odd = columns.value if isinstance(columns.value, list) else columns.value.odd.values()
+    for value in odd:
+        _check_value(columns.name, value)
+    if columns.at is not None:
+        for logged in columns.times(at):
+            _check_at(logged)
 
 
 def _check_step(step: Any) -> None:
@@ -223,6 +245,7 @@ def _check_step(step: Any) -> None:
 def _check_time(event: TimeLogged) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     _check_name(event.name)
     _check_value(event.name, event.seconds)
     _check_specification(event.aggregator)
@@ -233,6 +256,7 @@ def _check_fields(event: FieldsMerged) -> None:
         raise InvalidEvent(f"{shown(event.field)} of a {shown(event.kind)} cannot be written")
     _check_uid(f"the uid of a {event.kind}", event.uid)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     _check_specification(event.aggregator)
     if event.aggregator is not None and event.kind != "trial":
         raise InvalidEvent(f"a {event.kind} has no aggregators")
@@ -260,6 +284,7 @@ def _check_owner(event: TrialAttached) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_uid(f"the uid of a {event.kind}", event.owner)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
 
 
 def _check_status(event: StatusChanged) -> None:
@@ -290,9 +315,15 @@ def _check_process(process: dict[str, Any]) -> None:
 def _check_artifact(event: ArtifactAdded) -> None:
     _check_uid("the uid of a trial", event.trial)
     _check_at(event.at)
+    _check_count("an attempt", event.attempt, 0)
     _check_count("a size", event.size)
     if len(event.name) > _LONGEST_TITLE:
         raise InvalidEvent(f"{shown(event.name)} is too long for the name of an artifact")
+    if type(event.step) not in _STEPS:
+        _check_step(event.step)
+    if event.media is not None:
+        _check_plain(event.media)
+        artifact_media(event.media)
 
 
 def _check_project(event: ProjectCreated) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -19,9 +20,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from track.briefs import brief_to_plain
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
-from track.metrics import briefs_of
+from track.persistence.buckets import Buckets, Question, in_turns, uids_of
 from track.persistence.points import to_line
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, Query, parse_query
@@ -45,6 +45,8 @@ _encode = msgspec.json.Encoder().encode
 logger = logging.getLogger(__name__)
 _PIECE = 1 << 20
 _LARGE = 1000
+# Seconds that the buckets of one question may take; a client waits for 30.
+_LONGEST = 20.0
 _MOST_CONDITIONS = 100
 _MOST_KEYS = 20
 _JOINED = list(JOINING)
@@ -93,6 +95,18 @@ class _Followed(msgspec.Struct, forbid_unknown_fields=True):
     uid: str
     names: list[str] | None = None
     since: int | dict[str, int] = 0
+
+
+class _Bucketed(msgspec.Struct, forbid_unknown_fields=True):
+    """Which buckets are wanted of which trials: as a line, since these may be many."""
+
+    uids: list[str]
+    name: str
+    buckets: int
+    x: str = "step"
+    start: float | None = None
+    end: float | None = None
+    smoothing: float | None = None
 
 
 class _Object(msgspec.Struct, forbid_unknown_fields=True):
@@ -187,16 +201,8 @@ def _fetch(kind: type) -> Callable[[Protocol, str, Any, bytes], Answer]:
 
 def _brief_trials(backend: Protocol, user: str, given: _Question, lines: bytes) -> Answer:
     query = _parsed(given, Trial)
-    found = backend.brief_trials(query, given.sort, given.limit)
-    return len(found), map(_brief, found)
-
-
-def _brief(trial: Trial) -> bytes:
-    """Return a trial as a line, with what its metrics come to in place of their points."""
-    without = copy.copy(trial)
-    without.metrics = {}
-    briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
-    return bytes(_encode(to_json(without) | {"briefs": briefs})) + b"\n"
+    found = backend.brief_lines(query, given.sort, given.limit)
+    return len(found), (line + b"\n" for lines in found for line in lines)
 
 
 def _parsed(given: _Question, kind: type) -> Query:
@@ -289,6 +295,21 @@ def _fetch_points(backend: Protocol, user: str, given: _Nothing, lines: bytes) -
     return len(found), (_encode(to_line(name, points)) + b"\n" for name, points in found.items())
 
 
+def _fetch_buckets(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
+    try:
+        asked = msgspec.json.decode(lines, type=_Bucketed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RPCCallFailure(f"the question is refused: {error}") from error
+    question = Question(asked.name, asked.buckets, asked.x, asked.start, asked.end, asked.smoothing)
+    uids = uids_of(asked.uids)
+    turns = in_turns(question, uids, partial(_buckets, backend), _LONGEST)
+    return None, (None if found is None else found.to_bytes() for found in turns)
+
+
+def _buckets(backend: Protocol, uids: Sequence[str], asked: Question) -> Buckets:
+    return backend.fetch_buckets(uids, *dataclasses.astuple(asked))
+
+
 def _identity(backend: Protocol, user: str, given: _Nothing, lines: bytes) -> Answer:
     return [*backend.former_identities(), backend.identity()], ()
 
@@ -328,6 +349,7 @@ CALLS: dict[str, CallKind] = {
     "changes": CallKind("read", _Nothing, _changes),
     "commit": CallKind("admin", _Nothing, _commit),
     "decide": CallKind("write", _Decided, _decide, is_short=True),
+    "fetch_buckets": CallKind("read", _Nothing, _fetch_buckets),
     "fetch_groups": CallKind("read", _Question, _fetch(TrialGroup)),
     "fetch_points": CallKind("read", _Nothing, _fetch_points),
     "fetch_projects": CallKind("read", _Question, _fetch(Project)),

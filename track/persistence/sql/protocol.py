@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice, repeat
+from heapq import merge
+from itertools import chain, islice, repeat, tee
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -13,28 +14,32 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.cells import are_points, cell_points, named_container, text
+from track.persistence.buckets import Buckets, Question, uids_of
+from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.numbered import check_batch
-from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
+from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
+from track.persistence.sql.chunks import Stored
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.rows import MIGRATIONS, NUMBERED, RESUMED, VERSION, UnitOfWork
-from track.persistence.sql.where import MOST, is_deleted, where
-from track.persistence.state import Liveness, resumes_of, shown_fields, shown_points, with_members
-from track.plain import is_utf8, restore, utf8
-from track.serialization import from_json, trial_from_document
+from track.persistence.sql.measured import is_whole, stored_line
+from track.persistence.sql.reading import PointsReader
+from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
+from track.persistence.sql.where import MOST, is_deleted, states, where
+from track.persistence.state import Liveness, Measured, buckets_from, resumes_of, shown_fields, with_members
+from track.plain import is_utf8, restore
+from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _PAGE = 5_000
+_SOME = 3
 _BEYOND = 2**63
 _LAST_COUNTS = {"value", "series"}
 _TABLES = {Trial: "trials", TrialGroup: "trial_groups", Project: "projects"}
-_TRIAL = "SELECT t.position, t.points, t.document FROM trials t"
 # A trial may be told to be in a group before it is stored.
 _MEMBERS = (
     "SELECT m.trial FROM members m LEFT JOIN trials t ON t.uid = m.trial"  # noqa: S608
@@ -44,6 +49,23 @@ _LAST = (
     "SELECT t.position, s.last FROM trials t JOIN series s ON s.trial = t.position"
     " WHERE s.kind = 'metrics' AND s.name = ? AND s.last IS NOT NULL"
 )
+
+
+class _Measured(Metrics):
+    """Metrics with the row of the trial, where that is shown as it is stored."""
+
+    __slots__ = ("row",)
+
+    row: Row | None
+
+
+def _lines(trial: Trial) -> tuple[bytes, bytes]:
+    """Return a trial in brief as JSON, made from its row where that says all of it."""
+    row = trial.metrics.row if isinstance(trial.metrics, _Measured) else None
+    if row is None:
+        return brief_lines(trial)
+    _, points, document, measured = row
+    return document.encode(), stored_line(measured, points) or measured_line(trial)
 
 
 class SqlProtocol(EventProtocol):
@@ -57,7 +79,7 @@ class SqlProtocol(EventProtocol):
         self.liveness = Liveness()
         self._identity, self._is_identified, self._is_identifying = "", False, False
         self._version = 0
-        self._growing = Growing()
+        self._points = PointsReader(database)
         database.on_connect = self._look
 
     # writing
@@ -196,8 +218,6 @@ class SqlProtocol(EventProtocol):
         return self._read(partial(self._changes, since), nothing)
 
     def _changes(self, since: str | None) -> tuple[str, list[str]]:
-        if self._version < VERSION:
-            self._version = self._noted_version()
         if self._version < NUMBERED:
             return super().changes(since)
         store = (self._identities() or [""])[-1]
@@ -221,6 +241,9 @@ class SqlProtocol(EventProtocol):
 
     def fetch_projects(self, query: Any = None) -> list[Project]:
         return self._fetch_owners(Project, query)
+
+    def brief_lines(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[tuple[bytes, bytes]]:
+        return list(map(_lines, self.brief_trials(query, sort, limit)))
 
     def first_trial(self, query: Any = None) -> Trial | None:
         found: list[Trial] = self._asked(partial(self._fetch_trials, parse_stored(query), 1), [])
@@ -270,18 +293,60 @@ class SqlProtocol(EventProtocol):
     def _members(self, group: str) -> list[str]:
         return [uid for (uid,) in self._rows(_MEMBERS, group)]
 
+    @property
+    def _select(self) -> str:
+        """The statement that reads trials; tables of a version before say nothing of what they measured."""
+        measured = "t.measured" if self._version >= IN_CHUNKS else "NULL"
+        return f"SELECT t.position, t.points, t.document, {measured} FROM trials t"  # noqa: S608
+
     def _fetch_trials(self, query: Query, limit: int | None = None) -> list[Trial]:
-        rows: list[tuple[Row, Query]] = []
-        for part in query.parts(MOST):
-            condition, parameters, rest = self._where(part)
-            order = "ORDER BY t.position"
-            if limit is not None and not rest.conditions:
-                order, parameters = f"{order} LIMIT ?", [*parameters, limit]
-            rows += zip(self.database.rows(f"{_TRIAL} WHERE {condition} {order}", *parameters), repeat(rest))
+        parts = [(part, *self._where(part)) for part in query.parts(MOST)]
+        pages = (self._pages(*part, limit) for part in parts)
         # Each part is in order; one after the other they are not.
-        rows.sort(key=lambda found: found[0][0])
-        shown = zip(self._trials(row for row, _ in rows), rows, strict=True)
+        rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
+        shown = zip(self._trials(row for row, _ in rows), same, strict=False)
         return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+
+    def _pages(
+        self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
+    ) -> Iterator[tuple[Row, Query]]:
+        """Yield the rows that a condition lets through, oldest first, and what remains to be checked."""
+        found = states(query) if self._has_states() else None
+        if limit is not None:
+            size = limit + (_SOME if rest.conditions else 0)
+            yield from zip(self._first_rows(condition, parameters, found, size), repeat(rest))
+            return
+        if found is not None:
+            marks = ", ".join("?" * len(found))
+            condition, parameters = f"{condition} AND (t.state IN ({marks}) OR t.state IS NULL)", [*parameters, *found]
+        sql = f"{self._select} WHERE {condition} ORDER BY t.position"
+        yield from zip(self.database.rows(sql, *parameters), repeat(rest))
+
+    def _first_rows(self, condition: str, parameters: list[Any], found: list[str] | None, size: int) -> Iterator[Row]:
+        """Yield rows, oldest first, of which few are wanted: some, then more and more.
+
+        Each status is asked for on its own: so an index has its rows in order, however many others there are.
+        """
+        # Of a trial of before there was such a column none is known.
+        tests = ["1 = 1"] if found is None else ["t.state = ?"] * len(found) + ["t.state IS NULL"]
+        wanted: list[list[Any]] = [*([state] for state in found or ()), []]
+        chosen = f"{self._select} WHERE {condition}"
+        pages = (f"({chosen} AND {test} AND t.position > ? ORDER BY t.position LIMIT ?)" for test in tests)
+        sql = " UNION ALL ".join(f"SELECT * FROM {page} AS page{number}" for number, page in enumerate(pages))  # noqa: S608
+        last = -_BEYOND
+        while True:
+            values = chain.from_iterable([*parameters, *state, last, size] for state in wanted)
+            rows = sorted(self.database.rows(sql, *values), key=itemgetter(0))[:size]
+            yield from rows
+            if len(rows) < size:
+                return
+            size, last = min(2 * size, max(size, _PAGE)), rows[-1][0]
+
+    def _has_states(self) -> bool:
+        """Return whether trials are found by their status; another process may have seen to it meanwhile."""
+        if self._version < STATED:
+            self._version = self._noted_version()
+        return self._version >= STATED
 
     def _select_trials(self, query: Query, keys: tuple[SortKey, ...], limit: int | None) -> list[Trial]:
         if not keys:
@@ -292,7 +357,7 @@ class SqlProtocol(EventProtocol):
         if not positions:
             return []
         marks = ", ".join("?" * len(positions))
-        rows = self.database.rows(f"{_TRIAL} WHERE t.position IN ({marks}) ORDER BY t.position", *positions)
+        rows = self.database.rows(f"{self._select} WHERE t.position IN ({marks}) ORDER BY t.position", *positions)
         place = {position: number for number, position in enumerate(positions)}
         return list(self._trials(sorted(rows, key=lambda row: place[row[0]])))
 
@@ -324,6 +389,8 @@ class SqlProtocol(EventProtocol):
             trial = self._trial(row)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
+            else:
+                trial.metrics.row = row
             yield trial
 
     def _is_plain(self, name: str) -> bool:
@@ -339,94 +406,102 @@ class SqlProtocol(EventProtocol):
         return {uid: restore(_decode(document).get("tags")) for uid, document in rows}
 
     def _trial(self, row: Row) -> Trial:
-        position, points, document = row
-        metrics = Metrics(partial(self._read_points, "metrics", position, points))
-        chronos = Metrics(partial(self._read_points, "times", position, points))
-        return trial_from_document(_decode(document), metrics, chronos)
+        position, points, document, measured = row
+        stored = self._stored(position, points, measured)
+        read = partial(self._points.containers, stored, measured)
+        metrics = _Measured(partial(read, "metrics"), partial(self._points.briefs, stored, measured))
+        metrics.row = None
+        return trial_from_text(document, metrics, Metrics(partial(read, "times")))
 
-    def _read_points(self, table: str, position: int, points: int) -> dict[str, Any]:
-        """Return the containers of a trial, as they were when it had this many points."""
+    def _stored(self, position: int, points: int, measured: str | None) -> Stored:
+        return Stored(position, points, is_whole(measured, points), self._version >= IN_CHUNKS)
 
-        def read() -> dict[str, Any]:
-            known = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
-            found = []
-            for name, spec in self.database.rows(known, position, table):
-                first, _, cells = self._read_cells(table, position, name, points)
-                if cells[0]:
-                    found.append((first, *named_container(table, name, spec, cells)))
-            # In the order of their first points, as in every backend.
-            return {key: container for _, key, container in sorted(found, key=itemgetter(0))}
+    def columns_of(self, name: str, uids: Sequence[str], times: bool = False) -> dict[str, Any]:
+        """Return one metric of many trials, by uid, in few statements: what ``trial.metrics[name]`` of each is.
 
-        return self.database.transaction(read)
+        A trial that is not stored, or has no such metric, is left out. Where the times are not asked for, they may
+        be 0: they are half of what there is to read.
+        """
+        parts = [list(uids[begin : begin + MOST]) for begin in range(0, len(uids), MOST)]
+        nothing: dict[str, Any] = {}
+        found = [self._read(partial(self._columns_of, name, part, times), nothing) for part in parts]
+        return {uid: container for part in found for uid, container in part.items()}
+
+    def _columns_of(self, name: str, uids: Sequence[str], times: bool) -> dict[str, Any]:
+        marks = ", ".join("?" * len(uids))
+        measured = "measured" if self._version >= IN_CHUNKS else "NULL"
+        known = f"SELECT uid, position, points, {measured} FROM trials WHERE uid IN ({marks})"  # noqa: S608
+        stored = {uid: self._stored(*row) for uid, *row in self.database.rows(known, *uids)}
+        found, others = self._points.of_trials(name, stored, times)
+        for uid in others:
+            for trial in self._trials(self.database.rows(f"{self._select} WHERE t.uid = ?", uid)):
+                if name in trial.metrics:
+                    found[uid] = trial.metrics[name]
+        return found
+
+    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
+        self,
+        uids: Sequence[str],
+        name: str,
+        buckets: int,
+        x: str = "step",
+        start: float | None = None,
+        end: float | None = None,
+        smoothing: float | None = None,
+    ) -> Buckets:
+        question = Question(name, buckets, x, start, end, smoothing)
+        known = list(filter(self._can_hold, uids_of(uids)))
+        store = self.identity()
+        # In tables of a version before nothing tells of every change.
+        is_numbered = self._version >= NUMBERED
+        return buckets_from(question, known, store * is_numbered, self._stamps, partial(self._fetch_for, question))
+
+    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
+        """Return by uid what is another one after each change of a trial."""
+        number = "changed" if self._version >= NUMBERED else "0"
+        return {uid: stamp for uid, *stamp in self._chosen(f"uid, points, {number}", uids)}
+
+    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
+        """Return the containers that a question is about, and when each trial was started, where that matters."""
+        has_times = question.x in {"time", "wall"}
+        measured = {name: self.columns_of(name, uids, has_times) for name in question.names}
+        started = {}
+        if question.x == "time":
+            documents = self._chosen("uid, document", uids)
+            times = {uid: _decode(document).get("timestamps") or {} for uid, document in documents}
+            started = {uid: float(restore(known.get("started", 0.0))) for uid, known in times.items()}
+        return {
+            uid: Measured({name: found[uid] for name, found in measured.items() if uid in found}, started.get(uid, 0.0))
+            for uid in uids
+        }
+
+    def _chosen(self, columns: str, uids: Sequence[str]) -> Iterator[Row]:
+        """Yield columns of the rows of some trials."""
+        for begin in range(0, len(uids), MOST):
+            part = uids[begin : begin + MOST]
+            marks = ", ".join("?" * len(part))
+            yield from self._rows(f"SELECT {columns} FROM trials WHERE uid IN ({marks})", *part)  # noqa: S608
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:
-            rows = self.database.rows(f"{_TRIAL} WHERE t.uid = ?", uid) if self._can_hold(uid) else []
+            rows = self.database.rows(f"{self._select} WHERE t.uid = ?", uid) if self._can_hold(uid) else []
             if not rows:
                 raise unknown_trial(uid)
-            position, points, _ = rows[0]
-            known = "SELECT name, spec, kind FROM series WHERE trial = ? AND (kind = 'metrics' OR kind = ?)"
-            series = self.database.rows(known, position, RESUMED)
-            has_resumes = any(kind == RESUMED for _, _, kind in series)
-            resumes = resumes_of(self._trial(rows[0])) if has_resumes else None
-            wanted = None if names is None else set(map(text, map(utf8, names)))
-            found = []
-            for name, spec, kind in series:
-                if kind == RESUMED or (wanted is not None and name not in wanted):
-                    continue
-                if spec is None or _decode(spec)[0] == "series":
-                    found.append(self._since(position, name, spec, points, since, resumes))
-            return {name: read for _, name, read in sorted(found, key=itemgetter(0)) if read is not None}
+            position, points, _, measured = rows[0]
+            stored = self._stored(position, points, measured)
+            return self._points.since(stored, names, since, lambda: resumes_of(self._trial(rows[0])))
 
         found = self._read(read, None)
         if found is None:
             raise unknown_trial(uid)
         return found
 
-    def _since(  # noqa: PLR0917 - called in one place
-        self, position: int, name: str, spec: str | None, points: int, since: Since, resumes: Any
-    ) -> tuple[int, str, FetchedPoints | None]:
-        """Return the number of a metric's first point that was read, its name, and its points from a position on."""
-        key = position, name
-        start = start_of(since, str(_decode(name)))
-        end = self._growing.end(key, start, points) if resumes is None else None
-        if end is not None:
-            first, last, cells = self._read_cells("metrics", position, name, points, end)
-            tail = self._growing.tail(key, start, last, [*cell_points(cells)]) if are_points(cells) else None
-            if tail is not None:
-                return first, str(_decode(name)), tail
-        first, last, cells = self._read_cells("metrics", position, name, points)
-        if resumes is None and are_points(cells):
-            self._growing.note(key, last, [*cell_points(cells)])
-        named, container = named_container("metrics", name, spec, cells) if cells[0] else (str(_decode(name)), None)
-        return first, named, shown_points(container, resumes, start)
-
-    def _read_cells(
-        self, table: str, position: int, name: str, points: int, after: int = -1
-    ) -> tuple[int, int, tuple[list[Any], ...]]:
-        """Return the numbers of the first and the last point of a name, and the columns, read in pages."""
-        step = "step" if table == "metrics" else "NULL"
-        page = (
-            f"SELECT {step}, value, at, odd, seq FROM {table} "  # noqa: S608
-            f"WHERE trial = ? AND name = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT {_PAGE}"
-        )
-        columns: tuple[list[Any], ...] = ([], [], [], [])
-        first, last = -1, after
-        while rows := self.database.rows(page, position, name, last, points):
-            for place, column in enumerate(columns):
-                column.extend([row[place] for row in rows])
-            first = rows[0][-1] if first < 0 else first
-            last = rows[-1][-1]
-            if len(rows) < _PAGE:
-                break
-        return first, last, columns
-
     # the tables
 
     def _look(self) -> None:
         """See what is there, over a new connection; nothing is made before something is written."""
         self._identity, self._is_identified = "", False
-        self._growing.clear()
+        self._points.clear()
         self._version = self.database.transaction(self._noted_version)
         if self._version > VERSION:
             raise CorruptJournal(
@@ -442,7 +517,8 @@ class SqlProtocol(EventProtocol):
 
     def _has_tables(self) -> bool:
         """Return whether there is anything to read; another process may have made the tables meanwhile."""
-        self._version = self._version or self._noted_version()
+        if self._version < VERSION:
+            self._version = self._noted_version()
         return self._version > 0
 
     def _make_tables(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import repeat
+from typing import NamedTuple
 
 import msgspec
 
+from track.containers.packing import Chunk, joined, pack
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
 from track.persistence.cells import (
     Column,
@@ -22,10 +23,13 @@ from track.persistence.cells import (
     trial_document,
 )
 from track.persistence.checks import counted
+from track.persistence.sql.chunks import Stored, latest_time, take_out
 from track.persistence.sql.database import Database, Row
-from track.persistence.sql.where import HIDDEN
-from track.persistence.state import DELETED, is_forgetting, is_resume, make_trial, update
-from track.serialization import trial_from_document
+from track.persistence.sql.measured import Known, Measured
+from track.persistence.sql.where import HIDDEN, state_key
+from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_resume, make_trial, update
+from track.plain import utf8
+from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
 
@@ -33,12 +37,12 @@ logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
 _BEYOND = 2**63
 _TRIALS = (
-    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, document, "
-    "changed",
+    "uid, position, hash, revision, name, version, project_id, group_id, status, status_code, points, state, document, "
+    "measured, changed",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
     "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
-    "status_code = excluded.status_code, points = excluded.points, document = excluded.document, "
-    "changed = excluded.changed",
+    "status_code = excluded.status_code, points = excluded.points, state = excluded.state, "
+    "document = excluded.document, measured = excluded.measured, changed = excluded.changed",
 )
 _PARAMETERS = (
     "trial, name, number, text",
@@ -52,42 +56,51 @@ _SERIES = (
 
 RESUMED = "resumed"
 """The kind of a row of ``series`` that says of a trial that its last values may not be shown."""
-LATEST = "latest"
-"""The kind of a row of ``series`` that says how late (`last`) the points of a metric before a number (`stepped`) are.
 
-There is one where points came after later ones: the rows of other points need not be looked through again.
-"""
+
+class _Addition(NamedTuple):
+    """New points of one name; the rows of those before, from `first` on, are to be one row with them."""
+
+    key: str
+    first: int
+    chunk: Chunk
 
 
 class _Entry:
     """One trial that a unit of work touches; what it measures goes into columns."""
 
-    def __init__(self, trial: Trial, position: int, points: int, has_new_parameters: bool) -> None:
+    def __init__(self, trial: Trial, position: int, points: int, measured: Measured, has_new_parameters: bool) -> None:
         self.trial = trial
         self.position = position
         self.points = points
+        self.known = measured
         self.has_new_parameters = has_new_parameters
         self.is_resumed = self.is_hidden = False
-        # Points from before that may come after later ones.
-        self._changed = trial.latest or counted(trial, "_last_change")
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
+        # What was stored before.
+        self.stored = points
+        self._changed = trial.latest or counted(trial, "_last_change")
 
-    def late(self, table: str) -> list[Column]:
-        """Return the columns of a table with points from before the last change that is stored."""
-        return [column for column in self.measured[table].columns.values() if min(column.times) < self._changed]
+    def late(self) -> list[tuple[str, Column]]:
+        """Return the metrics with points from before others that are stored, or that may be."""
+        columns = {utf8(name): column for name, column in self.measured["metrics"].columns.items()}
+        return [
+            (name, column)
+            for name, column in columns.items()
+            if min(column.times) < self.known.latest(name, self._changed)
+        ]
 
-    def add_points(self, table: str, points: list[Row], series: list[Row]) -> None:
-        """Number the new points, those of one name one after the other, and add their rows, and what each name is."""
-        for column in self.measured[table].columns.values():
+    def additions(self, kind: str, series: list[Row]) -> Iterator[_Addition]:
+        """Number the new points, those of one name one after the other, and yield them; add what each name is."""
+        for name, column in self.measured[kind].columns.items():
             numbers = range(self.points, self.points + len(column.times))
             self.points = numbers.stop
-            identity = (repeat(self.position), repeat(column.key), numbers)
-            steps = (column.steps,) if table == "metrics" else ()
-            points += zip(*identity, *steps, column.values, column.times, column.odd_cells(), strict=False)
+            known = self.known.grow(kind, utf8(name), column)
+            yield _Addition(column.key, known.place(numbers.start, len(numbers)), column.chunk(numbers))
             step, value = column.last()
             # A container without a step and an aggregator keeps everything: said, to tell it from a stepped one.
             spec = None if column.is_stepped else text(column.spec or ["series"])
-            series.append((self.position, column.key, table, spec, comparable(value), int(step is not None)))
+            series.append((self.position, column.key, kind, spec, comparable(value), int(step is not None)))
 
     def row(self) -> Row:
         """Return the trial's own row, once its points are counted."""
@@ -99,7 +112,8 @@ class _Entry:
         # The document says it exactly; a column has fewer bits, and perhaps no NUL.
         code = trial.status.value if abs(trial.status.value or 0) < _BEYOND else None
         status = None if trial.status.name is None else str(trial.status.name).replace("\0", "")
-        return (*identity, status, code, self.points, trial_document(trial))
+        state, document = state_key(trial.status), trial_document(trial)
+        return (*identity, status, code, self.points, state, document, self.known.to_text(self.points))
 
 
 class UnitOfWork:
@@ -140,7 +154,7 @@ class UnitOfWork:
 
     def _attach(self, event: TrialAttached) -> None:
         entry = self._entry(event.trial)
-        if entry is None or entry.trial.deleted != FORGOTTEN:
+        if entry is None or not (entry.trial.deleted == FORGOTTEN or is_overtaken(entry.trial, event)):
             self._add_member(event.owner, event.trial)
         self._change(event.trial, event)
 
@@ -155,21 +169,22 @@ class UnitOfWork:
             self._forget(entry)
 
     def _change(self, uid: str, event: Event) -> _Entry | None:
-        """Change a trial, and return it; None where it is not stored, or forgotten."""
+        """Change a trial, and return it; None where it is not stored, or forgotten, or the event is dropped."""
         entry = self._entry(uid)
         if entry is None:
             logger.warning("an event of trial %s, which is not stored, is skipped", clean(uid))
             return None
-        was_forgotten = entry.trial.deleted == FORGOTTEN
+        is_dropped = entry.trial.deleted == FORGOTTEN or is_overtaken(entry.trial, event)
         update(entry.trial, event)
-        return None if was_forgotten else entry
+        return None if is_dropped else entry
 
     def _forget(self, entry: _Entry) -> None:
         """Remove all rows of a trial but its own, which says that its uid is taken."""
-        for table in ("metrics", "times", "series", "parameters"):
+        for table in ("metrics", "times", "chunks", "series", "parameters"):
             self._database.rows(f"DELETE FROM {table} WHERE trial = ?", entry.position)  # noqa: S608
         self._database.rows("DELETE FROM members WHERE trial = ?", entry.trial.uid)
         entry.measured = {"metrics": PointColumns(), "times": PointColumns()}
+        entry.known = Measured(is_whole=True)
         entry.has_new_parameters = entry.is_resumed = False
 
     def has_trial(self, uid: str) -> bool:
@@ -179,12 +194,14 @@ class UnitOfWork:
     def _entry(self, uid: str) -> _Entry | None:
         entry = self._entries.get(uid)
         if entry is None:
-            found = self._database.rows("SELECT position, points, document FROM trials WHERE uid = ?", uid)
+            stored = "SELECT position, points, document, measured FROM trials WHERE uid = ?"
+            found = self._database.rows(stored, uid)
             if not found:
                 return None
-            position, points, document = found[0]
-            trial = trial_from_document(_decode(document), PointColumns(), PointColumns())
-            entry = self._entries[uid] = _Entry(trial, position, points, has_new_parameters=False)
+            position, points, document, measured = found[0]
+            trial = trial_from_text(document, PointColumns(), PointColumns())
+            known = Measured.from_text(measured, points)
+            entry = self._entries[uid] = _Entry(trial, position, points, known, has_new_parameters=False)
         return entry
 
     def _create_trial(self, event: TrialCreated) -> None:
@@ -194,7 +211,8 @@ class UnitOfWork:
             self._last_position = max(position, self._last_position + 1)
             trial = make_trial(event)
             measure_into(trial, PointColumns(), PointColumns())
-            self._entries[uid] = _Entry(trial, self._last_position, 0, has_new_parameters=True)
+            known = Measured(is_whole=True)
+            self._entries[uid] = _Entry(trial, self._last_position, 0, known, has_new_parameters=True)
 
     def _free_position(self, table: str, uid: str) -> int | None:
         """Return the next position in a table, None where it has this uid already."""
@@ -224,7 +242,7 @@ class UnitOfWork:
             document = _decode(found[0][0])
             merge_into_owner(document, event)
             self._database.rows(f"UPDATE {table} SET document = ? WHERE uid = ?", text(document), event.uid)  # noqa: S608
-            if event.kind == "project":
+            if event.kind == "project" and event.field == "tags":
                 self._mark_trials_of(event.uid)
 
     def _add_member(self, group: str, trial: str) -> None:
@@ -240,12 +258,17 @@ class UnitOfWork:
         trials: list[Row] = []
         parameters: list[Row] = []
         series: list[Row] = []
-        points: dict[str, list[Row]] = {"metrics": [], "times": []}
+        chunks: list[Row] = []
         passed: set[Row] = set()
         for entry in self._entries.values():
             passed |= self._passed(entry)
-            for table, rows in points.items():
-                entry.add_points(table, rows, series)
+            for kind in entry.measured:
+                additions = list(entry.additions(kind, series))
+                merging = {one.key: one.first for one in additions if one.first < one.chunk.first}
+                before = take_out(self._database, entry.position, kind, merging)
+                for one in additions:
+                    for part, body, times in pack(joined([*before.get(one.key, ()), one.chunk])):
+                        chunks.append((entry.position, kind, one.key, part.first, part.end, body, times))
             trials.append((*entry.row(), self.number))
             if entry.is_hidden:
                 number = 2 if entry.trial.deleted == FORGOTTEN else int(bool(entry.trial.deleted))
@@ -257,33 +280,24 @@ class UnitOfWork:
         insert = self._database.insert
         insert("trials", *_TRIALS, rows=trials)
         insert("parameters", *_PARAMETERS, rows=parameters)
-        insert("metrics", "trial, name, seq, step, value, at, odd", rows=points["metrics"])
-        insert("times", "trial, name, seq, value, at, odd", rows=points["times"])
+        insert("chunks", "trial, kind, name, seq, until, body, times", rows=chunks)
         # Where the last point is one that was stored before, the row stays as it is.
         insert("series", *_SERIES, rows=[row for row in series if row[:3] not in passed])
 
     def _passed(self, entry: _Entry) -> set[Row]:
         """Return the keys of those metrics whose new points all come after later ones, which were stored before."""
         passed = set()
-        for column in entry.late("metrics"):
-            latest = self._stored_latest(entry, column.key)
-            if latest is not None and latest > column.latest:
+        for name, column in entry.late():
+            known = entry.known.names["metrics"].get(name) or self._known(entry, name, column)
+            if known.latest > column.latest:
                 passed.add((entry.position, column.key, "metrics"))
         return passed
 
-    def _stored_latest(self, entry: _Entry, key: str) -> float | None:
-        """Return when the last stored point of a metric was logged; each is looked at once, however many come late."""
-        noted = "SELECT last, stepped FROM series WHERE trial = ? AND kind = ? AND name = ?"
-        found = self._database.rows(noted, entry.position, LATEST, key)
-        known, first = found[0] if found else (None, 0)
-        newest = "SELECT MAX(at) FROM metrics WHERE trial = ? AND name = ? AND seq >= ? AND seq < ?"
-        (latest,) = self._database.rows(newest, entry.position, key, first, entry.points)[0]
-        times = [float(at) for at in (known, latest) if at is not None]
-        if not times:
-            return None
-        row = (entry.position, key, LATEST, None, max(times), entry.points)
-        self._database.insert("series", *_SERIES, rows=[row])
-        return max(times)
+    def _known(self, entry: _Entry, name: str, column: Column) -> Known:
+        """Return what is known of a metric that a version before has stored: when its last point was logged."""
+        latest = latest_time(self._database, Stored(entry.position, entry.stored, is_whole=False), column.key)
+        known = entry.known.names["metrics"][name] = Known(latest or 0.0, column.is_stepped)
+        return known
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -321,9 +335,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE trials ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",),
     # Not with the column: CockroachDB makes both after the transaction.
     ("CREATE INDEX trials_changed ON trials (changed)",),
+    # The points before stay where they are: metrics and times.
+    (
+        """CREATE TABLE chunks (
+            trial BIGINT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, seq BIGINT NOT NULL, until BIGINT NOT NULL,
+            body BYTEA NOT NULL, times BYTEA NOT NULL,
+            PRIMARY KEY (trial, kind, name, seq))""",
+    ),
+    ("ALTER TABLE trials ADD COLUMN measured TEXT",),
+    ("ALTER TABLE trials ADD COLUMN state TEXT",),
+    ("CREATE INDEX trials_state ON trials (state, position)",),
 )
 """Statements of each step, oldest first; a released step is never changed."""
 NUMBERED = 2
 """The version of the tables from which on changes are numbered."""
+IN_CHUNKS = 5
+"""The version of the tables from which on points are stored in chunks."""
+STATED = 6
+"""The version of the tables from which on trials are found by their status."""
 VERSION = len(MIGRATIONS)
 """The version of the tables that this version of the library writes."""

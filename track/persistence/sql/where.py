@@ -7,12 +7,14 @@ from typing import Any
 
 from track.persistence.cells import text
 from track.persistence.query import Condition, Query
-from track.structure import FORGOTTEN
+from track.plain import is_utf8
+from track.structure import FORGOTTEN, CustomStatus, Status
 
 _COLUMNS = {"uid", "hash", "revision", "project_id", "group_id", "version"}
 MOST = 900
 """Values of one condition: a statement has a limit of its own for them, at least 999."""
 _CONDITIONS = 100
+_KEY = 100
 _ALL = "1 = 1"
 _COMPARISONS = {"$eq": "=", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
@@ -28,6 +30,31 @@ def is_deleted(test: str) -> str:
         "EXISTS (SELECT 1 FROM series s WHERE s.trial = t.position"  # noqa: S608
         f" AND s.kind = '{HIDDEN}' AND s.name = '' AND s.stepped {test})"
     )
+
+
+def state_key(status: Any) -> str:
+    """Return the text that a status is found by, in any case; cut, as indexes want it."""
+    return str(status.name).lower().replace("\0", "")[:_KEY]
+
+
+def states(query: Query) -> list[str] | None:
+    """Return what may be stored of the trials that a query finds, as `state_key` says it; None where it does not ask.
+
+    Of a trial of before there was such a column nothing is stored.
+    """
+    for condition in query.conditions:
+        if condition.path == ("status",) and condition.name in ("$eq", "$in"):
+            choices = list(condition.operand) if condition.name == "$in" else [condition.operand]
+            if len(choices) < MOST and all(map(_is_named, choices)):
+                named = (CustomStatus(choice, None) if isinstance(choice, str) else choice for choice in choices)
+                # A trial that is stored as running may be shown as broken.
+                return list(dict.fromkeys([*map(state_key, named), state_key(Status.Running)]))
+    return None
+
+
+def _is_named(choice: Any) -> bool:
+    name = choice.name if isinstance(choice, (Status, CustomStatus)) else choice
+    return isinstance(choice, (str, Status, CustomStatus)) and is_utf8(str(name))
 
 
 def where(

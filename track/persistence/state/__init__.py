@@ -5,9 +5,11 @@ from __future__ import annotations
 from track.persistence.state.apply import (
     DELETED,
     LATE,
+    RESERVED,
     RESUMES,
     hidden,
     is_forgetting,
+    is_overtaken,
     is_resume,
     make_group,
     make_project,
@@ -16,6 +18,7 @@ from track.persistence.state.apply import (
 )
 from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
+from track.persistence.state.looking import Measured, buckets_from, buckets_of
 from track.persistence.state.order import newer
 from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
@@ -24,12 +27,17 @@ from track.persistence.state.views import resumes_of, shown_fields, shown_points
 __all__ = [
     "DELETED",
     "LATE",
+    "RESERVED",
     "RESUMES",
     "Liveness",
+    "Measured",
     "State",
+    "buckets_from",
+    "buckets_of",
     "copy_path",
     "hidden",
     "is_forgetting",
+    "is_overtaken",
     "is_resume",
     "make_group",
     "make_project",

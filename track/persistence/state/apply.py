@@ -43,6 +43,12 @@ def update(trial: Trial, event: Event) -> None:
     if trial.deleted and trial.deleted == FORGOTTEN:
         _count_late(trial)
         return
+    # Every event of a trial has one.
+    if event.attempt is not None and is_overtaken(trial, event):  # type: ignore[union-attr]
+        # It is no sign of life either: who says it has lost the trial.
+        _count_late(trial)
+        trial.metadata["_update_count"] = trial.metadata.get("_update_count", 0) + 1
+        return
     # Read before: a user may log metadata of the same name.
     metadata, at = trial.metadata, event.at
     count, latest = metadata.get("_update_count", 0), trial.latest
@@ -55,7 +61,19 @@ def update(trial: Trial, event: Event) -> None:
     metadata["_last_change"] = at
 
 
+def is_overtaken(trial: Trial, event: Event) -> bool:
+    """Return whether an event is of an attempt for which a process had reserved a trial that was reserved since."""
+    attempt: int | None = getattr(event, "attempt", None)
+    if attempt is None or attempt >= trial.attempt:
+        return False
+    # Of one that was not reserved, the error of an end that comes late is kept.
+    return not (isinstance(event, StatusChanged) and event.process is not None and not event.process.get(RESERVED))
+
+
 def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
+    if event.columns is not None:
+        trial.metrics.log_columns(event.columns, event.aggregator, event.at)
+        return
     step = event.step
     if step.__class__ is list or step.__class__ is dict:
         step = hashable(restore(step))
@@ -91,9 +109,9 @@ DELETED = "deleted"
 """The field of a trial, and the name in it, that says whether it is hidden."""
 
 
-def hidden(uid: str, value: bool | str, at: float) -> FieldsMerged:
+def hidden(uid: str, value: bool | str, at: float, attempt: int | None = None) -> FieldsMerged:
     """Return the fact that a trial is hidden, or not any more, or forgotten."""
-    return FieldsMerged("trial", uid, DELETED, {DELETED: value}, at)
+    return FieldsMerged("trial", uid, DELETED, {DELETED: value}, at, attempt=attempt)
 
 
 def is_forgetting(event: Event) -> bool:
@@ -150,7 +168,8 @@ def _set_status(trial: Trial, status: Any, at: float) -> bool:
     if at < _said(trial) or (not is_end(status) and any(one["at"] > at for one in trial.processes)):
         return False
     trial.moments["status"] = {"set": at}
-    trial.status, trial.is_set = status, is_end(status)
+    # A worker that gives its trial back, and ends then, has given it back.
+    trial.status, trial.is_set = status, is_end(status) or (_is_reserved(trial) and _is_waiting(status))
     return True
 
 
@@ -208,6 +227,8 @@ def _is_said_later(trial: Trial, at: float) -> bool:
 
 LATE = "late_events"
 """The name in the metadata of how many events were dropped, because their attempt was followed by another."""
+RESERVED = "reserved"
+"""The name in a process that says that it has the attempt for itself."""
 IDENTITY = ("host", "pid", "started")
 _RUNNING = Status.Running.name
 _ENDS = tuple(status for status in Status if status.value >= Status.ErrorGroup.value)
@@ -226,6 +247,14 @@ def is_end(status: Any) -> bool:
     return status.value is None or status.value >= Status.RunningGroup.value
 
 
+def _is_waiting(status: Any) -> bool:
+    return status.value is not None and status.value < Status.RunningGroup.value
+
+
+def _is_reserved(trial: Trial) -> bool:
+    return any(process.get(RESERVED) for process in trial.processes)
+
+
 def status_of_all(statuses: Iterable[Any]) -> Any:
     """Return the status of a trial with several processes: running while one is, then the worst of their ends."""
     found = list(statuses)
@@ -237,7 +266,8 @@ def status_of_all(statuses: Iterable[Any]) -> Any:
 
 def _add_artifact(trial: Trial, event: ArtifactAdded) -> None:
     fields = {"name": event.name, "uri": event.uri, "digest": event.digest, "size": event.size, "at": event.at}
-    add_artifact(trial, fields)
+    said = {"step": restore(event.step), "media": restore(event.media)}
+    add_artifact(trial, fields | {name: value for name, value in said.items() if value is not None})
 
 
 def _attach(trial: Trial, event: TrialAttached) -> None:

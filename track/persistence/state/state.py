@@ -19,11 +19,14 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.buckets import Question, Source
 from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
 from track.persistence.query import Query, parse_query, parse_stored
-from track.persistence.state.apply import is_forgetting, make_group, make_project, make_trial, update
+from track.persistence.state.apply import is_forgetting, is_overtaken, make_group, make_project, make_trial, update
 from track.persistence.state.liveness import Liveness
+from track.persistence.state.looking import seen_trial
 from track.persistence.state.order import newer
+from track.persistence.state.statuses import StatusIndex
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
@@ -58,6 +61,7 @@ class State:
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
         self._by_hash: dict[str, list[str]] = {}
+        self._by_status = StatusIndex()
         self._members: dict[str, dict[str, None]] = {}
         self.unknown: dict[tuple[str, Any], dict[str, Any]] = {}
         """Fields of the last snapshot that this version does not know, by kind and uid of what they are of."""
@@ -164,16 +168,23 @@ class State:
             return
         self.changed.add(uid)
         self.marks[uid] = self.count
-        update(trial, event)
+        before = trial.status
+        try:
+            update(trial, event)
+        finally:
+            if trial.status is not before:
+                self._by_status.move(uid, before, trial.status)
         if is_forgetting(event):
             self.unknown.pop(("trial", uid), None)
             for members in self._members.values():
                 members.pop(uid, None)
 
     def _attach_trial(self, event: TrialAttached) -> None:
-        if event.kind == "group" and not self.is_forgotten(event.trial):
+        trial = self._trials.get(event.trial)
+        is_late = trial is not None and (trial.deleted == FORGOTTEN or is_overtaken(trial, event))
+        if event.kind == "group" and not is_late:
             self._members.setdefault(event.owner, {})[event.trial] = None
-        if event.trial in self._trials:
+        if trial is not None:
             self._update(event.trial, event)
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
@@ -183,7 +194,7 @@ class State:
             return
         values = newer(owner.moments, event.field, event.values, event.at)
         getattr(owner, event.field).update({name: restore(value) for name, value in values.items()})
-        if event.kind == "project":
+        if event.kind == "project" and event.field == "tags":
             self._mark_trials_of(event.uid)
 
     def _mark_trials_of(self, project: str) -> None:
@@ -218,6 +229,10 @@ class State:
     def add_trial(self, trial: Trial) -> None:
         """Take a trial."""
         uid = trial.uid
+        if (known := self._trials.get(uid)) is None:
+            self._by_status.add(uid, trial.status)
+        else:
+            self._by_status.move(uid, known.status, trial.status)
         self._trials[uid] = trial
         self._by_hash.setdefault(trial.hash, []).append(uid)
         self.changed.add(uid)
@@ -280,6 +295,10 @@ class State:
         }
         return {name: points for name, points in found.items() if points is not None}
 
+    def seen(self, uids: Iterable[str], question: Question) -> list[tuple[str, Source]]:
+        """Return what the buckets of those trials are made of that are stored, as it is now."""
+        return [(uid, seen_trial(self._trials[uid], question)) for uid in uids if uid in self._trials]
+
     def note_journal(self, journal: str) -> None:
         """Note that a snapshot holds a journal up to here; of the last journals it is known where they ended."""
         self.journals.pop(journal, None)
@@ -302,7 +321,8 @@ class State:
             return [self._trials[uid]] if uid in self._trials else []
         if digest is not None:
             return [self._trials[uid] for uid in self._by_hash.get(digest, ())]
-        return list(self._trials.values())
+        waiting = self._by_status.candidates(query)
+        return list(self._trials.values()) if waiting is None else map(self._trials.__getitem__, waiting)
 
     def _project_tags(self, uid: str) -> dict[str, Any] | None:
         project = self._projects.get(uid)

@@ -1,0 +1,63 @@
+"""Where a trial runs is recorded when it starts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from track.configuration import options
+from track.errors import InvalidCall
+from track.persistence.protocol import Protocol
+from track.persistence.registry import _opened_uris
+from track.persistence.utils import parse_uri
+from track.structure import Status, Trial
+from track.utils.environment import ENVIRONMENT, environment_of, read_parts
+from track.utils.system import process_identity
+
+logger = logging.getLogger(__name__)
+
+
+def checked_parts(chosen: Any) -> tuple[str, ...] | None:
+    """Return the parts that an argument names, None for none given; InvalidCall where it names something else."""
+    try:
+        return None if chosen is None else read_parts(chosen)
+    except ValueError as error:
+        raise InvalidCall(f"environment={chosen!r}: {error}") from error
+
+
+def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] | None) -> None:
+    """Record where a trial runs that is about to start, which never raises.
+
+    A process that joins others in a trial leaves it as they have recorded it.
+    """
+    try:
+        chosen = _configured(protocol) if parts is None else parts
+        if not chosen or (ENVIRONMENT in trial.metadata and _runs_elsewhere(trial)):
+            return
+        facts, packages = environment_of(chosen)
+        if trial.metadata.get(ENVIRONMENT) != facts:
+            protocol.log_trial_environment(trial, facts, packages)
+            trial.metadata[ENVIRONMENT] = facts
+    except Exception as error:  # noqa: BLE001 - it is a courtesy: no training stops for it
+        _tell(f"{type(error).__name__}: {error}")
+
+
+def _runs_elsewhere(trial: Trial) -> bool:
+    """Return whether another process runs a trial."""
+    own, running = process_identity(), Status.Running.name
+    others = (one for one in trial.processes if any(one.get(name) != own[name] for name in ("host", "pid", "started")))
+    return any(one["status"][0] == running for one in others)
+
+
+def _configured(protocol: Protocol) -> tuple[str, ...]:
+    query = parse_uri(_opened_uris.get(protocol) or protocol.uri)["query"]
+    return read_parts(query["environment"] if "environment" in query else options("log.environment", "all"))
+
+
+_told: set[str] = set()
+
+
+def _tell(reason: str) -> None:
+    if reason not in _told:
+        _told.add(reason)
+        logger.warning("where the trial runs is not recorded (%s)", reason)

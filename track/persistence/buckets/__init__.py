@@ -1,0 +1,30 @@
+"""Metrics of many points in few buckets: what a chart draws, of all trials on one grid of x.
+
+`question` says what can be asked, `result` what is answered. `columns` is what is known of a metric; `arrays` (numpy)
+and `plain` (without) sort it along x and put it into buckets, alike, and `asking` does so for trial after trial. What
+took long to make is kept by `lines`, and of the others a `pyramid`.
+"""
+
+from track.persistence.buckets.asking import bucketed, found_by_points, in_turns, joined
+from track.persistence.buckets.columns import Columns, Found
+from track.persistence.buckets.lines import Source, kept_line, line_from
+from track.persistence.buckets.question import MOST_BUCKETS, MOST_CELLS, Question, uids_of
+from track.persistence.buckets.result import Buckets, TrialBuckets
+
+__all__ = [
+    "MOST_BUCKETS",
+    "MOST_CELLS",
+    "Buckets",
+    "Columns",
+    "Found",
+    "Question",
+    "Source",
+    "TrialBuckets",
+    "bucketed",
+    "found_by_points",
+    "in_turns",
+    "joined",
+    "kept_line",
+    "line_from",
+    "uids_of",
+]

@@ -1,0 +1,89 @@
+"""What is known of a metric before it is sorted along x, and the grid that all trials share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Columns(NamedTuple):
+    """The points of a metric that are shown, in the order in which their steps first appeared: lists or arrays.
+
+    Attributes
+    ----------
+    steps: sequence or None
+        Each once; None where they are 0, 1, 2, ...
+    values: sequence
+        The value that was logged last at each.
+    times: sequence of float
+        When that was, unix seconds, 0 where it is not known.
+    """
+
+    steps: Any
+    values: Any
+    times: Any
+
+
+class Found(NamedTuple):
+    """What of a trial is read for its buckets.
+
+    Attributes
+    ----------
+    columns: Columns
+        The metric.
+    other: Columns or None
+        The metric whose values x is.
+    started: float
+        When the trial was started, unix seconds, 0 where it is not known.
+    """
+
+    columns: Columns
+    other: Columns | None = None
+    started: float = 0.0
+
+
+class Bounds:
+    """The least and the greatest x so far."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+
+    def take(self, low: float | None, high: float | None) -> None:
+        """Take those of one more trial; None where it has none."""
+        if low is not None and high is not None:
+            self.low, self.high = min(self.low, low), max(self.high, high)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no x at all."""
+        return self.low > self.high
+
+    def ends(self, start: float | None, end: float | None) -> tuple[float, float]:
+        """Return where the grid begins and ends: as it is asked for, else where the points do.
+
+        Where that is one place, or none, the grid goes up from there by 1.
+        """
+        low, high = (0.0, 1.0) if self.is_empty else (self.low, self.high)
+        if start is None:
+            start = low if end is None or low < end else end - _room(end)
+        if end is None:
+            end = high if high > start else start + _room(start)
+        return start, end
+
+
+def _room(place: float) -> float:
+    """Return 1, or as much as changes a number that is very large."""
+    return max(1.0, 4 * math.ulp(place))
+
+
+def edges_of(start: float, end: float, buckets: int) -> Iterable[float]:
+    """Return the edges of a grid, ``buckets + 1``, which never fall; the first and the last one are exact."""
+    width = end - start
+    if math.isfinite(width * buckets):
+        inner = [start + width * place / buckets for place in range(1, buckets)]
+    else:
+        # Of numbers near the largest ones.
+        half = end / 2 - start / 2
+        inner = [2 * (start / 2 + half * (place / buckets)) for place in range(1, buckets)]
+    return [start, *(min(max(edge, start), end) for edge in inner), end]
