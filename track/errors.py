@@ -10,6 +10,8 @@
     │   └── ResultTimeout       (TimeoutError)
     ├── AlreadyExists           (ValueError)
     │   └── UploadConflict      (RuntimeError)
+    ├── AlreadyRegistered       (AssertionError, AttributeError, ValueError)
+    ├── AlreadyRuns             (RuntimeError, ValueError)
     ├── AmbiguousName           (LookupError, ValueError)
     ├── MissingIdentity         (AssertionError, ValueError)
     ├── UnknownBackend          (ValueError)
@@ -18,6 +20,7 @@
     ├── InvalidQuery            (RuntimeError, ValueError)
     ├── InvalidEvent            (ValueError)
     │   └── UnknownSubject
+    ├── InvalidKeep             (AssertionError, ValueError)
     ├── InvalidCall             (TypeError, ValueError)
     ├── UnknownAttribute        (AttributeError)
     ├── NotChosen               (RuntimeError)
@@ -51,6 +54,8 @@ from track.shown import shown
 __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
+    "AlreadyRegistered",
+    "AlreadyRuns",
     "AmbiguousName",
     "AnotherStore",
     "BackendUnavailable",
@@ -62,6 +67,7 @@ __all__ = [
     "IncompatibleYmlException",
     "InvalidCall",
     "InvalidEvent",
+    "InvalidKeep",
     "InvalidQuery",
     "InvalidUri",
     "ItemNotFound",
@@ -126,6 +132,14 @@ class UploadConflict(AlreadyExists, RuntimeError):
     """The name is taken in the folder, and the strategy is not to go on."""
 
 
+class AlreadyRegistered(TrackError, AssertionError, AttributeError, ValueError):
+    """An experiment has its folder: its parameters and its defaults stay as they are."""
+
+
+class AlreadyRuns(TrackError, RuntimeError, ValueError):
+    """Another process runs the experiment, or has run it."""
+
+
 class AmbiguousName(TrackError, LookupError, ValueError):
     """Several trials go by this name, or their uids begin so."""
 
@@ -170,6 +184,10 @@ class UnknownSubject(InvalidEvent):
 
 class EventsMissing(TrackError, RuntimeError):
     """The store does not have events that it has acknowledged: it was put back to an older state."""
+
+
+class InvalidKeep(TrackError, AssertionError, ValueError):
+    """There is no such rule for messages."""
 
 
 class InvalidCall(TrackError, TypeError, ValueError):

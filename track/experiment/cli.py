@@ -7,11 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
-from track.errors import IncompatibleYmlException, TrackError
+from track.errors import AlreadyRuns, IncompatibleYmlException, InvalidCall, TrackError
 from track.experiment.params import DEFAULTS, NAME
-from track.experiment.status import DETACHED, WAITING
+from track.experiment.status import DETACHED, RUNNING, WAITING
 from track.parameters import cast
 from track.utils.out import write_out
 from track.yaml12 import load, texts
@@ -52,16 +53,28 @@ def execute(experiment: Any, said: argparse.Namespace) -> Any:
         if said.to_root is None and not said.is_given:
             write_out(f"{(type(experiment).__doc__ or '').strip()}\n\nFor more help use --help.\n")
         return None
-    try:
-        _place(experiment, said)
-    except (TrackError, ValueError, OSError) as error:
-        print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from error
-    experiment.__dict__["_wants_output"] = bool(said.txt)
-    return experiment()
+    with ExitStack() as block:
+        try:
+            _place(experiment, said)
+            experiment.__dict__["_wants_output"] = bool(said.txt)
+            block.enter_context(experiment)
+        except AlreadyRuns as error:
+            # Copies of a job may be started: the experiment is run, and that is all that was asked for.
+            _tell(str(error))
+            return None
+        except (TrackError, ValueError, OSError) as error:
+            _tell(f"error: {error}")
+            raise SystemExit(2) from error
+        return experiment.run()
+
+
+def _tell(text: str) -> None:
+    print(f"{os.path.basename(sys.argv[0])}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
 
 
 def _place(experiment: Any, said: argparse.Namespace) -> None:
+    from track.experiment.folder import overrides, tell_kept
+
     kind = type(experiment)
     purpose = " ".join(said.purpose or [])
     if said.execute is True:
@@ -70,12 +83,17 @@ def _place(experiment: Any, said: argparse.Namespace) -> None:
     elif os.path.basename(said.execute) == NAME or (
         os.path.isfile(said.execute) and said.execute.endswith((".yml", ".yaml"))
     ):
+        given = overrides(experiment)
         kind.from_yml(experiment, said.execute)
+        tell_kept(experiment, given)
+        experiment._purpose = purpose or experiment._purpose
         if said.restart:
             experiment._status = "default"
             kind.register(experiment, os.path.dirname(os.path.abspath(said.execute)), restart=True)
+        elif experiment._folder.status == RUNNING:
+            raise AlreadyRuns(f"the experiment in {experiment._root} is running, in another process")
         elif experiment._folder.status not in WAITING:
-            raise ValueError(f"the experiment in {experiment._root} is {experiment._status}: --restart runs it again")
+            raise InvalidCall(f"the experiment in {experiment._root} is {experiment._status}: --restart runs it again")
     else:
         kind.register(experiment, said.execute, purpose, restart=said.restart)
 
@@ -128,7 +146,7 @@ def _update_by_text(experiment: Any, text: str) -> None:
     written = text if text.lstrip().startswith("{") else f"{{{text}}}"
     found, plain = load(written, "--update"), texts(written)
     if not isinstance(found, dict):
-        raise ValueError(f"--update takes a mapping, as '{{a: 1}}', not {text!r}")
+        raise InvalidCall(f"--update takes a mapping, as '{{a: 1}}', not {text!r}")
     unknown = {name: value for name, value in found.items() if name not in kind._params}
     kind.update(experiment, unknown)
     parameters = kind._params

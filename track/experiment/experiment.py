@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from track.errors import suggestion
+from track.errors import AlreadyExists, AlreadyRegistered, AlreadyRuns, InvalidCall, suggestion
 from track.experiment.ending import TimeLimitSignal
 from track.experiment.messages import changed_notes, make_offer
 from track.experiment.names import folder_name
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _OPEN = (DEFAULT, DETACHED)
-
-
-class _NotDefault(ValueError, AssertionError):
-    """The experiment is registered already: an AssertionError too, as the original raised."""
 
 
 class Experiment(metaclass=TypedMeta):
@@ -53,8 +49,8 @@ class Experiment(metaclass=TypedMeta):
 
     Raises
     ------
-    ValueError
-        There is no such parameter.
+    InvalidCall
+        There is no such parameter (a ValueError too).
 
     Examples
     --------
@@ -93,7 +89,9 @@ class Experiment(metaclass=TypedMeta):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Return an experiment with its defaults, whether or not a subclass calls our ``__init__``."""
         made = super().__new__(cls)
-        is_copied = kwargs.get("copy_params", args[2] if len(args) > 2 else True)
+        # The third argument is ours only where ``__init__`` is.
+        is_ours = len(args) > 2 and cls.__init__ is Experiment.__init__
+        is_copied = kwargs.get("copy_params", args[2] if is_ours else True)
         made.__dict__.update(_given={}, _asked=None, _folder=None, _block=None, _is_debug=False, _wants_output=False)
         for name, parameter in cls._params.items():
             if name.startswith("_"):
@@ -125,7 +123,7 @@ class Experiment(metaclass=TypedMeta):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in type(self)._params and self._status not in _OPEN and not name.startswith("_"):
-            raise AttributeError(f"{name!r} is a parameter, and the experiment is {self._status}: it stays as it is")
+            raise AlreadyRegistered(f"{name!r} is a parameter, and the experiment is {self._status}: it stays as it is")
         object.__setattr__(self, name, value)
 
     # what it is
@@ -231,19 +229,21 @@ class Experiment(metaclass=TypedMeta):
 
         Raises
         ------
-        ValueError
-            One of them does not exist, or the experiment is registered already. Nothing is changed.
+        InvalidCall
+            One of them does not exist (a ValueError too). Nothing is changed.
+        AlreadyRegistered
+            The parameters stay as they are (a ValueError too).
         """
         known = [name for name in type(self)._params if not name.startswith("_")]
         unknown = [name for name in kwargs if name not in known]
         if unknown:
             hints = suggestion(str(unknown[0]), known)
-            raise ValueError(
+            raise InvalidCall(
                 f"{type(self).__name__} has no parameter {', '.join(map(repr, unknown))}{hints}; it has: "
                 f"{', '.join(known) or 'none'}"
             )
         if kwargs and self._status not in _OPEN:
-            raise ValueError(f"the experiment is {self._status}: its parameters stay as they are")
+            raise AlreadyRegistered(f"the experiment is {self._status}: its parameters stay as they are")
         self.__dict__.update(kwargs)
 
     def debug(self) -> Self:
@@ -264,11 +264,11 @@ class Experiment(metaclass=TypedMeta):
         ------
         IncompatibleYmlException
             It is no YAML, or more than plain data.
-        ValueError
-            The experiment is registered already.
+        AlreadyRegistered
+            The experiment is registered already (a ValueError too).
         """
         if self._status not in _OPEN:
-            raise ValueError(f"the experiment is {self._status}: it cannot become another one")
+            raise AlreadyRegistered(f"the experiment is {self._status}: it cannot become another one")
         path = absolute_path(os.fspath(path))
         parameters, special, more = from_content(load_file(path), type(self)._params)
         self.__dict__.update({name: value for name, value in parameters.items() if name in self.__dict__})
@@ -318,13 +318,17 @@ class Experiment(metaclass=TypedMeta):
 
         Raises
         ------
-        ValueError
-            There is an experiment already, or so many; or this one is registered.
+        AlreadyExists
+            There is an experiment already, or so many (a ValueError too).
+        AlreadyRegistered
+            This one is registered.
+        AlreadyRuns
+            It should be run again, and is running.
         """
         if _:
             logger.warning("register knows nothing of %s", ", ".join(_))
         if self._status not in _OPEN:
-            raise ValueError(f"the experiment is {self._status} already, in {self._root}")
+            raise AlreadyRegistered(f"the experiment is {self._status} already, in {self._root}")
         from track.experiment.folder import Folder
 
         root = absolute_path(os.fspath(root))
@@ -333,15 +337,15 @@ class Experiment(metaclass=TypedMeta):
             if Folder(self, path).take(purpose, restart):
                 return
         tried = f"{root}_0 to {root}_{same_names - 1}, too" if force else "force=True takes another name"
-        raise ValueError(f"there is an experiment in {root} already ({tried})")
+        raise AlreadyExists(f"there is an experiment in {root} already ({tried})")
 
     def to_defaults(self, defaults_dir: str | os.PathLike[str]) -> None:
         """Write ``defaults.yml``: the parameters as they are, each with its help.
 
         Raises
         ------
-        ValueError
-            The experiment is registered already.
+        AlreadyRegistered
+            The experiment is registered already (a ValueError too).
         """
         from track.experiment.scripts import write_defaults
 
@@ -360,8 +364,8 @@ class Experiment(metaclass=TypedMeta):
 
         Raises
         ------
-        ValueError
-            The experiment is registered already.
+        AlreadyRegistered
+            The experiment is registered already (a ValueError too).
         """
         from track.experiment.scripts import write_root
 
@@ -370,7 +374,7 @@ class Experiment(metaclass=TypedMeta):
 
     def _require_default(self) -> None:
         if self._status not in _OPEN:
-            raise _NotDefault(f"the experiment is {self._status}: defaults are those of one that is not registered")
+            raise AlreadyRegistered(f"the experiment is {self._status}: defaults are of one that is not registered")
 
     # running
 
@@ -391,9 +395,9 @@ class Experiment(metaclass=TypedMeta):
 
     def __enter__(self) -> Self:
         if self._status == DEFAULT:
-            raise ValueError("the experiment is not registered: give it a folder with register('runs/first')")
+            raise InvalidCall("the experiment is not registered: give it a folder with register('runs/first')")
         if self._block is not None:
-            raise ValueError("the experiment is running already")
+            raise AlreadyRuns("the experiment is running, in this process")
         self._block = TimeLimitSignal().__enter__()
         try:
             if self._folder is not None:
@@ -461,8 +465,8 @@ class Experiment(metaclass=TypedMeta):
 
         Raises
         ------
-        ValueError
-            There is no such rule, or the leader is none of the messages.
+        InvalidKeep, InvalidCall
+            There is no such rule, or the leader is none of the messages (ValueErrors too).
         """
         offer = make_offer(messages, keep, leader)
         if self._folder is not None:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from track.errors import BackendUnavailable
+from track.errors import AlreadyRuns, BackendUnavailable
 from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
 from track.experiment.params import to_content
 from track.experiment.paramsfile import ParamsFile
 from track.experiment.record import Record, as_metadata, is_uid, messages_in, notes_in, place_of
 from track.experiment.scripts import version_of
-from track.experiment.status import REGISTERED, RUNNING
+from track.experiment.status import REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
 from track.front import tell_nothing_is_stored
@@ -137,18 +137,15 @@ class Folder:
             raise
 
     def _begin_again(self) -> None:
-        experiment, given = self._experiment, _overrides(self._experiment)
+        experiment, given = self._experiment, overrides(self._experiment)
         before = dict(vars(experiment))
         type(experiment).from_yml(experiment, self._file.path)
         # It holds the lock of the folder.
         self._uid, self.more, experiment._folder = experiment._folder._uid, experiment._folder.more, self
         if self.record.is_stored and self.record.status == RUNNING:
             vars(experiment).update(before)
-            raise ValueError(f"the experiment in {self.path} is running, in another process")
-        known = experiment._parameters()
-        differing = [name for name, value in given.items() if repr(as_data(known[name])) != repr(value)]
-        if differing:
-            logger.warning("the experiment keeps its own parameters; these were asked for: %s", ", ".join(differing))
+            raise AlreadyRuns(f"the experiment in {self.path} is running, in another process")
+        tell_kept(experiment, given)
         self.set_status(REGISTERED)
 
     def set_status(self, name: str) -> None:
@@ -168,7 +165,7 @@ class Folder:
         experiment = self._experiment
         metadata = {
             "version": experiment._version, "meta": experiment._meta, "purpose": experiment._purpose,
-            "path": self.path, "overrides": _overrides(experiment), "notes": list(experiment._notes),
+            "path": self.path, "overrides": overrides(experiment), "notes": list(experiment._notes),
             **as_metadata(experiment._messages),
         }  # fmt: skip
         fields = {
@@ -254,12 +251,12 @@ class Folder:
     def start(self, has_output: bool) -> None:
         """Begin the trial; `has_output`: write what is printed to a file, too."""
         experiment, record = self._experiment, self.record
-        experiment._meta = get_meta(True, True, True, True, True, True, True, True, True)
-        experiment._timestamps = {**experiment._timestamps, "start": stamp()}
         self._pid = os.getpid()
-        record.logger.__enter__()
+        record.start(experiment._status in WAITING)
         experiment._status = RUNNING
-        record.set_facts(meta=experiment._meta)
+        experiment._timestamps = {**experiment._timestamps, "start": stamp()}
+        experiment._meta = get_meta(True, True, True, True, True, True, True, True, True)
+        record.set_facts(meta=experiment._meta, purpose=experiment._purpose)
         self._file.save()
         if has_output:
             self.begin_output()
@@ -293,11 +290,19 @@ class Folder:
             self.record.logger.log_file(output.path)
 
 
-def _overrides(experiment: Any) -> dict[str, Any]:
+def overrides(experiment: Any) -> dict[str, Any]:
     """Return the parameters that are other than their defaults."""
     known = type(experiment)._params
     values = {name: as_data(value) for name, value in experiment._parameters().items()}
     return {name: value for name, value in values.items() if repr(value) != repr(as_data(known[name].default))}
+
+
+def tell_kept(experiment: Any, given: Mapping[str, Any]) -> None:
+    """Warn where an experiment that was loaded has other parameters than were given before, by `overrides`."""
+    known = experiment._parameters()
+    differing = [name for name, value in given.items() if repr(as_data(known[name])) != repr(value)]
+    if differing:
+        logger.warning("the experiment keeps its own parameters; these were asked for: %s", ", ".join(differing))
 
 
 def _is_covered(old: Offer, new: Offer) -> bool:

@@ -6,15 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from track.errors import InvalidCall, InvalidKeep
 from track.plain import to_number
 from track.shown import text_of
 
 logger = logging.getLogger(__name__)
 KEEPS = ("latest", "min", "max")
-
-
-class InvalidKeep(ValueError, AssertionError):
-    """There is no such rule: an AssertionError too, as the original raised."""
 
 
 class Offer(NamedTuple):
@@ -35,13 +32,13 @@ class Offer(NamedTuple):
 def make_offer(messages: Any, keep: str, leader: str | None) -> Offer:
     """Return messages as they are kept: numbers, texts, truth values and nothing.
 
-    Raises InvalidKeep (a ValueError): there is no such rule; ValueError: the leader is none of the messages.
+    Raises InvalidKeep: there is no such rule; InvalidCall (a ValueError): the leader is none of the messages.
     """
     if keep not in KEEPS:
         raise InvalidKeep(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
     values = {text_of(name): _as_message(value) for name, value in dict(messages).items()}
     if leader is not None and leader not in values:
-        raise ValueError(f"the leader {leader!r} is none of the messages: {', '.join(values) or 'there are none'}")
+        raise InvalidCall(f"the leader {leader!r} is none of the messages: {', '.join(values) or 'there are none'}")
     return Offer(values, keep, leader)
 
 

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR
 from track.configuration import options
-from track.errors import BackendUnavailable, ItemNotFound
+from track.errors import AlreadyRuns, BackendUnavailable, ItemNotFound
 from track.experiment.messages import Offer, applied, changed_notes, query_of
-from track.experiment.status import name_of, status_of
+from track.experiment.status import WAITING, name_of, status_of
 from track.persistence.checks import final_status
 from track.persistence.utils import names_no_store
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -28,6 +28,8 @@ _MESSAGES, _NOTES = "messages.", "notes"
 # Parameters of the method that logs metrics: such messages are no metrics.
 _TAKEN = ("step", "aggregator")
 _ATTEMPTS = 100
+_PATIENCE = 60.0
+"""Seconds for which a store that is busy or away is asked for an experiment that others may take."""
 
 
 class Place(NamedTuple):
@@ -88,10 +90,13 @@ class Record:
     logger: TrialLogger
     is_stored: bool
         Whether its store lasts; otherwise the folder is all that is kept, and this trial is in memory.
+    is_new: bool
+        Whether this process has made the trial.
     """
 
-    def __init__(self, logger: TrialLogger, is_stored: bool) -> None:
+    def __init__(self, logger: TrialLogger, is_stored: bool, is_new: bool = False) -> None:
         self.logger = logger
+        self._is_new = is_new
         self.is_stored = is_stored
         self._protocol, self._trial = logger.protocol, logger._created()
         self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -119,7 +124,7 @@ class Record:
             **fields,
         )
         stored = store_trial(protocol, trial, True, project, group) or trial
-        return cls(TrialLogger(stored, protocol), place.uri is not None)
+        return cls(TrialLogger(stored, protocol), place.uri is not None, is_new=True)
 
     @classmethod
     def find(cls, place: Place, uid: str | None) -> Record | None:
@@ -150,6 +155,31 @@ class Record:
             return self.status
         except BackendUnavailable:
             return name_of(final_status(exc_type, exc_val))
+
+    def start(self, is_waiting: bool) -> None:
+        """Start the trial; one that waits is taken in the same step, by one process only.
+
+        Raises AlreadyRuns (a ValueError): another process has taken it.
+        """
+        if is_waiting and self.is_stored:
+            self._take()
+        self.logger.__enter__()
+
+    def _take(self) -> None:
+        from track.front import reserve
+
+        # Of what this process has just made, nothing needs to be waited for.
+        query = {"uid": self.uid, "status": {"$in": list(WAITING)}}
+        try:
+            taken = reserve(self._protocol, query, 0.0 if self._is_new else _PATIENCE)
+        except BackendUnavailable:
+            if not self._is_new:
+                raise
+            return
+        if taken is None:
+            raise AlreadyRuns(f"experiment {self._trial.name!r} is {self.status} by now: another process has taken it")
+        self._trial = self.logger._trial = taken
+        self.logger._begin()
 
     def set_status(self, name: str) -> None:
         """Set the status."""

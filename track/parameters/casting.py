@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from track.errors import InvalidCall
 from track.plain import restore, to_plain
 from track.shown import shown
 from track.yaml12 import scalar
@@ -86,8 +87,8 @@ def cast(name: str, value: Any, default: Any, text: str | None = None) -> Any:
 
     Raises
     ------
-    ValueError
-        It cannot be of that type.
+    InvalidCall
+        It cannot be of that type (a ValueError too).
 
     Examples
     --------
@@ -97,7 +98,7 @@ def cast(name: str, value: Any, default: Any, text: str | None = None) -> Any:
     if value is None or default is None:
         return value
     if not is_data(default):
-        raise ValueError(f"{name} is {shown(default, 60)}, which no text can say: set it in the program")
+        raise InvalidCall(f"{name} is {shown(default, 60)}, which no text can say: set it in the program")
     match default:
         case bool():
             return _as_bool(name, value)
@@ -119,8 +120,8 @@ def cast(name: str, value: Any, default: Any, text: str | None = None) -> Any:
     return _as_default(value, default)
 
 
-def _refused(name: str, value: Any, default: Any) -> ValueError:
-    return ValueError(f"{name} is {type(default).__name__}, and {shown(value, 60)} is not")
+def _refused(name: str, value: Any, default: Any) -> InvalidCall:
+    return InvalidCall(f"{name} is {type(default).__name__}, and {shown(value, 60)} is not")
 
 
 def _as_bool(name: str, value: Any) -> bool:
@@ -157,7 +158,7 @@ def _as_list(name: str, value: Any, default: list[Any] | tuple[Any, ...]) -> Any
     if not default:
         return type(default)(value)
     if len(value) != len(default):
-        raise ValueError(f"{name} has {len(default)} elements, not {len(value)}: {shown(value, 60)}")
+        raise InvalidCall(f"{name} has {len(default)} elements, not {len(value)}: {shown(value, 60)}")
     cast_items = [cast(f"{name}[{i}]", item, kind) for i, (item, kind) in enumerate(zip(value, default, strict=True))]
     return cast_items if isinstance(default, list) else tuple(cast_items)
 
@@ -169,5 +170,5 @@ def _as_mapping(name: str, value: Any, default: Mapping[Any, Any]) -> dict[Any, 
         return dict(value)
     unknown = [key for key in value if key not in default]
     if unknown:
-        raise ValueError(f"{name} has no {', '.join(map(str, unknown))}; it has {', '.join(map(str, default))}")
+        raise InvalidCall(f"{name} has no {', '.join(map(str, unknown))}; it has {', '.join(map(str, default))}")
     return {key: cast(f"{name}.{key}", value[key], kind) if key in value else kind for key, kind in default.items()}

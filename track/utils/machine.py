@@ -14,7 +14,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from track.utils.masking import is_secret, mask_secrets
+from track.utils.environment import find_user
+from track.utils.masking import is_secret, mask_command
 from track.utils.system import hostname
 
 _SHOWN = re.compile(r"CUDA|SLURM|SBATCH|PBS|LSB_|OMP_|MKL_|NCCL_|(LD_LIBRARY_|PYTHON)?PATH$|VIRTUAL_ENV|CONDA|TRACK_")
@@ -36,19 +37,10 @@ def size_text(count: float, suffix: str = "B") -> str:
     return f"{count:.2f}{_UNITS[-1]}{suffix}"
 
 
-def own_user() -> str:
-    """Return the name of this user, or its number where the system knows no name."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return str(os.getuid())
-
-
 def identity() -> dict[str, Any]:
     """Return what tells machines and users apart: mac, host, user, home."""
-    return {"mac": hex(uuid.getnode()), "host": hostname(), "user": own_user(), "home": os.path.expanduser("~")}
+    user, home = find_user() or str(os.getuid()), os.path.expanduser("~")
+    return {"mac": hex(uuid.getnode()), "host": hostname(), "user": user, "home": home}
 
 
 def system() -> dict[str, Any]:
@@ -144,7 +136,7 @@ def conda() -> dict[str, str]:
 def environment(more: Callable[[str], bool] | None = None) -> dict[str, str]:
     """Return variables that say how a program runs, of GPUs, schedulers, paths; `more` chooses others, too.
 
-    What is named like a secret, or looks like a URL with a password, is ``***`` in any case.
+    What is named like a secret, or looks like a key, or a URL with a password, is ``***`` in any case.
     """
     chosen = {
         name: value for name, value in os.environ.items() if _SHOWN.match(name) or (more is not None and more(name))
@@ -154,7 +146,7 @@ def environment(more: Callable[[str], bool] | None = None) -> dict[str, str]:
 
 def masked(name: str, value: str) -> str:
     """Return the value of a variable as it may be shown."""
-    return "***" if is_secret(name) else mask_secrets(value) if "://" in value else value
+    return "***" if is_secret(name) else mask_command([value])[0]
 
 
 def facts(groups: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,37 @@ def test_registered_experiment_is_run_from_its_file() -> None:
     assert "is finished: --restart runs it again" in second.stderr
     assert third.stdout.startswith("running 0.5")
     assert os.listdir("runs") == ["a"]
+
+
+def test_parameters_of_a_registered_experiment_stay() -> None:
+    """Others that are asked for are named; what it is for may be said again."""
+    script = "import train; train.Train('runs/a', 'once', lr=0.5, depth=2)"
+    assert python("-c", f"import sys; sys.path.insert(0, '.'); {script}").returncode == 0
+
+    done = _run("--lr", "0.7", "--depth", "2", "-p", "twice", "-x", "runs/a/params.yml")
+
+    assert done.stdout.startswith("running 0.5 2")
+    assert "keeps its own parameters; these were asked for: lr\n" in done.stderr
+    assert load_param("runs/a")["_purpose"] == "twice"
+
+
+def test_copies_of_a_job_run_an_experiment_once() -> None:
+    """Of several that are started at once one runs it; the others say so, and end well."""
+    store = "file:" + os.path.join(os.getcwd().replace(" ", "%20").replace("$", "%24"), "store.json")
+    script = "import sys; sys.path.insert(0, '.'); import train; train.Train('runs/a', lr=0.5)"
+    assert python("-c", script, TRACK_LOG_BACKEND_NAME=store).returncode == 0
+    words = [sys.executable, "train.py", "-x", "runs/a/params.yml"]
+
+    started = [start_program(*words, TRACK_LOG_BACKEND_NAME=store) for _ in range(4)]
+    done = [ended(process) for process in started]
+
+    ran = [one for one in done if one.stdout]
+    late = [one for one in done if not one.stdout]
+    assert [(one.returncode, one.stdout[:11]) for one in ran] == [(0, "running 0.5")]
+    # Who comes when it is over is told how to run it again.
+    assert {one.returncode for one in late} <= {0, 2}
+    assert all("another process" in one.stderr or "--restart" in one.stderr for one in late)
+    assert [trial.attempt for trial in fetch(store)] == [1]
 
 
 def test_taken_folder_gets_a_number() -> None:

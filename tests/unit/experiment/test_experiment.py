@@ -566,6 +566,35 @@ def test_a_folder_that_was_moved_is_where_it_is(store: str) -> None:
     assert not Path("runs").exists()
 
 
+def test_an_experiment_is_taken_by_one_process(store: str) -> None:
+    """Two that have loaded the same one: the second is told that it is taken, and nothing of it is changed."""
+    Train("runs/a")
+    one, other = Train(), Train()
+    one.from_yml("runs/a/params.yml")
+    other.from_yml("runs/a/params.yml")
+
+    assert one() == 0.1
+    with pytest.raises(ValueError, match="finished by now: another process has taken it"):
+        other()
+
+    assert fetch(store)[0].attempt == 1
+    assert load_param("runs/a")["_status"] == "finished"
+
+
+@pytest.mark.parametrize("status", ["submitted", "requeue"])
+def test_what_waits_can_be_run(store: str, status: str) -> None:
+    """An experiment that was handed to a scheduler, or put back by it, is taken as a registered one is."""
+    made = Train("runs/a")
+    assert made._folder is not None
+    made._folder.set_status(status)
+    loaded = Train()
+    loaded.from_yml("runs/a/params.yml")
+
+    assert loaded.status == status
+    assert loaded() == 0.1
+    assert loaded.status == "finished"
+
+
 def test_running_again_keeps_messages(store: str, caplog: pytest.LogCaptureFixture) -> None:
     """The experiment in the folder is run again, with its own parameters, as the same trial."""
     Train("runs/a", lr=0.5)()
@@ -637,6 +666,52 @@ def test_files_of_earlier_versions_are_read() -> None:
     other = Train()
     other.from_yml("old/params.yml")
     assert other.version == {"path": "/p", "git": {"local": "/r", "commit": "8", "remote": None}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "yes",
+        "1e-3",
+        "012",
+        "12:30:45",
+        "a | b",
+        "one\ntwo",
+        "..",
+        "$(touch owned)",
+        "x" * 300,
+        "",
+        " ",
+        "~",
+        "é\x00",
+        "#",
+        "null",
+    ],
+)
+def test_hostile_values_stay_what_they_are(store: str, value: str) -> None:
+    """In the file, for whoever reads it, in the trial, and when the experiment is loaded."""
+    yaml = pytest.importorskip("yaml")
+    Train("runs/a", name=value, layers=[value])()
+    loaded = Train()
+    loaded.from_yml("runs/a/params.yml")
+
+    text = Path("runs/a/params.yml").read_text()
+    assert (loaded.name, loaded.layers) == (value, [value])
+    assert yaml.safe_load(text)["name"] == load_param("runs/a")["name"] == value
+    assert fetch(store)[0].parameters["name"] == value
+    assert not Path("owned").exists()
+
+
+def test_third_argument_of_another_init_is_its_own() -> None:
+    """Whether defaults are copied is said by our third argument only."""
+
+    class Made(Experiment):
+        layers = [1]  # @p widths  # noqa: RUF012
+
+        def __init__(self, a: int, b: int, c: int) -> None:
+            super().__init__()
+
+    assert Made(0, 0, 0).layers is not Made.layers
 
 
 def test_keys_that_are_not_known_stay(store: str) -> None:

@@ -251,6 +251,7 @@ def test_environment_tells_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         "SLURM_TOKEN": "abc",
         "TRACK_X": "mongodb://ann:hidden@db/x",
         "AWS_SECRET": "s",
+        "CUDA_NOTE": "sk-abcdefghijklmnopqrstuvwxyz",
         "MY_OWN": "x",
     }.items():
         monkeypatch.setenv(name, value)
@@ -258,7 +259,8 @@ def test_environment_tells_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     found = get_meta(get_environ=True, get_slurm=True)
 
     assert found["environ"]["CUDA_VISIBLE_DEVICES"] == "0"
-    assert found["environ"]["TRACK_X"] == "mongodb://ann:***@db/x"
+    assert found["environ"]["TRACK_X"] == "mongodb://***@db/x"
+    assert found["environ"]["CUDA_NOTE"] == "***"
     assert found["environ"]["SLURM_TOKEN"] == found["slurm"]["token"] == "***"
     assert {"AWS_SECRET", "MY_OWN"}.isdisjoint(found["environ"])
     assert machine.environment(lambda name: name.startswith(("MY_", "AWS_")))["MY_OWN"] == "x"
