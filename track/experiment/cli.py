@@ -69,7 +69,8 @@ def execute(experiment: Any, said: argparse.Namespace) -> Any:
 
 
 def _tell(text: str) -> None:
-    print(f"{os.path.basename(sys.argv[0])}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+    if sys.stderr is not None:
+        sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {' '.join(text.split())}\n")
 
 
 def _place(experiment: Any, said: argparse.Namespace) -> None:

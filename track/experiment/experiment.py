@@ -15,7 +15,7 @@ from track.experiment.messages import changed_notes, make_offer
 from track.experiment.names import folder_name
 from track.experiment.params import DEFAULTS, TRIAL, from_content, load_file
 from track.experiment.status import DEFAULT, DETACHED, RUNNING
-from track.parameters import TypedMeta, param
+from track.parameters import TypedMeta, copied, param
 from track.utils.files import absolute_path
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Experiment(metaclass=TypedMeta):
                 made.__dict__[name] = copy.copy(parameter.default)
             elif name not in cls._init_params or name in cls.__dict__:
                 default = getattr(cls, name, parameter.default)
-                made.__dict__[name] = _copied(default) if is_copied else default
+                made.__dict__[name] = copied(default) if is_copied else default
         made.__dict__["_user"], made.__dict__["_host"] = None, None
         return made
 
@@ -115,7 +115,7 @@ class Experiment(metaclass=TypedMeta):
         cls = type(self)
         for name in cls._overridden:
             if name not in self._given:
-                self.__dict__[name] = _copied(getattr(cls, name))
+                self.__dict__[name] = copied(getattr(cls, name))
         self.__dict__.update(self._given)
         root, self._asked = self._asked, None
         if root is not None:
@@ -492,11 +492,3 @@ class Experiment(metaclass=TypedMeta):
 
         parsed = args if hasattr(args, "execute") else parse(self, args)
         return execute(self, parsed)
-
-
-def _copied(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value)
-    except Exception as error:  # noqa: BLE001 - what cannot be copied, as a lock, is shared
-        logger.debug("a default is shared: %s", error)
-        return value

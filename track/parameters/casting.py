@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import enum
 import logging
@@ -37,6 +38,15 @@ def is_data(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(map(is_data, value.values()))
     return not callable(value) and not isinstance(to_plain(value), str)
+
+
+def copied(value: Any) -> Any:
+    """Return a deep copy of a default; itself where it cannot be copied, as a lock."""
+    try:
+        return copy.deepcopy(value)
+    except Exception as error:  # noqa: BLE001 - whatever an object does when it is asked
+        logger.debug("a default is shared: %s", error)
+        return value
 
 
 def restored(value: Any, default: Any) -> Any:
