@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from tests.children import ended, fork, python, run, run_all, start_program, wait
+from tests.servers.track import Process
 from track import Experiment, fetch
 from track.experiment_utils import load_param
+from track.persistence.registry import get_protocol
 from track.structure import Status
 
 pytest.importorskip("yaml")
@@ -239,3 +241,42 @@ def test_a_signal_ends_a_program_in_order(tmp_path: Path, name: str, status: str
     found = load_param(tmp_path / "a")
     assert found["_status"] == status
     assert "time" in found["_messages"]
+
+
+def test_a_server_that_is_away_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run goes on, the folder shows what it says, that is told once, and the store has it in the end."""
+    server = Process(f"file:{tmp_path}/store.json")
+    server.start()
+    uri = f"socket://127.0.0.1:{server.port}"
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", uri)
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    experiment = Experiment(tmp_path / "a")
+    with experiment:
+        experiment.message({"best": 5, "note": "a"}, "min", "best")
+        experiment.note("before")
+        server.kill()
+        for value in (4, 6, 3):
+            experiment.message({"best": value, "by": value}, "min", "best")
+            experiment.message({"last": value})
+        experiment.note("while")
+        _flush(experiment)
+        shown = load_param(tmp_path / "a")
+        server.start()
+        assert experiment.trial is not None
+        experiment.trial.protocol.flush(30)
+        experiment.message({"best": 2, "by": 2}, "min", "best")
+        experiment.note("after")
+
+    expected = {"best": 2, "note": "a", "by": 2, "last": 3}
+    reader = get_protocol(uri)
+    (trial,) = reader.fetch_trials()
+    for protocol in (reader, experiment.trial.protocol):
+        protocol.close()
+    server.end()
+    assert (shown["_messages"], shown["_notes"]) == ({**expected, "best": 3, "by": 3}, ["before", "while"])
+    assert load_param(tmp_path / "a")["_messages"] == expected
+    assert {name: trial.metadata[f"messages.{name}"] for name in expected} == expected
+    assert (trial.metadata["notes"], trial.status) == (["before", "while", "after"], Status.Completed)
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) <= 1

@@ -203,7 +203,7 @@ class Folder:
             return
         # Nobody who says something waits for the store to be read.
         with self._turn:
-            seen = {**view, **self._recent}
+            seen = {**as_metadata(self._experiment._messages), **view, **self._recent}
             self._experiment._messages, self._experiment._notes = messages_in(seen), notes_in(seen)
 
     def _merge(self, found: Mapping[str, Any]) -> None:
@@ -238,7 +238,7 @@ class Folder:
         record = self.record
         with self._turn:
             if record.is_stored:
-                self._experiment._notes, is_done = record.note(text, is_removed)
+                self._experiment._notes, is_done = record.note(text, is_removed, self._experiment._notes)
                 self._recent["notes"] = self._experiment._notes
             else:
                 self._experiment._notes, is_done = changed_notes(self._experiment._notes, text, is_removed)

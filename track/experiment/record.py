@@ -12,9 +12,10 @@ from urllib.parse import quote
 from track.aggregators.aggregator import METADATA_AGGREGATOR
 from track.configuration import options
 from track.errors import AlreadyRuns, BackendUnavailable, ItemNotFound
-from track.experiment.messages import Offer, applied, changed_notes, query_of
+from track.experiment.messages import Offer, applied, changed_notes, is_kept, query_of
 from track.experiment.status import WAITING, name_of, status_of
 from track.persistence.checks import final_status
+from track.persistence.query import ALSO_DELETED
 from track.persistence.utils import names_no_store
 from track.structure import Project, Trial, TrialGroup, split_uid
 from track.versioning import compute_hash, default_version_hash
@@ -190,8 +191,9 @@ class Record:
         self.logger.log_metadata(None, **facts)
 
     def view(self) -> dict[str, Any]:
-        """Return the metadata as they are stored now."""
-        return dict(self.logger.trial.metadata)
+        """Return the metadata as they are stored now; BackendUnavailable while a server is away."""
+        found = self._protocol.first_trial({"uid": self.uid, **ALSO_DELETED})
+        return {} if found is None else dict(found.metadata)
 
     def message(self, offer: Offer, known: dict[str, Any]) -> dict[str, Any]:
         """Store what is kept of messages, and return it; `known` is what was stored when this process looked last."""
@@ -204,7 +206,7 @@ class Record:
         else:
             kept = {}
             for name, group in offer.groups:
-                if self._decide(name, group, offer.keep):
+                if self._decide(name, group, offer.keep, known):
                     kept |= group
         self._measure(kept)
         return kept
@@ -217,18 +219,21 @@ class Record:
         named: Any = dict(zip(prefixed, values.values(), strict=True))
         self._protocol.log_trial_metadata(self._trial, **named)
 
-    def _decide(self, leader: str, group: dict[str, Any], keep: str) -> bool:
-        """Store a group if its leader is kept, compare-and-set, and return whether it was."""
+    def _decide(self, leader: str, group: dict[str, Any], keep: str, known: dict[str, Any]) -> bool:
+        """Store a group if its leader is kept, compare-and-set, and return whether it was.
+
+        While a server is away what this process knows decides: the least of its own must not be lost.
+        """
         query = query_of(group[leader], f"metadata.{_MESSAGES}{leader}", keep)
         named: Any = as_metadata(group)
         try:
             self._protocol.fetch_and_update_trial({"uid": self.uid, **(query or {})}, "log_trial_metadata", **named)
         except ItemNotFound:
             return False
-        except BackendUnavailable as error:
-            # A server that is away decides nothing; training goes on.
-            logger.warning("the messages %s are not stored: %s", ", ".join(group), error)
-            return False
+        except BackendUnavailable:
+            if not is_kept(group[leader], known.get(leader), keep):
+                return False
+            self._store(group)
         return True
 
     def _measure(self, values: Mapping[str, Any]) -> None:
@@ -240,8 +245,19 @@ class Record:
         if numbers:
             self._protocol.log_trial_metrics(self._trial, None, METADATA_AGGREGATOR, **numbers)
 
-    def note(self, text: str, remove: bool) -> tuple[list[str], bool]:
-        """Add or remove a note, and return all of them, and whether there was one to remove."""
+    def note(self, text: str, remove: bool, known: list[str]) -> tuple[list[str], bool]:
+        """Add or remove a note, and return all of them, and whether there was one to remove.
+
+        While a server is away that is done to those that are `known`.
+        """
+        try:
+            return self._note(text, remove)
+        except BackendUnavailable:
+            notes, is_there = changed_notes(known, text, remove)
+            self._protocol.log_trial_metadata(self._trial, notes=notes)
+            return notes, is_there
+
+    def _note(self, text: str, remove: bool) -> tuple[list[str], bool]:
         for _ in range(_ATTEMPTS):
             known = notes_in(self.view())
             notes, is_there = changed_notes(known, text, remove)

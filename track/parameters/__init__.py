@@ -8,6 +8,6 @@ from track.parameters.source import Described, described_arguments
 from track.parameters.typed import Parameter, TypedMeta, param
 
 __all__ = [
-    "Described", "Parameter", "TypedMeta", "annotation_text", "as_data", "cast", "copied", "described_arguments", "help_line",
-    "is_data", "param", "parameters_section", "restored", "shown_default",
+    "Described", "Parameter", "TypedMeta", "annotation_text", "as_data", "cast", "copied", "described_arguments",
+    "help_line", "is_data", "param", "parameters_section", "restored", "shown_default",
 ]  # fmt: skip
