@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 from track.configuration import options
+from track.utils.signal import is_handled
 
 logger = logging.getLogger(__name__)
 
@@ -20,22 +21,21 @@ class TimeLimitSignal:
     """Turns SIGUSR1 into `TimeLimit` while a block runs, in the main thread, unless the program uses the signal."""
 
     def __init__(self) -> None:
-        self._is_set = False
+        self._previous: Any = None
 
     def __enter__(self) -> TimeLimitSignal:
         try:
-            if options("process.hooks", True) and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-                signal.signal(signal.SIGUSR1, _raise)
-                self._is_set = True
+            if options("process.hooks", True) and not is_handled(signal.SIGUSR1):
+                self._previous = signal.signal(signal.SIGUSR1, _raise)
         except ValueError:
             # Another thread: Python lets only the main one set handlers.
             pass
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_set and signal.getsignal(signal.SIGUSR1) is _raise:
-            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-        self._is_set = False
+        if self._previous is not None and signal.getsignal(signal.SIGUSR1) is _raise:
+            signal.signal(signal.SIGUSR1, self._previous)
+        self._previous = None
 
 
 def _raise(signum: int, frame: Any) -> None:

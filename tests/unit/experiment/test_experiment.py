@@ -390,6 +390,19 @@ def test_a_job_whose_time_is_over_is_put_back(store: str, tmp_path: Path, monkey
     assert (tmp_path / "asked").read_text() == "requeue 42\n"
 
 
+def test_time_is_over_inside_of_another_trial(store: str) -> None:
+    """That the library notes the signal for a trial outside is no reason to die of it."""
+    with TrackClient(store).new_trial(name="outside"):
+        before = signal.getsignal(signal.SIGUSR1)
+        experiment = Train("runs/a")
+        with pytest.raises(KeyboardInterrupt), experiment:
+            _kill_self(signal.SIGUSR1)
+        assert signal.getsignal(signal.SIGUSR1) is before
+
+    assert experiment.status == "timeout"
+    assert signal.getsignal(signal.SIGUSR1) is not before
+
+
 def test_a_handler_of_the_program_stays(store: str) -> None:
     """SIGUSR1 that a program uses for itself ends nothing."""
     heard: list[int] = []
