@@ -18,6 +18,7 @@ NAMES = (
     "short_trials",
     "import_time",
     "databases",
+    "buckets",
     "server",
     "artifacts",
     "em",

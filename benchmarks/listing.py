@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from _common import MET, MISSED, Row, at_most, fresh, run
-from databases import _mongo, _postgres, _store
+from databases import BATCH, _mongo, _postgres, _store
 from server import server as served
 
 RATES = (0.1, 0.03, 0.01, 0.003)
@@ -85,14 +85,13 @@ def fill(uri: str, trials: int, points: int) -> None:
     """Store trials in a database."""
     from track.events import FieldsMerged, MetricsLogged, ProjectCreated, StatusChanged, TrialCreated
 
-    store, sent = _store(uri), 1
-    store.receive("writer", 0, [ProjectCreated("p", 1.0, "p")])
+    store, events = _store(uri), [ProjectCreated("p", 1.0, "p")]
     for number in range(trials):
         digest = f"{number:064x}"
         uid = f"{digest}_0"
         parameters = {f"parameter_{place}": (0.1 * place, place, "text", True)[place % 4] for place in range(11)}
         process = {"host": "node-17", "pid": number + 1, "started": 1e9}
-        events = [
+        events += [
             TrialCreated(digest, 0, 1e9, project_id="p", parameters={**parameters, "seed": number}),
             FieldsMerged("trial", uid, "metadata", PLACE, 1e9),
             StatusChanged(uid, ["Running", 101], 1e9, process=process),
@@ -104,8 +103,8 @@ def fill(uri: str, trials: int, points: int) -> None:
             ),
             StatusChanged(uid, ["Completed", 302], 2e9, process=process),
         ]
-        store.receive("writer", sent, events)
-        sent += len(events)
+    for first in range(0, len(events), BATCH):
+        store.receive("writer", first, events[first : first + BATCH])
     store.close()
 
 

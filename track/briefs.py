@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
-from dataclasses import astuple, dataclass
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from track.aggregators.aggregator import Aggregator, MaxAggregator, MinAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.arrays import extremes, to_arrays
+from track.containers.chunks import Head
 from track.containers.columns import hashable
 from track.containers.series import Series
 from track.plain import LEAVES, restore, to_plain
 
 
-@dataclass(frozen=True)
-class Brief:
+class Brief(msgspec.Struct, frozen=True, gc=False):
     """What a metric comes to. NaN counts and may be last, but is neither least nor greatest.
 
     Attributes
@@ -57,8 +59,10 @@ def brief_of(container: Any) -> Brief:
 def _brief_of_points(container: Any) -> Brief:
     points = container.points
     last = points.last()
+    if points.stored is not None and (points.step is None or container.is_rising()):
+        return _brief_of_chunks(container)
     size, column = len(points), points.step
-    last_step = None if not size else size - 1 if column is None else column[size - 1]
+    last_step = None if not size else size - 1 if column is None else points.step_at(size - 1)
     steps: Any
     # Not imported for this: a program that only logs needs none.
     if sys.modules.get("numpy") is not None and (arrays := to_arrays(points, times=False))[1].dtype != object:
@@ -80,9 +84,67 @@ def _brief_of_points(container: Any) -> Brief:
     return Brief(last, last_step, least, steps[places[0]], greatest, steps[places[1]], len(values))
 
 
+def _brief_of_chunks(container: Any) -> Brief:
+    """Return what points come to of which the first are on disk, and each step is there once."""
+    points = container.points
+    stored, found = points.stored, Brief(None, None, None, None, None, None, 0)
+    start = 0
+    for head in stored.heads():
+        found = _together(found, _brief_of_head(stored, head, start))
+        start += head.count
+    if not points.tail:
+        return found
+    tail = points.view()
+    tail.stored, steps = None, points.step is not None
+    more = brief_of(Series(tail) if steps else _series(tail))
+    if not steps:
+        places = (more.last_step, more.least_step, more.greatest_step)
+        last_step, least_step, greatest_step = (None if place is None else start + place for place in places)
+        more = msgspec.structs.replace(more, last_step=last_step, least_step=least_step, greatest_step=greatest_step)
+    return _together(found, more)
+
+
+def _brief_of_head(stored: Any, head: Head, start: int) -> Brief:
+    least, least_step, greatest, greatest_step = map(
+        restore, (head.least, head.least_step, head.greatest, head.greatest_step)
+    )
+    if head.below or head.above:
+        # The head knows the finite ones.
+        values = stored.part(1, start, start + head.count)
+        steps = stored.part(0, start, start + head.count)
+        if head.below:
+            least, least_step = -math.inf, steps[values.index(-math.inf)]
+        if head.above:
+            greatest, greatest_step = math.inf, steps[values.index(math.inf)]
+        numbers = [value for value in values if value == value]
+        if least is None:
+            least, least_step = min(numbers), steps[values.index(min(numbers))]
+        if greatest is None:
+            greatest, greatest_step = max(numbers), steps[values.index(max(numbers))]
+    return Brief(restore(head.last), restore(head.last_step), least, least_step, greatest, greatest_step, head.count)
+
+
+def _together(one: Brief, other: Brief) -> Brief:
+    """Return what points and those after them come to, of which each step is there once."""
+    least, greatest = one, one
+    if one.least is None or (other.least is not None and other.least < one.least):
+        least = other
+    if one.greatest is None or (other.greatest is not None and other.greatest > one.greatest):
+        greatest = other
+    ends = (least.least, least.least_step, greatest.greatest, greatest.greatest_step)
+    return Brief(other.last, other.last_step, *ends, one.count + other.count)
+
+
+def _series(points: Any) -> TimeSeriesAggregator:
+    series = TimeSeriesAggregator()
+    series.points = points
+    return series
+
+
 NOTHING = Brief(None, None, None, None, None, None, 0)
 """What a metric without a point comes to."""
 _NUMBERS = frozenset({float, int, bool})
+_LARGEST = 2**53
 
 
 def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Brief | None:
@@ -115,7 +177,11 @@ def grown(brief: Brief | None, steps: list[Any] | None, values: list[Any]) -> Br
 
 def brief_to_plain(brief: Brief) -> list[Any]:
     """Return a brief as JSON-safe data."""
-    return [to_plain(field) for field in astuple(brief)]
+    fields = list(msgspec.structs.astuple(brief))
+    # Most are numbers that need no tag; the sum tells whether one is infinite, no number, or has too many digits.
+    if _NUMBERS.issuperset(map(type, fields)) and sum(map(abs, fields)) < _LARGEST:
+        return fields
+    return list(map(to_plain, fields))
 
 
 def brief_from_plain(plain: list[Any]) -> Brief:

@@ -49,7 +49,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from track.shown import shown
+from track.shown import bounded, shown
 
 __all__ = [
     "DISTRIBUTION",
@@ -102,6 +102,9 @@ DISTRIBUTION = "track-trials"
 
 class TrackError(Exception):
     """Base of every error raised on purpose by this library."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(bounded(one) if isinstance(one, str) else one for one in args))
 
 
 class NotFound(TrackError, LookupError):
@@ -243,7 +246,10 @@ class UnsafePath(TrackError, ValueError):
 
 
 class BackendUnavailable(TrackError, ConnectionError):
-    """The server behind a backend cannot be reached or does not answer."""
+    """The server behind a backend cannot be reached or does not answer, or cannot be used as it is."""
+
+    needs_repair = False
+    """Whether it has answered, and will not do otherwise before somebody has changed something there."""
 
 
 class RPCCallFailure(BackendUnavailable):

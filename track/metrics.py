@@ -313,6 +313,8 @@ def _restored(plain: dict[str, Any]) -> Any:
     aggregator = restore_aggregator(plain)
     if type(aggregator) is not TimeSeriesAggregator:
         return aggregator
+    if aggregator.points.stored is not None:
+        return aggregator
     aggregator.points.value.make_tuples()
     values = aggregator.points.values()
     if not any(isinstance(value, tuple) for value in values):

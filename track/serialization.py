@@ -102,6 +102,7 @@ class SerializerStatStream(SerializerAspect):
         return printable(obj.to_json(True)) if short else obj.to_json()
 
 
+_TAGGED = ("tags", "group_id", "project_id", "parameters", "errors", "artifacts")
 _EXTRAS = ("artifacts", "timestamps", "process", "attempt", "processes", "is_set", "latest", "deleted")
 
 
@@ -285,8 +286,8 @@ def from_json(obj: Any, dtype: str | None = None) -> Any:
     return obj
 
 
-def trial_to_document(trial: Trial) -> dict[str, Any]:
-    """Return the full document of a trial."""
+def trial_to_document(trial: Trial, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the full document of a trial; `metrics` are its metrics as data, where they are not all in it."""
     document = {
         "dtype": "trial",
         "uid": trial.uid,
@@ -300,7 +301,7 @@ def trial_to_document(trial: Trial) -> dict[str, Any]:
         "project_id": to_plain(trial.project_id),
         "parameters": to_plain(trial.parameters),
         "metadata": (metrics_to_plain if isinstance(trial.metadata, dict) else to_plain)(trial.metadata),
-        "metrics": metrics_to_plain(trial.metrics),
+        "metrics": metrics_to_plain(trial.metrics) if metrics is None else metrics,
         "chronos": metrics_to_plain(trial.chronos),
         "errors": to_plain(trial.errors),
         "status": {"name": trial.status.name, "value": trial.status.value},
@@ -329,7 +330,11 @@ def measured_line(trial: Trial) -> bytes:
 
 def trial_from_document(document: Any, metrics: Any, chronos: Any, is_restored: bool = False) -> Trial:
     """Return the trial of a full document, with these metrics and times; `is_restored`: no value in it is tagged."""
-    restored, made = (_same, _same) if is_restored else (restore, _metadata)
+    values = [document.get(name) for name in _TAGGED]
+    metadata = document.get("metadata") or {}
+    if not is_restored:
+        values, metadata = list(map(restore, values)), _metadata(metadata)
+    tags, group_id, project_id, parameters, errors, artifacts = values
     digest, revision = document.get("hash"), document.get("revision") or 0
     if digest is None and document.get("uid"):
         digest, revision = split_uid(document["uid"])
@@ -338,17 +343,17 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any, is_restored: 
         revision=revision,
         name=document.get("name"),
         description=document.get("description"),
-        tags=restored(document.get("tags") or {}),
+        tags=tags or {},
         version=document.get("version"),
-        group_id=restored(document.get("group_id")),
-        project_id=restored(document.get("project_id")),
-        parameters=restored(document.get("parameters") or {}),
-        metadata=made(document.get("metadata") or {}),
+        group_id=group_id,
+        project_id=project_id,
+        parameters=parameters or {},
+        metadata=metadata,
         metrics=metrics,
         chronos=chronos,
         status=status_from_json(document.get("status")),
-        errors=restored(document.get("errors") or []),
-        artifacts=restored(document.get("artifacts") or []),
+        errors=errors or [],
+        artifacts=artifacts or [],
         timestamps=document.get("timestamps") or {},
         process=document.get("process"),
         attempt=document.get("attempt") or 0,
@@ -358,10 +363,6 @@ def trial_from_document(document: Any, metrics: Any, chronos: Any, is_restored: 
         deleted=document.get("deleted") or False,
         moments=document.get("moments") or {},
     )
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def status_from_json(plain: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable
 from itertools import islice
@@ -9,6 +10,9 @@ from typing import Any
 
 LONGEST_REPR = 280
 LONGEST_TEXT = 2000
+LONGEST_WORD = 1000
+LONGEST_MESSAGE = 8000
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD},}}")
 _LONGEST_INTEGER = 2000
 _SHOWN_WHOLE = 12
 
@@ -65,6 +69,20 @@ def clean(text: str, size: int = LONGEST_TEXT) -> str:
     if len(text) > size:
         text = f"{text[: size // 2]}...{text[-size // 2 :]}"
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def bounded(message: str) -> str:
+    """Return a message in which nothing that somebody has named is repeated beyond what a person would read.
+
+    Examples
+    --------
+    >>> len(bounded(f"no trial {'x' * 100_000!r} is stored"))
+    622
+    """
+    if len(message) <= LONGEST_WORD:
+        return message
+    message = _LONG_WORD.sub(lambda found: f"{found[0][:400]}...{found[0][-200:]}", message)
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:6000]}...{message[-1000:]}"
 
 
 def text_of(value: Any) -> str:

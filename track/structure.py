@@ -153,7 +153,7 @@ def split_uid(uid: str) -> tuple[str, int]:
     """
     digest, separator, revision = uid.rpartition("_")
     if not separator or not revision.removeprefix("-").isdecimal():
-        raise ValueError(f"{uid!r} is no trial uid: it should read <hash>_<revision>")
+        raise ValueError(f"{shown(uid)} is no trial uid: it should read <hash>_<revision>")
     return digest, int(revision)
 
 

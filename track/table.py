@@ -48,8 +48,7 @@ def metric_cell(container: Any) -> str:
     if isinstance(container, Series) and container:
         points = container.points
         points.settle()
-        assert points.step is not None
-        return f"{_cell(container.last())} at {text_of(points.step[len(points) - 1])} ({len(container):,} steps)"
+        return f"{_cell(container.last())} at {text_of(points.step_at(len(points) - 1))} ({len(container):,} steps)"
     if isinstance(container, TimeSeriesAggregator) and container:
         last = _cell(container.last())
         return last if len(container) == 1 else f"{last} (last of {len(container):,})"

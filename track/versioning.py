@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from track.shown import shown
 from track.utils._canonical import encode
 from track.utils.files import read_chunks, stamp_of
 from track.utils.git import ask_text
@@ -61,7 +62,7 @@ def compute_version(files: Iterable[str | os.PathLike[str]]) -> str:
         `files` is a single name instead of a list of names.
     """
     if isinstance(files, (str, bytes, os.PathLike)):
-        raise TypeError(f"compute_version takes a list of files: [{files!r}]")
+        raise TypeError(f"compute_version takes a list of files: [{shown(files)}]")
     digest = hashlib.sha256()
     for name in files:
         for chunk in read_chunks(os.fspath(name)):

@@ -413,6 +413,44 @@ def test_large_metric_is_kept_in_full_buckets(store: Callable[[], MongoProtocol]
     assert dict(store().fetch_trials()[0].metrics["loss"]) == {step: step + 0.5 for step in range(20_000)}
 
 
+def test_points_of_a_slow_logger_are_few_parts(store: Callable[[], MongoProtocol], mongo_uri: str) -> None:
+    """Points that come one by one become one part of their bucket from time to time; none is lost or moved."""
+    protocol = store()
+    protocol.receive("writer", 0, [TrialCreated("aa", 0, 1.0)])
+    for n in range(100):
+        protocol.receive("writer", 1 + n, [MetricsLogged("aa_0", {"loss": n + 0.5}, 1e9 + n, n)])
+
+    with mongo.connected(mongo_uri) as database:
+        (bucket,) = database["buckets"].find()
+    metric = store().fetch_trials()[0].metrics["loss"]
+
+    assert len(bucket["parts"]) <= 33
+    assert metric.rows() == [(n, n + 0.5, 1e9 + n) for n in range(100)]
+
+
+def test_buckets_of_a_version_before_are_read_and_go_on(store: Callable[[], MongoProtocol], mongo_uri: str) -> None:
+    """Arrays that were stored stand before the new parts, also once they are one part with them."""
+    protocol = store()
+    protocol.receive("writer", 0, [TrialCreated("aa", 0, 1.0)])
+    protocol.receive("writer", 1, [MetricsLogged("aa_0", {"loss": n + 0.5}, 1e9 + n, n) for n in range(3)])
+    with mongo.connected(mongo_uri) as database:
+        arrays = {"step": [0, 1, None], "value": [0.5, 1.5, None], "at": [1e9, 1e9 + 1, 1e9 + 2]}
+        odd = [[2, '{"step":"end","value":{"dtype":"float","value":"nan"}}']]
+        database["buckets"].update_one({}, {"$set": {**arrays, "odd": odd}, "$unset": {"parts": ""}})
+        unset = {f"series.0.{name}": "" for name in ("brief", "briefed", "state", "parts")}
+        database["trials"].update_one({}, {"$unset": unset})
+
+    found = store().brief_trials()[0]
+    shown = [repr(list(found.metrics["loss"].items())), found.metrics.briefs()["loss"].greatest]
+    for n in range(40):
+        protocol.receive("writer", 4 + n, [MetricsLogged("aa_0", {"loss": 7.5 + n}, 2e9 + n, 7 + n)])
+    (found,) = store().brief_trials()
+
+    assert shown == ["[(0, 0.5), (1, 1.5), ('end', nan)]", 1.5]
+    assert list(found.metrics["loss"]) == [0, 1, "end", *range(7, 47)]
+    assert found.metrics.briefs()["loss"].greatest == 46.5
+
+
 def test_long_steps_do_not_fill_a_document(store: Callable[[], MongoProtocol], mongo_uri: str) -> None:
     """Steps of many letters are spread over more buckets."""
     protocol = store()

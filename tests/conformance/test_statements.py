@@ -40,7 +40,13 @@ sent: set[str] = set()
 
 
 class _Listening(PostgresDriver):
-    """Notes every statement."""
+    """Notes every statement that is sent to CockroachDB."""
+
+    def connect(self) -> Any:
+        """Return a connection that is used as one to CockroachDB, which has no such turns."""
+        connection = super().connect()
+        self.take_turn = ""
+        return connection
 
     def execute(self, connection: Any, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """Note a statement, and run it."""

@@ -88,13 +88,24 @@ class Place:
 
 
 def packed_numbers(body: bytes) -> list[int]:
-    """Return the integers that are the values of a chunk of points, read without the library."""
-    values = msgspec.msgpack.decode(body)[5]
-    if values[0] == "range":
-        _, first, stride, size = values
+    """Return the values of a chunk of points, which are whole numbers, read without the library."""
+    form, *_, values = msgspec.msgpack.decode(body)[:6]
+    if form == 2:
+        return list(map(int, values))
+    kind, *parts = values
+    if kind == "range":
+        first, stride, size = parts
         return [first + stride * place for place in range(size)]
-    assert values[0] == "q", values
-    return list(struct.unpack(f"<{len(values[1]) // 8}q", values[1]))
+    if kind == "same":
+        kind, data, size = parts
+        return packed_numbers_of(kind, data) * size
+    (data,) = parts
+    return packed_numbers_of(kind, data)
+
+
+def packed_numbers_of(kind: str, data: bytes) -> list[int]:
+    """Return the doubles (``d``) or integers (``q``) of eight bytes each."""
+    return list(map(int, struct.unpack(f"<{len(data) // 8}{kind}", data)))
 
 
 class SqlPlace(Place):

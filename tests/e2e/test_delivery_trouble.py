@@ -72,7 +72,7 @@ def test_table_that_was_removed_is_named(sql_place: Place, caplog: pytest.LogCap
     protocol.flush()
     address = sql_place.direct.replace("cockroach:", "postgresql:")
     with psycopg2.connect(address) as connection, connection.cursor() as cursor:
-        cursor.execute("DROP TABLE metrics CASCADE")
+        cursor.execute("DROP TABLE chunks CASCADE")
 
     log(protocol, trial, 1, 3)
     protocol.flush(3)

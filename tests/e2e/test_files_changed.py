@@ -111,6 +111,39 @@ def test_a_journal_that_was_emptied_goes_on(tmp_path: Path, caplog: pytest.LogCa
     assert trial.protocol.unsaved() == 1
 
 
+@pytest.mark.parametrize("note", ["short", "long" * 200_000])
+def test_a_journal_that_was_emptied_under_a_run_that_was_killed_is_no_obstacle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, note: str
+) -> None:
+    """What the snapshot has is there, and what was logged after; the loss is said, and the next run goes on."""
+    path = tmp_path / "r.json"
+    first = start(path)
+    first.log_metrics(step=0, loss=0.0)
+    first.finish()
+    first.protocol.close()
+
+    def log_and_die() -> None:
+        trial = TrackClient(f"file:{path}").set_trial(uid=first.trial.uid)
+        trial.log_metrics(step=1, loss=1.0)
+        os.truncate(_journal(path), 0)
+        trial.log_metadata(note=note)
+        trial.log_metrics(step=2, loss=2.0)
+        die()
+
+    run(log_and_die)
+    (read,) = stored(path)
+    again = TrackClient(f"file:{path}").set_trial(uid=first.trial.uid)
+    again.log_metrics(step=3, loss=3.0)
+    TrackClient(f"file:{path}").save()
+    again.protocol.close()
+
+    assert read.metrics["loss"] == {0: 0.0, 2: 2.0}
+    assert stored(path)[0].metrics["loss"] == {0: 0.0, 2: 2.0, 3: 3.0}
+    assert stored(path)[0].metadata["note"] == note
+    assert "r.json.journal was emptied while a run wrote to it: what it held before is gone" in caplog.text
+    assert b"3.0" in path.read_bytes()
+
+
 @pytest.mark.root
 def test_what_cannot_be_written_again_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where a file stands in place of the folder, the events that only an unnamed file holds are not stored."""

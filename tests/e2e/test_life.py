@@ -214,6 +214,28 @@ def test_files_of_format_1_always_replay(tmp_path: Path, files: tuple[str, ...])
     assert [{key: found[key] for key in meant} for found, meant in zip(state, expected, strict=True)] == expected
 
 
+def test_points_files_of_format_1_always_open(tmp_path: Path) -> None:
+    """Points that the first version moved out of the JSON mean today what they meant then."""
+    path = tmp_path / "runs.json"
+    for end in ("", ".points-1"):
+        Path(f"{path}{end}").write_bytes((ASSETS / f"points-1.json{end}").read_bytes())
+
+    (trial,) = stored(path)
+
+    odd = {3: math.nan, 5: math.inf, 7: -math.inf, 9: -0.0, 11: 2**53 + 1, 13: 2**80, 15: True}
+    numbers = range(200)
+    meant = {
+        "loss": [(10 * number, odd.get(number, 1 / (number + 1))) for number in numbers],
+        "cost": [(number, number / 2) for number in numbers] + [(200, 0.25)],
+        "count": [(number * number, number * number) for number in numbers],
+        "named": [(f"epoch {number}", number + 150.0 if number < 50 else float(number)) for number in range(150)],
+    }
+    assert {name: repr(list(trial.metrics[name].items())) for name in meant} == {
+        name: repr(points) for name, points in meant.items()
+    }
+    assert trial.metrics["loss"].to_numpy(times=True)[2].tolist() == [1e9 + 2 + number / 8 for number in numbers]
+
+
 def test_series_of_format_1_always_replay(tmp_path: Path) -> None:
     """Columns that the first version with them wrote mean today what they meant then."""
     path = tmp_path / "runs.json"

@@ -77,6 +77,11 @@ class FaultProxy:
         if self._listener.fileno() == -1:
             self._listener = self._listen()
 
+    def lead_to(self, port: int) -> None:
+        """Break all connections, and pass new ones on to another server's port."""
+        self._server_port = port
+        self.sever()
+
     def refuse(self) -> None:
         """Break all connections and refuse new ones."""
         with contextlib.suppress(OSError):

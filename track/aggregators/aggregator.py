@@ -167,9 +167,11 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         self.points.settle()
         places = range(len(self.points))[index]
-        if isinstance(places, range):
-            return [self.points.value[place] for place in places]
-        return self.points.value[places]
+        if not isinstance(places, range):
+            return self.points.value_at(places)
+        if places.step == 1:
+            return self.points.part(places.start)[0][: len(places)]
+        return [self.points.value_at(place) for place in places]
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, TimeSeriesAggregator):
@@ -235,8 +237,8 @@ class TimeSeriesAggregator(Aggregator, Sequence[Any]):
 
     def __repr__(self) -> str:
         self.points.settle()
-        values = self.points.value
-        return f"ts<[{listed(lambda place: shown(values[place], 30), len(self), 'values')}]>"
+        value_at = self.points.value_at
+        return f"ts<[{listed(lambda place: shown(value_at(place), 30), len(self), 'values')}]>"
 
 
 class RingAggregator(Aggregator):

@@ -117,7 +117,7 @@ def specification(factory: Any) -> list[Any] | None:
         return spec
     made = factory() if callable(factory) else factory
     if not isinstance(made, Aggregator):
-        raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {factory!r}")
+        raise TypeError(f"an aggregator is a factory such as StatAggregator.lazy(1), not {shown(factory)}")
     return [made.kind, *map(to_plain, made.arguments)]
 
 

@@ -18,7 +18,7 @@ from track.artifacts.inplace import SCHEME
 from track.artifacts.keys import OBJECTS, TREES, digest_of_key, is_content_key, split_uri
 from track.artifacts.leases import Condemned, condemn, drop_damaged, live_leases, read_condemned, read_pending
 from track.artifacts.location import beside, open_folder, place_of, protocol_of
-from track.artifacts.owners import close_opened, owners
+from track.artifacts.owners import close_opened, owners, register_store
 from track.artifacts.store import ArtifactStore
 from track.errors import CorruptJournal
 from track.persistence.query import ALSO_DELETED
@@ -86,6 +86,9 @@ def _sweep(protocol: Any, also: list[Any], dry_run: bool) -> Swept:
     sizes = {
         found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind) if is_content_key(found.key)
     }
+    if sizes and not dry_run and protocol.former_identities():
+        # What it was copied from must know that it names the same content.
+        register_store(folder, protocol)
     manifests = _Manifests(folder)
     with owners(folder, protocol, also) as known:
         unnamed = sizes.keys() - manifests.named(known.asked)
@@ -130,19 +133,20 @@ class _Manifests:
         self._listed: dict[str, list[str]] = {}
         self._said: set[tuple[str, str]] = set()
         self.arrived: list[str] = []
-        """The notes on records that are in their trials' manifests now."""
+        """The notes on records that are in their trials' manifests now, or never will be."""
 
     def named(self, protocols: list[Any]) -> set[str]:
         """Return all keys that must stay, as these tracking stores say."""
         # First what is on its way: it may arrive in between.
         pending = read_pending(self._folder)
-        by_store = [(_ids(protocol), set(_said(protocol))) for protocol in protocols]
+        own = [protocol.identity() for protocol in protocols]
+        by_store = [(_ids(protocol, own), set(_said(protocol))) for protocol in protocols]
         self._said = {found for _, said in by_store for found in said}
         said = {key for key, _ in self._said}
         # That another store names the same content says nothing of the record that is on its way.
         arrived = {(store, key) for ids, found in by_store for key, _ in found for store in ids}
-        self.arrived = [note for note, (key, store) in pending.items() if (store, key) in arrived]
-        roots = said | {key for key, _ in pending.values()}
+        self.arrived = [note for note, one in pending.items() if one.is_lost or (one.store, one.key) in arrived]
+        roots = said | {one.key for one in pending.values() if not one.is_lost}
         return roots.union(*(self._files_of(key) for key in roots if key.startswith(TREES)))
 
     def _files_of(self, key: str) -> list[str]:
@@ -162,9 +166,10 @@ class _Manifests:
             logger.warning("trials name content in %s: to clean up there, give ?artifacts=", mask_secrets(place))
 
 
-def _ids(protocol: Any) -> set[str]:
-    """Return what notes call a store; those of before stores had ids call it nothing."""
-    return {protocol.identity(), *protocol.former_identities(), ""}
+def _ids(protocol: Any, asked: Collection[str]) -> set[str]:
+    """Return what notes call a store, one of some that are asked; those of before stores had ids call it nothing."""
+    # What is on its way to the store that it was copied from is that one's.
+    return {protocol.identity(), *(set(protocol.former_identities()) - set(asked)), ""}
 
 
 def _said(protocol: Any) -> Iterator[tuple[str, str]]:

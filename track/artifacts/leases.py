@@ -7,6 +7,7 @@ record is in the tracking store. A pending note stays until a record that is sti
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -40,9 +41,11 @@ class _Note(msgspec.Struct):
     owner: _Owner | None = None
 
 
-class _Pending(msgspec.Struct):
+class _Pending(msgspec.Struct, omit_defaults=True):
     key: str
     store: str = ""
+    owner: _Owner | None = None
+    spills: list[str] = []
 
 
 _decode_note = msgspec.json.Decoder(_Note).decode
@@ -176,15 +179,47 @@ def condemn(
     return key
 
 
-def note_pending(folder: Folder, key: str, store: str) -> str:
-    """Keep content whose record is on its way to the store of this id; return the note, to remove once it is there."""
+class Pending(NamedTuple):
+    """What keeps content whose record is on its way: its key, the id of the tracking store, and whether it is not.
+
+    `is_lost`: this process is gone that was to make the record, and nothing of it waits to be sent.
+    """
+
+    key: str
+    store: str
+    is_lost: bool
+
+
+def note_pending(folder: Folder, key: str, store: str, spills: list[str] | None) -> str:
+    """Keep content whose record is on its way to the store of this id; return the note, to remove once it is there.
+
+    `spills`: the folders in which the record may wait; None where nobody knows.
+    """
     note = f"{PENDING}/{secrets.token_hex(8)}"
-    folder.write(note, msgspec.json.encode(_Pending(key, store)))
+    owner = None if spills is None else msgspec.convert(process_identity(), _Owner)
+    folder.write(note, msgspec.json.encode(_Pending(key, store, owner, spills or [])))
     return note
 
 
-def read_pending(folder: Folder) -> dict[str, tuple[str, str]]:
-    """Return what records that are on their way are of, by note: the key, and the id of the tracking store.
+def _is_lost(pending: _Pending) -> bool:
+    if pending.owner is None or is_process_alive(msgspec.to_builtins(pending.owner)) is not False:
+        return False
+    return all(map(_is_gone, pending.spills))
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        # Somebody else's: nobody knows.
+        return False
+    return False
+
+
+def read_pending(folder: Folder) -> dict[str, Pending]:
+    """Return what records that are on their way are of, by note.
 
     Raises CorruptArtifact: a note cannot be read, so nobody knows what it keeps.
     """
@@ -200,5 +235,5 @@ def read_pending(folder: Folder) -> dict[str, tuple[str, str]]:
                 f"{folder.url}/{note.key} is damaged: it keeps content whose record is on its way, and nobody knows "
                 "which. Nothing is removed: send what waits (track sync), then remove that note"
             )
-        found[note.key] = pending.key, pending.store
+        found[note.key] = Pending(pending.key, pending.store, _is_lost(pending))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ def owners(folder: Folder, protocol: Any, also: Sequence[Any]) -> Owners:
                 raise
         there = known[note.uri]
         try:
-            is_meant = _is_meant(note, there)
+            is_meant = _is_meant(note, there, folder)
         except BackendUnavailable as error:
             if there in given:
                 raise
@@ -130,11 +131,16 @@ def owners(folder: Folder, protocol: Any, also: Sequence[Any]) -> Owners:
     return Owners(list(asked.values()), away, opened)
 
 
-def _is_meant(note: _Note, there: Any) -> bool:
+def _is_meant(note: _Note, there: Any, folder: Folder) -> bool:
     """Return whether the store that is at the place of a note is the one that has written it."""
-    ids = there.identity(), *there.former_identities()
+    own = there.identity()
     # Some backends know nothing of their store but its place.
-    return not note.id or note.id in ids or ids[0] == identity_of_place(there.uri)
+    if note.id in ("", own) or own == identity_of_place(there.uri):
+        return True
+    # A copy does not answer for what it was: that may be on another machine. But a folder that is beside a store, and
+    # is not mounted there, was copied with it, and nobody else has it.
+    is_beside = note.uri.startswith(_BESIDE) and not os.path.ismount(folder.url.removeprefix("file://"))
+    return is_beside and note.id in there.former_identities()
 
 
 def _said_of(note: _Note, folder: Folder, key: str) -> str:
@@ -146,7 +152,8 @@ def _tell_away(folder: Folder, key: str, note: _Note) -> str:
     uri = mask_secrets(_full_uri(note.uri, folder))
     logger.warning(
         "the tracking store %s, noted in %s/%s, keeps artifacts here too, and at its place there is another: nothing "
-        "is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, remove that note",
+        "is removed. Where it is elsewhere now, name it (also=, --also); where it is gone for good, or was moved and "
+        "is the one that is there, remove that note",
         uri, folder.url, key,
     )  # fmt: skip
     return uri

@@ -116,7 +116,10 @@ class Recorder:
         return artifact
 
     def _note(self, key: str) -> None:
-        _notes.setdefault(self._protocol, []).append(note_pending(self.store.folder, key, identity_of(self._protocol)))
+        protocol = self._protocol
+        spills = [path for path in protocol.files if path != protocol.file]
+        known = spills if spills or protocol.stores_at_once or protocol.file is not None else None
+        _notes.setdefault(protocol, []).append(note_pending(self.store.folder, key, identity_of(protocol), known))
 
     def _forget_arrived(self) -> None:
         """Remove the notes of records that a server has acknowledged."""

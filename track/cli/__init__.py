@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from track.cli import artifacts, copy, deleting, serve, sync, user
+from track.cli import artifacts, compact, copy, deleting, serve, sync, user
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS = (artifacts, copy, deleting, serve, sync, user)
+_COMMANDS = (artifacts, compact, copy, deleting, serve, sync, user)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -12,39 +12,40 @@ from track.errors import missing_extra
 _EXACT = 2**53
 
 
-def to_arrays(points: Any, times: bool, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
-    """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`.
+def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
+    """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`."""
+    arrays = once(*logged_arrays(points))
+    if arrays[0] is None:
+        arrays = (import_numpy().arange(len(arrays[1])), *arrays[1:])
+    arrays = arrays[: 3 if times else 2]
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """Return steps, values and times (unix seconds) of `Points` as they were logged; steps None where there are none.
 
     `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
     """
     numpy = import_numpy()
     # What another thread logs meanwhile does not show.
-    seen = points.view()
-    seen.settle()
-    size = len(seen)
-    kept = None if seen.step is None else _array(seen.step, size)
-    arrays = [numpy.arange(size) if kept is None else kept, _array(seen.value, size)]
-    if times or hidden:
-        arrays.append(_array(seen.at, size).astype(numpy.float64, copy=False))
-    if hidden and kept is not None:
-        is_shown = _are_shown(kept, arrays[2], hidden)
-        arrays = [array[is_shown] for array in arrays]
-        kept = arrays[0]
-    arrays = arrays[: 3 if times else 2]
-    if kept is not None and not _rises(kept):
-        first, last = _positions(kept)
-        arrays = [kept[first], *(array[last] for array in arrays[1:])]
-    for array in arrays:
-        array.flags.writeable = False
-    return tuple(arrays)
+    step, value, at = points.view().columns()
+    size = len(at)
+    steps = None if step is None else _array(step, size)
+    values, times = _array(value, size), _array(at, size).astype(numpy.float64, copy=False)
+    if not hidden or steps is None:
+        return steps, values, times
+    are_shown = _are_shown(steps, times, hidden)
+    return steps[are_shown], values[are_shown], times[are_shown]
 
 
-def stored_arrays(points: Any) -> tuple[Any, Any, Any]:
-    """Return steps, values and times of `Points` as they are stored, None where they have no steps."""
-    seen = points.view()
-    seen.settle()
-    steps, size = seen.step, len(seen)
-    return None if steps is None else _array(steps, size), _array(seen.value, size), _array(seen.at, size)
+def once(steps: Any, *columns: Any) -> tuple[Any, ...]:
+    """Return a row a step: where each first appears, what was logged last."""
+    if steps is None or _rises(steps):
+        return steps, *columns
+    first, last = _positions(steps)
+    return steps[first], *(column[last] for column in columns)
 
 
 def extremes(container: Any) -> tuple[Any, Any]:
@@ -86,6 +87,8 @@ def _array(column: Column, size: int) -> Any:
     kind = numpy.float64 if column._type is float else numpy.int64
     if not size:
         return numpy.empty(0, kind)
+    if isinstance(column._data, range):
+        return numpy.arange(column._data.start, column._data.stop, column._data.step)
     # Who appends to the column while the array is there copies it first.
     array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}

@@ -14,6 +14,7 @@ LARGEST = 2**63
 _PACK_FROM = 10_000
 _WORTH_IT = 64
 _TYPES = {"d": float, "q": int}
+_NUMBERS = frozenset({float, int})
 
 
 class Column:
@@ -60,23 +61,48 @@ class Column:
         self._append_odd(value)
 
     def extend(self, other: Column) -> None:
-        """Add the values of another column at the end."""
-        if self._type is None and not self._data:
+        """Add the values of another column at the end, much faster than one by one."""
+        if not len(self):
             self._data, self._odd, self._type = other._data[:], dict(other._odd), other._type
             return
         if self._type is None or self._type is not other._type:
             for value in other.tolist():
                 self.append(value)
             return
-        size = len(self._data)
+        count = len(self)
         if other._odd:
-            self._odd |= {size + position: value for position, value in other._odd.items()}
+            self._odd.update((count + position, value) for position, value in other._odd.items())
+        if isinstance(self._data, range):
+            if not other._odd and self._run_on(other._data):
+                return
+            self.unroll()
+        data = other._data if isinstance(other._data, array) else array("q", other._data)
         try:
-            self._data.extend(other._data)
+            self._data.extend(data)
         except BufferError:
             self.let_go()
-            self._data.extend(other._data)
+            self._data.extend(data)
         self._choose_type()
+
+    def _run_on(self, more: Any) -> bool:
+        """Take whole numbers that go on evenly from these, which do so, too; return whether that was done."""
+        data = self._data
+        step = data.step if len(data) > 1 else more[0] - data[0]
+        end = data[-1] + step * len(more)
+        if not step or more[-1] != end:
+            return False
+        run = range(data[-1] + step, end + (1 if step > 0 else -1), step)
+        if more != (run if isinstance(more, range) else array("q", run)):
+            return False
+        self._data = range(data[0], run.stop, step)
+        return True
+
+    @classmethod
+    def run(cls, values: range) -> Column:
+        """Return a column of whole numbers that go up evenly, which takes no room; it is not to be appended to."""
+        column = cls()
+        column._data, column._type = values, int
+        return column
 
     def let_go(self) -> None:
         """Leave the values so far to the arrays of numpy that show them, which keep them from growing."""
@@ -90,11 +116,18 @@ class Column:
     @property
     def data(self) -> array[Any]:
         """The values in eight bytes each, where `kind` is not None."""
+        self.unroll()
         found: array[Any] = self._data
         return found
 
+    def unroll(self) -> None:
+        """Let numbers that count up evenly take room, and be appended to."""
+        if isinstance(self._data, range):
+            self._data = array("q", self._data)
+
     def packed(self) -> tuple[str, bytes, dict[int, Any]] | None:
         """Return typecode, little-endian bytes, and by position what they do not say; None where nothing fits them."""
+        self.unroll()
         return None if self._type is None else (self._data.typecode, to_bytes(self._data), self._odd)
 
     def __getitem__(self, position: int) -> Any:
@@ -117,11 +150,14 @@ class Column:
                 values[position - first] = value
         return values
 
-    def cut(self, first: int, end: int) -> Column:
-        """Return a column of the values from a position on, before another one."""
-        odd = {position - first: value for position, value in self._odd.items() if first <= position < end}
+    def cut(self, first: int, end: int | None = None) -> Column:
+        """Return a column of the values from a position on, before another one, if any."""
         column = Column()
-        column._data, column._odd, column._type = self._data[first:end], odd, self._type
+        column._data, column._type = self._data[first:end], self._type
+        end = first + len(column._data)
+        column._odd = {
+            position - first: value for position, value in list(self._odd.items()) if first <= position < end
+        }
         return column
 
     def reordered(self, order: list[int]) -> Column:
@@ -147,6 +183,7 @@ class Column:
             return [to_plain(value) for value in self.tolist(size)]
         import base64
 
+        self.unroll()
         size = len(self._data) if size is None else size
         odd = {str(position): to_plain(value) for position, value in self._odd.items() if position < size}
         packed = base64.b64encode(_little_endian(self._data[:size]).tobytes()).decode()
@@ -156,7 +193,8 @@ class Column:
     def from_plain(cls, plain: Any) -> Column:
         """Return the column that `to_plain` described."""
         if isinstance(plain, list):
-            return cls.from_list([restore(value) for value in plain])
+            # Numbers are what they are.
+            return cls.from_list(plain if _NUMBERS.issuperset(map(type, plain)) else [restore(one) for one in plain])
         import base64
 
         odd = {int(position): restore(value) for position, value in plain["odd"].items()}

@@ -15,13 +15,16 @@ from typing import Any
 
 import msgspec
 
-from track.containers.columns import Column, counting, from_bytes
+from track.containers.columns import LARGEST, Column, counting, from_bytes
 from track.plain import restore, to_plain
 
 MOST = 4_096
 """Points in one chunk, at most."""
 _LARGEST = 2**19
-_FORMAT = 1
+FEW = 16
+"""Points in a chunk of few, at most."""
+_COLUMNS, _FEW = 1, 2
+_PLAIN = frozenset({float, int, bool, type(None)})
 _WIDTH = 8
 _ORDERED, _RISING = 1, 2
 _FARTHEST = 2**62
@@ -80,10 +83,7 @@ class Chunk:
     ) -> Chunk:
         """Return the chunk of some points, of which one without a step has None."""
         column = None if steps.count(None) == len(steps) else Column.from_list(steps)
-        flags = 0 if any(map(operator.gt, times, islice(times, 1, None))) else _ORDERED
-        is_whole = column is not None and column.kind is int
-        if is_whole and all(map(operator.lt, steps, islice(steps, 1, None))):
-            flags |= _RISING
+        flags = _flags_of(steps, times)
         logged = Column.from_list(times)
         return cls([numbers], column, Column.from_list(values), logged, flags, _span(logged), containers or {})
 
@@ -140,6 +140,14 @@ class Chunk:
         yield from zip(steps, self.values.tolist(), self.times.tolist(), strict=True)
 
 
+def _flags_of(steps: list[Any], times: list[float]) -> int:
+    flags = 0 if any(map(operator.gt, times, islice(times, 1, None))) else _ORDERED
+    if set(map(type, steps)) == {int} and all(map(operator.lt, steps, islice(steps, 1, None))):
+        # Those of more bits are no integers of a column.
+        flags |= _RISING if steps[0] >= -LARGEST and steps[-1] < LARGEST else 0
+    return flags
+
+
 def joined(chunks: Sequence[Chunk]) -> Chunk:
     """Return the points of chunks, one after the other."""
     if len(chunks) == 1:
@@ -185,7 +193,7 @@ def pack(chunk: Chunk) -> Iterator[tuple[Chunk, bytes, bytes]]:
         assert piece.times is not None
         steps = None if piece.steps is None else _packed(piece.steps)
         numbers, values = _packed_numbers(piece.numbers), _packed(piece.values)
-        body = _encode([_FORMAT, piece.flags, piece.span, numbers, steps, values, piece.containers])
+        body = _encode([_COLUMNS, piece.flags, piece.span, numbers, steps, values, piece.containers])
         if len(body) > _LARGEST and len(piece) > 1:
             # Of texts, or numbers of very many digits.
             middle = len(piece) // 2
@@ -195,10 +203,29 @@ def pack(chunk: Chunk) -> Iterator[tuple[Chunk, bytes, bytes]]:
             yield piece, body, _encode(_packed(piece.times))
 
 
+def pack_few(numbers: range, steps: list[Any], values: list[Any], times: list[float]) -> tuple[bytes, bytes] | None:
+    """Return the two parts of points as lists, which are smaller, and sooner made; None where they are many, or odd."""
+    if len(times) > FEW or not (_PLAIN.issuperset(map(type, values)) and _PLAIN.issuperset(map(type, steps))):
+        return None
+    span, known = (times[0], times[-1]), None if steps.count(None) == len(steps) else steps
+    try:
+        flags = _flags_of(steps, times) if known is not None or len(times) > 1 else _ORDERED
+        body = _encode([_FEW, flags, span, [numbers.start, numbers.stop], known, values])
+    except OverflowError:
+        # A whole number of more than 64 bits.
+        return None
+    return body, _encode(times)
+
+
 def unpack(body: Any, times: Any = None) -> Chunk:
     """Return the points of the two parts that `pack` made, or those without times."""
     fields = _decode(body)
-    if fields[0] != _FORMAT:
+    if fields[0] == _FEW:
+        _, flags, span, (first, end), known, few = fields
+        logged = None if times is None else Column.from_list(_decode(times))
+        column = None if known is None else Column.from_list(known)
+        return Chunk([range(first, end)], column, Column.from_list(few), logged, flags, tuple(span), {})
+    if fields[0] != _COLUMNS:
         raise ValueError(f"points are stored in a format ({fields[0]}) that this version does not know")
     _, flags, span, numbers, steps, values, containers = fields
     column = None if steps is None else _unpacked(steps)

@@ -45,7 +45,7 @@ class RingBuffer:
 
     def __init__(self, size: int, dtype: str, default_val: Any = 0) -> None:
         if size < 1:
-            raise ValueError(f"a ring buffer holds at least one value, not {size!r}")
+            raise ValueError(f"a ring buffer holds at least one value, not {shown(size)}")
         # It grows with what is in it: who only announces a large one has taken no memory.
         slots = [default_val] * min(size, _FIRST)
         self.array: Any = array(dtype, slots) if len(dtype) == 1 else slots

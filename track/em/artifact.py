@@ -15,7 +15,7 @@ from track.em.objects import Objects, checked_object_path, object_path, walk
 from track.em.store import LocalFile, Node, Store, remote_entry
 from track.em.texts import read_own, write_mapping
 from track.errors import NothingThere
-from track.shown import cut
+from track.shown import bounded, cut
 from track.utils.files import inside
 from track.yaml12 import flow
 
@@ -192,7 +192,7 @@ class Artifact(Item):
             raise ValueError("a reference needs a URI")
         source = urlsplit(uri).path or uri
         if not source.strip("/") and (not obj_path or obj_path.endswith("/")):
-            raise ValueError(f"{uri!r} says no name for the object: give obj_path")
+            raise ValueError(f"{bounded(repr(uri))} says no name for the object: give obj_path")
         self._objects.refer(object_path(source, obj_path), uri)
 
     def open(self, obj_path: str) -> BinaryIO:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from track.shown import shown
+
 _TAIL = re.compile(r".+_\d{6}_\d{6}_[a-z0-9]{6}", re.DOTALL)
 _LETTERS = string.ascii_lowercase + string.digits
 _LONGEST = 200
@@ -23,7 +25,7 @@ def checked_name(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"a name is a str, not {type(name).__name__}")
     if not name or name.startswith(".") or _BAD.search(name):
-        raise ValueError(f"{name!r} cannot be a name: no slashes, no control characters, no dot at the beginning")
+        raise ValueError(f"{shown(name)} cannot be a name: no slashes, no control characters, no dot at the beginning")
     if len(name.encode()) > _LONGEST:
         raise ValueError(f"the name {name[:40]!r}... is too long: at most {_LONGEST} bytes")
     return name
@@ -34,7 +36,7 @@ def checked_labels(labels: Any) -> list[str]:
     if labels is None:
         return []
     if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise TypeError(f"labels are a list of texts, not {labels!r}: write {[labels]!r}")
+        raise TypeError(f"labels are a list of texts, not {shown(labels)}: write {shown([labels])}")
     return [str(label) for label in labels]
 
 
@@ -59,7 +61,7 @@ def make_directory(parent: str, name: str, new_name: Callable[[str], str] = alte
         except FileExistsError:
             continue
         return path
-    raise FileExistsError(f"no free name for {name!r} was found in {parent}")
+    raise FileExistsError(f"no free name for {shown(name)} was found in {parent}")
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -15,6 +15,7 @@ from track.em.session import current_store, find_store
 from track.em.store import Store, checked_strategy, download, remote_entry
 from track.em.texts import read_mapping
 from track.errors import CorruptJournal, NothingThere, UploadFailed
+from track.shown import bounded, shown
 
 logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item", bound=Item)
@@ -88,7 +89,7 @@ def create_run(  # noqa: PLR0917 - the published signature
 def _checked_target(given: Mapping[str, Any]) -> tuple[str, bool, str]:
     for name in ("auto_upload", "make_folder"):
         if given[name] not in (True, False):
-            raise TypeError(f"{name} is True or False, not {given[name]!r}")
+            raise TypeError(f"{name} is True or False, not {shown(given[name])}")
     if not isinstance(given["folder"], str):
         raise TypeError(f"a folder is a str, not {type(given['folder']).__name__}")
     return given["folder"], bool(given["make_folder"]), checked_strategy(given["conflict_strategy"])
@@ -107,7 +108,8 @@ def _read_config(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found = read_mapping(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no config file {path!r}; a name is given as name={path!r}") from error
+        called = bounded(repr(path))
+        raise FileNotFoundError(f"there is no config file {called}; a name is given as name={called}") from error
     except CorruptJournal as error:
         # Somebody wrote it by hand: nothing stored is damaged.
         raise ValueError(str(error)) from error
@@ -116,7 +118,7 @@ def _read_config(path: str, known: Mapping[str, Any]) -> dict[str, Any]:
         found["folder"] = found.pop("folder_path")
     unknown = sorted(found.keys() - known.keys())
     if unknown:
-        raise ValueError(f"{path} has an unknown key {unknown[0]!r}; the keys are: {', '.join(known)}")
+        raise ValueError(f"{path} has an unknown key {shown(unknown[0])}; the keys are: {', '.join(known)}")
     return found
 
 

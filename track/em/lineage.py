@@ -10,6 +10,7 @@ from typing import Any
 
 from track.em.artifact import Artifact
 from track.em.store import Store
+from track.shown import shown
 
 logger = logging.getLogger(__name__)
 _KINDS = ("Model", "Dataset", "Branch", "Tag", "Commit")
@@ -37,7 +38,7 @@ class Lineage:
         entry = _described(resource)
         other = "outputs" if side == "inputs" else "inputs"
         if any(_is_same(entry, known) for known in self._all[other]):
-            raise ValueError(f"{entry['type']} {entry['name']!r} is among the {other} of this run already")
+            raise ValueError(f"{entry['type']} {shown(entry['name'])} is among the {other} of this run already")
         if isinstance(resource, Artifact):
             self._live[resource.alternative_name] = resource
         if any(_is_same(entry, known) for known in self._all[side]):
@@ -92,7 +93,7 @@ def _described(resource: Any) -> dict[str, str]:
     found = {name: getattr(resource, name, None) for name in ("name", "path", "id")}
     known = {name: str(value) for name, value in found.items() if value is not None}
     if kind not in _KINDS or not known:
-        raise TypeError(f"{resource!r} is no Artifact, Model, Dataset, Branch, Tag or Commit: it cannot be marked")
+        raise TypeError(f"{shown(resource)} is no Artifact, Model, Dataset, Branch, Tag or Commit: it cannot be marked")
     return {"type": kind, "name": next(iter(known.values())), **known}
 
 

@@ -14,6 +14,7 @@ from track.em.texts import is_torn, parse, read_content
 from track.errors import CorruptJournal
 from track.persistence.file import Backlog
 from track.plain import to_number
+from track.shown import shown
 from track.utils.files import OpenFile
 from track.yaml12 import flow, number_text
 
@@ -150,7 +151,7 @@ def _number(name: str, value: Any) -> float:
     if number is None:
         number = to_number(value)
     if number is None:
-        raise TypeError(f"metric {name!r} is of type {type(value).__name__}: it must be a number")
+        raise TypeError(f"metric {shown(name)} is of type {type(value).__name__}: it must be a number")
     try:
         return float(number)
     except OverflowError:
@@ -177,7 +178,7 @@ def whole(what: str, value: Any) -> int:
     """Return a number as an int; TypeError, which names `what`, when it is no whole number."""
     number = to_number(value)
     if number is None or number != number // 1:
-        raise TypeError(f"{what} {value!r} must be a whole number")
+        raise TypeError(f"{what} {shown(value)} must be a whole number")
     return int(number)
 
 

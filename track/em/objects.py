@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ from track.artifacts import Standing
 from track.em.store import LocalFile
 from track.em.texts import append_list, can_grow, read_list, write_list
 from track.errors import AlreadyExists, CorruptArtifact, CorruptJournal, FileChanged, NothingThere
+from track.shown import bounded
 from track.utils.files import (
     OpenFile,
     Room,
@@ -29,6 +31,7 @@ from track.utils.files import (
     open_regular,
     replace_file,
     replacing,
+    stamp_of,
 )
 from track.utils.filesystem import open_url
 from track.utils.masking import mask_secrets
@@ -36,6 +39,7 @@ from track.utils.masking import mask_secrets
 logger = logging.getLogger(__name__)
 _OWN = ".em"
 _LIST, _REFERENCES = f"{_OWN}/objects.yaml", f"{_OWN}/references.json"
+_END = b"\n}"
 _BAD = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -56,6 +60,7 @@ class Objects:
         self._room = Room(folder)
         self._all: dict[str, dict[str, Any]] = {}
         self._references: dict[str, str] = {}
+        self._references_stamp: tuple[int, int, int] | None = None
         # Objects by what a file system may take for the same, and one in each folder.
         self._folded: dict[str, str] = {}
         self._folders: dict[str, str] = {}
@@ -117,7 +122,8 @@ class Objects:
         self._add([{"path": path, "size": None, "reference": uri}])
 
     def _add(self, objects: list[dict[str, Any]]) -> None:
-        references = dict(self._references)
+        known = [each["path"] for each in objects if each["path"] in self._references]
+        new = {each["path"]: each["reference"] for each in objects if "reference" in each}
         for each in objects:
             self._put(each)
         # The last line of a path counts, and most of them are no older ones: adding many costs as much for each.
@@ -126,7 +132,7 @@ class Objects:
             self._lines += len(objects)
         else:
             self._save()
-        if references != self._references:
+        if known or (new and not self._grow_references(new)):
             self._save_references()
 
     def _check_free(self, path: str) -> None:
@@ -147,8 +153,30 @@ class Objects:
         self._lines, self._can_grow = len(self._all), bool(self._all)
 
     def _save_references(self) -> None:
-        text = json.dumps(self._references, indent=2).encode()
-        replace_file(inside(self.folder, _REFERENCES), [text], sync=False, follow=False)
+        path = inside(self.folder, _REFERENCES)
+        replace_file(path, [json.dumps(self._references, indent=2).encode()], sync=False, follow=False)
+        self._references_stamp = stamp_of(path)
+
+    def _grow_references(self, new: Mapping[str, str]) -> bool:
+        """Add references to the file, where it is as it was left, and return whether that was done.
+
+        In one write over its end: to replace it for each of thousands costs their square. The list has them, too.
+        """
+        path, stamp = inside(self.folder, _REFERENCES), self._references_stamp
+        if stamp is None or stamp_of(path) != stamp or len(self._references) == len(new):
+            return False
+        end, place = f",{json.dumps(new, indent=2)[1:]}".encode(), stamp[1] - len(_END)
+        with contextlib.suppress(OSError), OpenFile.at(path, os.O_RDWR | os.O_NOFOLLOW) as file:
+            try:
+                if os.pwrite(file.fileno(), end, place) == len(end):
+                    self._references_stamp = stamp_of(path)
+                    return True
+            finally:
+                if self._references_stamp is stamp:
+                    # There was no room for all of it: it is as it was.
+                    os.ftruncate(file.fileno(), stamp[1])
+                    os.pwrite(file.fileno(), _END, place)
+        return False
 
     def local_files(self) -> list[LocalFile]:
         """Return the files to upload: copies as they were added, and what is noted about all."""
@@ -223,9 +251,9 @@ def checked_object_path(path: str) -> str:
         raise TypeError(f"an object path is a str, not {type(path).__name__}")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if _BAD.search(path):
-        raise ValueError(f"{path!r} cannot be an object path: it has control characters or backslashes")
+        raise ValueError(f"{bounded(repr(path))} cannot be an object path: it has control characters or backslashes")
     if parts[:1] == [_OWN]:
-        raise ValueError(f"{path!r} cannot be an object path: {_OWN} is where the library keeps its notes")
+        raise ValueError(f"{bounded(repr(path))} cannot be an object path: {_OWN} is where the library keeps its notes")
     return checked_path("/".join(parts), "an object path")
 
 

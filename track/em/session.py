@@ -18,6 +18,7 @@ from track.em.texts import read_mapping
 from track.errors import NotLoggedIn
 from track.objectstore import ObjectStore
 from track.persistence.utils import parse_options
+from track.shown import shown
 from track.utils.files import user_folder
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
     host = ais_host if ais_host is not None else CONFIG["aistore_host"]
     key = api_key if api_key is not None else CONFIG["api_key"]
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
-        raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
+        raise ValueError(f"timeout is a number of seconds above 0, not {shown(timeout)}")
     if not host:
         raise ValueError("which store? give login an ais_host such as 'file:///data/store', or set TRACK_EM_HOST")
     url, _, query = str(host).partition("?")
@@ -71,14 +72,14 @@ def login(ais_host: str | None = None, api_key: str | None = None, timeout: int 
     user = checked_name(settings.pop("user") if "user" in settings else _own_name())
     url = url.rstrip("/") if urlsplit(url).path.strip("/") else url
     patience = timeout or _PATIENCE
-    objects, shown = _within(patience, url, lambda: _answering(url, key, settings, patience))
-    _store = Store(objects, shown, user)
+    objects, called = _within(patience, url, lambda: _answering(url, key, settings, patience))
+    _store = Store(objects, called, user)
 
 
 def _answering(url: str, key: str | None, settings: dict[str, Any], patience: int) -> tuple[ObjectStore, str]:
-    objects, shown = open_place(url, key, settings, patience)
+    objects, called = open_place(url, key, settings, patience)
     objects.check()
-    return objects, shown
+    return objects, called
 
 
 def _within(seconds: float, url: str, action: Callable[[], Result]) -> Result:
@@ -170,8 +171,8 @@ class Config(MutableMapping[str, Any]):
         return len(_KEYS)
 
     def __repr__(self) -> str:
-        shown = {**self.to_dict(), "api_key": "***" if self["api_key"] else None}
-        return f"Config({shown!r})"
+        settings = {**self.to_dict(), "api_key": "***" if self["api_key"] else None}
+        return f"Config({settings!r})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings as a dictionary."""
@@ -180,7 +181,7 @@ class Config(MutableMapping[str, Any]):
 
 def _known(key: str) -> str:
     if key not in _KEYS:
-        raise ValueError(f"there is no setting {key!r}; the settings are: {', '.join(_KEYS)}")
+        raise ValueError(f"there is no setting {shown(key)}; the settings are: {', '.join(_KEYS)}")
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -50,8 +51,19 @@ def _runs_elsewhere(trial: Trial) -> bool:
 
 
 def _configured(protocol: Protocol) -> tuple[str, ...]:
-    query = parse_uri(_opened_uris.get(protocol) or protocol.uri)["query"]
-    return read_parts(query["environment"] if "environment" in query else options("log.environment", "all"))
+    said = _in_uri(_opened_uris.get(protocol) or protocol.uri)
+    chosen = options("log.environment", "all") if said is None else said
+    return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
+
+
+# Each trial asks.
+_read = functools.lru_cache(maxsize=16)(read_parts)
+
+
+@functools.lru_cache(maxsize=16)
+def _in_uri(uri: str) -> str | None:
+    said: str | None = parse_uri(uri)["query"].get("environment")
+    return said
 
 
 _told: set[str] = set()

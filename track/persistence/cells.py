@@ -96,10 +96,11 @@ def container_of(kind: str, name: str, spec: list[Any] | None, chunk: Chunk) -> 
 class Column:
     """The new points of one name, in the order they were logged."""
 
-    __slots__ = ("is_stepped", "key", "spec", "steps", "times", "values")
+    __slots__ = ("is_stepped", "key", "name", "spec", "steps", "times", "values")
 
     def __init__(self, name: str, spec: list[Any] | None, is_stepped: bool) -> None:
-        self.key = text(utf8(name))
+        self.name = utf8(name)
+        self.key = text(self.name)
         self.spec = spec
         self.is_stepped = is_stepped
         self.steps: list[Any] = []
@@ -129,9 +130,11 @@ class Column:
 
     def last(self) -> tuple[Any, Any]:
         """Return step and value of the last point: the latest, and of several of one time the one that came last."""
-        place, latest = len(self.times) - 1, self.latest
-        while self.times[place] < latest:
-            place -= 1
+        place = len(self.times) - 1
+        if place:
+            latest = max(self.times)
+            while self.times[place] < latest:
+                place -= 1
         value = self.values[place]
         return self.steps[place], getattr(value, "val", None) if isinstance(value, (Aggregator, Undecoded)) else value
 
@@ -149,11 +152,12 @@ class Column:
         steps = None if not is_stepped and self.steps.count(None) == len(self.steps) else self.steps
         return grown(before, steps, self.values)
 
-    def state(self, kind: str, name: str, before: dict[str, Any]) -> dict[str, Any] | None:
+    def state(self, kind: str, before: dict[str, Any]) -> dict[str, Any] | None:
         """Return the state of an aggregator with these values, None for one that only its points say.
 
         `before` is the state without them, empty where these are the first.
         """
+        name = self.name
         made = metrics_from_plain({name: before} if before else {})
         for step, value, at in zip(self.steps, self.values, self.times, strict=True):
             if isinstance(value, (Aggregator, Undecoded)):

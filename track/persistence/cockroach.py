@@ -39,6 +39,8 @@ _OUTCOMES = {
 """What an SQLSTATE, or its class, says about the transaction."""
 _PORT = "26257"
 _COPY_FROM = 50
+# A statement may be of 16 MiB in CockroachDB; a row of points is much smaller than 1 MiB.
+_SURELY, _COPY_BYTES = 8, 2**20
 _ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ADDRESS = re.compile(r"^connection to server (at|on) .*? failed: ")
 _WAYS_OUT = (
@@ -56,7 +58,12 @@ _WAYS_OUT = (
 )
 
 
+# What a server was given when it was set up: its replicas have it too.
+_SYSTEM = "SELECT system_identifier FROM pg_control_system()"
+_CLUSTER = "SELECT crdb_internal.cluster_id()"
 _BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+# It keeps nobody else waiting, and comes first: what is seen is as of the first statement after it.
+_TAKE_TURN = "LOCK TABLE format IN SHARE UPDATE EXCLUSIVE MODE"
 # A replica knows no other one; what is read there was serializable when it was written.
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -66,6 +73,7 @@ class PostgresDriver(Driver):
 
     unstorable = frozenset("\0")
     begin = _BEGIN
+    take_turn = ""
     has_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
     # Not a row that everybody changes: transactions would wait for one another, or fail.
     numbering = "CREATE SEQUENCE IF NOT EXISTS trial_changes"
@@ -81,6 +89,7 @@ class PostgresDriver(Driver):
         self.uri = uri
         self._psycopg2: Any = psycopg2
         self.Error: type[Exception] = psycopg2.Error
+        self._origin: dict[str, str] = {}
         parts = parse_uri(uri)
         self._arguments = {
             "host": parts.get("address") or "127.0.0.1",
@@ -98,6 +107,10 @@ class PostgresDriver(Driver):
             connection = self._psycopg2.connect(**self._arguments)
             connection.autocommit = True
             self.begin = _BEGIN_READING if _is_read_only(connection) else _BEGIN
+            # Not in a transaction, which a refusal would end; and not of those who only read.
+            self._origin = self._ask_origin(connection) if self.begin == _BEGIN else {}
+            # CockroachDB knows no such lock, and lets others wait for a row that is being changed.
+            self.take_turn = "" if connection.info.parameter_status("crdb_version") else _TAKE_TURN
         except self.Error as error:
             raise self.translate(error) from error
         return connection
@@ -114,7 +127,7 @@ class PostgresDriver(Driver):
     def insert(self, connection: Any, sql: str, rows: Sequence[Row], suffix: str) -> None:
         """Insert many rows: by COPY, or a thousand a statement where some may be there already."""
         with connection.cursor() as cursor:
-            if not suffix and len(rows) > _COPY_FROM:
+            if not suffix and (len(rows) > _COPY_FROM or (len(rows) > _SURELY and _bytes_in(rows) > _COPY_BYTES)):
                 table = sql.removeprefix("INSERT INTO ")
                 cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(map(_copy_line, rows))))
                 return
@@ -130,6 +143,16 @@ class PostgresDriver(Driver):
 
     def is_copy(self, connection: Any, home: str, identity: str) -> bool:
         return bool(self.execute(connection, "SELECT 1 FROM pg_database WHERE oid = ?", (int(home),)))
+
+    def origin(self, connection: Any) -> dict[str, str]:
+        return self._origin
+
+    def _ask_origin(self, connection: Any) -> dict[str, str]:
+        """Return the server's number of itself; nothing where it does not tell this user, or there is none."""
+        is_cockroach = connection.info.parameter_status("crdb_version") is not None
+        with suppress(self.Error), self.watched(connection, self._arguments["connect_timeout"]):
+            return {"server": str(self.execute(connection, _CLUSTER if is_cockroach else _SYSTEM, ())[0][0])}
+        return {}
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""
@@ -176,6 +199,10 @@ def _reason(text: str) -> str:
     lines = (_ADDRESS.sub("", line.strip()) for line in text.splitlines())
     reasons = dict.fromkeys(line for line in lines if line and not line.startswith("Is the server running"))
     return " ".join(" ".join(reasons).split())
+
+
+def _bytes_in(rows: Iterable[Row]) -> int:
+    return sum(len(value) for row in rows for value in row if type(value) is bytes)
 
 
 def _copy_line(row: Row) -> str:

@@ -180,7 +180,7 @@ class StateProtocol(EventProtocol):
         found = super().forget_trials(older)
         if found.trials:
             # Only now are they gone from the disk.
-            self.store.save()
+            self.store.save_afresh()
         return found
 
     def _require_alone(self) -> None:
@@ -189,6 +189,9 @@ class StateProtocol(EventProtocol):
     def tidy(self) -> None:
         """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
         self.store.save_if_worth()
+
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        return self.store.compact(tell)
 
     def at_once(self) -> AbstractContextManager[bool]:
         return self.store.at_once()

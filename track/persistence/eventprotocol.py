@@ -358,7 +358,11 @@ class EventProtocol(Protocol):
             if not self._has_packages(project, name):
                 self._record(FieldsMerged("project", project, "metadata", {name: packages}, self._moment()))
             self._named.add((project, digest))
-        self._merge(trial, "metadata", {ENVIRONMENT: facts})
+        uid = self._require(trial.uid)
+        named = FieldsMerged(
+            "trial", uid, "metadata", {ENVIRONMENT: facts}, self._moment(trial), None, self._known[uid]
+        )
+        self._record(named)
 
     def _has_packages(self, project: str, name: str) -> bool:
         """Return whether there is nothing to store; what is stored again changes nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from track.errors import AnotherStore
 from track.persistence.utils import mask_secrets
@@ -35,6 +35,33 @@ def identity_from(text: str) -> str:
 def identity_of_place(uri: str) -> str:
     """Return the id of a store of which nothing is known but its place: its URI, without password and options."""
     return identity_from(f"place {mask_secrets(uri).partition('?')[0]}")
+
+
+def is_elsewhere(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Return whether a store is not where it was written: nothing that told it there is as it was.
+
+    Parameters
+    ----------
+    before, now: mapping of str to str
+        The origin of a store: the numbers that a file system has given to its files and their folder, or a server to
+        itself and to the database, by what they are of. What only one of them has says nothing.
+
+    Examples
+    --------
+    >>> is_elsewhere({"folder": "7", "file": "8"}, {"folder": "7", "file": "9"})
+    False
+    >>> is_elsewhere({"folder": "7", "file": "8"}, {"folder": "3", "file": "9"})
+    True
+    >>> is_elsewhere({}, {"folder": "3"})
+    False
+    """
+    both = before.keys() & now.keys()
+    return bool(both) and all(before[name] != now[name] for name in both)
+
+
+def origin_from(stored: object) -> dict[str, str]:
+    """Return an origin as it was stored; nothing where that is none."""
+    return {str(name): str(value) for name, value in stored.items()} if isinstance(stored, Mapping) else {}
 
 
 def require_one_of(names: Collection[str], expected: str, uri: str) -> None:

@@ -51,13 +51,14 @@ from track.persistence.utils import mask_secrets
 from track.plain import restore, utf8
 from track.serialization import from_json, trial_from_text
 from track.structure import FORGOTTEN, Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 from track.utils.lifecycle import watch_forks
 
 __all__ = ["MongoProtocol", "make_mongodb"]
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
-MOST = 10_000
+_MOST = 10_000
 """Trials in one question, at most."""
 _COLLECTIONS = {Trial: "trials", TrialGroup: "groups", Project: "projects"}
 
@@ -163,13 +164,15 @@ class MongoProtocol(EventProtocol):
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         parsed = parse_stored(query)
-        return self._asked(lambda: list(self._find_trials(parsed)))
+        with nothing_collected():
+            return self._asked(lambda: list(self._find_trials(parsed)))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:
             return super().select_trials(query, sort, limit)
         parsed, most = parse_stored(query), parse_limit(limit)
-        return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
+        with nothing_collected():
+            return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
 
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
         is_numbered = self.mongo.retried(self.mongo.has_numbers)
@@ -232,7 +235,7 @@ class MongoProtocol(EventProtocol):
         return {found["_id"]: found["version"] for found in self._trials_of(uids, ("document", "parameters", "series"))}
 
     def _trials_of(self, uids: Sequence[str], omit: tuple[str, ...]) -> list[Document]:
-        parts = [{"_id": {"$in": list(uids[begin : begin + MOST])}} for begin in range(0, len(uids), MOST)]
+        parts = [{"_id": {"$in": list(uids[begin : begin + _MOST])}} for begin in range(0, len(uids), _MOST)]
         return self.mongo.retried(
             lambda: [found for where in parts for found in self.mongo.find("trials", where, (), (*omit, "notes"))]
         )

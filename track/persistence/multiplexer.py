@@ -399,6 +399,9 @@ class ProtocolMultiplexer(Protocol):
     def tidy(self) -> None:
         self._everywhere("tidy")
 
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        return self._main.compact(tell)
+
     def close(self) -> None:
         self._everywhere("close")
 

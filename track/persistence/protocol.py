@@ -298,7 +298,7 @@ class Protocol:
         Parameters
         ----------
         facts: dict
-            By part, as `track.environment` returns them; ``packages`` is their digest.
+            JSON-safe data by part, as `track.environment` returns them; ``packages`` is their digest.
         packages: str
             Name and version of each in a line. They are stored once for each digest, in the project's metadata.
         """
@@ -644,6 +644,16 @@ class Protocol:
     def tidy(self) -> None:
         """Bring what is on disk up to date, where that is cheap."""
         return
+
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        """Bring what is stored into its shortest form, whatever that costs, and return whether there is another one.
+
+        Parameters
+        ----------
+        tell: callable, optional
+            Hears again and again how much of it is done, from 0 to 1.
+        """
+        return False
 
     def close(self) -> None:
         """Give back files and connections; nothing logged is lost."""

@@ -22,6 +22,7 @@ from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol, deli
 from track.persistence.sql import Database, Driver, Outcome, Row, SqlProtocol
 from track.persistence.utils import read_bool, read_options, store_path, uri_path
 from track.utils.files import name_aside
+from track.utils.mounts import file_system_of, keeps_numbers, numbers_of
 
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 
@@ -33,6 +34,7 @@ class SqliteDriver(Driver):
 
     Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
+    take_turn = ""
     unstorable: frozenset[str] = frozenset()
     has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     numbering = ""
@@ -84,6 +86,10 @@ class SqliteDriver(Driver):
                 return identity in other.execute("SELECT uid FROM store ORDER BY position DESC LIMIT 1").fetchone()
         return False
 
+    def origin(self, connection: Any) -> dict[str, str]:
+        path = self.home(connection)
+        return numbers_of(os.path.dirname(path), file=path) if keeps_numbers(file_system_of(path)) else {}
+
     def _connected(self) -> sqlite3.Connection:
         is_writable = self._is_writable()
         self.begin = "BEGIN IMMEDIATE" if is_writable else "BEGIN"
@@ -94,7 +100,7 @@ class SqliteDriver(Driver):
         except (OSError, sqlite3.OperationalError) as error:
             if isinstance(error, sqlite3.Error) and self.outcome(error) is Outcome.AGAIN:
                 raise
-            raise BackendUnavailable(f"{self.path} cannot be opened ({error}): choose another folder") from error
+            raise _unusable(f"{self.path} cannot be opened ({error}): choose another folder") from error
         except sqlite3.DatabaseError as error:
             raise self.translate(error) from error
 
@@ -170,10 +176,17 @@ class SqliteDriver(Driver):
 
     def translate(self, error: Exception) -> Exception:
         if isinstance(error, FileNotFoundError):
-            return BackendUnavailable(f"{self.path}: {error}; put it back, or make a new client")
+            return _unusable(f"{self.path}: {error}; put it back, or make a new client")
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
-        return BackendUnavailable(f"{self.path} cannot be used: {error}")
+        return _unusable(f"{self.path} cannot be used: {error}")
+
+
+def _unusable(text: str) -> BackendUnavailable:
+    """Return an error that stays: a file is never away."""
+    error = BackendUnavailable(text)
+    error.needs_repair = True
+    return error
 
 
 def _number_of(path: str) -> tuple[int, int] | None:

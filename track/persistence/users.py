@@ -20,6 +20,7 @@ import msgspec
 
 from track.errors import CorruptJournal, NotFound
 from track.persistence.file import StoreLock
+from track.shown import shown
 from track.utils.files import replace_file, stamp_of
 
 __all__ = ["ROLES", "Users"]
@@ -113,9 +114,9 @@ class Users:
         """
         _check_name(name)
         if not 0 < len(password) <= _LONGEST:
-            raise ValueError(f"the password of {name!r} is empty" if not password else "the password is too long")
+            raise ValueError(f"the password of {shown(name)} is empty" if not password else "the password is too long")
         if role not in ROLES:
-            raise ValueError(f"no role {role!r}: it should be one of {', '.join(ROLES)}")
+            raise ValueError(f"no role {shown(role)}: it should be one of {', '.join(ROLES)}")
         user = _hashed(password, role, self.cost)
         with self._lock:
             self._write({**self._read(), name: user})
@@ -231,7 +232,7 @@ class Users:
 
 def _check_name(name: str) -> None:
     if not (0 < len(name) <= 100 and name.isprintable() and " " not in name):
-        raise ValueError(f"{name!r} cannot be the name of a user: 1 to 100 printable characters, no space")
+        raise ValueError(f"{shown(name)} cannot be the name of a user: 1 to 100 printable characters, no space")
 
 
 def _hashed(password: str, role: Any, cost: Mapping[str, int]) -> _User:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from track.errors import ResultTimeout
 from track.plain import to_number
+from track.shown import shown
 
 KeyType: TypeAlias = int | str
 """A key; the number 1 and the text "1" are the same one."""
@@ -35,7 +36,7 @@ class ResultTracker(abc.ABC):
             raise TypeError(f"results are a mapping of names to values, not {type(results).__name__}")
         for name in results:
             if not isinstance(name, str):
-                raise TypeError(f"{name!r} is no name of a result: it must be a str")
+                raise TypeError(f"{shown(name)} is no name of a result: it must be a str")
         self.put(key, **results)
 
     def __iter__(self) -> Iterator[str]:
@@ -96,7 +97,7 @@ class ResultTracker(abc.ABC):
         _check_seconds("timeout", timeout)
         _check_seconds("interval", interval)
         if interval <= 0:
-            raise ValueError(f"interval is a number of seconds above 0, not {interval!r}")
+            raise ValueError(f"interval is a number of seconds above 0, not {shown(interval)}")
         deadline = time.monotonic() + timeout
         while not (results := self.get(key)):
             left = deadline - time.monotonic()
@@ -108,7 +109,7 @@ class ResultTracker(abc.ABC):
 
 def _check_seconds(name: str, value: Any) -> None:
     if to_number(value) is None:
-        raise ValueError(f"{name} is a number of seconds, not {value!r}")
+        raise ValueError(f"{name} is a number of seconds, not {shown(value)}")
 
 
 def checked_results(results: dict[str, Any]) -> dict[str, ResultType]:
@@ -122,9 +123,9 @@ def _checked(name: str, value: Any) -> ResultType:
     if isinstance(value, str):
         size = len(value.encode("utf-8", "surrogatepass"))
         if size > _LONGEST:
-            raise ValueError(f"result {name!r} is a text of {size:,} bytes: at most {_LONGEST:,} are stored")
+            raise ValueError(f"result {shown(name)} is a text of {size:,} bytes: at most {_LONGEST:,} are stored")
         return str(value)
     number = to_number(value)
     if number is None:
-        raise TypeError(f"result {name!r} is of type {type(value).__name__}: it must be an int, a float or a str")
+        raise TypeError(f"result {shown(name)} is of type {type(value).__name__}: it must be an int, a float or a str")
     return number

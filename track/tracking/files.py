@@ -12,6 +12,7 @@ from typing import Any
 from track.errors import CorruptJournal, MissingExtra
 from track.objectstore import FolderStore, FsspecStore, MemoryStore, ObjectStore
 from track.persistence.utils import mask_secrets, uri_path
+from track.shown import shown
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
 from track.utils.files import checked_path, expand_user, is_temporary
 
@@ -111,7 +112,9 @@ def _checked_key(key: KeyType) -> str:
     name = str(key)
     checked_path(name, "a key")
     if _CONTROL.search(name) or any(map(is_temporary, name.split("/"))):
-        raise ValueError(f"{name!r} cannot be a key: it has control characters, or names an unfinished file of ours")
+        raise ValueError(
+            f"{shown(name)} cannot be a key: it has control characters, or names an unfinished file of ours"
+        )
     return name
 
 

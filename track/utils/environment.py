@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from track.plain import to_plain
 from track.utils.git import ask_git
 from track.utils.masking import mask_command
 from track.utils.system import hostname
@@ -37,7 +38,7 @@ class Environment(NamedTuple):
     Attributes
     ----------
     facts: dict
-        By part; `packages` is the digest of them.
+        JSON-safe data by part; `packages` is the digest of them.
     packages: str
         Name and version of each, ``name==version`` in a line; '' where none is known.
     """
@@ -95,7 +96,7 @@ def environment_of(parts: tuple[str, ...]) -> Environment:
             found = digest_of(found) if found else None
         if found not in (None, "", {}, []):
             facts[part] = found
-    return Environment(facts, packages)
+    return Environment(to_plain(facts), packages)
 
 
 def digest_of(packages: str) -> str:

@@ -204,7 +204,7 @@ def replacing(
         file = OpenFile.at(temporary, flags, 0o666 if mode is None else mode)
         if mode is None:
             with contextlib.suppress(FileNotFoundError):
-                _share_alike(file.fileno(), os.stat(path))
+                share_alike(file.fileno(), os.stat(path))
         yield file
         if sync:
             os.fsync(file.fileno())
@@ -223,7 +223,7 @@ def _require_replaceable(path: str, mode: int) -> None:
         raise OSError(errno.EINVAL, "it is a device, a pipe or a socket", path)
 
 
-def _share_alike(descriptor: int, replaced: os.stat_result) -> None:
+def share_alike(descriptor: int, replaced: os.stat_result) -> None:
     """Give a new file the mode of the one that it replaces, and its owner and group as far as this user may."""
     own = os.fstat(descriptor)
     if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
@@ -232,6 +232,19 @@ def _share_alike(descriptor: int, replaced: os.stat_result) -> None:
                 os.fchown(descriptor, owner, replaced.st_gid)
                 break
     os.fchmod(descriptor, stat.S_IMODE(replaced.st_mode))
+
+
+def require_alike(path: str) -> None:
+    """Raise PermissionError where a file that takes the place of another cannot have its owner and group.
+
+    A member of a group takes the place of another one, where the group may do what the owner may.
+    """
+    found, groups = os.stat(path), {os.getegid(), *os.getgroups()}
+    folder = os.stat(os.path.dirname(path) or ".")
+    keeps_group = found.st_gid in groups or (folder.st_mode & stat.S_ISGID and folder.st_gid == found.st_gid)
+    is_shared = not found.st_mode >> 6 & 0o6 & ~(found.st_mode >> 3)
+    if (os.geteuid() not in (0, found.st_uid) and not is_shared) or not (os.geteuid() == 0 or keeps_group):
+        raise PermissionError(errno.EPERM, "it would not be its owner's and group's any more", path)
 
 
 def replace_file(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.children import die, run
 from tests.unit.artifacts.test_artifacts import logged, start
 from track import TrackClient
 from track.artifacts import artifacts, find, gc
@@ -17,6 +20,7 @@ from track.artifacts.local import LocalFolder
 from track.artifacts.location import open_folder, place_of, protocol_of
 from track.artifacts.recording import Recorder
 from track.artifacts.store import ArtifactStore
+from track.cli import main
 from track.errors import BackendUnavailable, NotFound
 from track.persistence.protocol import Protocol
 from track.utils.system import process_identity
@@ -260,6 +264,63 @@ def test_notes_go_when_a_server_has_acknowledged(tmp_path: Path, monkeypatch: py
 
     assert len(notes) == 1
     trial.protocol.close()
+
+
+def _die_before_the_record(uri: str) -> None:
+    """Store content, and be killed before its record is made."""
+
+    def log_and_die() -> None:
+        Recorder._tell = lambda *_: die()  # type: ignore[assignment,method-assign]
+        start(uri).log_artifact(b"weights", "model")
+
+    assert run(log_and_die) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "file"])
+def test_note_of_a_killed_process_goes_when_nothing_of_it_waits(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was killed before it made a record keeps its content no longer than its events wait."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    uri = f"{scheme}:{tmp_path}/runs{'?eager=0' if scheme == 'file' else ''}"
+    start(f"{scheme}:{tmp_path}/runs").protocol.close()
+    _die_before_the_record(uri)
+    folder = LocalFolder(f"{tmp_path}/runs.artifacts")
+    assert len(folder.files("pending")) == 1
+    (content,) = folder.files(OBJECTS)
+    assert main(["sync"]) == 0
+
+    assert gc(f"{scheme}:{tmp_path}/runs").removed == [content.key]
+    assert folder.files("pending") == []
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_note_of_a_killed_process_stays_while_its_record_may_wait(
+    is_seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is a spill of it, or nobody may look whether there is, the record may still come."""
+    uri = f"file:{tmp_path}/runs"
+    start(uri)
+    key, folder = _garbage(uri), _store(uri).folder
+    gone = {**process_identity(), "started": "boot/namespace/0"}
+    note = {"key": key, "store": "f" * 32, "owner": gone, "spills": [str(tmp_path / "spill" / "of it")]}
+    folder.write("pending/gone", msgspec.json.encode(note))
+    (tmp_path / "spill" / "of it").mkdir(parents=True)
+    if not is_seen:
+        (tmp_path / "spill" / "of it").rmdir()
+        monkeypatch.setattr("os.lstat", _refuse)
+
+    assert gc(uri).removed == []
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "spill")
+    folder.write("pending/away", msgspec.json.encode({**note, "owner": {**gone, "host": "elsewhere"}}))
+    assert gc(uri).removed == []
+    folder.remove(["pending/away"])
+    assert gc(uri).removed == [key]
+
+
+def _refuse(path: str) -> None:
+    raise PermissionError(path)
 
 
 def test_file_that_was_removed_is_stored_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from track.containers.packing import MOST, Chunk, joined, pack, unpack
+from track.containers.packing import FEW, MOST, Chunk, joined, pack, pack_few, unpack
 
 NUMBERS = st.floats() | st.integers() | st.integers(2**62, 2**70) | st.booleans()
 VALUES = NUMBERS | st.text(max_size=5) | st.none()
@@ -25,6 +25,25 @@ def _chunk(points: list[tuple[Any, Any, float]], first: int = 0, stride: int = 1
 
 def _through(chunk: Chunk) -> list[Chunk]:
     return [unpack(body, times) for _, body, times in pack(chunk)]
+
+
+@settings(deadline=None)
+@given(POINTS, st.integers(0, 2**40))
+def test_few_points_come_back_exactly(points: list[tuple[Any, Any, float]], first: int) -> None:
+    """Points that are stored as lists are what they are as columns; what lists cannot say is not stored so."""
+    steps, values, times = map(list, zip(*points, strict=True))
+    packed = pack_few(range(first, first + len(points)), steps, values, times)
+    if packed is None:
+        kinds = set(map(type, [*steps, *values]))
+        large = [number for number in [*steps, *values] if type(number) is int and not -(2**63) <= number < 2**64]
+        assert len(points) > FEW or kinds - {int, float, bool, type(None)} or large
+        return
+
+    chunk, whole = unpack(*packed), _chunk(points, first)
+
+    assert _shown(chunk.points()) == _shown(points)
+    assert (chunk.first, chunk.end, chunk.flags, chunk.span) == (whole.first, whole.end, whole.flags, whole.span)
+    assert _shown(joined([chunk, whole]).points()) == _shown(points * 2)
 
 
 def _shown(points: Any) -> list[str]:
@@ -138,4 +157,4 @@ def test_values_are_read_without_their_times() -> None:
 def test_unknown_format_is_no_chunk() -> None:
     """What a later version stores is not taken for something else."""
     with pytest.raises(ValueError, match="does not know"):
-        unpack(b"\x91\x02")
+        unpack(b"\x91\x09")

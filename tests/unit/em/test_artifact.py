@@ -105,6 +105,62 @@ def test_reference(artifact: Artifact, uri: str, obj_path: str | None, where: st
     assert json.loads(Path(artifact.local, ".em", "references.json").read_text()) == {where: uri}
 
 
+def _noted(artifact: Artifact) -> dict[str, str]:
+    found: dict[str, str] = json.loads(Path(artifact.local, ".em", "references.json").read_text())
+    return found
+
+
+def test_each_of_many_references_costs_as_much(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of references is not written again for each of thousands, and has all of them at any moment."""
+    replaced: list[str] = []
+    replace = objects.replace_file
+
+    def counted(path: str, *arguments: Any, **options: Any) -> int:
+        replaced.append(os.path.basename(path))
+        return replace(path, *arguments, **options)
+
+    monkeypatch.setattr(objects, "replace_file", counted)
+    for number in range(300):
+        artifact.add_reference(f"s3://bucket/{number} ☃.tar", f"raw/{number}.tar")
+        if number % 100 == 1:
+            assert len(_noted(artifact)) == number + 1
+
+    assert _noted(artifact) == {f"raw/{number}.tar": f"s3://bucket/{number} ☃.tar" for number in range(300)}
+    assert replaced.count("references.json") < 5
+
+
+def test_file_of_references_that_somebody_changed_is_written_again(artifact: Artifact) -> None:
+    """What was put in its place, a link too, is replaced and not written into."""
+    for number in range(3):
+        artifact.add_reference(f"s3://bucket/{number}")
+    path = Path(artifact.local, ".em", "references.json")
+    other = path.with_name("other.json")
+    path.rename(other)
+    path.symlink_to(other)
+    before = other.read_bytes()
+
+    artifact.add_reference("s3://bucket/3")
+    artifact.add_reference("s3://bucket/3b", "3")
+    artifact.add_reference("s3://bucket/4")
+
+    expected = {"0": "s3://bucket/0", "1": "s3://bucket/1", "2": "s3://bucket/2", "3": "s3://bucket/3b"}
+    assert _noted(artifact) == {**expected, "4": "s3://bucket/4"}
+    assert other.read_bytes() == before
+    assert not path.is_symlink()
+
+
+def test_references_without_room_leave_the_file_as_it_was(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that takes only a part of it is taken back, and the file is written again whole."""
+    for number in range(2):
+        artifact.add_reference(f"s3://bucket/{number}")
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, place: write(descriptor, data[:3], place))
+
+    artifact.add_reference("s3://bucket/2")
+
+    assert _noted(artifact) == {str(number): f"s3://bucket/{number}" for number in range(3)}
+
+
 def test_same_path_again_replaces(artifact: Artifact) -> None:
     """File, reference, file: the last one is the object."""
     artifact.add_file("1.png", "x")

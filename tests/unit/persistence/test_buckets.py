@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.servers.track import serving
@@ -21,7 +21,7 @@ from track.errors import InvalidQuery, RPCCallFailure
 from track.persistence import get_protocol
 from track.persistence.buckets import (
     Buckets,
-    Columns,
+    Curve,
     Found,
     Question,
     arrays,
@@ -64,10 +64,8 @@ def _rows(draw: st.DrawFn, size: int) -> list[tuple[Any, Any, float]]:
 
 def found_of(one: Logged) -> Found:
     """Return what a backend would have read."""
-    columns, others = (
-        Columns(*map(list, zip(*rows, strict=True))) if rows else None for rows in (one.rows, one.others)
-    )
-    return Found(columns or Columns([], [], []), others, one.started)
+    columns, others = (Curve(*map(list, zip(*rows, strict=True))) if rows else None for rows in (one.rows, one.others))
+    return Found(columns or Curve([], [], []), others, one.started)
 
 
 def asked(question: Question, trials: Sequence[Logged], engine: ModuleType = arrays) -> Buckets:
@@ -80,6 +78,7 @@ def asked(question: Question, trials: Sequence[Logged], engine: ModuleType = arr
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("x", AXES)
+@settings(deadline=None)
 @given(
     trials=st.lists(logged(), max_size=3),
     buckets=st.integers(1, 9),
@@ -117,6 +116,7 @@ def test_buckets_are_what_the_points_say(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@settings(deadline=None)
 @given(
     values=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=30),
     weight=st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([5e-324, 1 - 2**-53])),
@@ -171,6 +171,7 @@ def test_points_that_are_too_many_to_keep_are_read_again(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@settings(deadline=None)
 @given(trials=st.lists(logged(size=9), max_size=3), buckets=st.integers(1, 5))
 def test_buckets_travel_as_they_are(engine: ModuleType, trials: list[Logged], buckets: int) -> None:
     """Bytes give the same planes, with their types, in fewer bytes where nothing is counted."""

@@ -136,9 +136,9 @@ def test_tables_of_before_are_read_and_then_numbered(tmp_path: Path) -> None:
     assert trials[1] is not None
     store.close()
     with sqlite3.connect(tmp_path / "runs.db") as database:
-        for statement in ("DROP INDEX trials_changed", "DROP TABLE chunks"):
+        for statement in ("DROP INDEX trials_changed", "DROP INDEX trials_state", "DROP TABLE chunks"):
             database.execute(statement)
-        for column in ("changed", "measured"):
+        for column in ("changed", "measured", "state"):
             database.execute(f"ALTER TABLE trials DROP COLUMN {column}")
         database.execute("UPDATE format SET version = 1")
     old = SqliteProtocol(store.uri)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sqlite3
 from contextlib import closing
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -261,7 +261,9 @@ def test_brief_is_stored_where_it_is_known(
     brief = _store(tmp_path).brief_trials()[0].metrics.briefs()["loss"]
 
     # As text: NaN equals no NaN; as doubles: arrays of numpy have one type.
-    assert list(map(_as_double, astuple(brief))) == list(map(_as_double, astuple(wanted)))
+    assert list(map(_as_double, msgspec.structs.astuple(brief))) == list(
+        map(_as_double, msgspec.structs.astuple(wanted))
+    )
 
 
 def _as_double(value: Any) -> str:

@@ -19,7 +19,8 @@ import track
 from tests.children import fork, run, wait
 from track import TrackClient
 from track.errors import BackendUnavailable, LockTimeout
-from track.persistence.file.lock import StoreLock, _Waiter, is_network_path
+from track.persistence.file.lock import StoreLock, _Waiter, is_of_network
+from track.utils.mounts import file_system_of
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ def test_mounts_are_told_apart(tmp_path: Path, kind: str, is_network: bool, name
         )
 
         found = [
-            is_network_path(os.fsdecode(path), str(table))
+            is_of_network(file_system_of(os.fsdecode(path), str(table)))
             for path in (folder + b"/runs.json", inner + b"/runs.json", folder + b"2/runs.json")
         ]
 

@@ -548,6 +548,23 @@ def test_a_spill_that_was_removed_is_counted(sender: Sender, server: FakeServer)
     assert sender.remedy() == ""
 
 
+@pytest.mark.parametrize("error", [BackendUnavailable("no right to write: GRANT it"), CorruptJournal("it is damaged")])
+def test_what_a_store_cannot_take_is_not_promised_to_the_next_run(
+    sender: Sender, server: FakeServer, error: Exception
+) -> None:
+    """A store that answers, and can take nothing, is named with what is wrong; the next run would fare no better."""
+    if isinstance(error, BackendUnavailable):
+        error.needs_repair = True
+    server.error = error
+    _log(sender, 1, 10)
+    assert not sender.flush()
+
+    said = sender.remedy()
+
+    assert "by the next run" not in said
+    assert f"(10) is kept until this is repaired: {error}; then `python -m track sync` sends it" in said
+
+
 def test_events_in_memory_are_said_to_be_there(
     server: FakeServer, owner: Owner, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.reopening import reopened
 from track.errors import ConcurrentWrite, CorruptJournal
 from track.events import (
     FieldsMerged,
@@ -18,6 +19,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
+from track.persistence.local import FileProtocol
 from track.persistence.storage import LocalStorage, load_database
 from track.structure import Project, Status, Trial, TrialGroup
 
@@ -287,3 +289,18 @@ def test_project_of_a_storage_has_its_members() -> None:
     (project,) = storage.find_projects()
 
     assert ([group.uid for group in project.groups], [trial.uid for trial in project.trials]) == (["g"], ["ab_0"])
+
+
+def test_a_snapshot_has_what_changed_in_every_project(tmp_path: Path) -> None:
+    """A trial of the second project, changed since it was read from the file, is saved as it is now."""
+    protocol = FileProtocol(f"file:{tmp_path}/a.json?lock=always")
+    protocol.apply(ProjectCreated("one", 1.0, "one"), ProjectCreated("two", 1.0, "two"))
+    protocol.apply(TrialCreated("ab", 0, 1.0, project_id="two"))
+    protocol.commit()
+    protocol = reopened(protocol)
+
+    protocol.apply(MetricsLogged("ab_0", {"loss": 0.5}, 2.0, 0))
+    protocol.commit()
+
+    (trial,) = reopened(protocol).fetch_trials()
+    assert trial.metrics["loss"] == {0: 0.5}

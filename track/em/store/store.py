@@ -27,6 +27,7 @@ from track.em.store.nodes import (
 from track.em.store.packs import packed, pieces
 from track.errors import NothingThere, UploadConflict, UploadFailed
 from track.objectstore import ObjectStore
+from track.shown import bounded, shown
 
 logger = logging.getLogger(__name__)
 STRATEGIES = ("skip", "error", "new", "replace")
@@ -55,7 +56,7 @@ class Store:
         for part in parts:
             checked_name(part)
         if not parts:
-            raise ValueError(f"{path!r} names no folder: a path begins with a user")
+            raise ValueError(f"{bounded(repr(path))} names no folder: a path begins with a user")
         return "/" + "/".join(parts)
 
     def is_path(self, path: str) -> bool:
@@ -212,5 +213,5 @@ def _key(file: LocalFile) -> tuple[str, int, str]:
 def checked_strategy(strategy: str) -> str:
     """Return the strategy; ValueError when there is no such one."""
     if strategy not in STRATEGIES:
-        raise ValueError(f"conflict_strategy {strategy!r} must be one of {', '.join(STRATEGIES)}")
+        raise ValueError(f"conflict_strategy {shown(strategy)} must be one of {', '.join(STRATEGIES)}")
     return strategy

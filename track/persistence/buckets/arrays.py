@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from track.persistence.buckets.columns import Columns, Found, edges_of
+from track.persistence.buckets.columns import Curve, Found, edges_of
 from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS
@@ -229,7 +229,7 @@ def _whole_or_double(steps: Any, size: int, is_sorted: bool) -> Any:
     return doubles(steps)
 
 
-def _joined(columns: Columns, other: Columns | None) -> Any:
+def _joined(columns: Curve, other: Curve | None) -> Any:
     """Return the values of another metric at the steps of one, NaN where it has none there."""
     size = len(columns.values)
     if other is None or not len(other.values):
@@ -247,7 +247,7 @@ def _joined(columns: Columns, other: Columns | None) -> Any:
     return numpy.fromiter((known.get(step, math.nan) for step in steps.tolist()), numpy.float64, size)
 
 
-def _steps(columns: Columns) -> Any:
+def _steps(columns: Curve) -> Any:
     """Return the steps as they are told apart: whole numbers, doubles, or objects."""
     steps = columns.steps
     if steps is None:
@@ -275,6 +275,26 @@ def doubles(values: Any) -> Any:
         pass
     numbers = (nearest_double(one) if isinstance(one, (int, float)) else math.nan for one in listed)
     return numpy.fromiter(numbers, numpy.float64, len(listed))
+
+
+def by_step(steps: Any, values: Any, times: Any) -> tuple[Any, Any, Any] | None:
+    """Return points, of each step the one that was logged last, in the order of steps that are numbers.
+
+    None where they are in that order, or no numbers that doubles tell apart. It takes half the time of finding where
+    each step first appeared, which nobody sees once the points are sorted.
+    """
+    if steps is None or steps.dtype not in (numpy.int64, numpy.float64) or (steps[1:] > steps[:-1]).all():
+        return None
+    if steps.dtype == numpy.int64 and not (steps.min() >= -_EXACT and steps.max() <= _EXACT):
+        return None
+    order = _order(steps)
+    steps = steps[order]
+    # A NaN is another one than the one before.
+    are_last = numpy.append(steps[1:] != steps[:-1], True)
+    if are_last.all():
+        return steps, values[order], times[order]
+    order = order[are_last]
+    return steps[are_last], values[order], times[order]
 
 
 def _order(x: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from track.errors import InvalidQuery, TrialDoesNotExist
-from track.persistence.buckets.columns import Bounds, Columns, Found
+from track.persistence.buckets.columns import Bounds, Curve, Found
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS, Buckets, rows_of
 
@@ -91,6 +91,13 @@ def engine() -> Any:
     return arrays
 
 
+def by_step(*columns: Any) -> Any:
+    """Return steps, values and times in the order of steps, as `arrays.by_step`; ImportError without numpy."""
+    from track.persistence.buckets import arrays
+
+    return arrays.by_step(*columns)
+
+
 def found_by_points(question: Question, fetch: Callable[..., Any], started: Callable[[str], float]) -> Read:
     """Return what reads trials one by one, with a backend's `fetch_points`.
 
@@ -104,7 +111,7 @@ def found_by_points(question: Question, fetch: Callable[..., Any], started: Call
                 begun = started(uid) if question.x == "time" else 0.0
             except TrialDoesNotExist:
                 continue
-            columns = {name: Columns(*found[:3]) for name, found in points.items()}
+            columns = {name: Curve(*found[:3]) for name, found in points.items()}
             if question.name in columns:
                 yield uid, Found(columns[question.name], columns.get(question.other or ""), begun)
 

@@ -46,6 +46,12 @@ class Cache:
             while self.nbytes > self._most:
                 self._drop(next(iter(self._known)))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._known.clear()
+            self.nbytes = 0
+
     def _drop(self, key: Hashable) -> None:
         if key in self._known:
             self.nbytes -= self._known.pop(key)[2]

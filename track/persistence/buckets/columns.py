@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
-class Columns(NamedTuple):
+class Curve(NamedTuple):
     """The points of a metric that are shown, in the order in which their steps first appeared: lists or arrays.
 
     Attributes
@@ -30,16 +30,16 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    columns: Columns
+    columns: Curve
         The metric.
-    other: Columns or None
+    other: Curve or None
         The metric whose values x is.
     started: float
         When the trial was started, unix seconds, 0 where it is not known.
     """
 
-    columns: Columns
-    other: Columns | None = None
+    columns: Curve
+    other: Curve | None = None
     started: float = 0.0
 
 

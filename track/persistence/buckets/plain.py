@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from track.persistence.buckets.columns import Columns, Found, edges_of
+from track.persistence.buckets.columns import Curve, Found, edges_of
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS
 from track.plain import nearest_double
@@ -130,13 +130,13 @@ def _relative(steps: list[float]) -> list[float]:
     return [(step / 2 - low / 2) / (high / 2 - low / 2) for step in steps]
 
 
-def _joined(columns: Columns, other: Columns | None) -> list[float]:
+def _joined(columns: Curve, other: Curve | None) -> list[float]:
     """Return the values of another metric at the steps of one, NaN where it has none there."""
     known = {} if other is None else dict(zip(_steps(other), _doubles(other.values), strict=True))
     return [known.get(step, math.nan) for step in _steps(columns)]
 
 
-def _steps(columns: Columns) -> Sequence[Any]:
+def _steps(columns: Curve) -> Sequence[Any]:
     return range(len(columns.values)) if columns.steps is None else columns.steps
 
 

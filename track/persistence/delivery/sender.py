@@ -15,6 +15,7 @@ from track.events import Event
 from track.persistence.delivery.batches import Server, send_leftover, send_segment
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.spill import Leftover, Spill, leftovers, spill_places
+from track.shown import clean
 from track.utils import lifecycle
 from track.utils.lifecycle import backoff
 
@@ -54,6 +55,12 @@ class Reachability:
     def is_away(self) -> bool:
         """Whether the server was away when it was last tried."""
         return isinstance(self.error, BackendUnavailable)
+
+    @property
+    def needs_repair(self) -> bool:
+        """Whether the server, or the file, was there when it was last tried, and can take nothing as it is."""
+        error = self.error
+        return error.needs_repair if isinstance(error, BackendUnavailable) else error is not None
 
     def failed_within(self, seconds: float) -> bool:
         """Return whether the server was away a moment ago: to try it again so soon is no use."""
@@ -179,6 +186,12 @@ class Sender:
             said.append(
                 f"what waits in {self.spill.folder} ({kept}) is kept for its store: put that back, and run "
                 "`python -m track sync`"
+            )
+        elif kept and self.reach.needs_repair:
+            reason = clean(str(self.reach.error))
+            said.append(
+                f"what waits in {self.spill.folder} ({kept}) is kept until this is repaired: {reason}; then `python -m "
+                "track sync` sends it"
             )
         elif kept:
             said.append(

@@ -20,12 +20,13 @@ from typing import Any
 
 import msgspec
 
-from track.errors import BackendUnavailable, CorruptJournal
-from track.events import FORMAT, Record
+from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
+from track.events import FORMAT, Record, decode_record
 from track.persistence.file.backlog import Backlog
 from track.persistence.file.kinship import Header, Place, tail_of
 from track.persistence.file.lines import TORN, LineReader
 from track.persistence.file.lock import claim, hold_exclusively, hold_shared
+from track.persistence.identity import identity_from
 from track.utils.files import OpenFile, is_named, name_aside, read_all, replacing, sync_folder
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Journal:
         Its first line; that of the last one while no file is open.
     store, home: str
         The id of the store, and its path, as a new file will say.
+    origin: dict of str to str
+        The numbers of the store's other files, as a new file will say if there is no snapshot.
     follows: Place or None
         What a new file will go on from: the place of another journal up to which the snapshot holds that.
     start: int
@@ -63,6 +66,7 @@ class Journal:
         self.identity = ""
         self.header = Header(FORMAT, "")
         self.store = self.home = ""
+        self.origin: dict[str, str] = {}
         self.follows: Place | None = None
         self.start = 0
         self._first = b""
@@ -94,6 +98,12 @@ class Journal:
         """Bytes in the file now."""
         return os.fstat(self.fileno()).st_size
 
+    def size_of_file(self) -> int:
+        """Return the bytes in the file that has the name, whether or not it is open; 0 where there is none."""
+        with contextlib.suppress(OSError):
+            return os.stat(self.path).st_size
+        return 0
+
     @property
     def is_current(self) -> bool:
         """Whether the open file still has its name: nobody removed or replaced it."""
@@ -102,7 +112,7 @@ class Journal:
     @property
     def is_whole(self) -> bool:
         """Whether the file begins as it did: nobody has emptied it, or written another one over it."""
-        return os.pread(self.fileno(), self.start, 0) == self._first
+        return os.pread(self.fileno(), len(self._first), 0) == self._first
 
     def fileno(self) -> int:
         """Return the descriptor of the open file; OSError where none is."""
@@ -153,8 +163,10 @@ class Journal:
     def _take(self, file: OpenFile) -> None:
         header, start = self._read_header(file.fileno())
         self._file, self._write = file, file.write
+        if not start and self.identity != header.id:
+            logger.warning("%s was emptied while a run wrote to it: what it held before is gone", self.path)
         self.header, self.identity, self.start = header, header.id, start
-        self._first = os.pread(file.fileno(), start, 0)
+        self._first = os.pread(file.fileno(), start, 0) or _first_line(file.fileno())
 
     def _open_named(self, mode: int) -> OpenFile:
         while True:
@@ -166,14 +178,15 @@ class Journal:
 
     def _create(self, lines: bytes) -> OpenFile:
         """Return a new journal with an identity of its own, complete before it takes its name."""
-        number, follows, home = 1, self.follows, self.home
+        number, follows, home, origin = 1, self.follows, self.home, self.origin
         if follows is not None:
-            number, follows, home = follows.number + 1, Place(follows.id, follows.offset), ""
-        head = Header(FORMAT, secrets.token_hex(8), self.store, home, number, follows)
-        header = msgspec.json.encode(head) + b"\n"
+            number, follows, home, origin = follows.number + 1, Place(follows.id, follows.offset), "", {}
         with replacing(self.path, temporary=f"{self.path}.tmp") as file:
             hold_shared(file.fileno())
-            file.write_all(header + lines)
+            if origin:
+                origin = origin | {"journal": str(os.fstat(file.fileno()).st_ino)}
+            head = Header(FORMAT, secrets.token_hex(8), self.store, home, number, follows, origin)
+            file.write_all(msgspec.json.encode(head) + b"\n" + lines)
         return file
 
     def _read_header(self, descriptor: int) -> tuple[Header, int]:
@@ -181,6 +194,9 @@ class Journal:
         try:
             header = msgspec.json.decode(first, type=Header)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            # Of one that was emptied under a run, whose process was then killed, there are the lines that came later.
+            if _is_event(line := _first_line(descriptor)):
+                return Header(FORMAT, identity_from(line.decode("utf-8", "replace"))[:16]), 0
             raise CorruptJournal(
                 f"{self.path} is no journal of track ({error}) and was left as it is: move it away, or give the "
                 "store another name"
@@ -440,6 +456,25 @@ class Journal:
         self._reader = LineReader(self.path)
         for line in read_all(old.fileno(), offset).splitlines(keepends=True):
             self.append(line)
+
+
+def _first_line(descriptor: int) -> bytes:
+    """Return the first line of a file, newline included; b'' where it has no end."""
+    pieces: list[bytes] = []
+    while piece := os.pread(descriptor, _CHUNK, len(pieces) * _CHUNK):
+        line, newline, _ = piece.partition(b"\n")
+        pieces.append(line + newline)
+        if newline:
+            return b"".join(pieces)
+    return b""
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        decode_record(line)
+    except InvalidEvent:
+        return False
+    return True
 
 
 def _are_equal(one: int, other: int, size: int) -> bool:

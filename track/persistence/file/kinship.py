@@ -19,6 +19,7 @@ import msgspec
 
 from track.errors import BackendUnavailable
 from track.persistence.state import read_head
+from track.utils.mounts import keeps_numbers, numbers_of
 
 _HEAD = 1 << 16
 _TAIL = 1 << 12
@@ -37,8 +38,9 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 class Header(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event", tag="journal"):
     """The first line of a journal: which one it is, in which format, of which store, and what it goes on from.
 
-    `home`: where the store was, if there was no snapshot yet. `number`: among the journals of the store; 0 in those of
-    before they were numbered. `follows`: the journal before it, up to where the snapshot holds that.
+    `home`, `origin`: where the store was, and by which numbers its files were known, if there was no snapshot yet.
+    `number`: among the journals of the store; 0 in those of before they were numbered. `follows`: the journal before
+    it, up to where the snapshot holds that.
     """
 
     format: int
@@ -47,6 +49,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event",
     home: str = ""
     number: int = 0
     follows: Place | None = None
+    origin: dict[str, str] = {}
 
 
 class Kin(enum.Enum):
@@ -144,6 +147,17 @@ def is_copy(path: str, home: str, identity: str) -> bool:
         return head_of(home)[0] == identity
     found = _STORE.search(_beginning(f"{home}.journal").partition(b"\n")[0])
     return found is not None and found[1].decode() == identity
+
+
+def origin_of(path: str, kind: str, snapshot: str = "") -> dict[str, str]:
+    """Return the numbers by which the files of a store are known, where this kind of file system keeps them.
+
+    `snapshot`: the file that takes the place of the one at `path`.
+    """
+    if not keeps_numbers(kind):
+        return {}
+    path = os.path.realpath(path)
+    return numbers_of(os.path.dirname(path), snapshot=snapshot or path, journal=f"{path}.journal", lock=f"{path}.lock")
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +32,6 @@ _LOCAL_FUSE = {
     "fuse.bindfs", "fuse.cryfs", "fuse.encfs", "fuse.fuse-overlayfs", "fuse.fuse2fs", "fuse.gocryptfs", "fuse.lxcfs",
     "fuse.mergerfs", "fuse.ntfs", "fuse.ntfs-3g", "fuse.squashfuse", "fuse.unionfs",
 }  # fmt: skip
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 _POLL = 0.005
 _MEANWHILE = 0.02
 
@@ -80,8 +78,8 @@ class StoreLock:
         self._descriptor: int | None = None
         self._waiter: _Waiter | None = None
         self._noted = ""
-        self.meanwhile: Callable[[], None] = _nothing
-        """Called now and then while another process has the lock."""
+        self.meanwhile: Callable[[], Callable[[], None] | None] = _nothing
+        """Returns what is called now and then while another process has the lock, or None."""
 
     @property
     def is_held(self) -> bool:
@@ -165,7 +163,7 @@ class StoreLock:
             time.sleep(_POLL)
             return False
         try:
-            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile)
+            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile() or _nothing)
         finally:
             self._waiter = None
         # Somebody may have deleted the file that was locked.
@@ -322,23 +320,6 @@ def claim(descriptor: int, without_locks: bool = False) -> bool:
     return True
 
 
-def is_network_path(path: str, mounts: str = "/proc/mounts") -> bool:
-    """Return whether `path` is on a network file system, where appends of several hosts may mix.
-
-    `mounts`: the system's table of mounts; without one the answer is no.
-    """
-    try:
-        table = Path(mounts).read_bytes()
-    except OSError:
-        return False
-    target = os.path.realpath(path)
-    longest, kind = -1, ""
-    for line in table.splitlines():
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        point = os.fsdecode(_OCTAL.sub(lambda code: bytes([int(code[1], 8) & 0xFF]), fields[1]))
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= longest:
-            longest, kind = len(point), os.fsdecode(fields[2])
+def is_of_network(kind: str) -> bool:
+    """Return whether a kind of file system is one of a network, where appends of several hosts may mix."""
     return kind in _NETWORK_TYPES or (kind.partition(".")[0] == "fuse" and kind not in _LOCAL_FUSE)

@@ -111,6 +111,15 @@ class MemoryStore:
     def save(self) -> None:
         """Nothing: there is no file."""
 
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        """Save; return whether there is a file."""
+        self.save()
+        return self.path is not None
+
+    def save_afresh(self) -> None:
+        """Save, without what was forgotten."""
+        self.save()
+
     def close(self, *_: Any) -> None:
         """Nothing: there is no file."""
 

@@ -6,8 +6,10 @@ import contextlib
 import logging
 import math
 import os
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,11 +20,25 @@ import msgspec
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
 from track.persistence.file.journal import Journal
-from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, place_of, replaced_in_use
-from track.persistence.file.lock import Held, StoreLock, is_network_path
-from track.persistence.identity import identity_from, new_identity
-from track.persistence.state import State, read_snapshot, snapshot_bytes
+from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, origin_of, place_of, replaced_in_use
+from track.persistence.file.lock import Held, StoreLock, is_of_network
+from track.persistence.identity import identity_from, is_elsewhere, new_identity
+from track.persistence.state import (
+    Placing,
+    State,
+    gather,
+    lacking_points,
+    names_points,
+    place_for,
+    placing_of,
+    put_aside_points,
+    read_snapshot,
+    snapshot_bytes,
+    spill,
+    unread_points,
+)
 from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
+from track.utils.mounts import file_system_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -32,6 +48,8 @@ _CUT_FROM = 1 << 16
 _PAUSE = 1.0
 _SHORT = 1 << 16
 _FORMER = 100
+SLICE = 32 << 20
+"""Bytes of the journal whose points may be in memory: when more are read, these move to the disk."""
 
 
 class FileStore:
@@ -51,25 +69,32 @@ class FileStore:
         self.lock = StoreLock(None if lock == "never" else f"{path}.lock", lock_timeout)
         self.journal = Journal(f"{path}.journal", durable)
         self.journal.home = path
-        self.lock_appends = lock == "always" or (lock == "auto" and is_network_path(path))
+        kind = file_system_of(path)
+        self.lock_appends = lock == "always" or (lock == "auto" and is_of_network(kind))
+        self._kind = kind
         self.state = State(path)
         self.new_identity = new_identity
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
-        self._identity = ""
+        self._identity = self._read_identity = ""
         self._offset = 0
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._snapshot_size = 0
         self._saved_offset = 0
+        self._in_memory = 0
+        self._built_from: tuple[int, int, int] | None = None
+        self._fold_from = 0
+        self._told_progress: Callable[[float], None] | None = None
         self._looked_at = -math.inf
         # What the snapshot holds of which journal, and whether that is the one beside it.
         self._held = Place()
         self._kin = Kin.NEXT
-        self._told = ""
+        self._told: set[str] = set()
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
-        self.lock.meanwhile = self._read_ahead
+        # Weakly: a store that nobody has any more gives its files back at once.
+        self.lock.meanwhile = weakref.WeakMethod(self._read_ahead)
 
     # writing
 
@@ -120,6 +145,9 @@ class FileStore:
         """
         with reaching(self.path):
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            # Before it is this process's turn, so that others need not wait. What is wrong is said below.
+            with contextlib.suppress(OSError, TrackError):
+                self.catch_up()
             with self.lock, self._reading:
                 if self._writing:
                     return
@@ -138,14 +166,17 @@ class FileStore:
 
     def _identify(self) -> None:
         """Give a store that has no id one, and a copy one of its own."""
-        state = self.state
-        if is_copy(self.path, state.home, state.identity):
-            logger.info("%s is a copy of %s: from now on it is a store of its own", self.path, state.home)
+        state, origin = self.state, origin_of(self.path, self._kind)
+        if is_copy(self.path, state.home, state.identity) or is_elsewhere(state.origin, origin):
+            logger.info("%s is a copy of what was at %s: from now on it is a store of its own", self.path, state.home)
             state.former = [*state.former, state.identity][-_FORMER:]
             state.identity = self.new_identity()
+            # Should it fail, what is on the disk counts.
+            self._is_whole = False
             self._write_snapshot()
+            self._is_whole = True
         state.identity = state.identity or self.new_identity()
-        self.journal.store = state.identity
+        self.journal.store, self.journal.origin = state.identity, origin
         self.journal.follows = self._held if self._held.id else None
 
     def _part_from_stranger(self) -> None:
@@ -172,6 +203,9 @@ class FileStore:
         if self._is_left_behind() and (left := self.journal.put_aside()):
             self.journal.close()
             logger.warning("%s was deleted: the store begins afresh; its old journal is kept as %s", self.path, left)
+        if not (os.path.exists(self.path) or os.path.exists(self.journal.path)):
+            for left in put_aside_points(self.path):
+                logger.warning("%s was deleted: the store begins afresh; its points are kept as %s", self.path, left)
 
     def _is_left_behind(self) -> bool:
         """Return whether the snapshot is gone that a journal belongs to; one that never had any is all there is."""
@@ -197,6 +231,8 @@ class FileStore:
         """
         if not self._writing:
             self.start_writing()
+        if self.journal.size - self._saved_offset > SLICE and self.journal.decider != threading.get_ident():
+            self._fold_if_due()
         with self.lock:
             outer, this = self.journal.decider, threading.get_ident()
             if outer != this:
@@ -340,7 +376,8 @@ class FileStore:
         """Return the lines of the journal that cannot be read, those before the snapshot too."""
         with self._reading:
             self.catch_up()
-            return self.journal.unread() if self.journal.is_open else []
+            lines = self.journal.unread() if self.journal.is_open else []
+            return [*lines, *unread_points(self.state)]
 
     def require_alone(self) -> None:
         """Return if no other process has the store open; BackendUnavailable where one has. The lock is held."""
@@ -403,13 +440,26 @@ class FileStore:
         return stamp_of(self.path) == self._snapshot_stamp
 
     def _load(self) -> None:
-        """Read the snapshot; the replay that follows begins where it ends."""
+        """Read the snapshot, unless that is all that is known; the replay that follows begins where it ends."""
+        known, stamp = (self.state.identity, self._built_from), stamp_of(self.path)
+        # Not where it was given an id since, which a journal may say otherwise.
+        is_known = self._is_whole and not self._identity and stamp is not None and known == (self._read_identity, stamp)
         self._is_whole = False
-        before, self.state = self.state, State(self.path)
-        self.state.liveness = before.liveness
-        self._snapshot_stamp = stamp_of(self.path)
-        self._snapshot_size = self._snapshot_stamp[1] if self._snapshot_stamp else 0
-        self._held, self._kin = place_of(read_snapshot(self.path, self.state)), Kin.NEXT
+        if not is_known:
+            before, stamp = self.state, None
+            while True:
+                stamp, seen = stamp_of(self.path), stamp
+                self.state = State(self.path)
+                held = read_snapshot(self.path, self.state)
+                # Written anew meanwhile, the points files that it named may be gone.
+                if not self.state.outside.lacking or stamp == seen:
+                    break
+            self.state.liveness = before.liveness
+            self._built_from = self._snapshot_stamp = stamp
+            self._snapshot_size = stamp[1] if stamp else 0
+            self._held, self._in_memory, self._read_identity = place_of(held), 0, self.state.identity
+            self._tell(lacking_points(self.state))
+        self._kin = Kin.NEXT
         self._identity, self._offset = self.journal.identity, self.journal.start
         if self._identity:
             self._relate()
@@ -433,16 +483,32 @@ class FileStore:
         elif not state.identity:
             # One of before there were ids has the same for everybody who reads it, until there is a snapshot.
             state.identity = header.store or identity_from(f"journal {header.id}")
-        state.home = state.home or header.home
-        text = self._kin.warning(self.path)
-        if text and text != self._told:
+        state.home, state.origin = state.home or header.home, state.origin or header.origin
+        self._tell(self._kin.warning(self.path))
+
+    def _tell(self, text: str) -> None:
+        """Say what is not as it should be, once."""
+        if text and text not in self._told:
             logger.warning("%s", text)
-        self._told = text
+            self._told.add(text)
 
     def _replay(self) -> None:
         for events, _, offset in self.journal.read(self._offset):
             self.state.apply(events)
+            self._in_memory += offset - self._offset
             self._offset = offset
+            if self._told_progress is not None:
+                self._told_progress(offset / self.journal.size)
+            if self._in_memory > SLICE:
+                self._in_memory = 0
+                self._spill()
+
+    def _spill(self) -> None:
+        """Move points out of memory that were replayed; they stay in it where there is no room for them."""
+        try:
+            spill(self.state)
+        except OSError as error:
+            self._tell(f"the points of {self.path} stay in memory, as {tempfile.gettempdir()} takes no files: {error}")
 
     # compacting
 
@@ -459,11 +525,75 @@ class FileStore:
                 return
             self._stay_current()
             self.journal.retry()
+            self._go_on_from_snapshot()
             self.catch_up()
             self._write_snapshot()
             if self._offset >= _CUT_FROM and not self.lock_appends:
                 self._cut()
             self.lock.write_note(self.journal.identity)
+
+    def fold(self) -> None:
+        """Bring the snapshot up to date where much is not in it, without cutting the journal; others need not wait.
+
+        What is long is done without the lock, or in slices of a second between which others may take it.
+
+        Raises BackendUnavailable: there is no room.
+        """
+        if not self._writing:
+            self.start_writing()
+        is_done = False
+        with reaching(self.path):
+            while not is_done:
+                self.catch_up()
+                with self.lock, self._reading:
+                    if self._busy:
+                        return
+                    self._stay_current()
+                    self._go_on_from_snapshot()
+                    self.catch_up()
+                    is_done = place_for(self.state, _PAUSE)
+                    if is_done:
+                        self._write_snapshot()
+
+    def compact(self, tell: Callable[[float], None] | None = None) -> bool:
+        """Fold, and shorten the journal if this process is its only user; return True: there is a shorter form."""
+        self._told_progress = tell
+        try:
+            self.fold()
+            self.save()
+        finally:
+            self._told_progress = None
+        return True
+
+    def _fold_if_due(self) -> None:
+        """Fold a journal of which very much is in no snapshot, as that of a store that is always in use."""
+        if self._is_snapshot_ours() and self.journal.size - max(self._saved_offset, self._fold_from) <= SLICE:
+            return
+        # Where it cannot be done, it is tried again only when as much has come again.
+        self._fold_from = self.journal.size
+        try:
+            self.fold()
+        except (OSError, TrackError) as error:
+            logger.warning("%s was not brought up to date (%s); its journal holds everything", self.path, error)
+
+    def _go_on_from_snapshot(self) -> None:
+        """Read a snapshot that another process has written, where that names points which are here in memory."""
+        if stamp_of(self.path) not in (None, self._built_from) and names_points(self.path):
+            unapplied = self.state.unapplied
+            self._is_whole = False
+            self.catch_up()
+            self.state.unapplied.update(unapplied)
+
+    def save_afresh(self) -> None:
+        """Save, and write the points that are still somebody's to a new file; no other process has the store open."""
+        if not self._writing:
+            self.start_writing()
+        with reaching(self.path), self.lock, self._reading:
+            self.catch_up()
+            old = gather(self.state)
+            self.save()
+            for path in old:
+                os.unlink(path)
 
     def save_if_worth(self) -> None:
         """Save while the snapshot is small, or the journal has grown to a quarter of it; once a second at most.
@@ -523,15 +653,20 @@ class FileStore:
                 self._keep_journal("has lines that cannot be read")
                 self.journal.has_unread = False
             held = self.journal.place(self._offset) if self.journal.is_open else self._held
-            self.state.home = self.path
-            pieces = snapshot_bytes(self.state, msgspec.to_builtins(held))
-            self._snapshot_size = replace_file(self.path, pieces, f"{self.path}.tmp")
+            placing = placing_of(self.state)
+            self._snapshot_size = replace_file(self.path, self._snapshot_bytes(held, placing), f"{self.path}.tmp")
             self._held, self._kin = held, Kin.SAME
             self._saved_offset = self._offset
-            self._snapshot_stamp = stamp_of(self.path)
+            self._built_from = self._snapshot_stamp = stamp_of(self.path)
+            self._in_memory = 0 if placing else self._in_memory
             self._looked_at = time.monotonic()
         finally:
             self._busy = False
+
+    def _snapshot_bytes(self, held: Place, placing: Placing | None) -> Iterator[bytes]:
+        # Once the file is there that takes the snapshot's place.
+        self.state.home, self.state.origin = self.path, origin_of(self.path, self._kind, f"{self.path}.tmp")
+        yield from snapshot_bytes(self.state, msgspec.to_builtins(held), placing=placing)
 
     def _cut(self) -> None:
         if self.journal.cut(self._offset):
@@ -569,6 +704,7 @@ class FileStore:
         """In a forked child: a lock of its own now, and a file of its own when it is first needed."""
         self.lock.reset_after_fork()
         self.journal.after_fork()
+        self.state.outside.after_fork()
         self._reading = threading.RLock()
         # Another thread of the parent was in the middle of a replay: what it had applied is not known.
         self._is_whole = self._is_whole and not self._busy

@@ -27,6 +27,7 @@ SLOTS = 2_000
 """Places in one bucket: about 80 kB of plain points, and below 1 MiB whatever they are."""
 _ODD = 256
 _PLAIN = {"series", "value"}
+_PARTS = 32
 _ATTEMPTS = 100
 _ARRAYS = ("step", "value", "at", "odd")
 _SMALL = frozenset({float, int, bool, type(None)})
@@ -41,6 +42,12 @@ class _Placed:
         self.start: int = series["count"]
         places, self.end = _spread(column, self.start)
         self._chunk = column.chunk(places)
+        parts = series.get("parts", 0) + 1
+        self.is_joining = parts > _PARTS and self.start % SLOTS != 0
+        """Whether the bucket has many parts, of a slow logger, which are to be one with these points."""
+        is_another = self.start // SLOTS != self.end // SLOTS
+        self.count = 1 if self.is_joining or is_another else parts
+        """How many parts the last bucket has then."""
 
     def parts(self) -> Iterator[tuple[int, int, int, Chunk]]:
         """Yield the number of a bucket, the first place in it that is used now, the one after the last, and points."""
@@ -115,11 +122,11 @@ def _new_series(kind: str, column: Column) -> Document:
 
 def _advanced(placed: _Placed, column: Column) -> Document:
     """Return what is known of a name with its new points: `last` is what comparisons see, None where it is not said."""
-    series = placed.series | {"count": placed.end}
+    series = placed.series | {"count": placed.end, "parts": placed.count}
     # Versions before did not note the time: anything is newer.
     latest = series.get("at", 0.0)
-    name, state = str(_decode(series["name"])), _state_known(placed.series, column)
-    state = None if state is None else column.state(series["kind"], name, state)
+    state = _state_known(placed.series, column)
+    state = None if state is None else column.state(series["kind"], state)
     if state is not None:
         brief: Brief | None = brief_of(container_from_plain(state))
     else:
@@ -155,7 +162,7 @@ def _state_known(series: Document, column: Column) -> dict[str, Any] | None:
 def push(position: int, additions: Iterable[Addition]) -> list[Operation]:
     """Return the writes that add new points, each to the end of a bucket: one that is longer already is passed over."""
     operations: list[Operation] = []
-    for identity, place, size, chunk in _parts(position, additions):
+    for identity, place, size, chunk in _parts(position, additions, {False}):
         parts = _packed(chunk)
         if place == 0:
             operations.append(("insert", {}, {**identity, "parts": parts, "size": size, "version": 0}))
@@ -167,14 +174,29 @@ def push(position: int, additions: Iterable[Addition]) -> list[Operation]:
 
 def fill(mongo: Mongo, position: int, additions: Iterable[Addition]) -> None:
     """Write points to their places, whatever is there already: it is idempotent."""
-    for identity, _, size, chunk in _parts(position, additions):
+    for identity, _, size, chunk in _parts(position, additions, {False, True}):
         _fill_bucket(mongo, identity, size, chunk)
 
 
-def _parts(position: int, additions: Iterable[Addition]) -> Iterator[tuple[Document, int, int, Chunk]]:
-    """Yield by what each bucket is found that new points go to, the first place in it, its new size, and the points."""
+def join(mongo: Mongo, position: int, additions: Iterable[Addition]) -> bool:
+    """Write those points that `push` leaves out as one part with those in their bucket; return whether any are."""
+    parts = list(_parts(position, additions, {True}))
+    for identity, _, size, chunk in parts:
+        _fill_bucket(mongo, identity, size, chunk)
+    return bool(parts)
+
+
+def _parts(
+    position: int, additions: Iterable[Addition], joining: set[bool]
+) -> Iterator[tuple[Document, int, int, Chunk]]:
+    """Yield by what each bucket is found that new points go to, the first place in it, its new size, and the points.
+
+    `joining`: whether they are to be one part with those before, or not.
+    """
     for addition in additions:
         for placed in addition.placed:
+            if placed.is_joining not in joining:
+                continue
             name = placed.series["name"]
             for number, place, size, chunk in placed.parts():
                 uid = f"{position}/{addition.kind}/{number}/{name}"

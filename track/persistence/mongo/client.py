@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
+from track.persistence.identity import is_elsewhere, origin_from
 from track.persistence.mongo.setup import (
     NUMBERED,
     VERSION,
@@ -155,17 +156,33 @@ class Mongo:
 
     def name(self, identity: str) -> None:
         """Give the store this id, where it has none, or is a copy of one that is still there."""
-        formats, here = self._database["format"], self.address.database
+        formats, here, origin = self._database["format"], self.address.database, self._origin()
         found = formats.find_one({"_id": "store"})
         if found is None:
             with unless_duplicate():
-                new = {"$setOnInsert": {"identities": [identity], "home": here}}
+                new = {"$setOnInsert": {"identities": [identity], "home": here, "origin": origin}}
                 formats.update_one({"_id": "store"}, new, upsert=True)
-        elif found["home"] != here:
-            change: Document = {"$set": {"home": here}}
-            if self._is_at(found["home"], found["identities"][-1]):
-                change["$push"] = {"identities": identity}
-            formats.update_one({"_id": "store", "home": found["home"]}, change)
+            return
+        known, home, identities = origin_from(found.get("origin")), found["home"], found["identities"]
+        change: Document
+        if is_elsewhere(known, origin) or (home != here and self._is_at(home, identities[-1])):
+            change = {"$set": {"home": here, "origin": origin}, "$push": {"identities": identity}}
+        elif (home, known) != (here, known | origin):
+            change = {"$set": {"home": here, "origin": known | origin}}
+        else:
+            return
+        formats.update_one({"_id": "store", "identities": identities}, change)
+
+    def _origin(self) -> dict[str, str]:
+        """Return the server's numbers of this database and of itself, as far as this user may ask."""
+        places = {"database": self._database["format"], "server": self.client["admin"]["system.version"]}
+        return {name: number for name, place in places.items() if (number := self._number_of(place))}
+
+    def _number_of(self, collection: Any) -> str:
+        with suppress(self._errors.OperationFailure):
+            for found in collection.database.list_collections(filter={"name": collection.name}):
+                return bytes(found.get("info", {}).get("uuid", b"")).hex()
+        return ""
 
     def _is_at(self, database: str, identity: str) -> bool:
         # Who may not look there cannot tell.

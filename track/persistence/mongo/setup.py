@@ -126,7 +126,10 @@ def translate(error: Any, place: str) -> Exception:
     if _REFUSED & _codes(error):
         return refusal(error)
     way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
-    return BackendUnavailable(f"{place} cannot be used ({text}): {way_out}")
+    said = BackendUnavailable(f"{place} cannot be used ({text}): {way_out}")
+    # Only what the server has answered has a code.
+    said.needs_repair = getattr(error, "code", None) is not None
+    return said
 
 
 def _codes(error: Any) -> set[Any]:

@@ -29,7 +29,7 @@ from track.persistence.cells import (
     text,
     trial_document,
 )
-from track.persistence.mongo.buckets import Addition, fill, push
+from track.persistence.mongo.buckets import Addition, fill, join, push
 from track.persistence.mongo.client import Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
 from track.persistence.state import RESUMES, is_forgetting, is_overtaken, make_trial, update
@@ -304,18 +304,25 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         if entry.is_forgotten:
             mongo.remove("buckets", {"trial": entry.position})
             mongo.remove("members", {"trial": entry.uid})
-    pushes = [operation for entry in trials for operation in push(entry.position, entry.fresh)]
-    if pushes and not mongo.write("buckets", pushes):
-        for entry in trials:
-            fill(mongo, entry.position, entry.fresh)
-    if trials and not mongo.has_transactions and (pushes or any(entry.is_again for entry in trials)):
-        # Who saw the documents change may not have seen the points.
-        _mark(mongo, [entry.uid for entry in trials])
+    _write_points(mongo, trials)
     if collection == "projects":
         # Trials are shown with the tags of their project.
         retagged = [entry.uid for entry in entries if isinstance(entry, Owner) and entry.has_new_tags]
         of_these = {"project_id": {"$in": retagged}}
         _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)] if retagged else [])
+
+
+def _write_points(mongo: Mongo, trials: list[TrialEntry]) -> None:
+    pushes = [operation for entry in trials for operation in push(entry.position, entry.fresh)]
+    if pushes and not mongo.write("buckets", pushes):
+        for entry in trials:
+            fill(mongo, entry.position, entry.fresh)
+    is_written = bool(pushes)
+    for entry in trials:
+        is_written |= join(mongo, entry.position, entry.fresh) or entry.is_again
+    if is_written and not mongo.has_transactions:
+        # Who saw the documents change may not have seen the points.
+        _mark(mongo, [entry.uid for entry in trials])
 
 
 def _mark(mongo: Mongo, trials: list[str]) -> None:

@@ -25,6 +25,7 @@ from track.persistence.state import with_members
 from track.plain import is_utf8, to_plain
 from track.serialization import from_json, trial_from_document, trial_from_text
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 from track.utils.lifecycle import watch_forks
 
 Result = TypeVar("Result")
@@ -171,7 +172,8 @@ class RemoteStore(EventProtocol):
             # A server of before it could say.
             return super().brief_trials(query, keys, most)
         lines = documents.splitlines()
-        return list(map(self._brief, lines[::2], lines[1::2]))
+        with nothing_collected():
+            return list(map(self._brief, lines[::2], lines[1::2]))
 
     def _brief(self, document: bytes, measured: bytes) -> Trial:
         metrics = _Elsewhere(

@@ -7,11 +7,13 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from track.errors import BackendUnavailable, InvalidEvent, OutcomeUnknown
 from track.utils import lifecycle
@@ -49,6 +51,9 @@ class Driver(Protocol):
     settling: float
     """Seconds, at least, after which a number that was given shows or never will; 0 where they show in their order."""
 
+    take_turn: str
+    """A statement that begins a transaction which waits for others of its kind; '' where all wait for each other."""
+
     def connect(self) -> Any:
         """Return a new connection that commits only when told; BackendUnavailable when there is none."""
 
@@ -68,6 +73,9 @@ class Driver(Protocol):
     def is_copy(self, connection: Any, home: str, identity: str) -> bool:
         """Return whether the store that has another home is still there."""
 
+    def origin(self, connection: Any) -> dict[str, str]:
+        """Return what a copy on another machine has otherwise, see `is_elsewhere`; inside the transaction that runs."""
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means for the transaction."""
 
@@ -76,6 +84,24 @@ class Driver(Protocol):
 
     def watched(self, connection: Any, seconds: float) -> AbstractContextManager[None]:
         """Break the connection when what happens inside takes longer than some seconds."""
+
+
+class Home(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a database is, as its driver says it, and by what it is told from a copy on another machine."""
+
+    place: str
+    origin: dict[str, str] = {}
+
+    @staticmethod
+    def read(text: str) -> Home:
+        """Return what was noted; of before there were origins that is a place alone."""
+        try:
+            return msgspec.json.decode(text, type=Home)
+        except msgspec.MsgspecError:
+            return Home(text)
+
+    def __str__(self) -> str:
+        return msgspec.json.encode(self).decode() if self.origin else self.place
 
 
 _REFUSED = (OverflowError, UnicodeError)
@@ -114,6 +140,7 @@ class Database:
         self._lock = threading.RLock()
         self._inside = 0
         """The thread whose transaction runs."""
+        self._taking_turns: set[int] = set()
         self._is_committing = False
         self._writer = secrets.token_hex(8)
         self._seq = 0
@@ -137,9 +164,13 @@ class Database:
         except _REFUSED as error:
             raise _refusal(error) from error
 
-    def home(self) -> tuple[str, Callable[[str, str], bool]]:
-        """Return where the database is, and what says whether one with another home is a copy, in the transaction."""
-        return self.driver.home(self._connection), partial(self.driver.is_copy, self._connection)
+    def home(self) -> Home:
+        """Return where the database is, inside the transaction that runs."""
+        return Home(self.driver.home(self._connection), self.driver.origin(self._connection))
+
+    def is_copy(self, home: str, identity: str) -> bool:
+        """Return whether the store that has another home is still there, inside the transaction that runs."""
+        return self.driver.is_copy(self._connection, home, identity)
 
     def has_table(self, name: str) -> bool:
         """Return whether there is a table, inside the transaction that runs."""
@@ -210,6 +241,15 @@ class Database:
 
         return self._persist(run, is_decision=True)
 
+    @contextmanager
+    def turns(self) -> Iterator[None]:
+        """Let this thread's transactions wait for those of others that are in such a block, instead of failing."""
+        self._taking_turns.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._taking_turns.discard(threading.get_ident())
+
     def _persist(self, run: Callable[[bool], Result], is_decision: bool) -> Result:
         """Run a transaction until it is known what became of it; `run` is told whether the last commit is unsettled."""
         tried = _Tried(time.monotonic() + self.patience)
@@ -235,6 +275,8 @@ class Database:
             self.rows(self.driver.begin)
             self._inside = threading.get_ident()
             try:
+                if self._inside in self._taking_turns and self.driver.take_turn:
+                    self.rows(self.driver.take_turn)
                 result = action()
                 self._is_committing = True
                 self.rows("COMMIT")
@@ -278,7 +320,10 @@ class Database:
     def _said(self, error: Exception, outcome: Outcome) -> Exception:
         if outcome is Outcome.REFUSED:
             return InvalidEvent(f"the database cannot store this: {' '.join(str(error).split())}")
-        return self.driver.translate(error)
+        said = self.driver.translate(error)
+        if isinstance(said, BackendUnavailable):
+            said.needs_repair = outcome is Outcome.FAILED
+        return said
 
     def _roll_back(self) -> None:
         try:

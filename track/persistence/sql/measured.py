@@ -7,7 +7,8 @@ is written a few times, however long the trial is, and no name has many small ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import sys
+from bisect import bisect_right
 from typing import Any
 
 import msgspec
@@ -15,7 +16,6 @@ import msgspec
 from track.briefs import NOTHING, Brief, brief_from_plain, brief_of, brief_to_plain
 from track.metrics import container_from_plain
 from track.persistence.cells import Column, text
-from track.plain import restore, to_plain
 
 _FULL = 2_048
 """Points from which on a row stays as it is."""
@@ -24,12 +24,12 @@ _SIZES = (_RUN, _RUN**2, _FULL)
 _decode = msgspec.json.decode
 _Raw = tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw]
 _decode_raw = msgspec.json.Decoder(tuple[int, bool, dict[str, dict[str, _Raw]]]).decode
+_LAST = sys.float_info.max
 _NULL = msgspec.Raw(b"null")
 
 
-@dataclass
-class Known:
-    """What is known of a name.
+class Known(msgspec.Struct, array_like=True):
+    """What is known of a name, as it is stored.
 
     Attributes
     ----------
@@ -37,47 +37,32 @@ class Known:
         When its last point was logged, unix seconds.
     is_stepped: bool
         Whether the first point has a step.
-    brief: Brief or None
-        What it comes to; None where only the points say that.
+    runs: list
+        Small rows at the end, from large to small: the number of the first point, how many rows, how many points.
+    brief: list or None
+        What it comes to, as JSON-safe data; None where only the points say that.
     state: dict or None
         Of an aggregator that keeps no points, what it is; empty before its first value, None where only the points
         say that.
-    runs: list
-        Small rows at the end, from large to small: the number of the first point, how many rows, how many points.
     """
 
     latest: float = 0.0
     is_stepped: bool = False
-    brief: Brief | None = None
+    runs: list[list[int]] = []
+    brief: list[Any] | None = None
     state: dict[str, Any] | None = None
-    runs: list[list[int]] = field(default_factory=list)
-
-    def to_plain(self) -> list[Any]:
-        """Return this as JSON-safe data."""
-        brief = None if self.brief is None else brief_to_plain(self.brief)
-        return [to_plain(self.latest), self.is_stepped, self.runs, brief, self.state]
-
-    @classmethod
-    def from_plain(
-        cls, latest: Any, is_stepped: bool, runs: list[list[int]], brief: list[Any] | None, state: Any
-    ) -> Known:
-        """Return what `to_plain` said."""
-        return cls(restore(latest), is_stepped, None if brief is None else brief_from_plain(brief), state, runs)
 
     def place(self, first: int, size: int) -> int:
         """Count a row of new points, and return the number of the first point that is to be in it."""
         while size < _FULL:
-            level = _level(size)
-            runs = self.runs
-            if runs and _level_of(runs[-1]) < level:
-                first, _, points = runs.pop()
-                size += points
-                continue
-            if not runs or _level_of(runs[-1]) > level:
+            level, runs = bisect_right(_SIZES, size), self.runs
+            began, rows, points = runs[-1] if runs else (0, 1, _FULL)
+            before = bisect_right(_SIZES, points // rows)
+            if before > level:
                 runs.append([first, 1, size])
                 return first
-            began, rows, points = runs.pop()
-            if rows + 1 < _RUN and points + size < _FULL:
+            runs.pop()
+            if before == level and rows + 1 < _RUN and points + size < _FULL:
                 runs.append([began, rows + 1, points + size])
                 return first
             first, size = began, points + size
@@ -85,24 +70,19 @@ class Known:
         self.runs = []
         return first
 
-    def grow(self, kind: str, name: str, column: Column) -> None:
+    def grow(self, kind: str, column: Column) -> None:
         """Take note of new points."""
         if self.state is not None:
-            self.state = column.state(kind, name, self.state)
+            self.state = column.state(kind, self.state)
         if self.state is not None:
-            self.brief = brief_of(container_from_plain(self.state))
-        else:
-            self.brief = column.brief(self.brief, self.latest, self.is_stepped)
-        self.latest = max(self.latest, column.latest)
+            self.brief = brief_to_plain(brief_of(container_from_plain(self.state)))
+        elif self.brief is not None:
+            brief = column.brief(brief_from_plain(self.brief), self.latest, self.is_stepped)
+            self.brief = None if brief is None else brief_to_plain(brief)
+        self.latest = min(max(self.latest, *column.times), _LAST)
 
 
-def _level(size: int) -> int:
-    return sum(size >= least for least in _SIZES)
-
-
-def _level_of(run: list[int]) -> int:
-    _, rows, points = run
-    return _level(points // rows)
+_decode_known = msgspec.json.Decoder(tuple[int, bool, dict[str, dict[str, Known]]]).decode
 
 
 class Measured:
@@ -120,41 +100,27 @@ class Measured:
         self.is_whole = is_whole
         self.names: dict[str, dict[str, Known]] = names or {"metrics": {}, "times": {}}
 
-    def latest(self, name: str, changed: float) -> float:
-        """Return when the last point of a metric was logged; when the trial was changed, where nobody knows it."""
-        known = self.names["metrics"].get(name)
-        return known.latest if known is not None else 0.0 if self.is_whole else changed
-
-    def grow(self, kind: str, name: str, column: Column) -> Known:
-        """Take note of new points, and return what is known of their name."""
-        known = self.names[kind].get(name)
+    def of(self, kind: str, column: Column) -> Known:
+        """Return what is known of the name of new points."""
+        known = self.names[kind].get(column.name)
         if known is None:
-            known = self.names[kind][name] = Known(0.0, column.is_stepped)
+            known = self.names[kind][column.name] = Known(0.0, column.is_stepped)
             if self.is_whole:
-                known.brief = NOTHING if kind == "metrics" else None
+                known.brief = brief_to_plain(NOTHING) if kind == "metrics" else None
                 known.state = {} if column.is_aggregated else None
-        known.grow(kind, name, column)
         return known
 
     def to_text(self, points: int) -> str:
         """Return this as JSON; `points` is how many the trial has."""
-        names = {
-            kind: {name: known.to_plain() for name, known in of_kind.items()} for kind, of_kind in self.names.items()
-        }
-        return text([points, self.is_whole, names])
+        return text([points, self.is_whole, self.names])
 
     @classmethod
     def from_text(cls, stored: str | None, points: int) -> Measured:
         """Return what is known; nothing where a version before has stored points since it was written."""
         if stored is None:
             return cls(is_whole=points == 0)
-        count, is_whole, names = _decode(stored)
-        if count != points:
-            return cls(is_whole=False)
-        known = {
-            kind: {name: Known.from_plain(*plain) for name, plain in of_kind.items()} for kind, of_kind in names.items()
-        }
-        return cls(is_whole, known)
+        count, is_whole, names = _decode_known(stored)
+        return cls(is_whole, names) if count == points else cls(is_whole=False)
 
 
 def is_whole(stored: str | None, points: int) -> bool:

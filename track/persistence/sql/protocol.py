@@ -17,21 +17,24 @@ from track.metrics import Metrics
 from track.persistence.buckets import Buckets, Question, uids_of
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
+from track.persistence.checks import RESERVING
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity, require_one_of
+from track.persistence.identity import is_elsewhere, new_identity, require_one_of
 from track.persistence.numbered import check_batch
 from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
+from track.persistence.sql.charts import measured_of, stamps_of
 from track.persistence.sql.chunks import Stored
-from track.persistence.sql.database import Database, Row
+from track.persistence.sql.database import Database, Home, Row
 from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, states, where
-from track.persistence.state import Liveness, Measured, buckets_from, resumes_of, shown_fields, with_members
+from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fields, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 
 Result = TypeVar("Result")
 _decode = msgspec.json.decode
@@ -132,6 +135,13 @@ class SqlProtocol(EventProtocol):
 
         return self._written(self.database.decide, decide)
 
+    def update_trial(self, query: Any, attr: str, args: Any, kwargs: Any) -> tuple[Trial, int | None]:
+        if attr != RESERVING:
+            return super().update_trial(query, attr, args, kwargs)
+        # All want the same row: those who come at once would fail, but one, again and again.
+        with self.database.turns():
+            return super().update_trial(query, attr, args, kwargs)
+
     def _store(self, events: Sequence[Event], work: UnitOfWork | None = None) -> None:
         self._identify()
         work = work or UnitOfWork(self.database)
@@ -193,16 +203,22 @@ class SqlProtocol(EventProtocol):
             self.database.rows(f"CREATE TABLE IF NOT EXISTS store ({columns})")
         found = self.database.rows("SELECT position, uid, home FROM store ORDER BY position")
         number, identity, before = found[-1] if found else (-1, "", "")
-        here, is_copy = self.database.home()
-        if before == here:
-            return
-        if found and not is_copy(before, identity):
-            self.database.rows("UPDATE store SET home = ? WHERE position = ?", here, number)
+        known, here = Home.read(before), self.database.home()
+        if found and not self._is_copy(known, here, identity):
+            # Another user may have been told more of the server.
+            text = str(Home(here.place, known.origin | here.origin))
+            if text != before:
+                self.database.rows("UPDATE store SET home = ? WHERE position = ?", text, number)
             return
         suffix = "ON CONFLICT (position) DO NOTHING"
-        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), here)])
+        self.database.insert("store", "position, uid, home", suffix, rows=[(number + 1, new_identity(), str(here))])
         # What it is now is asked once that is stored.
         self._identity = ""
+
+    def _is_copy(self, known: Home, here: Home, identity: str) -> bool:
+        if is_elsewhere(known.origin, here.origin):
+            return True
+        return known.place != here.place and self.database.is_copy(known.place, identity)
 
     # asking
 
@@ -305,7 +321,8 @@ class SqlProtocol(EventProtocol):
         # Each part is in order; one after the other they are not.
         rows, same = tee(next(pages) if len(parts) == 1 else merge(*pages, key=lambda found: found[0][0]))
         shown = zip(self._trials(row for row, _ in rows), same, strict=False)
-        return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
+        with nothing_collected():
+            return list(islice((trial for trial, (_, rest) in shown if rest.matches(trial)), limit))
 
     def _pages(
         self, query: Query, condition: str, parameters: list[Any], rest: Query, limit: int | None
@@ -454,33 +471,9 @@ class SqlProtocol(EventProtocol):
         store = self.identity()
         # In tables of a version before nothing tells of every change.
         is_numbered = self._version >= NUMBERED
-        return buckets_from(question, known, store * is_numbered, self._stamps, partial(self._fetch_for, question))
-
-    def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
-        """Return by uid what is another one after each change of a trial."""
-        number = "changed" if self._version >= NUMBERED else "0"
-        return {uid: stamp for uid, *stamp in self._chosen(f"uid, points, {number}", uids)}
-
-    def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
-        """Return the containers that a question is about, and when each trial was started, where that matters."""
-        has_times = question.x in {"time", "wall"}
-        measured = {name: self.columns_of(name, uids, has_times) for name in question.names}
-        started = {}
-        if question.x == "time":
-            documents = self._chosen("uid, document", uids)
-            times = {uid: _decode(document).get("timestamps") or {} for uid, document in documents}
-            started = {uid: float(restore(known.get("started", 0.0))) for uid, known in times.items()}
-        return {
-            uid: Measured({name: found[uid] for name, found in measured.items() if uid in found}, started.get(uid, 0.0))
-            for uid in uids
-        }
-
-    def _chosen(self, columns: str, uids: Sequence[str]) -> Iterator[Row]:
-        """Yield columns of the rows of some trials."""
-        for begin in range(0, len(uids), MOST):
-            part = uids[begin : begin + MOST]
-            marks = ", ".join("?" * len(part))
-            yield from self._rows(f"SELECT {columns} FROM trials WHERE uid IN ({marks})", *part)  # noqa: S608
+        stamps = partial(stamps_of, self._rows, is_numbered)
+        fetch = partial(measured_of, self._rows, self.columns_of, question)
+        return buckets_from(question, known, store * is_numbered, stamps, fetch)
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         def read() -> dict[str, FetchedPoints]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
-from track.containers.packing import Chunk, joined, pack
+from track.containers.packing import joined, pack, pack_few
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
 from track.persistence.cells import (
     Column,
@@ -28,7 +28,6 @@ from track.persistence.sql.database import Database, Row
 from track.persistence.sql.measured import Known, Measured
 from track.persistence.sql.where import HIDDEN, state_key
 from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_resume, make_trial, update
-from track.plain import utf8
 from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
@@ -61,9 +60,9 @@ RESUMED = "resumed"
 class _Addition(NamedTuple):
     """New points of one name; the rows of those before, from `first` on, are to be one row with them."""
 
-    key: str
+    column: Column
     first: int
-    chunk: Chunk
+    numbers: range
 
 
 class _Entry:
@@ -81,26 +80,29 @@ class _Entry:
         self.stored = points
         self._changed = trial.latest or counted(trial, "_last_change")
 
-    def late(self) -> list[tuple[str, Column]]:
-        """Return the metrics with points from before others that are stored, or that may be."""
-        columns = {utf8(name): column for name, column in self.measured["metrics"].columns.items()}
-        return [
-            (name, column)
-            for name, column in columns.items()
-            if min(column.times) < self.known.latest(name, self._changed)
-        ]
+    def unknown_late(self) -> list[Column]:
+        """Return the metrics that a version before has stored, maybe with points that are later than the new ones."""
+        columns, known = self.measured["metrics"].columns.values(), self.known.names["metrics"]
+        return [column for column in columns if column.name not in known and min(column.times) < self._changed]
 
-    def additions(self, kind: str, series: list[Row]) -> Iterator[_Addition]:
-        """Number the new points, those of one name one after the other, and yield them; add what each name is."""
-        for name, column in self.measured[kind].columns.items():
+    def additions(self, kind: str, series: list[Row]) -> list[_Addition]:
+        """Number the new points, those of one name one after the other, and return them; add what each name is."""
+        found = []
+        for column in self.measured[kind].columns.values():
             numbers = range(self.points, self.points + len(column.times))
             self.points = numbers.stop
-            known = self.known.grow(kind, utf8(name), column)
-            yield _Addition(column.key, known.place(numbers.start, len(numbers)), column.chunk(numbers))
+            known = self.known.of(kind, column)
+            is_passed = kind == "metrics" and known.latest > max(column.times)
+            known.grow(kind, column)
+            found.append(_Addition(column, known.place(numbers.start, len(numbers)), numbers))
+            # The last point is one that was stored before.
+            if is_passed:
+                continue
             step, value = column.last()
             # A container without a step and an aggregator keeps everything: said, to tell it from a stepped one.
             spec = None if column.is_stepped else text(column.spec or ["series"])
             series.append((self.position, column.key, kind, spec, comparable(value), int(step is not None)))
+        return found
 
     def row(self) -> Row:
         """Return the trial's own row, once its points are counted."""
@@ -259,16 +261,12 @@ class UnitOfWork:
         parameters: list[Row] = []
         series: list[Row] = []
         chunks: list[Row] = []
-        passed: set[Row] = set()
         for entry in self._entries.values():
-            passed |= self._passed(entry)
-            for kind in entry.measured:
-                additions = list(entry.additions(kind, series))
-                merging = {one.key: one.first for one in additions if one.first < one.chunk.first}
-                before = take_out(self._database, entry.position, kind, merging)
-                for one in additions:
-                    for part, body, times in pack(joined([*before.get(one.key, ()), one.chunk])):
-                        chunks.append((entry.position, kind, one.key, part.first, part.end, body, times))
+            for column in () if entry.known.is_whole else entry.unknown_late():
+                self._look_up(entry, column)
+            for kind, points in entry.measured.items():
+                if points.columns:
+                    self._add_chunks(entry, kind, entry.additions(kind, series), chunks)
             trials.append((*entry.row(), self.number))
             if entry.is_hidden:
                 number = 2 if entry.trial.deleted == FORGOTTEN else int(bool(entry.trial.deleted))
@@ -281,23 +279,25 @@ class UnitOfWork:
         insert("trials", *_TRIALS, rows=trials)
         insert("parameters", *_PARAMETERS, rows=parameters)
         insert("chunks", "trial, kind, name, seq, until, body, times", rows=chunks)
-        # Where the last point is one that was stored before, the row stays as it is.
-        insert("series", *_SERIES, rows=[row for row in series if row[:3] not in passed])
+        insert("series", *_SERIES, rows=series)
 
-    def _passed(self, entry: _Entry) -> set[Row]:
-        """Return the keys of those metrics whose new points all come after later ones, which were stored before."""
-        passed = set()
-        for name, column in entry.late():
-            known = entry.known.names["metrics"].get(name) or self._known(entry, name, column)
-            if known.latest > column.latest:
-                passed.add((entry.position, column.key, "metrics"))
-        return passed
+    def _add_chunks(self, entry: _Entry, kind: str, additions: list[_Addition], chunks: list[Row]) -> None:
+        """Add the rows of new points, each with those before that are to be one with it, which are taken out."""
+        merging = {column.key: first for column, first, numbers in additions if first < numbers.start}
+        before = take_out(self._database, entry.position, kind, merging) if merging else {}
+        for column, _, numbers in additions:
+            identity = entry.position, kind, column.key
+            few = None if column.key in before else pack_few(numbers, column.steps, column.values, column.times)
+            if few is not None:
+                chunks.append((*identity, numbers.start, numbers.stop, *few))
+                continue
+            for part, body, times in pack(joined([*before.get(column.key, ()), column.chunk(numbers)])):
+                chunks.append((*identity, part.first, part.end, body, times))
 
-    def _known(self, entry: _Entry, name: str, column: Column) -> Known:
-        """Return what is known of a metric that a version before has stored: when its last point was logged."""
+    def _look_up(self, entry: _Entry, column: Column) -> None:
+        """Find out when the last point of a metric was logged that a version before has stored."""
         latest = latest_time(self._database, Stored(entry.position, entry.stored, is_whole=False), column.key)
-        known = entry.known.names["metrics"][name] = Known(latest or 0.0, column.is_stepped)
-        return known
+        entry.known.names["metrics"][column.name] = Known(latest or 0.0, column.is_stepped)
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (

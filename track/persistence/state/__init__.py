@@ -20,7 +20,9 @@ from track.persistence.state.copies import copy_path, stored_in, write_copy
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.looking import Measured, buckets_from, buckets_of
 from track.persistence.state.order import newer
-from track.persistence.state.snapshot import read_head, read_snapshot, snapshot_bytes
+from track.persistence.state.outside import points_files, put_aside_points
+from track.persistence.state.placing import Placing, gather, lacking_points, place_for, placing_of, spill, unread_points
+from track.persistence.state.snapshot import names_points, read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
 
@@ -31,25 +33,35 @@ __all__ = [
     "RESUMES",
     "Liveness",
     "Measured",
+    "Placing",
     "State",
     "buckets_from",
     "buckets_of",
     "copy_path",
+    "gather",
     "hidden",
     "is_forgetting",
     "is_overtaken",
     "is_resume",
+    "lacking_points",
     "make_group",
     "make_project",
     "make_trial",
+    "names_points",
     "newer",
+    "place_for",
+    "placing_of",
+    "points_files",
+    "put_aside_points",
     "read_head",
     "read_snapshot",
     "resumes_of",
     "shown_fields",
     "shown_points",
     "snapshot_bytes",
+    "spill",
     "stored_in",
+    "unread_points",
     "update",
     "with_members",
     "write_copy",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from track.errors import BackendUnavailable, InvalidCall, UnsafePath
 from track.persistence.query import ALSO_DELETED
+from track.persistence.state.outside import points_files
+from track.persistence.state.placing import placing_in_copy
 from track.persistence.state.snapshot import is_beside, read_head, snapshot_bytes
 from track.persistence.state.state import State
 from track.persistence.utils import artifacts_beside, uri_path
@@ -44,6 +46,8 @@ def copy_path(name: str | os.PathLike[str]) -> str:
 def write_copy(name: str | os.PathLike[str], storage: State, file: str | None) -> None:
     """Write all of a state to a JSON file, whole or not at all; missing folders are created.
 
+    Where there are many points, they are in a points file beside it.
+
     `file`: the store's own; artifacts beside it stay there, which is said, and the copy names them where they are.
 
     Raises BackendUnavailable: the file cannot be written. InvalidCall: it is called like a
@@ -54,7 +58,12 @@ def write_copy(name: str | os.PathLike[str], storage: State, file: str | None) -
     home = file and f"file://{os.path.realpath(artifacts_beside(file))}"
     try:
         Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, snapshot_bytes(storage, {}, is_copy=True, home=home))
+        # Of a copy that this one takes the place of.
+        old = points_files(os.path.realpath(path)) if os.path.exists(path) else []
+        placing = placing_in_copy(os.path.realpath(path), storage)
+        replace_file(path, snapshot_bytes(storage, {}, is_copy=True, home=home, placing=placing))
+        for former in old:
+            os.unlink(former)
     except OSError as error:
         reason = error.strerror or error
         raise BackendUnavailable(f"{path} cannot be written ({reason}): name a file in a folder that can") from error

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Points, Series
-from track.persistence.buckets import Buckets, Columns, Found, Question, Source, bucketed, kept_line, line_from
+from track.persistence.buckets import Buckets, Curve, Found, Question, Source, bucketed, by_step, kept_line, line_from
 from track.persistence.state.views import resumes_of, shown_points
 from track.structure import Trial
 
@@ -44,33 +44,38 @@ class Seen(Source):
         return None if columns is None else Found(columns, self._columns(self._question.other), self._started)
 
     def as_stored(self) -> Found:
-        from track.containers.arrays import stored_arrays
+        from track.containers.arrays import logged_arrays
 
-        return Found(Columns(*stored_arrays(self._kept[self._question.name].points)), None, self._started)
+        return Found(Curve(*logged_arrays(self._kept[self._question.name].points)), None, self._started)
 
     def is_as_stored(self, found: Found) -> bool:
-        return len(found.columns.values) == len(self._kept[self._question.name].points)
+        points = self._kept[self._question.name].points
+        # From a file they would have to be read again.
+        return points.stored is None and len(found.columns.values) == len(points)
 
-    def _columns(self, name: str | None) -> Columns | None:
+    def _columns(self, name: str | None) -> Curve | None:
         """Return the points of a metric that are shown; None where there are none."""
         container = self._kept.get(name or "")
         if container is None:
             return None
         try:
-            from track.containers.arrays import to_arrays
+            from track.containers.arrays import logged_arrays, once
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
-            columns: Any = to_arrays(container.points, True, hidden)
+            columns: Any = logged_arrays(container.points, hidden)
+            is_sorted_later = self._question.x in {"step", "relative"}
+            columns = (is_sorted_later and by_step(*columns)) or once(*columns)
         except ImportError:
             columns = shown_points(container, self._resumes, 0)
-        return None if columns is None or not len(columns[1]) else Columns(*columns[:3])
+        return None if columns is None or not len(columns[1]) else Curve(*columns[:3])
 
 
 def _stamp(points: Points) -> tuple[Any, ...]:
     """Return what tells points from those of before, and from those of a file that was put back: a NaN is no reason."""
-    size = len(points)
-    ends = (points.at[0], points.at[size - 1], repr(points.value[size - 1])) if size else ()
-    return (size, points.late, points.is_late, points.step is None, *ends)
+    stored, tail = points.stored, points.tail
+    named = () if stored is None else (len(stored.chunks), stored.chunks[-1].named)
+    ends = (points.at[0], points.at[tail - 1], repr(points.value[tail - 1])) if tail else ()
+    return (len(points), points.late, points.is_late, points.step is None, named, ends)
 
 
 def seen_trial(trial: Trial, question: Question) -> Seen:

@@ -1,7 +1,8 @@
 """The JSON file of a store: all of its objects, one trial a paragraph, and how far the journal is in it.
 
 ``{"format": 1, "journal": {"id": ..., "offset": ..., "store": ...}, "projects": [...]}``. The original's format, a
-bare list of projects, is read too.
+bare list of projects, is read too. In format 2 a metric has ``chunks`` before its columns: each names a file, an offset
+in it, bytes, points and a sum; and ``points`` has the number and size of each file.
 """
 
 from __future__ import annotations
@@ -12,21 +13,28 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
 
 from track.briefs import Brief, brief_from_plain, brief_to_plain
+from track.containers.stored import Stored
 from track.errors import CorruptJournal, UnsafePath
 from track.events import FORMAT
 from track.metrics import Metrics, briefs_of
-from track.persistence.identity import new_identity
+from track.persistence.identity import new_identity, origin_from
+from track.persistence.state.outside import PointsFiles
+from track.persistence.state.placing import Placing
 from track.persistence.state.state import State
 from track.plain import to_plain
-from track.serialization import from_json, to_json, trial_from_document
+from track.serialization import from_json, to_json, trial_from_document, trial_to_document
 from track.structure import Trial, TrialGroup
 from track.utils.files import OpenFile, open_regular
 
+FORMAT_OUTSIDE = 2
+"""Of a snapshot that names points files."""
+_OUTSIDE = b'{"format": %d,' % FORMAT_OUTSIDE
 _HEAD = 1 << 16
 _JOURNAL = re.compile(r'"journal"\s*:\s*(?=\{)')
 _CACHED_UP_TO = 1 << 16
@@ -106,6 +114,7 @@ class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
     journal: dict[str, Any] = {}
     writers: dict[str, int] = {}
     changes: msgspec.Raw = msgspec.Raw(b"null")
+    points: list[tuple[int, int]] = []
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -143,6 +152,13 @@ def read_head(path: str) -> dict[str, Any]:
     return {}
 
 
+def names_points(path: str) -> bool:
+    """Return whether a snapshot names points outside of it, as the beginning of its file says."""
+    with contextlib.suppress(OSError, UnsafePath), open_regular(path) as file:
+        return file.read(len(_OUTSIDE)) == _OUTSIDE
+    return False
+
+
 def read_snapshot(path: str, storage: State) -> dict[str, Any]:
     """Fill an empty storage from a file, and return which journal is in it, up to which offset.
 
@@ -161,11 +177,11 @@ def read_snapshot(path: str, storage: State) -> dict[str, Any]:
             f"{path} is no track file (it has no format) and was left as it is: move it away, or give the store "
             "another name"
         )
-    if snapshot.format > FORMAT:
+    if snapshot.format > FORMAT_OUTSIDE:
         raise CorruptJournal(
-            f"{path} has format {snapshot.format}, this version of track reads up to {FORMAT}: upgrade track"
+            f"{path} has format {snapshot.format}, this version of track reads up to {FORMAT_OUTSIDE}: upgrade track"
         )
-    _fill(storage, snapshot, file, data)
+    _fill(storage, snapshot, path, file, data)
     return snapshot.journal
 
 
@@ -198,12 +214,14 @@ def _projects(raws: list[msgspec.Raw], storage: State) -> list[_ProjectDocument]
     return projects
 
 
-def _fill(storage: State, snapshot: _Snapshot, file: OpenFile, data: bytes) -> None:
+def _fill(storage: State, snapshot: _Snapshot, file_path: str, file: OpenFile, data: bytes) -> None:
     storage.writers.update(snapshot.writers)
     about = snapshot.journal
     storage.identity, storage.home = str(about.get("store") or ""), str(about.get("home") or "")
+    storage.origin = origin_from(about.get("origin"))
     former = about.get("former")
     storage.former = list(map(str, former)) if isinstance(former, list) else []
+    storage.outside = PointsFiles(file_path, snapshot.points, [storage.identity, *storage.former])
     for project in sorted(snapshot.projects, key=lambda project: project.order):
         fields = {"uid": project.uid, "name": project.name, "description": project.description}
         fields |= {"metadata": project.metadata, "tags": project.tags, "moments": project.moments}
@@ -252,8 +270,9 @@ def _documents(
         document, unknown = _decode(raw, _TrialDocument)
         if document.project_id is None:
             document.project_id = owner
-        briefs = _briefs_in(document)
-        fields = (_lazy(document.metrics, stored, "metrics", briefs), _lazy(document.chronos, stored, "chronos"))
+        find = partial(storage.outside.stored, document.uid or "")
+        metrics = _lazy(document.metrics, stored, "metrics", _briefs_in(document), find)
+        fields = (metrics, _lazy(document.chronos, stored, "chronos"))
         trial = trial_from_document(document, *fields)
         if unknown:
             storage.unknown["trial", trial.uid] = unknown
@@ -272,6 +291,9 @@ class _Region:
         self._offset = offset
         self._length = len(data)
         self._sum = zlib.crc32(data)
+
+    def __len__(self) -> int:
+        return self._length
 
     def __bytes__(self) -> bytes:
         data = bytearray()
@@ -305,27 +327,59 @@ def _briefs_in(document: _TrialDocument) -> Callable[[], dict[str, Brief]] | Non
     return lambda: {name: brief_from_plain(plain) for name, plain in msgspec.json.decode(data)[1].items()}
 
 
+def _stored_metrics(storage: State, uid: str, stored: bytes) -> Metrics:
+    """Return the metrics of a trial's document, which are decoded when somebody looks."""
+    document = _decode(stored, _TrialDocument)[0]
+    find = partial(storage.outside.stored, uid)
+    return _lazy(document.metrics, stored, "metrics", _briefs_in(document), find)
+
+
 def _lazy(
-    raw: msgspec.Raw, stored: _Stored, field: str, briefs: Callable[[], dict[str, Brief]] | None = None
+    raw: msgspec.Raw,
+    stored: _Stored,
+    field: str,
+    briefs: Callable[[], dict[str, Brief]] | None = None,
+    find: Callable[[str, Any], Stored] | None = None,
 ) -> Metrics:
     if bytes(memoryview(raw)[:3]) == b"{}":
         return Metrics()
-    return Metrics(lambda: _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field)), briefs)
+    return Metrics(partial(_load, stored, field, find), briefs)
+
+
+def _load(stored: _Stored, field: str, find: Callable[[str, Any], Stored] | None) -> dict[str, Any]:
+    """Return containers as data, in which the names of chunks are replaced by what they name."""
+    containers = _decode_containers(getattr(_decode(bytes(stored), _TrialDocument)[0], field))
+    if find is None:
+        return containers
+    for name, plain in containers.items():
+        if isinstance(plain, dict) and isinstance(plain.get("chunks"), list):
+            plain["chunks"] = find(name, plain["chunks"])
+    return containers
 
 
 def snapshot_bytes(
-    storage: State, journal: dict[str, Any], is_copy: bool = False, home: str | None = None
+    storage: State,
+    journal: dict[str, Any],
+    is_copy: bool = False,
+    home: str | None = None,
+    placing: Placing | None = None,
 ) -> Iterator[bytes]:
-    """Yield the file's content, piece by piece.
+    """Yield the file's content, piece by piece; points that go outside are on the disk before the last piece.
 
     `journal`: which journal is in it (`id`), up to which byte (`offset`); empty for a file without one. `is_copy`:
     whether it will be a store of its own. `home`: where artifacts are that are named as beside the store, for a file
-    that will have none beside it.
+    that will have none beside it. `placing`: where points go that do not stay in it; None: nowhere.
     """
-    about = {"store": storage.identity, "former": storage.former, "home": storage.home}
+    about = {"store": storage.identity, "former": storage.former, "home": storage.home, "origin": storage.origin}
     if is_copy:
-        about = {"store": new_identity(), "former": [*storage.former, *filter(None, [storage.identity])]}
+        about = {
+            "store": placing.store if placing else new_identity(),
+            "former": [*storage.former, *filter(None, [storage.identity])],
+        }
     about = journal | {name: value for name, value in about.items() if value}
+    is_alone = is_copy or (placing is None and storage.outside.is_used)
+    documents = partial(_copied_document, storage, home) if is_alone else partial(_kept_document, storage)
+    documents = partial(documents, placing)
     owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
     stray: list[Trial] = []
     order: dict[str, int] = {}
@@ -336,7 +390,7 @@ def snapshot_bytes(
     for position, group in enumerate(storage._groups.values()):
         owner = group.project_id if group.project_id in owned else None
         groups.setdefault(owner, []).append(_group_document(storage, group) | {"order": position})
-    yield b'{"format": %d,\n "journal": %s' % (FORMAT, _encode(about))
+    yield b'{"format": %d,\n "journal": %s' % (FORMAT_OUTSIDE if placing else FORMAT, _encode(about))
     if storage.writers:
         yield b',\n "writers": ' + _encode(storage.writers)
     for name, value in storage.unknown.get(("snapshot", None), {}).items():
@@ -350,12 +404,12 @@ def snapshot_bytes(
         document |= {"moments": project.moments} if project.moments else {}
         document |= storage.unknown.get(("project", uid), {})
         yield _encode(document)[:-1] + b',\n "trials": ['
-        yield from _trial_bytes(storage, owned[uid], order, home)
+        yield from _trial_bytes(owned[uid], order, documents)
         yield b'],\n "groups": ' + _group_bytes(groups.get(uid, [])) + b"}"
     yield b"]"
     if stray:
         yield b',\n\n "trials": ['
-        yield from _trial_bytes(storage, stray, order, home)
+        yield from _trial_bytes(stray, order, documents)
         yield b"]"
     if groups.get(None):
         yield b',\n\n "groups": ' + _group_bytes(groups[None])
@@ -364,6 +418,9 @@ def snapshot_bytes(
         held = (journal["id"], journal.get("offset", 0))
         changes = _Changes(held, storage.count, storage.journals, list(storage.marks.values()))
         yield b',\n\n "changes": ' + _encode(changes)
+    if placing:
+        # On the disk before the file is there that names them.
+        yield b',\n\n "points": ' + _encode(placing.finish())
     yield b"}\n"
 
 
@@ -380,32 +437,54 @@ def _group_bytes(documents: list[dict[str, Any]]) -> bytes:
     return b"[" + b",\n  ".join(_encode(document) for document in documents) + b"]"
 
 
-def _trial_bytes(storage: State, trials: Iterable[Trial], order: dict[str, int], home: str | None) -> Iterator[bytes]:
+def _trial_bytes(
+    trials: Iterable[Trial], order: dict[str, int], document_of: Callable[[Trial, int], bytes]
+) -> Iterator[bytes]:
     separator = b"\n\n"
     for trial in trials:
-        uid = trial.uid
-        unknown = storage.unknown.get(("trial", uid), {})
-        cached = storage.documents.get(uid)
-        if cached is None or uid in storage.changed:
-            cached = _document_bytes(trial, order[uid], unknown)
-            if len(cached) < _CACHED_UP_TO:
-                storage.documents[uid] = cached
-            else:
-                storage.documents.pop(uid, None)
         yield separator
-        yield _document_bytes(trial, order[uid], unknown, home) if home and trial.artifacts else bytes(cached)
+        yield document_of(trial, order[trial.uid])
         separator = b",\n\n"
-    storage.changed.difference_update(uid for uid in order if uid in storage.documents)
 
 
-def _document_bytes(trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None) -> bytes:
+def _kept_document(storage: State, placing: Placing | None, trial: Trial, order: int) -> bytes:
+    """Return the document of a trial, which is kept for the next snapshot; it is made again where the trial changed."""
+    uid = trial.uid
+    known = storage.documents.get(uid)
+    if known is not None and uid not in storage.changed:
+        return bytes(known)
+    metrics = trial.metrics
+    is_read = not isinstance(metrics, Metrics) or metrics.is_loaded
+    document = _document_bytes(trial, order, storage.unknown.get(("trial", uid), {}), None, placing)
+    if len(document) < _CACHED_UP_TO:
+        storage.documents[uid] = document
+        storage.changed.discard(uid)
+        if not is_read:
+            # Nobody has asked for its metrics: they were read for this, and are in the document.
+            trial.metrics = _stored_metrics(storage, uid, document)
+    else:
+        storage.documents.pop(uid, None)
+    return document
+
+
+def _copied_document(storage: State, home: str | None, placing: Placing | None, trial: Trial, order: int) -> bytes:
+    """Return the document of a trial for another store: with its points, or with names of chunks that are there."""
+    if placing is None and not storage.outside.is_used and not (home and trial.artifacts):
+        return _kept_document(storage, None, trial, order)
+    return _document_bytes(trial, order, storage.unknown.get(("trial", trial.uid), {}), home, placing)
+
+
+def _document_bytes(
+    trial: Trial, order: int, unknown: dict[str, Any], home: str | None = None, placing: Placing | None = None
+) -> bytes:
     """Return a trial's document, a key a line and a metric a line: people read and compare this file."""
-    document = to_json(trial) | {"order": order} | unknown
+    metrics = placing.metrics_of(trial) if placing else None
+    document = trial_to_document(trial, metrics) | {"order": order} | unknown
     count = trial.metadata.get("_update_count") if isinstance(trial.metadata, dict) else None
     if trial.metrics and type(count) is int:
         briefs = {name: brief_to_plain(brief) for name, brief in briefs_of(trial.metrics).items()}
         document["briefs"] = [count, briefs]
-    if home:
+    if home and trial.artifacts:
         manifest = document["artifacts"]
         moved = ({**line, "uri": f"{home}/{line['uri']}"} if is_beside(line) else line for line in manifest)
         document["artifacts"] = list(moved)

@@ -26,6 +26,7 @@ from track.persistence.state.apply import is_forgetting, is_overtaken, make_grou
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.looking import seen_trial
 from track.persistence.state.order import newer
+from track.persistence.state.outside import PointsFiles
 from track.persistence.state.statuses import StatusIndex
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
@@ -57,6 +58,8 @@ class State:
         """The ids that it had before, oldest first."""
         self.home = ""
         """Where the file was that was last written: there it is looked for to tell a copy."""
+        self.origin: dict[str, str] = {}
+        """The numbers by which its files were known there: none of them is that of a copy."""
         self._projects: dict[str, Project] = {}
         self._groups: dict[str, TrialGroup] = {}
         self._trials: dict[str, Trial] = {}
@@ -75,6 +78,10 @@ class State:
         """How many events there were at the end of each journal that a snapshot holds, the last one last."""
         self.documents: dict[str, Any] = {}
         """The bytes of trials in the last snapshot."""
+        self.sizes: dict[str, int] = {}
+        """How many points the trials had when they were last counted."""
+        self.outside = PointsFiles(place or "")
+        """The points that the last snapshot names and does not hold."""
         self.unapplied: dict[str, int] = {}
         """How many events were about a trial, group or project that is not here, by its uid."""
         self.writers: dict[str, int] = {}

@@ -1,0 +1,54 @@
+"""``track compact``: bring a store into its shortest form now, rather than when the next run needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from track.errors import TrackError
+from track.reading import open_stored
+
+_DESCRIPTION = """
+Folds the journal of a file store into its JSON file, and into points files once there are many points. Whoever reads
+the store next has less to read. While other processes log to it the journal stays as it is, and complete.
+"""
+_WIDTH = 40
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of the program."""
+    parser = verbs.add_parser("compact", help="fold the journal of a store", description=_DESCRIPTION)
+    parser.set_defaults(run=run, prog=parser.prog)
+    parser.add_argument("uri", help="the store, as it is given to TrackClient")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fold a store, and return the exit code."""
+    try:
+        protocol = open_stored(arguments.uri)
+        try:
+            is_folded = protocol.compact(_bar() if sys.stderr.isatty() else None)
+        finally:
+            protocol.close()
+    except (TrackError, OSError) as error:
+        print(f"{arguments.prog}: {error}", file=sys.stderr)
+        return 2
+    if not is_folded:
+        print("nothing to do: this backend has no journal")
+    return 0
+
+
+def _bar() -> Callable[[float], None]:
+    """Return what draws how much is done, in one line, when that has changed."""
+    drawn = -1
+
+    def draw(done: float) -> None:
+        nonlocal drawn
+        if (percent := int(done * 100)) != drawn:
+            drawn = percent
+            bar = "#" * (percent * _WIDTH // 100)
+            end = "\n" if percent >= 100 else ""
+            print(f"\r[{bar:<{_WIDTH}}] {percent:3} %", end=end, file=sys.stderr, flush=True)
+
+    return draw
