@@ -19,11 +19,16 @@ def _collecting() -> Iterator[None]:
 
 def test_collector_goes_on_after_an_error() -> None:
     """It waits inside, and never longer."""
-    with pytest.raises(ValueError, match="inside"), nothing_collected():
-        assert not gc.isenabled()
+    seen: list[bool] = []
+
+    def fail() -> None:
+        seen.append(gc.isenabled())
         raise ValueError("inside")
 
-    assert gc.isenabled()
+    with pytest.raises(ValueError, match="inside"), nothing_collected():
+        fail()
+
+    assert (seen, gc.isenabled()) == ([False], True)
 
 
 def test_program_that_collects_by_itself_is_left_alone() -> None:

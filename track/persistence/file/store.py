@@ -6,8 +6,10 @@ import contextlib
 import logging
 import math
 import os
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -74,7 +76,7 @@ class FileStore:
         self.new_identity = new_identity
         # What the state was built from: a journal up to an offset, and a snapshot. Not whole: a half-made state.
         self._is_whole = False
-        self._identity = ""
+        self._identity = self._read_identity = ""
         self._offset = 0
         self._snapshot_stamp: tuple[int, int, int] | None = None
         self._snapshot_size = 0
@@ -91,7 +93,8 @@ class FileStore:
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
-        self.lock.meanwhile = self._read_ahead
+        # Weakly: a store that nobody has any more gives its files back at once.
+        self.lock.meanwhile = weakref.WeakMethod(self._read_ahead)
 
     # writing
 
@@ -142,8 +145,8 @@ class FileStore:
         """
         with reaching(self.path):
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            if self.journal.size_of_file() > SLICE:
-                # Others need not wait for it.
+            # Before it is this process's turn, so that others need not wait. What is wrong is said below.
+            with contextlib.suppress(OSError, TrackError):
                 self.catch_up()
             with self.lock, self._reading:
                 if self._writing:
@@ -437,21 +440,26 @@ class FileStore:
         return stamp_of(self.path) == self._snapshot_stamp
 
     def _load(self) -> None:
-        """Read the snapshot; the replay that follows begins where it ends."""
+        """Read the snapshot, unless that is all that is known; the replay that follows begins where it ends."""
+        known, stamp = (self.state.identity, self._built_from), stamp_of(self.path)
+        # Not where it was given an id since, which a journal may say otherwise.
+        is_known = self._is_whole and not self._identity and stamp is not None and known == (self._read_identity, stamp)
         self._is_whole = False
-        before, stamp = self.state, None
-        while True:
-            stamp, known = stamp_of(self.path), stamp
-            self.state = State(self.path)
-            held = read_snapshot(self.path, self.state)
-            # Written anew meanwhile, the points files that it named may be gone.
-            if not self.state.outside.lacking or stamp == known:
-                break
-        self.state.liveness = before.liveness
-        self._built_from = self._snapshot_stamp = stamp
-        self._snapshot_size = stamp[1] if stamp else 0
-        self._held, self._kin, self._in_memory = place_of(held), Kin.NEXT, 0
-        self._tell(lacking_points(self.state))
+        if not is_known:
+            before, stamp = self.state, None
+            while True:
+                stamp, seen = stamp_of(self.path), stamp
+                self.state = State(self.path)
+                held = read_snapshot(self.path, self.state)
+                # Written anew meanwhile, the points files that it named may be gone.
+                if not self.state.outside.lacking or stamp == seen:
+                    break
+            self.state.liveness = before.liveness
+            self._built_from = self._snapshot_stamp = stamp
+            self._snapshot_size = stamp[1] if stamp else 0
+            self._held, self._in_memory, self._read_identity = place_of(held), 0, self.state.identity
+            self._tell(lacking_points(self.state))
+        self._kin = Kin.NEXT
         self._identity, self._offset = self.journal.identity, self.journal.start
         if self._identity:
             self._relate()
@@ -493,7 +501,14 @@ class FileStore:
                 self._told_progress(offset / self.journal.size)
             if self._in_memory > SLICE:
                 self._in_memory = 0
-                spill(self.state)
+                self._spill()
+
+    def _spill(self) -> None:
+        """Move points out of memory that were replayed; they stay in it where there is no room for them."""
+        try:
+            spill(self.state)
+        except OSError as error:
+            self._tell(f"the points of {self.path} stay in memory, as {tempfile.gettempdir()} takes no files: {error}")
 
     # compacting
 

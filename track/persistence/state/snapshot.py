@@ -377,7 +377,8 @@ def snapshot_bytes(
             "former": [*storage.former, *filter(None, [storage.identity])],
         }
     about = journal | {name: value for name, value in about.items() if value}
-    documents = partial(_copied_document, storage, home) if is_copy else partial(_kept_document, storage)
+    is_alone = is_copy or (placing is None and storage.outside.is_used)
+    documents = partial(_copied_document, storage, home) if is_alone else partial(_kept_document, storage)
     documents = partial(documents, placing)
     owned: dict[Any, list[Trial]] = {uid: [] for uid in storage.projects}
     stray: list[Trial] = []
