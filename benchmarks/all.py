@@ -22,6 +22,7 @@ NAMES = (
     "server",
     "artifacts",
     "em",
+    "experiments",
     "growing",
     "walks",
     "paired",
