@@ -25,6 +25,7 @@ FEATURES = {
     "mongodb": ["pymongo"],
     "fsspec": ["fsspec"],
     "em": ["pyyaml"],
+    "experiments": ["pyyaml"],
     "progress": ["tqdm"],
     "s3": ["s3fs"],
     "encrypted": ["cryptography"],

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from track.client import TrackClient
+    from track.experiment import Experiment
+    from track.functional import Root, functional_experiment
     from track.logger import TrialLogger
     from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
@@ -24,7 +26,9 @@ __url__ = ""
 
 __all__ = [
     "CustomStatus",
+    "Experiment",
     "Project",
+    "Root",
     "Status",
     "TrackClient",
     "Trial",
@@ -34,6 +38,7 @@ __all__ = [
     "best",
     "environment",
     "fetch",
+    "functional_experiment",
     "get_git_version",
     "to_arrow",
     "to_json",
@@ -42,7 +47,9 @@ __all__ = [
 
 _homes = {
     "CustomStatus": "track.structure",
+    "Experiment": "track.experiment",
     "Project": "track.structure",
+    "Root": "track.functional",
     "Status": "track.structure",
     "TrackClient": "track.client",
     "Trial": "track.structure",
@@ -52,6 +59,7 @@ _homes = {
     "best": "track.reading",
     "environment": "track.reading",
     "fetch": "track.reading",
+    "functional_experiment": "track.functional",
     "to_arrow": "track.reading",
     "to_json": "track.serialization",
     "to_pandas": "track.reading",

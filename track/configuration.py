@@ -45,6 +45,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "socket.folder": ("", "folder of the servers' certificate; ~/.config/track/server by default"),
     "socket.known_hosts": ("", "servers trusted at first sight; ~/.config/track/known_hosts by default"),
     "log.heartbeat_timeout": (900.0, "seconds of silence after which a trial of another host is shown broken"),
+    "experiment.requeue": (True, "ask Slurm to run the job of an experiment again whose time is over (SIGUSR1)"),
     "log.environment": ("all", "what is recorded of where a trial runs: all, none, some parts, or -argv,-user"),
     "process.hooks": (True, "notice signals and sys.exit while a trial runs"),
     "log.level": ("WARNING", "level of a logger made by track.utils.log, a name or a number"),

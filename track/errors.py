@@ -10,6 +10,8 @@
     │   └── ResultTimeout       (TimeoutError)
     ├── AlreadyExists           (ValueError)
     │   └── UploadConflict      (RuntimeError)
+    ├── AlreadyRegistered       (AssertionError, AttributeError, ValueError)
+    ├── AlreadyRuns             (RuntimeError, ValueError)
     ├── AmbiguousName           (LookupError, ValueError)
     ├── MissingIdentity         (AssertionError, ValueError)
     ├── UnknownBackend          (ValueError)
@@ -18,6 +20,7 @@
     ├── InvalidQuery            (RuntimeError, ValueError)
     ├── InvalidEvent            (ValueError)
     │   └── UnknownSubject
+    ├── InvalidKeep             (AssertionError, ValueError)
     ├── InvalidCall             (TypeError, ValueError)
     ├── UnknownAttribute        (AttributeError)
     ├── NotChosen               (RuntimeError)
@@ -29,6 +32,7 @@
     ├── EventsMissing           (RuntimeError)
     ├── CorruptJournal          (ValueError)
     ├── CorruptArtifact         (ValueError)
+    ├── IncompatibleYmlException (ValueError)
     ├── FileChanged             (RuntimeError)
     ├── UnsafePath              (ValueError)
     └── BackendUnavailable      (ConnectionError)
@@ -50,6 +54,8 @@ from track.shown import bounded, shown
 __all__ = [
     "DISTRIBUTION",
     "AlreadyExists",
+    "AlreadyRegistered",
+    "AlreadyRuns",
     "AmbiguousName",
     "AnotherStore",
     "BackendUnavailable",
@@ -58,8 +64,10 @@ __all__ = [
     "CorruptJournal",
     "EventsMissing",
     "FileChanged",
+    "IncompatibleYmlException",
     "InvalidCall",
     "InvalidEvent",
+    "InvalidKeep",
     "InvalidQuery",
     "InvalidUri",
     "ItemNotFound",
@@ -127,6 +135,14 @@ class UploadConflict(AlreadyExists, RuntimeError):
     """The name is taken in the folder, and the strategy is not to go on."""
 
 
+class AlreadyRegistered(TrackError, AssertionError, AttributeError, ValueError):
+    """An experiment has its folder: its parameters and its defaults stay as they are."""
+
+
+class AlreadyRuns(TrackError, RuntimeError, ValueError):
+    """Another process runs the experiment, or has run it."""
+
+
 class AmbiguousName(TrackError, LookupError, ValueError):
     """Several trials go by this name, or their uids begin so."""
 
@@ -173,6 +189,10 @@ class EventsMissing(TrackError, RuntimeError):
     """The store does not have events that it has acknowledged: it was put back to an older state."""
 
 
+class InvalidKeep(TrackError, AssertionError, ValueError):
+    """There is no such rule for messages."""
+
+
 class InvalidCall(TrackError, TypeError, ValueError):
     """A call cannot be understood: a value without its name, a field that does not exist."""
 
@@ -211,6 +231,10 @@ class CorruptJournal(TrackError, ValueError):
 
 class CorruptArtifact(TrackError, ValueError):
     """Bytes of an artifact are not those that were stored."""
+
+
+class IncompatibleYmlException(TrackError, ValueError):
+    """A text is no YAML, or holds more than plain data: a tag, a key twice."""
 
 
 class FileChanged(TrackError, RuntimeError):

@@ -40,7 +40,7 @@ HERE = {
     # a run and where it is
     **dict.fromkeys(("init", "start_run", "init_run", "create_run", "new_run", "start_trial"), _BEGIN),
     **dict.fromkeys(("Run", "Task", "SummaryWriter", "Logger"), _BEGIN),
-    **dict.fromkeys(("set_experiment", "create_experiment", "init_project", "Experiment"), _PROJECT),
+    **dict.fromkeys(("set_experiment", "create_experiment", "init_project"), _PROJECT),
     **dict.fromkeys(("set_tracking_uri", "Client", "MlflowClient", "Repo", "login"), _STORE),
     **dict.fromkeys(("search_runs", "get_run", "list_runs", "query_runs", "runs", "Api"), _FIND),
     **dict.fromkeys(("end_run", "end", "stop", "close", "terminate", "mark_completed"), _END),

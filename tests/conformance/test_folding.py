@@ -18,8 +18,10 @@ from track.metrics import briefs_of
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.file import store
 from track.persistence.local import FileProtocol
+from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
 from track.persistence.state import placing
+from track.testing import ProtocolTests
 from track.testing.model import Model, answers
 from track.testing.strategies import event_lists
 
@@ -48,6 +50,21 @@ def _columns(protocol: Any) -> dict[Any, Any]:
             brief = astuple(briefs_of(trial.metrics)[name])
             found[trial.uid, name, "brief"] = ["nan" if field != field else field for field in brief]
     return found
+
+
+class TestFolded(ProtocolTests):
+    """The whole contract, when every question is asked of a store that has just been folded."""
+
+    @pytest.fixture
+    def protocol(self, tmp_path: Path) -> Protocol:
+        """Give a store in a new folder."""
+        return FileProtocol(f"file:{tmp_path}/runs.json")
+
+    def reopen(self, protocol: Protocol) -> Protocol:
+        """Fold, and read what is outside of the JSON."""
+        protocol.compact()
+        assert isinstance(protocol, FileProtocol)
+        return reopened(protocol)
 
 
 @settings(

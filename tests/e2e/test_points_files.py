@@ -7,6 +7,9 @@ import logging
 import os
 import shutil
 import stat
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +22,12 @@ from tests.e2e import test_compaction as compaction
 from tests.e2e.deliveries import IS_FULL
 from tests.e2e.processes import attach, start, stored
 from track import TrackClient
+from track.cli import main
 from track.containers import chunks
 from track.errors import BackendUnavailable, CorruptJournal
 from track.persistence.file import FileStore, store
 from track.persistence.state import placing
+from track.persistence.storage import load_database
 
 _POINTS = 1_000
 _WRITERS, _ROUNDS = 8, 40 if IS_FULL else 6
@@ -417,3 +422,68 @@ def test_reading_a_long_journal_leaves_nothing(filled: Path, tmp_path: Path) -> 
     assert trial.metrics["loss"].points.stored is not None
     assert dict(trial.metrics["loss"]) == {number: number / 2 for number in range(_POINTS)}
     assert {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
+
+
+def test_without_room_for_it_a_long_journal_is_read_in_memory(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the temporary folder takes no files, reading goes on, and says once why it needs memory."""
+    path = _copies(filled, tmp_path, "read")
+
+    def refuse(**_: Any) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with caplog.at_level(logging.WARNING):
+        _assert_whole(path)
+
+    assert caplog.text.count("stay in memory") == 1
+
+
+# copies
+
+
+def test_a_copy_is_whole_in_one_file_or_two(filled: Path, folded: Path, tmp_path: Path) -> None:
+    """`save` and `track copy` write points as the size of the copy demands; nothing of the original is needed."""
+    client = TrackClient(f"file:{folded}")
+    large, small, copied = (tmp_path / f"{name}.json" for name in ("large", "small", "copied"))
+
+    client.save(str(large))
+    assert main(["copy", f"file:{folded}", f"file:{copied}", "--running"]) in (0, 1)
+    placing.FROM = 1_000_000
+    client.save(str(small))
+    client.protocol.close()
+    shutil.rmtree(folded.parent)
+
+    for path in (large, small, copied):
+        _assert_whole(path)
+    assert (_points(large), _points(small)) == (["large.json.points-1"], [])
+    assert '"format": 1' in small.read_text(encoding="utf-8")
+
+
+def test_compact_says_how_far_it_is(filled: Path, tmp_path: Path) -> None:
+    """`track compact` draws a bar on a terminal, and nothing elsewhere; the journal is in the JSON then."""
+    path = _copies(filled, tmp_path, "compact")
+    shown, terminal = os.openpty()
+
+    code = subprocess.run(
+        [sys.executable, "-m", "track", "compact", f"file:{path}"], stderr=terminal, stdout=subprocess.PIPE, check=False
+    )
+    os.close(terminal)
+
+    assert (code.returncode, code.stdout) == (0, b"")
+    assert b"] 100 %" in os.read(shown, 1 << 16)
+    os.close(shown)
+    assert not Path(f"{path}.journal").exists()
+    _assert_whole(path)
+
+
+def test_the_storage_of_the_original_writes_one_file(folded: Path, tmp_path: Path) -> None:
+    """What is loaded from two files and written by `LocalStorage` needs none of them."""
+    storage = load_database(str(folded))
+    target = tmp_path / "one.json"
+
+    storage.commit(str(target))
+    shutil.rmtree(folded.parent)
+
+    _assert_whole(target)

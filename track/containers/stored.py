@@ -99,6 +99,15 @@ class Stored:
         kept = [*self.chunks[:place], *(chunk for chunk in self.chunks[place:] if chunk.is_lost)]
         return Stored(self.trial, self.metric, kept) if kept else None, Stored(self.trial, self.metric, others)
 
+    def below(self, step: float) -> Stored | None:
+        """Return the points before the first chunk with a step that is not a number below `step`; None for none."""
+        chunks = []
+        for chunk, head in self._with_heads():
+            if head.high is None or head.high >= step:
+                break
+            chunks.append(chunk)
+        return Stored(self.trial, self.metric, chunks) if chunks else None
+
     @property
     def rises(self) -> bool:
         """Whether each step is greater than the one before: whole numbers all of them, or floats."""

@@ -13,10 +13,11 @@ from track.em.folders import timestamp
 from track.em.item import Item
 from track.em.objects import Objects, checked_object_path, object_path, walk
 from track.em.store import LocalFile, Node, Store, remote_entry
-from track.em.texts import flow, read_own, write_mapping
+from track.em.texts import read_own, write_mapping
 from track.errors import NothingThere
 from track.shown import bounded, cut
 from track.utils.files import inside
+from track.yaml12 import flow
 
 
 class Artifact(Item):

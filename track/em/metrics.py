@@ -10,12 +10,13 @@ from time import time
 from typing import Any, TypeAlias
 
 from track.em.folders import timestamp
-from track.em.texts import flow, is_torn, number_text, parse, read_content
+from track.em.texts import is_torn, parse, read_content
 from track.errors import CorruptJournal
 from track.persistence.file import Backlog
 from track.plain import to_number
 from track.shown import shown
 from track.utils.files import OpenFile
+from track.yaml12 import flow, number_text
 
 logger = logging.getLogger(__name__)
 ALIASES = {

@@ -11,51 +11,14 @@ from typing import Any, cast
 
 import msgspec
 
-from track.em.shape import MOST_YAML, check_events, checked
 from track.errors import CorruptJournal, missing_extra
+from track.shape import MOST_YAML, check_events, checked
 from track.utils.files import open_regular, replace_file
+from track.yaml12 import WORDS, flow
 
-# Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _LINE = re.compile(rb'([A-Za-z_][A-Za-z0-9_.-]*|"(?:[^"\\]|\\.)*"): (.*)')
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_quote = json.encoder.encode_basestring
-
-
-def flow(value: Any) -> str:
-    """Return JSON-like data in one line of YAML, such as ``{"lr": 1.0e-05, "best": .inf, "name": "yes"}``."""
-    if type(value) is str:
-        quoted = _quote(value)
-        return quoted if quoted.isascii() and "\x7f" not in quoted else _UNPRINTABLE.sub(_escape, quoted)
-    match value:
-        case str():
-            return flow(str.__str__(value))
-        case None | True | False:
-            return json.dumps(value)
-        case int() | float():
-            return number_text(value)
-        case Mapping():
-            return "{" + ", ".join(f"{flow(str(key))}: {flow(item)}" for key, item in value.items()) + "}"
-        case _:
-            return "[" + ", ".join(map(flow, value)) + "]"
-
-
-def _escape(found: re.Match[str]) -> str:
-    # Half of a pair, as in a file name of another encoding, is nothing that a reader of YAML takes.
-    code = ord(found[0])
-    return "\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"
-
-
-def number_text(value: float) -> str:
-    """Return a number as YAML 1.1 reads it back: an exponent needs a dot before it."""
-    text = repr(value)
-    if value - value != 0:
-        return f"{'-' if text[0] == '-' else ''}.{text.lstrip('-')}"
-    if "e" in text and "." not in text:
-        return text.replace("e", ".0e")
-    return text
 
 
 def parse(text: bytes, place: str = "the text") -> Any:
@@ -102,7 +65,7 @@ def _as_json(value: Any) -> Any:
 
 def write_mapping(path: str, mapping: Mapping[str, Any]) -> None:
     """Write a file whole: one line a key."""
-    plain = {key for key in mapping if _PLAIN_KEY.fullmatch(key) and key.lower() not in _WORDS}
+    plain = {key for key in mapping if _PLAIN_KEY.fullmatch(key) and key.lower() not in WORDS}
     lines = "".join(f"{key if key in plain else flow(key)}: {flow(value)}\n" for key, value in mapping.items())
     _replace(path, lines or "{}\n")
 

@@ -31,6 +31,25 @@ _EVENTS: dict[str, Callable[[Protocol, Trial], Any]] = {
 class ReadingTests(BackendTests):
     """What was measured is read alike from every backend: as arrays, and as frames."""
 
+    def test_the_shortest_form_says_the_same(self, protocol: Protocol, trial: Trial) -> None:
+        """Whatever `compact` does, metrics read as before, and go on: a step logged again has its new value."""
+        values = {step: step / 4 for step in range(300)}
+        for step, value in values.items():
+            protocol.log_trial_metrics(trial, step=step, loss=value)
+        heard: list[float] = []
+
+        protocol.compact(heard.append)
+        protocol.log_trial_metrics(trial, step=7, loss=-1.0)
+        protocol.compact()
+        protocol.log_trial_metrics(trial, step=300, loss=math.nan)
+
+        stored = self.stored(protocol, trial)
+        assert [repr(value) for value in stored.metrics["loss"].values()] == [
+            repr(value) for value in (values | {7: -1.0, 300: math.nan}).values()
+        ]
+        assert brief_of(stored.metrics["loss"]).least_step == 7
+        assert all(0 <= share <= 1 for share in heard)
+
     @pytest.mark.parametrize("values", [[0.5, 1.5, 2.5], [1, 2, 3], [0.5, 1, math.inf], [True, False, True]], ids=str)
     def test_arrays_say_what_was_logged(self, protocol: Protocol, trial: Trial, values: list[Any]) -> None:
         """A metric with steps and one without are arrays of numbers, of the same type everywhere."""

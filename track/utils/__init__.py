@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from track.errors import ItemNotFound
 
@@ -11,7 +11,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ItemNotFound", "listen_socket", "open_socket"]
 
+# Of `track.experiment_utils`, where the original had them.
+_HELPERS = {
+    "IncompatibleYmlException", "TypedMeta", "dic_from_yml", "dic_to_yaml", "dics_to_pandas", "flatten",
+    "get_attribute_helps", "get_docs", "get_git", "get_meta", "get_run_script", "get_size", "get_version", "load_param",
+    "load_params", "save_param",
+}  # fmt: skip
+
 _LAYERS = {None: None, "AES": "AES", "TLS": "TLS", "ssl": "TLS"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HELPERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("track.experiment_utils"), name)
 
 
 def open_socket(add: str, port: int, backend: str | None = None) -> socket:

@@ -41,12 +41,23 @@ def _misplaced_password(text: str) -> str:
 
 def _mask_option(option: str) -> str:
     name, equals, value = option.partition("=")
-    if equals and _SECRET.search(name):
+    if equals and is_secret(name):
         return f"{name}=***"
     plain = unquote(value)
     # The URI of another backend.
     masked = mask_secrets(plain) if "://" in plain else plain
     return option if masked == plain else f"{name}={quote(masked, safe=':/?=@*,+')}"
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a variable or an option is named like a password, a token or a key.
+
+    Examples
+    --------
+    >>> is_secret("WANDB_API_KEY"), is_secret("KEYBOARD")
+    (True, False)
+    """
+    return _SECRET.search(name) is not None
 
 
 def mask_remote(url: str) -> str:

@@ -24,7 +24,7 @@ from track.utils.lifecycle import at_exit, at_fork
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["SignalHandler"]
+__all__ = ["SignalHandler", "is_handled"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,12 @@ class _Link:
             # Not a plain death by signal: `finally` clauses and context managers get to run.
             exits.note(_EXIT_BY_SIGNAL + signum)
             raise SystemExit(_EXIT_BY_SIGNAL + signum)
+
+
+def is_handled(signum: int) -> bool:
+    """Return whether the program handles a signal itself, or ignores it; that this library notes it is nothing."""
+    current = signal.getsignal(signum)
+    return current is not signal.SIG_DFL and not isinstance(current, _Link)
 
 
 class _Delivery:

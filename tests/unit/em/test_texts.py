@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.children import python
-from track.em.texts import flow, parse, read_list, read_mapping, write_list, write_mapping
+from track.em.texts import parse, read_list, read_mapping, write_list, write_mapping
 from track.errors import CorruptJournal
+from track.yaml12 import flow
 
 yaml = pytest.importorskip("yaml")
 

@@ -14,8 +14,10 @@ from tests.servers import wait_until
 from tests.servers.track import running, serving
 from track.errors import BackendUnavailable
 from track.events import MetricsLogged, TrialCreated, encode
+from track.metrics import briefs_of
 from track.persistence import get_protocol
 from track.persistence.ephemeral import EphemeralProtocol
+from track.persistence.file import store
 from track.persistence.file.lock import StoreLock
 from track.persistence.rpc.client import SocketClient
 from track.persistence.rpc.wire import Call, decode_reply, encode_message, frame, recv_frame
@@ -24,6 +26,7 @@ from track.persistence.server.listener import ByteBudget, Connection, Limits
 from track.persistence.server.login import LONGEST_DELAY, Login, Session
 from track.persistence.server.server import SocketServer
 from track.persistence.socketed import server_uri
+from track.persistence.state import placing
 from track.structure import Project
 
 ROOT = Path(__file__).parents[3]
@@ -262,6 +265,32 @@ def test_batches_one_behind_another() -> None:
         protocol.close()
     assert [(reply.id, reply.status) for reply in replies] == [(number, 0) for number in range(51)]
     assert list(found.metrics["n"].val) == list(range(50))
+
+
+def test_server_moves_points_out_of_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While clients send, a server folds its file; what they ask for comes from the JSON and from beside it."""
+    monkeypatch.setattr(placing, "FROM", 100)
+    monkeypatch.setattr(store, "SLICE", 1 << 14)
+    server = SocketServer(server_uri(f"file:{tmp_path}/runs.json", "127.0.0.1", 0, None))
+    with running(server) as port:
+        protocol = SocketClient(f"socket://127.0.0.1:{port}")
+        protocol.server.receive("w", 0, [TrialCreated("ab", 0, 1.0)])
+        for first in range(0, 3000, 100):
+            events = [MetricsLogged("ab_0", {"n": float(n)}, 1.0 + n, n) for n in range(first, first + 100)]
+            protocol.server.receive("w", first + 1, events)
+
+        (found,) = protocol.fetch_trials()
+        points = protocol.fetch_points("ab_0", ["n"], 2990)["n"]
+        (brief,) = protocol.brief_trials()
+        in_memory = server.backend.fetch_trials()[0].metrics["n"].points.tail
+        protocol.server.close()
+        protocol.close()
+
+    assert (tmp_path / "runs.json.points-1").exists()
+    assert in_memory < 1500
+    assert dict(found.metrics["n"]) == {n: float(n) for n in range(3000)}
+    assert points.steps == list(range(2990, 3000))
+    assert briefs_of(brief.metrics)["n"].count == 3000
 
 
 def test_server_shortens_its_journal(tmp_path: Path) -> None:

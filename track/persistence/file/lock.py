@@ -78,8 +78,8 @@ class StoreLock:
         self._descriptor: int | None = None
         self._waiter: _Waiter | None = None
         self._noted = ""
-        self.meanwhile: Callable[[], None] = _nothing
-        """Called now and then while another process has the lock."""
+        self.meanwhile: Callable[[], Callable[[], None] | None] = _nothing
+        """Returns what is called now and then while another process has the lock, or None."""
 
     @property
     def is_held(self) -> bool:
@@ -163,7 +163,7 @@ class StoreLock:
             time.sleep(_POLL)
             return False
         try:
-            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile)
+            self._descriptor = self._waiter.descriptor_within(seconds, self.meanwhile() or _nothing)
         finally:
             self._waiter = None
         # Somebody may have deleted the file that was locked.

@@ -59,13 +59,12 @@ class Seen(Source):
         if container is None:
             return None
         try:
-            from track.containers.arrays import logged_arrays, once
-            from track.persistence.buckets import arrays
+            from track.containers.arrays import by_step, logged_arrays, once
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
             columns: Any = logged_arrays(container.points, hidden)
             is_sorted_later = self._question.x in {"step", "relative"}
-            columns = (is_sorted_later and arrays.by_step(*columns)) or once(*columns)
+            columns = (is_sorted_later and by_step(*columns)) or once(*columns)
         except ImportError:
             columns = shown_points(container, self._resumes, 0)
         return None if columns is None or not len(columns[1]) else Curve(*columns[:3])

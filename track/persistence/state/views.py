@@ -63,17 +63,23 @@ def _without(container: Any, rules: list[list[float]]) -> Any:
     """Return a container without the points that a rule hides; None where none is left."""
     if not isinstance(container, Series):
         return container
-    columns = (container.points.steps(), container.points.values(), container.points.times())
-    kept = [
-        (step, value, at)
-        for step, value, at in zip(*columns, strict=True)
-        if not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules))
-    ]
-    if not kept:
+    points = container.points
+    # What is on disk before the first step of a rule is shown as it is.
+    before = None if points.stored is None else points.stored.below(min(first for first, _ in rules))
+    start = 0 if before is None else before.count
+    columns = (points.steps_from(start), *points.part(start))
+    kept = [(step, value, at) for step, value, at in zip(*columns, strict=True) if not is_hidden(rules, step, at)]
+    if not kept and before is None:
         return None
-    shown = Series(Points.from_lists(*map(list, zip(*kept, strict=True))))
-    shown.points.late = container.points.late
+    steps, values, times = map(list, zip(*kept, strict=True)) if kept else ([], [], [])
+    shown = Series(Points.from_lists(steps, values, times))
+    shown.points.late, shown.points.stored = points.late, before
     return shown
+
+
+def is_hidden(rules: list[list[float]], step: Any, at: float) -> bool:
+    """Return whether one of the rules of a trial that began again hides a point."""
+    return isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules)
 
 
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:

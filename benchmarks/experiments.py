@@ -1,0 +1,108 @@
+"""What an experiment costs: importing it, a message, a run that does nothing.
+
+``message`` in one run whose trial is in a store in a file, by each of its rules: the latest needs no lock, the others
+are decided by the store. Then how often ``params.yml`` was written meanwhile, against the seconds that went by; what it
+takes to register an experiment and to run one; and the import, in new interpreters in turn with ``python -c pass``.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _common import MET, MISSED, Row, against, at_most, fresh, interleaved, run
+
+HEAVY = ("yaml", "numpy", "fsspec", "sqlite3", "asyncio")
+PROGRAM = "from track.experiment import Experiment\nfrom track.functional import functional_experiment\n"
+
+
+def measure(folder: str, calls: int, rounds: int, interpreters: int) -> list[Row]:
+    rows: list[Row] = fresh(_measure_messages, folder, calls, rounds)
+    return rows + fresh(_measure_runs, folder, rounds) + _measure_import(interpreters)
+
+
+def _measure_messages(folder: str, calls: int, rounds: int) -> list[Row]:
+    os.environ["TRACK_LOG_BACKEND_NAME"] = f"file:{Path(folder) / 'messages.json'}"
+    from track.experiment import Experiment
+
+    experiment = Experiment(Path(folder) / "messages")
+    writes = _counted(experiment)
+    start = time.perf_counter()
+    with experiment:
+        trial = experiment.trial
+        simple: dict[str, Callable[[int], Any]] = {
+            "latest": lambda index: experiment.message({"loss": index / 7}),
+            "logged": lambda index: trial.log_metrics(step=index, curve=index / 7),
+        }
+        latest, logged = interleaved(simple, rounds, calls).values()
+        rules: dict[str, Callable[[int], Any]] = {
+            "min": lambda index: experiment.message({"least": 1 / (index + 1)}, "min"),
+            "max": lambda index: experiment.message({"greatest": -index}, "max"),
+            "leader": lambda index: experiment.message({"best": index, "epoch": index, "text": "x"}, "max", "best"),
+        }
+        decided = interleaved(rules, rounds, max(calls // 50, 10))
+    seconds = time.perf_counter() - start
+    rows = [at_most("message, latest: median", latest.median, 15, "us")]
+    # Other programs take turns from both.
+    rows += [against("message, latest: mean", latest.mean, logged.mean, "trial.log_metrics", "us")]
+    rows += [at_most(f"message, {name}: median", cost.median, 500, "us") for name, cost in decided.items()]
+    # Beside one a second: the start, the end, and what was due before them.
+    return [*rows, at_most(f"params.yml in {seconds:.1f} s", len(writes), seconds + 3, "writes")]
+
+
+def _counted(experiment: Any) -> list[float]:
+    """Return when the file of an experiment is written from now on."""
+    file, written = experiment._folder._file, []
+    content = file._content
+
+    def counted(read: Any) -> Any:
+        written.append(time.perf_counter())
+        return content(read)
+
+    file._content = counted
+    return written
+
+
+def _measure_runs(folder: str, rounds: int) -> list[Row]:
+    os.environ["TRACK_LOG_BACKEND_NAME"] = f"file:{Path(folder) / 'runs.json'}"
+    from track.experiment import Experiment
+
+    made = [Experiment() for _ in range(rounds + 1)]
+    steps: dict[str, list[float]] = {"register": [], "with: pass": []}
+    for number, experiment in enumerate(made):
+        start = time.perf_counter()
+        experiment.register(Path(folder) / f"run {number}")
+        middle = time.perf_counter()
+        with experiment:
+            pass
+        if number:
+            steps["register"].append((middle - start) * 1000)
+            steps["with: pass"].append((time.perf_counter() - middle) * 1000)
+    return [Row(f"{name}: median", f"{statistics.median(taken):.1f} ms") for name, taken in steps.items()]
+
+
+def _measure_import(interpreters: int) -> list[Row]:
+    taken: dict[str, list[float]] = {"pass": [], PROGRAM: []}
+    for _ in range(interpreters):
+        for program, times in taken.items():
+            _, status, used = os.wait4(os.posix_spawn(sys.executable, [sys.executable, "-c", program], os.environ), 0)
+            assert status == 0
+            # Of the processor: what else the machine does is no business of it.
+            times.append((used.ru_utime + used.ru_stime) * 1000)
+    bare, imported = (statistics.median(times) for times in taken.values())
+    check = f"{PROGRAM}import sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    came = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout.split()
+    return [
+        at_most("import track.experiment: more", imported - bare, 120, "ms"),
+        Row("it imports", ", ".join(came) or "neither", "neither " + " nor ".join(HEAVY), "", MISSED if came else MET),
+    ]
+
+
+if __name__ == "__main__":
+    run(__doc__, measure, calls=(20_000, 200), rounds=(5, 1), interpreters=(15, 2))
