@@ -225,8 +225,8 @@ def test_server_that_is_away_is_not_waited_for_again_and_again(tmp_path: Path, m
     monkeypatch.setattr(protocol, "_identity", "")
     monkeypatch.setattr(protocol.remote, "identity", away)
     # What is logged meanwhile does not find it there.
-    monkeypatch.setattr(protocol.remote, "receive", takes_nothing)
-    monkeypatch.setattr(protocol.remote, "receive_after", takes_nothing)
+    monkeypatch.setattr(type(protocol.remote), "receive", takes_nothing)
+    monkeypatch.setattr(type(protocol.remote), "receive_after", takes_nothing)
     # However busy the machine is.
     monkeypatch.setattr("track.persistence.delivery.protocol._TRUSTED", 3600.0)
     for number in range(5):
