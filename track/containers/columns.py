@@ -66,6 +66,7 @@ class Column:
             self._data, self._odd, self._type = other._data[:], dict(other._odd), other._type
             return
         if self._type is None or self._type is not other._type:
+            self.unroll()
             for value in other.tolist():
                 self.append(value)
             return
