@@ -51,7 +51,7 @@ class Column:
             try:
                 self._data.append(value)
                 return
-            except BufferError:
+            except (AttributeError, BufferError):
                 self.let_go()
                 self._data.append(value)
                 return
@@ -100,14 +100,14 @@ class Column:
 
     @classmethod
     def run(cls, values: range) -> Column:
-        """Return a column of whole numbers that go up evenly, which takes no room; it is not to be appended to."""
+        """Return a column of whole numbers that go up evenly, which takes no room until others come."""
         column = cls()
         column._data, column._type = values, int
         return column
 
     def let_go(self) -> None:
-        """Leave the values so far to the arrays of numpy that show them, which keep them from growing."""
-        self._data = self._data[:]
+        """Go on with a copy: arrays of numpy that show the values keep them from growing, and a range never does."""
+        self._data = array("q", self._data) if isinstance(self._data, range) else self._data[:]
 
     @property
     def kind(self) -> type[float] | None:
@@ -238,7 +238,7 @@ class Column:
         self._odd[len(self._data)] = value
         try:
             self._data.append(0)
-        except BufferError:
+        except (AttributeError, BufferError):
             self.let_go()
             self._data.append(0)
         self._choose_type()

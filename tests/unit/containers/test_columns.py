@@ -18,3 +18,14 @@ def test_steps_that_count_up_are_followed_by_others(others: list[Any]) -> None:
     column.extend(Column.from_list(others))
 
     assert column.tolist() == [11, 7, *others]
+
+
+@pytest.mark.parametrize("value", [15, 0.5, "end", 2**70], ids=str)
+def test_steps_that_count_up_are_appended_to(value: Any) -> None:
+    """One more value after them is as good as many."""
+    column = Column()
+    column.extend(Column.run(range(7, 12, 4)))
+
+    column.append(value)
+
+    assert column.tolist() == [7, 11, value]
