@@ -53,7 +53,7 @@ class Column:
                 return
             except (AttributeError, BufferError):
                 self.let_go()
-                self._data.append(value)
+                self.append(value)
                 return
             except OverflowError:
                 # A whole number of more than 64 bits.
