@@ -33,6 +33,8 @@ def experiment(
     made = Experiment(tmp_path / "runs" / "a")
     yield made
     assert made._folder is not None
+    # What waits to be written reads the store once more.
+    made._folder._file.close()
     made._folder.record.logger.protocol.close()
 
 
