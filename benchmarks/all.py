@@ -16,6 +16,7 @@ NAMES = (
     "listing",
     "reopen",
     "short_trials",
+    "ends",
     "import_time",
     "databases",
     "buckets",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from track.containers.chunks import Head
 from track.containers.columns import hashable
 from track.containers.series import Series
 from track.plain import LEAVES, restore, to_plain
+from track.shown import text_of
 
 
 class Brief(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +40,18 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     greatest: Any
     greatest_step: Any
     count: int
+
+
+@dataclass(frozen=True)
+class LastValue:
+    """The last value of a metric, where nobody has looked at those before; `step` is None where it has none."""
+
+    value: Any
+    step: Any
+
+    def to_json(self, short: bool = False) -> Any:
+        """Return the point as a report shows points."""
+        return [self.value] if self.step is None else {text_of(self.step): self.value}
 
 
 def brief_of(container: Any) -> Brief:
@@ -186,7 +200,6 @@ def brief_to_plain(brief: Brief) -> list[Any]:
 
 def brief_from_plain(plain: list[Any]) -> Brief:
     """Return what `brief_to_plain` was given."""
-    if LEAVES.issuperset(map(type, plain)):
-        return Brief(*plain)
-    last, last_step, least, least_step, greatest, greatest_step, count = map(restore, plain)
-    return Brief(last, hashable(last_step), least, hashable(least_step), greatest, hashable(greatest_step), count)
+    if not LEAVES.issuperset(map(type, plain)):
+        plain = [hashable(restore(field)) for field in plain]
+    return Brief(*plain)

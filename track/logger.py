@@ -124,6 +124,13 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.refresh(trial)
         return trial
 
+    def _glimpse(self) -> tuple[Trial, str]:
+        """Return what a report shows of the trial, and what of it was not read: a long run is not read again for it."""
+        shown, unread = self.protocol.glimpse(self._created())
+        if unread:
+            shown.chronos = {**shown.chronos, **self.chronos}
+        return shown, unread
+
     @property
     def environment(self) -> dict[str, Any]:
         """Where the trial runs: argv, python, host, user, folder, git, packages, gpus; see `track.environment`."""
@@ -150,7 +157,9 @@ class TrialLogger(OutputVerbs, FileVerbs):
         return f"<{type(self).__name__} of {self.label!r} ({short_uid(self._trial)}), {life}>"
 
     def _repr_html_(self) -> str:  # to look at a trial that waits for its parameters does not create it
-        return html_of(lambda: trial_html(self.trial if self._pending is None else Trial(name=self.label)), self)
+        if self._pending is not None:
+            return html_of(lambda: trial_html(Trial(name=self.label)), self)
+        return html_of(lambda: trial_html(*self._glimpse()), self)
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name not in HERE]
@@ -415,13 +424,11 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.protocol.add_trial_tags(self._created(), **kwargs)
 
     def _project_tags(self) -> dict[str, Any]:
-        project = self._created().project_id
         try:
-            found = self.protocol.fetch_projects({"uid": project}) if project is not None else []
+            return self.protocol.project_tags(self._created())
         except BackendUnavailable:
             # Only a warning depends on it.
             return {}
-        return found[0].tags if found else {}
 
     def resume_from(self, step: float) -> None:
         """Go on from a step: what was logged at it and at later ones before now is no longer shown.
@@ -509,7 +516,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         from track.report import write_report
 
         self.finish()
-        write_report(self.trial, short, style, self.protocol.unsaved())
+        shown, unread = self._glimpse() if short or style != "json" else (self.trial, "")
+        write_report(shown, short, style, self.protocol.unsaved(), unread)
         return self
 
     def to_pandas(self, *metrics: str, times: bool = False) -> pd.DataFrame:

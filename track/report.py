@@ -16,8 +16,8 @@ from track.utils.out import write_out
 __all__ = ["report_text", "write_report"]
 
 
-def report_text(trial: Trial, short: bool = True) -> str:
-    """Return the report of a trial as JSON with two spaces of indentation.
+def report_text(trial: Trial, short: bool = True, unread: str = "") -> str:
+    """Return the report of a trial as JSON with two spaces of indentation; `unread`: what of it was not read.
 
     Examples
     --------
@@ -26,10 +26,11 @@ def report_text(trial: Trial, short: bool = True) -> str:
       "revision": 0,
       "name": "first",
     """
-    return json.dumps(to_json(trial, short), indent=2, allow_nan=False)
+    document = to_json(trial, short) | ({"not read": unread} if unread else {})
+    return json.dumps(document, indent=2, allow_nan=False)
 
 
-def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved: int = 0) -> None:
+def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved: int = 0, unread: str = "") -> None:
     """Print the report of a trial on standard output, and nothing else.
 
     Parameters
@@ -40,6 +41,8 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
         ``"json"`` or ``"table"``.
     unsaved: int
         Events that could not be stored; the report's errors say so.
+    unread: str
+        What of the trial was not read, as a sentence.
 
     Raises
     ------
@@ -54,14 +57,14 @@ def write_report(trial: Trial, short: bool = True, style: str = "json", unsaved:
         trial.errors = [*trial.errors, f"track: {unsaved} events are not stored"]
     match style:
         case "json":
-            write_out(report_text(trial, short) + "\n")
+            write_out(report_text(trial, short, unread) + "\n")
         case "table":
-            _write_table(trial)
+            _write_table(trial, unread)
         case _:
             raise InvalidCall(f"style {style!r} is unknown; use 'json' or 'table'")
 
 
-def _write_table(trial: Trial) -> None:
+def _write_table(trial: Trial, unread: str) -> None:
     try:
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
@@ -74,7 +77,7 @@ def _write_table(trial: Trial) -> None:
     table.add_column("")
     table.add_column("name")
     table.add_column("value", overflow="fold")
-    for row in report_rows(trial):
+    for row in report_rows(trial, unread):
         table.add_row(*map(Text, row))
     page = _Page(sys.stdout)
     Console(file=page).print(table)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import Aggregator, TimeSeriesAggregator
+from track.briefs import LastValue
 from track.containers.series import Series
 from track.plain import flatten, printable
 from track.shown import cut, text_of
@@ -22,8 +23,11 @@ _MOST_COLUMNS = 12
 _LONGEST_CELL = 200
 
 
-def report_rows(trial: Any) -> list[tuple[str, str, str]]:
-    """Return the lines of a trial's table: section, name and value; a section is named in its first line."""
+def report_rows(trial: Any, unread: str = "") -> list[tuple[str, str, str]]:
+    """Return the lines of a trial's table: section, name and value; a section is named in its first line.
+
+    `unread`: what of the trial was not read.
+    """
     sections = [("status", [("", text_of(trial.status.name))])]
     if trial.description:
         sections.append(("description", [("", text_of(trial.description))]))
@@ -36,6 +40,7 @@ def report_rows(trial: Any) -> list[tuple[str, str, str]]:
     sections.append(("chronos", [(name, _time_cell(_summary(container))) for name, container in times]))
     sections.append(("artifacts", [(record["name"], _size_cell(record["size"])) for record in trial.artifacts]))
     sections.append(("errors", [("", text_of(error)) for error in trial.errors]))
+    sections.append(("not read", [("", unread)] if unread else []))
     return [
         ("" if place else section, name, value)
         for section, cells in sections
@@ -52,6 +57,9 @@ def metric_cell(container: Any) -> str:
     if isinstance(container, TimeSeriesAggregator) and container:
         last = _cell(container.last())
         return last if len(container) == 1 else f"{last} (last of {len(container):,})"
+    if isinstance(container, LastValue):
+        place = "" if container.step is None else f" at {text_of(container.step)}"
+        return f"{_cell(container.value)}{place} (last of many)"
     return _cell(container)
 
 
@@ -83,10 +91,10 @@ def _size_cell(size: int | None) -> str:
 # for notebooks
 
 
-def trial_html(trial: Any) -> str:
-    """Return what a report shows of a trial as a table of HTML."""
+def trial_html(trial: Any, unread: str = "") -> str:
+    """Return what a report shows of a trial as a table of HTML; `unread`: what of it was not read."""
     caption = f"{text_of(trial.name or trial.uid[:12])}, revision {trial.revision}"
-    return _html(caption, ("", "name", "value"), report_rows(trial))
+    return _html(caption, ("", "name", "value"), report_rows(trial, unread))
 
 
 def trials_html(trials: Sequence[Any]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
+from msgspec.structs import astuple
 
 from tests.reopening import reopened
 from track.containers import chunks

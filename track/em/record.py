@@ -67,7 +67,7 @@ class RunRecord:
         gone = dict.fromkeys(self._params.keys() - params.keys())
         changed = {name: value for name, value in params.items() if self._params.get(name, gone) != value}
         if gone or changed:
-            self.trial.protocol.log_trial_arguments(self.trial.trial, **gone, **changed)
+            self.trial.protocol.log_trial_arguments(self.trial._trial, **gone, **changed)
         self._params = dict(params)
 
     def set_labels(self, labels: list[str]) -> None:
@@ -90,7 +90,7 @@ class RunRecord:
         Where the trial keeps files in a bucket or on another machine they are stored there: others would not see them.
         """
         try:
-            recorder = Recorder(self.trial.protocol, self.trial.trial)
+            recorder = Recorder(self.trial.protocol, self.trial._trial)
             if recorder.is_here:
                 artifact.name_in(recorder)
             else:

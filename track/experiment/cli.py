@@ -106,11 +106,24 @@ def _parser(experiment: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("-u", "--update", nargs="+", action="extend", metavar="YAML", default=[],
-                        help="parameters as YAML, '{a: 1, b: x}', or a params.yml or defaults.yml to take them from")
+    parser.add_argument(
+        "-u",
+        "--update",
+        nargs="+",
+        action="extend",
+        metavar="YAML",
+        default=[],
+        help="parameters as YAML, '{a: 1, b: x}', or a params.yml or defaults.yml to take them from",
+    )
     parser.add_argument("-p", "--purpose", nargs="+", metavar="TEXT", help="what the experiment is for")
-    parser.add_argument("-x", "--execute", nargs="?", const=True, metavar="DIR",
-                        help="run it: in a folder, or from a params.yml; without either nothing is written")
+    parser.add_argument(
+        "-x",
+        "--execute",
+        nargs="?",
+        const=True,
+        metavar="DIR",
+        help="run it: in a folder, or from a params.yml; without either nothing is written",
+    )
     parser.add_argument("-r", "--to_root", metavar="DIR", help="make the root of a set: script.sh and defaults.yml")
     parser.add_argument("-d", "--debug", action="store_true", help="use the parameters of a small example")
     parser.add_argument("-t", "--txt", action="store_true", help="write what is printed to out.txt in the folder, too")

@@ -246,9 +246,7 @@ class Record:
 
     def _measure(self, values: Mapping[str, Any]) -> None:
         numbers: Any = {
-            name: value
-            for name, value in values.items()
-            if type(value) in (float, int, bool) and name not in _TAKEN
+            name: value for name, value in values.items() if type(value) in (float, int, bool) and name not in _TAKEN
         }
         if numbers:
             self._protocol.log_trial_metrics(self._trial, None, METADATA_AGGREGATOR, **numbers)

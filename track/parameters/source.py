@@ -213,8 +213,11 @@ def _declared(source: _Source, body: list[ast.stmt], owner: str | None) -> Itera
         annotation = statement.annotation if isinstance(statement, ast.AnnAssign) else None
         default = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
         for name in names:
-            yield name, Described(
-                _type_text(annotation), _text(default), comment or None, _literal(default), owner is not None
+            yield (
+                name,
+                Described(
+                    _type_text(annotation), _text(default), comment or None, _literal(default), owner is not None
+                ),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from track.containers.lazy import LazySet
 from track.errors import InvalidUri
-from track.events import Batch, Event
+from track.events import Batch, Event, MetricsLogged
 from track.persistence.buckets import Buckets, Question, Source, bucketed, line_from, uids_of
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
@@ -21,6 +22,7 @@ from track.persistence.query import ALSO_DELETED, parse_limit, parse_query
 from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
+from track.utils.collecting import making
 
 __all__ = ["EphemeralProtocol", "StateProtocol"]
 
@@ -65,6 +67,14 @@ class StateProtocol(EventProtocol):
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         self.store.receive(Batch(writer, first, list(events)), lines)
 
+    def _record(self, *events: Event) -> None:
+        if type(events[0]) is MetricsLogged:
+            self.store.apply(events)
+        else:
+            self.store.apply_facts(events)
+        if self.listeners:
+            self._tell(*events)
+
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, during which no other thread or process decides."""
         return self.store.atomically(action)
@@ -80,7 +90,7 @@ class StateProtocol(EventProtocol):
             return list(state.former)
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        with self.reading() as state:
+        with self.reading() as state, making(len(state)):
             return list(state.find_trials(query))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
@@ -88,7 +98,7 @@ class StateProtocol(EventProtocol):
             return super().select_trials(query, sort, limit)
         # Looked at even where none is asked for.
         parsed = parse_query(query, Trial)
-        with self.reading() as state:
+        with self.reading() as state, making(len(state)):
             return list(islice(state.find_trials(parsed), parse_limit(limit)))
 
     def fetch_groups(self, query: Any = None) -> list[TrialGroup]:
@@ -140,6 +150,18 @@ class StateProtocol(EventProtocol):
         if stored is not None:
             vars(trial).update(vars(stored))
 
+    def glimpse(self, trial: Trial) -> tuple[Trial, str]:
+        found = self.store.glimpse(trial.uid)
+        if found is None:
+            return super().glimpse(trial)
+        shown, unread = found
+        # By its place, as messages name it: a person can type that.
+        return shown, f"{unread}; all of it: track.fetch({self.place!r}, {trial.uid[:12]!r})"
+
+    def project_tags(self, trial: Trial) -> dict[str, Any]:
+        with self.store.knowing() as state:
+            return dict(state.tags_of(trial) or {})
+
     def last(self, writer: str) -> int:
         with self.reading() as state:
             return state.writers.get(writer, -1)
@@ -174,7 +196,7 @@ class StateProtocol(EventProtocol):
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         """Record the end, and bring the JSON file up to date if that is cheap."""
         super().log_trial_finish(trial, exc_type, exc_val, exc_tb)
-        self.tidy()
+        self.store.save_if_worth()
 
     def forget_trials(self, older: float = 0.0) -> Forgotten:
         found = super().forget_trials(older)
@@ -188,7 +210,7 @@ class StateProtocol(EventProtocol):
 
     def tidy(self) -> None:
         """Bring the JSON file up to date while it is small, or when the journal has grown to a quarter of it."""
-        self.store.save_if_worth()
+        self.store.save_if_worth(math.inf)
 
     def compact(self, tell: Callable[[float], None] | None = None) -> bool:
         return self.store.compact(tell)

@@ -317,6 +317,8 @@ class ProtocolMultiplexer(Protocol):
     fetch_buckets = _derived("fetch_buckets")
     first_trial = _derived("first_trial")
     refresh = _derived("refresh")
+    glimpse = _derived("glimpse")
+    project_tags = _derived("project_tags")
     reserved_attempt = _derived("reserved_attempt")
     share_attempt = _derived("share_attempt")
 

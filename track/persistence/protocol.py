@@ -613,6 +613,21 @@ class Protocol:
         if stored:
             vars(trial).update(vars(stored[0]))
 
+    def glimpse(self, trial: Trial) -> tuple[Trial, str]:
+        """Return a trial as a report shows it, and what of it was not read, as a sentence: mostly nothing.
+
+        A process that has logged very much to a file need not read it all again: then each metric is a
+        `track.briefs.LastValue`. By default all is read, and `trial` itself is brought up to date.
+        """
+        self.refresh(trial)
+        return trial, ""
+
+    def project_tags(self, trial: Trial) -> dict[str, Any]:
+        """Return the tags that a trial has from its project, as they are known without reading a long run again."""
+        project = trial.project_id
+        found = self.fetch_projects({"uid": project}) if project is not None else []
+        return found[0].tags if found else {}
+
     def unsaved(self) -> int:
         """Return how many events this backend was told and could not store (yet)."""
         return 0

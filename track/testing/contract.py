@@ -153,6 +153,9 @@ class ContractTests(BackendTests):
         protocol.check_writable()
         protocol.flush()
         protocol.tidy()
+        shown, unread = protocol.glimpse(trial)
+        assert (shown.uid, unread) == (trial.uid, "")
+        assert protocol.project_tags(trial) == {}
         with protocol.at_once() as is_at_once:
             assert is_at_once in (True, False)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+_MANY = 1000
+_few = nullcontext()
 
 
 @contextmanager
@@ -26,3 +29,8 @@ def nothing_collected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def making(count: int) -> AbstractContextManager[None]:
+    """Return a block in which so many things are made, at the most: nothing is collected where they are many."""
+    return nothing_collected() if count >= _MANY else _few

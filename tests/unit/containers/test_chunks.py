@@ -9,6 +9,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -109,8 +110,8 @@ def test_what_chunks_come_to_is_what_points_come_to(
 
     found = brief_of(series)
 
-    assert [repr(one) if one != one else one for one in vars(found).values()] == [
-        repr(one) if one != one else one for one in vars(expected).values()
+    assert [repr(one) if one != one else one for one in msgspec.structs.astuple(found)] == [
+        repr(one) if one != one else one for one in msgspec.structs.astuple(expected)
     ]
 
 

@@ -24,9 +24,7 @@ VALUES = st.one_of(st.integers(-5, 5), st.floats(-5, 5), st.just(NAN), st.sample
 
 
 @pytest.fixture(params=["folder", "file", "sqlite"])
-def experiment(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Experiment]:
+def experiment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experiment]:
     """Give a registered experiment: with a folder alone, or with a trial in a store."""
     if request.param != "folder":
         monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"{request.param}:{tmp_path}/store")

@@ -277,6 +277,5 @@ def test_typed_meta_is_that_of_experiments() -> None:
         b: int = 5  # @p My second attribute
 
     assert MyClass.__doc__ == (
-        "Do something.\n\nParameters:\n    a: int=3 ~ My first attribute\n"
-        "    b: int=5 ~ My second attribute\n"
+        "Do something.\n\nParameters:\n    a: int=3 ~ My first attribute\n    b: int=5 ~ My second attribute\n"
     )

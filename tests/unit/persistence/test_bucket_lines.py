@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from track import TrackClient, fetch
+from track.aggregators.aggregator import TimeSeriesAggregator
 from track.persistence import get_protocol
 from track.persistence.buckets import Buckets, Curve, Found, Question, arrays, lines
 from track.persistence.buckets.cache import Cache
@@ -18,6 +21,7 @@ from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import Trial
+from track.testing.bucketing import assert_alike
 
 numpy = pytest.importorskip("numpy")
 LONG = 5_000
@@ -113,6 +117,37 @@ def test_what_is_kept_is_void_once_something_is_logged(change: dict[str, Any], s
 
     assert not _same(before, after)
     assert _same(after, Protocol.fetch_buckets(store, [trial.uid], "loss", 5, smoothing=smoothing))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    points=st.lists(
+        st.tuples(
+            st.one_of(st.integers(-9, 9), st.sampled_from([2**53 + 1, 2**53 + 3, 0.5, -0.0, math.inf])), st.floats()
+        ),
+        max_size=30,
+    ),
+    x=st.sampled_from(["step", "relative", "time"]),
+    hidden_from=st.one_of(st.none(), st.integers(-5, 9)),
+)
+def test_steps_in_any_order_are_each_there_once(points: list[Any], x: str, hidden_from: int | None) -> None:
+    """Whole numbers and others, logged again and hidden by a resume, are what point by point they are."""
+    store = EphemeralProtocol()
+    trial = store.new_trial(Trial(parameters={}))
+    assert trial is not None
+    for number, (step, value) in enumerate(points):
+        if hidden_from is not None and number == len(points) // 2:
+            rule: Any = [float(hidden_from), store.clock()]
+            store.log_trial_metadata(trial, aggregator=TimeSeriesAggregator.lazy(), _resumes=rule)
+        store.log_trial_metrics(trial, step=step, loss=value)
+
+    found = store.fetch_buckets([trial.uid], "loss", 5, x)
+
+    wanted = Protocol.fetch_buckets(store, [trial.uid], "loss", 5, x)
+    assert (found.uids, found.low, found.high) == (wanted.uids, wanted.low, wanted.high)
+    assert list(found.edges) == list(wanted.edges)
+    for uid in found:
+        assert_alike(found[uid], wanted[uid])
 
 
 def test_file_that_was_put_back_is_looked_at_again(tmp_path: Path) -> None:

@@ -19,16 +19,17 @@ def _collecting() -> Iterator[None]:
 
 def test_collector_goes_on_after_an_error() -> None:
     """It waits inside, and never longer."""
-    seen: list[bool] = []
+    found = []
 
-    def fail() -> None:
-        seen.append(gc.isenabled())
-        raise ValueError("inside")
+    def make() -> None:
+        with nothing_collected():
+            found.append(gc.isenabled())
+            raise ValueError("inside")
 
-    with pytest.raises(ValueError, match="inside"), nothing_collected():
-        fail()
+    with pytest.raises(ValueError, match="inside"):
+        make()
 
-    assert (seen, gc.isenabled()) == ([False], True)
+    assert [*found, gc.isenabled()] == [False, True]
 
 
 def test_program_that_collects_by_itself_is_left_alone() -> None:

@@ -5,7 +5,7 @@ and `plain` (without) sort it along x and put it into buckets, alike, and `askin
 took long to make is kept by `lines`, and of the others a `pyramid`.
 """
 
-from track.persistence.buckets.asking import bucketed, by_step, found_by_points, in_turns, joined
+from track.persistence.buckets.asking import bucketed, found_by_points, in_turns, joined
 from track.persistence.buckets.columns import Curve, Found
 from track.persistence.buckets.lines import Source, kept_line, line_from
 from track.persistence.buckets.question import MOST_BUCKETS, MOST_CELLS, Question, uids_of
@@ -21,7 +21,6 @@ __all__ = [
     "Source",
     "TrialBuckets",
     "bucketed",
-    "by_step",
     "found_by_points",
     "in_turns",
     "joined",

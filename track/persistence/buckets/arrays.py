@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from track.containers.arrays import order_of
 from track.persistence.buckets.columns import Curve, Found, edges_of
 from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.buckets.question import Question
@@ -19,8 +20,6 @@ _EXACT = 2**53
 # Doubles that fit, twice, into what a core keeps at hand.
 _BLOCK = 1 << 15
 _EDGE = 2**62
-# So many places times steps are sorted as whole numbers.
-_PACKED = 2**62
 # Where sums of numbers below it are finite, and where their weighted sums are.
 _HUGE, _SCALE = 2.0**900, 2.0**-120
 # Points in a bucket from which on a pyramid is faster.
@@ -149,7 +148,7 @@ def line_of(found: Found, question: Question) -> Line | None:
             x, values = x[placed], values[placed]
     unplaced = len(given) - len(x)
     if not (x[1:] >= x[:-1]).all():
-        order = _order(x)
+        order = order_of(x)
         x, values = x[order], values[order]
     finite = numpy.isfinite(values)
     odd: dict[str, Any] = {}
@@ -275,38 +274,6 @@ def doubles(values: Any) -> Any:
         pass
     numbers = (nearest_double(one) if isinstance(one, (int, float)) else math.nan for one in listed)
     return numpy.fromiter(numbers, numpy.float64, len(listed))
-
-
-def by_step(steps: Any, values: Any, times: Any) -> tuple[Any, Any, Any] | None:
-    """Return points, of each step the one that was logged last, in the order of steps that are numbers.
-
-    None where they are in that order, or no numbers that doubles tell apart. It takes half the time of finding where
-    each step first appeared, which nobody sees once the points are sorted.
-    """
-    if steps is None or steps.dtype not in (numpy.int64, numpy.float64) or (steps[1:] > steps[:-1]).all():
-        return None
-    if steps.dtype == numpy.int64 and not (steps.min() >= -_EXACT and steps.max() <= _EXACT):
-        return None
-    order = _order(steps)
-    steps = steps[order]
-    # A NaN is another one than the one before.
-    are_last = numpy.append(steps[1:] != steps[:-1], True)
-    if are_last.all():
-        return steps, values[order], times[order]
-    order = order[are_last]
-    return steps[are_last], values[order], times[order]
-
-
-def _order(x: Any) -> Any:
-    """Return in which order places are sorted, equal ones as they are."""
-    if x.dtype == numpy.int64:
-        low, high = int(x.min()), int(x.max())
-        if (high - low + 1) * len(x) < _PACKED:
-            # Sorted with their places as one number each: three times as fast as by these.
-            packed = (x - low) * len(x) + numpy.arange(len(x))
-            packed.sort()
-            return packed % len(x)
-    return numpy.argsort(x, kind="stable")
 
 
 # smoothing

@@ -91,13 +91,6 @@ def engine() -> Any:
     return arrays
 
 
-def by_step(*columns: Any) -> Any:
-    """Return steps, values and times in the order of steps, as `arrays.by_step`; ImportError without numpy."""
-    from track.persistence.buckets import arrays
-
-    return arrays.by_step(*columns)
-
-
 def found_by_points(question: Question, fetch: Callable[..., Any], started: Callable[[str], float]) -> Read:
     """Return what reads trials one by one, with a backend's `fetch_points`.
 

@@ -31,6 +31,7 @@ from track.utils.files import OpenFile, is_named, name_aside, read_all, replacin
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 18
+_PAGE = 1 << 12
 _PATIENCE, _POLL = 0.1, 0.0005
 """Seconds that a write may take in another thread while the journal is cut, and between two looks whether it has."""
 # Of a journal's file: the attribute, and the argument of the call that counts.
@@ -294,9 +295,19 @@ class Journal:
 
     # reading
 
-    def read(self, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
+    def read(self, offset: int, end: int | None = None) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, as `LineReader.read` does."""
-        return self._reader.read(self.fileno(), offset)
+        return self._reader.read(self.fileno(), offset, end)
+
+    def line_after(self, offset: int) -> int:
+        """Return where the next line begins: after the first newline from a byte offset on, or at the end."""
+        size = self.size
+        while offset < size:
+            newline = os.pread(self.fileno(), _PAGE, offset).find(b"\n")
+            if newline >= 0:
+                return offset + newline + 1
+            offset += _PAGE
+        return size
 
     def unread(self) -> list[str]:
         """Return the lines that cannot be read, by their places; those that were cut short never were lines."""

@@ -34,15 +34,17 @@ class LineReader:
         self.broken: set[int] = set()
         self.has_unread = False
 
-    def read(self, descriptor: int, offset: int) -> Iterator[tuple[list[Record], bytes | None, int]]:
+    def read(
+        self, descriptor: int, offset: int, end: int | None = None
+    ) -> Iterator[tuple[list[Record], bytes | None, int]]:
         """Yield the events from a byte offset on, a chunk at a time: events, their bytes, and the offset after them.
 
-        The bytes are None where some of them are no event.
+        The bytes are None where some of them are no event. `end`: where to stop; by default at the end of the file.
 
         A last line without its newline is left for the next time. A broken line is reported once, with its
         position, and does not hide the lines after it.
         """
-        end = os.fstat(descriptor).st_size
+        end = os.fstat(descriptor).st_size if end is None else end
         length = _CHUNK
         while offset < end:
             chunk = os.pread(descriptor, min(length, end - offset), offset)

@@ -52,6 +52,8 @@ class MemoryStore:
         with self.reading() as state:
             state.apply([batch])
 
+    apply_facts = apply
+
     def _drain(self) -> None:
         """Change the state as the events say that wait; the caller holds the lock."""
         # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
@@ -73,6 +75,10 @@ class MemoryStore:
     def reading(self) -> AbstractContextManager[State]:
         """Give the state, while no other thread changes it."""
         return Held(self.lock, self._caught_up)
+
+    def knowing(self) -> AbstractContextManager[State]:
+        """Give the state, as `reading` does."""
+        return self.reading()
 
     def _caught_up(self) -> State:
         self._drain()
@@ -103,6 +109,10 @@ class MemoryStore:
         """How many events were about something that is not stored, by its uid."""
         self._drain()
         return dict(self._state.unapplied)
+
+    def glimpse(self, uid: str) -> None:
+        """Return None: nothing is left unread."""
+        return
 
     def unsaved(self) -> int:
         """Return 0: nothing waits for a disk."""
@@ -146,6 +156,8 @@ class BufferedStore(MemoryStore):
         with self.reading() as state:
             self._unsaved.extend(events)
             state.apply(events)
+
+    apply_facts = apply
 
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events; who numbers them wants them stored, which they are not before `save`: no number is kept."""

@@ -19,6 +19,7 @@ import msgspec
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, encode, encode_batch
+from track.persistence.file.glimpse import MOST, Facts, glimpse_of
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, origin_of, place_of, replaced_in_use
 from track.persistence.file.lock import Held, StoreLock, is_of_network
@@ -37,13 +38,13 @@ from track.persistence.state import (
     spill,
     unread_points,
 )
+from track.structure import Trial
 from track.utils.files import keep_aside, reaching, replace_file, require_writable, stamp_of
 from track.utils.mounts import file_system_of
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-_SMALL_AT_FINISH = 1 << 20
-_SMALL_AT_EXIT = 8 << 20
+_SMALL = 1 << 18
 _CUT_FROM = 1 << 16
 _PAUSE = 1.0
 _SHORT = 1 << 16
@@ -93,6 +94,7 @@ class FileStore:
         self._writing = False
         self._reading = threading.RLock()
         self._busy = False
+        self._facts = Facts()
         # Weakly: a store that nobody has any more gives its files back at once.
         self.lock.meanwhile = weakref.WeakMethod(self._read_ahead)
 
@@ -107,6 +109,16 @@ class FileStore:
                 self._append_locked(encode(event))
             else:
                 self.journal.append(encode(event))
+
+    def apply_facts(self, events: Sequence[Event]) -> None:
+        """Add events, as `apply` does, that a glimpse shows."""
+        if not self._writing:
+            self.start_writing()
+        append = self._append_locked if self.lock_appends else self.journal.append
+        for event in events:
+            line = encode(event)
+            self._facts.note(line)
+            append(line)
 
     def receive(self, batch: Batch, lines: bytes | None = None) -> None:
         """Add events that somebody has numbered, which are on the disk when this returns.
@@ -368,6 +380,10 @@ class FileStore:
         """Give the state, caught up, while no other thread changes it."""
         return Held(self._reading, self._caught_up)
 
+    def knowing(self) -> AbstractContextManager[State]:
+        """Give the state, caught up unless a long run would be read again for it."""
+        return Held(self._reading, lambda: self.state if self._is_long() else self._caught_up())
+
     def _caught_up(self) -> State:
         self.catch_up()
         return self.state
@@ -383,6 +399,19 @@ class FileStore:
         """Return if no other process has the store open; BackendUnavailable where one has. The lock is held."""
         if not self.journal.is_alone():
             raise BackendUnavailable(f"{self.path} is in use by another process: try again when no run is going on")
+
+    def glimpse(self, uid: str) -> tuple[Trial, str] | None:
+        """Return a trial, and what of it was not read; None where all can be: this process has logged little since."""
+        with self._reading:
+            view = self.state.copy_of(uid) if self._is_long() else None
+            if view is None:
+                return None
+            return view, glimpse_of(view, self.journal, self._facts, self.state.show)
+
+    def _is_long(self) -> bool:
+        """Return whether so much was logged since this process has read that it should not read it again."""
+        is_known = self._writing and self._is_whole and not self._busy and self._identity == self.journal.identity
+        return is_known and self.journal.size - self._offset > MOST
 
     def catch_up(self) -> None:
         """Replay what was appended since the last time, by whomever."""
@@ -502,6 +531,7 @@ class FileStore:
             if self._in_memory > SLICE:
                 self._in_memory = 0
                 self._spill()
+        self._facts.clear()
 
     def _spill(self) -> None:
         """Move points out of memory that were replayed; they stay in it where there is no room for them."""
@@ -595,17 +625,15 @@ class FileStore:
             for path in old:
                 os.unlink(path)
 
-    def save_if_worth(self) -> None:
+    def save_if_worth(self, most: float = MOST) -> None:
         """Save while the snapshot is small, or the journal has grown to a quarter of it; once a second at most.
 
         So the snapshot alone is complete after an ordinary run, and many runs do not cost their square. While others
-        use the store, it is left to the last of them. A disk that is full or a lock that is held leaves the journal.
+        use the store, it is left to the last of them. A disk that is full or a lock that is held leaves the journal. So
+        does one of which more than `most` bytes are in no snapshot: a long run is not read again by whoever logged it.
         """
-        if not self._writing or not self.journal.retry():
-            return
-        is_due = time.monotonic() >= self._looked_at + _PAUSE
-        if not self._is_as_left() or (is_due and self._is_alone()):
-            self._save_if_worth(self._snapshot_size <= _SMALL_AT_FINISH)
+        if time.monotonic() >= self._looked_at + _PAUSE or not self._is_as_left():
+            self._save_if_worth(most)
 
     def _is_as_left(self) -> bool:
         """Return whether nobody has removed or replaced the files, as far as their names say."""
@@ -623,20 +651,22 @@ class FileStore:
         finally:
             self.lock.__exit__(None, None, None)
 
-    def _save_if_worth(self, is_small: bool) -> None:
+    def _save_if_worth(self, most: float = MOST) -> None:
         if not self._writing or not self.journal.retry():
             return
         try:
             if self._is_saved():
                 return
-            is_ours = self._is_snapshot_ours()
-            grown = self.journal.size - self._saved_offset
-            if is_small or grown * 4 >= self._snapshot_size or not is_ours:
+            if not self._is_as_left() or (self._is_cheap(most) and self._is_alone()):
                 self.save()
         except (OSError, TrackError) as error:
             unsaved = self.unsaved()
             kept = f"{unsaved} events are not on disk" if unsaved else "its journal holds everything"
             logger.warning("%s was not brought up to date (%s); %s", self.path, error, kept)
+
+    def _is_cheap(self, most: float) -> bool:
+        grown = self.journal.size - self._saved_offset
+        return grown <= most and (self._snapshot_size <= _SMALL or grown * 4 >= self._snapshot_size)
 
     def _is_saved(self) -> bool:
         if self.journal.is_current and not self._is_snapshot_ours():
@@ -684,7 +714,7 @@ class FileStore:
 
     def leave(self) -> bool:
         """Save if it is worth it, remove a journal that nobody needs, and return whether nothing waits for room."""
-        self._save_if_worth(self._snapshot_size <= _SMALL_AT_EXIT and self._is_alone())
+        self._save_if_worth()
         if not self.journal.retry():
             return False
         try:

@@ -264,7 +264,8 @@ class RemoteStore(EventProtocol):
         return [one for one in self._objects(documents) if rest.matches(one)]
 
     def _objects(self, documents: bytes) -> list[Any]:
-        found = [self._object(_decode(line)) for line in documents.splitlines()]
+        with nothing_collected():
+            found = [self._object(_decode(line)) for line in documents.splitlines()]
         if self._reads is not None:
             for one in found:
                 self._reads.setdefault((NAMES[type(one)], one.uid), version(one))

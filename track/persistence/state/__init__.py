@@ -24,7 +24,7 @@ from track.persistence.state.outside import points_files, put_aside_points
 from track.persistence.state.placing import Placing, gather, lacking_points, place_for, placing_of, spill, unread_points
 from track.persistence.state.snapshot import names_points, read_head, read_snapshot, snapshot_bytes
 from track.persistence.state.state import State
-from track.persistence.state.views import resumes_of, shown_fields, shown_points, with_members
+from track.persistence.state.views import is_hidden, resumes_of, shown_fields, shown_points, with_members
 
 __all__ = [
     "DELETED",
@@ -41,6 +41,7 @@ __all__ = [
     "gather",
     "hidden",
     "is_forgetting",
+    "is_hidden",
     "is_overtaken",
     "is_resume",
     "lacking_points",

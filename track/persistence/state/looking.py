@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Points, Series
-from track.persistence.buckets import Buckets, Curve, Found, Question, Source, bucketed, by_step, kept_line, line_from
+from track.persistence.buckets import Buckets, Curve, Found, Question, Source, bucketed, kept_line, line_from
 from track.persistence.state.views import resumes_of, shown_points
 from track.structure import Trial
 
@@ -59,7 +59,7 @@ class Seen(Source):
         if container is None:
             return None
         try:
-            from track.containers.arrays import logged_arrays, once
+            from track.containers.arrays import by_step, logged_arrays, once
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
             columns: Any = logged_arrays(container.points, hidden)

@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -27,9 +28,11 @@ from track.persistence.identity import new_identity, origin_from
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.placing import Placing
 from track.persistence.state.state import State
-from track.plain import to_plain
-from track.serialization import from_json, to_json, trial_from_document, trial_to_document
+from track.persistence.state.unread import UnreadTrial
+from track.plain import restore, to_plain
+from track.serialization import from_json, status_from_json, to_json, trial_from_document, trial_to_document
 from track.structure import Trial, TrialGroup
+from track.utils.collecting import nothing_collected
 from track.utils.files import OpenFile, open_regular
 
 FORMAT_OUTSIDE = 2
@@ -75,9 +78,25 @@ class _TrialDocument(msgspec.Struct, forbid_unknown_fields=True):
     order: int = 0
     briefs: msgspec.Raw = msgspec.Raw(b"null")
 
-    def get(self, name: str) -> Any:
-        """Return a field, as a mapping would."""
-        return getattr(self, name)
+    get = object.__getattribute__  # a field, as a mapping would give it
+
+
+class _TrialHead(_TrialDocument, forbid_unknown_fields=True):
+    """What a store knows of each trial, whether or not anybody looks at it; the rest is left as bytes."""
+
+    name: msgspec.Raw = msgspec.Raw(b"null")
+    description: msgspec.Raw = msgspec.Raw(b"null")
+    version: msgspec.Raw = msgspec.Raw(b"null")
+    tags: msgspec.Raw = msgspec.Raw(b"null")
+    group_id: msgspec.Raw = msgspec.Raw(b"null")
+    parameters: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
+    errors: msgspec.Raw = msgspec.Raw(b"null")
+    artifacts: msgspec.Raw = msgspec.Raw(b"null")
+    timestamps: msgspec.Raw = msgspec.Raw(b"null")
+    process: msgspec.Raw = msgspec.Raw(b"null")
+    processes: msgspec.Raw = msgspec.Raw(b"null")
+    moments: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _ProjectDocument(msgspec.Struct, forbid_unknown_fields=True):
@@ -120,7 +139,7 @@ class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decoders: dict[type[msgspec.Struct], Any] = {
-    kind: msgspec.json.Decoder(kind).decode for kind in (_TrialDocument, _ProjectDocument, _Snapshot)
+    kind: msgspec.json.Decoder(kind).decode for kind in (_TrialDocument, _TrialHead, _ProjectDocument, _Snapshot)
 }
 _GROUP = {"dtype", "uid", "name", "description", "metadata", "project_id", "trials", "order", "moments"}
 _Unknown = dict[str, msgspec.Raw]
@@ -169,8 +188,13 @@ def read_snapshot(path: str, storage: State) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     data = file.readall()
-    if not data.strip():
+    if not data or data.isspace():
         return {}
+    with nothing_collected():
+        return _read(path, file, data, storage)
+
+
+def _read(path: str, file: OpenFile, data: bytes, storage: State) -> dict[str, Any]:
     snapshot = _parse(path, data, storage)
     if snapshot.format is None:
         raise CorruptJournal(
@@ -234,11 +258,12 @@ def _fill(storage: State, snapshot: _Snapshot, file_path: str, file: OpenFile, d
     documents = [*_documents(snapshot.trials, file, data, None, storage)]
     for project in snapshot.projects:
         documents += _documents(project.trials, file, data, project.uid or project.name, storage)
-    for order, trial, stored in sorted(documents, key=lambda document: document[0]):
-        storage.add_trial(trial)
+    for order, uid, trial, stored, indexed in sorted(documents, key=itemgetter(0)):
+        storage.take_trial(uid, trial, *indexed)
         if order:
-            storage.documents[trial.uid] = stored
-            storage.changed.discard(trial.uid)
+            storage.documents[uid] = stored
+        else:
+            storage.changed.add(uid)
     _fill_changes(storage, snapshot)
 
 
@@ -258,27 +283,45 @@ def _fill_changes(storage: State, snapshot: _Snapshot) -> None:
 
 def _documents(
     raws: list[msgspec.Raw], file: OpenFile, data: bytes, owner: str | None, storage: State
-) -> Iterator[tuple[int, Trial, _Stored]]:
-    """Yield each trial with its place among all trials and where its bytes are."""
-    position = 0
+) -> Iterator[tuple[int, str, Trial, _Stored, tuple[str, Any]]]:
+    """Yield the place of each trial among all trials, its uid, the trial, where its bytes are, its hash and status."""
+    position, load = 0, partial(_trial_of, owner, storage.outside)
     for raw in raws:
         view = memoryview(raw)
-        # It begins with the trial's uid: nothing before it reads the same.
-        position = max(data.find(bytes(view[:_UNIQUE]), position), 0)
-        stored: _Stored = bytes(view) if len(view) < _KEPT_UP_TO else _Region(file, position, view)
-        position += len(view)
-        document, unknown = _decode(raw, _TrialDocument)
-        if document.project_id is None:
-            document.project_id = owner
-        find = partial(storage.outside.stored, document.uid or "")
-        metrics = _lazy(document.metrics, stored, "metrics", _briefs_in(document), find)
-        fields = (metrics, _lazy(document.chronos, stored, "chronos"))
-        trial = trial_from_document(document, *fields)
+        if len(view) < _KEPT_UP_TO:
+            stored: _Stored = bytes(view)
+        else:
+            # It begins with the trial's uid: nothing before it reads the same.
+            position = max(data.find(bytes(view[:_UNIQUE]), position), 0)
+            stored = _Region(file, position, view)
+            position += len(view)
+        head, unknown = _decode(raw, _TrialHead)
+        digest, order = head.hash, head.order
+        if digest and order:
+            revision, status = int(head.revision or 0), status_from_json(head.status)
+            project = owner if head.project_id is None else restore(head.project_id)
+            trial: Trial = UnreadTrial(digest, revision, project, status, load, stored)
+            uid = f"{digest}_{revision}"
+        else:
+            # What tells one of a file of before from others is made of all of it.
+            trial = load(stored)
+            uid, digest, status = trial.uid, trial.hash, trial.status
         if unknown:
-            storage.unknown["trial", trial.uid] = unknown
-        if isinstance(trial.metadata, dict):
-            trial.metadata.setdefault("_update_count", 0)
-        yield document.order, trial, stored
+            storage.unknown["trial", uid] = unknown
+        yield order, uid, trial, stored, (digest, status)
+
+
+def _trial_of(owner: str | None, outside: PointsFiles, stored: _Stored) -> Trial:
+    """Return the trial of a document; `owner` is the project that it is in, where it does not say so itself."""
+    document, _ = _decode(bytes(stored), _TrialDocument)
+    if document.project_id is None:
+        document.project_id = owner
+    find = partial(outside.stored, document.uid or "")
+    metrics = _lazy(document.metrics, stored, "metrics", _briefs_in(document), find)
+    trial = trial_from_document(document, metrics, _lazy(document.chronos, stored, "chronos"))
+    if isinstance(trial.metadata, dict):
+        trial.metadata.setdefault("_update_count", 0)
+    return trial
 
 
 class _Region:

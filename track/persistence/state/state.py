@@ -236,13 +236,17 @@ class State:
     def add_trial(self, trial: Trial) -> None:
         """Take a trial."""
         uid = trial.uid
-        if (known := self._trials.get(uid)) is None:
-            self._by_status.add(uid, trial.status)
-        else:
-            self._by_status.move(uid, known.status, trial.status)
-        self._trials[uid] = trial
-        self._by_hash.setdefault(trial.hash, []).append(uid)
+        self.take_trial(uid, trial, trial.hash, trial.status)
         self.changed.add(uid)
+
+    def take_trial(self, uid: str, trial: Trial, digest: str, status: Any) -> None:
+        """Take a trial that is in the snapshot as it is, without looking at it."""
+        if (known := self._trials.get(uid)) is None:
+            self._by_status.add(uid, status)
+        else:
+            self._by_status.move(uid, known.status, status)
+        self._trials[uid] = trial
+        self._by_hash.setdefault(digest, []).append(uid)
         self.marks[uid] = self.count
 
     # asking
@@ -256,6 +260,19 @@ class State:
             seen = _view(trial, fields) if fields else trial
             if parsed.matches(seen):
                 yield seen if fields else _view(trial, fields)
+
+    def copy_of(self, uid: str) -> Trial | None:
+        """Return a view of a trial as it is stored, which may be changed; None where there is none."""
+        trial = self._trials.get(uid)
+        return None if trial is None else _view(trial, {})
+
+    def show(self, view: Trial) -> None:
+        """Change a view into what is shown of the trial."""
+        vars(view).update(shown_fields(view, self._project_tags, self.liveness, {}))
+
+    def tags_of(self, trial: Trial) -> dict[str, Any] | None:
+        """Return the tags of a trial's project; None where it is in none."""
+        return self._project_tags(trial.project_id) if isinstance(trial.project_id, str) else None
 
     def find_groups(self, query: Any = None) -> Iterator[TrialGroup]:
         """Return copies of the groups that match, oldest first."""

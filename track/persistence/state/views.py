@@ -68,17 +68,18 @@ def _without(container: Any, rules: list[list[float]]) -> Any:
     before = None if points.stored is None else points.stored.below(min(first for first, _ in rules))
     start = 0 if before is None else before.count
     columns = (points.steps_from(start), *points.part(start))
-    kept = [
-        (step, value, at)
-        for step, value, at in zip(*columns, strict=True)
-        if not (isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules))
-    ]
+    kept = [(step, value, at) for step, value, at in zip(*columns, strict=True) if not is_hidden(rules, step, at)]
     if not kept and before is None:
         return None
     steps, values, times = map(list, zip(*kept, strict=True)) if kept else ([], [], [])
     shown = Series(Points.from_lists(steps, values, times))
     shown.points.late, shown.points.stored = points.late, before
     return shown
+
+
+def is_hidden(rules: list[list[float]], step: Any, at: float) -> bool:
+    """Return whether one of the rules of a trial that began again hides a point."""
+    return isinstance(step, (int, float)) and any(step >= first and at < since for first, since in rules)
 
 
 def with_members(owner: Owner, members: Fetch, trials: Fetch, groups: Fetch) -> Owner:

@@ -1,0 +1,114 @@
+"""Trials of a store that nobody has looked at: they cost little, and are like all others when somebody does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from track import TrackClient
+from track.persistence.local import FileProtocol
+from track.persistence.state.unread import UnreadTrial
+from track.structure import CustomStatus, Status, Trial
+
+_TRIALS = 5
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file with five trials, of which one has a status of its own."""
+    path = tmp_path / "report.json"
+    client = TrackClient(f"file:{path}")
+    client.set_project(name="p")
+    for number in range(_TRIALS):
+        with client.new_trial(force=True, parameters={"number": number}) as trial:
+            trial.log_metrics(step=0, loss=number / 2)
+    trial.set_status(CustomStatus("odd", 42))
+    client.save()
+    trial.protocol.close()
+    return path
+
+
+def _unread(store: FileProtocol) -> int:
+    return sum(type(trial) is UnreadTrial for trial in store.storage._trials.values())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, uid: store.fetch_projects(),
+        lambda store, uid: store.has(Trial, uid),
+        lambda store, uid: store.revisions(uid.partition("_")[0]),
+        lambda store, uid: store.changes(),
+        lambda store, uid: store.new_trial(Trial(parameters={"number": "another"}, project_id="p")),
+    ],
+    ids=["projects", "has", "revisions", "changes", "new trial"],
+)
+def test_what_indexes_know_reads_no_trial(path: Path, ask: Callable[[FileProtocol, str], Any]) -> None:
+    """A process that begins a trial in a store of many pays for few of them."""
+    store = FileProtocol(f"file:{path}")
+    uid = next(iter(store.storage._trials))
+
+    ask(store, uid)
+
+    assert _unread(store) == _TRIALS
+
+
+def test_query_reads_what_may_match(path: Path) -> None:
+    """One trial for its uid, and those of a status for it; all for what no index knows."""
+    store = FileProtocol(f"file:{path}")
+    uid = next(iter(store.storage._trials))
+
+    (found,) = store.fetch_trials({"uid": uid})
+    assert (type(found), found.parameters, _unread(store)) == (Trial, {"number": 0}, _TRIALS - 1)
+    (odd,) = store.fetch_trials({"status": "odd"})
+    assert (odd.parameters, odd.status, _unread(store)) == ({"number": 4}, CustomStatus("odd", 42), _TRIALS - 2)
+    assert [trial.parameters["number"] for trial in store.fetch_trials({"parameters.number": {"$gt": 1}})] == [2, 3, 4]
+    assert _unread(store) == 0
+
+
+def test_unread_trial_that_changes_is_read_first(path: Path) -> None:
+    """What an event changes is changed in what is stored of the trial, and saved with the others."""
+    store = FileProtocol(f"file:{path}")
+    trial = Trial(parameters={"number": 2}, project_id="p")
+    trial.hash = next(one.hash for one in FileProtocol(f"file:{path}").fetch_trials({"parameters.number": 2}))
+
+    store.log_trial_metrics(trial, step=1, loss=7.0)
+    store.set_trial_status(trial, "pruned")
+    store.commit()
+
+    (found,) = FileProtocol(f"file:{path}").fetch_trials({"uid": trial.uid})
+    assert found.metrics["loss"] == {0: 1.0, 1: 7.0}
+    assert str(found.status) == "pruned"
+    assert [one.parameters["number"] for one in store.fetch_trials()] == list(range(_TRIALS))
+    assert [one.status for one in store.fetch_trials({"status": Status.Completed})] == [Status.Completed] * 3
+
+
+def test_fields_of_a_newer_version_are_kept_of_trials_that_nobody_has_read(path: Path) -> None:
+    """They are saved as they were, whether or not the trial was looked at."""
+    document = json.loads(path.read_text())
+    for trial in document["projects"][0]["trials"]:
+        trial["new"] = {"of": trial["order"]}
+    path.write_text(json.dumps(document))
+    store = FileProtocol(f"file:{path}")
+    (trial,) = store.fetch_trials({"parameters.number": 3})
+    store.add_trial_tags(trial, good=True)
+
+    store.commit()
+    store.close()
+
+    stored = json.loads(path.read_text())["projects"][0]["trials"]
+    assert [one["new"] for one in stored] == [{"of": one["order"]} for one in stored]
+
+
+def test_assignment_to_an_unread_trial_stays(path: Path) -> None:
+    """What is set is not replaced by what is read later."""
+    store = FileProtocol(f"file:{path}")
+    trial = next(iter(store.storage._trials.values()))
+
+    trial.name = "new"
+
+    assert (trial.name, type(trial), trial.parameters) == ("new", Trial, {"number": 0})
