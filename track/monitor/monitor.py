@@ -48,7 +48,7 @@ class Monitor:
     metrics, metrics_by: optional
         Which numbers are logged to the trial, and by which count; nothing is printed.
     trial: TrialLogger or TrackClient, optional
-        Where metrics are logged; by default the trial whose block the program is in, if any.
+        Where metrics are logged; by default the trial whose block the program is in, or the monitor was made in.
     source: callable, optional
         Returns the variables by name, where they are not those of the function with the loop.
     all_ranks: bool
@@ -93,6 +93,7 @@ class Monitor:
     ) -> None:
         self._made = perf_counter()
         self._trial, self._source, self._all_ranks = trial, source, all_ranks
+        self._made_in = innermost_block()
         self._counts = [0] * len(TRIGGERS)
         self._counting = threading.Lock()
         self._loops = Loops()
@@ -352,11 +353,15 @@ class Monitor:
 
     def log_numbers(self, values: Mapping[str, Any], trigger: str | None = None, by: str = "step") -> None:
         """Log those values that are numbers to the trial, if any; by `trigger` where `by` was never counted."""
-        trial = self._trial or innermost_block()
+        trial = self._trial or innermost_block() or self._unfinished()
         numbers = None if trial is None else numbers_in(values)
         if numbers:
             step = self._counts[level_of(by)] or self._counts[level_of(trigger or by)]
             trial.log_metrics(step=step, **numbers)
+
+    def _unfinished(self) -> Any:
+        """Return the trial in whose block the monitor was made: another thread is in no block."""
+        return None if self._made_in is None or self._made_in.has_finished else self._made_in
 
     def summary(self, verbose: int = 0) -> dict[str, str]:
         """Return when it is, the counts of open loops, how long it has taken, and will take.
@@ -429,11 +434,15 @@ def _seconds(seconds: float) -> str:
 
 
 def _rank() -> int:
-    """Return which process of a distributed job this is, as launchers say it in the environment; 0 alone."""
-    for variable in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"):
-        if os.environ.get(variable, "").isdecimal():
-            return int(os.environ[variable])
-    return 0
+    """Return which process of a job of torch.distributed this is; 0 alone.
+
+    Not the number that a scheduler gives a task: tasks that know nothing of each other all have something to say.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() and "WORLD_SIZE" in os.environ else 0
 
 
 def paired(option: str, specs: Any, **companions: Any) -> list[tuple[Any, ...]]:

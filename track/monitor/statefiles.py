@@ -21,6 +21,7 @@ from track.shown import text_of
 from track.utils.files import OpenFile, replacing
 
 _CONTENT = "track.json"
+_BY_HAND = "a file that you trust is read with torch.load(path, weights_only=False)"
 _LARGEST = 2**63
 _PLAIN = (str, bool, type(None))
 
@@ -72,30 +73,31 @@ def read_state(path: str, map_location: Any = None) -> dict[str, Any]:
         torch has written it, and is not installed.
     """
     with open(path, "rb") as file:
-        if zipfile.is_zipfile(file):
-            found = _read_archive(file, path)
-            if found is not None:
-                return _as_content(found, path)
-    return _as_content(_read_by_torch(path, map_location), path)
+        # As torch looks itself: what does not begin so it would read in its older formats, which were never safe.
+        if file.read(4) != b"PK\x03\x04":
+            raise UnsafeCheckpoint(f"{path} is damaged, or no checkpoint, or of torch before 1.6: {_BY_HAND}")
+        found = _read_archive(file, path)
+    if found is None:
+        found = _read_by_torch(path, map_location)
+    if not isinstance(found, dict) or "state_dict" not in found:
+        raise UnsafeCheckpoint(f"{path} is no checkpoint: it has no state_dict")
+    return found
 
 
 def _read_archive(file: IO[bytes], path: str) -> Any:
     """Return what is in an archive of ours; None of another, which may be torch's."""
     try:
         with zipfile.ZipFile(file) as archive:
-            if _CONTENT in archive.namelist():
+            names = archive.namelist()
+            if _CONTENT in names:
                 return _read(json.loads(_member(archive, _CONTENT)), archive)
     except MissingExtra:
         raise
     except Exception as error:  # whatever a file that is damaged, or made to deceive, makes of its readers
         raise UnsafeCheckpoint(f"{path} is damaged, or no checkpoint: {text_of(error)[:200]}") from error
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UnsafeCheckpoint(f"{path} holds a program of TorchScript, and not weights alone: {_BY_HAND}")
     return None
-
-
-def _as_content(found: Any, path: str) -> dict[str, Any]:
-    if not isinstance(found, dict) or "state_dict" not in found:
-        raise UnsafeCheckpoint(f"{path} is no checkpoint: it has no state_dict")
-    return found
 
 
 def _read_by_torch(path: str, map_location: Any) -> Any:
@@ -111,8 +113,7 @@ def _read_by_torch(path: str, map_location: Any) -> Any:
         raise
     except Exception as error:  # what a file that is made to deceive makes of it
         raise UnsafeCheckpoint(
-            f"{path} does not hold weights alone, so it is not read ({text_of(error)[:200]}): "
-            "a file that you trust is read with torch.load(path, weights_only=False)"
+            f"{path} does not hold weights alone, so it is not read ({text_of(error)[:200]}): {_BY_HAND}"
         ) from error
 
 
@@ -188,7 +189,8 @@ def _read(value: Any, archive: zipfile.ZipFile) -> Any:
     ((kind, held),) = value.items()
     if kind in ("array", "scalar"):
         numpy = import_numpy()
-        array = numpy.load(io.BytesIO(_member(archive, f"{int(held)}.npy")), allow_pickle=False)
+        data = io.BytesIO(_member(archive, f"{int(held)}.npy"))
+        array = numpy.lib.format.read_array(data, allow_pickle=False)
         return array[()] if kind == "scalar" else array
     return _READERS[kind](held, lambda one: _read(one, archive))
 

@@ -227,14 +227,15 @@ def _stand_in() -> types.ModuleType:
 
     def save(content: Any, file: Any) -> None:
         plain = {**content, "state_dict": {name: tensor.values for name, tensor in content["state_dict"].items()}}
-        file.write(b"torch" + json.dumps(plain).encode())
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("archive/data.pkl", json.dumps(plain))
 
     def load(path: str, map_location: Any = None, weights_only: bool = False) -> Any:
         torch.asked.append((map_location, weights_only))  # type: ignore[attr-defined]
-        data = Path(path).read_bytes()
-        if not data.startswith(b"torch"):
+        data = zipfile.ZipFile(path).read("archive/data.pkl")
+        if not data.startswith(b"{"):
             raise pickle.UnpicklingError("Weights only load failed")
-        content = json.loads(data[5:])
+        content = json.loads(data)
         return {**content, "state_dict": {name: Tensor(one) for name, one in content["state_dict"].items()}}
 
     Tensor.__module__ = "torch"
@@ -261,17 +262,38 @@ def test_what_is_torchs_is_written_by_torch_and_read_as_weights_only(
     assert torch.asked == [("cpu", True)]
 
 
-@pytest.mark.parametrize("how", ["pickle", "torch"])
-def test_what_torch_refuses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evil: Path, how: str) -> None:
+def test_what_torch_refuses_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evil: Path) -> None:
     """With a stand-in for torch: no second attempt is made without `weights_only`."""
     torch: Any = _stand_in()
     monkeypatch.setitem(sys.modules, "torch", torch)
-    _make_evil(tmp_path / "model" / "1.pt", how)
+    _make_evil(tmp_path / "model" / "1.pt", "torch")
 
     with pytest.raises(UnsafeCheckpoint, match="does not hold weights alone"):
         load(tmp_path, model=Model())
 
     assert torch.asked == [(None, True)]
+    assert not evil.exists()
+
+
+@pytest.mark.parametrize("how", ["pickle", "behind a tar", "script"])
+def test_older_formats_of_torch_never_come_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evil: Path, how: str
+) -> None:
+    """With a stand-in for torch: pickles, tar files and programs, which `weights_only` did not always stop."""
+    torch: Any = _stand_in()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    path = tmp_path / "model" / "1.pt"
+    _make_evil(path, "pickle" if how == "pickle" else "torch")
+    if how == "behind a tar":
+        path.write_bytes(b"storages".ljust(512, b"\0") + path.read_bytes())
+    if how == "script":
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("archive/constants.pkl", b"")
+
+    with pytest.raises(UnsafeCheckpoint, match=r"weights_only=False"):
+        load(tmp_path, model=Model())
+
+    assert torch.asked == []
     assert not evil.exists()
 
 

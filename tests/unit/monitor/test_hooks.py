@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,33 @@ def test_numbers_are_metrics_of_the_current_trial(capsys: pytest.CaptureFixture[
     assert trial.trial.metrics["acc"] == {3: 0, 6: 10}
     assert {*trial.trial.metrics} == {"loss", "acc"}
     assert not [line for line in _lines(capsys) if "acc" in line]
+
+
+def test_a_loop_in_a_thread_logs_to_the_trial_of_its_monitor() -> None:
+    """A thread is in no block: the trial is the one in whose block the monitor was made, until it has finished."""
+
+    def train() -> None:
+        for x in m(range(2)):  # noqa: B007
+            pass
+
+    with TrackClient("ephemeral:").new_trial(parameters={}) as trial:
+        m = Monitor(metrics="^x$@1s")
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+    train()
+
+    assert trial.trial.metrics["x"] == {1: 0, 2: 1}
+
+
+def test_tasks_of_a_scheduler_all_speak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number that a scheduler gives a task makes no rank: four tasks may be four trainings."""
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("RANK", "3")
+
+    Monitor().log("hello")
+
+    assert "hello" in capsys.readouterr().out
 
 
 def test_metrics_may_go_by_another_count() -> None:
@@ -295,6 +323,7 @@ def test_the_machine_is_probed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_process_of_a_job_speaks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Of ranks above 0 nothing is printed, logged or saved, unless it is asked for; counts and own hooks work."""
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     trial = TrackClient("ephemeral:").new_trial(parameters={})
     quiet, loud = (Monitor(log="^x$@1s", limit="@2s", trial=trial, all_ranks=every) for every in (False, True))
 
