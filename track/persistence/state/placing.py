@@ -204,7 +204,7 @@ def gather(storage: State) -> list[str]:
 
 def placing_in_copy(path: str, storage: State) -> Placing | None:
     """Return where points go that do not stay in a copy of a state; None where there are few."""
-    if sum(map(count_points, storage._trials.values())) < FROM:
+    if sum(_count(storage).values()) < FROM:
         return None
     files = PointsFiles(path, (), [new_identity()])
     files.begin_again()
