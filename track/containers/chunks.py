@@ -18,6 +18,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -75,6 +76,8 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
         The bounds of the times, unix seconds; 0 where none is known.
     rises: bool
         Whether the steps are whole numbers, or all of them floats, each greater than the one before.
+    timed: bool
+        Whether the time of each is known, and none is before the one before; False in chunks of earlier versions.
     """
 
     trial: str
@@ -99,6 +102,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0.0
     until: float = 0.0
     rises: bool = False
+    timed: bool = False
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
@@ -292,6 +296,7 @@ def _summary(step: Column | None, value: Column, at: Column) -> dict[str, Any]:
     if step is not None:
         found |= _of_steps(step)
     times = [one for one in (at.tolist() if at._odd or at._type is None else at._data) if one]
+    found["timed"] = len(times) == size and all(map(operator.le, times, islice(times, 1, None)))
     return found | {"since": float(min(times, default=0.0)), "until": float(max(times, default=0.0))}
 
 
