@@ -18,7 +18,6 @@ import struct
 import zlib
 from array import array
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -296,7 +295,7 @@ def _summary(step: Column | None, value: Column, at: Column) -> dict[str, Any]:
     if step is not None:
         found |= _of_steps(step)
     times = [one for one in (at.tolist() if at._odd or at._type is None else at._data) if one]
-    found["timed"] = len(times) == size and all(map(operator.le, times, islice(times, 1, None)))
+    found["timed"] = len(times) == size and sorted(times) == times
     return found | {"since": float(min(times, default=0.0)), "until": float(max(times, default=0.0))}
 
 
