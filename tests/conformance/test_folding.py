@@ -6,10 +6,10 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
-from msgspec.structs import astuple
 
 from tests.reopening import reopened
 from track.containers import chunks
@@ -47,7 +47,7 @@ def _columns(protocol: Any) -> dict[Any, Any]:
             values = [repr(value) for value in (container.values() if hasattr(container, "values") else container)]
             tail = protocol.fetch_points(trial.uid, [name], 2)[name]
             found[trial.uid, name] = repr(points), repr(tail), arrays, values, len(container), repr(container.last())
-            brief = astuple(briefs_of(trial.metrics)[name])
+            brief = msgspec.structs.astuple(briefs_of(trial.metrics)[name])
             found[trial.uid, name, "brief"] = ["nan" if field != field else field for field in brief]
     return found
 

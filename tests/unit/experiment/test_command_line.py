@@ -56,6 +56,8 @@ def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "it's a $(folder)"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    # What a script calls python3 is this one.
+    monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}")
     Path("train.py").write_text(PROGRAM)
 
 

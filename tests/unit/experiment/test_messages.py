@@ -31,6 +31,8 @@ def experiment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     made = Experiment(tmp_path / "runs" / "a")
     yield made
     assert made._folder is not None
+    # What waits to be written reads the store once more.
+    made._folder._file.close()
     made._folder.record.logger.protocol.close()
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
-from track.events import Batch, Event, encode, encode_batch
+from track.events import Batch, Event, MetricsLogged, encode, encode_batch
 from track.persistence.file.glimpse import MOST, Facts, glimpse_of
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, head_of, is_copy, kinship, origin_of, place_of, replaced_in_use
@@ -105,20 +105,13 @@ class FileStore:
         if not self._writing:
             self.start_writing()
         for event in events:
-            if self.lock_appends:
-                self._append_locked(encode(event))
-            else:
-                self.journal.append(encode(event))
-
-    def apply_facts(self, events: Sequence[Event]) -> None:
-        """Add events, as `apply` does, that a glimpse shows."""
-        if not self._writing:
-            self.start_writing()
-        append = self._append_locked if self.lock_appends else self.journal.append
-        for event in events:
             line = encode(event)
-            self._facts.note(line)
-            append(line)
+            if type(event) is not MetricsLogged:
+                self._facts.note(line)
+            if self.lock_appends:
+                self._append_locked(line)
+            else:
+                self.journal.append(line)
 
     def receive(self, batch: Batch, lines: bytes | None = None) -> None:
         """Add events that somebody has numbered, which are on the disk when this returns.
