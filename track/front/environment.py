@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from track.configuration import options
 from track.errors import InvalidCall
@@ -50,20 +50,16 @@ def _runs_elsewhere(trial: Trial) -> bool:
     return any(one["status"][0] == running for one in others)
 
 
+# Asked once for each store, not for each trial that starts.
+_chosen: WeakKeyDictionary[Protocol, tuple[str, ...]] = WeakKeyDictionary()
+
+
 def _configured(protocol: Protocol) -> tuple[str, ...]:
-    said = _in_uri(_opened_uris.get(protocol) or protocol.uri)
-    chosen = options("log.environment", "all") if said is None else said
-    return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
-
-
-# Each trial asks.
-_read = functools.lru_cache(maxsize=16)(read_parts)
-
-
-@functools.lru_cache(maxsize=16)
-def _in_uri(uri: str) -> str | None:
-    said: str | None = parse_uri(uri)["query"].get("environment")
-    return said
+    chosen = _chosen.get(protocol)
+    if chosen is None:
+        said = parse_uri(_opened_uris.get(protocol) or protocol.uri)["query"].get("environment")
+        chosen = _chosen[protocol] = read_parts(options("log.environment", "all") if said is None else said)
+    return chosen
 
 
 _told: set[str] = set()
