@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
-from msgspec.structs import astuple
 
 from tests.reopening import reopened
 from track.containers import chunks

@@ -39,6 +39,8 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
         if trial.metadata.get(ENVIRONMENT) != facts:
             protocol.log_trial_environment(trial, facts, packages)
             trial.metadata[ENVIRONMENT] = facts
+    except InvalidCall as error:
+        _tell(str(error))
     except Exception as error:  # noqa: BLE001 - it is a courtesy: no training stops for it
         _tell(f"{type(error).__name__}: {error}")
 
@@ -53,7 +55,10 @@ def _runs_elsewhere(trial: Trial) -> bool:
 def _configured(protocol: Protocol) -> tuple[str, ...]:
     said = _in_uri(_opened_uris.get(protocol) or protocol.uri)
     chosen = options("log.environment", "all") if said is None else said
-    return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
+    try:
+        return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
+    except ValueError as error:
+        raise InvalidCall(f"the option log.environment (TRACK_LOG_ENVIRONMENT) is {chosen!r}: {error}") from error
 
 
 # Each trial asks.
