@@ -12,6 +12,7 @@ from track.errors import missing_extra
 _EXACT = 2**53
 # So many numbers times their range are sorted as whole numbers.
 _PACKED = 2**62
+_TIMES = 2
 
 
 def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
@@ -32,14 +33,62 @@ def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
     """
     numpy = import_numpy()
     # What another thread logs meanwhile does not show.
-    step, value, at = points.view().columns()
-    size = len(at)
-    steps = None if step is None else _array(step, size)
-    values, times = _array(value, size), _array(at, size).astype(numpy.float64, copy=False)
+    points = points.view()
+    arrays = None if points.stored is None else _stored_arrays(points)
+    if arrays is None:
+        step, value, at = points.columns()
+        size = len(at)
+        arrays = [None if column is None else _array(column, size) for column in (step, value, at)]
+    steps, values, times = arrays
+    times = times.astype(numpy.float64, copy=False)
     if not hidden or steps is None:
         return steps, values, times
     are_shown = _are_shown(steps, times, hidden)
     return steps[are_shown], values[are_shown], times[are_shown]
+
+
+def _stored_arrays(points: Any) -> list[Any] | None:
+    """Return the columns of points of which the first are in chunks, each copied once; None where they are not plain.
+
+    That is, where a column has numbers of several types, or something else.
+    """
+    import numpy
+
+    points.settle()
+    size, place = len(points), 0
+    tail = [None if column is None else _array(column, points.tail) for column in points.tail_columns()]
+    chosen = [number for number, column in enumerate(tail) if column is not None]
+    found: list[Any] = [None, None, None]
+    for columns in points.stored.plain_columns():
+        if columns is None:
+            return None
+        parts = {number: _plain_array(columns[number]) for number in chosen}
+        end = place + len(parts[_TIMES])
+        for number, part in parts.items():
+            if not place:
+                found[number] = numpy.empty(size, part.dtype)
+            if found[number].dtype != part.dtype:
+                return None
+            found[number][place:end] = part
+        place = end
+    if not place or (points.tail and any(found[number].dtype != tail[number].dtype for number in chosen)):
+        return None
+    end = place + points.tail
+    for number in chosen:
+        if points.tail:
+            found[number][place:end] = tail[number]
+        # Fewer, where a chunk turned out to be damaged.
+        found[number] = found[number] if end == size else found[number][:end]
+    return found
+
+
+def _plain_array(column: Any) -> Any:
+    import numpy
+
+    if isinstance(column, range):
+        return numpy.arange(column.start, column.stop, column.step)
+    code, data = column
+    return numpy.frombuffer(data, "<f8" if code == "d" else "<i8").astype("f8" if code == "d" else "i8", copy=False)
 
 
 def once(steps: Any, *columns: Any) -> tuple[Any, ...]:

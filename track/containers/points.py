@@ -174,12 +174,13 @@ class Points:
     def columns(self) -> StepsValuesTimes:
         """Return the columns of all points, in logging order, which are not to be appended to; steps None for none."""
         self.settle()
-        tail = self._tail()
+        tail = self.tail_columns()
         if self.stored is None:
             return tail
         return _together(self.stored.columns(), tail)
 
-    def _tail(self) -> StepsValuesTimes:
+    def tail_columns(self) -> StepsValuesTimes:
+        """Return the columns of the points in memory, which are not to be appended to."""
         if self._size is None or self._size == len(self.at):
             return self.step, self.value, self.at
         step = None if self.step is None else self.step.cut(0, self._size)
@@ -213,7 +214,7 @@ class Points:
 
     def _load(self, stored: Stored | None, loaded: Stored) -> None:
         """Leave some points on disk, and bring the others into memory, before those that are there."""
-        step, value, at = _together(loaded.columns(), self._tail())
+        step, value, at = _together(loaded.columns(), self.tail_columns())
         self._size = None if self._size is None else len(at)
         if step is not None:
             step.unroll()
@@ -277,7 +278,7 @@ class Points:
     def tail_to_plain(self) -> dict[str, Any]:
         """Return the columns in memory as JSON-safe data, and the names of the chunks before them."""
         self.settle()
-        plain = self._to_plain(self._tail())
+        plain = self._to_plain(self.tail_columns())
         return plain if self.stored is None else plain | {"chunks": [chunk.named for chunk in self.stored.chunks]}
 
     def _to_plain(self, columns: StepsValuesTimes) -> dict[str, Any]:
