@@ -137,7 +137,8 @@ class Experiment(metaclass=TypedMeta):
         One that runs without a folder has a trial in memory, gone with the run.
         """
         if self._folder is not None:
-            return self._folder.trial
+            registered: TrialLogger = self._folder.trial
+            return registered
         if self._block is not None and self._unkept is None:
             from track.client import TrackClient
 
