@@ -142,8 +142,7 @@ class Experiment(metaclass=TypedMeta):
         if self._block is not None and self._unkept is None:
             from track.client import TrackClient
 
-            given = {name: getattr(self, name) for name in type(self)._params if not name.startswith("_")}
-            self._unkept = TrackClient("ephemeral:").new_trial(name=type(self).__name__, parameters=given)
+            self._unkept = TrackClient("ephemeral:").new_trial(name=type(self).__name__, parameters=self._parameters())
         return self._unkept
 
     @property
