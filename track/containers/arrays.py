@@ -31,9 +31,13 @@ def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
     `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
     """
     numpy = import_numpy()
+    points.settle()
     # What another thread logs meanwhile does not show.
-    step, value, at = points.view().columns()
-    size = len(at)
+    view = points.view()
+    view.settle()
+    shared = view.step, view.value, view.at
+    step, value, at = shared if view.stored is None else view.columns()
+    size = view.tail if view.stored is None else len(at)
     steps = None if step is None else _array(step, size)
     values, times = _array(value, size), _array(at, size).astype(numpy.float64, copy=False)
     if not hidden or steps is None:
@@ -126,7 +130,7 @@ def _array(column: Column, size: int) -> Any:
     if not size:
         return numpy.empty(0, kind)
     if isinstance(column._data, range):
-        return numpy.arange(column._data.start, column._data.stop, column._data.step)
+        return numpy.arange(column._data.start, column._data.stop, column._data.step)[:size]
     # Who appends to the column while the array is there copies it first.
     array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}
