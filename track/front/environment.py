@@ -39,6 +39,8 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
         if trial.metadata.get(ENVIRONMENT) != facts:
             protocol.log_trial_environment(trial, facts, packages)
             trial.metadata[ENVIRONMENT] = facts
+    except InvalidCall as error:
+        _tell(str(error))
     except Exception as error:  # noqa: BLE001 - it is a courtesy: no training stops for it
         _tell(f"{type(error).__name__}: {error}")
 
@@ -58,7 +60,12 @@ def _configured(protocol: Protocol) -> tuple[str, ...]:
     chosen = _chosen.get(protocol)
     if chosen is None:
         said = parse_uri(_opened_uris.get(protocol) or protocol.uri)["query"].get("environment")
-        chosen = _chosen[protocol] = read_parts(options("log.environment", "all") if said is None else said)
+        named = options("log.environment", "all") if said is None else said
+        try:
+            chosen = _chosen[protocol] = read_parts(named)
+        except ValueError as error:
+            what = f"the option log.environment (TRACK_LOG_ENVIRONMENT) is {named!r}"
+            raise InvalidCall(f"{what}: {error}") from error
     return chosen
 
 
