@@ -75,6 +75,8 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
         The bounds of the times, unix seconds; 0 where none is known.
     rises: bool
         Whether the steps are whole numbers, or all of them floats, each greater than the one before.
+    timed: bool
+        Whether the time of each is known, and none is before the one before; False in chunks of earlier versions.
     """
 
     trial: str
@@ -99,6 +101,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0.0
     until: float = 0.0
     rises: bool = False
+    timed: bool = False
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
@@ -292,6 +295,7 @@ def _summary(step: Column | None, value: Column, at: Column) -> dict[str, Any]:
     if step is not None:
         found |= _of_steps(step)
     times = [one for one in (at.tolist() if at._odd or at._type is None else at._data) if one]
+    found["timed"] = len(times) == size and sorted(times) == times
     return found | {"since": float(min(times, default=0.0)), "until": float(max(times, default=0.0))}
 
 

@@ -66,9 +66,10 @@ class Stored:
 
     def heads(self) -> list[Head]:
         """Return what each chunk that is there comes to, in their order."""
-        return [head for _, head in self._with_heads()]
+        return [head for _, head in self.with_heads()]
 
-    def _with_heads(self) -> Iterator[tuple[StoredChunk, Head]]:
+    def with_heads(self) -> Iterator[tuple[StoredChunk, Head]]:
+        """Yield the chunks that are there, and what each comes to."""
         for chunk in self.chunks:
             if not chunk.is_lost:
                 try:
@@ -93,7 +94,7 @@ class Stored:
 
         Those that are lost stay among the first, which are not read.
         """
-        late = next((chunk for chunk, head in self._with_heads() if head.until > at), None)
+        late = next((chunk for chunk, head in self.with_heads() if head.until > at), None)
         place = len(self.chunks) if late is None else self.chunks.index(late)
         others = [chunk for chunk in self.chunks[place:] if not chunk.is_lost]
         kept = [*self.chunks[:place], *(chunk for chunk in self.chunks[place:] if chunk.is_lost)]
@@ -102,7 +103,7 @@ class Stored:
     def below(self, step: float) -> Stored | None:
         """Return the points before the first chunk with a step that is not a number below `step`; None for none."""
         chunks = []
-        for chunk, head in self._with_heads():
+        for chunk, head in self.with_heads():
             if head.high is None or head.high >= step:
                 break
             chunks.append(chunk)
@@ -171,19 +172,22 @@ class Stored:
             if end is not None and start >= end:
                 return
             if start + chunk.named.points > first:
-                try:
-                    columns = self._columns_of(chunk)
-                except DamagedChunk as error:
-                    self._lose(chunk, error)
+                columns = self.columns_of(chunk)
+                if columns is None:
                     continue
                 yield start, columns
             start += chunk.named.points
 
-    def _columns_of(self, chunk: StoredChunk) -> StepsValuesTimes:
+    def columns_of(self, chunk: StoredChunk) -> StepsValuesTimes | None:
+        """Return the points of one chunk; None where it turns out to be damaged."""
         last = self._read_last
         if last is not None and last[0] is chunk:
             return last[1]
-        step, value, at = chunk.columns()
+        try:
+            step, value, at = chunk.columns()
+        except DamagedChunk as error:
+            self._lose(chunk, error)
+            return None
         if step is None:
             # They were without steps, and count from 0 since the metric has some.
             first = chunk.head().position
