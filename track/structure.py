@@ -266,6 +266,16 @@ class Trial:
     def uid(self, uid: str) -> None:
         self._hash, self.revision = split_uid(uid)
 
+    @property
+    def reserved(self) -> int | None:
+        """The attempt for which the holder of this object has reserved the trial; it is stored nowhere."""
+        return vars(self).get("_reserved")
+
+    @reserved.setter
+    def reserved(self, attempt: int | None) -> None:
+        # No field: what is stored of the trial replaces all of those.
+        vars(self)["_reserved"] = attempt
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Trial):
             return self.uid == other.uid

@@ -32,12 +32,15 @@ def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
     `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
     """
     numpy = import_numpy()
+    points.settle()
     # What another thread logs meanwhile does not show.
-    points = points.view()
-    arrays = None if points.stored is None else _stored_arrays(points)
+    view = points.view()
+    view.settle()
+    arrays = None if view.stored is None else _stored_arrays(view)
     if arrays is None:
-        step, value, at = points.columns()
-        size = len(at)
+        shared = view.step, view.value, view.at
+        step, value, at = shared if view.stored is None else view.columns()
+        size = view.tail if view.stored is None else len(at)
         arrays = [None if column is None else _array(column, size) for column in (step, value, at)]
     steps, values, times = arrays
     times = times.astype(numpy.float64, copy=False)
@@ -48,17 +51,18 @@ def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
 
 
 def _stored_arrays(points: Any) -> list[Any] | None:
-    """Return the columns of points of which the first are in chunks, each copied once; None where they are not plain.
+    """Return the columns of a settled view whose first points are in chunks, each copied once; None for none of these.
 
-    That is, where a column has numbers of several types, or something else.
+    That is where a column has numbers of several types, or something else.
     """
     import numpy
 
-    points.settle()
     size, place = len(points), 0
-    tail = [None if column is None else _array(column, points.tail) for column in points.tail_columns()]
+    tail = [
+        None if column is None else _array(column, points.tail) for column in (points.step, points.value, points.at)
+    ]
     chosen = [number for number, column in enumerate(tail) if column is not None]
-    found: list[Any] = [None, None, None]
+    found: dict[int, Any] = {}
     for columns in points.stored.plain_columns():
         if columns is None:
             return None
@@ -79,7 +83,7 @@ def _stored_arrays(points: Any) -> list[Any] | None:
             found[number][place:end] = tail[number]
         # Fewer, where a chunk turned out to be damaged.
         found[number] = found[number] if end == size else found[number][:end]
-    return found
+    return [found.get(number) for number in range(len(tail))]
 
 
 def _plain_array(column: Any) -> Any:
@@ -175,7 +179,7 @@ def _array(column: Column, size: int) -> Any:
     if not size:
         return numpy.empty(0, kind)
     if isinstance(column._data, range):
-        return numpy.arange(column._data.start, column._data.stop, column._data.step)
+        return numpy.arange(column._data.start, column._data.stop, column._data.step)[:size]
     # Who appends to the column while the array is there copies it first.
     array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}

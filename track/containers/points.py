@@ -174,15 +174,15 @@ class Points:
     def columns(self) -> StepsValuesTimes:
         """Return the columns of all points, in logging order, which are not to be appended to; steps None for none."""
         self.settle()
-        tail = self.tail_columns()
+        tail = self._tail()
         if self.stored is None:
             return tail
         return _together(self.stored.columns(), tail)
 
-    def tail_columns(self) -> StepsValuesTimes:
-        """Return the columns of the points in memory, which are not to be appended to."""
-        if self._size is None or self._size == len(self.at):
+    def _tail(self) -> StepsValuesTimes:
+        if self._size is None:
             return self.step, self.value, self.at
+        # Others may append to what a view shares with them, at any time.
         step = None if self.step is None else self.step.cut(0, self._size)
         return step, self.value.cut(0, self._size), self.at.cut(0, self._size)
 
@@ -214,7 +214,7 @@ class Points:
 
     def _load(self, stored: Stored | None, loaded: Stored) -> None:
         """Leave some points on disk, and bring the others into memory, before those that are there."""
-        step, value, at = _together(loaded.columns(), self.tail_columns())
+        step, value, at = _together(loaded.columns(), self._tail())
         self._size = None if self._size is None else len(at)
         if step is not None:
             step.unroll()
@@ -278,7 +278,7 @@ class Points:
     def tail_to_plain(self) -> dict[str, Any]:
         """Return the columns in memory as JSON-safe data, and the names of the chunks before them."""
         self.settle()
-        plain = self._to_plain(self.tail_columns())
+        plain = self._to_plain(self._tail())
         return plain if self.stored is None else plain | {"chunks": [chunk.named for chunk in self.stored.chunks]}
 
     def _to_plain(self, columns: StepsValuesTimes) -> dict[str, Any]:

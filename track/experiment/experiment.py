@@ -137,12 +137,12 @@ class Experiment(metaclass=TypedMeta):
         One that runs without a folder has a trial in memory, gone with the run.
         """
         if self._folder is not None:
-            return self._folder.trial
+            registered: TrialLogger = self._folder.trial
+            return registered
         if self._block is not None and self._unkept is None:
             from track.client import TrackClient
 
-            given = {name: getattr(self, name) for name in type(self)._params if not name.startswith("_")}
-            self._unkept = TrackClient("ephemeral:").new_trial(name=type(self).__name__, parameters=given)
+            self._unkept = TrackClient("ephemeral:").new_trial(name=type(self).__name__, parameters=self._parameters())
         return self._unkept
 
     @property
