@@ -58,15 +58,13 @@ def _stored_arrays(points: Any) -> list[Any] | None:
     import numpy
 
     size, place = len(points), 0
-    tail = [
-        None if column is None else _array(column, points.tail) for column in (points.step, points.value, points.at)
-    ]
-    chosen = [number for number, column in enumerate(tail) if column is not None]
+    named = enumerate((points.step, points.value, points.at))
+    tail = {number: _array(column, points.tail) for number, column in named if column is not None}
     found: dict[int, Any] = {}
     for columns in points.stored.plain_columns():
         if columns is None:
             return None
-        parts = {number: _plain_array(columns[number]) for number in chosen}
+        parts = {number: _plain_array(columns[number]) for number in tail}
         end = place + len(parts[_TIMES])
         for number, part in parts.items():
             if not place:
@@ -75,15 +73,15 @@ def _stored_arrays(points: Any) -> list[Any] | None:
                 return None
             found[number][place:end] = part
         place = end
-    if not place or (points.tail and any(found[number].dtype != tail[number].dtype for number in chosen)):
+    if not place or (points.tail and any(found[number].dtype != part.dtype for number, part in tail.items())):
         return None
     end = place + points.tail
-    for number in chosen:
+    for number, part in tail.items():
         if points.tail:
-            found[number][place:end] = tail[number]
+            found[number][place:end] = part
         # Fewer, where a chunk turned out to be damaged.
         found[number] = found[number] if end == size else found[number][:end]
-    return [found.get(number) for number in range(len(tail))]
+    return [found.get(number) for number in range(_TIMES + 1)]
 
 
 def _plain_array(column: Any) -> Any:
