@@ -70,6 +70,9 @@ _homes = {
     "to_pandas": "track.reading",
 }
 
+_modules = {"artifacts", "em", "errors", "reading", "tracking"}
+"""What the documentation calls ``track.artifacts`` and so on: there without an import of its own."""
+
 
 def get_git_version(file: Any) -> Any:
     """Return the commit and its date of the repository that holds `file`; None when there is none."""
@@ -81,6 +84,10 @@ def get_git_version(file: Any) -> Any:
 
 def __getattr__(name: str) -> Any:
     home = _homes.get(name)
+    if name in _modules:
+        import importlib
+
+        return importlib.import_module(f"track.{name}")
     if home is None:
         from track.verbs import way_out
 

@@ -113,7 +113,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     def __reduce__(self) -> Any:
         uid = self._created().uid
-        return _UnpickledLogger, (pickled_uri(self.protocol), uid, self.protocol.reserved_attempt(uid))
+        return _UnpickledLogger, (pickled_uri(self.protocol), uid, self._held_attempt())
 
     # the trial
 
@@ -258,9 +258,14 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self._tell_not_stored()
         self._tell_lost()
 
+    def _held_attempt(self) -> int | None:
+        """Return the attempt for which this process has reserved the trial; None for none."""
+        # Another thread may have reserved it since.
+        return self._trial.reserved or self.protocol.reserved_attempt(self._trial.uid)
+
     def _tell_lost(self) -> None:
         """Say that another worker has the trial now, so that what was said since is not stored."""
-        attempt = self.protocol.reserved_attempt(self._trial.uid) if self.has_finished else None
+        attempt = self._held_attempt() if self.has_finished else None
         if attempt is None:
             return
         try:
@@ -516,7 +521,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         from track.report import write_report
 
         self.finish()
-        shown, unread = self._glimpse() if short or style != "json" else (self.trial, "")
+        shown, unread = self._glimpse() if short else (self.trial, "")
         write_report(shown, short, style, self.protocol.unsaved(), unread)
         return self
 

@@ -63,6 +63,9 @@ class Status(enum.Enum):
     def __str__(self) -> str:
         return self.name.lower()
 
+    # That of `Enum` is a call of Python: each change of a status asks for some.
+    __hash__ = object.__hash__
+
 
 class CustomStatus:
     """A status that is not in `Status`.
@@ -262,6 +265,16 @@ class Trial:
     @uid.setter
     def uid(self, uid: str) -> None:
         self._hash, self.revision = split_uid(uid)
+
+    @property
+    def reserved(self) -> int | None:
+        """The attempt for which the holder of this object has reserved the trial; it is stored nowhere."""
+        return vars(self).get("_reserved")
+
+    @reserved.setter
+    def reserved(self, attempt: int | None) -> None:
+        # No field: what is stored of the trial replaces all of those.
+        vars(self)["_reserved"] = attempt
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Trial):

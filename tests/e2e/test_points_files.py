@@ -25,7 +25,8 @@ from track import TrackClient
 from track.cli import main
 from track.containers import chunks
 from track.errors import BackendUnavailable, CorruptJournal
-from track.persistence.file import FileStore, store
+from track.events import FieldsMerged, MetricsLogged
+from track.persistence.file import FileStore, replaying
 from track.persistence.state import placing
 from track.persistence.storage import load_database
 
@@ -38,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let points leave the JSON soon, in small chunks, here and in the processes that a test forks."""
     monkeypatch.setattr(placing, "FROM", 500)
     monkeypatch.setattr(chunks, "LARGEST", 128)
-    monkeypatch.setattr(store, "SLICE", 1 << 14)
+    monkeypatch.setattr(replaying, "SLICE", 1 << 14)
     for name in ("pwrite", "unlink"):
         calls = [*compaction._CALLS, (os, name)]
         monkeypatch.setattr(compaction, "_CALLS", calls)
@@ -476,6 +477,24 @@ def test_compact_says_how_far_it_is(filled: Path, tmp_path: Path) -> None:
     os.close(shown)
     assert not Path(f"{path}.journal").exists()
     _assert_whole(path)
+
+
+def test_a_point_that_came_late_is_there_after_a_resume(filled: Path, tmp_path: Path) -> None:
+    """Of a trial that began again, a point that belongs among those on disk is shown, and none of them twice."""
+    path = _copies(filled, tmp_path, "late")
+    (trial,) = stored(path)
+    protocol = TrackClient(f"file:{path}").protocol
+    protocol.commit()
+    rule = {"_resumes": [_POINTS, trial.latest + 1]}
+    protocol.apply(FieldsMerged("trial", trial.uid, "metadata", rule, trial.latest + 1, ["series"]))
+    at = trial.metrics["loss"].points.times()[9]
+    protocol.apply(MetricsLogged(trial.uid, {"loss": 7.0}, at, -1))
+
+    (found,) = protocol.fetch_trials()
+
+    steps = [*range(10), -1, *range(10, _POINTS)]
+    assert found.metrics["loss"].points.steps() == steps
+    assert protocol.fetch_points(trial.uid, ["loss"])["loss"].steps == steps
 
 
 def test_the_storage_of_the_original_writes_one_file(folded: Path, tmp_path: Path) -> None:

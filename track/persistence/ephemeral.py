@@ -85,6 +85,10 @@ class StateProtocol(EventProtocol):
         with self.reading() as state, making(len(state)):
             return list(state.find_trials(query))
 
+    def _shown(self, uid: str) -> Trial:
+        with self.reading() as state:
+            return state.shown(uid)
+
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:
             return super().select_trials(query, sort, limit)

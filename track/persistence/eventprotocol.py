@@ -194,6 +194,8 @@ class EventProtocol(Protocol):
             attempt = self._known[uid]
         except KeyError:
             attempt = self._known[self._require(uid)]
+        if attempt is not None:
+            attempt = self._attempt_of(trial)
         for value in kwargs.values():
             if type(value) is not float:
                 kwargs = numbers(kwargs)
@@ -215,22 +217,24 @@ class EventProtocol(Protocol):
     def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         uid, given = self._require(trial.uid), given_series(name, values, steps, times)
         for columns in given.columns():
-            self._record(MetricsLogged(uid, {}, self._moment(), attempt=self._known[uid], columns=columns))
+            self._record(MetricsLogged(uid, {}, self._moment(), attempt=self._attempt_of(trial), columns=columns))
 
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)
-        own = self._known[uid]
+        own = self._attempt_of(trial)
         if not _is_joined(trial, self.clock()):
             trial.attempt += 1
-            own = None
+            own = trial.reserved = None
         elif own is None and any(one.get(RESERVED) for one in trial.processes):
             # What a worker has started shares its attempt.
             own = trial.attempt
-        self._known[uid] = own
         attempt = trial.attempt if own is None else own
         begin = self._process_event(trial, Status.Running, attempt, is_reserved=own is not None)
         self._record(*self._lost_times(trial), begin)
-        self._begun[uid] = (time.perf_counter(), attempt)
+        # Not where another thread has reserved the trial since.
+        if own is None or own >= (self._known[uid] or 0):
+            self._known[uid] = own
+            self._begun[uid] = (time.perf_counter(), attempt)
 
     def _reserve(self, trial: Trial) -> int:
         """Take a trial that no process runs for this one, and return the attempt that begins."""
@@ -242,8 +246,21 @@ class EventProtocol(Protocol):
     def _hold(self, trial: Trial, attempt: int) -> None:
         """Note that this process has reserved a trial: what it says of it from now on is of this attempt."""
         self._know(trial)
-        self._known[trial.uid] = attempt
+        self._known[trial.uid] = trial.reserved = attempt
         self._begun[trial.uid] = (time.perf_counter(), attempt)
+
+    def _attempt_of(self, trial: Trial) -> int | None:
+        """Return the attempt for which a trial was reserved by who holds it, else by this process; None for none.
+
+        Another thread may have reserved it since.
+        """
+        known = self._known.get(trial.uid)
+        return known if known is None or trial.reserved is None else trial.reserved
+
+    def _has_begun(self, trial: Trial) -> bool:
+        """Return whether this process is in an attempt that it has begun, and not another thread in a later one."""
+        begun = self._begun.get(trial.uid)
+        return begun is not None and trial.reserved in (None, begun[1])
 
     def _lost_times(self, trial: Trial) -> list[TimeLogged]:
         """Return how long the processes ran that were killed, and could not say so."""
@@ -270,8 +287,8 @@ class EventProtocol(Protocol):
 
     def _own_event(self, trial: Trial, status: Status, error: str | None = None, **more: Any) -> StatusChanged:
         """Return the fact how far this process is in the attempt that it has begun."""
-        held = self._known[trial.uid]
-        attempt = self._begun[trial.uid][1] if trial.uid in self._begun else held
+        held = self._attempt_of(trial)
+        attempt = self._begun[trial.uid][1] if self._has_begun(trial) else held
         return self._process_event(trial, status, attempt, error, held is not None and held == attempt, **more)
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
@@ -284,10 +301,9 @@ class EventProtocol(Protocol):
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
         events: list[Event] = [self._own_event(trial, status, error)]
-        begun = self._begun.pop(uid, None)
-        if begun is not None:
-            ran = time.perf_counter() - begun[0]
-            events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._known[uid]))
+        if self._has_begun(trial):
+            ran = time.perf_counter() - self._begun.pop(uid)[0]
+            events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._attempt_of(trial)))
         self._record(*events)
 
     def log_trial_chrono_start(
@@ -309,7 +325,7 @@ class EventProtocol(Protocol):
         self, trial: Trial, name: str, seconds: float, aggregator: Factory | None = TIMES_AGGREGATOR
     ) -> None:
         uid = self._require(trial.uid)
-        spec, attempt = specification(aggregator), self._known[uid]
+        spec, attempt = specification(aggregator), self._attempt_of(trial)
         event = TimeLogged(uid, utf8(text_of(name)), seconds, self._moment(), spec, attempt)
         self.apply(event)
         if self.listeners:
@@ -332,7 +348,7 @@ class EventProtocol(Protocol):
         chosen = normal_status(status)
         text = text_or_none(error)
         uid, at = self._require(trial.uid), self._moment(trial)
-        self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text, None, self._known[uid]))
+        self._record(StatusChanged(uid, (chosen.name, chosen.value), at, text, None, self._attempt_of(trial)))
 
     def log_trial_artifact(
         self,
@@ -349,7 +365,7 @@ class EventProtocol(Protocol):
         texts = (utf8(text_of(name)), utf8(text_of(uri)), self._moment(trial), text_or_none(digest))
         known = None if size is None else int(size)
         said = None if step is None else plain_step(step), None if media is None else artifact_media(media)
-        self._record(ArtifactAdded(uid, *texts, known, self._known[uid], *said))
+        self._record(ArtifactAdded(uid, *texts, known, self._attempt_of(trial), *said))
 
     def log_trial_environment(self, trial: Trial, facts: dict[str, Any], packages: str = "") -> None:
         digest, project = facts.get("packages"), trial.project_id
@@ -360,7 +376,7 @@ class EventProtocol(Protocol):
             self._named.add((project, digest))
         uid = self._require(trial.uid)
         named = FieldsMerged(
-            "trial", uid, "metadata", {ENVIRONMENT: facts}, self._moment(trial), None, self._known[uid]
+            "trial", uid, "metadata", {ENVIRONMENT: facts}, self._moment(trial), None, self._attempt_of(trial)
         )
         self._record(named)
 
@@ -390,7 +406,7 @@ class EventProtocol(Protocol):
 
     def _hide(self, trial: Trial, value: bool) -> None:
         uid = self._require(trial.uid)
-        self._record(hidden(uid, value, self._moment(trial), self._known[uid]))
+        self._record(hidden(uid, value, self._moment(trial), self._attempt_of(trial)))
 
     def forget_trials(self, older: float = 0.0) -> Forgotten:
         # Before the decision: whoever reads a file again and again must not hold up others.
@@ -487,9 +503,13 @@ class EventProtocol(Protocol):
             event = trial_created(trial, self._moment())
             self._record(event)
             self._know(trial)
-            return self.fetch_trials({"uid": trial.uid})[0], event
+            return self._shown(trial.uid), event
 
         return self._as_one_step(create)
+
+    def _shown(self, uid: str) -> Trial:
+        """Return a trial that is stored, as it is shown."""
+        return self.fetch_trials({"uid": uid, **ALSO_DELETED})[0]
 
     def add_project_trial(self, project: Project, trial: Trial) -> None:
         """Move the trial into the project; NotFound when either is not stored (strict)."""
@@ -524,7 +544,7 @@ class EventProtocol(Protocol):
                 attempt = self._reserve(found)
             else:
                 getattr(self, attr)(found, *args, **kwargs)
-            return self.fetch_trials({"uid": found.uid})[0], attempt
+            return self._shown(found.uid), attempt
 
         return self._as_one_step(update)
 
@@ -580,11 +600,11 @@ class EventProtocol(Protocol):
             self._require_project(owner)
         elif self.strict and not self.has(TrialGroup, owner):
             raise NotFound(f"no group {owner!r} is stored in {self.place}: create it with new_trial_group")
-        self._record(TrialAttached(uid, kind, owner, self._moment(trial), self._known.get(uid)))
+        self._record(TrialAttached(uid, kind, owner, self._moment(trial), self._attempt_of(trial)))
 
     def _merge(self, trial: Trial, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
         uid, plain = self._require(trial.uid), plain_fields(values)
-        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, self._known[uid]))
+        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, self._attempt_of(trial)))
 
 
 def _is_joined(trial: Trial, now: float) -> bool:

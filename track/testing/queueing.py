@@ -180,6 +180,31 @@ class QueueTests(BackendTests):
 
         assert self._shown(protocol, trial) == before
 
+    def test_worker_that_gave_its_trial_back_leaves_it_to_the_next_thread(
+        self, protocol: Protocol, trial: Trial
+    ) -> None:
+        """What a worker says of a trial that it gave back is no part of the next attempt, in the same process too."""
+        first = self._reserve(protocol)
+        protocol.log_trial_metrics(first, step=0, loss=1.0)
+        protocol.set_trial_status(first, "submitted")
+        second = self._reserve(protocol)
+        protocol.log_trial_metrics(second, step=1, loss=2.0)
+        before = self._shown(protocol, trial)
+
+        protocol.log_trial_metrics(first, step=1, loss=9.0)
+        protocol.log_trial_series(first, "loss", [9.0], steps=[1])
+        protocol.log_trial_metadata(first, gpu="lost")
+        protocol.log_trial_start(first)
+        protocol.log_trial_finish(first, ValueError, ValueError("lost"), None)
+
+        assert self._shown(protocol, trial) == before
+        protocol.log_trial_metrics(second, step=2, loss=3.0)
+        protocol.log_trial_finish(second, None, None, None)
+        found = self.stored(protocol, trial)
+        assert (found.status, found.attempt, found.errors) == (Status.Completed, 2, [])
+        assert found.metrics["loss"] == {0: 1.0, 1: 2.0, 2: 3.0}
+        assert found.chronos["runtime"].val > 0.0
+
     def test_points_of_a_lost_attempt_do_not_replace_those_of_the_next(self, protocol: Protocol, trial: Trial) -> None:
         """Points of a dead worker that arrive late do not replace the same steps of the next attempt."""
         first = self._reserve(protocol)

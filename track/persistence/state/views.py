@@ -64,6 +64,8 @@ def _without(container: Any, rules: list[list[float]]) -> Any:
     if not isinstance(container, Series):
         return container
     points = container.points
+    # One that came late may belong among those on disk.
+    points.settle()
     # What is on disk before the first step of a rule is shown as it is.
     before = None if points.stored is None else points.stored.below(min(first for first, _ in rules))
     start = 0 if before is None else before.count
