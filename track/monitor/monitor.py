@@ -362,8 +362,11 @@ class Monitor:
         trial = self._trial or innermost_block() or self._unfinished()
         numbers = None if trial is None else numbers_in(values)
         if numbers:
-            step = self._counts[level_of(by)] or self._counts[level_of(trigger or by)]
-            trial.log_metrics(step=step, **numbers)
+            trial.log_metrics(step=self.position(trigger, by), **numbers)
+
+    def position(self, trigger: str | None = None, by: str = "step") -> int:
+        """Return the step of what is logged now: the count `by`, or that of `trigger` where `by` was never counted."""
+        return self._counts[level_of(by)] or self._counts[level_of(trigger or by)]
 
     def _unfinished(self) -> Any:
         """Return the trial in whose block the monitor was made: another thread is in no block."""

@@ -10,6 +10,7 @@ import base64
 import copy
 import io
 import json
+import operator
 import os
 import sys
 import zipfile
@@ -153,7 +154,8 @@ def _for_torch(value: Any, where: str) -> Any:
         made.update(read)
         return made
     if kind in (list, tuple):
-        return kind(_for_torch(one, f"{where}[{number}]") for number, one in enumerate(value))
+        items = [_for_torch(one, f"{where}[{number}]") for number, one in enumerate(value)]
+        return value if all(map(operator.is_, items, value)) else kind(items)
     number = to_number(value)
     if number is not None and kind.__module__ == "numpy":
         return number
