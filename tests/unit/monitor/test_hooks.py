@@ -119,21 +119,23 @@ def test_numbers_are_metrics_of_the_current_trial(capsys: pytest.CaptureFixture[
 
 
 def test_numbers_are_metrics_of_the_trial_of_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the `run` of an experiment, a monitor logs to its trial."""
+    """In the `run` of an experiment, a monitor logs to its trial; what it sends, too, is the same curve."""
     pytest.importorskip("yaml")
     monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file:{tmp_path}/store.json")
 
     class Train(Experiment):
         def run(self) -> None:
-            for loss in Monitor(metrics="^loss$@1s", msg="^loss$->^self$@2s")([3, 2]):  # noqa: B007
-                pass
+            m = Monitor(metrics=["^loss$@1s", "^late$@2s"], msg=["^loss$->^self$@2s", "^late$->^self$@1s"])
+            for loss in m([3, 2]):
+                late = -loss  # noqa: F841
 
     train = Train(tmp_path / "runs" / "a")
     train()
 
     (trial,) = fetch(f"file:{tmp_path}/store.json")
     assert trial.metrics["loss"] == {1: 3, 2: 2}
-    assert train.messages["loss"] == 2
+    assert trial.metrics["late"] == {1: -3, 2: -2}
+    assert (train.messages["loss"], train.messages["late"]) == (2, -2)
 
 
 def test_a_loop_in_a_thread_logs_to_the_trial_of_its_monitor() -> None:
