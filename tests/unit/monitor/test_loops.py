@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
 import time
@@ -135,6 +136,36 @@ def test_a_loop_that_somebody_keeps_is_none_once_its_function_has_ended() -> Non
             assert {*m.timers} == {"step", "epoch"}
 
     assert m.triggers == {"step": 6, "epoch": 3, "era": 0, "eon": 0, "supereon": 0}
+
+
+def test_a_cell_that_was_interrupted_leaves_no_level() -> None:
+    """In a notebook the iterator of an interrupted cell lives on in the namespace; the next cell begins afresh."""
+    namespace: dict[str, Any] = {"m": Monitor()}
+
+    with pytest.raises(KeyboardInterrupt):
+        exec("bar = iter(m(range(10)))\nfor x in bar:\n    raise KeyboardInterrupt", namespace)
+    exec("for _ in m(range(2)):\n    for _ in m(range(3)):\n        levels = [*m.timers]", namespace)
+
+    assert namespace["levels"] == ["epoch", "step"]
+    assert namespace["m"].triggers == {"step": 6, "epoch": 2, "era": 0, "eon": 0, "supereon": 0}
+
+
+def test_many_loops_leave_nothing_behind() -> None:
+    """A monitor that has opened ten thousand loops is as large as before."""
+    m = Monitor(hooks=[Seen("^x$@1000000s")])
+
+    def epochs(count: int) -> None:
+        for _ in m(range(count)):
+            for x in m(range(1)):  # noqa: B007
+                pass
+
+    epochs(10)
+    gc.collect()
+    before = len(gc.get_objects())
+    epochs(5000)
+    gc.collect()
+
+    assert len(gc.get_objects()) - before < 100
 
 
 def test_a_loop_in_a_generator_stays_open() -> None:
