@@ -15,6 +15,7 @@ from tests.children import fork, run, wait
 from tests.e2e.processes import start, stored
 from track import TrackClient
 from track.persistence.file import FileStore, journal
+from track.utils import files
 
 
 def test_parent_and_child_both_log(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_fork_while_the_journal_is_replaced_holds_up_nobody(
     if end == "close":
         store.save()
     forked: list[int] = []
-    sync_folder = journal.sync_folder
+    sync_folder = files.sync_folder
 
     def synced(name: str) -> None:
         # What a child has, too; and the file as somebody has opened it by its name.
