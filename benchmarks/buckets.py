@@ -154,7 +154,7 @@ def build(uri: str, trials: int, each: int) -> None:
     import numpy
 
     from track.persistence import get_protocol
-    from track.structure import Trial
+    from track.structure import Status, Trial
 
     store = get_protocol(uri)
     random = numpy.random.default_rng(0)
@@ -163,6 +163,7 @@ def build(uri: str, trials: int, each: int) -> None:
         assert trial is not None
         for event in _columns(trial.uid, numpy.arange(each), random.normal(size=each)):
             store.apply(event)
+        store.set_trial_status(trial, Status.Completed)
     store.flush()
     store.commit()
     store.close()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from track.experiment import Experiment
     from track.functional import Root, functional_experiment
     from track.logger import TrialLogger
+    from track.monitor import Monitor, TorchMonitor
     from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
     from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
@@ -27,9 +28,11 @@ __url__ = ""
 __all__ = [
     "CustomStatus",
     "Experiment",
+    "Monitor",
     "Project",
     "Root",
     "Status",
+    "TorchMonitor",
     "TrackClient",
     "Trial",
     "TrialGroup",
@@ -48,9 +51,11 @@ __all__ = [
 _homes = {
     "CustomStatus": "track.structure",
     "Experiment": "track.experiment",
+    "Monitor": "track.monitor",
     "Project": "track.structure",
     "Root": "track.functional",
     "Status": "track.structure",
+    "TorchMonitor": "track.monitor",
     "TrackClient": "track.client",
     "Trial": "track.structure",
     "TrialGroup": "track.structure",
@@ -65,6 +70,9 @@ _homes = {
     "to_pandas": "track.reading",
 }
 
+_modules = {"artifacts", "em", "errors", "reading", "tracking"}
+"""What the documentation calls ``track.artifacts`` and so on: there without an import of its own."""
+
 
 def get_git_version(file: Any) -> Any:
     """Return the commit and its date of the repository that holds `file`; None when there is none."""
@@ -76,6 +84,10 @@ def get_git_version(file: Any) -> Any:
 
 def __getattr__(name: str) -> Any:
     home = _homes.get(name)
+    if name in _modules:
+        import importlib
+
+        return importlib.import_module(f"track.{name}")
     if home is None:
         from track.verbs import way_out
 

@@ -13,7 +13,7 @@ from track.errors import InvalidCall, NotFound, missing_extra, suggestion
 from track.metrics import briefs_of
 from track.persistence.query import resolve
 from track.plain import flatten
-from track.shown import text_of
+from track.shown import shown, text_of
 from track.structure import Trial
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def _chosen(trials: Trial | Iterable[Trial], metrics: tuple[str, ...], verb: str
     """Return trials as a list, one of which at least has each metric that is named, if any has metrics yet."""
     if isinstance(trials, str):
         raise InvalidCall(f"{trials!r} is no trial: write track.fetch({trials!r}).{verb}()")
+    for name in metrics:
+        if not isinstance(name, str):
+            raise InvalidCall(f"{shown(name)} is no name of a metric: write {verb}('loss', 'acc')")
     chosen = [trials] if isinstance(trials, Trial) else list(trials)
     # Before the first numbers arrive there is nothing to compare with.
     known = {name for trial in chosen for name in trial.metrics} if metrics else set()

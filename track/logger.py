@@ -521,7 +521,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         from track.report import write_report
 
         self.finish()
-        shown, unread = self._glimpse() if short or style != "json" else (self.trial, "")
+        shown, unread = self._glimpse() if short else (self.trial, "")
         write_report(shown, short, style, self.protocol.unsaved(), unread)
         return self
 

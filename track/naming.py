@@ -96,7 +96,8 @@ def _described(protocol: Protocol, name: str, query: Any = None) -> Trial:
     if what == "last" and not words:
         trials = protocol.brief_trials(query)
         if not trials:
-            raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has none")
+            what = "none" if query is None else "none that was deleted"
+            raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has {what}")
         return _whole(protocol, trials[-1])
     if what == "best" and words and words[0]:
         mode, separator, metric = words[0].partition(":")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from track.errors import NotFound
+from track.errors import InvalidCall, NotFound
 from track.frames import summary, to_arrow, to_pandas
 from track.naming import best_of, best_stored, named, owners_of, with_uids
 from track.persistence.buckets import Buckets, Question
@@ -272,6 +272,8 @@ def environment(source: Any, trial: Any = None) -> dict[str, Any]:
     ------
     TrialDoesNotExist, AmbiguousName
         No trial, or several, go by this name.
+    InvalidCall
+        The store is missing, or which trial of it is meant.
 
     Examples
     --------
@@ -282,6 +284,8 @@ def environment(source: Any, trial: Any = None) -> dict[str, Any]:
     >>> sorted(environment(client, "@last"))
     ['packages', 'python']
     """
+    if isinstance(source, Trial) or (trial is None and isinstance(source, str)):
+        raise InvalidCall("environment takes a store and a trial: track.environment('file://report.json', '@last')")
     protocol = open_to_read(source) if isinstance(source, str) else getattr(source, "protocol", source)
     if trial is None:
         # Of a logger; of others it is missing.

@@ -63,6 +63,9 @@ class Status(enum.Enum):
     def __str__(self) -> str:
         return self.name.lower()
 
+    # That of `Enum` is a call of Python: each change of a status asks for some.
+    __hash__ = object.__hash__
+
 
 class CustomStatus:
     """A status that is not in `Status`.

@@ -6,17 +6,17 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
-from msgspec.structs import astuple
 
 from tests.reopening import reopened
 from track.containers import chunks
 from track.events import Event
 from track.metrics import briefs_of
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.file import store
+from track.persistence.file import replaying
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "FROM", 0)
     monkeypatch.setattr(placing, "SMALLEST", 1)
     monkeypatch.setattr(chunks, "LARGEST", 3)
-    monkeypatch.setattr(store, "SLICE", 300)
+    monkeypatch.setattr(replaying, "SLICE", 300)
 
 
 def _columns(protocol: Any) -> dict[Any, Any]:
@@ -47,7 +47,7 @@ def _columns(protocol: Any) -> dict[Any, Any]:
             values = [repr(value) for value in (container.values() if hasattr(container, "values") else container)]
             tail = protocol.fetch_points(trial.uid, [name], 2)[name]
             found[trial.uid, name] = repr(points), repr(tail), arrays, values, len(container), repr(container.last())
-            brief = astuple(briefs_of(trial.metrics)[name])
+            brief = msgspec.structs.astuple(briefs_of(trial.metrics)[name])
             found[trial.uid, name, "brief"] = ["nan" if field != field else field for field in brief]
     return found
 

@@ -140,6 +140,18 @@ def test_report_of_a_long_run_shows_what_is_true(trial: TrialLogger) -> None:
     assert "not read" not in json.loads(_printed(trial.report))
 
 
+def test_whole_report_of_a_long_run_is_read(trial: TrialLogger) -> None:
+    """Who asks for everything gets it, as a table too."""
+    trial.log_metrics(early=1.0)
+    _log_much(trial)
+    pytest.importorskip("rich")
+
+    shown = _printed(lambda: trial.report(short=False, style="table"))
+
+    assert "early" in shown
+    assert "not read" not in shown
+
+
 def test_report_of_a_long_run_hides_what_a_resume_hides(trial: TrialLogger) -> None:
     """A last value that is computed again is not shown."""
     _log_much(trial)

@@ -41,6 +41,14 @@ def test_star_import_works() -> None:
     assert set(track.__all__) <= names.keys()
 
 
+@pytest.mark.parametrize("name", ["artifacts", "em", "errors", "reading", "tracking"])
+def test_modules_are_there_without_an_import(name: str) -> None:
+    """``import track`` is enough for what the documentation calls ``track.artifacts.find``."""
+    done = python("-c", f"import track; print(track.{name}.__name__)")
+
+    assert (done.stdout, done.stderr) == (f"track.{name}\n", "")
+
+
 def test_unknown_name_is_an_attribute_error() -> None:
     """A name that is not there is named."""
     with pytest.raises(AttributeError, match="module 'track' has no attribute 'TrackCleint'"):

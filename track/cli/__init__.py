@@ -12,9 +12,20 @@ __all__ = ["main", "make_parser"]
 _COMMANDS = (artifacts, compact, copy, deleting, serve, sync, user)
 
 
+class _OneLineEach(argparse.HelpFormatter):
+    """Lists the commands in a line each, without a heading in the heading."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(super(_OneLineEach, self)._format_action(one) for one in action._get_subactions())
+        return super()._format_action(action)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="track", description="Record what machine-learning experiments did.")
+    parser = argparse.ArgumentParser(
+        prog="track", description="Record what machine-learning experiments did.", formatter_class=_OneLineEach
+    )
     verbs = parser.add_subparsers(title="commands", metavar="command", required=True)
     for command in _COMMANDS:
         command.add_parser(verbs)

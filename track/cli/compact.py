@@ -10,15 +10,15 @@ from track.errors import TrackError
 from track.reading import open_stored
 
 _DESCRIPTION = """
-Folds the journal of a file store into its JSON file, and into points files once there are many points. Whoever reads
-the store next has less to read. While other processes log to it the journal stays as it is, and complete.
+Writes what is in the journal of a file store into its JSON file, and into points files once there are many points.
+Whoever reads the store next has less to read. While other processes log to it the journal stays as it is, and complete.
 """
 _WIDTH = 40
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("compact", help="fold the journal of a store", description=_DESCRIPTION)
+    parser = verbs.add_parser("compact", help="shorten a file store, for those who read it", description=_DESCRIPTION)
     parser.set_defaults(run=run, prog=parser.prog)
     parser.add_argument("uri", help="the store, as it is given to TrackClient")
 

@@ -46,7 +46,9 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("copy", help=_HELP, description=_DESCRIPTION)
     parser.add_argument("source", metavar="FROM", help="the store to copy from, as it is given to TrackClient")
     parser.add_argument("target", metavar="TO", help="the store to copy to; a file that does not exist is made")
-    parser.add_argument("trials", metavar="TRIAL", nargs="*", help=f"only these trials: {WAYS} (default: all)")
+    parser.add_argument(
+        "trials", metavar="TRIAL", nargs="*", default=[], help=f"only these trials: {WAYS} (default: all)"
+    )
     parser.add_argument("--running", action="store_true", help="copy trials that are running, too, as they are now")
     parser.set_defaults(run=run)
 

@@ -31,9 +31,9 @@ def add_parser(verbs: Any) -> None:
     """Add the commands to the parser of the program."""
     delete = verbs.add_parser("delete", help="hide trials, until they are restored", description=_DELETE)
     delete.set_defaults(run=run, act=_delete)
-    restore = verbs.add_parser("restore", help="show trials again that were deleted", description=_RESTORE)
+    restore = verbs.add_parser("restore", help="show deleted trials again", description=_RESTORE)
     restore.set_defaults(run=run, act=_restore)
-    clean = verbs.add_parser("gc", help="remove for good what was deleted", description=_GC)
+    clean = verbs.add_parser("gc", help="remove deleted trials for good", description=_GC)
     clean.set_defaults(run=run, act=_forget)
     for parser in (delete, restore, clean):
         parser.set_defaults(prog=parser.prog)

@@ -75,6 +75,8 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
         The bounds of the times, unix seconds; 0 where none is known.
     rises: bool
         Whether the steps are whole numbers, or all of them floats, each greater than the one before.
+    timed: bool
+        Whether the time of each is known, and none is before the one before; False in chunks of earlier versions.
     """
 
     trial: str
@@ -99,9 +101,13 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     since: float = 0.0
     until: float = 0.0
     rises: bool = False
+    timed: bool = False
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
+PlainColumn = range | tuple[str, memoryview] | None
+"""Numbers that count up evenly, or a type of `array` and the bytes of such, little-endian; None for no steps."""
+PlainColumns = tuple[PlainColumn, PlainColumn, PlainColumn]
 StepsValuesTimes = tuple[Column | None, Column, Column]
 """Steps, values and times."""
 
@@ -200,6 +206,28 @@ class StoredChunk:
         data = self.data()
         return _unpack(self.head(), memoryview(data)[_head_end(data) :])
 
+    def plain_columns(self) -> PlainColumns | None:
+        """Return its points as they are in the file; None where that is not all numbers of one type in each column.
+
+        DamagedChunk where they cannot be read.
+        """
+        data = self.data()
+        head, place = self.head(), _head_end(data)
+        columns: list[PlainColumn] = []
+        for kind in head.columns:
+            match kind:
+                case None:
+                    columns.append(None)
+                case ["run", first, stride]:
+                    columns.append(range(first, first + head.count * stride, stride))
+                case ["d" | "q" as code]:
+                    end = place + 8 * head.count
+                    columns.append((code, memoryview(data)[place:end]))
+                    place = end
+                case _:
+                    return None
+        return (columns[0], columns[1], columns[2]) if place == len(data) else None
+
     def data(self) -> bytes:
         """Return its bytes, which are checked; DamagedChunk where they cannot be read."""
         data = self.file.read(self.named.offset, self.named.size)
@@ -292,6 +320,7 @@ def _summary(step: Column | None, value: Column, at: Column) -> dict[str, Any]:
     if step is not None:
         found |= _of_steps(step)
     times = [one for one in (at.tolist() if at._odd or at._type is None else at._data) if one]
+    found["timed"] = len(times) == size and sorted(times) == times
     return found | {"since": float(min(times, default=0.0)), "until": float(max(times, default=0.0))}
 
 

@@ -51,9 +51,9 @@ class Column:
             try:
                 self._data.append(value)
                 return
-            except BufferError:
+            except (AttributeError, BufferError):
                 self.let_go()
-                self._data.append(value)
+                self.append(value)
                 return
             except OverflowError:
                 # A whole number of more than 64 bits.
@@ -66,6 +66,7 @@ class Column:
             self._data, self._odd, self._type = other._data[:], dict(other._odd), other._type
             return
         if self._type is None or self._type is not other._type:
+            self.unroll()
             for value in other.tolist():
                 self.append(value)
             return
@@ -99,14 +100,14 @@ class Column:
 
     @classmethod
     def run(cls, values: range) -> Column:
-        """Return a column of whole numbers that go up evenly, which takes no room; it is not to be appended to."""
+        """Return a column of whole numbers that go up evenly, which takes no room until others come."""
         column = cls()
         column._data, column._type = values, int
         return column
 
     def let_go(self) -> None:
-        """Leave the values so far to the arrays of numpy that show them, which keep them from growing."""
-        self._data = self._data[:]
+        """Go on with a copy: arrays of numpy that show the values keep them from growing, and a range never does."""
+        self._data = array("q", self._data) if isinstance(self._data, range) else self._data[:]
 
     @property
     def kind(self) -> type[float] | None:
@@ -237,7 +238,7 @@ class Column:
         self._odd[len(self._data)] = value
         try:
             self._data.append(0)
-        except BufferError:
+        except (AttributeError, BufferError):
             self.let_go()
             self._data.append(0)
         self._choose_type()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from track.containers.chunks import DamagedChunk, Head, StepsValuesTimes, StoredChunk
+from track.containers.chunks import DamagedChunk, Head, PlainColumns, StepsValuesTimes, StoredChunk
 from track.containers.columns import Column, hashable
 from track.plain import restore
 from track.shown import shown
@@ -66,9 +66,10 @@ class Stored:
 
     def heads(self) -> list[Head]:
         """Return what each chunk that is there comes to, in their order."""
-        return [head for _, head in self._with_heads()]
+        return [head for _, head in self.with_heads()]
 
-    def _with_heads(self) -> Iterator[tuple[StoredChunk, Head]]:
+    def with_heads(self) -> Iterator[tuple[StoredChunk, Head]]:
+        """Yield the chunks that are there, and what each comes to."""
         for chunk in self.chunks:
             if not chunk.is_lost:
                 try:
@@ -93,7 +94,7 @@ class Stored:
 
         Those that are lost stay among the first, which are not read.
         """
-        late = next((chunk for chunk, head in self._with_heads() if head.until > at), None)
+        late = next((chunk for chunk, head in self.with_heads() if head.until > at), None)
         place = len(self.chunks) if late is None else self.chunks.index(late)
         others = [chunk for chunk in self.chunks[place:] if not chunk.is_lost]
         kept = [*self.chunks[:place], *(chunk for chunk in self.chunks[place:] if chunk.is_lost)]
@@ -102,7 +103,7 @@ class Stored:
     def below(self, step: float) -> Stored | None:
         """Return the points before the first chunk with a step that is not a number below `step`; None for none."""
         chunks = []
-        for chunk, head in self._with_heads():
+        for chunk, head in self.with_heads():
             if head.high is None or head.high >= step:
                 break
             chunks.append(chunk)
@@ -134,6 +135,21 @@ class Stored:
             value.extend(columns[1])
             at.extend(columns[2])
         return step, value, at
+
+    def plain_columns(self) -> Iterator[PlainColumns | None]:
+        """Yield the points of each chunk that is there as they are in the file; None for one that says more."""
+        for chunk in self.chunks:
+            if not chunk.is_lost:
+                try:
+                    columns = chunk.plain_columns()
+                    first = chunk.head().position
+                except DamagedChunk as error:
+                    self._lose(chunk, error)
+                    continue
+                if columns is not None and columns[0] is None:
+                    # They were without steps, and count from 0 since the metric has some.
+                    columns = range(first, first + chunk.named.points), columns[1], columns[2]
+                yield columns
 
     def part(self, place: int, first: int, end: int) -> list[Any]:
         """Return a part of one column, from a position on, before another one.
@@ -171,19 +187,22 @@ class Stored:
             if end is not None and start >= end:
                 return
             if start + chunk.named.points > first:
-                try:
-                    columns = self._columns_of(chunk)
-                except DamagedChunk as error:
-                    self._lose(chunk, error)
+                columns = self.columns_of(chunk)
+                if columns is None:
                     continue
                 yield start, columns
             start += chunk.named.points
 
-    def _columns_of(self, chunk: StoredChunk) -> StepsValuesTimes:
+    def columns_of(self, chunk: StoredChunk) -> StepsValuesTimes | None:
+        """Return the points of one chunk; None where it turns out to be damaged."""
         last = self._read_last
         if last is not None and last[0] is chunk:
             return last[1]
-        step, value, at = chunk.columns()
+        try:
+            step, value, at = chunk.columns()
+        except DamagedChunk as error:
+            self._lose(chunk, error)
+            return None
         if step is None:
             # They were without steps, and count from 0 since the metric has some.
             first = chunk.head().position

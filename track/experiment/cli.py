@@ -50,7 +50,9 @@ def execute(experiment: Any, said: argparse.Namespace) -> Any:
     if said.to_root is not None:
         type(experiment).to_root(experiment, said.to_root)
     if said.execute is None:
-        if said.to_root is None and not said.is_given:
+        if said.to_root is None and said.is_given:
+            _tell("nothing was run: --execute DIR runs it in a folder, --execute without keeping anything")
+        elif said.to_root is None:
             write_out(f"{(type(experiment).__doc__ or '').strip()}\n\nFor more help use --help.\n")
         return None
     with ExitStack() as block:
@@ -158,10 +160,15 @@ def _update(experiment: Any, said: argparse.Namespace) -> None:
 def _update_by_text(experiment: Any, text: str) -> None:
     kind = type(experiment)
     written = text if text.lstrip().startswith("{") else f"{{{text}}}"
+    if text.strip() and written is not text and ":" not in text:
+        raise InvalidCall(f"--update takes a mapping, as '{{a: 1}}', or a params.yml that is there, not {text!r}")
     found, plain = load(written, "--update"), texts(written)
     if not isinstance(found, dict):
         raise InvalidCall(f"--update takes a mapping, as '{{a: 1}}', not {text!r}")
     unknown = {name: value for name, value in found.items() if name not in kind._params}
+    for name, value in unknown.items():
+        if value is None and ":" in str(name):
+            raise InvalidCall(f"--update takes YAML, with a blank after each colon: {str(name).replace(':', ': ')!r}")
     kind.update(experiment, unknown)
     parameters = kind._params
     kind.update(

@@ -83,6 +83,7 @@ class Experiment(metaclass=TypedMeta):
     _asked: str | os.PathLike[str] | None
     _folder: Folder | None
     _block: TimeLimitSignal | None
+    _unkept: TrialLogger | None
     _is_debug: bool
     _wants_output: bool
 
@@ -92,7 +93,8 @@ class Experiment(metaclass=TypedMeta):
         # The third argument is ours only where ``__init__`` is.
         is_ours = len(args) > 2 and cls.__init__ is Experiment.__init__
         is_copied = kwargs.get("copy_params", args[2] if is_ours else True)
-        made.__dict__.update(_given={}, _asked=None, _folder=None, _block=None, _is_debug=False, _wants_output=False)
+        made.__dict__.update(_given={}, _asked=None, _folder=None, _block=None, _unkept=None)
+        made.__dict__.update(_is_debug=False, _wants_output=False)
         for name, parameter in cls._params.items():
             if name.startswith("_"):
                 made.__dict__[name] = copy.copy(parameter.default)
@@ -130,8 +132,18 @@ class Experiment(metaclass=TypedMeta):
 
     @property
     def trial(self) -> TrialLogger | None:
-        """The trial of the experiment, to log metrics, times and files to; None while it is not registered."""
-        return None if self._folder is None else self._folder.trial
+        """The trial of the experiment, to log metrics, times and files to; None while it is not registered.
+
+        One that runs without a folder has a trial in memory, gone with the run.
+        """
+        if self._folder is not None:
+            registered: TrialLogger = self._folder.trial
+            return registered
+        if self._block is not None and self._unkept is None:
+            from track.client import TrackClient
+
+            self._unkept = TrackClient("ephemeral:").new_trial(name=type(self).__name__, parameters=self._parameters())
+        return self._unkept
 
     @property
     def root(self) -> str | None:
@@ -414,6 +426,9 @@ class Experiment(metaclass=TypedMeta):
         block, self._block = self._block, None
         if block is not None:
             block.__exit__()
+        if self._unkept is not None:
+            self._unkept.finish(exc_type, exc_val, exc_tb)
+            self._unkept = None
         # A child of this process that leaves the block says nothing about the experiment.
         if self._folder is None or self._status != RUNNING or not self._folder.is_own:
             return

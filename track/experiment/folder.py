@@ -20,7 +20,7 @@ from track.experiment.status import REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
 from track.front import tell_nothing_is_stored
-from track.parameters import as_data
+from track.parameters import as_data, is_data
 from track.utils.lifecycle import watch_forks
 from track.utils.machine import identity
 from track.yaml12 import Commented
@@ -257,6 +257,9 @@ class Folder:
         experiment._timestamps = {**experiment._timestamps, "start": stamp()}
         experiment._meta = get_meta(True, True, True, True, True, True, True, True, True)
         record.set_facts(meta=experiment._meta, purpose=experiment._purpose)
+        used = {name: as_data(value) for name, value in experiment._parameters().items() if is_data(value)}
+        if record.set_parameters(used):
+            record.set_facts(overrides=overrides(experiment))
         self._file.save()
         if has_output:
             self.begin_output()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from track.errors import InvalidCall, InvalidKeep
 from track.plain import to_number
-from track.shown import text_of
+from track.shown import shown, text_of
 
 logger = logging.getLogger(__name__)
 KEEPS = ("latest", "min", "max")
@@ -32,11 +32,18 @@ class Offer(NamedTuple):
 def make_offer(messages: Any, keep: str, leader: str | None) -> Offer:
     """Return messages as they are kept: numbers, texts, truth values and nothing.
 
-    Raises InvalidKeep: there is no such rule; InvalidCall (a ValueError): the leader is none of the messages.
+    Raises InvalidKeep: there is no such rule; InvalidCall (a ValueError): the leader is none of the messages, or they
+    are no mapping.
     """
     if keep not in KEEPS:
         raise InvalidKeep(f"keep is one of {', '.join(KEEPS)}, not {keep!r}")
-    values = {text_of(name): _as_message(value) for name, value in dict(messages).items()}
+    try:
+        given = dict(messages)
+    except (TypeError, ValueError) as error:
+        raise InvalidCall(
+            f"message takes values by subject, as in message({{'loss': 0.5}}), not {shown(messages)}"
+        ) from error
+    values = {text_of(name): _as_message(value) for name, value in given.items()}
     if leader is not None and leader not in values:
         raise InvalidCall(f"the leader {leader!r} is none of the messages: {', '.join(values) or 'there are none'}")
     return Offer(values, keep, leader)

@@ -186,6 +186,14 @@ class Record:
         """Set the status."""
         self.logger.set_status(status_of(name))
 
+    def set_parameters(self, parameters: Mapping[str, Any]) -> bool:
+        """Record the parameters that are used, and return whether some are others: a person may edit the file."""
+        known = self._trial.parameters
+        changed = {name: value for name, value in parameters.items() if repr(known.get(name)) != repr(value)}
+        if changed:
+            self._protocol.log_trial_arguments(self._trial, **changed)
+        return bool(changed)
+
     def set_facts(self, **facts: Any) -> None:
         """Record metadata."""
         self.logger.log_metadata(None, **facts)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from track.configuration import options
 from track.errors import InvalidCall
@@ -39,6 +39,8 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
         if trial.metadata.get(ENVIRONMENT) != facts:
             protocol.log_trial_environment(trial, facts, packages)
             trial.metadata[ENVIRONMENT] = facts
+    except InvalidCall as error:
+        _tell(str(error))
     except Exception as error:  # noqa: BLE001 - it is a courtesy: no training stops for it
         _tell(f"{type(error).__name__}: {error}")
 
@@ -50,20 +52,21 @@ def _runs_elsewhere(trial: Trial) -> bool:
     return any(one["status"][0] == running for one in others)
 
 
+# Asked once for each store, not for each trial that starts.
+_chosen: WeakKeyDictionary[Protocol, tuple[str, ...]] = WeakKeyDictionary()
+
+
 def _configured(protocol: Protocol) -> tuple[str, ...]:
-    said = _in_uri(_opened_uris.get(protocol) or protocol.uri)
-    chosen = options("log.environment", "all") if said is None else said
-    return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
-
-
-# Each trial asks.
-_read = functools.lru_cache(maxsize=16)(read_parts)
-
-
-@functools.lru_cache(maxsize=16)
-def _in_uri(uri: str) -> str | None:
-    said: str | None = parse_uri(uri)["query"].get("environment")
-    return said
+    chosen = _chosen.get(protocol)
+    if chosen is None:
+        said = parse_uri(_opened_uris.get(protocol) or protocol.uri)["query"].get("environment")
+        named = options("log.environment", "all") if said is None else said
+        try:
+            chosen = _chosen[protocol] = read_parts(named)
+        except ValueError as error:
+            what = f"the option log.environment (TRACK_LOG_ENVIRONMENT) is {named!r}"
+            raise InvalidCall(f"{what}: {error}") from error
+    return chosen
 
 
 _told: set[str] = set()

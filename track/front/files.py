@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from track.errors import BackendUnavailable, FileChanged, InvalidEvent
+from track.shown import cut
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -182,6 +183,9 @@ class FileVerbs:
         if _URL.match(path):
             chosen = artifact_name(path, name)
             return self._file(chosen, lambda recorder: recorder.add_reference(path, chosen), step)
+        if isinstance(path, str) and not os.path.lexists(path):
+            way_out = "No such file; what is text is given as bytes: log_artifact(text.encode(), 'notes.txt')"
+            raise FileNotFoundError(errno.ENOENT, way_out, cut(path, 100))
         if os.path.isdir(path):
             return self.log_directory(path, recursive=True, artifact=name, step=step)
         return self.log_file(path, name, step=step)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from track.errors import BackendUnavailable, ConcurrentWrite, ItemNotFound, LockTimeout
+from track.errors import BackendUnavailable, ConcurrentWrite, InvalidQuery, ItemNotFound, LockTimeout
 from track.persistence.checks import RESERVING
 from track.persistence.protocol import Protocol
+from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
 from track.utils.lifecycle import backoff
 
@@ -19,6 +20,8 @@ _PAUSE, _LONGEST_PAUSE = 0.02, 5.0
 
 def waiting_query(query: Any, project: Project | None, group: TrialGroup | None) -> Any:
     """Return the query for the trials that wait, with what else is asked of them."""
+    if isinstance(query, str):
+        raise InvalidQuery(f"next_trial takes a query, such as {{'name': {shown(query)}}}, not a name")
     asked = list(query.items() if isinstance(query, Mapping) else query or ())
     owners = [("project_id", project and project.uid), ("group_id", group and group.uid)]
     is_said = any(attribute == "status" for attribute, _ in asked)

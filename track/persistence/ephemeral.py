@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from track.containers.lazy import LazySet
 from track.errors import InvalidUri
-from track.events import Batch, Event, MetricsLogged
+from track.events import Batch, Event
 from track.persistence.buckets import Buckets, Question, Source, bucketed, line_from, uids_of
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
@@ -67,14 +67,6 @@ class StateProtocol(EventProtocol):
     def receive(self, writer: str, first: int, events: Sequence[Event], lines: bytes | None = None) -> None:
         self.store.receive(Batch(writer, first, list(events)), lines)
 
-    def _record(self, *events: Event) -> None:
-        if type(events[0]) is MetricsLogged:
-            self.store.apply(events)
-        else:
-            self.store.apply_facts(events)
-        if self.listeners:
-            self._tell(*events)
-
     def atomically(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, during which no other thread or process decides."""
         return self.store.atomically(action)
@@ -92,6 +84,10 @@ class StateProtocol(EventProtocol):
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         with self.reading() as state, making(len(state)):
             return list(state.find_trials(query))
+
+    def _shown(self, uid: str) -> Trial:
+        with self.reading() as state:
+            return state.shown(uid)
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         if sort:

@@ -503,9 +503,13 @@ class EventProtocol(Protocol):
             event = trial_created(trial, self._moment())
             self._record(event)
             self._know(trial)
-            return self.fetch_trials({"uid": trial.uid})[0], event
+            return self._shown(trial.uid), event
 
         return self._as_one_step(create)
+
+    def _shown(self, uid: str) -> Trial:
+        """Return a trial that is stored, as it is shown."""
+        return self.fetch_trials({"uid": uid, **ALSO_DELETED})[0]
 
     def add_project_trial(self, project: Project, trial: Trial) -> None:
         """Move the trial into the project; NotFound when either is not stored (strict)."""
@@ -540,7 +544,7 @@ class EventProtocol(Protocol):
                 attempt = self._reserve(found)
             else:
                 getattr(self, attr)(found, *args, **kwargs)
-            return self.fetch_trials({"uid": found.uid})[0], attempt
+            return self._shown(found.uid), attempt
 
         return self._as_one_step(update)
 

@@ -34,6 +34,7 @@ class SqliteDriver(Driver):
 
     Error: type[Exception] = sqlite3.Error
     begin = "BEGIN IMMEDIATE"
+    is_certain = True
     take_turn = ""
     unstorable: frozenset[str] = frozenset()
     has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"

@@ -373,6 +373,9 @@ def test_transfer_is_shown(trial: TrialLogger, tmp_path: Path, monkeypatch: pyte
 
 def test_missing_file_is_an_error(trial: TrialLogger, tmp_path: Path) -> None:
     """A name that is wrong is a mistake in the program, and raises."""
+    for text in ("notes", "a long note. " * 1_000):
+        with pytest.raises(FileNotFoundError, match="text is given as bytes"):
+            trial.log_artifact(text, "notes.txt")
     with pytest.raises(FileNotFoundError):
         trial.log_file(tmp_path / "none")
     with pytest.raises(FileNotFoundError):

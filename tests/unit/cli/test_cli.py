@@ -61,6 +61,15 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert all(action.help for action in _commands()[name]._actions)
 
 
+def test_commands_are_listed_in_a_line_each() -> None:
+    """``track --help`` names each command once, with what it does in the same line."""
+    lines = make_parser().format_help().splitlines()
+    listed = lines[lines.index("commands:") + 1 :]
+
+    assert [line.split()[0] for line in listed] == list(_commands())
+    assert all(len(line.split()) > 3 for line in listed)
+
+
 @pytest.mark.parametrize("name", _commands())
 def test_every_command_is_documented(name: str) -> None:
     """The page has a section for each command, and names each of its options."""

@@ -249,3 +249,11 @@ def test_passwords_are_not_printed(source: str) -> None:
 
     assert done.returncode == 2
     assert "secret" not in done.stdout + done.stderr
+
+
+def test_usage_names_only_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trials need not be named: where the second store is forgotten, that alone is asked for."""
+    with pytest.raises(SystemExit):
+        main(["copy", f"file:{tmp_path}/runs.json"])
+
+    assert capsys.readouterr().err.rstrip().endswith("required: TO")

@@ -40,6 +40,9 @@ class Train(Experiment):
     def run(self):
         print("running", self.lr, self.depth, self.fast, repr(self.name), self.layers, self.options, self.seed)
         print("to stderr", file=sys.stderr)
+        if self.name == "log":
+            self.trial.log_metrics(step=0, error=self.lr)
+            print(self.trial.trial.metrics["error"], self.trial.trial.parameters["depth"])
         if self.name == "fail":
             raise RuntimeError("failed")
         return self.lr
@@ -56,6 +59,8 @@ def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "it's a $(folder)"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    # What a script calls python3 is this one.
+    monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}")
     Path("train.py").write_text(PROGRAM)
 
 
@@ -111,6 +116,42 @@ def test_without_a_folder_nothing_is_written() -> None:
 
     assert done.stdout.startswith("running 2.0")
     assert os.listdir() == ["train.py"]
+
+
+def test_a_run_without_a_folder_has_a_trial() -> None:
+    """What logs to its trial runs as it would in a folder; the numbers are gone with the run."""
+    done = _run("--lr", "2", "--name", "log", "--execute")
+
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["{0: 2.0} 3"])
+    assert done.stderr == "to stderr\n"
+    assert os.listdir() == ["train.py"]
+
+
+def test_a_trial_without_a_folder_ends_with_its_run() -> None:
+    """It says how the run ended, and the next run has another one."""
+    taken = []
+
+    class Failing(Experiment):
+        def run(self) -> None:
+            taken.append(self.trial)
+            raise RuntimeError("failed")
+
+    experiment = Failing()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="failed"):
+            experiment.main(["--execute"])
+
+    assert taken[0] is not taken[1]
+    assert [trial.trial.status.name for trial in taken] == ["Exception", "Exception"]
+    assert experiment.trial is None
+
+
+def test_parameters_without_execute_say_that_nothing_was_run() -> None:
+    """A program that is given parameters only does not end as if it had run."""
+    done = _run("--lr", "2")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "nothing was run: --execute DIR" in done.stderr
 
 
 def test_debug_chooses_small_parameters() -> None:
@@ -211,6 +252,9 @@ def test_root_of_a_set_runs_experiments() -> None:
         (["-u", "{lr: !!python/object/apply:os.system [touch owned]}", "-x"], "os.system"),
         (["-u", "{lr: ", "-x"], "no YAML"),
         (["-u", "nowhere/params.yml", "-x"], "nowhere/params.yml"),
+        (["-u", "nowhere.yml", "-x"], "a params.yml that is there, not 'nowhere.yml'"),
+        (["-u", "lr", "-x"], "--update takes a mapping"),
+        (["-u", "{lr:1}", "-x"], "a blank after each colon: 'lr: 1'"),
         (["--lr", "fast", "-x"], "lr is float, and 'fast' is not"),
         (["--depth", "true", "-x"], "depth is int"),
         (["--fast", "2", "-x"], "fast is bool"),

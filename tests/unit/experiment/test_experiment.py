@@ -578,6 +578,21 @@ def test_a_folder_that_was_moved_is_where_it_is(store: str) -> None:
     assert not Path("runs").exists()
 
 
+def test_parameters_that_were_edited_are_used_and_recorded(store: str) -> None:
+    """A person may change the file of an experiment that waits; what begins with ``_`` is the library's."""
+    Train("runs/a", "to see", lr=0.5)
+    file = Path("runs/a/params.yml")
+    file.write_text(file.read_text().replace("lr: 0.5", "lr: 2.0").replace("_messages: {}", "_messages: {loss: 1}"))
+    loaded = Train()
+    loaded.from_yml(file)
+
+    assert loaded() == 2.0
+    (trial,) = fetch(store)
+    assert (trial.parameters["lr"], trial.metadata["overrides"]) == (2.0, {"lr": 2.0})
+    assert load_param("runs/a")["lr"] == 2.0
+    assert load_param("runs/a")["_messages"] == {"loss": 2.0}
+
+
 def test_an_experiment_is_taken_by_one_process(store: str) -> None:
     """Two that have loaded the same one: the second is told that it is taken, and nothing of it is changed."""
     Train("runs/a")

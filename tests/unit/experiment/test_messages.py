@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from track import Experiment, fetch
+from track.errors import InvalidCall
 from track.experiment.messages import applied, is_kept, make_offer, query_of
 from track.experiment_utils import load_param
 from track.persistence.query import parse_query
@@ -31,6 +32,8 @@ def experiment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     made = Experiment(tmp_path / "runs" / "a")
     yield made
     assert made._folder is not None
+    # What waits to be written reads the store once more.
+    made._folder._file.close()
     made._folder.record.logger.protocol.close()
 
 
@@ -71,6 +74,15 @@ def test_leader_decides_for_all(experiment: Experiment) -> None:
         experiment.message({"loss": loss, "epoch": epoch, "note": note}, "min", "loss")
 
     assert experiment.messages == _read(experiment) == {"loss": 1, "epoch": 2, "note": "b"}
+
+
+@pytest.mark.parametrize("said", ["done", 0.5, ["a"]])
+def test_message_without_a_subject_is_a_mistake(experiment: Experiment, said: Any) -> None:
+    """A bare text or number has no name to be kept under, and the error shows one."""
+    with pytest.raises(InvalidCall, match=r"values by subject, as in message\(\{'loss': 0.5\}\)"):
+        experiment.message(said)
+
+    assert experiment.messages == {}
 
 
 def test_rule_may_change(experiment: Experiment) -> None:

@@ -126,6 +126,14 @@ def test_choice_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert all("_environment" not in trial.trial.metadata for trial in trials)
     assert caplog.text.count("not recorded") == 1
+    assert "TRACK_LOG_ENVIRONMENT) is 'gti'" in caplog.text
+
+
+@pytest.mark.parametrize("source", [Trial("ab"), "file:runs.json"])
+def test_store_and_trial_are_both_needed(source: Any) -> None:
+    """What `fetch` returned does not know its store, and a store has many trials: the error says how to ask."""
+    with pytest.raises(InvalidCall, match=r"track.environment\('file://report.json', '@last'\)"):
+        track.environment(source)
 
 
 def test_store_that_cannot_take_it_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

@@ -104,6 +104,8 @@ def test_empty_store_has_no_last_trial() -> None:
     """What is last among nothing is said."""
     with pytest.raises(TrialDoesNotExist, match="there is no last trial"):
         named(get_protocol("ephemeral:"), "@last")
+    with pytest.raises(TrialDoesNotExist, match="has none that was deleted"):
+        named(get_protocol("ephemeral:"), "@last", deleted=True)
 
 
 # the best

@@ -162,6 +162,15 @@ def test_uri_is_no_trial() -> None:
         to_pandas("file:runs.json")  # type: ignore[arg-type]
 
 
+def test_list_of_metrics_is_said() -> None:
+    """Names are given one after the other; a list is a mistake that says so."""
+    trial = TrackClient("ephemeral:").new_trial(parameters={})
+    trial.log_metrics(step=1, loss=0.5)
+
+    with pytest.raises(InvalidCall, match=r"write to_pandas\('loss', 'acc'\)"):
+        to_pandas(trial.trial, ["loss"])  # type: ignore[arg-type]
+
+
 def test_unknown_metric_is_an_error() -> None:
     """A metric that no trial has is named, with the one that is meant or those there are."""
     log = TrackClient("ephemeral:").new_trial(parameters={})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from track import TrackClient
-from track.errors import BackendUnavailable
+from track.errors import BackendUnavailable, InvalidQuery
 from track.events import MetricsLogged, StatusChanged
 from track.front import reserving
 from track.logger import TrialLogger
@@ -35,6 +35,14 @@ def _take_over(trial: TrialLogger, attempt: int = 2) -> None:
     process = {"host": "elsewhere", "pid": 1, "started": 1, "reserved": True}
     event = StatusChanged(trial._trial.uid, ("Running", 101), time.time(), process=process, attempt=attempt)
     trial.protocol.apply(event)
+
+
+def test_name_is_no_query(client: TrackClient) -> None:
+    """A text, which names a trial elsewhere, is one sentence here, and nothing is taken."""
+    with pytest.raises(InvalidQuery, match="takes a query, such as"):
+        client.next_trial("digits")
+
+    assert {trial.status.name for trial in client.protocol.fetch_trials()} == {"submitted"}
 
 
 def test_worker_loop_runs_each_trial(client: TrackClient) -> None:

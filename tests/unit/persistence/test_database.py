@@ -23,6 +23,8 @@ class Broken(sqlite3.Error):
 class FaultyDriver(SqliteDriver):
     """SQLite whose commits break: before, or after they are made; and whose connections fail."""
 
+    is_certain = False
+
     def __init__(self, path: str) -> None:
         super().__init__(path, 5.0, durable=False)
         self.faults: list[str] = []

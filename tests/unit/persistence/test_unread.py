@@ -11,6 +11,8 @@ import pytest
 
 from track import TrackClient
 from track.persistence.local import FileProtocol
+from track.persistence.state import placing
+from track.persistence.state.outside import points_files
 from track.persistence.state.unread import UnreadTrial
 from track.structure import CustomStatus, Status, Trial
 
@@ -44,8 +46,9 @@ def _unread(store: FileProtocol) -> int:
         lambda store, uid: store.revisions(uid.partition("_")[0]),
         lambda store, uid: store.changes(),
         lambda store, uid: store.new_trial(Trial(parameters={"number": "another"}, project_id="p")),
+        lambda store, uid: store.commit(),
     ],
-    ids=["projects", "has", "revisions", "changes", "new trial"],
+    ids=["projects", "has", "revisions", "changes", "new trial", "save"],
 )
 def test_what_indexes_know_reads_no_trial(path: Path, ask: Callable[[FileProtocol, str], Any]) -> None:
     """A process that begins a trial in a store of many pays for few of them."""
@@ -55,6 +58,32 @@ def test_what_indexes_know_reads_no_trial(path: Path, ask: Callable[[FileProtoco
     ask(store, uid)
 
     assert _unread(store) == _TRIALS
+
+
+def test_snapshot_of_before_there_were_counts_is_counted_once(path: Path) -> None:
+    """Its trials are read for the first save, and not for the one after it."""
+    document = json.loads(path.read_text())
+    del document["changes"]["points"]
+    path.write_text(json.dumps(document))
+    for expected in (0, _TRIALS):
+        store = FileProtocol(f"file:{path}")
+        store.commit()
+        assert _unread(store) == expected
+        store.close()
+
+
+def test_points_of_trials_that_nobody_has_read_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points leave the JSON file when there are many in all, whichever trial they are of and whoever has looked."""
+    monkeypatch.setattr(placing, "FROM", _TRIALS + 1)
+    store = FileProtocol(f"file:{path}")
+    store.commit()
+    assert not points_files(str(path))
+    trial = store.storage._trials[next(iter(store.storage._trials))]
+
+    store.log_trial_metrics(trial, step=1, loss=7.0)
+    store.commit()
+
+    assert points_files(str(path))
 
 
 def test_query_reads_what_may_match(path: Path) -> None:

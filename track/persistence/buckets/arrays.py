@@ -187,7 +187,7 @@ def _axis(found: Found, question: Question, is_sorted: bool = False) -> Any:
         return times - (found.started or _ends(times, is_sorted)[0])
     if question.x == "relative":
         steps = _whole_or_double(columns.steps, len(columns.values), is_sorted)
-        return _relative(steps, *_ends(steps, is_sorted))
+        return _relative(steps, *(found.ends or _ends(steps, is_sorted)))
     if question.other is None:
         return _whole_or_double(columns.steps, len(columns.values), is_sorted)
     return _joined(columns, found.other)

@@ -36,11 +36,14 @@ class Found(NamedTuple):
         The metric whose values x is.
     started: float
         When the trial was started, unix seconds, 0 where it is not known.
+    ends: (float, float) or None
+        The least and the greatest step of the metric, where this is a part of it.
     """
 
     columns: Curve
     other: Curve | None = None
     started: float = 0.0
+    ends: tuple[float, float] | None = None
 
 
 class Bounds:
@@ -70,6 +73,15 @@ class Bounds:
         if end is None:
             end = high if high > start else start + _room(start)
         return start, end
+
+
+def relative(step: float, low: float, high: float) -> float:
+    """Return where a step is between the least, which is 0, and the greatest one, which is 1."""
+    if low == high:
+        return 0.0 if math.isfinite(step) else math.nan
+    if math.isfinite(high - low):
+        return (step - low) / (high - low)
+    return (step / 2 - low / 2) / (high / 2 - low / 2)
 
 
 def _room(place: float) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from track.persistence.buckets.asking import engine
 from track.persistence.buckets.cache import Cache
 from track.persistence.buckets.columns import Found
+from track.persistence.buckets.heads import ChunkedLine
 from track.persistence.buckets.question import Question
 
 # Points from which on a pyramid is built, and from which on what had to be sorted or smoothed is kept.
@@ -32,6 +33,10 @@ class Source:
     def found(self) -> Found | None:
         """Return the points that are shown; None where there are none."""
         raise NotImplementedError
+
+    def chunked(self) -> ChunkedLine | None:
+        """Return the line of a metric of which most points stay on the disk; None where they are read, and kept."""
+        return None
 
     def as_stored(self) -> Found:
         """Return the points as they are stored; nobody looks for steps that were logged again."""
@@ -64,6 +69,11 @@ def line_from(source: Source, question: Question, key: tuple[str, ...]) -> Any:
     if known is not None:
         is_line = isinstance(known, module.Line)
         return known if is_line else module.plain_line(source.as_stored(), question, known)
+    chunked = source.chunked()
+    if chunked is not None:
+        if key:
+            chunked.keep(LINES, _key(question, key), source.stamp)
+        return chunked
     found = source.found()
     if found is None:
         return None

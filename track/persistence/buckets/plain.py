@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from track.persistence.buckets.columns import Curve, Found, edges_of
+from track.persistence.buckets.columns import Curve, Found, edges_of, relative
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS
 from track.plain import nearest_double
@@ -116,18 +116,14 @@ def _axis(found: Found, question: Question) -> list[float]:
     if question.other is not None:
         return _joined(columns, found.other)
     steps = [float(place) for place in range(len(columns.values))] if columns.steps is None else _doubles(columns.steps)
-    return steps if question.x == "step" else _relative(steps)
+    return steps if question.x == "step" else _relative(steps, found.ends)
 
 
-def _relative(steps: list[float]) -> list[float]:
+def _relative(steps: list[float], ends: tuple[float, float] | None) -> list[float]:
     """Return steps so that the least is 0 and the greatest 1."""
     known = list(filter(math.isfinite, steps))
-    low, high = min(known, default=0.0), max(known, default=0.0)
-    if low == high:
-        return [0.0 if math.isfinite(step) else math.nan for step in steps]
-    if math.isfinite(high - low):
-        return [(step - low) / (high - low) for step in steps]
-    return [(step / 2 - low / 2) / (high / 2 - low / 2) for step in steps]
+    low, high = ends or (min(known, default=0.0), max(known, default=0.0))
+    return [relative(step, low, high) for step in steps]
 
 
 def _joined(columns: Curve, other: Curve | None) -> list[float]:

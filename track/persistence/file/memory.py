@@ -52,8 +52,6 @@ class MemoryStore:
         with self.reading() as state:
             state.apply([batch])
 
-    apply_facts = apply
-
     def _drain(self) -> None:
         """Change the state as the events say that wait; the caller holds the lock."""
         # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
@@ -156,8 +154,6 @@ class BufferedStore(MemoryStore):
         with self.reading() as state:
             self._unsaved.extend(events)
             state.apply(events)
-
-    apply_facts = apply
 
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events; who numbers them wants them stored, which they are not before `save`: no number is kept."""

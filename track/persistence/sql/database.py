@@ -40,6 +40,8 @@ class Driver(Protocol):
 
     Error: type[Exception]
     begin: str
+    is_certain: bool = False
+    """Whether nothing is ever `Outcome.UNKNOWN`."""
     unstorable: frozenset[str]
     """Characters that no text can have there."""
     has_table: str
@@ -226,8 +228,8 @@ class Database:
         OutcomeUnknown
             The connection broke during the commit, and did not come back within the patience.
         """
-        if self.is_inside:
-            return action()
+        if self.is_inside or self.driver.is_certain:
+            return self.transaction(action)
         runs: dict[int | None, Result] = {}
 
         def run(is_unsettled: bool) -> Result:

@@ -40,7 +40,7 @@ class Known(msgspec.Struct, array_like=True):
     runs: list
         Small rows at the end, from large to small: the number of the first point, how many rows, how many points.
     brief: list or None
-        What it comes to, as JSON-safe data; None where only the points say that.
+        What a metric comes to, as JSON-safe data; None where only the points say that.
     state: dict or None
         Of an aggregator that keeps no points, what it is; empty before its first value, None where only the points
         say that.
@@ -74,7 +74,10 @@ class Known(msgspec.Struct, array_like=True):
         """Take note of new points."""
         if self.state is not None:
             self.state = column.state(kind, self.state)
-        if self.state is not None:
+        if kind != "metrics":
+            # Nobody asks what times come to.
+            self.brief = None
+        elif self.state is not None:
             self.brief = brief_to_plain(brief_of(container_from_plain(self.state)))
         elif self.brief is not None:
             brief = column.brief(brief_from_plain(self.brief), self.latest, self.is_stepped)

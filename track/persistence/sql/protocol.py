@@ -54,6 +54,15 @@ _LAST = (
 )
 
 
+class _Project(msgspec.Struct):
+    """What of a project its trials are shown with: the rest, such as packages, need not be decoded."""
+
+    tags: Any = None
+
+
+_tags = msgspec.json.Decoder(_Project).decode
+
+
 class _Measured(Metrics):
     """Metrics with the row of the trial, where that is shown as it is stored."""
 
@@ -224,6 +233,9 @@ class SqlProtocol(EventProtocol):
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._asked(partial(self._fetch_trials, parse_stored(query)), [])
+
+    def _shown(self, uid: str) -> Trial:
+        return next(self._trials(self._rows(f"{self._select} WHERE t.uid = ?", uid)))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         parsed, keys, most = parse_stored(query), parse_sort(sort, Trial), parse_limit(limit)
@@ -420,7 +432,7 @@ class SqlProtocol(EventProtocol):
 
     def _project_tags(self) -> dict[str, dict[str, Any]]:
         rows = self.database.rows("SELECT uid, document FROM projects")
-        return {uid: restore(_decode(document).get("tags")) for uid, document in rows}
+        return {uid: restore(_tags(document).tags) for uid, document in rows}
 
     def _trial(self, row: Row) -> Trial:
         position, points, document, measured = row

@@ -40,9 +40,11 @@ _TRIALS = (
     "measured, changed",
     "ON CONFLICT (uid) DO UPDATE SET name = excluded.name, version = excluded.version, "
     "project_id = excluded.project_id, group_id = excluded.group_id, status = excluded.status, "
-    "status_code = excluded.status_code, points = excluded.points, state = excluded.state, "
+    "status_code = excluded.status_code, points = excluded.points, "
     "document = excluded.document, measured = excluded.measured, changed = excluded.changed",
 )
+# To set what is set already writes its index again.
+_MOVED_TRIALS = (_TRIALS[0], f"{_TRIALS[1]}, state = excluded.state")
 _PARAMETERS = (
     "trial, name, number, text",
     "ON CONFLICT (trial, name) DO UPDATE SET number = excluded.number, text = excluded.text",
@@ -66,14 +68,18 @@ class _Addition(NamedTuple):
 
 
 class _Entry:
-    """One trial that a unit of work touches; what it measures goes into columns."""
+    """One trial that a unit of work touches; what it measures goes into columns.
 
-    def __init__(self, trial: Trial, position: int, points: int, measured: Measured, has_new_parameters: bool) -> None:
+    `state`: by what it is found in its row, None where that is new or does not say.
+    """
+
+    def __init__(self, trial: Trial, position: int, points: int, measured: Measured, state: str | None = None) -> None:
         self.trial = trial
+        self.state = state
         self.position = position
         self.points = points
         self.known = measured
-        self.has_new_parameters = has_new_parameters
+        self.has_new_parameters = False
         self.is_resumed = self.is_hidden = False
         self.measured: dict[str, PointColumns] = {"metrics": trial.metrics, "times": trial.chronos}
         # What was stored before.
@@ -196,14 +202,14 @@ class UnitOfWork:
     def _entry(self, uid: str) -> _Entry | None:
         entry = self._entries.get(uid)
         if entry is None:
-            stored = "SELECT position, points, document, measured FROM trials WHERE uid = ?"
+            stored = "SELECT position, points, document, measured, state FROM trials WHERE uid = ?"
             found = self._database.rows(stored, uid)
             if not found:
                 return None
-            position, points, document, measured = found[0]
+            position, points, document, measured, state = found[0]
             trial = trial_from_text(document, PointColumns(), PointColumns())
             known = Measured.from_text(measured, points)
-            entry = self._entries[uid] = _Entry(trial, position, points, known, has_new_parameters=False)
+            entry = self._entries[uid] = _Entry(trial, position, points, known, state)
         return entry
 
     def _create_trial(self, event: TrialCreated) -> None:
@@ -213,8 +219,8 @@ class UnitOfWork:
             self._last_position = max(position, self._last_position + 1)
             trial = make_trial(event)
             measure_into(trial, PointColumns(), PointColumns())
-            known = Measured(is_whole=True)
-            self._entries[uid] = _Entry(trial, self._last_position, 0, known, has_new_parameters=True)
+            entry = self._entries[uid] = _Entry(trial, self._last_position, 0, Measured(is_whole=True))
+            entry.has_new_parameters = True
 
     def _free_position(self, table: str, uid: str) -> int | None:
         """Return the next position in a table, None where it has this uid already."""
@@ -258,6 +264,7 @@ class UnitOfWork:
     def write(self) -> None:
         """Write what was collected."""
         trials: list[Row] = []
+        moved: list[Row] = []
         parameters: list[Row] = []
         series: list[Row] = []
         chunks: list[Row] = []
@@ -267,7 +274,8 @@ class UnitOfWork:
             for kind, points in entry.measured.items():
                 if points.columns:
                     self._add_chunks(entry, kind, entry.additions(kind, series), chunks)
-            trials.append((*entry.row(), self.number))
+            row = entry.row()
+            (trials if entry.state == state_key(entry.trial.status) else moved).append((*row, self.number))
             if entry.is_hidden:
                 number = 2 if entry.trial.deleted == FORGOTTEN else int(bool(entry.trial.deleted))
                 series.append((entry.position, "", HIDDEN, None, None, number))
@@ -277,6 +285,7 @@ class UnitOfWork:
                 parameters += [(entry.position, *cells) for cells in parameter_cells(entry.trial)]
         insert = self._database.insert
         insert("trials", *_TRIALS, rows=trials)
+        insert("trials", *_MOVED_TRIALS, rows=moved)
         insert("parameters", *_PARAMETERS, rows=parameters)
         insert("chunks", "trial, kind, name, seq, until, body, times", rows=chunks)
         insert("series", *_SERIES, rows=series)

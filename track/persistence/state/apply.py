@@ -75,7 +75,8 @@ def _log_metrics(trial: Trial, event: MetricsLogged) -> None:
         trial.metrics.log_columns(event.columns, event.aggregator, event.at)
         return
     step = event.step
-    if step.__class__ is list or step.__class__ is dict:
+    # Nearly all are whole numbers, as they are.
+    if type(step) is not int and (step.__class__ is list or step.__class__ is dict):
         step = hashable(restore(step))
     trial.metrics.log_values(event.values, step, event.aggregator, event.at)
 

@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Points, Series
-from track.persistence.buckets import Buckets, Curve, Found, Question, Source, bucketed, kept_line, line_from
+from track.persistence.buckets import (
+    Buckets,
+    ChunkedLine,
+    Curve,
+    Found,
+    Question,
+    Source,
+    bucketed,
+    kept_line,
+    line_from,
+)
+from track.persistence.state.parts import chunked_line
 from track.persistence.state.views import resumes_of, shown_points
 from track.structure import Trial
 
@@ -42,6 +53,12 @@ class Seen(Source):
     def found(self) -> Found | None:
         columns = self._columns(self._question.name)
         return None if columns is None else Found(columns, self._columns(self._question.other), self._started)
+
+    def chunked(self) -> ChunkedLine | None:
+        container = self._kept.get(self._question.name)
+        if container is None or (self._resumes is not None and self._resumes.val and isinstance(container, Series)):
+            return None
+        return chunked_line(container, self._question, self._started)
 
     def as_stored(self) -> Found:
         from track.containers.arrays import logged_arrays

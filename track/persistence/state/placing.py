@@ -15,6 +15,7 @@ from track.containers.series import Series
 from track.containers.stored import Stored
 from track.metrics import Metrics, container_to_plain
 from track.persistence.identity import new_identity
+from track.persistence.state.apply import is_end
 from track.persistence.state.outside import PointsFiles, points_files
 from track.persistence.state.state import State
 from track.plain import text_keys
@@ -28,11 +29,19 @@ SMALLEST = 64
 """Points of a metric that are worth a chunk."""
 
 
-def place(trial: str, metric: str, points: Points, target: ChunkFile, kept: Collection[ChunkFile]) -> Points:
+def place(  # noqa: PLR0917 - called in two places
+    trial: str,
+    metric: str,
+    points: Points,
+    target: ChunkFile,
+    kept: Collection[ChunkFile],
+    has_ended: bool = False,
+) -> Points:
     """Return points of which the first are in chunks of some files; the same object where they are already.
 
     Those that come to a quarter of what is there, or fill a chunk, are written to the target; so a metric that grows
-    little by little has few chunks, and few points beside them.
+    little by little has few chunks, and few points beside them. Of a trial that has ended no more will come, mostly,
+    and a shorter last chunk is worth it.
 
     `kept`: files whose chunks stay where they are; others are copied.
     """
@@ -44,7 +53,7 @@ def place(trial: str, metric: str, points: Points, target: ChunkFile, kept: Coll
             found[number], is_new = _copied(chunk, target), True
     position, first, size = sum(chunk.named.points for chunk in found), 0, points.tail
     step, value, at = points.step, points.value, points.at
-    while size - first >= max(SMALLEST, min(chunks.LARGEST, position // 4)):
+    while size - first >= max(SMALLEST, 0 if has_ended else min(chunks.LARGEST, position // 4)):
         end = first + min(chunks.LARGEST, size - first)
         columns = None if step is None else step.cut(first, end), value.cut(first, end), at.cut(first, end)
         data, head = make_chunk(trial, metric, position, columns)
@@ -118,12 +127,12 @@ class Placing:
     def metrics_of(self, trial: Trial) -> dict[str, Any]:
         """Return the metrics of a trial as data, in which chunks are named."""
         plain = {}
-        outside = dict(containers(trial))
+        outside, has_ended = dict(containers(trial)), is_end(trial.status)
         for name, container in text_keys(trial.metrics.items()).items():
             if name not in outside:
                 plain[name] = container_to_plain(container)
                 continue
-            placed = place(trial.uid, name, container.points, self._target, self._kept)
+            placed = place(trial.uid, name, container.points, self._target, self._kept, has_ended)
             if not self.is_copy:
                 move(container, placed)
             plain[name] = {"dtype": "steps" if type(container) is Series else container.kind} | placed.tail_to_plain()
@@ -204,7 +213,7 @@ def gather(storage: State) -> list[str]:
 
 def placing_in_copy(path: str, storage: State) -> Placing | None:
     """Return where points go that do not stay in a copy of a state; None where there are few."""
-    if sum(map(count_points, storage._trials.values())) < FROM:
+    if sum(_count(storage).values()) < FROM:
         return None
     files = PointsFiles(path, (), [new_identity()])
     files.begin_again()

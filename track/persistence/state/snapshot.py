@@ -121,6 +121,8 @@ class _Changes(msgspec.Struct):
     count: int
     journals: dict[str, int]
     trials: list[int]
+    points: list[int] = []
+    """How many points each trial has, where no points are outside: nobody need read the trials to count them."""
 
 
 class _Snapshot(msgspec.Struct, forbid_unknown_fields=True):
@@ -277,6 +279,8 @@ def _fill_changes(storage: State, snapshot: _Snapshot) -> None:
     if known is not None and known.held == held and len(known.trials) == len(storage.marks):
         storage.count, storage.journals = known.count, known.journals
         storage.marks = dict(zip(storage.marks, known.trials, strict=True))
+        if len(known.points) == len(storage.marks):
+            storage.sizes = dict(zip(storage.marks, known.points, strict=True))
     if isinstance(held[0], str) and held[0]:
         storage.note_journal(held[0])
 
@@ -459,7 +463,10 @@ def snapshot_bytes(
     if journal:
         storage.note_journal(journal["id"])
         held = (journal["id"], journal.get("offset", 0))
-        changes = _Changes(held, storage.count, storage.journals, list(storage.marks.values()))
+        marks = storage.marks
+        changes = _Changes(held, storage.count, storage.journals, list(marks.values()))
+        if placing is None and marks.keys() <= storage.sizes.keys():
+            changes.points = [storage.sizes[uid] for uid in marks]
         yield b',\n\n "changes": ' + _encode(changes)
     if placing:
         # On the disk before the file is there that names them.

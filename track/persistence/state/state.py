@@ -261,6 +261,11 @@ class State:
             if parsed.matches(seen):
                 yield seen if fields else _view(trial, fields)
 
+    def shown(self, uid: str) -> Trial:
+        """Return a trial that is stored, as a view that later events do not change."""
+        trial = self._trials[uid]
+        return _view(trial, shown_fields(trial, self._project_tags, self.liveness, {}))
+
     def copy_of(self, uid: str) -> Trial | None:
         """Return a view of a trial as it is stored, which may be changed; None where there is none."""
         trial = self._trials.get(uid)
