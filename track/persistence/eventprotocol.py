@@ -603,8 +603,12 @@ class EventProtocol(Protocol):
         self._record(TrialAttached(uid, kind, owner, self._moment(trial), self._attempt_of(trial)))
 
     def _merge(self, trial: Trial, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
-        uid, plain = self._require(trial.uid), plain_fields(values)
-        attempt = self._known[uid]
+        uid = trial.uid
+        try:
+            attempt = self._known[uid]
+        except KeyError:
+            attempt = self._known[self._require(uid)]
+        plain = plain_fields(values)
         if attempt is not None:
             attempt = self._attempt_of(trial)
         self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, attempt))
