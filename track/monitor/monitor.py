@@ -230,8 +230,11 @@ class Monitor:
         return plan
 
     def _due(self, plan: dict[int, list[Hook]], count: int) -> list[Hook]:
-        due = {id(hook) for modulo, hooks in plan.items() if not count % modulo for hook in hooks}
-        return [hook for hook in self.hooks if id(hook) in due]
+        due = [hooks for modulo, hooks in plan.items() if not count % modulo]
+        if len(due) == 1:
+            return due[0]
+        called = {id(hook) for hooks in due for hook in hooks}
+        return [hook for hook in self.hooks if id(hook) in called]
 
     def _look(self, plan: dict[int, list[Hook]], count: int, code: CodeType) -> None:
         due = self._due(plan, count)

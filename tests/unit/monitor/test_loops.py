@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_a_loop_that_somebody_keeps_is_none_once_its_function_has_ended() -> Non
         saved.append(error)
     for _ in m(range(3)):
         for _ in m(range(2)):
-            pass
+            assert {*m.timers} == {"step", "epoch"}
 
     assert m.triggers == {"step": 6, "epoch": 3, "era": 0, "eon": 0, "supereon": 0}
 
@@ -171,9 +172,19 @@ def test_a_loop_may_be_wrapped(wrap: str) -> None:
     assert len(items) == 4
 
 
-def test_threads_have_levels_of_their_own() -> None:
+def test_threads_have_levels_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops of another thread are not inside those of this one, and no count is lost."""
     m = Monitor()
+
+    class Slow(list[int]):
+        """Counts between whose reading and writing another thread has its turn."""
+
+        def __getitem__(self, index: Any) -> Any:
+            found = super().__getitem__(index)
+            time.sleep(0)
+            return found
+
+    monkeypatch.setattr(m, "_counts", Slow(m._counts))
     ready = threading.Barrier(4)
 
     def run() -> None:
