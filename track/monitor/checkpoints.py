@@ -117,6 +117,7 @@ def load(
     load_dir: str | os.PathLike[str],
     step: int | None = None,
     attempt: bool = True,
+    *,
     map_location: Any = None,
     **modules: Any,
 ) -> tuple[dict[str, Any], dict[str, int]]:

@@ -9,6 +9,7 @@ from types import CodeType
 from typing import Any, Protocol
 
 from track.errors import InvalidSpec
+from track.experiment import Experiment
 from track.experiment_utils import get_meta
 from track.monitor.spec import SHORT, Spec, compiled, level_of
 from track.monitor.variables import names_in
@@ -33,6 +34,9 @@ class Watching(Protocol):
 
     def summary(self, verbose: int = 0) -> dict[str, str]:
         """Return counts and times."""
+
+    def position(self, trigger: str | None = None, by: str = "step") -> int:
+        """Return the step of what is logged now."""
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -233,12 +237,14 @@ class XmenMessenger(Hook):
         leader = self._leader_of(values) if values else None
         summary = monitor.summary(verbose=1)
         for receiver in receivers:
+            # A number is a metric of the experiment's trial, where the monitor may log it, too: as one curve.
+            step = {"step": monitor.position(self.trigger)} if isinstance(receiver, Experiment) else {}
             if self._keep == "latest":
-                receiver.message({**summary, **values})
+                receiver.message({**summary, **values}, **step)
                 continue
-            receiver.message({name: value for name, value in summary.items() if name not in values})
+            receiver.message({name: value for name, value in summary.items() if name not in values}, **step)
             if values:
-                receiver.message(values, keep=self._keep, leader=leader)
+                receiver.message(values, keep=self._keep, leader=leader, **step)
 
     def _leader_of(self, values: dict[str, Any]) -> str | None:
         if self._leader is None:

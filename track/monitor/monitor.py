@@ -183,10 +183,10 @@ class Monitor:
     def _drive(self, iterable: Iterable[Item], length: int | None, code: CodeType, site: int) -> Iterator[Item]:
         if self._is_over():
             return
-        loop = self._loops.open(code, site, length, self._counts, sys._getframe())
         counts, counting, limits, plan = self._counts, self._counting, self._limits, self._plan()
         draw, clock = iter(iterable).__next__, perf_counter
         drawn: list[Item] = []
+        loop = self._loops.open(code, site, length, counts, sys._getframe())
         try:
             ended = clock()
             while True:
@@ -223,11 +223,15 @@ class Monitor:
     def _plan(self) -> list[dict[int, list[Hook]]]:
         """Return the hooks by level, and by how many bodies they are due after."""
         plan: list[dict[int, list[Hook]]] = [{} for _ in TRIGGERS]
-        is_quiet = not self._all_ranks and _rank() != 0
-        for hook in self.hooks:
-            if hook.modulo is not None and not (is_quiet and hook.writes):
+        for hook in self._active():
+            if hook.modulo is not None:
                 plan[level_of(hook.trigger)].setdefault(hook.modulo, []).append(hook)
         return plan
+
+    def _active(self) -> list[Hook]:
+        """Return the hooks that are called in this process."""
+        is_quiet = not self._all_ranks and _rank() != 0
+        return [hook for hook in self.hooks if not (is_quiet and hook.writes)]
 
     def _due(self, plan: dict[int, list[Hook]], count: int) -> list[Hook]:
         due = [hooks for modulo, hooks in plan.items() if not count % modulo]
@@ -294,7 +298,7 @@ class Monitor:
             before, self._counts[level] = self._counts[level], int(count)
             passed = [hooks for modulo, hooks in plan[level].items() if before // modulo < count // modulo]
             called += [id(hook) for hooks in passed for hook in hooks]
-        for hook in self.hooks:
+        for hook in self._active():
             if id(hook) in called or hook.modulo is None:
                 hook(hook.chosen(values), self)
         for level, count in enumerate(self._counts):
@@ -303,9 +307,8 @@ class Monitor:
 
     def to_hooks(self, **kwargs: Any) -> None:
         """Give variables to those hooks that are called by hand, which have no ``@`` in their specification."""
-        is_quiet = not self._all_ranks and _rank() != 0
-        for hook in self.hooks:
-            chosen = hook.chosen(kwargs) if hook.modulo is None and not (is_quiet and hook.writes) else {}
+        for hook in self._active():
+            chosen = hook.chosen(kwargs) if hook.modulo is None else {}
             if chosen:
                 hook(chosen, self)
 
@@ -359,8 +362,11 @@ class Monitor:
         trial = self._trial or innermost_block() or self._unfinished()
         numbers = None if trial is None else numbers_in(values)
         if numbers:
-            step = self._counts[level_of(by)] or self._counts[level_of(trigger or by)]
-            trial.log_metrics(step=step, **numbers)
+            trial.log_metrics(step=self.position(trigger, by), **numbers)
+
+    def position(self, trigger: str | None = None, by: str = "step") -> int:
+        """Return the step of what is logged now: the count `by`, or that of `trigger` where `by` was never counted."""
+        return self._counts[level_of(by)] or self._counts[level_of(trigger or by)]
 
     def _unfinished(self) -> Any:
         """Return the trial in whose block the monitor was made: another thread is in no block."""

@@ -113,6 +113,8 @@ class TorchMonitor(Monitor):
         step: int | None = None,
         attempt: bool = True,
         update_triggers: bool = True,
+        *,
+        map_location: Any = None,
         **modules: Any,
     ) -> dict[str, Any]:
         """Load the state of objects from their checkpoints, and go on counting from there; return them.
@@ -121,7 +123,7 @@ class TorchMonitor(Monitor):
         ----------
         directory: path, optional
             The folder ``checkpoints``; by default the monitor's own.
-        step, attempt, **modules
+        step, attempt, map_location, **modules
             As for `load`.
         update_triggers: bool
             Whether the counts become what they were.
@@ -131,7 +133,7 @@ class TorchMonitor(Monitor):
             return {}
         folder = directory if self.directory is None or directory is not None else os.path.join(self.directory, FOLDER)
         assert folder is not None
-        found, counts = load(folder, step, attempt, **modules)
+        found, counts = load(folder, step, attempt, map_location=map_location, **modules)
         if update_triggers and counts:
             self.set_triggers(**{trigger: counts.get(trigger, 0) for trigger in TRIGGERS})
         return found

@@ -7,16 +7,20 @@ What torch has made is written and read by torch, weights only. Everything else 
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
+import operator
 import os
 import sys
 import zipfile
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import IO, Any
 
 from track.containers.arrays import import_numpy
 from track.errors import InvalidCall, MissingExtra, UnsafeCheckpoint
+from track.plain import to_number
 from track.shown import text_of
 from track.utils.files import OpenFile, replacing
 
@@ -24,6 +28,8 @@ _CONTENT = "track.json"
 _BY_HAND = "a file that you trust is read with torch.load(path, weights_only=False)"
 _LARGEST = 2**63
 _PLAIN = (str, bool, type(None))
+_TORCH_READS = (*_PLAIN, int, float, complex, bytes, bytearray, set, Counter)
+_TORCH_HOLDS = (dict, OrderedDict)
 
 
 def write_state(path: str, content: dict[str, Any], by_torch: bool) -> None:
@@ -33,7 +39,7 @@ def write_state(path: str, content: dict[str, Any], by_torch: bool) -> None:
     """
     with replacing(path) as file:
         if by_torch:
-            sys.modules["torch"].save(content, _Appended(file))
+            sys.modules["torch"].save(_for_torch(content, "the state"), _Appended(file))
             return
         arrays: list[Any] = []
         try:
@@ -130,6 +136,30 @@ def _has_tensor(state: Any) -> bool:
     if isinstance(state, (list, tuple)):
         return any(map(_has_tensor, state))
     return any(kind.__module__.partition(".")[0] == "torch" for kind in type(state).__mro__)
+
+
+def _for_torch(value: Any, where: str) -> Any:
+    """Return a state that torch reads again, weights only; the same object where nothing is in its way."""
+    kind = type(value)
+    if kind in _TORCH_READS or kind.__module__.partition(".")[0] == "torch":
+        return value
+    if isinstance(value, Mapping):
+        read = {key: _for_torch(one, f"{where}[{text_of(key)!r}]") for key, one in value.items()}
+        if kind not in _TORCH_HOLDS:
+            return read
+        if all(read[key] is value[key] for key in read):
+            return value
+        # With the attributes that torch gives the state of a module.
+        made: Any = copy.copy(value)
+        made.update(read)
+        return made
+    if kind in (list, tuple):
+        items = [_for_torch(one, f"{where}[{number}]") for number, one in enumerate(value)]
+        return value if all(map(operator.is_, items, value)) else kind(items)
+    number = to_number(value)
+    if number is not None and kind.__module__ == "numpy":
+        return number
+    raise InvalidCall(f"{where} is a {kind.__qualname__}, which torch would not read again, weights only")
 
 
 def _written(value: Any, arrays: list[Any], where: str) -> Any:

@@ -10,6 +10,7 @@ import pickle
 import sys
 import types
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,8 @@ def _stand_in() -> types.ModuleType:
             self.values = values
 
     def save(content: Any, file: Any) -> None:
-        plain = {**content, "state_dict": {name: tensor.values for name, tensor in content["state_dict"].items()}}
+        torch.saved = content["state_dict"]  # type: ignore[attr-defined]
+        plain = {**content, "state_dict": {"w": content["state_dict"]["w"].values}}
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("archive/data.pkl", json.dumps(plain))
 
@@ -273,6 +275,26 @@ def test_what_torch_refuses_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     assert torch.asked == [(None, True)]
     assert not evil.exists()
+
+
+def test_torch_is_given_what_it_reads_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for torch: its state, with numbers for those of numpy; anything else is refused."""
+    torch: Any = _stand_in()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    m = TorchMonitor(tmp_path)
+    state = OrderedDict(w=torch.Tensor([1.0]), groups=[{"lr": 0.1}])
+    mixed = OrderedDict(state, lr=numpy.float64(0.1))
+    mixed._metadata = {"version": 2}  # type: ignore[attr-defined]
+
+    m.checkpoint(model=Model(state))
+    assert torch.saved is state
+    m.checkpoint(model=Model(mixed))
+
+    assert type(torch.saved["lr"]) is float
+    assert torch.saved._metadata == {"version": 2}
+    assert type(mixed["lr"]) is numpy.float64
+    with pytest.raises(InvalidCall, match=r"the state\['state_dict'\]\['f'\] is a Evil"):
+        m.checkpoint(model=Model({"w": torch.Tensor([1.0]), "f": Evil()}))
 
 
 @pytest.mark.parametrize("how", ["pickle", "behind a tar", "script"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from track import Experiment, TrackClient
+from track import Experiment, TrackClient, fetch
 from track.monitor import Hook, Logger, Messenger, Metrics, Monitor, XmenMessenger
 
 
@@ -116,6 +116,24 @@ def test_numbers_are_metrics_of_the_current_trial(capsys: pytest.CaptureFixture[
     assert trial.trial.metrics["acc"] == {3: 0, 6: 10}
     assert {*trial.trial.metrics} == {"loss", "acc"}
     assert not [line for line in _lines(capsys) if "acc" in line]
+
+
+def test_numbers_are_metrics_of_the_trial_of_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the `run` of an experiment, a monitor logs to its trial."""
+    pytest.importorskip("yaml")
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file:{tmp_path}/store.json")
+
+    class Train(Experiment):
+        def run(self) -> None:
+            for loss in Monitor(metrics="^loss$@1s", msg="^loss$->^self$@2s")([3, 2]):  # noqa: B007
+                pass
+
+    train = Train(tmp_path / "runs" / "a")
+    train()
+
+    (trial,) = fetch(f"file:{tmp_path}/store.json")
+    assert trial.metrics["loss"] == {1: 3, 2: 2}
+    assert train.messages["loss"] == 2
 
 
 def test_a_loop_in_a_thread_logs_to_the_trial_of_its_monitor() -> None:

@@ -323,6 +323,16 @@ def test_counts_of_a_framework_are_taken() -> None:
     assert (m.step, m.epoch) == (30, 1)
 
 
+def test_what_cannot_be_looped_over_opens_no_loop() -> None:
+    """A number is no iterable: the error is Python's, and no level is left open."""
+    m = Monitor()
+
+    with pytest.raises(TypeError, match="not iterable"):
+        list(m(5))  # type: ignore[arg-type]
+
+    assert not m.timers
+
+
 def test_an_iterator_that_raises_is_not_covered_up() -> None:
     """Its exception comes to the program, and its loop is closed."""
 
