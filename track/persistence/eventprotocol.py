@@ -509,7 +509,7 @@ class EventProtocol(Protocol):
 
     def _shown(self, uid: str) -> Trial:
         """Return a trial that is stored, as it is shown."""
-        return self.fetch_trials({"uid": uid, **ALSO_DELETED})[0]
+        return self.fetch_trials({"uid": uid})[0]
 
     def add_project_trial(self, project: Project, trial: Trial) -> None:
         """Move the trial into the project; NotFound when either is not stored (strict)."""
@@ -603,8 +603,15 @@ class EventProtocol(Protocol):
         self._record(TrialAttached(uid, kind, owner, self._moment(trial), self._attempt_of(trial)))
 
     def _merge(self, trial: Trial, field: str, values: dict[str, Any], spec: list[Any] | None = None) -> None:
-        uid, plain = self._require(trial.uid), plain_fields(values)
-        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, self._attempt_of(trial)))
+        uid = trial.uid
+        try:
+            attempt = self._known[uid]
+        except KeyError:
+            attempt = self._known[self._require(uid)]
+        plain = plain_fields(values)
+        if attempt is not None:
+            attempt = self._attempt_of(trial)
+        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, attempt))
 
 
 def _is_joined(trial: Trial, now: float) -> bool:

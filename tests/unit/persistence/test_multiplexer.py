@@ -164,7 +164,7 @@ class _Retrying(EphemeralProtocol):
     def atomically(self, action: Any) -> Any:
         """Run the action, forget what it did, and run it again."""
         self._is_inside = True
-        with contextlib.suppress(IndexError):
+        with contextlib.suppress(LookupError):
             action()
         self._is_inside = False
         result = super().atomically(action)
