@@ -19,6 +19,7 @@ NAMES = (
     "ends",
     "import_time",
     "databases",
+    "atsize",
     "buckets",
     "server",
     "artifacts",

@@ -1,12 +1,14 @@
-"""What an experiment costs: importing it, a message, a run that does nothing.
+"""What an experiment costs: importing it, a message, a run that does nothing, a monitored loop.
 
 ``message`` in one run whose trial is in a store in a file, by each of its rules: the latest needs no lock, the others
 are decided by the store. Then how often ``params.yml`` was written meanwhile, against the seconds that went by; what it
-takes to register an experiment and to run one; and the import, in new interpreters in turn with ``python -c pass``.
+takes to register an experiment and to run one; a body of a monitored loop, with hooks that are not due, and with one
+that logs a number to a trial in a file each time; and the import, in new interpreters in turn with ``python -c pass``.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -24,7 +26,8 @@ PROGRAM = "from track.experiment import Experiment\nfrom track.functional import
 
 def measure(folder: str, calls: int, rounds: int, interpreters: int) -> list[Row]:
     rows: list[Row] = fresh(_measure_messages, folder, calls, rounds)
-    return rows + fresh(_measure_runs, folder, rounds) + _measure_import(interpreters)
+    rows += fresh(_measure_runs, folder, rounds) + fresh(_measure_loops, folder, calls, rounds)
+    return rows + _measure_import(interpreters)
 
 
 def _measure_messages(folder: str, calls: int, rounds: int) -> list[Row]:
@@ -85,6 +88,42 @@ def _measure_runs(folder: str, rounds: int) -> list[Row]:
             steps["register"].append((middle - start) * 1000)
             steps["with: pass"].append((time.perf_counter() - middle) * 1000)
     return [Row(f"{name}: median", f"{statistics.median(taken):.1f} ms") for name, taken in steps.items()]
+
+
+def _measure_loops(folder: str, calls: int, rounds: int) -> list[Row]:
+    from track import TrackClient
+    from track.monitor import Monitor
+
+    never = ("^loss$@1000000s", "^a|b@2000000s")
+    idle: dict[str, Any] = {"log": never, "metrics": never, "time": "@3000000s"}
+    client = TrackClient(f"file:{Path(folder) / 'loops.json'}")
+    with client.new_trial(parameters={}):
+        monitors: dict[str, Callable[[], Any]] = {
+            "bare": lambda: iter,
+            "no hook": Monitor,
+            "idle": lambda: Monitor(**idle),
+            "due": lambda: Monitor(metrics="^loss$@1s"),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in monitors}
+        for _ in range(rounds):
+            for name, make in monitors.items():
+                taken[name].append(_loop(make(), max(calls // 10, 20)))
+    bare, none, waiting, due = (statistics.median(times) for times in taken.values())
+    return [
+        Row("monitored body, no hook: median", f"{none - bare:.2f} us"),
+        at_most("monitored body, 5 hooks, none due: median", waiting - bare, 1.5, "us"),
+        at_most("monitored body, a number into the trial: median", due - bare, 10, "us"),
+    ]
+
+
+def _loop(monitor: Any, calls: int) -> float:
+    """Return the microseconds from one body to the next, half of the time less, in a function with twenty variables."""
+    loss = a = b = c = d = e = f = g = h = i = j = k = n = o = 0.5  # noqa: F841
+    times: list[int] = []
+    note, clock = times.append, time.perf_counter_ns
+    for _ in monitor(range(calls)):
+        note(clock())
+    return statistics.median(later - earlier for earlier, later in itertools.pairwise(times)) / 1000
 
 
 def _measure_import(interpreters: int) -> list[Row]:

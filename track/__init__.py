@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from track.experiment import Experiment
     from track.functional import Root, functional_experiment
     from track.logger import TrialLogger
+    from track.monitor import Monitor, TorchMonitor
     from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
     from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
@@ -27,9 +28,11 @@ __url__ = ""
 __all__ = [
     "CustomStatus",
     "Experiment",
+    "Monitor",
     "Project",
     "Root",
     "Status",
+    "TorchMonitor",
     "TrackClient",
     "Trial",
     "TrialGroup",
@@ -48,9 +51,11 @@ __all__ = [
 _homes = {
     "CustomStatus": "track.structure",
     "Experiment": "track.experiment",
+    "Monitor": "track.monitor",
     "Project": "track.structure",
     "Root": "track.functional",
     "Status": "track.structure",
+    "TorchMonitor": "track.monitor",
     "TrackClient": "track.client",
     "Trial": "track.structure",
     "TrialGroup": "track.structure",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -193,8 +194,11 @@ def brief_to_plain(brief: Brief) -> list[Any]:
     """Return a brief as JSON-safe data."""
     fields = list(msgspec.structs.astuple(brief))
     # Most are numbers that need no tag; the sum tells whether one is infinite, no number, or has too many digits.
-    if _NUMBERS.issuperset(map(type, fields)) and sum(map(abs, fields)) < _LARGEST:
-        return fields
+    if _NUMBERS.issuperset(map(type, fields)):
+        # A whole number may be beyond all doubles.
+        with suppress(OverflowError):
+            if sum(map(abs, fields)) < _LARGEST:
+                return fields
     return list(map(to_plain, fields))
 
 

@@ -537,6 +537,11 @@ class TrackClient:
     ) -> None:
         (innermost_block() or self._current()).__exit__(exc_type, exc_val, exc_tb)
 
+    def __dir__(self) -> list[str]:
+        """Name the verbs of the current trial too, so that an editor or a notebook completes them."""
+        verbs = [] if self.logger is None else [name for name in dir(self.logger) if not name.startswith("_")]
+        return sorted({*super().__dir__(), *verbs})
+
     def __getattr__(self, name: str) -> Any:
         """Look for anything else on the current trial's logger: ``client.log_metrics``, ``client.chrono``."""
         remedy = ""

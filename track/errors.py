@@ -7,6 +7,7 @@
     │   ├── TrialDoesNotExist
     │   ├── ItemNotFound
     │   ├── NothingThere        (RuntimeError)
+    │   ├── CheckpointNotFound  (RuntimeWarning, ValueError)
     │   └── ResultTimeout       (TimeoutError)
     ├── AlreadyExists           (ValueError)
     │   └── UploadConflict      (RuntimeError)
@@ -21,6 +22,7 @@
     ├── InvalidEvent            (ValueError)
     │   └── UnknownSubject
     ├── InvalidKeep             (AssertionError, ValueError)
+    ├── InvalidSpec             (AssertionError, NotImplementedError, ValueError)
     ├── InvalidCall             (TypeError, ValueError)
     ├── UnknownAttribute        (AttributeError)
     ├── NotChosen               (RuntimeError)
@@ -32,6 +34,7 @@
     ├── EventsMissing           (RuntimeError)
     ├── CorruptJournal          (ValueError)
     ├── CorruptArtifact         (ValueError)
+    ├── UnsafeCheckpoint        (ValueError)
     ├── IncompatibleYmlException (ValueError)
     ├── FileChanged             (RuntimeError)
     ├── UnsafePath              (ValueError)
@@ -59,6 +62,7 @@ __all__ = [
     "AmbiguousName",
     "AnotherStore",
     "BackendUnavailable",
+    "CheckpointNotFound",
     "ConcurrentWrite",
     "CorruptArtifact",
     "CorruptJournal",
@@ -69,6 +73,7 @@ __all__ = [
     "InvalidEvent",
     "InvalidKeep",
     "InvalidQuery",
+    "InvalidSpec",
     "InvalidUri",
     "ItemNotFound",
     "LockTimeout",
@@ -87,6 +92,7 @@ __all__ = [
     "UnknownAttribute",
     "UnknownBackend",
     "UnknownSubject",
+    "UnsafeCheckpoint",
     "UnsafePath",
     "UntrustedServer",
     "UploadConflict",
@@ -121,6 +127,10 @@ class ItemNotFound(NotFound):
 
 class NothingThere(NotFound, RuntimeError):
     """There is no run, artifact, file or folder at this path."""
+
+
+class CheckpointNotFound(NotFound, RuntimeWarning, ValueError):
+    """There is no checkpoint of this object, or none at this step."""
 
 
 class ResultTimeout(NotFound, TimeoutError):
@@ -193,6 +203,10 @@ class InvalidKeep(TrackError, AssertionError, ValueError):
     """There is no such rule for messages."""
 
 
+class InvalidSpec(TrackError, AssertionError, NotImplementedError, ValueError):
+    """A specification does not say which variables a monitor looks at, or when."""
+
+
 class InvalidCall(TrackError, TypeError, ValueError):
     """A call cannot be understood: a value without its name, a field that does not exist."""
 
@@ -235,6 +249,10 @@ class CorruptArtifact(TrackError, ValueError):
 
 class IncompatibleYmlException(TrackError, ValueError):
     """A text is no YAML, or holds more than plain data: a tag, a key twice."""
+
+
+class UnsafeCheckpoint(TrackError, ValueError):
+    """A checkpoint is damaged, or could only be read by running what is in it."""
 
 
 class FileChanged(TrackError, RuntimeError):

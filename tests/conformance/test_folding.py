@@ -16,7 +16,7 @@ from track.containers import chunks
 from track.events import Event
 from track.metrics import briefs_of
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.file import store
+from track.persistence.file import replaying
 from track.persistence.local import FileProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placing, "FROM", 0)
     monkeypatch.setattr(placing, "SMALLEST", 1)
     monkeypatch.setattr(chunks, "LARGEST", 3)
-    monkeypatch.setattr(store, "SLICE", 300)
+    monkeypatch.setattr(replaying, "SLICE", 300)
 
 
 def _columns(protocol: Any) -> dict[Any, Any]:

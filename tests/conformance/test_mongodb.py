@@ -240,7 +240,7 @@ def test_expected_answers_are_the_models(expected: dict[str, Any]) -> None:
     model.apply(TrialCreated("aa", 0, 1.0, parameters={"lr": 0.1}), TrialCreated("bb", 0, 1.0))
     model.apply(*[event for event in events[4:] if not _is_appended(event)])
     modelled = model.answers()
-    modelled["trials"]["aa_0"]["metrics"]["old"] = [1.0, 2.0]
+    modelled["trials"]["aa_0"]["metrics"]["old"] = ["1.0", "2.0"]
     modelled["trials"]["bb_0"]["metadata"]["queue"] = [1, 2]
     modelled["trials"]["bb_0"]["changes"] += 2
 

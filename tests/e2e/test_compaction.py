@@ -19,6 +19,7 @@ from tests.children import die, ended, fork, run, start_program, wait
 from tests.e2e.processes import attach, start, stored
 from track import TrackClient
 from track.logger import TrialLogger
+from track.persistence.file import folding
 from track.persistence.file import store as store_module
 from track.persistence.local import FileProtocol
 
@@ -289,7 +290,7 @@ def test_save_over_the_store_itself_doubles_nothing(tmp_path: Path) -> None:
 def test_many_short_trials_write_snapshots_in_proportion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a client each, and as if a second passed between any two, four times the trials write four times as much."""
     written = 0
-    replace = store_module.replace_file
+    replace = folding.replace_file
 
     def counted(*arguments: Any, **options: Any) -> int:
         nonlocal written
@@ -306,9 +307,9 @@ def test_many_short_trials_write_snapshots_in_proportion(tmp_path: Path, monkeyp
                 trial.log_metrics(step=0, loss=0.5)
         return written
 
-    monkeypatch.setattr(store_module, "replace_file", counted)
+    monkeypatch.setattr(folding, "replace_file", counted)
     monkeypatch.setattr(store_module, "_PAUSE", 0.0)
-    monkeypatch.setattr(store_module, "_SMALL", 1 << 13)
+    monkeypatch.setattr(folding, "_SMALL", 1 << 13)
 
     few, many = write(100), write(400)
 

@@ -17,6 +17,7 @@ from track import TrackClient
 from track.errors import BackendUnavailable
 from track.persistence import get_protocol
 from track.persistence.file import FileStore
+from track.persistence.file.folding import Folding
 
 FILES = ("r.json", "r.json.journal", "r.json.lock")
 
@@ -24,7 +25,7 @@ FILES = ("r.json", "r.json.journal", "r.json.lock")
 @pytest.fixture(autouse=True)
 def _journal_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a process that ends keep its journal, as one that is killed, or shares the store, does."""
-    monkeypatch.setattr(FileStore, "_remove_journal", lambda self: None)
+    monkeypatch.setattr(Folding, "remove_journal", lambda self: None)
 
 
 def _values(path: Path) -> dict[str, list[float]]:
@@ -45,7 +46,7 @@ def _log(path: Path, name: str, values: int = 3, is_saved: bool = True, is_cut: 
         if is_saved:
             store.save()
         if is_cut:
-            store._cut()
+            store.folding.cut()
         os._exit(0)
 
     assert run(child) == 0
@@ -216,7 +217,7 @@ def test_file_put_over_an_open_store_is_kept(
     trial = client.new_trial(name="run", parameters={"n": 1})
     trial.log_metrics(step=0, loss=0.0)
     client.save()
-    client.protocol.store._cut()  # type: ignore[attr-defined]
+    client.protocol.store.folding.cut()  # type: ignore[attr-defined]
     before = set(_values(path))
     content = given.read_bytes()
     shutil.copy(given, path) if how == "cp" else os.replace(given, path)
@@ -322,7 +323,7 @@ def test_state_is_not_built_again_from_a_foreign_file(tmp_path: Path) -> None:
     content = path.read_bytes()
     os.replace(tmp_path / "other.json", path)
     store = client.protocol.store  # type: ignore[attr-defined]
-    store._is_whole = False
+    store._known.is_whole = False
 
     with pytest.raises(BackendUnavailable, match="was replaced while a process writes"):
         client.protocol.fetch_trials()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import pickle
 import sys
 import threading
@@ -12,6 +14,8 @@ import pytest
 from tests.children import fork, run, wait
 from tests.e2e.processes import start, stored
 from track import TrackClient
+from track.persistence.file import FileStore, journal
+from track.utils import files
 
 
 def test_parent_and_child_both_log(tmp_path: Path) -> None:
@@ -76,6 +80,39 @@ def test_fork_during_a_decision_of_another_thread(tmp_path: Path) -> None:
 
     assert wait(pid) == 0
     assert stored(path)[0].metrics["child"].val == [1]
+
+
+@pytest.mark.parametrize("end", ["save", "close"])
+def test_fork_while_the_journal_is_replaced_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Where a child is forked while its parent has the journal for itself, who waits for that goes on afterwards."""
+    path = tmp_path / "runs.json"
+    trial = start(path)
+    for number in range(1_500):
+        trial.log_metrics(step=number, loss=number / 2)
+    store = trial.protocol.store  # type: ignore[attr-defined]
+    assert isinstance(store, FileStore)
+    if end == "close":
+        store.save()
+    forked: list[int] = []
+    sync_folder = files.sync_folder
+
+    def synced(name: str) -> None:
+        # What a child has, too; and the file as somebody has opened it by its name.
+        forked.extend((os.dup(store.journal.fileno()) if store.journal.is_open else last, os.open(name, os.O_RDONLY)))
+        sync_folder(name)
+
+    last = os.dup(store.journal.fileno())
+    monkeypatch.setattr(journal, "sync_folder", synced)
+    getattr(store, end)()
+
+    assert len(forked) == 2
+    # BlockingIOError: they would wait for ever.
+    fcntl.flock(forked[1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+    for descriptor in {*forked, last}:
+        os.close(descriptor)
+    trial.finish()
 
 
 def test_client_is_not_pickled(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from track.cli import main
 from track.containers import chunks
 from track.errors import BackendUnavailable, CorruptJournal
 from track.events import FieldsMerged, MetricsLogged
-from track.persistence.file import FileStore, store
+from track.persistence.file import FileStore, replaying
 from track.persistence.state import placing
 from track.persistence.storage import load_database
 
@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let points leave the JSON soon, in small chunks, here and in the processes that a test forks."""
     monkeypatch.setattr(placing, "FROM", 500)
     monkeypatch.setattr(chunks, "LARGEST", 128)
-    monkeypatch.setattr(store, "SLICE", 1 << 14)
+    monkeypatch.setattr(replaying, "SLICE", 1 << 14)
     for name in ("pwrite", "unlink"):
         calls = [*compaction._CALLS, (os, name)]
         monkeypatch.setattr(compaction, "_CALLS", calls)

@@ -99,6 +99,7 @@ ORDER = (
     "track.experiment_utils",
     "track.experiment.*",
     "track.functional",
+    "track.monitor.*",
     "track",
     # programs and tools
     "track.cli.*",
@@ -122,6 +123,7 @@ FACES = (
     "track.em",
     "track.parameters",
     "track.experiment",
+    "track.monitor",
     "track.cli",
     "track.testing",
 )
@@ -148,6 +150,7 @@ PUBLIC = (
     "track.functional",
     "track.logger",
     "track.metrics",
+    "track.monitor",
     "track.persistence",
     "track.persistence.buckets",
     "track.persistence.cockroach",

@@ -12,6 +12,7 @@ from track.errors import missing_extra
 _EXACT = 2**53
 # So many numbers times their range are sorted as whole numbers.
 _PACKED = 2**62
+_TIMES = 2
 
 
 def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
@@ -31,15 +32,65 @@ def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
     `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
     """
     numpy = import_numpy()
+    points.settle()
     # What another thread logs meanwhile does not show.
-    step, value, at = points.view().columns()
-    size = len(at)
-    steps = None if step is None else _array(step, size)
-    values, times = _array(value, size), _array(at, size).astype(numpy.float64, copy=False)
+    view = points.view()
+    view.settle()
+    arrays = None if view.stored is None else _stored_arrays(view)
+    if arrays is None:
+        shared = view.step, view.value, view.at
+        step, value, at = shared if view.stored is None else view.columns()
+        size = view.tail if view.stored is None else len(at)
+        arrays = [None if column is None else _array(column, size) for column in (step, value, at)]
+    steps, values, times = arrays
+    times = times.astype(numpy.float64, copy=False)
     if not hidden or steps is None:
         return steps, values, times
     are_shown = _are_shown(steps, times, hidden)
     return steps[are_shown], values[are_shown], times[are_shown]
+
+
+def _stored_arrays(points: Any) -> list[Any] | None:
+    """Return the columns of a settled view whose first points are in chunks, each copied once; None for none of these.
+
+    That is where a column has numbers of several types, or something else.
+    """
+    import numpy
+
+    size, place = len(points), 0
+    named = enumerate((points.step, points.value, points.at))
+    tail = {number: _array(column, points.tail) for number, column in named if column is not None}
+    found: dict[int, Any] = {}
+    for columns in points.stored.plain_columns():
+        if columns is None:
+            return None
+        parts = {number: _plain_array(columns[number]) for number in tail}
+        end = place + len(parts[_TIMES])
+        for number, part in parts.items():
+            if not place:
+                found[number] = numpy.empty(size, part.dtype)
+            if found[number].dtype != part.dtype:
+                return None
+            found[number][place:end] = part
+        place = end
+    if not place or (points.tail and any(found[number].dtype != part.dtype for number, part in tail.items())):
+        return None
+    end = place + points.tail
+    for number, part in tail.items():
+        if points.tail:
+            found[number][place:end] = part
+        # Fewer, where a chunk turned out to be damaged.
+        found[number] = found[number] if end == size else found[number][:end]
+    return [found.get(number) for number in range(_TIMES + 1)]
+
+
+def _plain_array(column: Any) -> Any:
+    import numpy
+
+    if isinstance(column, range):
+        return numpy.arange(column.start, column.stop, column.step)
+    code, data = column
+    return numpy.frombuffer(data, "<f8" if code == "d" else "<i8").astype("f8" if code == "d" else "i8", copy=False)
 
 
 def once(steps: Any, *columns: Any) -> tuple[Any, ...]:
@@ -126,7 +177,7 @@ def _array(column: Column, size: int) -> Any:
     if not size:
         return numpy.empty(0, kind)
     if isinstance(column._data, range):
-        return numpy.arange(column._data.start, column._data.stop, column._data.step)
+        return numpy.arange(column._data.start, column._data.stop, column._data.step)[:size]
     # Who appends to the column while the array is there copies it first.
     array = numpy.frombuffer(column._data, kind, size)
     odd = {position: value for position, value in column._odd.items() if position < size}

@@ -105,6 +105,9 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
+PlainColumn = range | tuple[str, memoryview] | None
+"""Numbers that count up evenly, or a type of `array` and the bytes of such, little-endian; None for no steps."""
+PlainColumns = tuple[PlainColumn, PlainColumn, PlainColumn]
 StepsValuesTimes = tuple[Column | None, Column, Column]
 """Steps, values and times."""
 
@@ -202,6 +205,28 @@ class StoredChunk:
         """Return its points; DamagedChunk where they cannot be read."""
         data = self.data()
         return _unpack(self.head(), memoryview(data)[_head_end(data) :])
+
+    def plain_columns(self) -> PlainColumns | None:
+        """Return its points as they are in the file; None where that is not all numbers of one type in each column.
+
+        DamagedChunk where they cannot be read.
+        """
+        data = self.data()
+        head, place = self.head(), _head_end(data)
+        columns: list[PlainColumn] = []
+        for kind in head.columns:
+            match kind:
+                case None:
+                    columns.append(None)
+                case ["run", first, stride]:
+                    columns.append(range(first, first + head.count * stride, stride))
+                case ["d" | "q" as code]:
+                    end = place + 8 * head.count
+                    columns.append((code, memoryview(data)[place:end]))
+                    place = end
+                case _:
+                    return None
+        return (columns[0], columns[1], columns[2]) if place == len(data) else None
 
     def data(self) -> bytes:
         """Return its bytes, which are checked; DamagedChunk where they cannot be read."""

@@ -180,8 +180,9 @@ class Points:
         return _together(self.stored.columns(), tail)
 
     def _tail(self) -> StepsValuesTimes:
-        if self._size is None or self._size == len(self.at):
+        if self._size is None:
             return self.step, self.value, self.at
+        # Others may append to what a view shares with them, at any time.
         step = None if self.step is None else self.step.cut(0, self._size)
         return step, self.value.cut(0, self._size), self.at.cut(0, self._size)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from track.containers.chunks import DamagedChunk, Head, StepsValuesTimes, StoredChunk
+from track.containers.chunks import DamagedChunk, Head, PlainColumns, StepsValuesTimes, StoredChunk
 from track.containers.columns import Column, hashable
 from track.plain import restore
 from track.shown import shown
@@ -135,6 +135,21 @@ class Stored:
             value.extend(columns[1])
             at.extend(columns[2])
         return step, value, at
+
+    def plain_columns(self) -> Iterator[PlainColumns | None]:
+        """Yield the points of each chunk that is there as they are in the file; None for one that says more."""
+        for chunk in self.chunks:
+            if not chunk.is_lost:
+                try:
+                    columns = chunk.plain_columns()
+                    first = chunk.head().position
+                except DamagedChunk as error:
+                    self._lose(chunk, error)
+                    continue
+                if columns is not None and columns[0] is None:
+                    # They were without steps, and count from 0 since the metric has some.
+                    columns = range(first, first + chunk.named.points), columns[1], columns[2]
+                yield columns
 
     def part(self, place: int, first: int, end: int) -> list[Any]:
         """Return a part of one column, from a position on, before another one.

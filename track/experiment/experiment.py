@@ -463,7 +463,9 @@ class Experiment(metaclass=TypedMeta):
         if not is_done:
             logger.warning("there is no note %r to remove", string)
 
-    def message(self, messages: Mapping[str, Any], keep: str = "latest", leader: str | None = None) -> None:
+    def message(
+        self, messages: Mapping[str, Any], keep: str = "latest", leader: str | None = None, *, step: Any = None
+    ) -> None:
         """Say something about the experiment, by subject; nothing happens where it is not registered.
 
         A message stands in ``params.yml``, within a second, and in the trial's metadata; a number is a metric of the
@@ -477,13 +479,15 @@ class Experiment(metaclass=TypedMeta):
             What is kept where there is a message already: the ``latest``, the ``min``, the ``max``.
         leader: str, optional
             The subject that decides for all of them: they are kept where it is.
+        step: optional
+            Of the metric that a number is, which then is a curve of what was kept.
 
         Raises
         ------
         InvalidKeep, InvalidCall
             There is no such rule, or the leader is none of the messages (ValueErrors too).
         """
-        offer = make_offer(messages, keep, leader)
+        offer = make_offer(messages, keep, leader, step)
         if self._folder is not None:
             self._folder.message(offer)
 

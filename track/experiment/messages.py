@@ -20,6 +20,7 @@ class Offer(NamedTuple):
     values: Mapping[str, Any]
     keep: str
     leader: str | None
+    step: Any = None
 
     @property
     def groups(self) -> list[tuple[str, dict[str, Any]]]:
@@ -29,7 +30,7 @@ class Offer(NamedTuple):
         return [(name, {name: value}) for name, value in self.values.items()]
 
 
-def make_offer(messages: Any, keep: str, leader: str | None) -> Offer:
+def make_offer(messages: Any, keep: str, leader: str | None, step: Any = None) -> Offer:
     """Return messages as they are kept: numbers, texts, truth values and nothing.
 
     Raises InvalidKeep: there is no such rule; InvalidCall (a ValueError): the leader is none of the messages, or they
@@ -46,7 +47,7 @@ def make_offer(messages: Any, keep: str, leader: str | None) -> Offer:
     values = {text_of(name): _as_message(value) for name, value in given.items()}
     if leader is not None and leader not in values:
         raise InvalidCall(f"the leader {leader!r} is none of the messages: {', '.join(values) or 'there are none'}")
-    return Offer(values, keep, leader)
+    return Offer(values, keep, leader, step)
 
 
 def _as_message(value: Any) -> Any:

@@ -216,7 +216,7 @@ class Record:
             for name, group in offer.groups:
                 if self._decide(name, group, offer.keep, known):
                     kept |= group
-        self._measure(kept)
+        self._measure(kept, offer.step)
         return kept
 
     def _store(self, values: Mapping[str, Any]) -> None:
@@ -244,12 +244,13 @@ class Record:
             self._store(group)
         return True
 
-    def _measure(self, values: Mapping[str, Any]) -> None:
+    def _measure(self, values: Mapping[str, Any], step: Any) -> None:
         numbers: Any = {
             name: value for name, value in values.items() if type(value) in (float, int, bool) and name not in _TAKEN
         }
         if numbers:
-            self._protocol.log_trial_metrics(self._trial, None, METADATA_AGGREGATOR, **numbers)
+            aggregator = METADATA_AGGREGATOR if step is None else None
+            self._protocol.log_trial_metrics(self._trial, step, aggregator, **numbers)
 
     def note(self, text: str, remove: bool, known: list[str]) -> tuple[list[str], bool]:
         """Add or remove a note, and return all of them, and whether there was one to remove.

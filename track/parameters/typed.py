@@ -63,6 +63,8 @@ class TypedMeta(_Base):
     """Those that ``__init__`` assigns, of this class or of one that it extends."""
     _overridden: tuple[str, ...]
     """Those of them that a class gives another default, which ``__init__`` knows nothing of."""
+    # Before Python 3.12 `isinstance` looks for it on every class of this kind, also where none is a protocol.
+    _is_protocol = False
 
     def __new__(
         mcs: type[TypedMeta], name: str, bases: tuple[type, ...], attr_dict: dict[str, Any], **kwargs: Any

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from track import TrackClient
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.arrays import extremes
-from track.containers.series import Series
+from track.containers.series import Points, Series
 from track.errors import MissingExtra
 
 numpy = pytest.importorskip("numpy")
@@ -187,3 +187,43 @@ def test_extremes_leave_out_what_was_replaced_and_nan(
         monkeypatch.setitem(sys.modules, "numpy", None)
 
     assert extremes(series) == extremes(plain) == expected
+
+
+# while others log
+
+
+@pytest.mark.parametrize("moment", ["settle", "_tail", "view", "columns"])
+def test_arrays_are_of_one_moment(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Whenever another thread logs while arrays are made, steps, values and times are those of the same points."""
+    series = Series()
+    for step in range(5):
+        series.append(step, step / 2, at=1.0 + step)
+    kept = series.to_numpy()
+    unchanged = getattr(Points, moment)
+
+    def interrupted(points: Points, *args: Any) -> Any:
+        found = unchanged(points, *args)
+        size = len(series.points)
+        Points.append(series.points, size, size / 2, 1.0 + size)
+        return found
+
+    monkeypatch.setattr(Points, moment, interrupted)
+    steps, values, times = series.to_numpy(times=True)
+
+    size = len(steps)
+    assert size >= 5
+    assert (steps.tolist(), values.tolist()) == (list(range(size)), [step / 2 for step in range(size)])
+    assert times.tolist() == [1.0 + step for step in range(size)]
+    assert kept[0].tolist() == list(range(5))
+
+
+def test_columns_of_a_view_do_not_grow() -> None:
+    """What a view has as data is what it had when it was made, whatever is logged until its columns are looked at."""
+    points = Points(stepped=True)
+    for step in range(5):
+        points.append(step, step / 2, 1.0 + step)
+
+    columns = points.view().columns()
+    points.append(5, 2.5, 6.0)
+
+    assert [len(column) for column in columns if column is not None] == [5, 5, 5]

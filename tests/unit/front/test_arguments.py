@@ -139,6 +139,12 @@ def test_verbs_of_other_trackers_are_translated(client: TrackClient, theirs: str
             getattr(tried, theirs)
 
 
+def test_verbs_of_the_current_trial_are_completed(client: TrackClient) -> None:
+    """A notebook offers for a client what works on it; without a trial that is less, and nothing is created."""
+    assert {"log_metrics", "log_series", "chrono", "new_trial"} <= set(dir(client))
+    assert "log_metrics" not in dir(TrackClient("ephemeral:"))
+
+
 def test_translated_verbs_do_not_exist(client: TrackClient) -> None:
     """No verb that is translated is one that works."""
     assert not [name for name in HERE for tried in (track, client, client.logger) if name in dir(tried)]

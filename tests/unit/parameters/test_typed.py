@@ -168,3 +168,14 @@ def test_a_broken_repr_breaks_no_class() -> None:
         a = Bad()  # @p bad
 
     assert Made._params["a"].help == "bad"
+
+
+def test_anything_may_be_asked_whether_it_is_of_such_a_class() -> None:
+    """`isinstance` answers for what is none, too."""
+
+    class Typed(metaclass=TypedMeta):
+        pass
+
+    assert isinstance(Typed(), Typed)
+    assert not isinstance(5, Typed)
+    assert not issubclass(int, Typed)

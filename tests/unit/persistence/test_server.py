@@ -17,7 +17,7 @@ from track.events import MetricsLogged, TrialCreated, encode
 from track.metrics import briefs_of
 from track.persistence import get_protocol
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.file import store
+from track.persistence.file import replaying
 from track.persistence.file.lock import StoreLock
 from track.persistence.rpc.client import SocketClient
 from track.persistence.rpc.wire import Call, decode_reply, encode_message, frame, recv_frame
@@ -270,7 +270,7 @@ def test_batches_one_behind_another() -> None:
 def test_server_moves_points_out_of_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While clients send, a server folds its file; what they ask for comes from the JSON and from beside it."""
     monkeypatch.setattr(placing, "FROM", 100)
-    monkeypatch.setattr(store, "SLICE", 1 << 14)
+    monkeypatch.setattr(replaying, "SLICE", 1 << 14)
     server = SocketServer(server_uri(f"file:{tmp_path}/runs.json", "127.0.0.1", 0, None))
     with running(server) as port:
         protocol = SocketClient(f"socket://127.0.0.1:{port}")

@@ -62,7 +62,7 @@ def test_trial_that_has_ended_leaves_no_points_in_the_json(tmp_path: Path, statu
 
 
 def test_what_is_added_to_an_ended_trial_goes_on_in_chunks(tmp_path: Path) -> None:
-    """From 64 points on; fewer wait in the JSON file for more."""
+    """From 64 points on; fewer wait in the JSON file for more. ``track gc`` makes one of those that are short."""
     path = tmp_path / "report.json"
     store = FileProtocol(f"file:{path}")
     trial = store.new_trial(Trial(parameters={"lr": 0.1}))
@@ -77,3 +77,9 @@ def test_what_is_added_to_an_ended_trial_goes_on_in_chunks(tmp_path: Path) -> No
         found, there = _stored(path)
         assert list(there.values()) == [sizes] * 2
         assert dict(found.metrics["loss"]) == {step: step / 2 for step in range(end)}
+
+    store.atomically(store.store.save_afresh)
+
+    found, there = _stored(path)
+    assert list(there.values()) == [([464], 0)] * 2
+    assert dict(found.metrics["loss"]) == {step: step / 2 for step in range(464)}

@@ -5,8 +5,8 @@ and `plain` (without) sort it along x and put it into buckets, alike, and `askin
 took long to make is kept by `lines`, and of the others a `pyramid`. Of very many points on disk `heads` reads few.
 """
 
-from track.persistence.buckets.asking import bucketed, found_by_points, in_turns, joined
-from track.persistence.buckets.columns import Curve, Found
+from track.persistence.buckets.asking import bucketed, engine, found_by_points, in_turns, joined
+from track.persistence.buckets.columns import Curve, Found, relative
 from track.persistence.buckets.heads import ChunkedLine, Part, sums_of
 from track.persistence.buckets.lines import Source, kept_line, line_from
 from track.persistence.buckets.question import MOST_BUCKETS, MOST_CELLS, Question, uids_of
@@ -24,11 +24,13 @@ __all__ = [
     "Source",
     "TrialBuckets",
     "bucketed",
+    "engine",
     "found_by_points",
     "in_turns",
     "joined",
     "kept_line",
     "line_from",
+    "relative",
     "sums_of",
     "uids_of",
 ]

@@ -25,7 +25,7 @@ from track.events import FORMAT, Record, decode_record
 from track.persistence.file.backlog import Backlog
 from track.persistence.file.kinship import Header, Place, tail_of
 from track.persistence.file.lines import TORN, LineReader
-from track.persistence.file.lock import claim, hold_exclusively, hold_shared
+from track.persistence.file.lock import claim, hold_exclusively, hold_shared, let_go
 from track.persistence.identity import identity_from
 from track.utils.files import OpenFile, is_named, name_aside, read_all, replacing, sync_folder
 
@@ -385,6 +385,7 @@ class Journal:
                 if os.fstat(old.fileno()).st_size == offset:
                     sync_folder(self.path)
                     os.unlink(self.path)
+                    let_go(old.fileno())
                     return True
                 self._take(old)
             hold_shared(old.fileno())
@@ -459,6 +460,8 @@ class Journal:
                 raise
             logger.warning("%s was not shortened: %s", self.path, error)
             return False
+        # Who has opened it by its name waits, and looks again.
+        let_go(old.fileno())
         return True
 
     def _move(self, old: OpenFile, offset: int, new: OpenFile) -> None:

@@ -252,9 +252,7 @@ class _Waiter:
 
     def _give_back(self) -> None:
         self._is_locked = False
-        # Closing is not enough: a child that was forked meanwhile has the file open too.
-        with contextlib.suppress(OSError):
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        let_go(self.descriptor)
         os.close(self.descriptor)
 
     def descriptor_within(self, seconds: float, meanwhile: Callable[[], None]) -> int | None:
@@ -294,6 +292,12 @@ def hold_shared(descriptor: int) -> None:
     # A file system without such locks will not grant an exclusive one either.
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def let_go(descriptor: int) -> None:
+    """Hold a file no more. Closing is not enough: a child that was forked meanwhile has it open too."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def hold_exclusively(descriptor: int) -> bool:

@@ -10,9 +10,7 @@ from track.containers.chunks import Head, StepsValuesTimes, StoredChunk
 from track.containers.columns import Column
 from track.containers.points import Points
 from track.containers.series import Series
-from track.persistence.buckets import ChunkedLine, Curve, Found, Part, Question, sums_of
-from track.persistence.buckets.asking import engine
-from track.persistence.buckets.columns import relative
+from track.persistence.buckets import ChunkedLine, Curve, Found, Part, Question, engine, relative, sums_of
 
 _WHOLE = 1 << 20
 """Points of a metric that are read whole, and kept for the next look."""

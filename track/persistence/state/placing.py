@@ -46,11 +46,10 @@ def place(  # noqa: PLR0917 - called in two places
     `kept`: files whose chunks stay where they are; others are copied.
     """
     points.settle()
-    stored, is_new = points.stored, False
-    found = list(stored.chunks) if stored is not None else []
-    for number, chunk in enumerate(found):
-        if chunk.file not in kept and not chunk.is_lost:
-            found[number], is_new = _copied(chunk, target), True
+    stored = points.stored
+    there = list(stored.chunks) if stored is not None else []
+    found = _moved(there, target, kept)
+    is_new = found != there
     position, first, size = sum(chunk.named.points for chunk in found), 0, points.tail
     step, value, at = points.step, points.value, points.at
     while size - first >= max(SMALLEST, 0 if has_ended else min(chunks.LARGEST, position // 4)):
@@ -67,10 +66,43 @@ def place(  # noqa: PLR0917 - called in two places
     return view
 
 
-def _copied(chunk: StoredChunk, target: ChunkFile) -> StoredChunk:
-    data = chunk.data()
-    offset = target.append(data)
-    return StoredChunk(target, chunk.named._replace(number=target.number, offset=offset), chunk.head())
+def _moved(there: list[StoredChunk], target: ChunkFile, kept: Collection[ChunkFile]) -> list[StoredChunk]:
+    """Return chunks of which those that do not stay are in the target, short ones that are neighbours as one."""
+    found: list[StoredChunk] = []
+    waiting: list[StoredChunk] = []
+    for chunk in there:
+        stays = chunk.file in kept or chunk.is_lost
+        if waiting and (stays or not _fits(waiting, chunk)):
+            found.append(_copied(waiting, target))
+            waiting = []
+        (found if stays else waiting).append(chunk)
+    return [*found, _copied(waiting, target)] if waiting else found
+
+
+def _fits(waiting: list[StoredChunk], chunk: StoredChunk) -> bool:
+    """Return whether a chunk may be one with some before it: there is room, and all of them have steps, or none has."""
+    size = sum(one.named.points for one in waiting) + chunk.named.points
+    if size > chunks.LARGEST:
+        return False
+    return (waiting[0].head().columns[0] is None) == (chunk.head().columns[0] is None)
+
+
+def _copied(together: list[StoredChunk], target: ChunkFile) -> StoredChunk:
+    if len(together) == 1:
+        (chunk,) = together
+        data, head = chunk.data(), chunk.head()
+    else:
+        first = together[0].head()
+        step, value, at = together[0].columns()
+        for chunk in together[1:]:
+            more = chunk.columns()
+            if step is not None and more[0] is not None:
+                step.extend(more[0])
+            value.extend(more[1])
+            at.extend(more[2])
+        data, head = make_chunk(first.trial, first.metric, first.position, (step, value, at))
+    named = Named(target.number, target.append(data), len(data), head.count, sum_of_head(data))
+    return StoredChunk(target, named, head)
 
 
 def containers(trial: Trial) -> Iterator[tuple[str, Any]]:
