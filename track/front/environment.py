@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from track.configuration import options
 from track.errors import InvalidCall
@@ -52,21 +52,23 @@ def _runs_elsewhere(trial: Trial) -> bool:
     return any(one["status"][0] == running for one in others)
 
 
-# Asked once for each store, not for each trial that starts.
-_chosen: WeakKeyDictionary[Protocol, tuple[str, ...]] = WeakKeyDictionary()
-
-
 def _configured(protocol: Protocol) -> tuple[str, ...]:
-    chosen = _chosen.get(protocol)
-    if chosen is None:
-        said = parse_uri(_opened_uris.get(protocol) or protocol.uri)["query"].get("environment")
-        named = options("log.environment", "all") if said is None else said
-        try:
-            chosen = _chosen[protocol] = read_parts(named)
-        except ValueError as error:
-            what = f"the option log.environment (TRACK_LOG_ENVIRONMENT) is {named!r}"
-            raise InvalidCall(f"{what}: {error}") from error
-    return chosen
+    said = _in_uri(_opened_uris.get(protocol) or protocol.uri)
+    chosen = options("log.environment", "all") if said is None else said
+    try:
+        return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
+    except ValueError as error:
+        raise InvalidCall(f"the option log.environment (TRACK_LOG_ENVIRONMENT) is {chosen!r}: {error}") from error
+
+
+# Each trial asks.
+_read = lru_cache(maxsize=16)(read_parts)
+
+
+@lru_cache(maxsize=16)
+def _in_uri(uri: str) -> str | None:
+    said: str | None = parse_uri(uri)["query"].get("environment")
+    return said
 
 
 _told: set[str] = set()

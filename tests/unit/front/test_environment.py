@@ -136,20 +136,19 @@ def test_store_and_trial_are_both_needed(source: Any) -> None:
         track.environment(source)
 
 
-def test_choice_holds_for_a_store_that_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the option says at the first start holds for the trials of that store; another one asks again."""
+def test_choice_is_read_when_a_trial_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the option says holds for the trials that start from then on, in a store that is open, too."""
     monkeypatch.setenv("TRACK_LOG_ENVIRONMENT", "python")
     client = TrackClient("ephemeral:")
-    with client.new_trial(parameters={"number": 0}):
+    with client.new_trial(parameters={"number": 0}) as before:
         pass
     monkeypatch.setenv("TRACK_LOG_ENVIRONMENT", "host")
 
-    with client.new_trial(parameters={"number": 1}) as same:
+    with client.new_trial(parameters={"number": 1}) as after:
         pass
-    other = _started("ephemeral:")
 
-    assert list(same.trial.metadata["_environment"]) == ["python"]
-    assert list(other.trial.metadata["_environment"]) == ["host"]
+    assert list(before.trial.metadata["_environment"]) == ["python"]
+    assert list(after.trial.metadata["_environment"]) == ["host"]
 
 
 def test_store_that_cannot_take_it_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

@@ -307,7 +307,8 @@ def smoothed(values: Any, weight: float) -> Any:
         carried = float(block[-1])
     _divide(sums, weight)
     if huge:
-        sums /= _SCALE
+        with numpy.errstate(over="ignore"):
+            sums /= _SCALE
     # A mean is among what it is of, whatever is rounded.
     return numpy.clip(sums, numpy.minimum.accumulate(values), numpy.maximum.accumulate(values))
 
