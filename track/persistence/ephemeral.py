@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from track.containers.lazy import LazySet
 from track.errors import InvalidUri
 from track.events import Batch, Event
-from track.persistence.buckets import Buckets, Question, Source, bucketed, line_from, uids_of
+from track.persistence.buckets import Buckets, Question, Source, bucketed, line_from
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
 from track.persistence.points import FetchedPoints, Since
@@ -118,17 +118,7 @@ class StateProtocol(EventProtocol):
         with self.reading() as state:
             return state.points(uid, names, since)
 
-    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
-        self,
-        uids: Sequence[str],
-        name: str,
-        buckets: int,
-        x: str = "step",
-        start: float | None = None,
-        end: float | None = None,
-        smoothing: float | None = None,
-    ) -> Buckets:
-        question = Question(name, buckets, x, start, end, smoothing)
+    def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
         store = self.identity()
 
         def read(uids: Sequence[str]) -> list[tuple[str, Source]]:
@@ -139,7 +129,7 @@ class StateProtocol(EventProtocol):
             # Others may go on meanwhile.
             return line_from(seen, question, (store, uid) if store else ())
 
-        return bucketed(question, uids_of(uids), read, line)
+        return bucketed(question, uids, read, line)
 
     def refresh(self, trial: Trial) -> None:
         stored = self.first_trial({"uid": trial.uid, **ALSO_DELETED})

@@ -14,7 +14,7 @@ from track.briefs import Brief, brief_of
 from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.buckets import Buckets, Question, uids_of
+from track.persistence.buckets import Buckets, Question
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.delivery import DeliveredProtocol, deliver
@@ -216,18 +216,8 @@ class MongoProtocol(EventProtocol):
             self._growing.note(key, points)
         return shown_points(made_of(known, str(_decode(known["name"])), points), resumes, start)
 
-    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
-        self,
-        uids: Sequence[str],
-        name: str,
-        buckets: int,
-        x: str = "step",
-        start: float | None = None,
-        end: float | None = None,
-        smoothing: float | None = None,
-    ) -> Buckets:
-        question = Question(name, buckets, x, start, end, smoothing)
-        known = list(filter(can_hold, uids_of(uids)))
+    def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
+        known = list(filter(can_hold, uids))
         return buckets_from(question, known, self.identity(), self._stamps, partial(self._fetch_for, question))
 
     def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:

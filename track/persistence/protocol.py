@@ -36,7 +36,7 @@ from track.structure import status as make_status
 from track.utils.environment import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from track.persistence.buckets import Buckets
+    from track.persistence.buckets import Buckets, Question
 
 __all__ = ["Factory", "Forgotten", "Listener", "Protocol", "call_method"]
 
@@ -597,10 +597,15 @@ class Protocol:
             There is no such x, the grid ends before it begins, the smoothing is no such weight, or these are more
             buckets than one answer has.
         """
-        from track.persistence.buckets import Question, bucketed, found_by_points, uids_of
+        from track.persistence.buckets import Question, uids_of
 
-        question = Question(name, buckets, x, start, end, smoothing)
-        return bucketed(question, uids_of(uids), found_by_points(question, self.fetch_points, self._started))
+        return self._buckets(Question(name, buckets, x, start, end, smoothing), uids_of(uids))
+
+    def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
+        """Answer a question that makes sense, as `fetch_buckets` says."""
+        from track.persistence.buckets import bucketed, found_by_points
+
+        return bucketed(question, uids, found_by_points(question, self.fetch_points, self._started))
 
     def _started(self, uid: str) -> float:
         """Return when a trial was started, unix seconds, 0 where it is not known."""

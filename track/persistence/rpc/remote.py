@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from track.briefs import brief_from_plain
 from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import Event, encode
 from track.metrics import Metrics
-from track.persistence.buckets import Buckets, Question, uids_of
+from track.persistence.buckets import Buckets, Question
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.protocol import Forgotten
@@ -138,16 +138,20 @@ class RemoteStore(EventProtocol):
         return self._known_ids
 
     def unread(self) -> list[str]:
-        try:
-            return [str(one) for one in self.link.call("unread", {})[0]]
-        except RPCCallFailure:
-            # A server of before it could say.
-            return []
+        answer = self._asked_if_known("unread", {})
+        return [] if answer is None else list(map(str, answer[0]))
 
     def forget_trials(self, older: float = 0.0) -> Forgotten:
         return Forgotten(*self.link.call("forget", {"older": older}, is_settled=True)[0])
 
     # asking
+
+    def _asked_if_known(self, name: str, given: dict[str, Any], lines: bytes = b"") -> tuple[Any, bytes] | None:
+        """Return what a server answers to a call; None from one of before it could say."""
+        try:
+            return self.link.call(name, given, lines)
+        except RPCCallFailure:
+            return None
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
         return self._fetch(Trial, query)
@@ -166,12 +170,11 @@ class RemoteStore(EventProtocol):
         sent, rest = _divided(parse_query(query, Trial), self.link.largest - _HEAD)
         if rest.conditions or _are_large(keys) or self._reads is not None:
             return super().brief_trials(query, keys, most)
-        try:
-            _, documents = self.link.call("brief_trials", {"query": sent, "sort": _written_keys(keys), "limit": most})
-        except RPCCallFailure:
-            # A server of before it could say.
+        asked = {"query": sent, "sort": _written_keys(keys), "limit": most}
+        answer = self._asked_if_known("brief_trials", asked)
+        if answer is None:
             return super().brief_trials(query, keys, most)
-        lines = documents.splitlines()
+        lines = answer[1].splitlines()
         with nothing_collected():
             return list(map(self._brief, lines[::2], lines[1::2]))
 
@@ -189,48 +192,32 @@ class RemoteStore(EventProtocol):
         return dict(found[0].metrics) if found else {}
 
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
-        try:
-            # A cursor may be as long as a list of trials.
-            cursor, documents = self.link.call("changes", {}, (since or "").encode())
-        except RPCCallFailure:
-            # A server of before it could say.
+        # A cursor may be as long as a list of trials.
+        answer = self._asked_if_known("changes", {}, (since or "").encode())
+        if answer is None:
             return super().changes(since)
-        return str(cursor), [_decode(line) for line in documents.splitlines()]
+        return str(answer[0]), [_decode(line) for line in answer[1].splitlines()]
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:
         if not self._can_ask(uid):
             raise unknown_trial(uid)
-        try:
-            asked = {"uid": uid, "names": None if names is None else list(names), "since": since}
-            _, documents = self.link.call("fetch_points", {}, _encode(asked))
-        except RPCCallFailure:
-            # A server of before it could say.
+        asked = {"uid": uid, "names": None if names is None else list(names), "since": since}
+        answer = self._asked_if_known("fetch_points", {}, _encode(asked))
+        if answer is None:
             return super().fetch_points(uid, names, since)
-        return dict(from_line(_decode(line)) for line in documents.splitlines())
+        return dict(from_line(_decode(line)) for line in answer[1].splitlines())
 
-    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
-        self,
-        uids: Sequence[str],
-        name: str,
-        buckets: int,
-        x: str = "step",
-        start: float | None = None,
-        end: float | None = None,
-        smoothing: float | None = None,
-    ) -> Buckets:
-        question = Question(name, buckets, x, start, end, smoothing)
-        known = list(filter(self._can_ask, uids_of(uids)))
+    def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
+        known = list(filter(self._can_ask, uids))
         question.check_size(len(known))
         asked = _encode({"uids": known, **asdict(question)})
         if len(asked) > self.link.largest - _HEAD:
             raise InvalidQuery(f"{len(known):,} trials are more than the server is asked about at once")
+        answer = self._asked_if_known("fetch_buckets", {}, asked)
+        if answer is None:
+            return super()._buckets(question, known)
         try:
-            _, documents = self.link.call("fetch_buckets", {}, asked)
-        except RPCCallFailure:
-            # A server of before it could say.
-            return super().fetch_buckets(known, *astuple(question))
-        try:
-            return Buckets.from_bytes(documents)
+            return Buckets.from_bytes(answer[1])
         except ValueError as error:
             raise RPCCallFailure(f"the server answers something else: {error}") from error
 

@@ -14,7 +14,7 @@ import msgspec
 from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
-from track.persistence.buckets import Buckets, Question, uids_of
+from track.persistence.buckets import Buckets, Question
 from track.persistence.cells import text
 from track.persistence.changes import changes_by_number, is_of_sums
 from track.persistence.checks import RESERVING
@@ -468,18 +468,8 @@ class SqlProtocol(EventProtocol):
                     found[uid] = trial.metrics[name]
         return found
 
-    def fetch_buckets(  # noqa: PLR0917 - a question of this many parts
-        self,
-        uids: Sequence[str],
-        name: str,
-        buckets: int,
-        x: str = "step",
-        start: float | None = None,
-        end: float | None = None,
-        smoothing: float | None = None,
-    ) -> Buckets:
-        question = Question(name, buckets, x, start, end, smoothing)
-        known = list(filter(self._can_hold, uids_of(uids)))
+    def _buckets(self, question: Question, uids: Sequence[str]) -> Buckets:
+        known = list(filter(self._can_hold, uids))
         store = self.identity()
         # In tables of a version before nothing tells of every change.
         is_numbered = self._version >= NUMBERED
