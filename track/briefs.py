@@ -43,6 +43,10 @@ class Brief(msgspec.Struct, frozen=True, gc=False):
     count: int
 
 
+NOTHING = Brief(None, None, None, None, None, None, 0)
+"""What a metric without a point comes to."""
+
+
 @dataclass(frozen=True)
 class LastValue:
     """The last value of a metric, where nobody has looked at those before; `step` is None where it has none."""
@@ -102,7 +106,7 @@ def _brief_of_points(container: Any) -> Brief:
 def _brief_of_chunks(container: Any) -> Brief:
     """Return what points come to of which the first are on disk, and each step is there once."""
     points = container.points
-    stored, found = points.stored, Brief(None, None, None, None, None, None, 0)
+    stored, found = points.stored, NOTHING
     start = 0
     for head in stored.heads():
         found = _together(found, _brief_of_head(stored, head, start))
@@ -156,8 +160,6 @@ def _series(points: Any) -> TimeSeriesAggregator:
     return series
 
 
-NOTHING = Brief(None, None, None, None, None, None, 0)
-"""What a metric without a point comes to."""
 _NUMBERS = frozenset({float, int, bool})
 _LARGEST = 2**53
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from track.containers.columns import Column
+from track.containers.columns import Column, evenly, from_bytes, to_bytes
 from track.plain import nearest_double, restore, to_plain
 
 FORMAT = 1
@@ -31,7 +31,7 @@ LARGEST = 4096
 _MARK = b"TRK1"
 _PREFIX = struct.Struct("<4sII")
 _GUESS = 1024
-_TYPES = {"d": float, "q": int}
+_PACKED = frozenset("dq")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -290,22 +290,10 @@ def _pack(column: Column, is_step: bool) -> tuple[list[Any], bytes, Any]:
     if column._type is None:
         return ["json"], b"", [to_plain(one) for one in data]
     odd = {str(place): to_plain(one) for place, one in column._odd.items()}
-    if is_step and column._type is int and not odd and (run := _run(data)) is not None:
+    if is_step and column._type is int and not odd and (run := evenly(data)) is not None:
         return ["run", run.start, run.step], b"", None
     data = data if isinstance(data, array) else array("q", data)
-    return [data.typecode], little_endian(data).tobytes(), odd
-
-
-def _run(data: Sequence[int]) -> range | None:
-    """Return whole numbers that go up evenly as a range; None for others."""
-    if isinstance(data, range):
-        return data
-    first, last, count = data[0], data[-1], len(data)
-    stride = data[1] - first if count > 1 else 1
-    run = range(first, first + count * stride, stride) if stride > 0 else range(0)
-    if len(run) != count or run[-1] != last:
-        return None
-    return run if data == array("q", run) else None
+    return [data.typecode], to_bytes(data), odd
 
 
 def _summary(step: Column | None, value: Column, at: Column) -> dict[str, Any]:
@@ -365,7 +353,7 @@ def _of_steps(step: Column) -> dict[str, Any]:
     data = step._data
     if step._type is None or step._odd:
         return {}
-    if step._type is int and (run := _run(data)) is not None:
+    if step._type is int and (run := evenly(data)) is not None:
         return {"low": run[0], "high": run[-1], "rises": True}
     values = list(data)
     if not all(map(math.isfinite, values)):
@@ -378,7 +366,7 @@ def _of_steps(step: Column) -> dict[str, Any]:
 
 def _unpack(head: Head, data: memoryview) -> StepsValuesTimes:
     kinds, place = head.columns, 0
-    size = sum(8 * head.count for kind in kinds if kind is not None and kind[0] in _TYPES)
+    size = sum(8 * head.count for kind in kinds if kind is not None and kind[0] in _PACKED)
     odd = msgspec.json.decode(data[size:]) if len(data) > size else {}
     columns: list[Any] = []
     for name, kind in zip(("step", "value", "at"), kinds, strict=True):
@@ -388,26 +376,14 @@ def _unpack(head: Head, data: memoryview) -> StepsValuesTimes:
         column = Column()
         match kind:
             case ["run", first, stride]:
-                column._data, column._type = range(first, first + head.count * stride, stride), int
+                column = Column.run(range(first, first + head.count * stride, stride))
             case ["json"]:
                 column._data = [restore(one) for one in odd[name]]
             case [code]:
-                column._data, column._type = array(code), _TYPES[code]
-                column._data.frombytes(data[place : place + 8 * head.count])
-                column._data = little_endian(column._data)
-                column._odd = {int(at): restore(one) for at, one in odd.get(name, {}).items()}
+                rest = {int(at): restore(one) for at, one in odd.get(name, {}).items()}
+                column = Column.of(from_bytes(code, data[place : place + 8 * head.count]), rest)
                 place += 8 * head.count
         columns.append(column)
     if columns[0] is not None:
         columns[0].make_tuples()
     return columns[0], columns[1], columns[2]
-
-
-def little_endian(values: Any) -> Any:
-    """Return numbers with their bytes in the order that files have."""
-    import sys
-
-    if sys.byteorder == "big":
-        values = values[:]
-        values.byteswap()
-    return values

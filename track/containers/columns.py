@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 from track.plain import restore, to_plain
@@ -13,6 +14,7 @@ LARGEST = 2**63
 
 _PACK_FROM = 10_000
 _WORTH_IT = 64
+_FARTHEST = 2**62
 _TYPES = {"d": float, "q": int}
 _NUMBERS = frozenset({float, int})
 
@@ -263,7 +265,7 @@ class Column:
         self._data, self._odd = data, odd
 
 
-def from_bytes(typecode: str, data: bytes) -> array[Any]:
+def from_bytes(typecode: str, data: bytes | memoryview) -> array[Any]:
     """Return the numbers of eight bytes each that little-endian bytes hold."""
     values: array[Any] = array(typecode)
     values.frombytes(data)
@@ -300,6 +302,23 @@ def counting(first: int, stride: int, size: int) -> array[int]:
     if numpy is None or size < _WORTH_IT:
         return array("q", range(first, first + stride * size, stride))
     return array("q", (numpy.arange(size, dtype=numpy.int64) * stride + first).tobytes())
+
+
+def evenly(data: Sequence[int]) -> range | None:
+    """Return integers of 64 bits, at least one, that count up evenly as a range; None for others.
+
+    Examples
+    --------
+    >>> evenly(array("q", [5, 15, 25]))
+    range(5, 35, 10)
+    """
+    if isinstance(data, range):
+        return data
+    first, size = data[0], len(data)
+    stride = data[1] - first if size > 1 else 1
+    if not 0 < stride < _FARTHEST or first + stride * (size - 1) != data[-1] or abs(first) > _FARTHEST:
+        return None
+    return range(first, first + stride * size, stride) if data == counting(first, stride, size) else None
 
 
 def _little_endian(values: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from track.containers.columns import LARGEST, Column, counting, from_bytes
+from track.containers.columns import LARGEST, Column, counting, evenly, from_bytes
 from track.plain import restore, to_plain
 
 MOST = 4_096
@@ -27,7 +27,6 @@ _COLUMNS, _FEW = 1, 2
 _PLAIN = frozenset({float, int, bool, type(None)})
 _WIDTH = 8
 _ORDERED, _RISING = 1, 2
-_FARTHEST = 2**62
 _decode = msgspec.msgpack.decode
 _encode = msgspec.msgpack.encode
 
@@ -242,8 +241,8 @@ def _packed(column: Column) -> list[Any]:
     typecode, data, odd = packed
     if odd:
         return [typecode, data, {place: to_plain(value) for place, value in odd.items()}]
-    if typecode == "q" and (evenly := _evenly(column.data)) is not None:
-        return ["range", *evenly]
+    if typecode == "q" and (run := evenly(column.data)) is not None:
+        return ["range", run.start, run.step, len(run)]
     size = len(column)
     # Those of one call have one time, mostly.
     if size > 1 and data == data[:_WIDTH] * size:
@@ -277,12 +276,3 @@ def _unpacked_numbers(packed: list[Any]) -> Sequence[int]:
         return range(first, first + stride * size, stride)
     # They rise: no two are the same.
     return from_bytes(*packed)
-
-
-def _evenly(data: Sequence[int]) -> tuple[int, int, int] | None:
-    """Return first, stride and size of integers that count up evenly."""
-    size = len(data)
-    stride = data[1] - data[0] if size > 1 else 1
-    if not 0 < stride < _FARTHEST or data[0] + stride * (size - 1) != data[-1] or abs(data[0]) > _FARTHEST:
-        return None
-    return (data[0], stride, size) if data == counting(data[0], stride, size) else None
