@@ -100,6 +100,7 @@ ORDER = (
     "track.experiment.*",
     "track.functional",
     "track.monitor.*",
+    "track.manager.*",
     "track",
     # programs and tools
     "track.cli.*",
