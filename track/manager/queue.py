@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, InvalidCall, LockTimeout
-from track.experiment.record import Place, place_of
-from track.experiment.status import status_of
+from track.experiment.parts import status_of
 from track.front import reserve
 from track.manager.notice import Notice
+from track.manager.sets import ExperimentSet
 from track.persistence.eventprotocol import DEATHS
 from track.persistence.protocol import Protocol
-from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets
 from track.structure import Status, Trial, TrialGroup
 from track.utils.lifecycle import backoff
@@ -44,8 +43,7 @@ class Queue:
 
     Parameters
     ----------
-    root: str
-        The absolute path of the set.
+    experiments: ExperimentSet
     notice: Notice
         Ends every wait.
     attempts: int
@@ -54,33 +52,33 @@ class Queue:
         Whether those that have failed wait, too, once nothing else does.
     """
 
-    def __init__(self, root: str, notice: Notice, attempts: int, retry_errors: bool) -> None:
+    def __init__(self, experiments: ExperimentSet, notice: Notice, attempts: int, retry_errors: bool) -> None:
         self._notice = notice
         self._attempts = attempts
         self.ended: Callable[[Trial], None] = lambda trial: None
-        self._place = place_of(os.path.join(root, "experiment"), "experiments")
-        if self._place.uri is None:
-            raise InvalidCall(f"{root} is no set of experiments: it has no experiment.yml, and no store is configured")
-        self.uri = self._place.uri
-        self.protocol: Protocol = self.patiently(lambda: get_protocol(self.uri))
-        group = self._place.group or self.patiently(lambda: self._group_called(root))
+        if experiments.place.uri is None:
+            raise InvalidCall(
+                f"{experiments.root} is no set of experiments: it has no experiment.yml, and no store is configured"
+            )
+        self.uri = experiments.place.uri
+        self.protocol: Protocol = self.patiently(lambda: experiments.protocol)
+        group = experiments.place.group or self.patiently(lambda: self._join(experiments))
         of_set: list[tuple[str, Any]] = [("group_id", group.uid)]
         self._queries = [[*of_set, ("status", {"$in": list(_WAITING)})]]
         if retry_errors:
             self._queries.append([*of_set, ("status", "exception"), ("attempt", {"$lt": attempts})])
 
-    def _group_called(self, root: str) -> TrialGroup:
+    def _join(self, experiments: ExperimentSet) -> TrialGroup:
         """Return the group of a set whose files are on another machine, by the name of its folder."""
-        found = self.protocol.fetch_groups({"name": {"$in": [root, os.path.basename(root)]}})
+        name = os.path.basename(experiments.root)
+        found = self.protocol.fetch_groups({"name": name})
         if len(found) != 1:
             place = mask_secrets(self.uri)
-            raise InvalidCall(f"{root} is no set of experiments, and {len(found)} groups in {place} are called so")
+            raise InvalidCall(
+                f"{experiments.root} is no set of experiments, and {place} has {len(found)} groups called {name!r}"
+            )
+        experiments.join(found[0])
         return found[0]
-
-    @property
-    def place(self) -> Place:
-        """The store, the project and the group."""
-        return self._place
 
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, tried again with pauses that grow while the store is busy or away.
@@ -157,7 +155,3 @@ class Queue:
             return self.protocol.first_trial({"uid": trial.uid})
 
         return self.patiently(look)
-
-    def close(self) -> None:
-        """Give back the connection."""
-        self.protocol.close()
