@@ -12,28 +12,25 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from track.errors import InvalidCall, TrackError
+from track.errors import InvalidCall
 from track.experiment import Experiment
 from track.experiment.parts import (
     ATTEMPT_VARIABLE,
     NAME,
     TRIAL_VARIABLE,
     TimeLimit,
-    name_of,
-    stamp,
     status_of,
 )
 from track.manager.child import Child
-from track.manager.folders import change_params
 from track.manager.notice import Heartbeats, Lost, Notice, interrupting
 from track.manager.queue import Queue
 from track.manager.registering import folder_of
 from track.manager.sets import SCRIPT, ExperimentSet
+from track.manager.showing import show_status
 from track.persistence.state import identity_of
 from track.shown import label_of
 from track.structure import Status, Trial
 from track.utils.system import process_identity
-from track.yaml12 import Commented
 
 logger = logging.getLogger(__name__)
 _RUNNING = Status.Running.name
@@ -88,7 +85,7 @@ class Bodies:
         """Say how a trial has ended whose process is gone, as far as it has not said so itself."""
         stored = self._queue.stored(trial)
         if stored is None or stored.attempt > trial.attempt:
-            _tell_lost(trial)
+            self._tell_lost(trial)
             return None
         own = identity_of(process_identity())
         said = [one["status"][0] for one in stored.processes if identity_of(one) != own]
@@ -109,18 +106,12 @@ class Bodies:
 
     def _show(self, trial: Trial, path: str) -> None:
         """Write how a trial has ended into its folder, where its body has not."""
+        show_status(self._queue.protocol, trial, path)
 
-        def change(content: Commented) -> None:
-            stored = self._queue.protocol.first_trial({"uid": trial.uid}) or trial
-            times = {"start": stored.timestamps.get("started"), "stopped": stored.timestamps.get("finished")}
-            stamps = {name: stamp(at) for name, at in times.items() if at is not None}
-            content["_status"] = name_of(stored.status)
-            content["_timestamps"] = {**(content.get("_timestamps") or {}), **stamps}
-
-        try:
-            change_params(path, change)
-        except (TrackError, OSError) as error:
-            logger.warning("%s is not written: %s", os.path.join(path, NAME), error)
+    def _tell_lost(self, trial: Trial) -> None:
+        self._queue.forget()
+        text = "trial %r was taken by another worker: what was said of it since is not stored"
+        logger.warning(text, label_of(trial))
 
     # in this process
 
@@ -138,7 +129,7 @@ class Bodies:
             with self._heartbeats(trial, interrupting(threading.get_ident())), self._notice.passing(give_back):
                 _run_in_one_process(experiment)
         except Lost:
-            _tell_lost(trial)
+            self._tell_lost(trial)
             return None
         except TimeLimit:
             if not self._notice.is_told:
@@ -173,10 +164,6 @@ def _leave(error: BaseException | None) -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
-
-
-def _tell_lost(trial: Trial) -> None:
-    logger.warning("trial %r was taken by another worker: what was said of it since is not stored", label_of(trial))
 
 
 def _how(code: int) -> str:

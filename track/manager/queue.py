@@ -13,8 +13,8 @@ from track.experiment.parts import status_of
 from track.front import reserve
 from track.manager.notice import Notice
 from track.manager.sets import ExperimentSet
-from track.persistence.eventprotocol import DEATHS
 from track.persistence.protocol import Protocol
+from track.persistence.state import DEATHS
 from track.persistence.utils import mask_secrets
 from track.structure import Status, Trial, TrialGroup
 from track.utils.lifecycle import backoff
@@ -55,6 +55,7 @@ class Queue:
     def __init__(self, experiments: ExperimentSet, notice: Notice, attempts: int, retry_errors: bool) -> None:
         self._notice = notice
         self._attempts = attempts
+        self._held: Trial | None = None
         self.ended: Callable[[Trial], None] = lambda trial: None
         if experiments.place.uri is None:
             raise InvalidCall(
@@ -106,6 +107,7 @@ class Queue:
         """
         for query in self._queries:
             while (trial := self._reserve(query)) is not None:
+                self._held = trial
                 if int(trial.metadata.get(DEATHS, 0)) < self._attempts:
                     return trial
                 # Who puts it back means it.
@@ -129,14 +131,28 @@ class Queue:
 
     def end(self, trial: Trial, status: Any = None, error: Exception | None = None) -> None:
         """Store how a trial has ended: what its processes say, unless a status is given."""
+        self._say_end(trial, status, error)
+        self.settle()
+
+    def forget(self) -> None:
+        """Take note that another worker has the trial now."""
+        self._held = None
+
+    def release(self) -> None:
+        """Give the trial back that this worker holds and has not ended, without a look at what becomes of that."""
+        if self._held is not None:
+            self._say_end(self._held, status_of("requeue"))
+
+    def _say_end(self, trial: Trial, status: Any = None, error: Exception | None = None) -> None:
+        self._held = None
         if status is not None:
             said = None if error is None else f"{type(error).__name__}: {error}"
             self.protocol.set_trial_status(trial, status, said)
         self.protocol.log_trial_finish(trial, None, None, None)
-        self.settle()
 
     def settle(self) -> None:
-        """Return once all that was said is stored."""
+        """Return once all that was said is stored, the end of a trial, too."""
+        self._held = None
 
         def flush() -> None:
             self.protocol.flush()

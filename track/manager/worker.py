@@ -97,6 +97,7 @@ class _Worker:
         except Told:
             pass
         finally:
+            self._queue.release()
             self._set.close()
         if self._notice.is_told:
             self._end_as_told()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from track.persistence.state.apply import (
+    DEATHS,
     DELETED,
     LATE,
     RESERVED,
@@ -28,6 +29,7 @@ from track.persistence.state.state import State
 from track.persistence.state.views import is_hidden, resumes_of, shown_fields, shown_points, with_members
 
 __all__ = [
+    "DEATHS",
     "DELETED",
     "LATE",
     "RESERVED",
