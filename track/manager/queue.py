@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, InvalidCall, LockTimeout
 from track.experiment.parts import status_of
 from track.front import reserve
 from track.manager.notice import Notice
+from track.manager.sampling import next_sampled
 from track.manager.sets import ExperimentSet
 from track.persistence.protocol import Protocol
 from track.persistence.state import DEATHS
@@ -63,8 +64,9 @@ class Queue:
             )
         self.uri = experiments.place.uri
         self.protocol: Protocol = self.patiently(lambda: experiments.protocol)
-        group = experiments.place.group or self.patiently(lambda: self._join(experiments))
-        of_set: list[tuple[str, Any]] = [("group_id", group.uid)]
+        self._root = experiments.root
+        self._group = experiments.place.group or self.patiently(lambda: self._join(experiments))
+        of_set: list[tuple[str, Any]] = [("group_id", self._group.uid)]
         self._queries = [[*of_set, ("status", {"$in": list(_WAITING)})]]
         if retry_errors:
             self._queries.append([*of_set, ("status", "exception"), ("attempt", {"$lt": attempts})])
@@ -103,9 +105,18 @@ class Queue:
     def next(self) -> Trial | None:
         """Return the oldest trial that waits, which is this process's now; None where none does.
 
-        One whose workers were all killed is ended instead.
+        Where none does, the sweep may have another one, which is made now. One whose workers were all killed is ended.
         """
-        for query in self._queries:
+        while True:
+            trial = self._next_that_waits(self._queries[:1])
+            if trial is not None:
+                return trial
+            # Another worker may take it.
+            if self.patiently(lambda: next_sampled(self.protocol, self._group, self._root)) is None:
+                return self._next_that_waits(self._queries[1:])
+
+    def _next_that_waits(self, queries: Sequence[Any]) -> Trial | None:
+        for query in queries:
             while (trial := self._reserve(query)) is not None:
                 self._held = trial
                 if int(trial.metadata.get(DEATHS, 0)) < self._attempts:

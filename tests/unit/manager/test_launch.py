@@ -16,7 +16,7 @@ from track import fetch
 from track.errors import InvalidCall, TrackError
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager, work
-from track.manager.launch import run, work_in_processes
+from track.manager.launch import work_in_processes
 
 pytest.importorskip("yaml")
 
@@ -63,8 +63,8 @@ def test_each_registered_one_that_matches_is_run_in_order(root: Path, log: Path)
     """With their exit codes; a second call runs none."""
     manager = shell_set(root, "{number: 3 | 1 | 2}", '[ "$name" != number=1 ]\n')
 
-    assert run(manager, "number=[13]", "bash") == [0, 1]
-    assert (run(manager, "all"), run(manager, "*")) == ([0], [])
+    assert manager.run("number=[13]", "bash") == [0, 1]
+    assert (manager.run("all"), manager.run("*")) == ([0], [])
 
     assert list(bodies(log)) == ["number=3", "number=1", "number=2"]
     assert _statuses(root) == {"number=3": "finished", "number=1": "error", "number=2": "finished"}
@@ -75,7 +75,7 @@ def test_a_name_with_brackets_matches_itself(root: Path, log: Path) -> None:
     manager = shell_set(root, "{number: 1}")
     manager.register(name="a=[1,2]", string_params="{number: 5}")
 
-    assert run(manager, "a=[1,2]") == [0]
+    assert manager.run("a=[1,2]") == [0]
 
     assert list(bodies(log)) == ["a=[1,2]"]
 
@@ -85,7 +85,7 @@ def test_flags_are_words_not_a_line_for_a_shell(root: Path, stand_in: Callable[[
     written = stand_in("launcher", "")
     manager = shell_set(root, "{number: 1}")
 
-    assert run(manager, "*", "launcher", "a b", "$(touch x); 'y'") == [0]
+    assert manager.run("*", "launcher", "a b", "$(touch x); 'y'") == [0]
 
     assert written.read_text().splitlines() == ["a b", "$(touch x); 'y'", str(root / "number=1" / "run.sh")]
 
@@ -95,9 +95,9 @@ def test_sbatch_is_told_a_name_and_where_the_output_goes(root: Path, stand_in: C
     written = stand_in("sbatch", "")
     manager = shell_set(root, "{number: 1 | 2}")
 
-    assert run(manager, "*1", "sbatch", "--time=1") == [0]
-    assert run(manager, "*2", "sbatch", "-J", "x", "--output=y") == [0]
-    assert run(manager, "*", "sbatch") == []
+    assert manager.run("*1", "sbatch", "--time=1") == [0]
+    assert manager.run("*2", "sbatch", "-J", "x", "--output=y") == [0]
+    assert manager.run("*", "sbatch") == []
 
     first, second = (str(root / f"number={number}") for number in (1, 2))
     lines = ["--job-name=number=1", f"--output={first}/slurm.out", "--time=1", f"{first}/run.sh"]
@@ -111,9 +111,9 @@ def test_what_could_not_be_submitted_is_registered_still(root: Path, stand_in: C
     stand_in("sbatch", "exit 1")
     manager = shell_set(root, "{number: 1}")
 
-    assert run(manager, "*", "sbatch") == [1]
+    assert manager.run("*", "sbatch") == [1]
     with pytest.raises(InvalidCall, match="cannot be started"):
-        run(manager, "*", "no-such-command")
+        manager.run("*", "no-such-command")
 
     assert _statuses(root) == {"number=1": "registered"}
 
@@ -122,7 +122,7 @@ def test_a_program_says_itself_how_it_ends(root: Path, log: Path) -> None:
     """What is killed before it could is stopped, as the exit code of its script says."""
     manager = python_set(root, "{how: well | raise | kill}")
 
-    assert run(manager, "*", parallel=3) == [0, 1, 137]
+    assert manager.run("*", parallel=3) == [0, 1, 137]
 
     assert _statuses(root) == {"how=well": "finished", "how=raise": "error", "how=kill": "stopped"}
     assert {name: len(ran) for name, ran in bodies(log).items()} == dict.fromkeys(_statuses(root), 1)
@@ -132,7 +132,7 @@ def test_several_at_once_start_each_once(root: Path, log: Path) -> None:
     """Whoever submits an experiment first starts it."""
     shell_set(root, "{number: 1 | 2 | 3 | 4 | 5 | 6}")
 
-    codes = run_all(lambda: run(ExperimentManager(root), "*", parallel=2), [()] * 4)
+    codes = run_all(lambda: ExperimentManager(root).run("*", parallel=2), [()] * 4)
 
     assert codes == [0] * 4
     assert {name: len(ran) for name, ran in bodies(log).items()} == dict.fromkeys(_statuses(root), 1)
@@ -144,7 +144,7 @@ def test_ctrl_c_ends_what_runs_and_starts_nothing_more(root: Path, log: Path) ->
 
     def interrupted() -> None:
         with pytest.raises(KeyboardInterrupt):
-            run(manager, "*", "bash")
+            manager.run("*", "bash")
 
     pid = fork(interrupted)
     with deadline(pid):

@@ -297,3 +297,15 @@ def test_a_script_that_only_says_client_logs_to_its_trial(root: Path) -> None:
 
     (trial,) = _trials(root).values()
     assert (dict(trial.metrics["loss"]), str(trial.status), trial.attempt) == ({0: 0.5}, "completed", 1)
+
+
+def test_workers_make_the_trials_of_a_sampler(root: Path, log: Path) -> None:
+    """Each when one can run it, and as many as the budget has."""
+    pytest.importorskip("optuna")
+    manager = python_set(root, "{number: 1 | 2}")
+    manager.register(string_params="{number: 1 .. 9}", trials=3, sampler="tpe", goal="min:number")
+
+    assert [work(root, isolate=False, trials=4), work(root, isolate=False)] == [4, 1]
+
+    assert set(_statuses(root).values()) == {("completed", "finished")}
+    assert [len(ran) for ran in bodies(log).values()] == [1] * 5
