@@ -136,6 +136,10 @@ class ExperimentManager:
     def _folder(self, root: str | os.PathLike[str]) -> str:
         return os.path.join(self.root, os.fspath(root))
 
+    def close(self) -> None:
+        """Give back the connection to the store; it is opened again where it is needed."""
+        self._set.close()
+
     # declaring
 
     def initialise(self, *, defaults: str = "", script: str = "", purpose: str = "", name: Any = None) -> None:
