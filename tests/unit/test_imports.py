@@ -92,6 +92,7 @@ ORDER = (
     # features over the front
     "track.shape",
     "track.yaml12",
+    "track.home",
     "track.tracking.*",
     "track.em.*",
     "track.origin",
@@ -100,6 +101,8 @@ ORDER = (
     "track.experiment.*",
     "track.functional",
     "track.monitor.*",
+    "track.manager.*",
+    "track.config",
     "track",
     # programs and tools
     "track.cli.*",
