@@ -71,10 +71,10 @@ def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> 
         else:
             logger.debug("there is no parameter %r: it is not read", name)
             loaded.more[name] = value
-    return loaded._replace(special=_as_now(loaded.special))
+    return loaded._replace(special=as_now(loaded.special))
 
 
-def _as_now(special: dict[str, Any]) -> dict[str, Any]:
+def as_now(special: dict[str, Any]) -> dict[str, Any]:
     """Return what is special as it is written today."""
     name = special.pop("_name", None)
     if name is not None and special.get("_root"):
@@ -90,7 +90,7 @@ def _as_now(special: dict[str, Any]) -> dict[str, Any]:
         "_notes": [] if notes is None else list(notes) if isinstance(notes, list) else [str(notes)],
         "_messages": {str(key): value for key, value in _mapping(special.get("_messages")).items()},
         "_timestamps": timestamps,
-        "_version": _version_as_now(_mapping(special.get("_version"))),
+        "_version": _versionas_now(_mapping(special.get("_version"))),
         "_meta": _mapping(special.get("_meta")),
     }
 
@@ -99,7 +99,7 @@ def _mapping(value: Any) -> dict[Any, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _version_as_now(version: dict[Any, Any]) -> dict[Any, Any]:
+def _versionas_now(version: dict[Any, Any]) -> dict[Any, Any]:
     flat = {_GIT[key]: version.pop(key) for key in list(version) if key in _GIT and str(key).startswith("git_")}
     git = {_GIT.get(key, key): value for key, value in _mapping(version.get("git")).items()} | flat
     return {**version, "git": git} if git else version

@@ -162,7 +162,9 @@ def _turned(name: str) -> str:
 
 def _split(text: str) -> tuple[list[str], list[str]]:
     """Return the operands and the operators between them."""
-    operands, operators, start = [], [], 0
+    operands: list[str] = []
+    operators: list[str] = []
+    start = 0
     while True:
         quoted = _QUOTED.match(text, start)
         found = _OPERATOR.search(text, start if quoted is None else quoted.end())
