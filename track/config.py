@@ -55,6 +55,23 @@ class Found(dict[str, list[Any]]):
         """The names of the parameters, in the order in which they were found."""
         return [name for name in self if name not in self.special_keys]
 
+    def add(self, rows: Iterable[Row | None], missing: Any = "") -> None:
+        """Append rows, but for those that are None."""
+        special = [(name, self[name]) for name in self.special_keys]
+        size = len(special[0][1])
+        for row in rows:
+            if row is None:
+                continue
+            for name, column in special:
+                column.append(row.special.get(name))
+            for name in row.matching:
+                column = self.setdefault(name, [])
+                column.extend([missing] * (size - len(column)))
+                column.append(row.parameters[name])
+            size += 1
+        for name in self.parameters:
+            self[name].extend([missing] * (size - len(self[name])))
+
 
 class GlobalExperimentManager:
     """What a user has: settings, known experiments in Python, and all sets of experiments.
@@ -242,21 +259,16 @@ class GlobalExperimentManager:
         conditions = Conditions(param_match)
         special = SPECIAL_OF_SETS if mode == "set" else SPECIAL_OF_DEFAULTS if load_defaults else SPECIAL
         kinds = None if types_match is None else [types_match] if isinstance(types_match, str) else list(types_match)
-        rows: Iterator[Row] = (
-            row
-            for one, names in self._sets(pattern, kinds, last)
-            for row in (
-                [one.as_row()]
-                if mode == "set"
-                else one.rows_of_defaults(names)
-                if load_defaults
-                else one.rows(conditions, names)
-            )
-        )
         found = Found(special)
-        _fill(found, rows, conditions, missing_entry)
+        for one, names in self._sets(pattern, kinds, last):
+            if mode == "set":
+                found.add([one.as_row(conditions)], missing_entry)
+            elif load_defaults:
+                found.add(one.rows_of_defaults(conditions, names), missing_entry)
+            else:
+                found.add(one.rows(conditions, names), missing_entry)
         if mode == "all" and not load_defaults:
-            _fill(found, self._linked(pattern, kinds, last), conditions, missing_entry)
+            found.add(self._linked(pattern, kinds, last, conditions), missing_entry)
         return found
 
     def _sets(
@@ -278,7 +290,9 @@ class GlobalExperimentManager:
             if kinds is None or one.type in kinds:
                 yield one, None if wanted is None else wanted[root]
 
-    def _linked(self, pattern: str, kinds: list[str] | None, last: Mapping[str, list[Any]] | None) -> Iterator[Row]:
+    def _linked(
+        self, pattern: str, kinds: list[str] | None, last: Mapping[str, list[Any]] | None, conditions: Conditions
+    ) -> Iterator[Row | None]:
         known = set(self.experiments)
         wanted = None if last is None else _by_root(last)
         for folder in self.linked:
@@ -287,7 +301,7 @@ class GlobalExperimentManager:
                 continue
             if wanted is not None and name not in (wanted.get(root) or ()):
                 continue
-            row = row_of_folder(folder)
+            row = row_of_folder(folder, conditions)
             if row is not None and (kinds is None or row.special["_type"] in kinds):
                 yield row
 
@@ -375,30 +389,6 @@ def _by_root(last: Mapping[str, list[Any]]) -> dict[str, list[str] | None]:
         if known is not None:
             known.append(name)
     return found
-
-
-def _fill(found: Found, rows: Iterable[Row], conditions: Conditions, missing: Any) -> None:
-    """Append the rows for which the conditions hold."""
-    special = [(name, found[name]) for name in found.special_keys]
-    size = len(found["_root"])
-    for row in rows:
-        names: list[Any] = []
-        if conditions:
-            asked = {**row.special, **row.parameters} if conditions.is_special else row.parameters
-            matched = conditions.found(asked)
-            if matched is None:
-                continue
-            names = [name for name in matched if name not in row.special]
-        for name, column in special:
-            column.append(row.special.get(name))
-        for name in names:
-            column = found.setdefault(name, [])
-            if len(column) < size:
-                column.extend([missing] * (size - len(column)))
-            column.append(row.parameters[name])
-        size += 1
-    for name in found.parameters:
-        found[name].extend([missing] * (size - len(found[name])))
 
 
 def _merged(stored: Any, before: Any, now: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -54,12 +55,18 @@ class Comparison:
         return bool(_ORDERS[self.name](found, wanted))
 
 
-@dataclass(frozen=True)
 class Condition:
     """Which parameters are meant, and what each of them must satisfy."""
 
-    pattern: re.Pattern[str]
-    comparisons: tuple[Comparison, ...] = ()
+    def __init__(self, pattern: re.Pattern[str], *comparisons: Comparison) -> None:
+        self.pattern = pattern
+        self.comparisons = comparisons
+        # Most experiments have the same names.
+        self._is_meant = functools.lru_cache(maxsize=10_000)(self._matches)
+
+    def _matches(self, name: Any) -> bool:
+        text = str(name)
+        return self.pattern.match(text) is not None and (self.is_special or not text.startswith("_"))
 
     @property
     def is_special(self) -> bool:
@@ -68,12 +75,7 @@ class Condition:
 
     def found(self, parameters: Mapping[Any, Any]) -> list[Any] | None:
         """Return the names that match, where there are some and all satisfy the condition; else None."""
-        match, is_special = self.pattern.match, self.is_special
-        names = [
-            name
-            for name in parameters
-            if match(text := name if isinstance(name, str) else str(name)) and (is_special or text[:1] != "_")
-        ]
+        names = list(filter(self._is_meant, parameters))
         if not names:
             return None
         for comparison in self.comparisons:
@@ -150,10 +152,10 @@ def parse_condition(text: str) -> Condition:
         case []:
             return Condition(pattern)
         case [one]:
-            return Condition(pattern, (Comparison(one, values[0]),))
+            return Condition(pattern, Comparison(one, values[0]))
         case _:
             left, right = operators
-            return Condition(pattern, (Comparison(_turned(left), values[0]), Comparison(right, values[1])))
+            return Condition(pattern, Comparison(_turned(left), values[0]), Comparison(right, values[1]))
 
 
 def _turned(name: str) -> str:

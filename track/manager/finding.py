@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -35,6 +35,22 @@ class Row(NamedTuple):
 
     special: dict[str, Any]
     parameters: Mapping[str, Any]
+    matching: list[str]
+    """The names of the parameters that conditions are about."""
+
+
+def matching(
+    special: Callable[[], dict[str, Any]], parameters: Mapping[str, Any], conditions: Conditions
+) -> Row | None:
+    """Return the row of an experiment where the conditions hold, else None; of most, what is special is not needed."""
+    if not conditions.conditions:
+        return Row(special(), parameters, [])
+    if not conditions.is_special:
+        names = conditions.found(parameters)
+        return None if names is None else Row(special(), parameters, names)
+    found = special()
+    names = conditions.found({**found, **parameters})
+    return None if names is None else Row(found, parameters, [name for name in names if name not in found])
 
 
 class KnownSet:
@@ -60,64 +76,66 @@ class KnownSet:
         known = {"type": None, "purpose": "", "notes": None, "created": None, **(facts or {})}
         known |= {name: self._content[name] for name in known if self._content.get(name) not in (None, "", [])}
         self.type, self.purpose, self.created = known["type"], known["purpose"] or "", known["created"]
-        self.notes = as_list(known["notes"])
+        notes = known["notes"]
+        self.notes = [] if notes in (None, "") else notes if isinstance(notes, list) else [str(notes)]
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """The experiments, each by its path below the root: the set may have been moved since it was written."""
-        before = str(self._content.get("root") or self.root)
-        return [os.path.relpath(path, before) if os.path.isabs(path) else path for path in self._paths()]
-
-    def _paths(self) -> Iterator[str]:
-        return map(str, self._content.get("experiments") or ())
+        """The names of the folders of its experiments, wherever the set was when they were written."""
+        return [str(path).rstrip("/").rpartition("/")[2] for path in self._content.get("experiments") or ()]
 
     def path(self, name: str) -> str:
         """Return where an experiment is."""
         return os.path.join(self.root, name)
 
     @functools.cached_property
-    def defaults(self) -> Row:
-        """What ``defaults.yml`` says; nothing where there is none."""
+    def _defaults(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What ``defaults.yml`` says, special and not; nothing where there is none."""
         path = os.path.join(self.root, DEFAULTS)
         try:
             content = _parsed(path, stamp_of(path))
         except OSError:
             content = {}
         special, parameters = _parted(content)
-        timestamps = special["_timestamps"]
         shown = {
             "_root": self.root, "_purpose": self.purpose, "_type": self.type, "_notes": self.notes,
-            "_created": self.created or timestamps.get("created"), "_meta": special["_meta"],
+            "_created": self.created or special["_timestamps"].get("created"), "_meta": special["_meta"],
+            "_version": special["_version"],
         }  # fmt: skip
-        return Row({**shown, "_version": special["_version"]}, parameters)
+        return shown, parameters
 
-    def as_row(self) -> Row:
+    def as_row(self, conditions: Conditions) -> Row | None:
         """Return the set itself: its defaults, and where its experiments are."""
-        special, parameters = self.defaults
-        return Row({**special, "_experiments": list(map(self.path, self.names))}, parameters)
+        special, parameters = self._defaults
+        return matching(lambda: {**special, "_experiments": list(map(self.path, self.names))}, parameters, conditions)
 
-    def rows(self, conditions: Conditions, names: Iterable[str] | None = None) -> Iterator[Row]:
-        """Yield a row an experiment; those for which the conditions cannot hold may be left out."""
-        wanted = self.names if names is None else [name for name in self.names if name in set(names)]
+    def rows(self, conditions: Conditions, names: Iterable[str] | None = None) -> Iterator[Row | None]:
+        """Yield a row an experiment, None where the conditions do not hold."""
+        wanted = self._wanted(names)
         trials, is_part = self._trials(conditions) if wanted else ({}, False)
         for name in wanted:
-            trial = trials.get(os.path.basename(name))
+            trial = trials.get(name)
             if trial is not None:
-                yield self._from_trial(name, trial)
+                yield matching(functools.partial(self._special, name, trial), trial.parameters, conditions)
             elif not (is_part and _names_trial(self.path(name))):
-                row = self._from_file(name)
-                if row is not None:
-                    yield row
+                yield row_of_folder(self.path(name), conditions, self)
 
-    def rows_of_defaults(self, names: Iterable[str] | None = None) -> Iterator[Row]:
-        """Yield a row an experiment: the defaults, and what was overridden, without a look at stores and folders."""
+    def _wanted(self, names: Iterable[str] | None) -> list[str]:
+        if names is None:
+            return self.names
+        wanted = set(names)
+        return [name for name in self.names if name in wanted]
+
+    def rows_of_defaults(self, conditions: Conditions, names: Iterable[str] | None = None) -> Iterator[Row | None]:
+        """Yield what `rows` does, of the defaults and what was overridden, without a look at stores and folders."""
         overrides = list(self._content.get("overides") or ())
-        wanted = None if names is None else set(names)
+        special, parameters = self._defaults
+        wanted = set(self._wanted(names))
         for place, name in enumerate(self.names):
-            if wanted is not None and name not in wanted:
-                continue
-            changed = overrides[place] if place < len(overrides) and isinstance(overrides[place], Mapping) else {}
-            yield Row({**self.defaults.special, "_name": name}, {**self.defaults.parameters, **changed})
+            if name in wanted:
+                changed = overrides[place] if place < len(overrides) and isinstance(overrides[place], Mapping) else {}
+                shown = {**special, "_name": name}
+                yield matching(shown.copy, {**parameters, **changed}, conditions)
 
     def _trials(self, conditions: Conditions) -> tuple[dict[str, Trial], bool]:
         """Return the trials of the set by name, and whether a server has left out some for which conditions fail."""
@@ -136,10 +154,10 @@ class KnownSet:
             return {}, False
         return {str(trial.name): trial for trial in found}, bool(asked)
 
-    def _from_trial(self, name: str, trial: Trial) -> Row:
+    def _special(self, name: str, trial: Trial) -> dict[str, Any]:
         metadata = trial.metadata
         created = trial.timestamps.get("created")
-        special = {
+        return {
             "_root": self.root,
             "_purpose": metadata.get("purpose") or self.purpose,
             "_type": self.type,
@@ -151,19 +169,10 @@ class KnownSet:
             "_status": name_of(trial.status),
             "_messages": messages_in(metadata),
         }
-        return Row(special, trial.parameters if isinstance(trial.parameters, Mapping) else {})
-
-    def _from_file(self, name: str) -> Row | None:
-        row = row_of_folder(self.path(name))
-        if row is None:
-            return None
-        row.special.update(_root=self.root, _name=name, _type=self.type)
-        row.special["_purpose"] = row.special["_purpose"] or self.purpose
-        return row
 
 
-def row_of_folder(folder: str) -> Row | None:
-    """Return what the ``params.yml`` of a folder says; None where there is none, or one that cannot be read."""
+def row_of_folder(folder: str, conditions: Conditions, owner: KnownSet | None = None) -> Row | None:
+    """Return what the ``params.yml`` of a folder says; None where there is none to read, or the conditions fail."""
     path = os.path.join(folder, NAME)
     try:
         content = _parsed(path, stamp_of(path))
@@ -172,14 +181,16 @@ def row_of_folder(folder: str) -> Row | None:
         return None
     special, parameters = _parted(content)
     version = special["_version"]
+    kind = version.get("class") or version.get("function")
+    root, name = os.path.split(folder)
     shown = {
-        "_root": os.path.dirname(folder), "_purpose": special["_purpose"],
-        "_type": version.get("class") or version.get("function"), "_notes": special["_notes"],
+        "_root": root, "_purpose": special["_purpose"] or (owner.purpose if owner else ""),
+        "_type": kind if owner is None else owner.type, "_notes": special["_notes"],
         "_created": special["_timestamps"].get("created"), "_meta": special["_meta"],
-        "_name": os.path.basename(folder), "_version": version, "_status": special.get("_status"),
+        "_name": name, "_version": version, "_status": special.get("_status"),
         "_messages": special["_messages"],
     }  # fmt: skip
-    return Row(shown, parameters)
+    return matching(shown.copy, parameters, conditions)
 
 
 def _names_trial(folder: str) -> bool:
@@ -201,8 +212,3 @@ def _parted(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 def _parsed(path: str, stamp: Any) -> Mapping[str, Any]:
     """Return what is in a file of YAML, as long as nobody writes to it; it is not to be changed."""
     return load_file(path)
-
-
-def as_list(notes: Any) -> list[str]:
-    """Return notes as a list, also those that somebody wrote as one text, or not at all."""
-    return [] if notes in (None, "") else list(map(str, notes)) if isinstance(notes, (list, tuple)) else [str(notes)]
