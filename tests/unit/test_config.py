@@ -34,17 +34,17 @@ class Train(Experiment):
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test a home of its own, which is not there yet."""
-    place = tmp_path / "the home"
-    monkeypatch.setenv("TRACK_HOME", str(place))
+    home_of_test = tmp_path / "the home"
+    monkeypatch.setenv("TRACK_HOME", str(home_of_test))
     monkeypatch.delenv("XMEN", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
-    return place
+    return home_of_test
 
 
 def _make_set(root: Path, experiments: Iterable[dict[str, Any]] = (), *, is_stored: bool = True) -> Path:
-    """Make a set by hand: its files, and an experiment for each of the overrides, which has a trial or a folder only."""
+    """Make a set by hand: its files, and an experiment for each of the overrides, with a trial or a folder only."""
     root.mkdir(parents=True)
     (root / "script.sh").write_text("#!/bin/bash\n")
     (root / "defaults.yml").write_text(dump({"_version": {"class": "Train"}, "lr": 0.1, "opt": "sgd"}))
@@ -70,17 +70,17 @@ def _make_set(root: Path, experiments: Iterable[dict[str, Any]] = (), *, is_stor
 # the file
 
 
-def test_nothing_is_created_until_something_is_changed(_home: Path) -> None:
+def test_nothing_is_created_until_something_is_changed(place: Path) -> None:
     """Import, reading and finding leave no file; the first change makes it."""
     manager = GlobalExperimentManager()
 
     assert manager.find()["_name"] == []
-    assert not _home.exists()
+    assert not place.exists()
 
     with manager:
         manager.prompt = False
 
-    assert (_home / "experiments.yml").exists()
+    assert (place / "experiments.yml").exists()
     assert GlobalExperimentManager().prompt is False
 
 
@@ -91,7 +91,7 @@ def test_import_needs_no_yaml() -> None:
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
-def test_what_others_change_meanwhile_stays(_home: Path) -> None:
+def test_what_others_change_meanwhile_stays(place: Path) -> None:
     """Two managers that change different things, or different names of one, lose nothing."""
     one, other = GlobalExperimentManager(), GlobalExperimentManager()
     one.header, other.prompt = "#SBATCH --gpus=1", False
@@ -119,20 +119,25 @@ def test_many_who_remember_at_once_lose_nothing() -> None:
     assert len(GlobalExperimentManager().experiments) == 40
 
 
-def test_block_that_fails_changes_nothing(_home: Path) -> None:
+def test_block_that_fails_changes_nothing(place: Path) -> None:
     """An exception in a ``with`` block leaves the file as it is."""
-    with pytest.raises(RuntimeError, match="midway"), GlobalExperimentManager() as manager:
-        manager.prompt = False
-        raise RuntimeError("midway")
 
-    assert not _home.exists()
+    def fail() -> None:
+        with GlobalExperimentManager() as manager:
+            manager.prompt = False
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fail()
+
+    assert not place.exists()
 
 
 @pytest.mark.parametrize("variable", ["XMEN", "HOME"])
 def test_files_of_the_original_are_taken_over(
-    variable: str, tmp_path: Path, _home: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Old files count until there is a new one, accounts and servers in them are not kept, and they stay as they are."""
+    """Old files count until there is a new one, and stay as they are; accounts in them are not kept."""
     monkeypatch.delenv("TRACK_HOME")
     old = tmp_path / "old" if variable == "XMEN" else tmp_path / "old" / ".xmen"
     old.mkdir(parents=True)
@@ -168,21 +173,21 @@ def test_home_is_the_variable_or_below_the_users(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("text", "reason"), [("a: [", "is no YAML"), ("prompt: maybe", "prompt should be a bool")])
-def test_broken_file_is_named(text: str, reason: str, _home: Path) -> None:
+def test_broken_file_is_named(text: str, reason: str, place: Path) -> None:
     """A file that cannot be read is one sentence that names it; it is not replaced."""
-    _home.mkdir()
-    (_home / "experiments.yml").write_text(text)
+    place.mkdir()
+    (place / "experiments.yml").write_text(text)
 
     with pytest.raises(IncompatibleYmlException, match=reason) as caught:
         GlobalExperimentManager()
 
     assert "experiments.yml" in str(caught.value)
-    assert (_home / "experiments.yml").read_text() == text
+    assert (place / "experiments.yml").read_text() == text
 
 
-def test_set_is_remembered_or_that_is_said(_home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_set_is_remembered_or_that_is_said(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A home that cannot be written is one warning, and no error: the set itself is made all the same."""
-    _home.write_text("a file where a folder should be")
+    place.write_text("a file where a folder should be")
 
     home.remember("/sets/a", {})
 
@@ -399,7 +404,7 @@ def test_data_frame_shows_what_is_chosen(tmp_path: Path) -> None:
 # experiments in Python
 
 
-def test_added_experiment_is_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _home: Path) -> None:
+def test_added_experiment_is_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     """A class in a module of the working directory becomes a program, which is forgotten when it is removed."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.py").write_text(
@@ -409,7 +414,7 @@ def test_added_experiment_is_a_program(tmp_path: Path, monkeypatch: pytest.Monke
 
     path = GlobalExperimentManager().add_experiment("hello", "Hello")
 
-    assert os.path.dirname(path) == str(_home / "experiments")
+    assert os.path.dirname(path) == str(place / "experiments")
     assert GlobalExperimentManager().python_experiments == {"Hello": path}
     assert python(path, "--execute", "--a", "you").stdout == "hello you\n"
 
@@ -423,12 +428,12 @@ def test_added_experiment_is_a_program(tmp_path: Path, monkeypatch: pytest.Monke
     ("module", "name", "reason"),
     [("no_such_module_here", "Hello", "there is no module"), ("json", "Hello", "has no 'Hello' in it")],
 )
-def test_what_is_not_there_is_not_added(module: str, name: str, reason: str, _home: Path) -> None:
+def test_what_is_not_there_is_not_added(module: str, name: str, reason: str, place: Path) -> None:
     """A module that cannot be found, or does not know the name, is one sentence; nothing is created."""
     with pytest.raises(InvalidCall, match=reason):
         GlobalExperimentManager().add_experiment(module, name)
 
-    assert not _home.exists()
+    assert not place.exists()
 
 
 def test_removing_an_unknown_experiment_names_the_known(tmp_path: Path) -> None:
