@@ -26,6 +26,7 @@ FEATURES = {
     "fsspec": ["fsspec"],
     "em": ["pyyaml"],
     "experiments": ["pyyaml"],
+    "sweep": ["optuna", "pyyaml"],
     "progress": ["tqdm"],
     "s3": ["s3fs"],
     "encrypted": ["cryptography"],

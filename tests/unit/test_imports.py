@@ -125,8 +125,10 @@ FACES = (
     "track.em.store",
     "track.em",
     "track.parameters",
+    "track.experiment.parts",
     "track.experiment",
     "track.monitor",
+    "track.manager",
     "track.cli",
     "track.testing",
 )
@@ -152,6 +154,7 @@ PUBLIC = (
     "track.experiment_utils",
     "track.functional",
     "track.logger",
+    "track.manager",
     "track.metrics",
     "track.monitor",
     "track.persistence",

@@ -1,1 +1,7 @@
-"""Sets of experiments."""
+"""Sets of experiments: declared as a sweep, registered in one root, run by any number of workers."""
+
+from __future__ import annotations
+
+from track.manager.manager import ExperimentManager
+
+__all__ = ["ExperimentManager"]
