@@ -93,6 +93,8 @@ def _place(experiment: Any, said: argparse.Namespace) -> None:
         if said.restart:
             experiment._status = "default"
             kind.register(experiment, os.path.dirname(os.path.abspath(said.execute)), restart=True)
+        elif experiment._folder.is_given:
+            return
         elif experiment._folder.status == RUNNING:
             raise AlreadyRuns(f"the experiment in {experiment._root} is running, in another process")
         elif experiment._folder.status not in WAITING:

@@ -14,7 +14,7 @@ from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
 from track.experiment.params import to_content
 from track.experiment.paramsfile import ParamsFile
-from track.experiment.record import Record, as_metadata, is_uid, messages_in, notes_in, place_of
+from track.experiment.record import Record, as_metadata, given_attempt, is_uid, messages_in, notes_in, place_of
 from track.experiment.scripts import version_of
 from track.experiment.status import REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
@@ -53,7 +53,7 @@ class Folder:
         self, experiment: Any, path: str, uid: str | None = None, more: Mapping[Any, Any] = MappingProxyType({})
     ) -> None:
         self.path = path
-        self.more = dict(more)
+        self.more = more if isinstance(more, Commented) else Commented(more)
         self._experiment = experiment
         self._uid = uid if is_uid(uid) else None
         self._file = ParamsFile(path, self._content)
@@ -246,7 +246,25 @@ class Folder:
         self._file.save()
         return is_done
 
+    def show(self) -> None:
+        """Write how the trial has ended, where what has run it does not."""
+        record, experiment = self.record, self._experiment
+        trial = record.logger.trial
+        times = {"start": trial.timestamps.get("started"), "stopped": trial.timestamps.get("finished")}
+        stamps = {name: stamp(at) for name, at in times.items() if at is not None}
+        experiment._status, experiment._timestamps = record.status, {**experiment._timestamps, **stamps}
+        self._file.save()
+
     # running
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a worker has reserved the trial for this process, which it has started."""
+        return given_attempt(self._uid) is not None
+
+    def hold(self, trial: Any, protocol: Any) -> None:
+        """Use a trial that this process has reserved."""
+        self._record, self._uid = Record.held(trial, protocol), trial.uid
 
     def start(self, has_output: bool) -> None:
         """Begin the trial; `has_output`: write what is printed to a file, too."""
@@ -276,7 +294,8 @@ class Folder:
         experiment, record = self._experiment, self.record
         self._end_output()
         if isinstance(exc_val, TimeLimit):
-            record.set_status("requeue" if put_back_into_queue() else "timeout")
+            is_waiting = self.is_given or record.is_held or put_back_into_queue()
+            record.set_status("requeue" if is_waiting else "timeout")
         record.logger.__exit__(exc_type, exc_val, exc_tb)
         now = stamp()
         experiment._status = record.ended_as(exc_type, exc_val)

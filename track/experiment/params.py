@@ -46,7 +46,8 @@ def to_defaults(experiment: Any, meta: Mapping[str, Any], version: Mapping[str, 
 def _commented(experiment: Any, special: Mapping[str, Any], more: Mapping[Any, Any]) -> Commented:
     lines = {name: found.line for name, found in type(experiment)._params.items() if not name.startswith("_")}
     content = {**special, **experiment._parameters(), **more}
-    return Commented({name: as_data(value) for name, value in content.items()}, lines)
+    comments = more.comments if isinstance(more, Commented) else {}
+    return Commented({name: as_data(value) for name, value in content.items()}, {**comments, **lines})
 
 
 class Loaded(NamedTuple):
@@ -56,13 +57,14 @@ class Loaded(NamedTuple):
     """Of the types that their defaults have."""
     special: dict[str, Any]
     """As it is called today."""
-    more: dict[Any, Any]
+    more: Commented
     """What nobody here knows: it is kept, as the parameters of an earlier version of a program are."""
 
 
 def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> Loaded:
     """Return what a file says to a class with these parameters."""
-    loaded = Loaded({}, {}, {})
+    loaded = Loaded({}, {}, Commented())
+    comments = content.comments if isinstance(content, Commented) else {}
     for name, value in content.items():
         if name in _NAMES:
             loaded.special[name] = value
@@ -71,6 +73,8 @@ def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> 
         else:
             logger.debug("there is no parameter %r: it is not read", name)
             loaded.more[name] = value
+            if name in comments:
+                loaded.more.comments[name] = comments[name]
     return loaded._replace(special=as_now(loaded.special))
 
 

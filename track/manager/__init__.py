@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from track.manager.manager import ExperimentManager
+from track.manager.worker import work
 
-__all__ = ["ExperimentManager"]
+__all__ = ["ExperimentManager", "work"]

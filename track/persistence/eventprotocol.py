@@ -63,6 +63,8 @@ _SKEW = 60.0
 # Seconds by which another machine's clock may be ahead for this one to follow it.
 _AHEAD = 3600.0
 _SHOWN = 5
+DEATHS = "deaths"
+"""The name in the metadata of how often a trial was reserved because who had it was killed."""
 _TAKEN = {"deleted": {"$exists": True}}
 _NOT_RUNNING = parse_query({"status": {"$ne": "running"}}, Trial).conditions
 Result = TypeVar("Result")
@@ -240,8 +242,17 @@ class EventProtocol(Protocol):
         """Take a trial that no process runs for this one, and return the attempt that begins."""
         attempt = trial.attempt + 1
         begin = self._process_event(trial, Status.Running, attempt, is_reserved=True)
-        self._record(*self._lost_times(trial), begin)
+        self._record(*self._lost_times(trial), begin, *self._death(trial, attempt))
         return attempt
+
+    def _death(self, trial: Trial, attempt: int) -> list[FieldsMerged]:
+        """Return how often the processes of a trial were killed by now, where they were killed in the last attempt."""
+        if trial.status is not Status.Broken:
+            return []
+        # A user may log metadata of the same name.
+        known = trial.metadata.get(DEATHS)
+        values = {DEATHS: (known if isinstance(known, int) else 0) + 1}
+        return [FieldsMerged("trial", trial.uid, "metadata", values, self._moment(trial), attempt=attempt)]
 
     def _hold(self, trial: Trial, attempt: int) -> None:
         """Note that this process has reserved a trial: what it says of it from now on is of this attempt."""
