@@ -16,24 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from track import home
 from track.errors import IncompatibleYmlException, InvalidCall, missing_extra, suggestion
-from track.experiment.names import folder_name
-from track.experiment_utils import get_run_script
-from track.manager.conditions import Conditions
-from track.manager.finding import (
-    SET_FILE,
-    SPECIAL,
-    SPECIAL_OF_DEFAULTS,
-    SPECIAL_OF_SETS,
-    KnownSet,
-    Row,
-    row_of_folder,
-)
-from track.manager.tables import ALL, Shown, columns_of
-from track.origin import file_of_module
 from track.utils.files import open_regular, replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from track.manager.parts import Conditions, KnownSet, Row
 
 __all__ = ["Found", "GlobalExperimentManager"]
 
@@ -158,9 +146,10 @@ class GlobalExperimentManager:
 
         A set has ``experiment.yml``, ``defaults.yml`` and ``script.sh``.
         """
-        files = (SET_FILE, "defaults.yml", "script.sh")
+        from track.manager.parts import FILES
+
         for root in list(self.experiments):
-            if not all(os.path.isfile(os.path.join(root, name)) for name in files):
+            if not all(os.path.isfile(os.path.join(root, name)) for name in FILES):
                 del self.experiments[root]
         self.linked = [folder for folder in self.linked if os.path.isfile(os.path.join(folder, "params.yml"))]
         self.save()
@@ -180,6 +169,9 @@ class GlobalExperimentManager:
         InvalidCall
             There is no such module, or nothing of this name in it (a ValueError too).
         """
+        from track.experiment.parts import folder_name
+        from track.experiment_utils import get_run_script
+
         with _importable_here():
             _require_there(module, name)
             program = get_run_script(module, name)
@@ -254,6 +246,8 @@ class GlobalExperimentManager:
         InvalidQuery
             A condition, or `mode`, is none (a ValueError too).
         """
+        from track.manager.parts import SPECIAL, SPECIAL_OF_DEFAULTS, SPECIAL_OF_SETS, Conditions
+
         if mode not in ("all", "set"):
             raise InvalidCall(f"mode is 'all' or 'set', not {mode!r}")
         conditions = Conditions(param_match)
@@ -275,6 +269,8 @@ class GlobalExperimentManager:
         self, pattern: str, kinds: list[str] | None, last: Mapping[str, list[Any]] | None
     ) -> Iterator[tuple[KnownSet, list[str] | None]]:
         """Yield the sets that are meant, and which of their experiments; None for all of them."""
+        from track.manager.parts import KnownSet
+
         wanted = None if last is None else _by_root(last)
         for root, facts in self.experiments.items():
             if not fnmatchcase(root, pattern) or (wanted is not None and root not in wanted):
@@ -293,6 +289,8 @@ class GlobalExperimentManager:
     def _linked(
         self, pattern: str, kinds: list[str] | None, last: Mapping[str, list[Any]] | None, conditions: Conditions
     ) -> Iterator[Row | None]:
+        from track.manager.parts import row_of_folder
+
         known = set(self.experiments)
         wanted = None if last is None else _by_root(last)
         for folder in self.linked:
@@ -333,6 +331,8 @@ class GlobalExperimentManager:
         MissingExtra
             pandas is not installed.
         """
+        from track.manager.parts import ALL, Shown, columns_of
+
         try:
             import pandas as pd
         except ImportError as error:
@@ -369,6 +369,8 @@ def _importable_here() -> Iterator[None]:
 
 def _require_there(module: str, name: str) -> None:
     """Raise where a module cannot be found, or its text says nothing of the name; nothing of it is run."""
+    from track.origin import file_of_module
+
     file = file_of_module(module)
     if file is None:
         raise InvalidCall(f"there is no module {module!r}: give the path of its file, or put its folder on PYTHONPATH")

@@ -12,7 +12,6 @@ from typing import Any
 
 from track.configuration import options
 from track.errors import IncompatibleYmlException, InvalidCall, LockTimeout
-from track.persistence.file import StoreLock
 from track.utils.files import open_regular, replace_file, stamp_of, user_folder
 from track.yaml12 import dump, load_mapping
 
@@ -79,6 +78,9 @@ def setting(name: str) -> Any:
 @contextmanager
 def changing() -> Iterator[dict[str, Any]]:
     """Give all settings to change, which are stored when the block ends; no other process changes them meanwhile."""
+    # Who only reads needs no lock.
+    from track.persistence.file import StoreLock
+
     at = path()
     os.makedirs(os.path.dirname(at), exist_ok=True)
     with StoreLock(os.path.join(os.path.dirname(at), _LOCK), float(options("log.backend.lock_timeout", 30))):

@@ -6,21 +6,28 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from track.errors import BackendUnavailable, IncompatibleYmlException, NotFound
-from track.experiment.params import DEFAULTS, NAME, TRIAL, as_now, load_file
-from track.experiment.record import messages_in, notes_in, place_of
-from track.experiment.status import name_of
-from track.experiment.times import FORMAT
+from track.experiment.parts import (
+    DEFAULTS,
+    NAME,
+    TRIAL,
+    as_now,
+    load_file,
+    messages_in,
+    name_of,
+    notes_in,
+    place_of,
+    stamp,
+)
 from track.manager.conditions import Conditions
+from track.manager.sets import STATE_FILE
 from track.reading import open_to_read
 from track.structure import Trial
 from track.utils.files import open_regular, stamp_of
 
 logger = logging.getLogger(__name__)
-SET_FILE = "experiment.yml"
 _OF_SETS = ("_root", "_purpose", "_type", "_notes", "_created", "_meta")
 SPECIAL = (*_OF_SETS, "_name", "_version", "_status", "_messages")
 """What is said of each experiment beside its parameters."""
@@ -71,7 +78,7 @@ class KnownSet:
 
     def __init__(self, root: str, facts: Mapping[str, Any] | None = None) -> None:
         self.root = root
-        path = os.path.join(root, SET_FILE)
+        path = os.path.join(root, STATE_FILE)
         self._content = _parsed(path, stamp_of(path))
         known = {"type": None, "purpose": "", "notes": None, "created": None, **(facts or {})}
         known |= {name: self._content[name] for name in known if self._content.get(name) not in (None, "", [])}
@@ -162,7 +169,7 @@ class KnownSet:
             "_purpose": metadata.get("purpose") or self.purpose,
             "_type": self.type,
             "_notes": notes_in(metadata),
-            "_created": None if created is None else datetime.fromtimestamp(created).strftime(FORMAT),
+            "_created": None if created is None else stamp(created),
             "_meta": metadata.get("meta") or {},
             "_name": name,
             "_version": metadata.get("version") or {},
