@@ -12,8 +12,10 @@ from track.manager.folders import locked, parameters_in, write_params
 from track.manager.grid import combinations, drawn, parse
 from track.manager.initialising import initialise
 from track.manager.registering import Asked, name_of_overrides, register_all
+from track.manager.sampling import declare
 from track.manager.sets import SCRIPT, ExperimentSet, State
-from track.utils.files import absolute_path
+from track.shown import shown
+from track.utils.files import absolute_path, open_regular
 from track.yaml12 import Commented
 
 
@@ -163,15 +165,74 @@ class ExperimentManager:
         goal: str | None = None,
         seed: int = 0,
     ) -> None:
-        """Register experiments: each has a folder and a trial, and waits to be run."""
+        """Register experiments: each has a folder and a trial, and waits to be run.
+
+        Parameters
+        ----------
+        name: str, optional
+            What they are called; by default as their parameters, ``lr=0.1__opt=adam``. One that is taken gets a number.
+        string_params: str, optional
+            The parameters that are other than their defaults, as a mapping of YAML: ``{lr: 0.1 | 0.2, opt: a | b}``
+            are all four combinations. With `trials` there may be ranges, ``lr: 1e-5 .. 1e-1 log``.
+        purpose: str
+            What they are for; by default what the set is for.
+        header: str, optional
+            What ``run.sh`` begins with, such as the directives of a scheduler: a text, or the path of a file.
+        shell: str
+            What runs ``run.sh``, and ``script.sh`` in it.
+        repeats: int
+            How many experiments of each combination.
+        trials: int, optional
+            How many combinations, chosen at random; or one after the other, by `sampler`.
+        sampler: str or object, optional
+            ``"tpe"``, or another sampler of Optuna: ``module:name``, or an object. Then workers make the trials, each
+            once they can run it, by what is known of the others.
+        goal: str, optional
+            What the sampler is after: ``min:val_loss`` or ``max:accuracy``, a message, or the last value of a metric.
+        seed: int
+            What chance depends on: the same trials come out the same.
+
+        Raises
+        ------
+        InvalidCall
+            The text makes no sense, or no parameter goes by a name (a ValueError too). Nothing is registered.
+        AlreadyExists
+            There are a hundred experiments of one name (a ValueError too).
+        InvalidExperimentRoot
+            The root is not initialised.
+        """
         self._set.require()
         if name is None and string_params is None:
             raise InvalidCall("register needs the parameters of experiments, or a name for one with the defaults")
+        _require_counts(repeats=repeats, trials=trials)
+        asked = Asked(purpose or self._set.read().purpose, _text_or_file(header), shell)
         space = parse(string_params or "", parameters_in(self._set.defaults()))
-        chosen = combinations(space) if trials is None else drawn(space, trials, seed)
-        named = [(name or name_of_overrides(one) or "defaults", one) for one in chosen for _ in range(repeats)]
-        asked = Asked(purpose or self._state.purpose, header or "", shell)
-        register_all(self._set, named, asked)
+        if sampler is None or sampler == "random":
+            if goal is not None:
+                raise InvalidCall("a goal is what a sampler is after: give sampler='tpe', too")
+            if trials is None and sampler is not None:
+                raise InvalidCall("a sampler needs to know how many trials: register(..., trials=50)")
+            chosen = combinations(space) if trials is None else drawn(space, trials, seed)
+            named = [(name or name_of_overrides(one) or "defaults", one) for one in chosen for _ in range(repeats)]
+            register_all(self._set, named, asked)
+        else:
+            if trials is None or repeats != 1:
+                raise InvalidCall("a sampler needs to know how many trials, and repeats none: register(..., trials=50)")
+            declare(self._set, space, asked, trials=trials, sampler=sampler, goal=goal, seed=seed, name=name)
         self._state = self._set.read()
 
     link = register
+
+
+def _require_counts(**counts: Any) -> None:
+    for name, count in counts.items():
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise InvalidCall(f"{name} is a whole number, at least 1, not {shown(count)}")
+
+
+def _text_or_file(header: str | None) -> str:
+    """Return a text, or what is in the file of this path."""
+    if not header or "\n" in header or not os.path.isfile(header):
+        return header or ""
+    with open_regular(header) as file:
+        return (file.readall() or b"").decode()
