@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from track import home
 from track.errors import InvalidCall
 from track.experiment.parts import DEFAULTS, NAME, load_file
 from track.manager.folders import locked, parameters_in, write_params
@@ -129,7 +130,15 @@ class ExperimentManager:
 
     # declaring
 
-    def initialise(self, *, defaults: str = "", script: str = "", purpose: str = "", name: Any = None) -> None:
+    def initialise(
+        self,
+        *,
+        defaults: str = "",
+        script: str = "",
+        purpose: str = "",
+        name: Any = None,
+        updates: str | None = None,
+    ) -> None:
         """Make the root the root of a set.
 
         Parameters
@@ -140,7 +149,10 @@ class ExperimentManager:
         purpose: str
             What the set is for.
         name: str or class, optional
-            Instead of both: an experiment in Python, by its class, or as ``package.module.Class``.
+            Instead of both: an experiment in Python, by its class, as ``package.module.Class``, or by the name that
+            `track.config.GlobalExperimentManager.add_experiment` has made known.
+        updates: str, optional
+            Defaults that are other than those of the program, as a mapping of YAML.
 
         Raises
         ------
@@ -149,7 +161,16 @@ class ExperimentManager:
         InvalidCall
             The files are not there, or no experiment goes by the name (a ValueError too).
         """
-        self._state = initialise(self._set, defaults, script, purpose, name)
+        programs = {} if self.headless else home.setting("python_experiments")
+        self._state = initialise(self._set, defaults, script, purpose, name, updates, programs)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Note the set in the user's list of all sets."""
+        if not self.headless:
+            state = self._state
+            facts = {"created": state.created, "type": state.type, "purpose": state.purpose, "notes": list(state.notes)}
+            home.remember(self.root, facts)
 
     def register(  # noqa: PLR0917 - the published signature
         self,
@@ -205,7 +226,7 @@ class ExperimentManager:
         if name is None and string_params is None:
             raise InvalidCall("register needs the parameters of experiments, or a name for one with the defaults")
         _require_counts(repeats=repeats, trials=trials)
-        asked = Asked(purpose or self._set.read().purpose, _text_or_file(header), shell)
+        asked = Asked(purpose or self._set.read().purpose, _text_or_file(self._header(header)), shell)
         space = parse(string_params or "", parameters_in(self._set.defaults()))
         if sampler is None or sampler == "random":
             if goal is not None:
@@ -222,6 +243,10 @@ class ExperimentManager:
         self._state = self._set.read()
 
     link = register
+
+    def _header(self, header: str | None) -> str | None:
+        """Return the header that was given, else that of the user's settings."""
+        return header if header is not None or self.headless else str(home.setting("header"))
 
 
 def _require_counts(**counts: Any) -> None:

@@ -31,7 +31,7 @@ def add_verbs(verbs: Any) -> None:
         "python",
         aliases=["experiments"],
         help="make experiments in Python known by name, list them, run one",
-        description="Makes experiments in Python known by name, lists them, or runs one, NAME, with the flags after it.",
+        description="Makes experiments in Python known by name, lists them, or runs one: NAME and its own flags.",
     )
     actions = python.add_mutually_exclusive_group()
     actions.add_argument("-l", "--list", action="store_true", help="list those that are known")
