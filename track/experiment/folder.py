@@ -53,7 +53,7 @@ class Folder:
         self, experiment: Any, path: str, uid: str | None = None, more: Mapping[Any, Any] = MappingProxyType({})
     ) -> None:
         self.path = path
-        self.more = more if isinstance(more, Commented) else Commented(more)
+        self.more = dict(more)
         self._experiment = experiment
         self._uid = uid if is_uid(uid) else None
         self._file = ParamsFile(path, self._content)
@@ -245,15 +245,6 @@ class Folder:
                 self._new_notes.append((text, is_removed))
         self._file.save()
         return is_done
-
-    def show(self) -> None:
-        """Write how the trial has ended, where what has run it does not."""
-        record, experiment = self.record, self._experiment
-        trial = record.logger.trial
-        times = {"start": trial.timestamps.get("started"), "stopped": trial.timestamps.get("finished")}
-        stamps = {name: stamp(at) for name, at in times.items() if at is not None}
-        experiment._status, experiment._timestamps = record.status, {**experiment._timestamps, **stamps}
-        self._file.save()
 
     # running
 

@@ -46,8 +46,7 @@ def to_defaults(experiment: Any, meta: Mapping[str, Any], version: Mapping[str, 
 def _commented(experiment: Any, special: Mapping[str, Any], more: Mapping[Any, Any]) -> Commented:
     lines = {name: found.line for name, found in type(experiment)._params.items() if not name.startswith("_")}
     content = {**special, **experiment._parameters(), **more}
-    comments = more.comments if isinstance(more, Commented) else {}
-    return Commented({name: as_data(value) for name, value in content.items()}, {**comments, **lines})
+    return Commented({name: as_data(value) for name, value in content.items()}, lines)
 
 
 class Loaded(NamedTuple):
@@ -57,14 +56,13 @@ class Loaded(NamedTuple):
     """Of the types that their defaults have."""
     special: dict[str, Any]
     """As it is called today."""
-    more: Commented
+    more: dict[Any, Any]
     """What nobody here knows: it is kept, as the parameters of an earlier version of a program are."""
 
 
 def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> Loaded:
     """Return what a file says to a class with these parameters."""
-    loaded = Loaded({}, {}, Commented())
-    comments = content.comments if isinstance(content, Commented) else {}
+    loaded = Loaded({}, {}, {})
     for name, value in content.items():
         if name in _NAMES:
             loaded.special[name] = value
@@ -73,8 +71,6 @@ def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> 
         else:
             logger.debug("there is no parameter %r: it is not read", name)
             loaded.more[name] = value
-            if name in comments:
-                loaded.more.comments[name] = comments[name]
     return loaded._replace(special=as_now(loaded.special))
 
 
@@ -94,7 +90,7 @@ def as_now(special: dict[str, Any]) -> dict[str, Any]:
         "_notes": [] if notes is None else list(notes) if isinstance(notes, list) else [str(notes)],
         "_messages": {str(key): value for key, value in _mapping(special.get("_messages")).items()},
         "_timestamps": timestamps,
-        "_version": _versionas_now(_mapping(special.get("_version"))),
+        "_version": _version_as_now(_mapping(special.get("_version"))),
         "_meta": _mapping(special.get("_meta")),
     }
 
@@ -103,7 +99,7 @@ def _mapping(value: Any) -> dict[Any, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def _versionas_now(version: dict[Any, Any]) -> dict[Any, Any]:
+def _version_as_now(version: dict[Any, Any]) -> dict[Any, Any]:
     flat = {_GIT[key]: version.pop(key) for key in list(version) if key in _GIT and str(key).startswith("git_")}
     git = {_GIT.get(key, key): value for key, value in _mapping(version.get("git")).items()} | flat
     return {**version, "git": git} if git else version

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from track.manager.launch import work_in_processes
     from track.manager.manager import ExperimentManager
     from track.manager.worker import work
 
-__all__ = ["ExperimentManager", "work"]
+__all__ = ["ExperimentManager", "work", "work_in_processes"]
 
-_homes = {"ExperimentManager": "track.manager.manager", "work": "track.manager.worker"}
+_homes = {
+    "ExperimentManager": "track.manager.manager",
+    "work": "track.manager.worker",
+    "work_in_processes": "track.manager.launch",
+}
 
 
 def __getattr__(name: str) -> Any:

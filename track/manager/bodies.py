@@ -8,26 +8,31 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
-from track.errors import InvalidCall, TrackError
+from track.errors import InvalidCall
 from track.experiment import Experiment
-from track.experiment.ending import TimeLimit
-from track.experiment.folder import Folder
-from track.experiment.params import NAME
-from track.experiment.record import ATTEMPT_VARIABLE, TRIAL_VARIABLE, messages_in, notes_in
-from track.experiment.status import status_of
+from track.experiment.parts import (
+    ATTEMPT_VARIABLE,
+    NAME,
+    TRIAL_VARIABLE,
+    TimeLimit,
+    status_of,
+)
 from track.manager.child import Child
 from track.manager.notice import Heartbeats, Lost, Notice, interrupting
 from track.manager.queue import Queue
-from track.persistence.state.apply import identity_of
+from track.manager.registering import folder_of
+from track.manager.sets import SCRIPT, ExperimentSet
+from track.manager.showing import show_status
+from track.persistence.state import identity_of
 from track.shown import label_of
 from track.structure import Status, Trial
 from track.utils.system import process_identity
 
 logger = logging.getLogger(__name__)
-SCRIPT = "script.sh"
 _RUNNING = Status.Running.name
 
 
@@ -40,14 +45,13 @@ class Bodies:
 
     Parameters
     ----------
-    root: str
-        The absolute path of the set.
+    experiments: ExperimentSet
     queue: Queue
     notice: Notice
     """
 
-    def __init__(self, root: str, queue: Queue, notice: Notice) -> None:
-        self._root = root
+    def __init__(self, experiments: ExperimentSet, queue: Queue, notice: Notice) -> None:
+        self._set, self._root = experiments, experiments.root
         self._queue = queue
         self._notice = notice
         queue.ended = lambda trial: self._show(trial, self.folder(trial))
@@ -56,32 +60,17 @@ class Bodies:
         return Heartbeats(lambda: self._queue.is_ours(trial), lost)
 
     def folder(self, trial: Trial) -> str:
-        """Return the folder of a trial, which is made from the record where it is missing."""
-        path = os.path.join(self._root, os.path.basename(str(trial.metadata.get("path") or trial.name)))
-        if not os.path.exists(os.path.join(path, NAME)):
-            os.makedirs(path, exist_ok=True)
-            self._view(trial, path, made=True)._file.write()
-        return path
-
-    def _view(self, trial: Trial, path: str, made: bool = False) -> Folder:
-        """Return what writes the ``params.yml`` of a trial, whatever class it is of."""
-        view: Any = Experiment()
-        metadata = trial.metadata
-        if made:
-            special = {f"_{name}": metadata[name] for name in ("purpose", "version", "meta") if name in metadata}
-            view.__dict__.update(special, _root=path, _messages=messages_in(metadata), _notes=notes_in(metadata))
-            view._folder = Folder(view, path, trial.uid, dict(trial.parameters))
-        else:
-            view.from_yml(os.path.join(path, NAME))
-        view._folder.hold(trial, self._queue.protocol)
-        return view._folder  # type: ignore[no-any-return]
+        """Return the folder of a trial, which is made from the record where it is missing, as is the program."""
+        if not os.path.exists(self._set.path(SCRIPT)):
+            Experiment.to_root(class_of(trial)(), self._root)
+        return folder_of(self._set, trial)
 
     # in a child
 
     def run_apart(self, trial: Trial) -> bool | None:
         """Run a body in a process of its own; see `run_here`."""
         path = self.folder(trial)
-        script = os.path.join(self._root, SCRIPT)
+        script = self._set.path(SCRIPT)
         variables = {
             "TRACK_LOG_BACKEND_NAME": self._queue.uri,
             TRIAL_VARIABLE: trial.uid,
@@ -96,7 +85,7 @@ class Bodies:
         """Say how a trial has ended whose process is gone, as far as it has not said so itself."""
         stored = self._queue.stored(trial)
         if stored is None or stored.attempt > trial.attempt:
-            _tell_lost(trial)
+            self._tell_lost(trial)
             return None
         own = identity_of(process_identity())
         said = [one["status"][0] for one in stored.processes if identity_of(one) != own]
@@ -117,10 +106,12 @@ class Bodies:
 
     def _show(self, trial: Trial, path: str) -> None:
         """Write how a trial has ended into its folder, where its body has not."""
-        try:
-            self._view(trial, path).show()
-        except (TrackError, OSError) as error:
-            logger.warning("%s is not written: %s", os.path.join(path, NAME), error)
+        show_status(self._queue.protocol, trial, path)
+
+    def _tell_lost(self, trial: Trial) -> None:
+        self._queue.forget()
+        text = "trial %r was taken by another worker: what was said of it since is not stored"
+        logger.warning(text, label_of(trial))
 
     # in this process
 
@@ -136,9 +127,9 @@ class Bodies:
 
         try:
             with self._heartbeats(trial, interrupting(threading.get_ident())), self._notice.passing(give_back):
-                experiment()
+                _run_in_one_process(experiment)
         except Lost:
-            _tell_lost(trial)
+            self._tell_lost(trial)
             return None
         except TimeLimit:
             if not self._notice.is_told:
@@ -156,8 +147,23 @@ class Bodies:
         return True
 
 
-def _tell_lost(trial: Trial) -> None:
-    logger.warning("trial %r was taken by another worker: what was said of it since is not stored", label_of(trial))
+def _run_in_one_process(experiment: Any) -> None:
+    pid = os.getpid()
+    try:
+        experiment()
+    finally:
+        if os.getpid() != pid:
+            _leave(sys.exc_info()[1])
+
+
+def _leave(error: BaseException | None) -> None:
+    """End a process that was forked in a body and has come out of it: it is no worker, and no caller of one."""
+    code = error.code if isinstance(error, SystemExit) else error and 1
+    if error is not None and not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _how(code: int) -> str:

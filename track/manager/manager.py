@@ -248,6 +248,40 @@ class ExperimentManager:
         """Return the header that was given, else that of the user's settings."""
         return header if header is not None or self.headless else str(home.setting("header"))
 
+    # running
+
+    def run(self, pattern: str, *flags: str, parallel: int = 1) -> list[int]:
+        """Start a command for each experiment that matches and is registered, in their order, and wait for it.
+
+        Exactly one of those who ask at the same time starts each. What a command that waits for its experiment has
+        not said itself its exit code says; an experiment in a queue is ``submitted`` until it runs. With
+        `track.manager.work` any command can go on after any crash.
+
+        Parameters
+        ----------
+        pattern: str
+            A glob of names; ``all`` is ``*``.
+        *flags: str
+            The command, word by word, which is given the path of the experiment's ``run.sh``: ``"bash"``, ``"sbatch",
+            "--time=60"``. ``sbatch`` is also told the name of the job, and where its output goes.
+        parallel: int
+            How many at the same time.
+
+        Returns
+        -------
+        list of int
+            The exit code of each command.
+
+        Raises
+        ------
+        InvalidCall
+            The command cannot be started (a ValueError too).
+        """
+        self._set.require()
+        from track.manager.launch import run
+
+        return run(self, pattern, *flags, parallel=parallel)
+
 
 def _require_counts(**counts: Any) -> None:
     for name, count in counts.items():

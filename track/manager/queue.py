@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, InvalidCall, LockTimeout
-from track.experiment.record import Place, place_of
-from track.experiment.status import status_of
+from track.experiment.parts import status_of
 from track.front import reserve
 from track.manager.notice import Notice
-from track.persistence.eventprotocol import DEATHS
+from track.manager.sampling import next_sampled
+from track.manager.sets import ExperimentSet
 from track.persistence.protocol import Protocol
-from track.persistence.registry import get_protocol
+from track.persistence.state import DEATHS
 from track.persistence.utils import mask_secrets
 from track.structure import Status, Trial, TrialGroup
 from track.utils.lifecycle import backoff
@@ -44,8 +44,7 @@ class Queue:
 
     Parameters
     ----------
-    root: str
-        The absolute path of the set.
+    experiments: ExperimentSet
     notice: Notice
         Ends every wait.
     attempts: int
@@ -54,33 +53,35 @@ class Queue:
         Whether those that have failed wait, too, once nothing else does.
     """
 
-    def __init__(self, root: str, notice: Notice, attempts: int, retry_errors: bool) -> None:
+    def __init__(self, experiments: ExperimentSet, notice: Notice, attempts: int, retry_errors: bool) -> None:
         self._notice = notice
         self._attempts = attempts
+        self._held: Trial | None = None
         self.ended: Callable[[Trial], None] = lambda trial: None
-        self._place = place_of(os.path.join(root, "experiment"), "experiments")
-        if self._place.uri is None:
-            raise InvalidCall(f"{root} is no set of experiments: it has no experiment.yml, and no store is configured")
-        self.uri = self._place.uri
-        self.protocol: Protocol = self.patiently(lambda: get_protocol(self.uri))
-        group = self._place.group or self.patiently(lambda: self._group_called(root))
-        of_set: list[tuple[str, Any]] = [("group_id", group.uid)]
+        if experiments.place.uri is None:
+            raise InvalidCall(
+                f"{experiments.root} is no set of experiments: it has no experiment.yml, and no store is configured"
+            )
+        self.uri = experiments.place.uri
+        self.protocol: Protocol = self.patiently(lambda: experiments.protocol)
+        self._root = experiments.root
+        self._group = experiments.place.group or self.patiently(lambda: self._join(experiments))
+        of_set: list[tuple[str, Any]] = [("group_id", self._group.uid)]
         self._queries = [[*of_set, ("status", {"$in": list(_WAITING)})]]
         if retry_errors:
             self._queries.append([*of_set, ("status", "exception"), ("attempt", {"$lt": attempts})])
 
-    def _group_called(self, root: str) -> TrialGroup:
+    def _join(self, experiments: ExperimentSet) -> TrialGroup:
         """Return the group of a set whose files are on another machine, by the name of its folder."""
-        found = self.protocol.fetch_groups({"name": {"$in": [root, os.path.basename(root)]}})
+        name = os.path.basename(experiments.root)
+        found = self.protocol.fetch_groups({"name": name})
         if len(found) != 1:
             place = mask_secrets(self.uri)
-            raise InvalidCall(f"{root} is no set of experiments, and {len(found)} groups in {place} are called so")
+            raise InvalidCall(
+                f"{experiments.root} is no set of experiments, and {place} has {len(found)} groups called {name!r}"
+            )
+        experiments.join(found[0])
         return found[0]
-
-    @property
-    def place(self) -> Place:
-        """The store, the project and the group."""
-        return self._place
 
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, tried again with pauses that grow while the store is busy or away.
@@ -104,10 +105,20 @@ class Queue:
     def next(self) -> Trial | None:
         """Return the oldest trial that waits, which is this process's now; None where none does.
 
-        One whose workers were all killed is ended instead.
+        Where none does, the sweep may have another one, which is made now. One whose workers were all killed is ended.
         """
-        for query in self._queries:
+        while True:
+            trial = self._next_that_waits(self._queries[:1])
+            if trial is not None:
+                return trial
+            # Another worker may take it.
+            if self.patiently(lambda: next_sampled(self.protocol, self._group, self._root)) is None:
+                return self._next_that_waits(self._queries[1:])
+
+    def _next_that_waits(self, queries: Sequence[Any]) -> Trial | None:
+        for query in queries:
             while (trial := self._reserve(query)) is not None:
+                self._held = trial
                 if int(trial.metadata.get(DEATHS, 0)) < self._attempts:
                     return trial
                 # Who puts it back means it.
@@ -131,14 +142,28 @@ class Queue:
 
     def end(self, trial: Trial, status: Any = None, error: Exception | None = None) -> None:
         """Store how a trial has ended: what its processes say, unless a status is given."""
+        self._say_end(trial, status, error)
+        self.settle()
+
+    def forget(self) -> None:
+        """Take note that another worker has the trial now."""
+        self._held = None
+
+    def release(self) -> None:
+        """Give the trial back that this worker holds and has not ended, without a look at what becomes of that."""
+        if self._held is not None:
+            self._say_end(self._held, status_of("requeue"))
+
+    def _say_end(self, trial: Trial, status: Any = None, error: Exception | None = None) -> None:
+        self._held = None
         if status is not None:
             said = None if error is None else f"{type(error).__name__}: {error}"
             self.protocol.set_trial_status(trial, status, said)
         self.protocol.log_trial_finish(trial, None, None, None)
-        self.settle()
 
     def settle(self) -> None:
-        """Return once all that was said is stored."""
+        """Return once all that was said is stored, the end of a trial, too."""
+        self._held = None
 
         def flush() -> None:
             self.protocol.flush()
@@ -157,7 +182,3 @@ class Queue:
             return self.protocol.first_trial({"uid": trial.uid})
 
         return self.patiently(look)
-
-    def close(self) -> None:
-        """Give back the connection."""
-        self.protocol.close()

@@ -143,6 +143,14 @@ class ExperimentSet:
         name = os.path.basename(self.root) or self.root
         # What was recorded of a set that another program has made was recorded in the group of its path.
         uid = compute_hash("set", uuid.uuid4().hex) if is_new else TrialGroup(name=self.root, project_id=project).uid
+        self._write_group(path, uid, name, project)
+
+    def join(self, group: TrialGroup) -> None:
+        """Write down which group the set is, where that was declared on another machine."""
+        with self.locked():
+            self._write_group(self.path(os.path.join(SET_FOLDER, SET_FILE)), group.uid, group.name, group.project_id)
+
+    def _write_group(self, path: str, uid: str, name: str | None, project: Any) -> None:
         content = {"uid": uid, "name": name, "project": project, "root": self.root}
         replace_file(path, [json.dumps(content, indent=1).encode()], sync=False)
 

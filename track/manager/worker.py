@@ -9,10 +9,11 @@ import time
 from typing import Any
 
 from track.errors import InvalidCall
-from track.experiment.ending import put_back_into_queue
+from track.experiment.parts import put_back_into_queue
 from track.manager.bodies import Bodies
 from track.manager.notice import Notice
 from track.manager.queue import Queue, Told
+from track.manager.sets import ExperimentSet
 from track.utils.files import absolute_path
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,9 @@ def work(
 class _Worker:
     def __init__(self, root: str, notice: Notice, attempts: int, retry_errors: bool, isolate: bool) -> None:
         self._notice = notice
-        self._queue = Queue(root, notice, attempts, retry_errors)
-        bodies = Bodies(root, self._queue, notice)
+        self._set = ExperimentSet(root)
+        self._queue = Queue(self._set, notice, attempts, retry_errors)
+        bodies = Bodies(self._set, self._queue, notice)
         self._run = bodies.run_apart if isolate else bodies.run_here
         self._done = self._errors = 0
 
@@ -95,7 +97,8 @@ class _Worker:
         except Told:
             pass
         finally:
-            self._queue.close()
+            self._queue.release()
+            self._set.close()
         if self._notice.is_told:
             self._end_as_told()
         return self._done

@@ -45,7 +45,7 @@ from track.persistence.checks import (
 from track.persistence.given import given_series
 from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
 from track.persistence.query import ALSO_DELETED, Query, parse_query, parse_stored
-from track.persistence.state import DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
+from track.persistence.state import DEATHS, DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
@@ -63,8 +63,6 @@ _SKEW = 60.0
 # Seconds by which another machine's clock may be ahead for this one to follow it.
 _AHEAD = 3600.0
 _SHOWN = 5
-DEATHS = "deaths"
-"""The name in the metadata of how often a trial was reserved because who had it was killed."""
 _TAKEN = {"deleted": {"$exists": True}}
 _NOT_RUNNING = parse_query({"status": {"$ne": "running"}}, Trial).conditions
 Result = TypeVar("Result")

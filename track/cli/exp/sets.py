@@ -188,7 +188,8 @@ def _processes(text: str) -> int | list[str]:
     from track.utils.machine import gpus
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = [one for one in (visible or "").split(",") if one.strip()] if visible is not None else list(gpus())
+    found = visible.split(",") if visible is not None else [str(number) for number, _ in enumerate(gpus())]
+    found = [one.strip() for one in found if one.strip()]
     if not found:
         raise InvalidCall("there are no GPUs here: -n takes a number of workers, too")
     return found
