@@ -159,7 +159,9 @@ class KnownSet:
         except BackendUnavailable as error:
             logger.warning("the files of %s are read, as its store is away: %s", self.root, error)
             return {}, False
-        return {str(trial.name): trial for trial in found}, bool(asked)
+        # A folder may have been renamed since it was registered.
+        paths = ((str(trial.metadata.get("path") or trial.name), trial) for trial in found)
+        return {path.rpartition("/")[2]: trial for path, trial in paths}, bool(asked)
 
     def _special(self, name: str, trial: Trial) -> dict[str, Any]:
         metadata = trial.metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,20 @@ from track.experiment.parts import DEFAULTS, NAME, load_file
 from track.manager.folders import locked, parameters_in, write_params
 from track.manager.grid import combinations, drawn, parse
 from track.manager.initialising import initialise
+from track.manager.linking import relink, unlink
+from track.manager.marking import note, note_set, reset, rows, update_meta
+from track.manager.moving import move
 from track.manager.registering import Asked, name_of_overrides, register_all
+from track.manager.removing import clean, remove, unmanaged
 from track.manager.sampling import declare
 from track.manager.sets import SCRIPT, ExperimentSet, State
-from track.shown import shown
+from track.shown import shown, text_of
 from track.utils.files import absolute_path, open_regular
 from track.yaml12 import Commented
+
+Names = list[str]
+Codes = list[int]
+Rows = list[dict[str, Any]]
 
 
 class ExperimentManager:
@@ -172,6 +181,10 @@ class ExperimentManager:
             facts = {"created": state.created, "type": state.type, "purpose": state.purpose, "notes": list(state.notes)}
             home.remember(self.root, facts)
 
+    def _forget(self, root: str) -> None:
+        if not self.headless:
+            home.forget(root)
+
     def register(  # noqa: PLR0917 - the published signature
         self,
         name: str | None = None,
@@ -248,9 +261,134 @@ class ExperimentManager:
         """Return the header that was given, else that of the user's settings."""
         return header if header is not None or self.headless else str(home.setting("header"))
 
+    # what is there
+
+    def list(self, pattern: str = "*") -> Rows:
+        """Print the experiments, unless headless, and return them: name, status, purpose, notes and overrides of each.
+
+        Parameters
+        ----------
+        pattern: str
+            As a shell has it, of their names; ``all`` is ``*``.
+        """
+        self._state = self._set.read()
+        found = [*rows(self._set, pattern)]
+        if not self.headless:
+            sys.stdout.write(f"{table(found)}\n")
+        return found
+
+    def note(self, pattern: str, msg: str, remove: bool = False) -> None:
+        """Leave a note with experiments, or remove it.
+
+        Parameters
+        ----------
+        pattern: str
+            As a shell has it, of their names; ``all`` is ``*``.
+        msg: str
+        remove: bool
+            Whether to remove the notes that say this.
+        """
+        note(self._set, pattern, msg, remove)
+
+    def annotate(self, msg: str, remove: bool = False) -> None:
+        """Leave a note with the set itself, or remove it; see `notes`."""
+        note_set(self._set, msg, remove)
+        self._state = self._set.read()
+        self._remember()
+
+    def reset(self, pattern: str, status: str = "registered", *, force: bool = False) -> None:
+        """Give experiments another status; those that are ``registered`` are run again.
+
+        Parameters
+        ----------
+        pattern: str
+            As a shell has it, of their names; ``all`` is ``*``.
+        status: str
+            default, registered, submitted, running, finished, error, stopped, timeout, requeue.
+        force: bool
+            Whether to do so even where a process runs one.
+
+        Raises
+        ------
+        InvalidCall
+            There is no such status (a ValueError too).
+        AlreadyRuns
+            One of them runs (a ValueError too).
+        """
+        reset(self._set, pattern, status, force)
+
+    def update_meta(self) -> None:
+        """Say in ``defaults.yml`` and in the ``params.yml`` of each experiment that this is the machine."""
+        update_meta(self._set)
+
+    # what is managed
+
+    def unlink(self, pattern: str = "*") -> Names:
+        """Let experiments go, and return their names: their folders stay, no worker runs them.
+
+        Their trials are hidden, and show again after `relink`.
+        """
+        names = unlink(self._set, pattern)
+        self._state = self._set.read()
+        return names
+
+    def relink(self, pattern: str = "*") -> Names:
+        """Manage the folders in the root again that were let go, moved or copied here; return the names of new ones.
+
+        A folder that was copied gets a trial of its own. Where the root was moved by hand, its files name the new
+        place then. The parameters of a folder must be some of those in ``defaults.yml``.
+        """
+        self._set.require()
+        names = relink(self._set, pattern)
+        self._state = self._set.read()
+        self._remember()
+        return names
+
+    def unmanaged(self) -> Names:
+        """Return the names of the folders that `clean` would delete."""
+        return unmanaged(self._set)
+
+    def clean(self) -> Names:
+        """Delete the folders of experiments in the root that are not managed, and return their names.
+
+        Links are neither deleted nor followed, and what holds no ``params.yml`` stays.
+        """
+        self._set.require()
+        return clean(self._set)
+
+    def rm(self) -> None:
+        """Delete the set: its experiments, its files, and the root where nothing else is in it; its trials are hidden.
+
+        Raises
+        ------
+        AlreadyRuns
+            One of its experiments runs (a ValueError too).
+        """
+        remove(self._set)
+        self._state = self._set.read()
+        self._forget(self.root)
+
+    def move(self, dest: str | os.PathLike[str]) -> None:
+        """Move the set to another root; its trials stay the same.
+
+        Raises
+        ------
+        AlreadyRuns
+            One of its experiments runs (a ValueError too).
+        SetExists
+            There is something at the new place (a FileExistsError too).
+        InvalidCall
+            The new place is in the old one (a ValueError too).
+        """
+        before = self.root
+        self._set = move(self._set, absolute_path(os.fspath(dest)))
+        self.root, self._state = self._set.root, self._set.read()
+        self._forget(before)
+        self._remember()
+
     # running
 
-    def run(self, pattern: str, *flags: str, parallel: int = 1) -> list[int]:
+    def run(self, pattern: str, *flags: str, parallel: int = 1) -> Codes:
         """Start a command for each experiment that matches and is registered, in their order, and wait for it.
 
         Exactly one of those who ask at the same time starts each. What a command that waits for its experiment has
@@ -281,6 +419,14 @@ class ExperimentManager:
         from track.manager.launch import run
 
         return run(self, pattern, *flags, parallel=parallel)
+
+
+def table(found: Rows) -> str:
+    """Return rows as columns of text."""
+    names = list(dict.fromkeys(name for row in found for name in row))
+    lines = [names, *([text_of(row.get(name, "")) for name in names] for row in found)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _require_counts(**counts: Any) -> None:

@@ -11,10 +11,11 @@ from track.manager.finding import (
     Row,
     row_of_folder,
 )
+from track.manager.members import matching as matching_names
 from track.manager.sets import FILES
 from track.manager.tables import ALL, Shown, columns_of
 
 __all__ = [
     "ALL", "FILES", "SPECIAL", "SPECIAL_OF_DEFAULTS", "SPECIAL_OF_SETS", "Conditions", "KnownSet", "Row", "Shown",
-    "columns_of", "row_of_folder",
+    "columns_of", "matching_names", "row_of_folder",
 ]  # fmt: skip

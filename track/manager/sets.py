@@ -34,10 +34,13 @@ class State:
 
     Parameters
     ----------
+    root: str
+        Where the set was when that was written.
     experiments: dict
         The overrides of each experiment, by the name of its folder, in the order in which they were registered.
     """
 
+    root: str | None = None
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     created: str | None = None
     purpose: str = ""
@@ -134,15 +137,18 @@ class ExperimentSet:
             self._protocol[1].close()
             self._protocol = None
 
-    def begin(self, kind: str | None, is_new: bool = True) -> None:
-        """Write down which group the set is, unless that is known; the caller has the lock."""
+    def begin(self, kind: str | None, known_as: str | None = None) -> None:
+        """Write down which group the set is, unless that is known; the caller has the lock.
+
+        `known_as`: the root of a set that another program has made; what was recorded of it is in the group of that.
+        """
         path = self.path(os.path.join(SET_FOLDER, SET_FILE))
         if os.path.exists(path):
             return
         project = kind or KIND
         name = os.path.basename(self.root) or self.root
-        # What was recorded of a set that another program has made was recorded in the group of its path.
-        uid = compute_hash("set", uuid.uuid4().hex) if is_new else TrialGroup(name=self.root, project_id=project).uid
+        of_path = TrialGroup(name=known_as, project_id=project)
+        uid = of_path.uid if known_as else compute_hash("set", uuid.uuid4().hex)
         self._write_group(path, uid, name, project)
 
     def join(self, group: TrialGroup) -> None:
@@ -170,6 +176,7 @@ def _state_of(content: Mapping[Any, Any]) -> State:
     given += [{} for _ in names[len(given) :]]
     notes = content.get("notes") or []
     return State(
+        None if content.get("root") is None else str(content["root"]),
         dict(zip(names, given, strict=False)),
         content.get("created"),
         str(content.get("purpose") or ""),

@@ -7,6 +7,7 @@ import csv
 import glob
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -117,6 +118,8 @@ def _answer(given: argparse.Namespace, place: str) -> str:
     names = "|".join(f"(?:{one.pattern.pattern})" for one in shown_parameters.conditions)
     choice = Shown(given.date, given.status, given.purpose, given.version, given.messages, given.meta, names or None)
     columns, prefix = columns_of({name: [column[row] for row in rows] for name, column in table.items()}, choice)
+    if "created" in columns:
+        columns["created"] = list(map(_date, columns["created"]))
     if given.csv:
         return as_csv(columns)
     if not rows:
@@ -177,6 +180,12 @@ def _meant(table: Mapping[str, list[Any]], place: str) -> Sequence[int]:
     ]
 
 
+def _date(stamp: Any) -> str:
+    """Return a time as a person reads it; what is none stays as it is."""
+    found = re.fullmatch(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-\d+", text_of(stamp or ""))
+    return text_of(stamp or "") if found is None else "20{}-{}-{} {}:{}:{}".format(*found.groups())
+
+
 # forms
 
 
@@ -232,7 +241,7 @@ def _tree(table: Mapping[str, list[Any]], root: str, rows: list[int]) -> str:
         state = f"  ({clean(text_of(status))})" if status else ""
         branch = "`--" if row == rows[-1] else "|--"
         lines.append(f"{branch} {clean(table['_name'][row])}{state}")
-    created = [text_of(table["_created"][row]) for row in rows if table["_created"][row]]
+    created = [_date(table["_created"][row]) for row in rows if table["_created"][row]]
     gits = (table["_version"][row].get("git") or {} for row in rows if isinstance(table["_version"][row], Mapping))
     commits = dict.fromkeys(
         text_of(git.get("commit"))[:12] for git in gits if isinstance(git, Mapping) and git.get("commit")

@@ -10,6 +10,7 @@ from typing import Any
 from track.cli.exp.shell import confirm, purpose_of, say, set_at
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager
+from track.manager.parts import matching_names
 from track.shown import clean
 from track.utils.files import absolute_path
 
@@ -178,7 +179,7 @@ def _work(given: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
-def _processes(text: str) -> int | list[str]:
+def _processes(text: str) -> int | list[Any]:
     """Return how many workers a text says, or the GPUs that each of them sees."""
     if text != "gpus":
         try:
@@ -203,7 +204,8 @@ def _note(given: argparse.Namespace, command: list[str]) -> int:
         manager.annotate(given.words[0], remove=given.delete)
         return 0
     _require_match(manager, given.words[0])
-    manager.note(*given.words, remove=given.delete)
+    pattern, message = given.words
+    manager.note(pattern, message, remove=given.delete)
     return 0
 
 
@@ -222,12 +224,11 @@ def _unlink(given: argparse.Namespace, command: list[str]) -> int:
 
 
 def _require_match(manager: ExperimentManager, pattern: str) -> None:
-    from track.manager.parts import is_matching
-
     names = [os.path.basename(path) for path in manager.experiments]
-    if not any(is_matching(name, pattern) for name in names):
-        there = f"its {len(names)} experiments" if names else "its experiments: there are none yet"
-        raise InvalidCall(f"no name matches {pattern!r} in {manager.root}, of {there}; exp list shows them")
+    if not names:
+        raise InvalidCall(f"{manager.root} has no experiments yet: exp link -u '{{name: 1 | 2}}' registers some")
+    if not matching_names(pattern, names):
+        raise InvalidCall(f"no experiment in {manager.root} matches {pattern!r}; exp list shows all {len(names):,}")
 
 
 def _relink(given: argparse.Namespace, command: list[str]) -> int:
@@ -244,7 +245,8 @@ def _relink(given: argparse.Namespace, command: list[str]) -> int:
     if not roots:
         raise InvalidExperimentRoot(f"there is no set in {top} or below. Try init?")
     for root in roots:
-        ExperimentManager(root).relink()
+        # Those that it has let go stay so: only where it is changes.
+        ExperimentManager(root).relink("")
         say(f"{clean(root)} is known")
     return 0
 
