@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from track.configuration import options
-from track.errors import IncompatibleYmlException, InvalidCall, LockTimeout
+from track.errors import IncompatibleYmlException, InvalidCall, TrackError
 from track.utils.files import open_regular, replace_file, stamp_of, user_folder
 from track.yaml12 import dump, load_mapping
 
@@ -75,6 +75,15 @@ def setting(name: str) -> Any:
     return read()[name]
 
 
+def wants(name: str) -> bool:
+    """Return whether a setting is on; what cannot be read is said, and is as by default: a training goes on."""
+    try:
+        return bool(setting(name))
+    except (TrackError, OSError) as error:
+        logger.warning("the setting %s is as by default: %s", name, error)
+        return bool(DEFAULTS[name])
+
+
 @contextmanager
 def changing() -> Iterator[dict[str, Any]]:
     """Give all settings to change, which are stored when the block ends; no other process changes them meanwhile."""
@@ -108,7 +117,7 @@ def forget(*roots: str) -> None:
 def _tolerating() -> Iterator[None]:
     try:
         yield
-    except (OSError, LockTimeout, IncompatibleYmlException, InvalidCall) as error:
+    except (OSError, TrackError) as error:
         logger.warning("the list of all sets of experiments is not changed: %s", error)
 
 

@@ -332,8 +332,10 @@ class ExperimentManager:
         self._state = self._set.read()
         return names
 
-    def relink(self, pattern: str = "*") -> Names:
+    def relink(self, pattern: str | None = "*") -> Names:
         """Manage the folders in the root again that were let go, moved or copied here; return the names of new ones.
+
+        None means only those that are managed: what was let go stays so, after the whole set was moved or copied.
 
         A folder that was copied gets a trial of its own. Where the root was moved by hand, its files name the new
         place then. The parameters of a folder must be some of those in ``defaults.yml``.

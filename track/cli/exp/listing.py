@@ -114,7 +114,7 @@ def _answer(given: argparse.Namespace, place: str) -> str:
     )
     rows = _meant(table, place)
     if given.notebook:
-        return notebook(table, rows)
+        return notebook(table, rows, {root: facts.get("notes") or [] for root, facts in manager.experiments.items()})
     names = "|".join(f"(?:{one.pattern.pattern})" for one in shown_parameters.conditions)
     choice = Shown(given.date, given.status, given.purpose, given.version, given.messages, given.meta, names or None)
     columns, prefix = columns_of({name: [column[row] for row in rows] for name, column in table.items()}, choice)
@@ -226,15 +226,18 @@ def as_csv(columns: Mapping[str, list[Any]]) -> str:
     return file.getvalue().rstrip("\n")
 
 
-def notebook(table: Mapping[str, list[Any]], rows: Iterable[int]) -> str:
-    """Return a tree of names for each set, with what is known of all: Last, Git, Purpose, Notes."""
+def notebook(table: Mapping[str, list[Any]], rows: Iterable[int], notes: Mapping[str, list[str]]) -> str:
+    """Return a tree of names for each set, with what is known of all: Last, Git, Purpose, Notes; `notes`: of sets."""
     by_root: dict[str, list[int]] = {}
     for row in rows:
         by_root.setdefault(table["_root"][row], []).append(row)
-    return "\n\n".join(_tree(table, root, own) for root, own in by_root.items()) or "no experiment matches"
+    return (
+        "\n\n".join(_tree(table, root, own, notes.get(root, [])) for root, own in by_root.items())
+        or "no experiment matches"
+    )
 
 
-def _tree(table: Mapping[str, list[Any]], root: str, rows: list[int]) -> str:
+def _tree(table: Mapping[str, list[Any]], root: str, rows: list[int], of_set: list[str]) -> str:
     lines = [clean(root)]
     for row in rows:
         status = table["_status"][row] if "_status" in table else None
@@ -247,7 +250,7 @@ def _tree(table: Mapping[str, list[Any]], root: str, rows: list[int]) -> str:
         text_of(git.get("commit"))[:12] for git in gits if isinstance(git, Mapping) and git.get("commit")
     )
     purposes = dict.fromkeys(table["_purpose"][row] for row in rows if table["_purpose"][row])
-    notes = dict.fromkeys(note for row in rows for note in table["_notes"][row])
+    notes = dict.fromkeys([*of_set, *(note for row in rows for note in table["_notes"][row])])
     for name, values in (
         ("Last", [max(created)] if created else []),
         ("Git", commits),

@@ -186,10 +186,14 @@ def _processes(text: str) -> int | list[Any]:
             return max(1, int(text))
         except ValueError:
             raise InvalidCall(f"-n takes a number of workers, or gpus, not {text!r}") from None
-    from track.utils.machine import gpus
+    from track.utils.machine import facts, gpus
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = visible.split(",") if visible is not None else [str(number) for number, _ in enumerate(gpus())]
+    found = (
+        visible.split(",")
+        if visible is not None
+        else [str(number) for number, _ in enumerate(facts({"gpus": gpus}).get("gpus") or ())]
+    )
     found = [one.strip() for one in found if one.strip()]
     if not found:
         raise InvalidCall("there are no GPUs here: -n takes a number of workers, too")
@@ -245,8 +249,7 @@ def _relink(given: argparse.Namespace, command: list[str]) -> int:
     if not roots:
         raise InvalidExperimentRoot(f"there is no set in {top} or below. Try init?")
     for root in roots:
-        # Those that it has let go stay so: only where it is changes.
-        ExperimentManager(root).relink("")
+        ExperimentManager(root).relink(None)
         say(f"{clean(root)} is known")
     return 0
 
@@ -274,7 +277,7 @@ def _clean(given: argparse.Namespace, command: list[str]) -> int:
     if not confirm(f"To delete {_count(len(going), 'folder')} in {manager.root}", given.yes):
         say("nothing was deleted")
         return 1
-    manager.clean()
+    say(f"deleted {_count(len(manager.clean()), 'folder')}")
     return 0
 
 
@@ -285,6 +288,11 @@ def _rm(given: argparse.Namespace, command: list[str]) -> int:
         say("nothing was deleted")
         return 1
     manager.rm()
+    say(
+        f"deleted {clean(manager.root)}"
+        if not os.path.exists(manager.root)
+        else f"{clean(manager.root)} is no set any more"
+    )
     return 0
 
 
