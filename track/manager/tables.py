@@ -51,6 +51,7 @@ def columns_of(table: Mapping[str, list[Any]], shown: Shown, empty: Any = "") ->
     InvalidQuery
         A choice is no regular expression (a ValueError too).
     """
+    _require_expressions(shown)
     roots: list[str] = table["_root"]
     size = len(roots)
     prefix = os.path.commonpath([os.path.dirname(root) for root in set(roots)]) if roots else ""
@@ -103,9 +104,12 @@ def _git_of(version: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_chosen(choice: Choice, name: str) -> bool:
-    if isinstance(choice, str):
+    return re.match(choice, name) is not None if isinstance(choice, str) else bool(choice)
+
+
+def _require_expressions(shown: Shown) -> None:
+    for choice in shown:
         try:
-            return re.match(choice, name) is not None
-        except re.error as error:
+            re.compile(choice if isinstance(choice, str) else "")
+        except (re.error, RecursionError, OverflowError) as error:
             raise InvalidQuery(f"{choice!r} is no regular expression: {error}") from error
-    return bool(choice)
