@@ -25,8 +25,8 @@ from track.utils.files import absolute_path, open_regular
 from track.yaml12 import Commented
 
 Names = list[str]
-Codes = list[int]
 Rows = list[dict[str, Any]]
+Codes = list[int]
 
 
 class ExperimentManager:

@@ -123,12 +123,9 @@ def _answer(given: argparse.Namespace, place: str) -> str:
     if given.csv:
         return as_csv(columns)
     if not rows:
-        there = len(table["_name"]) or asked
-        return (
-            "no experiment matches"
-            if there
-            else "there are no experiments yet: exp link -u '{name: 1 | 2}' registers some"
-        )
+        if asked or given.type_match or table["_name"]:
+            return "no experiment matches"
+        return "there are no experiments yet: exp link -u '{name: 1 | 2}' registers some"
     return f"{as_text(columns, given.max_width, given.max_rows)}\n\nRoots relative to: {clean(prefix)}"
 
 
