@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from track import home
 from track.errors import IncompatibleYmlException, InvalidCall, missing_extra, suggestion
+from track.utils.collecting import making
 from track.utils.files import open_regular, replace_file
 
 if TYPE_CHECKING:
@@ -255,12 +256,13 @@ class GlobalExperimentManager:
         kinds = None if types_match is None else [types_match] if isinstance(types_match, str) else list(types_match)
         found = Found(special)
         for one, names in self._sets(pattern, kinds, last):
-            if mode == "set":
-                found.add([one.as_row(conditions)], missing_entry)
-            elif load_defaults:
-                found.add(one.rows_of_defaults(conditions, names), missing_entry)
-            else:
-                found.add(one.rows(conditions, names), missing_entry)
+            with making(len(one.names)):
+                if mode == "set":
+                    found.add([one.as_row(conditions)], missing_entry)
+                elif load_defaults:
+                    found.add(one.rows_of_defaults(conditions, names), missing_entry)
+                else:
+                    found.add(one.rows(conditions, names), missing_entry)
         if mode == "all" and not load_defaults:
             found.add(self._linked(pattern, kinds, last, conditions), missing_entry)
         return found

@@ -43,11 +43,11 @@ def folder() -> str:
 
     Raises InvalidCall (a ValueError): neither is set, and this user has no home.
     """
-    variable = "TRACK_HOME" if os.environ.get("TRACK_HOME") else "XMEN"
-    found = user_folder(variable, ".config", "track")
+    named = next((variable for variable in ("TRACK_HOME", "XMEN") if os.environ.get(variable)), None)
+    found = user_folder(named or "XDG_CONFIG_HOME", ".config")
     if found is None:
         raise InvalidCall("this user has no home for the list of experiments: set TRACK_HOME to a folder")
-    return found
+    return found if named else os.path.join(found, "track")
 
 
 def path() -> str:

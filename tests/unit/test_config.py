@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,9 +16,9 @@ import pytest
 pytest.importorskip("yaml")
 
 from tests.children import python
-from track import home
+from track import TrackClient, fetch, home
 from track.config import GlobalExperimentManager
-from track.errors import IncompatibleYmlException, InvalidCall, InvalidQuery
+from track.errors import BackendUnavailable, IncompatibleYmlException, InvalidCall, InvalidQuery
 from track.experiment import Experiment, param
 from track.yaml12 import dump
 
@@ -169,7 +170,11 @@ def test_home_is_the_variable_or_below_the_users(tmp_path: Path, monkeypatch: py
     assert home.folder() == str(tmp_path / "x")
 
     monkeypatch.delenv("XMEN")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert home.folder() == str(tmp_path / "nobody" / ".config" / "track")
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "moved"))
+    assert home.folder() == str(tmp_path / "moved" / "track")
 
 
 @pytest.mark.parametrize(("text", "reason"), [("a: [", "is no YAML"), ("prompt: maybe", "prompt should be a bool")])
@@ -234,6 +239,35 @@ def test_find_reads_files_of_folders_without_a_trial(tmp_path: Path, caplog: pyt
 
     assert (found["_name"], found["lr"], found["_status"]) == (["lr=0.5", "lr=0.25"], [0.5, 0.25], ["registered"] * 2)
     assert "lr=0.75" in caplog.text
+
+
+@pytest.mark.parametrize("condition", ["^lr$ < 0.3", "lr < 0.3"])
+def test_server_is_asked_and_folders_without_trial_are_read(
+    condition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a server leaves out is not looked for in files; a folder that it does not know is read; away, all are."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"sqlite:{tmp_path / 'all.db'}")
+    root = _make_set(tmp_path / "one", [{"lr": 0.5}, {"lr": 0.25}, {"lr": 0.125}])
+    params = root / "lr=0.125" / "params.yml"
+    text = re.sub("^_trial: .*", "_trial:", params.read_text(), flags=re.MULTILINE)
+    (trial,) = fetch(f"sqlite:{tmp_path / 'all.db'}", {"parameters.lr": 0.125})
+    TrackClient(f"sqlite:{tmp_path / 'all.db'}").delete_trial(trial.uid)
+    params.write_text(text.replace("_trial:\n", ""))
+    # Only what the store says differs from what this file says.
+    edited = root / "lr=0.25" / "params.yml"
+    edited.write_text(edited.read_text().replace("_status: registered", "_status: error"))
+    manager = GlobalExperimentManager()
+
+    found = manager.find(param_match=condition)
+
+    assert (found["_name"], found["_status"]) == (["lr=0.25", "lr=0.125"], ["registered", "registered"])
+    monkeypatch.setattr("track.manager.finding.open_to_read", _away)
+    assert manager.find(param_match=condition)["_status"] == ["error", "registered"]
+    assert "its store is away" in caplog.text
+
+
+def _away(uri: str) -> Any:
+    raise BackendUnavailable("no answer")
 
 
 def test_find_sees_files_that_were_changed(tmp_path: Path) -> None:
