@@ -6,6 +6,10 @@ it takes to register an experiment and to run one, and a set of a thousand; a su
 trials, of a worker that has asked before, and of one that begins; a body of a monitored loop, with hooks that are not
 due, and with one that logs a number to a trial in a file each time; and the import, in new interpreters in turn with
 ``python -c pass``.
+
+``find`` with one condition: over a set whose experiments have 12 parameters each, and trials in the set's own file
+store, registered at random by ``ExperimentManager.register``; the first question of a new process, and later ones of
+it. Then the same where no experiment has a trial, so that each ``params.yml`` is read, once.
 """
 
 from __future__ import annotations
@@ -23,14 +27,17 @@ from typing import Any
 from _common import MET, MISSED, Row, against, at_most, fresh, interleaved, run
 
 HEAVY = ("yaml", "numpy", "fsspec", "sqlite3", "asyncio")
-PROGRAM = "from track.experiment import Experiment\nfrom track.functional import functional_experiment\n"
+PROGRAM = (
+    "from track.experiment import Experiment\nfrom track.functional import functional_experiment\nimport track.config\n"
+)
 
 
-def measure(folder: str, calls: int, rounds: int, interpreters: int) -> list[Row]:
+def measure(folder: str, calls: int, rounds: int, experiments: int, interpreters: int) -> list[Row]:
     rows: list[Row] = fresh(_measure_messages, folder, calls, rounds)
     rows += fresh(_measure_runs, folder, rounds) + fresh(_measure_loops, folder, calls, rounds)
     # A thousand, in a whole run.
     rows += fresh(_measure_sets, folder, calls // 20) + fresh(_measure_samplers, folder, calls // 20)
+    rows += _measure_find(folder, rounds, experiments)
     return rows + _measure_import(interpreters)
 
 
@@ -113,7 +120,9 @@ def _measure_sets(folder: str, count: int) -> list[Row]:
         manager = _initialised(Path(folder) / f"set {number}")
         start = time.perf_counter()
         manager.register(string_params=f"depth: {' | '.join(map(str, range(number)))}")
-        rows.append(at_most(f"register {number:,} combinations", time.perf_counter() - start, number / 200, "s"))
+        rows.append(
+            at_most(f"register {number:,} combinations", time.perf_counter() - start, max(number / 200, 0.1), "s")
+        )
         assert len(manager.experiments) == number
     return rows
 
@@ -184,6 +193,49 @@ def _loop(monitor: Any, calls: int) -> float:
     return statistics.median(later - earlier for earlier, later in itertools.pairwise(times)) / 1000
 
 
+def _measure_find(folder: str, rounds: int, experiments: int) -> list[Row]:
+    registering = fresh(_make_set, folder, experiments)
+    found = [fresh(_find, folder, rounds, experiments) for _ in range(3)]
+    firsts, later = [first for first, _ in found], [time for _, times in found for time in times]
+    (Path(folder) / "set" / ".track" / "report.json").rename(Path(folder) / "gone.json")
+    files, _ = fresh(_find, folder, 1, experiments)
+    what = f"{experiments:,} experiments"
+    return [
+        Row(f"register {what}", f"{registering:.1f} s"),
+        at_most(f"find in {what}, first of a process: median", statistics.median(firsts), 2, "s"),
+        at_most(f"find in {what}, later: median", statistics.median(later), 0.3, "s"),
+        at_most(f"find in {what} without trials, once", files, 12, "s"),
+    ]
+
+
+def _make_set(folder: str, experiments: int) -> float:
+    os.environ["TRACK_HOME"] = str(Path(folder) / "home")
+    from track.manager import ExperimentManager
+
+    names = [f"p{number}" for number in range(12)]
+    (Path(folder) / "defaults.yml").write_text("".join(f"{name}: 0.5\n" for name in names))
+    (Path(folder) / "script.sh").write_text("#!/bin/bash\n")
+    manager = ExperimentManager(Path(folder) / "set")
+    manager.initialise(defaults=str(Path(folder) / "defaults.yml"), script=str(Path(folder) / "script.sh"))
+    start = time.perf_counter()
+    manager.register(string_params="{p0: 0.0 .. 1.0, p1: 0.0 .. 1.0, p2: 0.0 .. 1.0}", trials=experiments)
+    return time.perf_counter() - start
+
+
+def _find(folder: str, rounds: int, experiments: int) -> tuple[float, list[float]]:
+    """Return the seconds of the first question, and of later ones."""
+    os.environ["TRACK_HOME"] = str(Path(folder) / "home")
+    from track.config import GlobalExperimentManager
+
+    taken = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        found = GlobalExperimentManager().find(param_match="p2 < 0.5")
+        taken.append(time.perf_counter() - start)
+        assert 0 < len(found["_name"]) < experiments
+    return taken[0], taken[1:]
+
+
 def _measure_import(interpreters: int) -> list[Row]:
     taken: dict[str, list[float]] = {"pass": [], PROGRAM: []}
     for _ in range(interpreters):
@@ -196,10 +248,10 @@ def _measure_import(interpreters: int) -> list[Row]:
     check = f"{PROGRAM}import sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     came = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout.split()
     return [
-        at_most("import track.experiment: more", imported - bare, 120, "ms"),
+        at_most("import track.experiment, functional, config: more", imported - bare, 120, "ms"),
         Row("it imports", ", ".join(came) or "neither", "neither " + " nor ".join(HEAVY), "", MISSED if came else MET),
     ]
 
 
 if __name__ == "__main__":
-    run(__doc__, measure, calls=(20_000, 200), rounds=(5, 1), interpreters=(15, 2))
+    run(__doc__, measure, calls=(20_000, 200), rounds=(5, 1), experiments=(10_000, 30), interpreters=(15, 2))

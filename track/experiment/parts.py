@@ -20,7 +20,7 @@ from track.experiment.record import (
     place_of,
 )  # fmt: skip
 from track.experiment.scripts import make_runnable, write_program
-from track.experiment.status import NAMES, REGISTERED, RUNNING, WAITING, name_of, status_of
+from track.experiment.status import NAMES, REGISTERED, RUNNING, name_of, status_of
 from track.experiment.times import NAMES as TIMES
 from track.experiment.times import stamp
 
@@ -37,7 +37,6 @@ __all__ = [
     "TIMES",
     "TRIAL",
     "TRIAL_VARIABLE",
-    "WAITING",
     "Place",
     "Record",
     "TimeLimit",

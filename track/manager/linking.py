@@ -37,8 +37,10 @@ def unlink(experiments: ExperimentSet, pattern: str) -> list[str]:
     return names
 
 
-def relink(experiments: ExperimentSet, pattern: str) -> list[str]:
+def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
     """Manage folders of the root again, and return the names of those that were not managed.
+
+    Without a pattern these are the ones that are managed.
 
     Each has a trial then: its own, wherever the folder was before; a new one, where it is a copy of another folder, or
     comes from a program that knows no trials. To do it again changes nothing.
@@ -47,7 +49,11 @@ def relink(experiments: ExperimentSet, pattern: str) -> list[str]:
         experiments.require_store()
         settle(experiments, state)
         defaults, added = experiments.defaults(), []
-        for name in matching(pattern, folders_in(experiments)):
+        folders = folders_in(experiments)
+        chosen = (
+            matching(pattern, folders) if pattern is not None else [one for one in folders if one in state.experiments]
+        )
+        for name in chosen:
             try:
                 content = load_file(os.path.join(experiments.path(name), NAME))
             except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from track import home
 from track.errors import InvalidCall
 from track.experiment.parts import DEFAULTS, NAME, load_file
 from track.manager.folders import locked, parameters_in, write_params
@@ -148,7 +149,15 @@ class ExperimentManager:
 
     # declaring
 
-    def initialise(self, *, defaults: str = "", script: str = "", purpose: str = "", name: Any = None) -> None:
+    def initialise(
+        self,
+        *,
+        defaults: str = "",
+        script: str = "",
+        purpose: str = "",
+        name: Any = None,
+        updates: str | None = None,
+    ) -> None:
         """Make the root the root of a set.
 
         Parameters
@@ -159,7 +168,10 @@ class ExperimentManager:
         purpose: str
             What the set is for.
         name: str or class, optional
-            Instead of both: an experiment in Python, by its class, or as ``package.module.Class``.
+            Instead of both: an experiment in Python, by its class, as ``package.module.Class``, or by the name that
+            `track.config.GlobalExperimentManager.add_experiment` has made known.
+        updates: str, optional
+            Defaults that are other than those of the program, as a mapping of YAML.
 
         Raises
         ------
@@ -168,7 +180,20 @@ class ExperimentManager:
         InvalidCall
             The files are not there, or no experiment goes by the name (a ValueError too).
         """
-        self._state = initialise(self._set, defaults, script, purpose, name)
+        programs = {} if self.headless else home.setting("python_experiments")
+        self._state = initialise(self._set, defaults, script, purpose, name, updates, programs)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Note the set in the user's list of all sets."""
+        if not self.headless:
+            state = self._state
+            facts = {"created": state.created, "type": state.type, "purpose": state.purpose, "notes": list(state.notes)}
+            home.remember(self.root, facts)
+
+    def _forget(self, root: str) -> None:
+        if not self.headless:
+            home.forget(root)
 
     def register(  # noqa: PLR0917 - the published signature
         self,
@@ -224,7 +249,7 @@ class ExperimentManager:
         if name is None and string_params is None:
             raise InvalidCall("register needs the parameters of experiments, or a name for one with the defaults")
         _require_counts(repeats=repeats, trials=trials)
-        asked = Asked(purpose or self._set.read().purpose, _text_or_file(header), shell)
+        asked = Asked(purpose or self._set.read().purpose, _text_or_file(self._header(header)), shell)
         space = parse(string_params or "", parameters_in(self._set.defaults()))
         if sampler is None or sampler == "random":
             if goal is not None:
@@ -241,6 +266,10 @@ class ExperimentManager:
         self._state = self._set.read()
 
     link = register
+
+    def _header(self, header: str | None) -> str | None:
+        """Return the header that was given, else that of the user's settings."""
+        return header if header is not None or self.headless else str(home.setting("header"))
 
     # what is there
 
@@ -275,6 +304,7 @@ class ExperimentManager:
         """Leave a note with the set itself, or remove it; see `notes`."""
         note_set(self._set, msg, remove)
         self._state = self._set.read()
+        self._remember()
 
     def reset(self, pattern: str, status: str = "registered", *, force: bool = False) -> None:
         """Give experiments another status; those that are ``registered`` are run again.
@@ -312,8 +342,10 @@ class ExperimentManager:
         self._state = self._set.read()
         return names
 
-    def relink(self, pattern: str = "*") -> Names:
+    def relink(self, pattern: str | None = "*") -> Names:
         """Manage the folders in the root again that were let go, moved or copied here; return the names of new ones.
+
+        None means only those that are managed: what was let go stays so, after the whole set was moved or copied.
 
         A folder that was copied gets a trial of its own. Where the root was moved by hand, its files name the new
         place then. The parameters of a folder must be some of those in ``defaults.yml``.
@@ -321,6 +353,7 @@ class ExperimentManager:
         self._set.require()
         names = relink(self._set, pattern)
         self._state = self._set.read()
+        self._remember()
         return names
 
     def unmanaged(self) -> Names:
@@ -345,6 +378,7 @@ class ExperimentManager:
         """
         remove(self._set)
         self._state = self._set.read()
+        self._forget(self.root)
 
     def move(self, dest: str | os.PathLike[str]) -> None:
         """Move the set to another root; its trials stay the same.
@@ -358,8 +392,11 @@ class ExperimentManager:
         InvalidCall
             The new place is in the old one (a ValueError too).
         """
+        before = self.root
         self._set = move(self._set, absolute_path(os.fspath(dest)))
         self.root, self._state = self._set.root, self._set.read()
+        self._forget(before)
+        self._remember()
 
     # running
 

@@ -6,10 +6,10 @@ import errno
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from track.errors import AlreadyRuns, InvalidCall, SetExists
@@ -115,11 +115,10 @@ def _read(path: str) -> dict[str, Any] | None:
 def _move_files(experiments: ExperimentSet, old: str) -> None:
     root = experiments.root
 
-    def of_script(line: str) -> str:
-        program = _program(line, old)
-        return f"exec {shlex.quote(os.path.join(root, program))}{_EXECUTE}" if program else line
-
-    _change_lines(experiments.path(SCRIPT), of_script)
+    program = program_in(experiments.path(SCRIPT), old)
+    if program:
+        before, after = (f"exec {shlex.quote(os.path.join(one, program))}{_EXECUTE}" for one in (old, root))
+        _change_text(experiments.path(SCRIPT), before, after)
     for name in folders_in(experiments):
         _move_folder(experiments, name, old)
     for name, trial in trials_of(experiments).items():
@@ -135,44 +134,40 @@ def _move_folder(experiments: ExperimentSet, name: str, old: str) -> None:
         for root in (old, experiments.root)
     )
 
-    def of_run(line: str) -> str:
-        return line.removesuffix(before) + after if line.endswith(before) else line
-
     def of_params(content: Commented) -> None:
         content["_root"] = folder
 
-    _change_lines(os.path.join(folder, RUN_FILE), of_run)
+    _change_text(os.path.join(folder, RUN_FILE), f"{before}\n", f"{after}\n")
     try:
         change_params(folder, of_params)
     except (OSError, ValueError) as error:
         logger.warning("%s still names %s: %s", folder, old, error)
 
 
-def program_of(experiments: ExperimentSet) -> str | None:
-    """Return the name of the program in the root that the script runs; None of a script that somebody else wrote."""
+def program_in(script: str, root: str) -> str | None:
+    """Return the name of the program in a root that a script runs; None of a script that somebody else wrote."""
     try:
-        with open(experiments.path(SCRIPT), encoding="utf-8", errors="surrogateescape") as file:
-            found = (_program(line.rstrip("\n"), experiments.root) for line in file)
-            return next((name for name in found if name), None)
+        text = _text_of(script)
     except OSError:
         return None
-
-
-def _program(line: str, root: str) -> str | None:
-    """Return the name of the program in a root that a line of a script runs, as we write such a line."""
+    # A path may have ends of lines in it.
+    found = re.search(rf"^exec (.+){re.escape(_EXECUTE)}$", text, re.MULTILINE | re.DOTALL)
     try:
-        words = shlex.split(line) if line.startswith("exec ") and line.endswith(_EXECUTE) else []
+        words = shlex.split(found[1]) if found else []
     except ValueError:
         return None
-    return os.path.basename(words[1]) if len(words) == 4 and os.path.dirname(words[1]) == root else None
+    return os.path.basename(words[0]) if len(words) == 1 and os.path.dirname(words[0]) == root else None
 
 
-def _change_lines(path: str, change: Callable[[str], str]) -> None:
-    """Change lines of a program, where there is one that is text."""
+def _text_of(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return file.read()
+
+
+def _change_text(path: str, before: str, after: str) -> None:
+    """Change what stands in a program, where there is one that is text."""
     if not os.path.isfile(path) or os.path.islink(path):
         return
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        text = file.read()
-    changed = "\n".join(map(change, text.split("\n")))
-    if changed != text:
-        replace_file(path, [changed.encode(errors="surrogateescape")], sync=False)
+    text = _text_of(path)
+    if before in text:
+        replace_file(path, [text.replace(before, after).encode(errors="surrogateescape")], sync=False)

@@ -10,8 +10,8 @@ from contextlib import suppress
 from track.errors import AlreadyRuns
 from track.experiment.parts import SET_FOLDER
 from track.manager.members import folders_in, matching, running, trials_of, uid_in
-from track.manager.moving import program_of
-from track.manager.sets import FILES, ExperimentSet
+from track.manager.moving import program_in
+from track.manager.sets import FILES, SCRIPT, ExperimentSet
 from track.structure import Status, Trial, split_uid
 from track.utils.files import is_below
 
@@ -76,7 +76,7 @@ def remove(experiments: ExperimentSet) -> None:
         busy = running(trials, trials)
         if busy:
             raise AlreadyRuns(f"{experiments.root} cannot be deleted while experiments run: {', '.join(busy)}")
-        program = program_of(experiments)
+        program = program_in(experiments.path(SCRIPT), experiments.root)
         for trial in trials.values():
             if not trial.deleted:
                 experiments.protocol.delete_trial(trial)
