@@ -6,6 +6,7 @@ import gc
 import logging
 import random
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -199,8 +200,14 @@ def test_a_seed_makes_the_same_trials_in_one_set_only(sweep: Sweep) -> None:
     assert first.parameters != second.parameters
 
 
-def test_it_learns(sweep: Sweep) -> None:
+def test_it_learns(program: Path, tmp_path: Path) -> None:
     """Later suggestions are better than those of chance, on the whole."""
+    (tmp_path / "root" / ".track").mkdir(parents=True)
+    # Chance depends on the group.
+    (tmp_path / "root" / ".track" / "set.json").write_text('{"uid": "one", "name": "root", "project": "x"}')
+    manager = ExperimentManager(tmp_path / "root", headless=True)
+    manager.initialise()
+    sweep = Sweep(manager)
     sweep.declare(trials=60, text="b: 0 .. 1", goal="max:score")
     losses = []
     while (trial := sweep.next()) is not None:

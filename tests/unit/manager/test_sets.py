@@ -602,6 +602,8 @@ def test_a_set_of_the_original_is_taken(program: Path, tmp_path: Path) -> None:
     for name, status in {"a:2": "finished", "a:2_1": "running"}.items():
         (root / name).mkdir()
         (root / name / "params.yml").write_text(OLD.format(status=status))
+    (root / "a:3").mkdir()
+    (root / "a:3" / "params.yml").write_text("_name: a:3\n_version:\n_messages:\n_notes: seen\na: 3\npair: [1, 2.0]\n")
     (root / "experiment.yml").write_text(
         "root: /somewhere/else\ndefaults: /somewhere/else/defaults.yml\nscript: /somewhere/else/script.sh\n"
         "experiments:\n- /somewhere/else/a:2\n- /somewhere/else/a:2_1\n"
@@ -609,14 +611,16 @@ def test_a_set_of_the_original_is_taken(program: Path, tmp_path: Path) -> None:
     )
 
     manager = ExperimentManager(root)
-    manager.relink()
-    manager.relink()
-
-    assert manager.experiments == [f"{root}/a:2", f"{root}/a:2_1"]
-    assert manager.overides == [{"a": 2}, {"a": 2}]
     assert statuses(manager) == {"a:2": "finished", "a:2_1": "stopped"}
+    assert manager.relink() == ["a:3"]
+    assert manager.relink() == []
+
+    assert manager.experiments == [f"{root}/a:2", f"{root}/a:2_1", f"{root}/a:3"]
+    assert manager.overides == [{"a": 2}, {"a": 2}, {"a": 3}]
+    assert statuses(manager) == {"a:2": "finished", "a:2_1": "stopped", "a:3": "registered"}
     trials = trials_of(manager._set)
-    assert len(manager._set.protocol.fetch_trials()) == 2
+    assert len(manager._set.protocol.fetch_trials()) == 3
+    assert trials["a:3"].metadata["notes"] == ["seen"]
     assert trials["a:2"].metadata["messages.loss"] == 0.5
     assert trials["a:2"].metadata["version"]["git"] == {"local": "/r", "remote": "x", "commit": "abc"}
     assert manager.load_params("a:2", experiment_name=True)["_trial"] == trials["a:2"].uid
