@@ -1,9 +1,11 @@
 """What an experiment costs: importing it, a message, a run that does nothing, a monitored loop.
 
 ``message`` in one run whose trial is in a store in a file, by each of its rules: the latest needs no lock, the others
-are decided by the store. Then how often ``params.yml`` was written meanwhile, against the seconds that went by; what it
-takes to register an experiment and to run one; a body of a monitored loop, with hooks that are not due, and with one
-that logs a number to a trial in a file each time; and the import, in new interpreters in turn with ``python -c pass``.
+are decided by the store. Then how often ``params.yml`` was written meanwhile, against the seconds that went by; what
+it takes to register an experiment and to run one, and a set of a thousand; a suggestion of Optuna after as many
+trials, of a worker that has asked before, and of one that begins; a body of a monitored loop, with hooks that are not
+due, and with one that logs a number to a trial in a file each time; and the import, in new interpreters in turn with
+``python -c pass``.
 
 ``find`` with one condition: over a set whose experiments have 12 parameters each, and trials in the set's own file
 store, registered at random by ``ExperimentManager.register``; the first question of a new process, and later ones of
@@ -34,6 +36,8 @@ def measure(folder: str, calls: int, rounds: int, experiments: int, interpreters
     rows: list[Row] = fresh(_measure_messages, folder, calls, rounds)
     rows += fresh(_measure_runs, folder, rounds) + fresh(_measure_loops, folder, calls, rounds)
     rows += _measure_find(folder, rounds, experiments)
+    # A thousand, in a whole run.
+    rows += fresh(_measure_sets, folder, calls // 20) + fresh(_measure_samplers, folder, calls // 20)
     return rows + _measure_import(interpreters)
 
 
@@ -95,6 +99,60 @@ def _measure_runs(folder: str, rounds: int) -> list[Row]:
             steps["register"].append((middle - start) * 1000)
             steps["with: pass"].append((time.perf_counter() - middle) * 1000)
     return [Row(f"{name}: median", f"{statistics.median(taken):.1f} ms") for name, taken in steps.items()]
+
+
+def _initialised(folder: Path) -> Any:
+    from track.manager import ExperimentManager
+
+    os.environ.pop("TRACK_LOG_BACKEND_NAME", None)
+    program = folder / "program"
+    program.mkdir(parents=True)
+    (program / "defaults.yml").write_text("lr: 0.1\ndepth: 2\n" + "".join(f"p{number}: 0.5\n" for number in range(10)))
+    (program / "script.sh").write_text("#!/bin/bash\n")
+    manager = ExperimentManager(folder / "root", headless=True)
+    manager.initialise(defaults=str(program / "defaults.yml"), script=str(program / "script.sh"))
+    return manager
+
+
+def _measure_sets(folder: str, count: int) -> list[Row]:
+    rows = []
+    for number in (max(count // 10, 1), count):
+        manager = _initialised(Path(folder) / f"set {number}")
+        start = time.perf_counter()
+        manager.register(string_params=f"depth: {' | '.join(map(str, range(number)))}")
+        rows.append(at_most(f"register {number:,} combinations", time.perf_counter() - start, number / 200, "s"))
+        assert len(manager.experiments) == number
+    return rows
+
+
+def _measure_samplers(folder: str, count: int) -> list[Row]:
+    try:
+        from track.manager import sampling
+
+        manager = _initialised(Path(folder) / "sweep")
+        manager.register(
+            string_params="{lr: 1e-5 .. 1e-1 log, depth: 1 .. 8}", trials=count + 20, sampler="tpe", goal="min:loss"
+        )
+    except ImportError as error:
+        return [Row(f"suggestion after {count:,} trials", str(error))]
+    protocol, _, group = manager._set.store()
+    taken: list[float] = []
+    for number in range(count + 20):
+        start = time.perf_counter()
+        trial = sampling.next_sampled(protocol, group, manager.root)
+        taken.append((time.perf_counter() - start) * 1000)
+        assert trial is not None
+        if number == count:
+            # Another worker begins.
+            sampling._kept.clear()
+        protocol.log_trial_start(trial)
+        protocol.log_trial_metrics(trial, loss=abs(trial.parameters["lr"] - 1e-3) + trial.parameters["depth"])
+        protocol.log_trial_finish(trial, None, None, None)
+    kept = statistics.median(taken[count + 2 :])
+    return [
+        at_most(f"suggestion after {count:,} trials: median", kept, 50, "ms"),
+        Row(f"the first one of a worker that begins after {count:,}", f"{taken[count + 1]:.0f} ms"),
+    ]
 
 
 def _measure_loops(folder: str, calls: int, rounds: int) -> list[Row]:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 def unlink(experiments: ExperimentSet, pattern: str) -> list[str]:
     """Let experiments go, and return their names: their folders stay, and their trials are hidden, so none is run."""
     with experiments.changing() as state:
+        experiments.require_store()
         names = matching(pattern, state.experiments)
         trials = trials_of(experiments)
         for name in names:
@@ -45,6 +46,7 @@ def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
     comes from a program that knows no trials. To do it again changes nothing.
     """
     with experiments.changing() as state:
+        experiments.require_store()
         settle(experiments, state)
         defaults, added = experiments.defaults(), []
         folders = folders_in(experiments)
@@ -148,6 +150,7 @@ def _trial_of(
 
 def adopted(experiments: ExperimentSet, names: list[str]) -> dict[str, Trial]:
     """Return the trials of experiments that are managed, by name; one that has none yet gets one."""
+    experiments.require_store()
     trials, defaults = trials_of(experiments), None
     for name in names:
         if name in trials and not trials[name].deleted:

@@ -41,8 +41,14 @@ class ExperimentManager:
 
     Examples
     --------
-    >>> from track.experiment import Experiment, param
-    >>> manager = ExperimentManager("sweep")
+    >>> from pathlib import Path
+    >>> _ = Path("defaults.yml").write_text("{lr: 0.1, name: adam}")
+    >>> _ = Path("script.sh").write_text("cat ${1}")
+    >>> manager = ExperimentManager("sweep", headless=True)
+    >>> manager.initialise(purpose="which step")
+    >>> manager.register(string_params="{lr: 1e-3 | 1, name: sgd}")
+    >>> manager.overides
+    [{'lr': 0.001, 'name': 'sgd'}, {'lr': 1.0, 'name': 'sgd'}]
     """
 
     def __init__(self, root: str | os.PathLike[str] = "", headless: bool = False) -> None:
@@ -136,6 +142,10 @@ class ExperimentManager:
 
     def _folder(self, root: str | os.PathLike[str]) -> str:
         return os.path.join(self.root, os.fspath(root))
+
+    def close(self) -> None:
+        """Give back the connection to the store; it is opened again where it is needed."""
+        self._set.close()
 
     # declaring
 

@@ -47,6 +47,7 @@ def move(experiments: ExperimentSet, dest: str) -> ExperimentSet:
         raise SetExists(f"{dest} is {kind}: give a path where nothing is")
     with experiments.locked():
         experiments.require()
+        experiments.require_store()
         state = experiments.read()
         busy = running(trials_of(experiments), state.experiments)
         if busy:

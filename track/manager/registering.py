@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from track.errors import AlreadyExists
+from track.events import Event, TrialAttached
 from track.experiment.parts import (
     NAME,
     REGISTERED,
@@ -23,11 +25,11 @@ from track.experiment.parts import (
     status_of,
 )
 from track.experiment_utils import get_git
-from track.front import store_trial
 from track.manager.folders import content_of, parameters_in, write_params, write_run
 from track.manager.sets import SCRIPT, ExperimentSet
 from track.parameters import as_data
-from track.structure import Trial
+from track.persistence.checks import trial_created
+from track.structure import Project, Trial, TrialGroup
 from track.utils.machine import identity
 from track.versioning import compute_hash, default_version_hash
 from track.yaml12 import Commented
@@ -166,8 +168,16 @@ def store_all(experiments: ExperimentSet, trials: Sequence[Trial]) -> None:
     protocol, project, group = experiments.store()
     for trial in trials:
         trial.project_id, trial.group_id = project.uid, group.uid
-        store_trial(protocol, trial, True, project, group)
+    # Facts, not decisions: no other trial has its hash, and a server takes as long for many as for one.
+    protocol.apply(*(event for trial in trials for event in _made(trial, project, group)))
     protocol.flush()
+
+
+def _made(trial: Trial, project: Project, group: TrialGroup) -> Iterator[Event]:
+    created = trial_created(trial, time.time())
+    yield created
+    yield TrialAttached(trial.uid, "project", project.uid, created.at)
+    yield TrialAttached(trial.uid, "group", group.uid, created.at)
 
 
 def write_folder(experiments: ExperimentSet, name: str, trial: Trial, defaults: Any) -> None:

@@ -25,6 +25,7 @@ def unmanaged(experiments: ExperimentSet, pattern: str = "*") -> list[str]:
     """
     state = experiments.read()
     names = [name for name in matching(pattern, folders_in(experiments)) if name not in state.experiments]
+    experiments.require_store()
     trials = trials_of(experiments) if names else {}
     return [name for name in names if not _is_kept(experiments, name, trials.get(name))]
 
@@ -69,6 +70,7 @@ def remove(experiments: ExperimentSet) -> None:
     """
     experiments.require()
     with experiments.locked():
+        experiments.require_store()
         state = experiments.read()
         trials = trials_of(experiments)
         busy = running(trials, trials)

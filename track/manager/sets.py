@@ -13,6 +13,7 @@ from typing import Any
 from track.configuration import options
 from track.errors import InvalidExperimentRoot
 from track.experiment.parts import DEFAULTS, SET_FILE, SET_FOLDER, Place, load_file, place_of
+from track.front import reserve
 from track.persistence.file import StoreLock
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
@@ -130,6 +131,16 @@ class ExperimentSet:
             protocol = get_protocol(uri)
             self._protocol = uri, protocol
         return self._protocol[1]
+
+    def require_store(self) -> None:
+        """Return if the store answers itself, rather than this process by what it knows of it.
+
+        Raises
+        ------
+        BackendUnavailable
+            It is away: whether a trial is there nobody can say.
+        """
+        reserve(self.protocol, {"uid": "none", "status": "none"}, 0.0)
 
     def close(self) -> None:
         """Give back the store."""
