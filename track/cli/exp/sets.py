@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -122,10 +123,17 @@ def _init(given: argparse.Namespace, command: list[str]) -> int:
     if given.name is not None and (given.defaults or given.script):
         raise InvalidCall("a set is of an experiment in Python, -n, or of -d and -s: give one of them")
     purpose = purpose_of(given.purpose, "the set")
+    is_new = not os.path.lexists(root)
     manager = ExperimentManager(root)
-    manager.initialise(
-        defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
-    )
+    try:
+        manager.initialise(
+            defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
+        )
+    except BaseException:
+        if is_new:
+            # Nobody else has put anything there.
+            shutil.rmtree(root, ignore_errors=True)
+        raise
     say(f"{clean(manager.root)} is a set now: exp link -u '{{name: 1 | 2}}' registers experiments in it")
     return 0
 

@@ -18,7 +18,7 @@ from track.yaml12 import dump, load, scalar
 
 _SWITCHES = {
     "prompt": ("prompt", "ask for purposes, and before something is destroyed"),
-    "save_conda": ("save_conda", "list the environment in a file; a trial has it anyway"),
+    "save_conda": ("save_conda", "list what is installed in environment.yml in the folder, too"),
     "stdout_to_txt": ("redirect_stdout", "write what an experiment prints to out.txt, too"),
     "requeue": ("requeue", "put an experiment back into Slurm's queue when its time is over"),
 }
