@@ -174,6 +174,12 @@ def test_console_scripts_name_the_program() -> None:
 # beginning, declaring
 
 
+def test_unknown_name_leaves_no_root(run: Run, folder: Path) -> None:
+    """A name that nobody knows is told before anything is made."""
+    assert run("init", "-n", "Hello", "-r", "runs")[0] == 2
+    assert not (folder / "runs").exists()
+
+
 def test_defaults_are_changed_when_a_set_begins(run: Run, folder: Path) -> None:
     """``init -u`` has other defaults, of the types that they have, for a class and for files."""
     run("python", "-a", "hello", "HelloWorld")
@@ -188,7 +194,7 @@ def test_defaults_are_changed_when_a_set_begins(run: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["init", "-r", "runs", "-n", "Hello"], "there is no experiment 'Hello'"),
+        (["init", "-r", "runs", "-n", "Hello"], "no experiment in Python is called 'Hello'"),
         (["init", "-n", "HelloWorld", "-d", "x"], "give one of them"),
         (["init", "-r", "runs", "-d", "nowhere.yml"], "there is no "),
         (["init", "-n", "HelloWorld", "-r", "runs", "-u", "{c: 1}"], "'c'"),
@@ -200,7 +206,7 @@ def test_defaults_are_changed_when_a_set_begins(run: Run, folder: Path) -> None:
     ],
 )
 def test_what_cannot_begin_is_one_sentence(words: list[str], reason: str, run: Run, folder: Path) -> None:
-    """A mistake is a sentence that names the thing, without a traceback, and exit code 2; no root is left behind."""
+    """A mistake is a sentence that names the thing, without a traceback, and exit code 2; there is no set."""
     run("python", "--add", "hello", "HelloWorld")
 
     code, _, complaint = run(*words)
@@ -208,7 +214,7 @@ def test_what_cannot_begin_is_one_sentence(words: list[str], reason: str, run: R
     assert code == 2
     assert complaint.count("\n") == 1
     assert reason in complaint
-    assert not (folder / "runs").exists()
+    assert not (folder / "runs" / "experiment.yml").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 from collections.abc import Callable
 from typing import Any
 
 from track.cli.exp.shell import confirm, purpose_of, say, set_at
+from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager
 from track.manager.parts import matching_names
@@ -122,18 +122,14 @@ def _init(given: argparse.Namespace, command: list[str]) -> int:
     root = absolute_path(given.root or ".")
     if given.name is not None and (given.defaults or given.script):
         raise InvalidCall("a set is of an experiment in Python, -n, or of -d and -s: give one of them")
+    if given.name is not None and "." not in given.name:
+        # Before there is a root.
+        GlobalExperimentManager().program_of(given.name)
     purpose = purpose_of(given.purpose, "the set")
-    is_new = not os.path.lexists(root)
     manager = ExperimentManager(root)
-    try:
-        manager.initialise(
-            defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
-        )
-    except BaseException:
-        if is_new:
-            # Nobody else has put anything there.
-            shutil.rmtree(root, ignore_errors=True)
-        raise
+    manager.initialise(
+        defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
+    )
     say(f"{clean(manager.root)} is a set now: exp link -u '{{name: 1 | 2}}' registers experiments in it")
     return 0
 
