@@ -35,9 +35,9 @@ PROGRAM = (
 def measure(folder: str, calls: int, rounds: int, experiments: int, interpreters: int) -> list[Row]:
     rows: list[Row] = fresh(_measure_messages, folder, calls, rounds)
     rows += fresh(_measure_runs, folder, rounds) + fresh(_measure_loops, folder, calls, rounds)
-    rows += _measure_find(folder, rounds, experiments)
     # A thousand, in a whole run.
     rows += fresh(_measure_sets, folder, calls // 20) + fresh(_measure_samplers, folder, calls // 20)
+    rows += _measure_find(folder, rounds, experiments)
     return rows + _measure_import(interpreters)
 
 
@@ -120,7 +120,9 @@ def _measure_sets(folder: str, count: int) -> list[Row]:
         manager = _initialised(Path(folder) / f"set {number}")
         start = time.perf_counter()
         manager.register(string_params=f"depth: {' | '.join(map(str, range(number)))}")
-        rows.append(at_most(f"register {number:,} combinations", time.perf_counter() - start, number / 200, "s"))
+        rows.append(
+            at_most(f"register {number:,} combinations", time.perf_counter() - start, max(number / 200, 0.1), "s")
+        )
         assert len(manager.experiments) == number
     return rows
 

@@ -6,7 +6,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from track.errors import TrackError
 from track.experiment.parts import NAME, RUNNING, TRIAL, as_metadata, as_now, is_uid, load_file, status_of
@@ -14,9 +14,11 @@ from track.front import store_trial
 from track.manager.folders import change_params, parameters_in
 from track.manager.members import folders_in, matching, trials_of, uid_in
 from track.manager.moving import settle
+from track.manager.registering import name_of_folder
 from track.manager.sets import ExperimentSet
 from track.parameters import as_data
-from track.structure import Trial, split_uid
+from track.persistence.protocol import Protocol
+from track.structure import Project, Trial, TrialGroup, split_uid
 from track.versioning import compute_hash, default_version_hash
 from track.yaml12 import Commented
 
@@ -48,7 +50,7 @@ def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
     with experiments.changing() as state:
         experiments.require_store()
         settle(experiments, state)
-        defaults, added = experiments.defaults(), []
+        known, defaults, added = known_of(experiments), experiments.defaults(), []
         folders = folders_in(experiments)
         chosen = (
             matching(pattern, folders) if pattern is not None else [one for one in folders if one in state.experiments]
@@ -63,7 +65,7 @@ def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
             if unknown and name not in state.experiments:
                 logger.warning("%s is left alone: there is no %s in the defaults", name, ", ".join(map(str, unknown)))
                 continue
-            own_trial(experiments, name, content, defaults)
+            own_trial(experiments, known, name, content)
             if name not in state.experiments:
                 added.append(name)
                 state.experiments[name] = overrides_in(content, defaults)
@@ -80,14 +82,36 @@ def overrides_in(content: Mapping[Any, Any], defaults: Mapping[Any, Any]) -> dic
     }
 
 
-def own_trial(experiments: ExperimentSet, name: str, content: Commented, defaults: Mapping[Any, Any]) -> Trial:
+class Known(NamedTuple):
+    """The store of a set, and the trials of the set that are in it, by their uids."""
+
+    protocol: Protocol
+    project: Project
+    group: TrialGroup
+    trials: dict[str, Trial]
+
+    def find(self, uid: str) -> Trial | None:
+        """Return a trial, of another set, too."""
+        if uid in self.trials or not is_uid(uid):
+            return self.trials.get(uid)
+        found = self.protocol.get_trial(Trial(*split_uid(uid)))
+        return next((trial for trial in found if trial.uid == uid), None)
+
+
+def known_of(experiments: ExperimentSet) -> Known:
+    """Return what the store knows of a set."""
+    experiments.require_store()
+    store = experiments.store()
+    return Known(*store, {trial.uid: trial for trial in trials_of(experiments).values()})
+
+
+def own_trial(experiments: ExperimentSet, known: Known, name: str, content: Commented) -> Trial:
     """Return the trial of a folder, which is made where it has none of its own."""
     folder, uid = experiments.path(name), str(content.get(TRIAL))
-    protocol, project, group = experiments.store()
-    known = protocol.get_trial(Trial(*split_uid(uid))) if is_uid(uid) else []
-    found = next((trial for trial in known or () if trial.uid == uid), None)
+    protocol, project, group, _ = known
+    found = known.find(uid)
     if found is None or _is_copy(folder, found, uid):
-        trial = _trial_of(name, folder, content, defaults, None if found is not None or not is_uid(uid) else uid)
+        trial = trial_in(experiments, name, content, None if found is not None or not is_uid(uid) else uid)
         trial.project_id, trial.group_id = project.uid, group.uid
         found = store_trial(protocol, trial, True, project, group) or trial
     else:
@@ -124,10 +148,9 @@ def _point(content: Commented, uid: str, folder: str) -> None:
     content.update(parameters)
 
 
-def _trial_of(
-    name: str, folder: str, content: Mapping[Any, Any], defaults: Mapping[Any, Any], uid: str | None
-) -> Trial:
-    """Return a trial of what a folder says."""
+def trial_in(experiments: ExperimentSet, name: str, content: Mapping[Any, Any], uid: str | None = None) -> Trial:
+    """Return a trial of what a folder says, by another uid than it says; nothing is stored."""
+    folder, defaults = experiments.path(name), experiments.defaults()
     special = as_now({key: value for key, value in content.items() if str(key).startswith("_")})
     status = str(special.get("_status") or "registered")
     parameters = {**parameters_in(defaults), **parameters_in(content)}
@@ -150,17 +173,15 @@ def _trial_of(
 
 def adopted(experiments: ExperimentSet, names: list[str]) -> dict[str, Trial]:
     """Return the trials of experiments that are managed, by name; one that has none yet gets one."""
-    experiments.require_store()
-    trials, defaults = trials_of(experiments), None
+    known = known_of(experiments)
+    trials = {name_of_folder(trial): trial for trial in known.trials.values() if not trial.deleted}
     for name in names:
-        if name in trials and not trials[name].deleted:
+        if name in trials:
             continue
-        if defaults is None:
-            defaults = experiments.defaults()
         try:
             content = load_file(os.path.join(experiments.path(name), NAME))
         except (OSError, TrackError) as error:
             logger.warning("%s is left alone: %s", experiments.path(name), error)
             continue
-        trials[name] = own_trial(experiments, name, content, defaults)
+        trials[name] = own_trial(experiments, known, name, content)
     return {name: trials[name] for name in names if name in trials}

@@ -9,7 +9,7 @@ from typing import Any
 
 from track import home
 from track.errors import InvalidCall
-from track.experiment.parts import DEFAULTS, NAME, load_file
+from track.experiment.parts import DEFAULTS, NAME, folder_name, load_file
 from track.manager.folders import locked, parameters_in, write_params
 from track.manager.grid import combinations, drawn, parse
 from track.manager.initialising import initialise
@@ -20,6 +20,7 @@ from track.manager.registering import Asked, name_of_overrides, register_all
 from track.manager.removing import clean, remove, unmanaged
 from track.manager.sampling import declare
 from track.manager.sets import SCRIPT, ExperimentSet, State
+from track.shown import clean as on_one_line
 from track.shown import shown, text_of
 from track.utils.files import absolute_path, open_regular
 from track.yaml12 import Commented
@@ -257,7 +258,8 @@ class ExperimentManager:
             if trials is None and sampler is not None:
                 raise InvalidCall("a sampler needs to know how many trials: register(..., trials=50)")
             chosen = combinations(space) if trials is None else drawn(space, trials, seed)
-            named = [(name or name_of_overrides(one) or "defaults", one) for one in chosen for _ in range(repeats)]
+            given = None if name is None else folder_name(name)
+            named = [(given or name_of_overrides(one), one) for one in chosen for _ in range(repeats)]
             register_all(self._set, named, asked)
         else:
             if trials is None or repeats != 1:
@@ -274,14 +276,14 @@ class ExperimentManager:
     # what is there
 
     def list(self, pattern: str = "*") -> Rows:
-        """Print the experiments, unless headless, and return them: name, status, purpose, notes and overrides of each.
+        """Print the experiments, unless headless, and return of each name, status, purpose, notes and overrides.
 
         Parameters
         ----------
         pattern: str
             As a shell has it, of their names; ``all`` is ``*``.
         """
-        self._state = self._set.read()
+        self.check_initialised()
         found = [*rows(self._set, pattern)]
         if not self.headless:
             sys.stdout.write(f"{table(found)}\n")
@@ -298,10 +300,12 @@ class ExperimentManager:
         remove: bool
             Whether to remove the notes that say this.
         """
+        self._set.require()
         note(self._set, pattern, msg, remove)
 
     def annotate(self, msg: str, remove: bool = False) -> None:
         """Leave a note with the set itself, or remove it; see `notes`."""
+        self._set.require()
         note_set(self._set, msg, remove)
         self._state = self._set.read()
         self._remember()
@@ -325,10 +329,12 @@ class ExperimentManager:
         AlreadyRuns
             One of them runs (a ValueError too).
         """
+        self._set.require()
         reset(self._set, pattern, status, force)
 
     def update_meta(self) -> None:
         """Say in ``defaults.yml`` and in the ``params.yml`` of each experiment that this is the machine."""
+        self._set.require()
         update_meta(self._set)
 
     # what is managed
@@ -338,6 +344,7 @@ class ExperimentManager:
 
         Their trials are hidden, and show again after `relink`.
         """
+        self._set.require()
         names = unlink(self._set, pattern)
         self._state = self._set.read()
         return names
@@ -434,11 +441,15 @@ class ExperimentManager:
 
 
 def table(found: Rows) -> str:
-    """Return rows as columns of text."""
-    names = list(dict.fromkeys(name for row in found for name in row))
-    lines = [names, *([text_of(row.get(name, "")) for name in names] for row in found)]
+    """Return rows as columns of text; what somebody has named is on one line, and says nothing to a terminal."""
+    names = ("name", "status", "purpose", "notes")
+    lines = [names, *([on_one_line(_shown(row[name])) for name in names] for row in found)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _shown(value: Any) -> str:
+    return "; ".join(value) if isinstance(value, list) else text_of(value)
 
 
 def _require_counts(**counts: Any) -> None:

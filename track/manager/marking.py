@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
-from track.errors import AlreadyRuns, InvalidCall, ItemNotFound, suggestion
+from track.errors import AlreadyRuns, InvalidCall, ItemNotFound, TrackError, suggestion
 from track.experiment.parts import (
     DEFAULTS,
     NAMES,
     REGISTERED,
     Record,
     changed_notes,
+    load_file,
     name_of,
     notes_in,
     stamp,
     status_of,
 )
+from track.experiment.parts import NAME as PARAMS
 from track.experiment_utils import save_param
 from track.logger import TrialLogger
 from track.manager.folders import change_params
-from track.manager.linking import adopted
-from track.manager.members import matching, running
+from track.manager.linking import adopted, trial_in
+from track.manager.members import matching, running, trials_of
 from track.manager.sets import ExperimentSet
-from track.structure import Trial
+from track.structure import CustomStatus, Trial
 from track.utils.machine import identity
 from track.yaml12 import Commented
+
+logger = logging.getLogger(__name__)
 
 
 def _chosen(experiments: ExperimentSet, pattern: str) -> dict[str, Trial]:
@@ -41,7 +48,7 @@ def note(experiments: ExperimentSet, pattern: str, text: str, remove: bool) -> l
         notes, is_done = record.note(text, remove, notes_in(trial.metadata))
         if is_done:
             changed.append(name)
-            _show(experiments, name, lambda content, notes=notes: content.update(_notes=notes or None))
+            _show(experiments, name, partial(_set, "_notes", notes or None))
     experiments.protocol.flush()
     return changed
 
@@ -88,6 +95,10 @@ def _set_status(experiments: ExperimentSet, name: str, trial: Trial, status: str
         protocol.log_trial_metadata(trial, deaths=0)
 
 
+def _set(key: str, value: Any, content: Commented) -> None:
+    content[key] = value
+
+
 def _as_status(content: Commented, status: str) -> None:
     content["_status"] = status
     if status == REGISTERED:
@@ -103,22 +114,32 @@ def update_meta(experiments: ExperimentSet) -> None:
         save_param(defaults, experiments.root, DEFAULTS)
     for name, trial in _chosen(experiments, "*").items():
         experiments.protocol.log_trial_metadata(trial, meta=meta)
-        _show(experiments, name, lambda content: content.update(_meta=meta))
+        _show(experiments, name, partial(_set, "_meta", meta))
     experiments.protocol.flush()
 
 
-def _show(experiments: ExperimentSet, name: str, change: object) -> None:
+def _show(experiments: ExperimentSet, name: str, change: Callable[[Commented], None]) -> None:
     folder = experiments.path(name)
     if os.path.isdir(folder):
-        change_params(folder, change)  # type: ignore[arg-type]
+        change_params(folder, change)
 
 
-def rows(experiments: ExperimentSet, pattern: str) -> Iterator[dict[str, object]]:
-    """Yield what there is to say of each experiment."""
-    state = experiments.read()
-    names = matching(pattern, state.experiments)
-    for name, trial in adopted(experiments, names).items():
+def rows(experiments: ExperimentSet, pattern: str) -> Iterator[dict[str, Any]]:
+    """Yield what there is to say of each experiment; nothing is changed, so whoever may read may ask."""
+    state, trials = experiments.read(), trials_of(experiments)
+    for name in matching(pattern, state.experiments):
+        trial = trials.get(name) or _trial_in(experiments, name)
         yield {
-            "name": name, "status": name_of(trial.status), "purpose": trial.metadata.get("purpose") or "",
-            "notes": notes_in(trial.metadata), **state.experiments[name],
+            "name": name, "status": name_of(trial.status), "purpose": str(trial.metadata.get("purpose") or ""),
+            "notes": notes_in(trial.metadata), "overrides": dict(state.experiments[name]),
         }  # fmt: skip
+
+
+def _trial_in(experiments: ExperimentSet, name: str) -> Trial:
+    """Return what a folder says that no store knows; what cannot be read has no status."""
+    try:
+        content = load_file(os.path.join(experiments.path(name), PARAMS))
+    except (OSError, TrackError) as error:
+        logger.warning("%s cannot be read: %s", experiments.path(name), error)
+        return Trial(status=CustomStatus("missing", None))
+    return trial_in(experiments, name, content)

@@ -97,7 +97,7 @@ def settle(experiments: ExperimentSet, state: State) -> None:
         if twin is not None and twin.get("uid") == known.get("uid"):
             known["uid"] = compute_hash("set", uuid.uuid4().hex)
     known |= {"root": root, "name": os.path.basename(root) or root}
-    replace_file(path, [json.dumps(known, indent=1).encode()], sync=False)
+    replace_file(path, [json.dumps(known, indent=1).encode()])
     for previous in {old, state.root or old} - {root}:
         _move_files(experiments, previous)
     state.root = root

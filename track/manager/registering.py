@@ -66,7 +66,7 @@ def template_of(experiments: ExperimentSet, asked: Asked) -> Template:
 
 def name_of_overrides(overrides: Mapping[str, Any]) -> str:
     """Return the name of an experiment: ``lr=0.1__opt=adam``."""
-    return folder_name("__".join(f"{name}={value}" for name, value in overrides.items()))
+    return folder_name("__".join(f"{name}={value}" for name, value in overrides.items()) or "defaults")
 
 
 def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str, Any]]], asked: Asked) -> list[str]:
@@ -91,7 +91,7 @@ def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str
         ]
         store_all(experiments, trials)
         for name, (_, overrides), trial in zip(names, named, trials, strict=True):
-            write_folder(experiments, name, trial, template.defaults)
+            write_folder(experiments, name, trial, template.defaults.comments)
             registered[name] = overrides
     finally:
         # Those that are done when somebody loses patience are experiments of the set.
@@ -180,7 +180,7 @@ def _made(trial: Trial, project: Project, group: TrialGroup) -> Iterator[Event]:
     yield TrialAttached(trial.uid, "group", group.uid, created.at)
 
 
-def write_folder(experiments: ExperimentSet, name: str, trial: Trial, defaults: Any) -> None:
+def write_folder(experiments: ExperimentSet, name: str, trial: Trial, comments: Mapping[Any, str]) -> None:
     """Write what is in the folder of an experiment, as its trial says."""
     metadata, folder = trial.metadata, experiments.path(name)
     meta, now = dict(metadata.get("meta") or {}), stamp()
@@ -192,7 +192,7 @@ def write_folder(experiments: ExperimentSet, name: str, trial: Trial, defaults: 
     }  # fmt: skip
     shell, header = str(metadata.get("shell") or Asked.shell), str(metadata.get("header") or "")
     write_run(experiments.root, folder, SCRIPT, shell, header)
-    write_params(folder, content_of(special, trial.parameters, getattr(defaults, "comments", {})))
+    write_params(folder, content_of(special, trial.parameters, comments))
 
 
 def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
@@ -207,7 +207,7 @@ def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
     with experiments.changing() as state:
         os.makedirs(folder, exist_ok=True)
         if not os.path.exists(os.path.join(folder, NAME)):
-            write_folder(experiments, name, trial, experiments.defaults())
+            write_folder(experiments, name, trial, experiments.comments())
         state.experiments.setdefault(name, dict(trial.metadata.get("overrides") or {}))
     return folder
 
@@ -215,4 +215,7 @@ def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
 def name_of_folder(trial: Trial) -> str:
     """Return the name of the folder of an experiment's trial: one in the root of its set, wherever that is now."""
     path = str(trial.metadata.get("path") or trial.name or trial.uid)
-    return folder_name(os.path.basename(os.path.normpath(path)))
+    name = os.path.basename(os.path.normpath(path))
+    # Not cut, nor changed, where a folder may be called so: it is there.
+    is_name = name not in ("", "/") and not name.startswith(".") and "\0" not in name and len(os.fsencode(name)) <= 255
+    return name if is_name else folder_name(name)

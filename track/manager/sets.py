@@ -116,6 +116,10 @@ class ExperimentSet:
         """Return what ``defaults.yml`` says."""
         return load_file(self.path(DEFAULTS))
 
+    def comments(self) -> dict[Any, str]:
+        """Return the comments in ``defaults.yml``; none without such a file, as on a machine that only works."""
+        return self.defaults().comments if os.path.isfile(self.path(DEFAULTS)) else {}
+
     # the group
 
     @property
@@ -169,7 +173,7 @@ class ExperimentSet:
 
     def _write_group(self, path: str, uid: str, name: str | None, project: Any) -> None:
         content = {"uid": uid, "name": name, "project": project, "root": self.root}
-        replace_file(path, [json.dumps(content, indent=1).encode()], sync=False)
+        replace_file(path, [json.dumps(content, indent=1).encode()])
 
     def store(self) -> tuple[Protocol, Project, TrialGroup]:
         """Return the store, and the project and the group in it, which are made where they are not there yet."""

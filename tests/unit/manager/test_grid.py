@@ -101,6 +101,12 @@ def test_a_tag_is_refused(text: str) -> None:
         parse(text, DEFAULTS)
 
 
+def test_what_no_text_can_say_stays_as_it_is() -> None:
+    """A default that stands for an object of the program is not replaced by a text, which nobody would read."""
+    with pytest.raises(InvalidCall, match="no text can say"):
+        parse("f: x", {"f": "<function f at 0x7f0012ab>"})
+
+
 def test_a_part_of_a_number_for_a_whole_one_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """A number that is not whole stays as it is, with a warning."""
     found = parse("a: 0.5", DEFAULTS)

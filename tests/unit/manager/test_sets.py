@@ -261,6 +261,20 @@ def test_hostile_texts_stay_texts(manager: ExperimentManager, value: str) -> Non
     assert not list(Path(manager.root).rglob("pwned"))
 
 
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_names_stay_in_the_root(manager: ExperimentManager, name: str) -> None:
+    """Any text is a name, of a folder in the root, twice."""
+    around = sorted(os.listdir(os.path.dirname(manager.root)))
+
+    manager.register(name, repeats=2)
+
+    assert [os.path.dirname(path) for path in manager.experiments] == [manager.root] * 2
+    assert all(load_param(path)["_root"] == path for path in manager.experiments)
+    assert sorted(os.listdir(os.path.dirname(manager.root))) == around
+    assert {folder_of(manager._set, trial) for trial in trials_of(manager._set).values()} == set(manager.experiments)
+    assert ExperimentManager(manager.root).experiments == manager.experiments
+
+
 def test_the_script_keeps_its_exit_code(manager: ExperimentManager, program: Path) -> None:
     """``run.sh`` begins with the header, and ends as the script does."""
     (program / "header").write_text("#SBATCH --time=10\necho header\n")
@@ -321,6 +335,28 @@ def test_a_folder_that_is_gone_is_made_of_its_trial(manager: ExperimentManager) 
     assert "echo hello" in Path(folder, "run.sh").read_text()
 
 
+def test_a_long_name_that_has_a_number_is_that_of_its_folder(manager: ExperimentManager) -> None:
+    """What is longer than a name that is made anew is not cut again."""
+    manager.register("x" * 300, repeats=2)
+    before = sorted(os.listdir(manager.root))
+
+    folders = [folder_of(manager._set, trial) for trial in trials_of(manager._set).values()]
+
+    assert sorted(folders) == sorted(manager.experiments)
+    assert sorted(os.listdir(manager.root)) == before
+
+
+def test_a_machine_that_only_works_has_no_defaults(manager: ExperimentManager) -> None:
+    """A folder is made of its trial, without comments."""
+    manager.register("one")
+    shutil.rmtree(manager.experiments[0])
+    Path(manager.root, "defaults.yml").unlink()
+
+    folder = folder_of(manager._set, trials_of(manager._set)["one"])
+
+    assert manager.load_params(folder)["a"] == 1
+
+
 @pytest.mark.parametrize("path", ["../../up", "/etc/x", "..", ".", "/", "a/../..", ""])
 def test_a_folder_made_of_a_trial_is_in_the_root(manager: ExperimentManager, path: str) -> None:
     """Whatever a store says where it was."""
@@ -345,10 +381,70 @@ def test_the_list_says_what_there_is(manager: ExperimentManager, capsys: pytest.
     """It is returned, and printed unless headless."""
     manager.register(string_params="a: 2 | 3")
 
-    assert [(row["name"], row["status"], row["a"]) for row in manager.list("a=2")] == [("a=2", "registered", 2)]
+    assert [(row["name"], row["status"], row["overrides"]) for row in manager.list("a=2")] == [
+        ("a=2", "registered", {"a": 2})
+    ]
     assert capsys.readouterr().out == ""
     ExperimentManager(manager.root).list()
     assert capsys.readouterr().out.split()[:4] == ["name", "status", "purpose", "notes"]
+
+
+def test_the_list_says_nothing_to_a_terminal(program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What people have named is on one line, without control characters."""
+    manager = ExperimentManager(tmp_path / "root")
+    manager.initialise(purpose="red \x1b[31m\nand more")
+    manager.register("one")
+
+    manager.list()
+
+    assert len(capsys.readouterr().out.split("\n")) == 3
+    manager.list()
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_who_may_only_read_may_list(manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written for it, not even where a folder has no trial."""
+    manager.register(string_params="a: 2 | 3")
+    folder = Path(manager.root, "mine")
+    shutil.copytree(manager.experiments[0], folder)
+    (folder / "params.yml").write_text("_status: finished\n_notes: [old]\na: 7\n")
+    with manager._set.changing() as state:
+        state.experiments |= {"mine": {"a": 7}, "gone": {}}
+    for method in ("_record", "apply"):
+        monkeypatch.setattr(manager._set.protocol, method, None)
+
+    found = [(row["name"], row["status"], row["notes"]) for row in manager.list()]
+
+    assert found == [
+        ("a=2", "registered", []), ("a=3", "registered", []), ("mine", "finished", ["old"]), ("gone", "missing", []),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda manager: manager.list(),
+        lambda manager: manager.note("all", "x"),
+        lambda manager: manager.annotate("x"),
+        lambda manager: manager.reset("all"),
+        lambda manager: manager.update_meta(),
+        lambda manager: manager.unlink(),
+        lambda manager: manager.relink(),
+        lambda manager: manager.clean(),
+        lambda manager: manager.rm(),
+        lambda manager: manager.move(manager.root + "2"),
+        lambda manager: manager.register("one"),
+        lambda manager: manager.run("all", "bash"),
+    ],
+)
+def test_what_is_no_set_is_told(tmp_path: Path, action: Callable[[ExperimentManager], Any]) -> None:
+    """Before anything is done, and nothing is made in the folder."""
+    manager = ExperimentManager(tmp_path / "root")
+
+    with pytest.raises(InvalidExperimentRoot, match=r"experiment\.yml"):
+        action(manager)
+
+    assert [name for name in os.listdir(manager.root) if name != ".track"] == []
 
 
 def test_notes_are_in_the_store_and_in_the_file(manager: ExperimentManager) -> None:
