@@ -82,6 +82,21 @@ def _say_until_told(experiment: Train, attempt: int) -> None:
         experiment.message({"number": -time.monotonic()}, keep="min")
 
 
+def _pause(experiment: Train, attempt: int) -> None:
+    if attempt == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _pause_and_say(experiment: Train, attempt: int) -> None:
+    _pause(experiment, attempt)
+    _say_until_told(experiment, attempt)
+
+
+def _end_worker(experiment: Train, attempt: int) -> None:
+    if attempt == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 _ENDS = {
     "well": lambda experiment, attempt: None,
     "raise": _raise,
@@ -91,6 +106,9 @@ _ENDS = {
     "memory": _use_memory,
     "fork": _fork,
     "once": lambda experiment, attempt: attempt > 1 or _raise(experiment, attempt),
+    "pause": _pause,
+    "pause-say": _pause_and_say,
+    "end-worker": _end_worker,
     "say": _say_until_told,
 }
 
@@ -100,6 +118,7 @@ def python_set(root: Path, parameters: str) -> ExperimentManager:
     manager = ExperimentManager(root)
     manager.initialise(name=Train)
     manager.register(string_params=parameters)
+    manager._set.close()
     return manager
 
 
@@ -112,4 +131,5 @@ def shell_set(root: Path, parameters: str, script: str = "") -> ExperimentManage
     manager = ExperimentManager(root)
     manager.initialise(defaults=str(source / "defaults.yml"), script=str(source / "script.sh"))
     manager.register(string_params=parameters)
+    manager._set.close()
     return manager

@@ -185,6 +185,22 @@ class GlobalExperimentManager:
         self.save()
         return path
 
+    def program_of(self, name: str) -> str:
+        """Return the path of the program of an experiment that `add_experiment` has made known.
+
+        Raises
+        ------
+        InvalidCall
+            None is called so (a ValueError too).
+        """
+        if name in self.python_experiments:
+            return self.python_experiments[name]
+        known = list(self.python_experiments)
+        way_out = suggestion(name, known) or (f"; there are: {', '.join(known)}" if known else "")
+        raise InvalidCall(
+            f"no experiment in Python is called {name!r}{way_out}; `track exp python --add MODULE NAME` adds one"
+        )
+
     def remove_experiment(self, name: str) -> None:
         """Forget an experiment that `add_experiment` has made known, with its program.
 
@@ -193,9 +209,7 @@ class GlobalExperimentManager:
         InvalidCall
             None is called so (a ValueError too).
         """
-        path = self.python_experiments.get(name)
-        if path is None:
-            raise unknown_experiment(name, self.python_experiments)
+        path = self.program_of(name)
         del self.python_experiments[name]
         if os.path.dirname(path) == os.path.join(home.folder(), "experiments") and os.path.exists(path):
             os.unlink(path)
@@ -347,15 +361,6 @@ class GlobalExperimentManager:
         else:
             columns["name"] = roots
         return pd.DataFrame(columns), prefix
-
-
-def unknown_experiment(name: str, known: Iterable[str]) -> InvalidCall:
-    """Return the error that says that no experiment in Python is called so."""
-    names = list(known)
-    way_out = suggestion(name, names) or (f"; there are: {', '.join(names)}" if names else "")
-    return InvalidCall(
-        f"no experiment in Python is called {name!r}{way_out}; `track exp python --add MODULE NAME` adds one"
-    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,6 +174,12 @@ def test_console_scripts_name_the_program() -> None:
 # beginning, declaring
 
 
+def test_unknown_name_leaves_no_root(run: Run, folder: Path) -> None:
+    """A name that nobody knows is told before anything is made."""
+    assert run("init", "-n", "Hello", "-r", "runs")[0] == 2
+    assert not (folder / "runs").exists()
+
+
 def test_defaults_are_changed_when_a_set_begins(run: Run, folder: Path) -> None:
     """``init -u`` has other defaults, of the types that they have, for a class and for files."""
     run("python", "-a", "hello", "HelloWorld")
@@ -187,9 +194,9 @@ def test_defaults_are_changed_when_a_set_begins(run: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["init", "-n", "Hello"], "there is no experiment 'Hello'"),
+        (["init", "-r", "runs", "-n", "Hello"], "no experiment in Python is called 'Hello'"),
         (["init", "-n", "HelloWorld", "-d", "x"], "give one of them"),
-        (["init", "-d", "nowhere.yml"], "there is no "),
+        (["init", "-r", "runs", "-d", "nowhere.yml"], "there is no "),
         (["init", "-n", "HelloWorld", "-r", "runs", "-u", "{c: 1}"], "'c'"),
         (["init", "-n", "HelloWorld", "-r", "runs", "-u", "{a: 1 | 2}"], "a default is one value"),
         (["python", "--add", "nowhere", "X"], "there is no module 'nowhere'"),
@@ -198,8 +205,8 @@ def test_defaults_are_changed_when_a_set_begins(run: Run, folder: Path) -> None:
         (["frobnicate"], "invalid choice: 'frobnicate'"),
     ],
 )
-def test_what_cannot_begin_is_one_sentence(words: list[str], reason: str, run: Run) -> None:
-    """A mistake is a sentence that names the thing, without a traceback, and exit code 2."""
+def test_what_cannot_begin_is_one_sentence(words: list[str], reason: str, run: Run, folder: Path) -> None:
+    """A mistake is a sentence that names the thing, without a traceback, and exit code 2; there is no set."""
     run("python", "--add", "hello", "HelloWorld")
 
     code, _, complaint = run(*words)
@@ -207,6 +214,7 @@ def test_what_cannot_begin_is_one_sentence(words: list[str], reason: str, run: R
     assert code == 2
     assert complaint.count("\n") == 1
     assert reason in complaint
+    assert not (folder / "runs" / "experiment.yml").exists()
 
 
 @pytest.mark.parametrize(
@@ -559,6 +567,19 @@ def test_output_is_kept_where_the_settings_say_so(greetings: Path, run: Run) -> 
     run("run", NAMES[0], "bash")
 
     assert (greetings / NAMES[0] / "out.txt").read_text() == "Hello World\n"
+
+
+def test_environment_is_listed_where_the_settings_say_so(greetings: Path, run: Run) -> None:
+    """``--enable_save_conda`` has each experiment write what is installed, as conda reads it; by default none does."""
+    run("run", NAMES[0], "bash")
+    run("config", "--enable_save_conda")
+
+    run("run", NAMES[1], "bash")
+
+    assert not (greetings / NAMES[0] / "environment.yml").exists()
+    python_version, pip, packages = load_param(greetings / NAMES[1], "environment.yml")["dependencies"]
+    assert (python_version, pip) == (f"python={platform.python_version()}", "pip")
+    assert any(one.startswith("msgspec==") for one in packages["pip"])
 
 
 def test_broken_settings_are_one_sentence(run: Run) -> None:

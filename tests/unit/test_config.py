@@ -190,6 +190,21 @@ def test_broken_file_is_named(text: str, reason: str, place: Path) -> None:
     assert (place / "experiments.yml").read_text() == text
 
 
+def test_experiment_runs_whatever_the_settings_are(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Settings that cannot be read are a warning, and those by default: a training goes on."""
+    place.mkdir()
+    (place / "experiments.yml").write_text("a: [")
+    experiment = Train()
+    experiment.register(tmp_path / "alone")
+
+    experiment()
+
+    assert experiment.status == "finished"
+    assert "the setting save_conda is as by default" in caplog.text
+
+
 def test_set_is_remembered_or_that_is_said(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A home that cannot be written is one warning, and no error: the set itself is made all the same."""
     place.write_text("a file where a folder should be")
@@ -263,7 +278,7 @@ def test_server_is_asked_and_folders_without_trial_are_read(
     assert (found["_name"], found["_status"]) == (["lr=0.25", "lr=0.125"], ["registered", "registered"])
     monkeypatch.setattr("track.manager.finding.open_to_read", _away)
     assert manager.find(param_match=condition)["_status"] == ["error", "registered"]
-    assert "its store is away" in caplog.text
+    assert "its store cannot be" in caplog.text
 
 
 def _away(uri: str) -> Any:
@@ -280,6 +295,22 @@ def test_find_sees_files_that_were_changed(tmp_path: Path) -> None:
     params.write_text(params.read_text().replace("lr: 0.5", "lr: 0.75"))
 
     assert manager.find(param_match="lr")["lr"] == [0.75]
+
+
+def test_broken_set_keeps_nobody_from_seeing_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A set whose file is none is left out, one whose store is none is read from its folders; each is a warning."""
+    one, other = _make_set(tmp_path / "one", [{"lr": 0.5}]), _make_set(tmp_path / "other", [{"lr": 0.75}])
+    third = _make_set(tmp_path / "third", [{"lr": 0.25}])
+    (one / "experiment.yml").write_text("root: [")
+    for file in (other / ".track").glob("report*"):
+        file.unlink()
+    (other / ".track" / "report.json").write_text("no JSON")
+
+    found = GlobalExperimentManager().find(param_match="lr")
+
+    assert (found["_root"], found["lr"]) == ([str(other), str(third)], [0.75, 0.25])
+    assert f"the set {one} is left out" in caplog.text
+    assert f"the files of {other} are read" in caplog.text
 
 
 def test_parameter_of_some_rows_has_an_entry_in_all(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     for command in _COMMANDS:
         command.add_parser(verbs)
     # It has verbs of its own, to which `main` gives all words after it.
-    verbs.add_parser("exp", help="make sets of experiments, run them, list them")
+    verbs.add_parser("exp", help="make sets of experiments, run them, list them", description=exp.DESCRIPTION)
     return parser
 
 

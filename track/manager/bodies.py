@@ -121,6 +121,8 @@ class Bodies:
         experiment._folder.hold(trial, self._queue.protocol)
 
         def give_back(signum: int) -> None:
+            if experiment.trial.has_finished:
+                return
             # Now: whoever sends the signal may not wait for the end of the body.
             self._queue.protocol.set_trial_status(trial, status_of("requeue"))
             raise TimeLimit(f"{signal.Signals(signum).name}: the worker is to end")

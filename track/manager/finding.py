@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from track.errors import BackendUnavailable, IncompatibleYmlException, NotFound
+from track.errors import IncompatibleYmlException, NotFound, TrackError
 from track.experiment.parts import (
     DEFAULTS,
     NAME,
@@ -156,8 +156,9 @@ class KnownSet:
             found = protocol.brief_trials([("group_id", place.group.uid), *asked])
         except NotFound:
             return {}, False
-        except BackendUnavailable as error:
-            logger.warning("the files of %s are read, as its store is away: %s", self.root, error)
+        except (TrackError, OSError) as error:
+            # One store that is away, or broken, keeps nobody from seeing the others.
+            logger.warning("the files of %s are read, as its store cannot be: %s", self.root, error)
             return {}, False
         # A folder may have been renamed since it was registered.
         paths = ((str(trial.metadata.get("path") or trial.name), trial) for trial in found)

@@ -255,7 +255,8 @@ class EventProtocol(Protocol):
     def _hold(self, trial: Trial, attempt: int) -> None:
         """Note that this process has reserved a trial: what it says of it from now on is of this attempt."""
         self._know(trial)
-        self._known[trial.uid] = trial.reserved = attempt
+        trial.reserved = attempt
+        self.note_attempt(trial.uid, attempt)
         self._begun[trial.uid] = (time.perf_counter(), attempt)
 
     def _attempt_of(self, trial: Trial) -> int | None:
@@ -561,7 +562,11 @@ class EventProtocol(Protocol):
         return self._known.get(uid)
 
     def share_attempt(self, uid: str, attempt: int) -> None:
-        self._known[self._require(uid)] = attempt
+        self.note_attempt(self._require(uid), attempt)
+
+    def note_attempt(self, uid: str, attempt: int) -> None:
+        """Note for which attempt this process has a trial, which is stored: it also decides in it."""
+        self._known[uid] = attempt
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         require_mutator(attr)

@@ -10,10 +10,8 @@ from track.cli.exp import listing, sets, settings
 from track.cli.exp.shell import Parser, complain
 from track.errors import TrackError
 
-__all__ = ["main"]
-
 _PROGRAMS = ("exp", "xmen")
-_DESCRIPTION = """
+DESCRIPTION = """
 Makes sets of experiments, runs them, and lists what became of them. A set is a folder with a program, its default
 parameters, and a folder for each experiment. Most verbs work on the set in the working directory, or in -r ROOT.
 """
@@ -29,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
     started = os.path.basename(sys.argv[0])
     program = program or (started if started in _PROGRAMS else "track exp")
     words, command = _parted(words)
-    parser = Parser(prog=program, description=_DESCRIPTION, epilog=_EXAMPLE)
+    parser = Parser(prog=program, description=DESCRIPTION, epilog=_EXAMPLE)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for module in (settings, sets, listing):
         module.add_verbs(verbs)

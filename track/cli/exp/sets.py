@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from track.cli.exp.shell import confirm, purpose_of, say, set_at
+from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager
 from track.manager.parts import matching_names
@@ -121,6 +122,9 @@ def _init(given: argparse.Namespace, command: list[str]) -> int:
     root = absolute_path(given.root or ".")
     if given.name is not None and (given.defaults or given.script):
         raise InvalidCall("a set is of an experiment in Python, -n, or of -d and -s: give one of them")
+    if given.name is not None and "." not in given.name:
+        # Before there is a root.
+        GlobalExperimentManager().program_of(given.name)
     purpose = purpose_of(given.purpose, "the set")
     manager = ExperimentManager(root)
     manager.initialise(

@@ -10,7 +10,7 @@ from typing import Any
 
 from track import home
 from track.cli.exp.shell import say
-from track.config import GlobalExperimentManager, unknown_experiment
+from track.config import GlobalExperimentManager
 from track.errors import InvalidCall
 from track.shown import clean
 from track.utils.files import open_regular
@@ -18,7 +18,7 @@ from track.yaml12 import dump, load, scalar
 
 _SWITCHES = {
     "prompt": ("prompt", "ask for purposes, and before something is destroyed"),
-    "save_conda": ("save_conda", "list the environment in a file; a trial has it anyway"),
+    "save_conda": ("save_conda", "list what is installed in environment.yml in the folder, too"),
     "stdout_to_txt": ("redirect_stdout", "write what an experiment prints to out.txt, too"),
     "requeue": ("requeue", "put an experiment back into Slurm's queue when its time is over"),
 }
@@ -75,9 +75,7 @@ def _python(given: argparse.Namespace, command: list[str]) -> int:
 
 
 def _run(manager: GlobalExperimentManager, name: str, flags: list[str]) -> int:
-    path = manager.python_experiments.get(name)
-    if path is None:
-        raise unknown_experiment(name, manager.python_experiments)
+    path = manager.program_of(name)
     if not os.path.isfile(path):
         raise InvalidCall(f"the program of {name!r} is gone, {path}: exp python --add MODULE {name} makes it again")
     code = subprocess.call([sys.executable, path, *flags])
