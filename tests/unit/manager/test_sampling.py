@@ -372,6 +372,14 @@ def test_the_kept_study_goes_with_its_store(manager: ExperimentManager) -> None:
     assert len(sampling._kept) < before
 
 
+def test_what_others_say_of_the_group_is_no_sweep(sweep: Sweep) -> None:
+    """Metadata that only looks like a sweep is passed over."""
+    sweep.protocol.set_group_metadata(sweep.group, **{"sampling.x": 1, "sampling.7": "text", "sampling.8": {}})
+    sweep.declare(trials=1)
+
+    assert len(sweep.drain()) == 1
+
+
 def test_the_group_that_is_not_stored_has_no_sweep(sweep: Sweep) -> None:
     """Nothing is to be made."""
     assert next_sampled(sweep.protocol, TrialGroup("none", name="x", project_id="y"), "/") is None

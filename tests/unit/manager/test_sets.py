@@ -612,6 +612,8 @@ def test_a_set_of_the_original_is_taken(program: Path, tmp_path: Path) -> None:
 
     manager = ExperimentManager(root)
     assert statuses(manager) == {"a:2": "finished", "a:2_1": "stopped"}
+    manager.note("a:2", "before it is linked")
+    manager.note("a:2", "before it is linked", remove=True)
     assert manager.relink() == ["a:3"]
     assert manager.relink() == []
 
