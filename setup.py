@@ -53,7 +53,9 @@ setup(
     package_data={"track": ["py.typed"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
-    entry_points={"console_scripts": ["track = track.cli:main"]},
+    entry_points={
+        "console_scripts": ["track = track.cli:main", "exp = track.cli.exp:main", "xmen = track.cli.exp:main"]
+    },
     extras_require={
         **FEATURES,
         **DEVELOPMENT,

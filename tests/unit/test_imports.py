@@ -92,6 +92,7 @@ ORDER = (
     # features over the front
     "track.shape",
     "track.yaml12",
+    "track.home",
     "track.tracking.*",
     "track.em.*",
     "track.origin",
@@ -101,6 +102,7 @@ ORDER = (
     "track.functional",
     "track.monitor.*",
     "track.manager.*",
+    "track.config",
     "track",
     # programs and tools
     "track.cli.*",
@@ -126,6 +128,7 @@ FACES = (
     "track.experiment.parts",
     "track.experiment",
     "track.monitor",
+    "track.manager.parts",
     "track.manager",
     "track.cli",
     "track.testing",
@@ -140,6 +143,7 @@ PUBLIC = (
     "track.chrono",
     "track.cli",
     "track.client",
+    "track.config",
     "track.configuration",
     "track.containers.ring",
     "track.containers.series",

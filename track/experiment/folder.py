@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -20,10 +21,13 @@ from track.experiment.status import REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
 from track.front import tell_nothing_is_stored
+from track.home import wants
 from track.parameters import as_data, is_data
+from track.utils.environment import find_packages
+from track.utils.files import replace_file
 from track.utils.lifecycle import watch_forks
 from track.utils.machine import identity
-from track.yaml12 import Commented
+from track.yaml12 import Commented, dump
 
 if TYPE_CHECKING:
     from track.experiment.output import OutputFile
@@ -272,8 +276,23 @@ class Folder:
         if record.set_parameters(used):
             record.set_facts(overrides=overrides(experiment))
         self._file.save()
+        if wants("save_conda"):
+            self._save_environment()
         if has_output:
             self.begin_output()
+
+    def _save_environment(self) -> None:
+        """Write which packages are installed, as ``conda env create`` reads it."""
+        packages = ["pip", {"pip": find_packages().splitlines()}]
+        content = {
+            "name": os.environ.get("CONDA_DEFAULT_ENV"),
+            "dependencies": [f"python={platform.python_version()}", *packages],
+        }
+        path = os.path.join(self.path, "environment.yml")
+        try:
+            replace_file(path, [dump(content).encode()], sync=False, follow=False)
+        except OSError as error:
+            logger.warning("%s is not written: %s", path, error)
 
     def begin_output(self) -> None:
         """Write what is printed to a file of the folder, too, until the end."""

@@ -13,13 +13,14 @@ from track.experiment.record import (
     TRIAL_VARIABLE,
     Place,
     Record,
+    as_metadata,
     is_uid,
     messages_in,
     notes_in,
     place_of,
 )  # fmt: skip
 from track.experiment.scripts import make_runnable, write_program
-from track.experiment.status import NAMES, REGISTERED, RUNNING, WAITING, name_of, status_of
+from track.experiment.status import NAMES, REGISTERED, RUNNING, name_of, status_of
 from track.experiment.times import NAMES as TIMES
 from track.experiment.times import stamp
 
@@ -36,10 +37,10 @@ __all__ = [
     "TIMES",
     "TRIAL",
     "TRIAL_VARIABLE",
-    "WAITING",
     "Place",
     "Record",
     "TimeLimit",
+    "as_metadata",
     "as_now",
     "changed_notes",
     "folder_name",

@@ -70,8 +70,3 @@ def _run_text(root: str, folder: str, script: str, shell: str, header: str) -> s
 def _command(root: str, folder: str, script: str, shell: str) -> str:
     """Return the line that runs the script of the set; `shell` may have arguments."""
     return f"{shell} {shlex.quote(os.path.join(root, script))} {shlex.quote(os.path.join(folder, NAME))}"
-
-
-def move_run(folder: str, command: tuple[str, str]) -> None:
-    """Change the line of ``run.sh`` that names paths, after the set was moved, and nothing else."""
-    del folder, command

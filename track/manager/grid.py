@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from track.errors import IncompatibleYmlException, InvalidCall, suggestion
-from track.parameters import cast
+from track.parameters import cast, is_text_of_object
 from track.shown import shown
 from track.yaml12 import load, texts
 
@@ -203,6 +203,8 @@ def _key_and_value(entry: str) -> tuple[Any, str]:
 
 
 def _alternatives(name: str, text: str, default: Any) -> Range | list[Any]:
+    if is_text_of_object(default):
+        raise InvalidCall(f"{name} is {shown(default, 60)}, which no text can say: set it in the program")
     for _, character, depth in _outside(text):
         if character == "|" and depth > 0:
             raise InvalidCall(

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from track import home
 from track.errors import InvalidCall
-from track.experiment.parts import DEFAULTS, NAME, load_file
+from track.experiment.parts import DEFAULTS, NAME, folder_name, load_file
 from track.manager.folders import locked, parameters_in, write_params
 from track.manager.grid import combinations, drawn, parse
 from track.manager.initialising import initialise
+from track.manager.linking import relink, unlink
+from track.manager.marking import note, note_set, reset, rows, update_meta
+from track.manager.moving import move
 from track.manager.registering import Asked, name_of_overrides, register_all
+from track.manager.removing import clean, remove, unmanaged
 from track.manager.sampling import declare
 from track.manager.sets import SCRIPT, ExperimentSet, State
-from track.shown import shown
+from track.shown import clean as on_one_line
+from track.shown import shown, text_of
 from track.utils.files import absolute_path, open_regular
 from track.yaml12 import Commented
+
+Names = list[str]
+Rows = list[dict[str, Any]]
+Codes = list[int]
 
 
 class ExperimentManager:
@@ -31,8 +42,14 @@ class ExperimentManager:
 
     Examples
     --------
-    >>> from track.experiment import Experiment, param
-    >>> manager = ExperimentManager("sweep")
+    >>> from pathlib import Path
+    >>> _ = Path("defaults.yml").write_text("{lr: 0.1, name: adam}")
+    >>> _ = Path("script.sh").write_text("cat ${1}")
+    >>> manager = ExperimentManager("sweep", headless=True)
+    >>> manager.initialise(purpose="which step")
+    >>> manager.register(string_params="{lr: 1e-3 | 1, name: sgd}")
+    >>> manager.overides
+    [{'lr': 0.001, 'name': 'sgd'}, {'lr': 1.0, 'name': 'sgd'}]
     """
 
     def __init__(self, root: str | os.PathLike[str] = "", headless: bool = False) -> None:
@@ -127,9 +144,21 @@ class ExperimentManager:
     def _folder(self, root: str | os.PathLike[str]) -> str:
         return os.path.join(self.root, os.fspath(root))
 
+    def close(self) -> None:
+        """Give back the connection to the store; it is opened again where it is needed."""
+        self._set.close()
+
     # declaring
 
-    def initialise(self, *, defaults: str = "", script: str = "", purpose: str = "", name: Any = None) -> None:
+    def initialise(
+        self,
+        *,
+        defaults: str = "",
+        script: str = "",
+        purpose: str = "",
+        name: Any = None,
+        updates: str | None = None,
+    ) -> None:
         """Make the root the root of a set.
 
         Parameters
@@ -140,7 +169,10 @@ class ExperimentManager:
         purpose: str
             What the set is for.
         name: str or class, optional
-            Instead of both: an experiment in Python, by its class, or as ``package.module.Class``.
+            Instead of both: an experiment in Python, by its class, as ``package.module.Class``, or by the name that
+            `track.config.GlobalExperimentManager.add_experiment` has made known.
+        updates: str, optional
+            Defaults that are other than those of the program, as a mapping of YAML.
 
         Raises
         ------
@@ -149,7 +181,20 @@ class ExperimentManager:
         InvalidCall
             The files are not there, or no experiment goes by the name (a ValueError too).
         """
-        self._state = initialise(self._set, defaults, script, purpose, name)
+        programs = {} if self.headless else home.setting("python_experiments")
+        self._state = initialise(self._set, defaults, script, purpose, name, updates, programs)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Note the set in the user's list of all sets."""
+        if not self.headless:
+            state = self._state
+            facts = {"created": state.created, "type": state.type, "purpose": state.purpose, "notes": list(state.notes)}
+            home.remember(self.root, facts)
+
+    def _forget(self, root: str) -> None:
+        if not self.headless:
+            home.forget(root)
 
     def register(  # noqa: PLR0917 - the published signature
         self,
@@ -205,7 +250,7 @@ class ExperimentManager:
         if name is None and string_params is None:
             raise InvalidCall("register needs the parameters of experiments, or a name for one with the defaults")
         _require_counts(repeats=repeats, trials=trials)
-        asked = Asked(purpose or self._set.read().purpose, _text_or_file(header), shell)
+        asked = Asked(purpose or self._set.read().purpose, _text_or_file(self._header(header)), shell)
         space = parse(string_params or "", parameters_in(self._set.defaults()))
         if sampler is None or sampler == "random":
             if goal is not None:
@@ -213,7 +258,8 @@ class ExperimentManager:
             if trials is None and sampler is not None:
                 raise InvalidCall("a sampler needs to know how many trials: register(..., trials=50)")
             chosen = combinations(space) if trials is None else drawn(space, trials, seed)
-            named = [(name or name_of_overrides(one) or "defaults", one) for one in chosen for _ in range(repeats)]
+            given = None if name is None else folder_name(name)
+            named = [(given or name_of_overrides(one), one) for one in chosen for _ in range(repeats)]
             register_all(self._set, named, asked)
         else:
             if trials is None or repeats != 1:
@@ -223,9 +269,145 @@ class ExperimentManager:
 
     link = register
 
+    def _header(self, header: str | None) -> str | None:
+        """Return the header that was given, else that of the user's settings."""
+        return header if header is not None or self.headless else str(home.setting("header"))
+
+    # what is there
+
+    def list(self, pattern: str = "*") -> Rows:
+        """Print the experiments, unless headless, and return of each name, status, purpose, notes and overrides.
+
+        Parameters
+        ----------
+        pattern: str
+            As a shell has it, of their names; ``all`` is ``*``.
+        """
+        self.check_initialised()
+        found = [*rows(self._set, pattern)]
+        if not self.headless:
+            sys.stdout.write(f"{table(found)}\n")
+        return found
+
+    def note(self, pattern: str, msg: str, remove: bool = False) -> None:
+        """Leave a note with experiments, or remove it.
+
+        Parameters
+        ----------
+        pattern: str
+            As a shell has it, of their names; ``all`` is ``*``.
+        msg: str
+        remove: bool
+            Whether to remove the notes that say this.
+        """
+        self._set.require()
+        note(self._set, pattern, msg, remove)
+
+    def annotate(self, msg: str, remove: bool = False) -> None:
+        """Leave a note with the set itself, or remove it; see `notes`."""
+        self._set.require()
+        note_set(self._set, msg, remove)
+        self._state = self._set.read()
+        self._remember()
+
+    def reset(self, pattern: str, status: str = "registered", *, force: bool = False) -> None:
+        """Give experiments another status; those that are ``registered`` are run again.
+
+        Parameters
+        ----------
+        pattern: str
+            As a shell has it, of their names; ``all`` is ``*``.
+        status: str
+            default, registered, submitted, running, finished, error, stopped, timeout, requeue.
+        force: bool
+            Whether to do so even where a process runs one.
+
+        Raises
+        ------
+        InvalidCall
+            There is no such status (a ValueError too).
+        AlreadyRuns
+            One of them runs (a ValueError too).
+        """
+        self._set.require()
+        reset(self._set, pattern, status, force)
+
+    def update_meta(self) -> None:
+        """Say in ``defaults.yml`` and in the ``params.yml`` of each experiment that this is the machine."""
+        self._set.require()
+        update_meta(self._set)
+
+    # what is managed
+
+    def unlink(self, pattern: str = "*") -> Names:
+        """Let experiments go, and return their names: their folders stay, no worker runs them.
+
+        Their trials are hidden, and show again after `relink`.
+        """
+        self._set.require()
+        names = unlink(self._set, pattern)
+        self._state = self._set.read()
+        return names
+
+    def relink(self, pattern: str | None = "*") -> Names:
+        """Manage the folders in the root again that were let go, moved or copied here; return the names of new ones.
+
+        None means only those that are managed: what was let go stays so, after the whole set was moved or copied.
+
+        A folder that was copied gets a trial of its own. Where the root was moved by hand, its files name the new
+        place then. The parameters of a folder must be some of those in ``defaults.yml``.
+        """
+        self._set.require()
+        names = relink(self._set, pattern)
+        self._state = self._set.read()
+        self._remember()
+        return names
+
+    def unmanaged(self) -> Names:
+        """Return the names of the folders that `clean` would delete."""
+        return unmanaged(self._set)
+
+    def clean(self) -> Names:
+        """Delete the folders of experiments in the root that are not managed, and return their names.
+
+        Links are neither deleted nor followed, and what holds no ``params.yml`` stays.
+        """
+        self._set.require()
+        return clean(self._set)
+
+    def rm(self) -> None:
+        """Delete the set: its experiments, its files, and the root where nothing else is in it; its trials are hidden.
+
+        Raises
+        ------
+        AlreadyRuns
+            One of its experiments runs (a ValueError too).
+        """
+        remove(self._set)
+        self._state = self._set.read()
+        self._forget(self.root)
+
+    def move(self, dest: str | os.PathLike[str]) -> None:
+        """Move the set to another root; its trials stay the same.
+
+        Raises
+        ------
+        AlreadyRuns
+            One of its experiments runs (a ValueError too).
+        SetExists
+            There is something at the new place (a FileExistsError too).
+        InvalidCall
+            The new place is in the old one (a ValueError too).
+        """
+        before = self.root
+        self._set = move(self._set, absolute_path(os.fspath(dest)))
+        self.root, self._state = self._set.root, self._set.read()
+        self._forget(before)
+        self._remember()
+
     # running
 
-    def run(self, pattern: str, *flags: str, parallel: int = 1) -> list[int]:
+    def run(self, pattern: str, *flags: str, parallel: int = 1) -> Codes:
         """Start a command for each experiment that matches and is registered, in their order, and wait for it.
 
         Exactly one of those who ask at the same time starts each. What a command that waits for its experiment has
@@ -256,6 +438,18 @@ class ExperimentManager:
         from track.manager.launch import run
 
         return run(self, pattern, *flags, parallel=parallel)
+
+
+def table(found: Rows) -> str:
+    """Return rows as columns of text; what somebody has named is on one line, and says nothing to a terminal."""
+    names = ("name", "status", "purpose", "notes")
+    lines = [names, *([on_one_line(_shown(row[name])) for name in names] for row in found)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _shown(value: Any) -> str:
+    return "; ".join(value) if isinstance(value, list) else text_of(value)
 
 
 def _require_counts(**counts: Any) -> None:

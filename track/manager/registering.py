@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from track.errors import AlreadyExists
+from track.events import Event, TrialAttached
 from track.experiment.parts import (
     NAME,
     REGISTERED,
@@ -23,11 +25,11 @@ from track.experiment.parts import (
     status_of,
 )
 from track.experiment_utils import get_git
-from track.front import store_trial
 from track.manager.folders import content_of, parameters_in, write_params, write_run
 from track.manager.sets import SCRIPT, ExperimentSet
 from track.parameters import as_data
-from track.structure import Trial
+from track.persistence.checks import trial_created
+from track.structure import Project, Trial, TrialGroup
 from track.utils.machine import identity
 from track.versioning import compute_hash, default_version_hash
 from track.yaml12 import Commented
@@ -64,7 +66,7 @@ def template_of(experiments: ExperimentSet, asked: Asked) -> Template:
 
 def name_of_overrides(overrides: Mapping[str, Any]) -> str:
     """Return the name of an experiment: ``lr=0.1__opt=adam``."""
-    return folder_name("__".join(f"{name}={value}" for name, value in overrides.items()))
+    return folder_name("__".join(f"{name}={value}" for name, value in overrides.items()) or "defaults")
 
 
 def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str, Any]]], asked: Asked) -> list[str]:
@@ -89,7 +91,7 @@ def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str
         ]
         store_all(experiments, trials)
         for name, (_, overrides), trial in zip(names, named, trials, strict=True):
-            write_folder(experiments, name, trial, template.defaults)
+            write_folder(experiments, name, trial, template.defaults.comments)
             registered[name] = overrides
     finally:
         # Those that are done when somebody loses patience are experiments of the set.
@@ -166,11 +168,19 @@ def store_all(experiments: ExperimentSet, trials: Sequence[Trial]) -> None:
     protocol, project, group = experiments.store()
     for trial in trials:
         trial.project_id, trial.group_id = project.uid, group.uid
-        store_trial(protocol, trial, True, project, group)
+    # Facts, not decisions: no other trial has its hash, and a server takes as long for many as for one.
+    protocol.apply(*(event for trial in trials for event in _made(trial, project, group)))
     protocol.flush()
 
 
-def write_folder(experiments: ExperimentSet, name: str, trial: Trial, defaults: Any) -> None:
+def _made(trial: Trial, project: Project, group: TrialGroup) -> Iterator[Event]:
+    created = trial_created(trial, time.time())
+    yield created
+    yield TrialAttached(trial.uid, "project", project.uid, created.at)
+    yield TrialAttached(trial.uid, "group", group.uid, created.at)
+
+
+def write_folder(experiments: ExperimentSet, name: str, trial: Trial, comments: Mapping[Any, str]) -> None:
     """Write what is in the folder of an experiment, as its trial says."""
     metadata, folder = trial.metadata, experiments.path(name)
     meta, now = dict(metadata.get("meta") or {}), stamp()
@@ -182,7 +192,7 @@ def write_folder(experiments: ExperimentSet, name: str, trial: Trial, defaults: 
     }  # fmt: skip
     shell, header = str(metadata.get("shell") or Asked.shell), str(metadata.get("header") or "")
     write_run(experiments.root, folder, SCRIPT, shell, header)
-    write_params(folder, content_of(special, trial.parameters, getattr(defaults, "comments", {})))
+    write_params(folder, content_of(special, trial.parameters, comments))
 
 
 def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
@@ -197,7 +207,7 @@ def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
     with experiments.changing() as state:
         os.makedirs(folder, exist_ok=True)
         if not os.path.exists(os.path.join(folder, NAME)):
-            write_folder(experiments, name, trial, experiments.defaults())
+            write_folder(experiments, name, trial, experiments.comments())
         state.experiments.setdefault(name, dict(trial.metadata.get("overrides") or {}))
     return folder
 
@@ -205,4 +215,7 @@ def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
 def name_of_folder(trial: Trial) -> str:
     """Return the name of the folder of an experiment's trial: one in the root of its set, wherever that is now."""
     path = str(trial.metadata.get("path") or trial.name or trial.uid)
-    return folder_name(os.path.basename(os.path.normpath(path)))
+    name = os.path.basename(os.path.normpath(path))
+    # Not cut, nor changed, where a folder may be called so: it is there.
+    is_name = name not in ("", "/") and not name.startswith(".") and "\0" not in name and len(os.fsencode(name)) <= 255
+    return name if is_name else folder_name(name)

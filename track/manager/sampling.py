@@ -90,7 +90,8 @@ def declare(
 
 def samplings(group: TrialGroup) -> dict[str, dict[str, Any]]:
     """Return what is to be searched in a group, by its key."""
-    found = {name.removeprefix(_PREFIX): value for name, value in group.metadata.items() if name.startswith(_PREFIX)}
+    named = ((name.removeprefix(_PREFIX), value) for name, value in group.metadata.items() if name.startswith(_PREFIX))
+    found = {key: value for key, value in named if key.isdecimal() and isinstance(value, dict) and "budget" in value}
     return {key: found[key] for key in sorted(found, key=int)}
 
 
@@ -192,8 +193,8 @@ def next_sampled(protocol: Protocol, group: TrialGroup, root: str) -> Trial | No
     for key, sampling in samplings(stored).items():
         study = studies.get((stored.uid, key))
         if study is None:
-            study = studies[stored.uid, key] = Study(protocol, stored, key, sampling)
-        trial = study.next_trial(int(sampling["budget"]), root)
+            study = studies[stored.uid, key] = Study(stored, key, sampling)
+        trial = study.next_trial(protocol, int(sampling["budget"]), root)
         if trial is not None:
             return trial
     return None
@@ -209,9 +210,8 @@ class _Asked(NamedTuple):
 class Study:
     """What is known of the trials of one sweep, kept between two suggestions."""
 
-    def __init__(self, protocol: Protocol, group: TrialGroup, key: str, sampling: Mapping[str, Any]) -> None:
-        self._protocol, self._group = protocol, group
-        self._key, self._sampling = key, sampling
+    def __init__(self, group: TrialGroup, key: str, sampling: Mapping[str, Any]) -> None:
+        self._group, self._key, self._sampling = group, key, sampling
         direction, self._goal = _direction_and_name(sampling["goal"])
         self._choices = {name: values for name, values in sampling["space"] if isinstance(values, list)}
         self._distributions = dict(_distributions(sampling["space"]))
@@ -224,19 +224,19 @@ class Study:
         with _quiet() as optuna:
             self._study = optuna.create_study(direction=direction, sampler=self._sampler(0))
 
-    def next_trial(self, budget: int, root: str) -> Trial | None:
+    def next_trial(self, protocol: Protocol, budget: int, root: str) -> Trial | None:
         """Return a new trial; None where there are as many as there may be."""
         with self._turn, _quiet():
-            self._learn(budget)
+            self._learn(protocol, budget)
             while self._next < budget:
-                trial = self._make(self._next, root)
+                trial = self._make(protocol, self._next, root)
                 if trial is not None:
                     return trial
                 # Another worker has this number; the next suggestion is another one.
-                self._learn(budget)
+                self._learn(protocol, budget)
         return None
 
-    def _make(self, number: int, root: str) -> Trial | None:
+    def _make(self, protocol: Protocol, number: int, root: str) -> Trial | None:
         self._study.sampler = self._sampler(number)
         suggested = self._study.ask(self._distributions)
         asked = _Asked(self._count, dict(suggested.params))
@@ -245,7 +245,7 @@ class Study:
         project = Project(name=self._group.project_id)
         trial.project_id, trial.group_id = project.uid, self._group.uid
         try:
-            stored = store_trial(self._protocol, trial, False, project, self._group)
+            stored = store_trial(protocol, trial, False, project, self._group)
         except BaseException:
             self._tell(asked, "FAIL")
             raise
@@ -255,9 +255,9 @@ class Study:
             return None
         if stored.revision != 0:
             # Made while the server is away, which may know the number already.
-            self._protocol.delete_trial(stored)
+            protocol.delete_trial(stored)
             self._tell(asked, "FAIL")
-            raise BackendUnavailable(f"{self._protocol!r} is away: only the store can say which trial is the next one")
+            raise BackendUnavailable(f"{protocol!r} is away: only the store can say which trial is the next one")
         self._open[number], self._next = asked, number + 1
         return stored
 
@@ -287,14 +287,14 @@ class Study:
 
     # what has become of the others
 
-    def _learn(self, budget: int) -> None:
+    def _learn(self, protocol: Protocol, budget: int) -> None:
         """Take what the store knows of trials that had not ended, and of new ones."""
         while True:
             window = range(self._next, min(self._next + _WINDOW, budget))
             numbers = {f"{self._digest(number)}_0": number for number in (*self._open, *window)}
             if not numbers:
                 return
-            found = self._protocol.brief_trials({"uid": {"$in": list(numbers)}})
+            found = protocol.brief_trials({"uid": {"$in": list(numbers)}})
             for trial in found:
                 self._take(numbers[trial.uid], trial)
             new = [numbers[trial.uid] for trial in found if numbers[trial.uid] >= self._next]

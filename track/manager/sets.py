@@ -13,6 +13,7 @@ from typing import Any
 from track.configuration import options
 from track.errors import InvalidExperimentRoot
 from track.experiment.parts import DEFAULTS, SET_FILE, SET_FOLDER, Place, load_file, place_of
+from track.front import reserve
 from track.persistence.file import StoreLock
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
@@ -34,10 +35,13 @@ class State:
 
     Parameters
     ----------
+    root: str
+        Where the set was when that was written.
     experiments: dict
         The overrides of each experiment, by the name of its folder, in the order in which they were registered.
     """
 
+    root: str | None = None
     experiments: dict[str, dict[str, Any]] = field(default_factory=dict)
     created: str | None = None
     purpose: str = ""
@@ -112,6 +116,10 @@ class ExperimentSet:
         """Return what ``defaults.yml`` says."""
         return load_file(self.path(DEFAULTS))
 
+    def comments(self) -> dict[Any, str]:
+        """Return the comments in ``defaults.yml``; none without such a file, as on a machine that only works."""
+        return self.defaults().comments if os.path.isfile(self.path(DEFAULTS)) else {}
+
     # the group
 
     @property
@@ -128,21 +136,34 @@ class ExperimentSet:
             self._protocol = uri, protocol
         return self._protocol[1]
 
+    def require_store(self) -> None:
+        """Return if the store answers itself, rather than this process by what it knows of it.
+
+        Raises
+        ------
+        BackendUnavailable
+            It is away: whether a trial is there nobody can say.
+        """
+        reserve(self.protocol, {"uid": "none", "status": "none"}, 0.0)
+
     def close(self) -> None:
         """Give back the store."""
         if self._protocol is not None:
             self._protocol[1].close()
             self._protocol = None
 
-    def begin(self, kind: str | None, is_new: bool = True) -> None:
-        """Write down which group the set is, unless that is known; the caller has the lock."""
+    def begin(self, kind: str | None, known_as: str | None = None) -> None:
+        """Write down which group the set is, unless that is known; the caller has the lock.
+
+        `known_as`: the root of a set that another program has made; what was recorded of it is in the group of that.
+        """
         path = self.path(os.path.join(SET_FOLDER, SET_FILE))
         if os.path.exists(path):
             return
         project = kind or KIND
         name = os.path.basename(self.root) or self.root
-        # What was recorded of a set that another program has made was recorded in the group of its path.
-        uid = compute_hash("set", uuid.uuid4().hex) if is_new else TrialGroup(name=self.root, project_id=project).uid
+        of_path = TrialGroup(name=known_as, project_id=project)
+        uid = of_path.uid if known_as else compute_hash("set", uuid.uuid4().hex)
         self._write_group(path, uid, name, project)
 
     def join(self, group: TrialGroup) -> None:
@@ -152,10 +173,15 @@ class ExperimentSet:
 
     def _write_group(self, path: str, uid: str, name: str | None, project: Any) -> None:
         content = {"uid": uid, "name": name, "project": project, "root": self.root}
-        replace_file(path, [json.dumps(content, indent=1).encode()], sync=False)
+        replace_file(path, [json.dumps(content, indent=1).encode()])
 
     def store(self) -> tuple[Protocol, Project, TrialGroup]:
         """Return the store, and the project and the group in it, which are made where they are not there yet."""
+        if self.exists() and not os.path.exists(self.path(os.path.join(SET_FOLDER, SET_FILE))):
+            # Another program has made it.
+            with self.locked():
+                state = self.read()
+                self.begin(state.type, known_as=state.root or self.root)
         place, protocol = self.place, self.protocol
         protocol.check_writable()
         project = protocol.new_project(Project(name=place.project))
@@ -170,6 +196,7 @@ def _state_of(content: Mapping[Any, Any]) -> State:
     given += [{} for _ in names[len(given) :]]
     notes = content.get("notes") or []
     return State(
+        None if content.get("root") is None else str(content["root"]),
         dict(zip(names, given, strict=False)),
         content.get("created"),
         str(content.get("purpose") or ""),
