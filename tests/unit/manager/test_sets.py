@@ -317,6 +317,26 @@ def test_those_that_are_done_stay_when_it_is_interrupted(
     assert found.load_params("a=4", experiment_name=True)["a"] == 4
 
 
+def test_a_worker_that_is_faster_is_not_overwritten(
+    manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take a trial once that is stored, and has ended it before the folder is written."""
+    from track.manager import registering
+
+    store_all = registering.store_all
+
+    def taken_at_once(experiments: ExperimentSet, trials: list[Trial]) -> None:
+        store_all(experiments, trials)
+        folder = folder_of(experiments, trials[0])
+        manager.save_params({**load_param(folder), "_status": "finished"}, folder)
+
+    monkeypatch.setattr(registering, "store_all", taken_at_once)
+    manager.register(string_params="a: 2 | 3")
+
+    assert [load_param(path)["_status"] for path in manager.experiments] == ["finished", "registered"]
+    assert names(manager) == ["a=2", "a=3"]
+
+
 # what is there
 
 
