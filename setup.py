@@ -26,6 +26,7 @@ FEATURES = {
     "fsspec": ["fsspec"],
     "em": ["pyyaml"],
     "experiments": ["pyyaml"],
+    "sweep": ["optuna", "pyyaml"],
     "progress": ["tqdm"],
     "s3": ["s3fs"],
     "encrypted": ["cryptography"],
@@ -37,6 +38,8 @@ DEVELOPMENT = {
     "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
     "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim"],
+    "engines": ["submitit", "dask[distributed]", "joblib"],
+    "ray": ["ray"],
     "docs": ["sphinx", "furo", "myst-parser"],
 }
 
@@ -52,7 +55,9 @@ setup(
     package_data={"track": ["py.typed"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
-    entry_points={"console_scripts": ["track = track.cli:main"]},
+    entry_points={
+        "console_scripts": ["track = track.cli:main", "exp = track.cli.exp:main", "xmen = track.cli.exp:main"]
+    },
     extras_require={
         **FEATURES,
         **DEVELOPMENT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -21,12 +22,17 @@ def _ctrl_c_is_heard() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_numbers = itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Hide the settings of the machine, and forget the configuration file before and after."""
     for name in os.environ:
         if name.startswith(("TRACK_", "ORION_")):
             monkeypatch.delenv(name)
+    # A set is noted there, which is not there until then.
+    monkeypatch.setenv("TRACK_HOME", str(tmp_path_factory.getbasetemp() / f"home-{next(_numbers)}"))
     reset_configuration()
     yield
     reset_configuration()

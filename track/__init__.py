@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from track.experiment import Experiment
     from track.functional import Root, functional_experiment
     from track.logger import TrialLogger
+    from track.manager import ExperimentManager
     from track.monitor import Monitor, TorchMonitor
     from track.reading import Trials, best, fetch, to_arrow, to_pandas
     from track.serialization import to_json
@@ -28,6 +29,7 @@ __url__ = ""
 __all__ = [
     "CustomStatus",
     "Experiment",
+    "ExperimentManager",
     "Monitor",
     "Project",
     "Root",
@@ -51,6 +53,7 @@ __all__ = [
 _homes = {
     "CustomStatus": "track.structure",
     "Experiment": "track.experiment",
+    "ExperimentManager": "track.manager",
     "Monitor": "track.monitor",
     "Project": "track.structure",
     "Root": "track.functional",

@@ -95,17 +95,21 @@ class TrackClient:
 
     def __init__(self, backend: str = "none", *, environment: Any = None) -> None:
         self._parts = checked_parts(environment)
-        if names_no_store(backend) and backend != "none:":
+        is_configured = names_no_store(backend) and backend != "none:"
+        if is_configured:
             backend = options("log.backend.name", None)
         self.protocol = get_protocol(backend)
         self._thread = get_ident()
         self._stores_nothing = names_no_store(backend)
         self._version: Callable[[], str] = default_version_hash
         self.protocol.check_writable()
-        self._attach_to_environment()
+        # What a worker has started may open another store as well.
+        attempt = os.environ.get("TRACK_ATTEMPT", "")
+        if is_configured or not attempt:
+            self._attach_to_environment(attempt)
 
-    def _attach_to_environment(self) -> None:
-        """Take the project, group and trial that the program which started this one chose."""
+    def _attach_to_environment(self, attempt: str) -> None:
+        """Take the project, group and trial that the program which started this one chose, or reserved for it."""
         for prefix in ("ORION", "TRACK"):
             group = os.environ.get("ORION_EXPERIMENT" if prefix == "ORION" else "TRACK_GROUP")
             project, trial = os.environ.get(f"{prefix}_PROJECT"), os.environ.get(f"{prefix}_TRIAL_ID")
@@ -115,6 +119,8 @@ class TrackClient:
                 self.set_group(name=group, get_only=True)
             if trial:
                 self.set_trial(uid=trial)
+            if trial and attempt.isdecimal():
+                self.protocol.share_attempt(trial, int(attempt))
 
     # choosing
 

@@ -8,8 +8,10 @@
     │   ├── ItemNotFound
     │   ├── NothingThere        (RuntimeError)
     │   ├── CheckpointNotFound  (RuntimeWarning, ValueError)
+    │   ├── InvalidExperimentRoot (ValueError)
     │   └── ResultTimeout       (TimeoutError)
     ├── AlreadyExists           (ValueError)
+    │   ├── SetExists           (FileExistsError)
     │   └── UploadConflict      (RuntimeError)
     ├── AlreadyRegistered       (AssertionError, AttributeError, ValueError)
     ├── AlreadyRuns             (RuntimeError, ValueError)
@@ -71,6 +73,7 @@ __all__ = [
     "IncompatibleYmlException",
     "InvalidCall",
     "InvalidEvent",
+    "InvalidExperimentRoot",
     "InvalidKeep",
     "InvalidQuery",
     "InvalidSpec",
@@ -87,6 +90,7 @@ __all__ = [
     "RPCCallFailure",
     "ResultTimeout",
     "RunFinished",
+    "SetExists",
     "TrackError",
     "TrialDoesNotExist",
     "UnknownAttribute",
@@ -133,12 +137,20 @@ class CheckpointNotFound(NotFound, RuntimeWarning, ValueError):
     """There is no checkpoint of this object, or none at this step."""
 
 
+class InvalidExperimentRoot(NotFound, ValueError):
+    """A folder is not the root of a set of experiments: one of its three files is missing."""
+
+
 class ResultTimeout(NotFound, TimeoutError):
     """Nothing was put under a key in the time that somebody waited."""
 
 
 class AlreadyExists(TrackError, ValueError):
     """Something with this name or uid is there already."""
+
+
+class SetExists(AlreadyExists, FileExistsError):
+    """There is a set of experiments in a folder already."""
 
 
 class UploadConflict(AlreadyExists, RuntimeError):

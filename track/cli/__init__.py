@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
-from track.cli import artifacts, compact, copy, deleting, serve, sync, user
+from track.cli import artifacts, compact, copy, deleting, exp, serve, sync, user
 
 __all__ = ["main", "make_parser"]
 
@@ -29,11 +30,16 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="command", required=True)
     for command in _COMMANDS:
         command.add_parser(verbs)
+    # It has verbs of its own, to which `main` gives all words after it.
+    verbs.add_parser("exp", help="make sets of experiments, run them, list them", description=exp.DESCRIPTION)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 all is well, 1 something is left to do, 2 wrong usage."""
-    given = make_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["exp"]:
+        return exp.main(words[1:], "track exp")
+    given = make_parser().parse_args(words)
     code: int = given.run(given)
     return code

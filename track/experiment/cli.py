@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from track.errors import AlreadyRuns, IncompatibleYmlException, InvalidCall, TrackError
 from track.experiment.params import DEFAULTS, NAME
 from track.experiment.status import DETACHED, RUNNING, WAITING
+from track.home import wants
 from track.parameters import cast
 from track.utils.out import write_out
 from track.yaml12 import load, texts
@@ -58,7 +59,7 @@ def execute(experiment: Any, said: argparse.Namespace) -> Any:
     with ExitStack() as block:
         try:
             _place(experiment, said)
-            experiment.__dict__["_wants_output"] = bool(said.txt)
+            experiment.__dict__["_wants_output"] = bool(said.txt) or wants("redirect_stdout")
             block.enter_context(experiment)
         except AlreadyRuns as error:
             # Copies of a job may be started: the experiment is run, and that is all that was asked for.
@@ -93,6 +94,8 @@ def _place(experiment: Any, said: argparse.Namespace) -> None:
         if said.restart:
             experiment._status = "default"
             kind.register(experiment, os.path.dirname(os.path.abspath(said.execute)), restart=True)
+        elif experiment._folder.is_given:
+            return
         elif experiment._folder.status == RUNNING:
             raise AlreadyRuns(f"the experiment in {experiment._root} is running, in another process")
         elif experiment._folder.status not in WAITING:

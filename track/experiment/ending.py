@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 from track.configuration import options
+from track.home import wants
 from track.utils.signal import is_handled
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def _raise(signum: int, frame: Any) -> None:
 def put_back_into_queue() -> bool:
     """Ask Slurm to run this job again, where there is one that can be, and return whether it will be."""
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or not options("experiment.requeue", True):
+    if job is None or not options("experiment.requeue", wants("requeue")):
         return False
     import subprocess
 

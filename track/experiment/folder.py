@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -14,16 +15,19 @@ from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
 from track.experiment.params import to_content
 from track.experiment.paramsfile import ParamsFile
-from track.experiment.record import Record, as_metadata, is_uid, messages_in, notes_in, place_of
+from track.experiment.record import Record, as_metadata, given_attempt, is_uid, messages_in, notes_in, place_of
 from track.experiment.scripts import version_of
 from track.experiment.status import REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
 from track.front import tell_nothing_is_stored
+from track.home import wants
 from track.parameters import as_data, is_data
+from track.utils.environment import find_packages
+from track.utils.files import replace_file
 from track.utils.lifecycle import watch_forks
 from track.utils.machine import identity
-from track.yaml12 import Commented
+from track.yaml12 import Commented, dump
 
 if TYPE_CHECKING:
     from track.experiment.output import OutputFile
@@ -61,6 +65,8 @@ class Folder:
         self._output: OutputFile | None = None
         self._pid = 0
         self._is_told = False
+        self.between_messages: Callable[[], None] = _nothing
+        """Called after each message, when nothing is held: a worker interrupts its body there."""
         self.after_fork()
         watch_forks(self)
 
@@ -248,6 +254,15 @@ class Folder:
 
     # running
 
+    @property
+    def is_given(self) -> bool:
+        """Whether a worker has reserved the trial for this process, which it has started."""
+        return given_attempt(self._uid) is not None
+
+    def hold(self, trial: Any, protocol: Any) -> None:
+        """Use a trial that this process has reserved."""
+        self._record, self._uid = Record.held(trial, protocol), trial.uid
+
     def start(self, has_output: bool) -> None:
         """Begin the trial; `has_output`: write what is printed to a file, too."""
         experiment, record = self._experiment, self.record
@@ -261,8 +276,23 @@ class Folder:
         if record.set_parameters(used):
             record.set_facts(overrides=overrides(experiment))
         self._file.save()
+        if wants("save_conda"):
+            self._save_environment()
         if has_output:
             self.begin_output()
+
+    def _save_environment(self) -> None:
+        """Write which packages are installed, as ``conda env create`` reads it."""
+        packages = ["pip", {"pip": find_packages().splitlines()}]
+        content = {
+            "name": os.environ.get("CONDA_DEFAULT_ENV"),
+            "dependencies": [f"python={platform.python_version()}", *packages],
+        }
+        path = os.path.join(self.path, "environment.yml")
+        try:
+            replace_file(path, [dump(content).encode()], sync=False, follow=False)
+        except OSError as error:
+            logger.warning("%s is not written: %s", path, error)
 
     def begin_output(self) -> None:
         """Write what is printed to a file of the folder, too, until the end."""
@@ -276,13 +306,13 @@ class Folder:
         experiment, record = self._experiment, self.record
         self._end_output()
         if isinstance(exc_val, TimeLimit):
-            record.set_status("requeue" if put_back_into_queue() else "timeout")
+            is_waiting = self.is_given or record.is_held or put_back_into_queue()
+            record.set_status("requeue" if is_waiting else "timeout")
         record.logger.__exit__(exc_type, exc_val, exc_tb)
         now = stamp()
         experiment._status = record.ended_as(exc_type, exc_val)
         experiment._timestamps = {**experiment._timestamps, "stopped": now, "last": now}
-        self._file.close()
-        self._file.save()
+        self._file.finish()
 
     def _end_output(self) -> None:
         output, self._output = self._output, None
@@ -291,6 +321,10 @@ class Folder:
         output.close()
         if self.record.is_stored and os.path.exists(output.path):
             self.record.logger.log_file(output.path)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def overrides(experiment: Any) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from track.yaml12 import Commented, load_mapping
 
 logger = logging.getLogger(__name__)
 NAME, DEFAULTS = "params.yml", "defaults.yml"
-_SPECIAL = ("_root", "_status", "_purpose", "_notes", "_user", "_host", "_timestamps", "_messages", "_version", "_meta")
+SPECIAL = ("_root", "_status", "_purpose", "_notes", "_user", "_host", "_timestamps", "_messages", "_version", "_meta")
 TRIAL = "_trial"
-_NAMES = {*_SPECIAL, TRIAL, "_name", "_created"}
+_NAMES = {*SPECIAL, TRIAL, "_name", "_created"}
 # As other versions of the original have called them.
 _GIT = {
     "local_path": "local", "remote_url": "remote", "hash": "commit", "git_local": "local", "git_remote": "remote",
@@ -26,7 +26,7 @@ _GIT = {
 
 def to_content(experiment: Any, trial: str | None, more: Mapping[Any, Any]) -> Commented:
     """Return what the ``params.yml`` of an experiment says, and `more`."""
-    special = {name: getattr(experiment, name) for name in _SPECIAL}
+    special = {name: getattr(experiment, name) for name in SPECIAL}
     special["_timestamps"] = {name: experiment._timestamps.get(name) for name in NAMES}
     special["_notes"] = list(experiment._notes) or None
     special["_purpose"] = experiment._purpose or None
@@ -71,10 +71,10 @@ def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> 
         else:
             logger.debug("there is no parameter %r: it is not read", name)
             loaded.more[name] = value
-    return loaded._replace(special=_as_now(loaded.special))
+    return loaded._replace(special=as_now(loaded.special))
 
 
-def _as_now(special: dict[str, Any]) -> dict[str, Any]:
+def as_now(special: dict[str, Any]) -> dict[str, Any]:
     """Return what is special as it is written today."""
     name = special.pop("_name", None)
     if name is not None and special.get("_root"):

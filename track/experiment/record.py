@@ -22,12 +22,15 @@ from track.versioning import compute_hash, default_version_hash
 
 if TYPE_CHECKING:
     from track.logger import TrialLogger
+    from track.persistence.protocol import Protocol
 
 logger = logging.getLogger(__name__)
 SET_FOLDER, SET_FILE, STORE_FILE = ".track", "set.json", "report.json"
 _MESSAGES, _NOTES = "messages.", "notes"
 # Parameters of the method that logs metrics: such messages are no metrics.
 _TAKEN = ("step", "aggregator")
+TRIAL_VARIABLE, ATTEMPT_VARIABLE = "TRACK_TRIAL_ID", "TRACK_ATTEMPT"
+"""Of the environment: which trial a worker has reserved for this process to run, and in which attempt."""
 _ATTEMPTS = 100
 _PATIENCE = 60.0
 """Seconds for which a store that is busy or away is asked for an experiment that others may take."""
@@ -93,12 +96,18 @@ class Record:
         Whether its store lasts; otherwise the folder is all that is kept, and this trial is in memory.
     is_new: bool
         Whether this process has made the trial.
+
+    Attributes
+    ----------
+    is_held: bool
+        Whether a worker in this process has reserved the trial.
     """
 
     def __init__(self, logger: TrialLogger, is_stored: bool, is_new: bool = False) -> None:
         self.logger = logger
         self._is_new = is_new
         self.is_stored = is_stored
+        self.is_held = False
         self._protocol, self._trial = logger.protocol, logger._created()
         self._named: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -138,7 +147,21 @@ class Record:
         protocol = get_protocol(place.uri)
         found = protocol.get_trial(Trial(*split_uid(uid))) or []
         stored = next((trial for trial in found if trial.uid == uid), None)
-        return None if stored is None else cls(TrialLogger(stored, protocol), True)
+        if stored is None:
+            return None
+        attempt = given_attempt(uid)
+        if attempt is not None:
+            protocol.share_attempt(stored.uid, attempt)
+        return cls(TrialLogger(stored, protocol), True)
+
+    @classmethod
+    def held(cls, trial: Trial, protocol: Protocol) -> Record:
+        """Return the record of a trial that a worker in this process has reserved."""
+        from track.logger import TrialLogger
+
+        record = cls(TrialLogger(trial, protocol), True)
+        record.is_held = True
+        return record
 
     @property
     def uid(self) -> str:
@@ -152,17 +175,26 @@ class Record:
 
     def ended_as(self, exc_type: Any, exc_val: Any) -> str:
         """Return what the status is after an end: that of all processes of the trial, as far as the store answers."""
+        own = final_status(exc_type, exc_val)
         try:
-            return self.status
+            if given_attempt(self.uid) is None:
+                return self.status
+            # For the worker that has given it to this process the trial runs until the process is gone.
+            stored = self.logger.trial
+            return name_of(stored.status if stored.is_set else own)
         except BackendUnavailable:
-            return name_of(final_status(exc_type, exc_val))
+            return name_of(own)
 
     def start(self, is_waiting: bool) -> None:
         """Start the trial; one that waits is taken in the same step, by one process only.
 
+        One that a worker has reserved, this process or the one that has started it, is taken already.
+
         Raises AlreadyRuns (a ValueError): another process has taken it.
         """
-        if is_waiting and self.is_stored:
+        if self.is_held:
+            self.logger._begin()
+        elif is_waiting and self.is_stored and given_attempt(self.uid) is None:
             self._take()
         self.logger.__enter__()
 
@@ -278,6 +310,12 @@ class Record:
                 continue
             return notes, True
         raise BackendUnavailable("others keep changing the notes of the experiment")
+
+
+def given_attempt(uid: str | None) -> int | None:
+    """Return the attempt in which a worker has given a trial to this process, which it has started; None for none."""
+    attempt = os.environ.get(ATTEMPT_VARIABLE, "")
+    return int(attempt) if uid is not None and os.environ.get(TRIAL_VARIABLE) == uid and attempt.isdecimal() else None
 
 
 def is_uid(uid: Any) -> bool:

@@ -48,8 +48,8 @@ def write_root(experiment: Any, folder: str, shell: str) -> None:
     code = kind if kind.fn is None else innermost(kind.run)
     write_defaults(experiment, folder)
     program = os.path.join(folder, folder_name(f"{module}.{name}"))
-    _write_program(program, get_run_script(module, name))
-    _write_program(os.path.join(folder, "script.sh"), _shell_script(program, shell, source_file(code)))
+    write_program(program, get_run_script(module, name))
+    write_program(os.path.join(folder, "script.sh"), _shell_script(program, shell, source_file(code)))
 
 
 def _shell_script(program: str, shell: str, file: str | None) -> str:
@@ -57,8 +57,13 @@ def _shell_script(program: str, shell: str, file: str | None) -> str:
     return "\n".join([f"#!{shell}", *header_lines(file), "", f'exec {shlex.quote(program)} --execute "${{1}}"']) + "\n"
 
 
-def _write_program(path: str, text: str) -> None:
+def write_program(path: str, text: str) -> None:
+    """Write a file that whoever may read it may run."""
     replace_file(path, [text.encode()], sync=False)
+    make_runnable(path)
+
+
+def make_runnable(path: str) -> None:
+    """Let whoever may read a file run it."""
     mode = os.stat(path).st_mode
-    # Who may read it may run it.
     os.chmod(path, mode | (mode & (stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)) >> 2)

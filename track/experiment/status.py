@@ -18,6 +18,8 @@ _STATUSES: dict[str, Any] = {
     "timeout": CustomStatus("timeout", 204),
     "requeue": CustomStatus("requeue", 205),
 }
+NAMES = tuple(_STATUSES)
+"""What an experiment may be."""
 _NAMES = {status: name for name, status in _STATUSES.items()} | {Status.Suspended: REGISTERED}
 WAITING = (REGISTERED, "submitted", "requeue", "broken")
 """What waits to be run: the last is one whose process is gone."""

@@ -8,6 +8,6 @@ FORMAT = "%y-%m-%d-%H-%M-%S-%f"
 NAMES = ("created", "start", "stopped", "last", "registered")
 
 
-def stamp() -> str:
-    """Return the time now."""
-    return datetime.now().strftime(FORMAT)
+def stamp(at: float | None = None) -> str:
+    """Return a time, unix seconds; by default now."""
+    return (datetime.now() if at is None else datetime.fromtimestamp(at)).strftime(FORMAT)

@@ -40,6 +40,11 @@ def is_data(value: Any) -> bool:
     return not callable(value) and not isinstance(to_plain(value), str)
 
 
+def is_text_of_object(value: Any) -> bool:
+    """Return whether a value that was read stands for something that no file can say, as a function."""
+    return isinstance(value, str) and _REPR.fullmatch(value) is not None
+
+
 def copied(value: Any) -> Any:
     """Return a deep copy of a default; itself where it cannot be copied, as a lock."""
     try:
@@ -54,7 +59,7 @@ def restored(value: Any, default: Any) -> Any:
 
     The text of what is no data stands for the default.
     """
-    if isinstance(value, str) and (_REPR.fullmatch(value) or not is_data(default)):
+    if is_text_of_object(value) or (isinstance(value, str) and not is_data(default)):
         return default
     try:
         return _as_default(value, default)

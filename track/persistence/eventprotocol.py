@@ -45,7 +45,7 @@ from track.persistence.checks import (
 from track.persistence.given import given_series
 from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
 from track.persistence.query import ALSO_DELETED, Query, parse_query, parse_stored
-from track.persistence.state import DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
+from track.persistence.state import DEATHS, DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
@@ -240,13 +240,23 @@ class EventProtocol(Protocol):
         """Take a trial that no process runs for this one, and return the attempt that begins."""
         attempt = trial.attempt + 1
         begin = self._process_event(trial, Status.Running, attempt, is_reserved=True)
-        self._record(*self._lost_times(trial), begin)
+        self._record(*self._lost_times(trial), begin, *self._death(trial, attempt))
         return attempt
+
+    def _death(self, trial: Trial, attempt: int) -> list[FieldsMerged]:
+        """Return how often the processes of a trial were killed by now, where they were killed in the last attempt."""
+        if trial.status is not Status.Broken:
+            return []
+        # A user may log metadata of the same name.
+        known = trial.metadata.get(DEATHS)
+        values = {DEATHS: (known if isinstance(known, int) else 0) + 1}
+        return [FieldsMerged("trial", trial.uid, "metadata", values, self._moment(trial), attempt=attempt)]
 
     def _hold(self, trial: Trial, attempt: int) -> None:
         """Note that this process has reserved a trial: what it says of it from now on is of this attempt."""
         self._know(trial)
-        self._known[trial.uid] = trial.reserved = attempt
+        trial.reserved = attempt
+        self.note_attempt(trial.uid, attempt)
         self._begun[trial.uid] = (time.perf_counter(), attempt)
 
     def _attempt_of(self, trial: Trial) -> int | None:
@@ -552,7 +562,11 @@ class EventProtocol(Protocol):
         return self._known.get(uid)
 
     def share_attempt(self, uid: str, attempt: int) -> None:
-        self._known[self._require(uid)] = attempt
+        self.note_attempt(self._require(uid), attempt)
+
+    def note_attempt(self, uid: str, attempt: int) -> None:
+        """Note for which attempt this process has a trial, which is stored: it also decides in it."""
+        self._known[uid] = attempt
 
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         require_mutator(attr)

@@ -169,6 +169,37 @@ class QueueTests(BackendTests):
         assert self._shown(protocol, trial) == before
         assert self.stored(protocol, trial).metadata["late_events"] >= 1
 
+    @pytest.mark.parametrize(
+        ("name", "args", "kwargs"),
+        [
+            ("log_trial_metadata", (), {"gpu": "lost"}),
+            ("set_trial_status", (CustomStatus("pruned", 303), "lost"), {}),
+            ("log_trial_metrics", (), {"step": 1, "loss": 9.0}),
+        ],
+    )
+    def test_worker_that_lost_its_trial_decides_nothing(
+        self, protocol: Protocol, trial: Trial, name: str, args: Any, kwargs: Any
+    ) -> None:
+        """Compare-and-set is said of its attempt, too."""
+        lost = self._reserve(protocol)
+        self._take_over(protocol, lost)
+        before = self._shown(protocol, trial)
+
+        protocol.fetch_and_update_trial({"uid": trial.uid}, name, *args, **kwargs)
+
+        assert self._shown(protocol, trial) == before
+
+    def test_deaths_of_workers_are_counted(self, protocol: Protocol, trial: Trial) -> None:
+        """Each time that a trial is reserved because its worker is gone; not where it was given back."""
+        self._take_over(protocol, trial, attempt=1, at=100.0)
+        second = self._reserve(protocol)
+        deaths = self.stored(protocol, trial).metadata["deaths"]
+        protocol.set_trial_status(second, "submitted")
+        protocol.log_trial_finish(second, None, None, None)
+        self._reserve(protocol)
+
+        assert (deaths, self.stored(protocol, trial).metadata["deaths"]) == (1, 1)
+
     def test_worker_that_lost_its_trial_adds_it_to_no_group(self, protocol: Protocol, trial: Trial) -> None:
         """A trial is added to no group by who has lost it."""
         group = protocol.new_trial_group(TrialGroup(name="idea", project_id="digits"))

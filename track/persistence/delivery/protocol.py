@@ -318,6 +318,10 @@ class DeliveredProtocol(EventProtocol):
             self._opened().send_left_behind(self.patience)
         return self._decide(lambda backend: backend.update_trial(query, attr, args, kwargs))
 
+    def note_attempt(self, uid: str, attempt: int) -> None:
+        super().note_attempt(uid, attempt)
+        self.remote.note_attempt(uid, attempt)
+
     def fetch_and_update_group(self, query: Any, attr: str, *args: Any, **kwargs: Any) -> TrialGroup:
         return self._decide(lambda backend: backend.fetch_and_update_group(query, attr, *args, **kwargs))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from track.persistence.state.apply import (
+    DEATHS,
     DELETED,
     LATE,
     RESERVED,
     RESUMES,
     hidden,
+    identity_of,
     is_forgetting,
     is_overtaken,
     is_resume,
@@ -27,6 +29,7 @@ from track.persistence.state.state import State
 from track.persistence.state.views import is_hidden, resumes_of, shown_fields, shown_points, with_members
 
 __all__ = [
+    "DEATHS",
     "DELETED",
     "LATE",
     "RESERVED",
@@ -40,6 +43,7 @@ __all__ = [
     "copy_path",
     "gather",
     "hidden",
+    "identity_of",
     "is_forgetting",
     "is_hidden",
     "is_overtaken",

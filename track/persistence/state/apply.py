@@ -228,6 +228,8 @@ def _is_said_later(trial: Trial, at: float) -> bool:
 
 LATE = "late_events"
 """The name in the metadata of how many events were dropped, because their attempt was followed by another."""
+DEATHS = "deaths"
+"""The name in the metadata of how often a trial was reserved because who had it was killed."""
 RESERVED = "reserved"
 """The name in a process that says that it has the attempt for itself."""
 IDENTITY = ("host", "pid", "started")

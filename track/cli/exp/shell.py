@@ -1,0 +1,76 @@
+"""How the verbs talk to a person: what they print, ask, and say where something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, NoReturn
+
+from track import home
+from track.errors import InvalidCall, InvalidExperimentRoot
+from track.shown import bounded
+from track.utils.files import absolute_path
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def say(text: str) -> None:
+    """Print a text and the end of a line; letters that the terminal does not have are escaped."""
+    stream = sys.stdout
+    if stream is None:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def complain(program: str, error: Exception) -> None:
+    """Print what is wrong in one sentence."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{program}: error: {' '.join(bounded(str(error)).split())}\n")
+
+
+def may_ask() -> bool:
+    """Return whether there is a person to ask, who wants to be asked."""
+    is_terminal = sys.stdin is not None and sys.stdin.isatty()
+    return is_terminal and bool(home.setting("prompt"))
+
+
+def purpose_of(words: list[str] | None, what: str) -> str:
+    """Return the purpose that was given, or that a person who is there gives when asked."""
+    if words is not None:
+        return " ".join(words)
+    return input(f"What is {what} for? ").strip() if may_ask() else ""
+
+
+def confirm(what: str, is_sure: bool) -> bool:
+    """Return whether something is to be destroyed: where ``-y`` says so, prompting is off, or a person does.
+
+    Raises InvalidCall: there is nobody to ask.
+    """
+    if is_sure or not home.setting("prompt"):
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InvalidCall(f"{what} cannot be undone, and there is no terminal to ask at: -y does it unasked")
+    return input(f"{what} cannot be undone. Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def set_at(root: str) -> str:
+    """Return the absolute path of the root of a set, by default the working directory; nothing is created.
+
+    Raises InvalidExperimentRoot: there is no set.
+    """
+    path = absolute_path(root or ".")
+    if not os.path.isfile(os.path.join(path, "experiment.yml")):
+        raise InvalidExperimentRoot(f"{path} is not the root of a set of experiments. Try init?")
+    return path

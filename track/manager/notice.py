@@ -1,0 +1,126 @@
+"""What a worker hears: that it is to end (SIGTERM, SIGUSR1, Ctrl-C), or that its trial was taken by another one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from track.configuration import options
+from track.errors import TrackError
+
+logger = logging.getLogger(__name__)
+_HEARD = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_BEATS = 4
+"""Signs of life in the time after which silence means death."""
+
+
+class Notice:
+    """Hears the signals that end a worker, while it works in the main thread.
+
+    They are noted, and passed on to the body that runs, if there is one; what the program itself does about them, or
+    the engine that has started it, is done once the trial was given back.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._previous: dict[int, Any] = {}
+        self._then: Callable[[int, Any], None] | None = None
+
+    def __enter__(self) -> Notice:
+        # Of an engine whose signal it is; it kills whoever does not handle it.
+        used = [number for number in (signal.SIGUSR2,) if callable(signal.getsignal(number))]
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        if threading.current_thread() is threading.main_thread() and options("process.hooks", True):
+            for number in (*_HEARD, *used):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._previous[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        for number, previous in self._previous.items():
+            if signal.getsignal(number) == self._hear:
+                signal.signal(number, previous)
+        os.close(self._woken)
+        os.close(self._waker)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the worker is to end."""
+        return self.signum is not None
+
+    def _hear(self, signum: int, frame: Any) -> None:
+        self.signum = signum
+        try:
+            os.write(self._waker, b".")
+        except BlockingIOError:
+            pass
+        if self._then is not None:
+            self._then(signum, frame)
+
+    @contextmanager
+    def passing(self, then: Callable[[int, Any], None]) -> Iterator[None]:
+        """Call something with each signal, and the frame that it interrupts, and with one that came before."""
+        self._then = then
+        try:
+            if self.signum is not None:
+                then(self.signum, None)
+            yield
+        finally:
+            self._then = None
+
+    def pause(self, seconds: float) -> None:
+        """Wait, no longer than until a signal comes."""
+        select.select([self._woken], [], [], seconds)
+
+    def pass_on(self) -> None:
+        """Do what would have been done about the signal without this worker; nothing, where that is to die."""
+        signum, previous = self.signum, self._previous.get(self.signum or 0)
+        if callable(previous):
+            previous(signum, None)
+
+
+class Heartbeats:
+    """Says that a trial runs, as long as its body is silent, and notices that another worker has taken it.
+
+    Parameters
+    ----------
+    beat: callable
+        Says it, and returns whether the trial still belongs to this worker.
+    lost: callable
+        Is called, once, when it does not any more, unless the body has ended.
+    """
+
+    def __init__(self, beat: Callable[[], bool], lost: Callable[[], None]) -> None:
+        self._beat, self._lost = beat, lost
+        self._turn = threading.Lock()
+        self._is_over = threading.Event()
+        self._seconds = float(options("log.heartbeat_timeout", 900.0)) / _BEATS
+
+    def __enter__(self) -> Heartbeats:
+        threading.Thread(target=self._run, name="track-heartbeats", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            self._is_over.set()
+
+    def _run(self) -> None:
+        is_ours = True
+        while is_ours and not self._is_over.wait(self._seconds):
+            try:
+                is_ours = self._beat()
+            except TrackError as error:
+                logger.debug("no sign of life was given: %s", error)
+        with self._turn:
+            if not self._is_over.is_set():
+                self._lost()
