@@ -33,7 +33,10 @@ def sql_server() -> Iterator[postgres.Postgres]:
 def sql_uri(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URI of an empty database, on a real CockroachDB where TRACK_TEST_COCKROACH names one."""
     if _COCKROACH is None:
-        yield str(request.getfixturevalue("sql_server").new_database())
+        server = request.getfixturevalue("sql_server")
+        uri = server.new_database()
+        yield uri
+        server.drop_database(uri)
         return
     parts = urlsplit(_COCKROACH)
     name = f"track_test_{secrets.token_hex(6)}"

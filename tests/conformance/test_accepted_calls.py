@@ -252,8 +252,16 @@ def test_nothing_accepted_makes_sqlite_unreadable(tmp_path: Path, calls: list[Ca
 
 @pytest.fixture
 def new_sql_uri(sql_server: Any) -> Callable[[], str]:
-    """Give what makes an empty database."""
-    return lambda: str(sql_server.new_database())
+    """Give what makes an empty database, in place of the one before."""
+    made: list[str] = []
+
+    def new_uri() -> str:
+        if made:
+            sql_server.drop_database(made.pop())
+        made.append(sql_server.new_database())
+        return made[-1]
+
+    return new_uri
 
 
 @pytest.mark.network

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.servers import start_server
 
@@ -104,15 +105,22 @@ class Postgres:
 
     def new_database(self) -> str:
         """Return the URI of a new, empty database."""
+        name = f"track_{next(_numbers)}"
+        self._run(f"CREATE DATABASE {name}")
+        return f"cockroach://postgres@127.0.0.1:{self.port}/{name}?sslmode=disable"
+
+    def drop_database(self, uri: str) -> None:
+        """Remove a database, whoever is connected to it: thousands of them fill a disk."""
+        self._run(f"DROP DATABASE IF EXISTS {urlsplit(uri).path.strip('/')} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
         import psycopg2
 
-        name = f"track_{next(_numbers)}"
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
+            cursor.execute(statement)
         connection.close()
-        return f"cockroach://postgres@127.0.0.1:{self.port}/{name}?sslmode=disable"
 
     def kill(self) -> None:
         """Kill the server and its workers, as a loss of power would."""

@@ -12,37 +12,41 @@ from track.errors import missing_extra
 _EXACT = 2**53
 # So many numbers times their range are sorted as whole numbers.
 _PACKED = 2**62
-_TIMES = 2
+_VALUES, _COLUMNS = 1, 3
 
 
 def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
     """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`."""
-    arrays = once(*logged_arrays(points))
-    if arrays[0] is None:
+    steps, *columns = logged_arrays(points, with_times=times)
+    arrays = once(steps, *columns[: 2 if times else 1])
+    if steps is None:
         arrays = (import_numpy().arange(len(arrays[1])), *arrays[1:])
-    arrays = arrays[: 3 if times else 2]
     for array in arrays:
         array.flags.writeable = False
     return arrays
 
 
-def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
+def logged_arrays(points: Any, hidden: Sequence[Any] = (), with_times: bool = True) -> tuple[Any, ...]:
     """Return steps, values and times (unix seconds) of `Points` as they were logged; steps None where there are none.
 
-    `hidden`: pairs of a step and a time: points from this step on that were logged before are left out.
+    `hidden`: pairs of a step and a time: points from this step on that were logged before are left out. Times are None
+    where nobody needs them.
     """
     numpy = import_numpy()
     points.settle()
     # What another thread logs meanwhile does not show.
     view = points.view()
     view.settle()
-    arrays = None if view.stored is None else _stored_arrays(view)
+    with_times = with_times or bool(hidden)
+    arrays = None if view.stored is None else _stored_arrays(view, with_times)
     if arrays is None:
         shared = view.step, view.value, view.at
         step, value, at = shared if view.stored is None else view.columns()
         size = view.tail if view.stored is None else len(at)
         arrays = [None if column is None else _array(column, size) for column in (step, value, at)]
     steps, values, times = arrays
+    if not with_times:
+        return steps, values, None
     times = times.astype(numpy.float64, copy=False)
     if not hidden or steps is None:
         return steps, values, times
@@ -50,22 +54,23 @@ def logged_arrays(points: Any, hidden: Sequence[Any] = ()) -> tuple[Any, ...]:
     return steps[are_shown], values[are_shown], times[are_shown]
 
 
-def _stored_arrays(points: Any) -> list[Any] | None:
-    """Return the columns of a settled view whose first points are in chunks, each copied once; None for none of these.
+def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
+    """Return the columns of a settled view whose first points are in chunks, each copied once; or None.
 
-    That is where a column has numbers of several types, or something else.
+    Times are None where they are not asked for. None of these can be had where a column has numbers of several types,
+    or something else.
     """
     import numpy
 
     size, place = len(points), 0
-    named = enumerate((points.step, points.value, points.at))
+    named = enumerate((points.step, points.value, points.at if with_times else None))
     tail = {number: _array(column, points.tail) for number, column in named if column is not None}
     found: dict[int, Any] = {}
     for columns in points.stored.plain_columns():
         if columns is None:
             return None
         parts = {number: _plain_array(columns[number]) for number in tail}
-        end = place + len(parts[_TIMES])
+        end = place + len(parts[_VALUES])
         for number, part in parts.items():
             if not place:
                 found[number] = numpy.empty(size, part.dtype)
@@ -81,7 +86,7 @@ def _stored_arrays(points: Any) -> list[Any] | None:
             found[number][place:end] = part
         # Fewer, where a chunk turned out to be damaged.
         found[number] = found[number] if end == size else found[number][:end]
-    return [found.get(number) for number in range(_TIMES + 1)]
+    return [found.get(number) for number in range(_COLUMNS)]
 
 
 def _plain_array(column: Any) -> Any:
@@ -101,7 +106,7 @@ def once(steps: Any, *columns: Any) -> tuple[Any, ...]:
     return steps[first], *(column[last] for column in columns)
 
 
-def by_step(steps: Any, values: Any, times: Any) -> tuple[Any, Any, Any] | None:
+def by_step(steps: Any, *columns: Any) -> tuple[Any, ...] | None:
     """Return points, of each step the one that was logged last, in the order of steps that are numbers.
 
     None where they are in that order, or no numbers that doubles tell apart. It takes half the time of finding where
@@ -117,10 +122,9 @@ def by_step(steps: Any, values: Any, times: Any) -> tuple[Any, Any, Any] | None:
     steps = steps[order]
     # A NaN is another one than the one before.
     are_last = numpy.append(steps[1:] != steps[:-1], True)
-    if are_last.all():
-        return steps, values[order], times[order]
-    order = order[are_last]
-    return steps[are_last], values[order], times[order]
+    if not are_last.all():
+        steps, order = steps[are_last], order[are_last]
+    return steps, *(column[order] for column in columns)
 
 
 def order_of(x: Any) -> Any:

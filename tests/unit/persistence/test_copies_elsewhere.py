@@ -223,7 +223,7 @@ def test_copy_that_cannot_be_written_yet_becomes_a_store_of_its_own_later(
     shutil.copytree(machines.folder("one"), machines.folder("two"))
     with machines.on("two") as folder, closing(get_protocol(f"file:{folder}/runs")) as protocol:
         with monkeypatch.context() as full:
-            full.setattr("track.persistence.file.store.replace_file", _refuse)
+            full.setattr("track.persistence.file.folding.replace_file", _refuse)
             with pytest.raises(BackendUnavailable):
                 protocol.new_project(Project(name="faces"))
             assert protocol.identity() == identity

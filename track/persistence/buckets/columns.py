@@ -16,13 +16,13 @@ class Curve(NamedTuple):
         Each once; None where they are 0, 1, 2, ...
     values: sequence
         The value that was logged last at each.
-    times: sequence of float
-        When that was, unix seconds, 0 where it is not known.
+    times: sequence of float or None
+        When that was, unix seconds, 0 where it is not known; None where x is no time.
     """
 
     steps: Any
     values: Any
-    times: Any
+    times: Any = None
 
 
 class Found(NamedTuple):

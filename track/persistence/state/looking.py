@@ -79,12 +79,15 @@ class Seen(Source):
             from track.containers.arrays import by_step, logged_arrays, once
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
-            columns: Any = logged_arrays(container.points, hidden)
             is_sorted_later = self._question.x in {"step", "relative"}
-            columns = (is_sorted_later and by_step(*columns)) or once(*columns)
+            steps, *columns = logged_arrays(container.points, hidden, with_times=not is_sorted_later)
+            if is_sorted_later:
+                # Their times are not looked at.
+                del columns[1:]
+            shown: Any = (is_sorted_later and by_step(steps, *columns)) or once(steps, *columns)
         except ImportError:
-            columns = shown_points(container, self._resumes, 0)
-        return None if columns is None or not len(columns[1]) else Curve(*columns[:3])
+            shown = shown_points(container, self._resumes, 0)
+        return None if shown is None or not len(shown[1]) else Curve(*shown[:3])
 
 
 def _stamp(points: Points) -> tuple[Any, ...]:
