@@ -84,6 +84,9 @@ def _say_until_told(experiment: Train, attempt: int) -> None:
 
 def _pause(experiment: Train, attempt: int) -> None:
     if attempt == 1:
+        # Not in the middle of a transaction, for whose end others would wait.
+        assert experiment.trial is not None
+        experiment.trial.protocol.flush()
         os.kill(os.getpid(), signal.SIGSTOP)
 
 

@@ -490,6 +490,7 @@ class Experiment(metaclass=TypedMeta):
         offer = make_offer(messages, keep, leader, step)
         if self._folder is not None:
             self._folder.message(offer)
+            self._folder.between_messages()
 
     # its command line
 

@@ -65,6 +65,8 @@ class Folder:
         self._output: OutputFile | None = None
         self._pid = 0
         self._is_told = False
+        self.between_messages: Callable[[], None] = _nothing
+        """Called after each message, when nothing is held: a worker interrupts its body there."""
         self.after_fork()
         watch_forks(self)
 
@@ -320,6 +322,10 @@ class Folder:
         output.close()
         if self.record.is_stored and os.path.exists(output.path):
             self.record.logger.log_file(output.path)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def overrides(experiment: Any) -> dict[str, Any]:

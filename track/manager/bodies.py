@@ -7,10 +7,9 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from track.errors import InvalidCall
 from track.experiment import Experiment
@@ -22,7 +21,8 @@ from track.experiment.parts import (
     status_of,
 )
 from track.manager.child import Child
-from track.manager.notice import Heartbeats, Lost, Notice, interrupting
+from track.manager.interrupting import Interruption, Lost, run_body
+from track.manager.notice import Heartbeats, Notice
 from track.manager.queue import Queue
 from track.manager.registering import folder_of
 from track.manager.sets import SCRIPT, ExperimentSet
@@ -120,16 +120,21 @@ class Bodies:
         experiment = load(trial, os.path.join(self.folder(trial), NAME))
         experiment._folder.hold(trial, self._queue.protocol)
 
-        def give_back(signum: int) -> None:
-            if experiment.trial.has_finished:
-                return
+        interruption = Interruption()
+        experiment._folder.between_messages = interruption.check
+
+        def give_back() -> NoReturn:
             # Now: whoever sends the signal may not wait for the end of the body.
             self._queue.protocol.set_trial_status(trial, status_of("requeue"))
-            raise TimeLimit(f"{signal.Signals(signum).name}: the worker is to end")
+            raise TimeLimit("the worker is to end")
+
+        def hear(signum: int, frame: Any) -> None:
+            if not experiment.trial.has_finished:
+                interruption.call(give_back, signum, frame)
 
         try:
-            with self._heartbeats(trial, interrupting(threading.get_ident())), self._notice.passing(give_back):
-                _run_in_one_process(experiment)
+            with self._heartbeats(trial, interruption.lose), self._notice.passing(hear):
+                _run_in_one_process(experiment, interruption)
         except Lost:
             self._tell_lost(trial)
             return None
@@ -149,11 +154,12 @@ class Bodies:
         return True
 
 
-def _run_in_one_process(experiment: Any) -> None:
+def _run_in_one_process(experiment: Any, interruption: Interruption) -> None:
     pid = os.getpid()
     try:
-        experiment()
+        run_body(experiment)
     finally:
+        interruption.is_over = True
         if os.getpid() != pid:
             _leave(sys.exc_info()[1])
 

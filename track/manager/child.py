@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 _KEEPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keeper.py")
 GRACE = 30.0
@@ -54,7 +55,7 @@ class Child:
                 self._timer.cancel()
             os.close(self._held)
 
-    def tell(self, signum: int) -> None:
+    def tell(self, signum: int, frame: Any = None) -> None:
         """Send a signal to the group; who does not end soon is killed, and who is told twice at once."""
         if self._timer is not None:
             self.kill()

@@ -209,7 +209,7 @@ def work_in_processes(root: str | os.PathLike[str], processes: int | Sequence[in
         ]
         os.close(writer)
 
-        def end(signum: int) -> None:
+        def end(signum: int, frame: Any) -> None:
             for worker in workers:
                 worker.terminate()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import select
@@ -22,10 +21,6 @@ _BEATS = 4
 """Signs of life in the time after which silence means death."""
 
 
-class Lost(KeyboardInterrupt):
-    """The trial that this thread runs was taken by another worker."""
-
-
 class Notice:
     """Hears the signals that end a worker, while it works in the main thread.
 
@@ -36,7 +31,7 @@ class Notice:
     def __init__(self) -> None:
         self.signum: int | None = None
         self._previous: dict[int, Any] = {}
-        self._then: Callable[[int], None] | None = None
+        self._then: Callable[[int, Any], None] | None = None
 
     def __enter__(self) -> Notice:
         # Of an engine whose signal it is; it kills whoever does not handle it.
@@ -70,15 +65,15 @@ class Notice:
         except BlockingIOError:
             pass
         if self._then is not None:
-            self._then(signum)
+            self._then(signum, frame)
 
     @contextmanager
-    def passing(self, then: Callable[[int], None]) -> Iterator[None]:
-        """Call something with each signal meanwhile, and with one that came before."""
+    def passing(self, then: Callable[[int, Any], None]) -> Iterator[None]:
+        """Call something with each signal, and the frame that it interrupts, and with one that came before."""
         self._then = then
         try:
             if self.signum is not None:
-                then(self.signum)
+                then(self.signum, None)
             yield
         finally:
             self._then = None
@@ -129,12 +124,3 @@ class Heartbeats:
         with self._turn:
             if not self._is_over.is_set():
                 self._lost()
-
-
-def interrupting(thread: int) -> Callable[[], None]:
-    """Return what raises `Lost` in a thread."""
-
-    def interrupt() -> None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Lost))
-
-    return interrupt

@@ -25,7 +25,7 @@ from track.experiment.parts import (
     status_of,
 )
 from track.experiment_utils import get_git
-from track.manager.folders import content_of, parameters_in, write_params, write_run
+from track.manager.folders import content_of, locked, parameters_in, write_params, write_run
 from track.manager.sets import SCRIPT, ExperimentSet
 from track.parameters import as_data
 from track.persistence.checks import trial_created
@@ -181,7 +181,10 @@ def _made(trial: Trial, project: Project, group: TrialGroup) -> Iterator[Event]:
 
 
 def write_folder(experiments: ExperimentSet, name: str, trial: Trial, comments: Mapping[Any, str]) -> None:
-    """Write what is in the folder of an experiment, as its trial says."""
+    """Write what is in the folder of an experiment, as its trial says; nothing where somebody has done so.
+
+    Once its trial is stored a worker may take it, at once, and what that has written must stay.
+    """
     metadata, folder = trial.metadata, experiments.path(name)
     meta, now = dict(metadata.get("meta") or {}), stamp()
     special = {
@@ -191,8 +194,10 @@ def write_folder(experiments: ExperimentSet, name: str, trial: Trial, comments: 
         "_version": metadata.get("version") or {}, "_meta": meta, TRIAL: trial.uid,
     }  # fmt: skip
     shell, header = str(metadata.get("shell") or Asked.shell), str(metadata.get("header") or "")
-    write_run(experiments.root, folder, SCRIPT, shell, header)
-    write_params(folder, content_of(special, trial.parameters, comments))
+    with locked(folder):
+        if not os.path.exists(os.path.join(folder, NAME)):
+            write_run(experiments.root, folder, SCRIPT, shell, header)
+            write_params(folder, content_of(special, trial.parameters, comments))
 
 
 def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
@@ -206,8 +211,7 @@ def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
         return folder
     with experiments.changing() as state:
         os.makedirs(folder, exist_ok=True)
-        if not os.path.exists(os.path.join(folder, NAME)):
-            write_folder(experiments, name, trial, experiments.comments())
+        write_folder(experiments, name, trial, experiments.comments())
         state.experiments.setdefault(name, dict(trial.metadata.get("overrides") or {}))
     return folder
 

@@ -90,7 +90,8 @@ def declare(
 
 def samplings(group: TrialGroup) -> dict[str, dict[str, Any]]:
     """Return what is to be searched in a group, by its key."""
-    found = {name.removeprefix(_PREFIX): value for name, value in group.metadata.items() if name.startswith(_PREFIX)}
+    named = ((name.removeprefix(_PREFIX), value) for name, value in group.metadata.items() if name.startswith(_PREFIX))
+    found = {key: value for key, value in named if key.isdecimal() and isinstance(value, dict) and "budget" in value}
     return {key: found[key] for key in sorted(found, key=int)}
 
 

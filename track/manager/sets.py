@@ -177,6 +177,11 @@ class ExperimentSet:
 
     def store(self) -> tuple[Protocol, Project, TrialGroup]:
         """Return the store, and the project and the group in it, which are made where they are not there yet."""
+        if self.exists() and not os.path.exists(self.path(os.path.join(SET_FOLDER, SET_FILE))):
+            # Another program has made it.
+            with self.locked():
+                state = self.read()
+                self.begin(state.type, known_as=state.root or self.root)
         place, protocol = self.place, self.protocol
         protocol.check_writable()
         project = protocol.new_project(Project(name=place.project))

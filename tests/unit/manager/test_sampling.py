@@ -6,6 +6,7 @@ import gc
 import logging
 import random
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -199,8 +200,14 @@ def test_a_seed_makes_the_same_trials_in_one_set_only(sweep: Sweep) -> None:
     assert first.parameters != second.parameters
 
 
-def test_it_learns(sweep: Sweep) -> None:
+def test_it_learns(program: Path, tmp_path: Path) -> None:
     """Later suggestions are better than those of chance, on the whole."""
+    (tmp_path / "root" / ".track").mkdir(parents=True)
+    # Chance depends on the group.
+    (tmp_path / "root" / ".track" / "set.json").write_text('{"uid": "one", "name": "root", "project": "x"}')
+    manager = ExperimentManager(tmp_path / "root", headless=True)
+    manager.initialise()
+    sweep = Sweep(manager)
     sweep.declare(trials=60, text="b: 0 .. 1", goal="max:score")
     losses = []
     while (trial := sweep.next()) is not None:
@@ -363,6 +370,14 @@ def test_the_kept_study_goes_with_its_store(manager: ExperimentManager) -> None:
     gc.collect()
 
     assert len(sampling._kept) < before
+
+
+def test_what_others_say_of_the_group_is_no_sweep(sweep: Sweep) -> None:
+    """Metadata that only looks like a sweep is passed over."""
+    sweep.protocol.set_group_metadata(sweep.group, **{"sampling.x": 1, "sampling.7": "text", "sampling.8": {}})
+    sweep.declare(trials=1)
+
+    assert len(sweep.drain()) == 1
 
 
 def test_the_group_that_is_not_stored_has_no_sweep(sweep: Sweep) -> None:

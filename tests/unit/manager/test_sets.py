@@ -317,6 +317,26 @@ def test_those_that_are_done_stay_when_it_is_interrupted(
     assert found.load_params("a=4", experiment_name=True)["a"] == 4
 
 
+def test_a_worker_that_is_faster_is_not_overwritten(
+    manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take a trial once that is stored, and has ended it before the folder is written."""
+    from track.manager import registering
+
+    store_all = registering.store_all
+
+    def taken_at_once(experiments: ExperimentSet, trials: list[Trial]) -> None:
+        store_all(experiments, trials)
+        folder = folder_of(experiments, trials[0])
+        manager.save_params({**load_param(folder), "_status": "finished"}, folder)
+
+    monkeypatch.setattr(registering, "store_all", taken_at_once)
+    manager.register(string_params="a: 2 | 3")
+
+    assert [load_param(path)["_status"] for path in manager.experiments] == ["finished", "registered"]
+    assert names(manager) == ["a=2", "a=3"]
+
+
 # what is there
 
 
@@ -602,6 +622,8 @@ def test_a_set_of_the_original_is_taken(program: Path, tmp_path: Path) -> None:
     for name, status in {"a:2": "finished", "a:2_1": "running"}.items():
         (root / name).mkdir()
         (root / name / "params.yml").write_text(OLD.format(status=status))
+    (root / "a:3").mkdir()
+    (root / "a:3" / "params.yml").write_text("_name: a:3\n_version:\n_messages:\n_notes: seen\na: 3\npair: [1, 2.0]\n")
     (root / "experiment.yml").write_text(
         "root: /somewhere/else\ndefaults: /somewhere/else/defaults.yml\nscript: /somewhere/else/script.sh\n"
         "experiments:\n- /somewhere/else/a:2\n- /somewhere/else/a:2_1\n"
@@ -609,14 +631,18 @@ def test_a_set_of_the_original_is_taken(program: Path, tmp_path: Path) -> None:
     )
 
     manager = ExperimentManager(root)
-    manager.relink()
-    manager.relink()
-
-    assert manager.experiments == [f"{root}/a:2", f"{root}/a:2_1"]
-    assert manager.overides == [{"a": 2}, {"a": 2}]
     assert statuses(manager) == {"a:2": "finished", "a:2_1": "stopped"}
+    manager.note("a:2", "before it is linked")
+    manager.note("a:2", "before it is linked", remove=True)
+    assert manager.relink() == ["a:3"]
+    assert manager.relink() == []
+
+    assert manager.experiments == [f"{root}/a:2", f"{root}/a:2_1", f"{root}/a:3"]
+    assert manager.overides == [{"a": 2}, {"a": 2}, {"a": 3}]
+    assert statuses(manager) == {"a:2": "finished", "a:2_1": "stopped", "a:3": "registered"}
     trials = trials_of(manager._set)
-    assert len(manager._set.protocol.fetch_trials()) == 2
+    assert len(manager._set.protocol.fetch_trials()) == 3
+    assert trials["a:3"].metadata["notes"] == ["seen"]
     assert trials["a:2"].metadata["messages.loss"] == 0.5
     assert trials["a:2"].metadata["version"]["git"] == {"local": "/r", "remote": "x", "commit": "abc"}
     assert manager.load_params("a:2", experiment_name=True)["_trial"] == trials["a:2"].uid
