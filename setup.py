@@ -38,6 +38,8 @@ DEVELOPMENT = {
     "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
     "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim"],
+    "engines": ["submitit", "dask[distributed]", "joblib"],
+    "ray": ["ray"],
     "docs": ["sphinx", "furo", "myst-parser"],
 }
 

@@ -4,8 +4,9 @@
 are decided by the store. Then how often ``params.yml`` was written meanwhile, against the seconds that went by; what
 it takes to register an experiment and to run one, and a set of a thousand; a suggestion of Optuna after as many
 trials, of a worker that has asked before, and of one that begins; a body of a monitored loop, with hooks that are not
-due, and with one that logs a number to a trial in a file each time; and the import, in new interpreters in turn with
-``python -c pass``.
+due, and with one that logs a number to a trial in a file each time; a queue that holds more and more trials, many
+workers of one set (``--workers``, ``--trials``), and what it takes to run a killed worker's trial again; and the
+import, in new interpreters in turn with ``python -c pass``.
 
 ``find`` with one condition: over a set whose experiments have 12 parameters each, and trials in the set's own file
 store, registered at random by ``ExperimentManager.register``; the first question of a new process, and later ones of
@@ -26,19 +27,125 @@ from typing import Any
 
 from _common import MET, MISSED, Row, against, at_most, fresh, interleaved, run
 
+from track.experiment import Experiment
+
 HEAVY = ("yaml", "numpy", "fsspec", "sqlite3", "asyncio")
 PROGRAM = (
     "from track.experiment import Experiment\nfrom track.functional import functional_experiment\nimport track.config\n"
 )
 
 
-def measure(folder: str, calls: int, rounds: int, experiments: int, interpreters: int) -> list[Row]:
+def measure(
+    folder: str, calls: int, rounds: int, experiments: int, interpreters: int, workers: int, trials: int
+) -> list[Row]:
     rows: list[Row] = fresh(_measure_messages, folder, calls, rounds)
     rows += fresh(_measure_runs, folder, rounds) + fresh(_measure_loops, folder, calls, rounds)
     # A thousand, in a whole run.
     rows += fresh(_measure_sets, folder, calls // 20) + fresh(_measure_samplers, folder, calls // 20)
     rows += _measure_find(folder, rounds, experiments)
+    rows += fresh(_measure_queue, folder, calls) + fresh(_measure_workers, folder, workers, trials)
+    rows += fresh(_measure_death, folder, rounds)
     return rows + _measure_import(interpreters)
+
+
+class Nothing(Experiment):
+    """Does nothing, or waits to be killed."""
+
+    number: int = 0  # @p of the experiment
+    hangs: bool = False  # @p whether the first attempt does
+
+    def run(self) -> None:
+        if self.hangs and self.trial.trial.attempt == 1:
+            time.sleep(3600)
+
+
+def _declared(root: Path, count: int, hangs: bool = False) -> None:
+    os.environ.pop("TRACK_LOG_BACKEND_NAME", None)
+    from track.manager import ExperimentManager
+
+    manager = ExperimentManager(root, headless=True)
+    manager.initialise(name=Nothing)
+    manager.register(string_params=f"{{hangs: {str(hangs).lower()}}}", name="x", repeats=min(count, 100))
+    # More of one name than there may be folders: another name for each hundred.
+    for number in range(1, -(-count // 100)):
+        manager.register(string_params=f"{{number: {number}}}", name=f"x{number}", repeats=100)
+
+
+def _measure_queue(folder: str, calls: int) -> list[Row]:
+    """Reserve and finish trials of a store that holds more and more of them."""
+    from track.front import reserve
+    from track.persistence import get_protocol
+    from track.structure import Project, Trial
+
+    protocol = get_protocol(f"file:{Path(folder) / 'queue.json'}")
+    protocol.new_project(Project(name="queue"))
+    rows, stored = [], 0
+    for size in (100, max(calls // 2, 200)):
+        for number in range(stored, size):
+            protocol.new_trial(Trial(parameters={"number": number}, project_id="queue"))
+        stored, times = size, []
+        for _ in range(min(50, size // 4)):
+            start = time.perf_counter()
+            trial = reserve(protocol, {"status": "createdgroup"}, 10.0)
+            protocol.log_trial_finish(trial, None, None, None)
+            times.append((time.perf_counter() - start) * 1000)
+        rows.append(at_most(f"reserve + finish, {size:,} stored: median", statistics.median(times), 2, "ms"))
+    protocol.close()
+    return rows
+
+
+def _measure_workers(folder: str, workers: int, trials: int) -> list[Row]:
+    """Let many workers drain a set whose bodies do nothing."""
+    import track
+    from track.manager import work
+
+    root = Path(folder) / "workers"
+    _declared(root, trials)
+    start = time.perf_counter()
+    pids = [_forked(lambda: work(root, isolate=False)) for _ in range(workers)]
+    codes = {os.waitpid(pid, 0)[1] for pid in pids}
+    taken = time.perf_counter() - start
+    done = track.fetch(f"file:{root}/.track/report.json", {"status": "completed", "attempt": 1})
+    assert codes == {0}, codes
+    return [
+        at_most(f"{workers} workers, {trials:,} empty bodies: a trial", taken / trials * 1000, 6, "ms"),
+        Row("of them run once", f"{len(done):,}", f"{trials:,}", "", MET if len(done) == trials else MISSED),
+    ]
+
+
+def _measure_death(folder: str, rounds: int) -> list[Row]:
+    """Kill a worker in a body, and see when the next one has run it."""
+    import signal
+
+    from track.manager import work
+
+    taken = []
+    for number in range(rounds):
+        root = Path(folder) / f"death {number}"
+        _declared(root, 1, hangs=True)
+        pid = _forked(lambda root=root: work(root, isolate=False))
+        while b"_status: running" not in (root / "x" / "params.yml").read_bytes():
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        start = time.perf_counter()
+        assert work(root, isolate=False) == 1
+        taken.append((time.perf_counter() - start) * 1000)
+    return [Row("a killed worker's trial has run again: median", f"{statistics.median(taken):.0f} ms")]
+
+
+def _forked(action: Callable[[], Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        action()
+        os._exit(0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _measure_messages(folder: str, calls: int, rounds: int) -> list[Row]:
@@ -254,4 +361,13 @@ def _measure_import(interpreters: int) -> list[Row]:
 
 
 if __name__ == "__main__":
-    run(__doc__, measure, calls=(20_000, 200), rounds=(5, 1), experiments=(10_000, 30), interpreters=(15, 2))
+    run(
+        __doc__,
+        measure,
+        calls=(20_000, 200),
+        rounds=(5, 1),
+        experiments=(10_000, 30),
+        interpreters=(15, 2),
+        workers=(32, 2),
+        trials=(1_000, 20),
+    )

@@ -312,8 +312,7 @@ class Folder:
         now = stamp()
         experiment._status = record.ended_as(exc_type, exc_val)
         experiment._timestamps = {**experiment._timestamps, "stopped": now, "last": now}
-        self._file.close()
-        self._file.save()
+        self._file.finish()
 
     def _end_output(self) -> None:
         output, self._output = self._output, None

@@ -99,10 +99,18 @@ class ParamsFile:
 
     def close(self) -> None:
         """Write what waits, now."""
+        self._stop_waiting()
+        self._save_if_due()
+
+    def finish(self) -> None:
+        """Write the file, with what waits."""
+        self._stop_waiting()
+        self.save()
+
+    def _stop_waiting(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        self._save_if_due()
 
 
 def _write_all() -> None:

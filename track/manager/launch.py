@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 from track.errors import InvalidCall, ItemNotFound, TrackError
 from track.experiment.parts import REGISTERED, status_of
 from track.manager.folders import RUN_FILE
+from track.manager.members import matching
 from track.manager.notice import Notice
 from track.manager.registering import folder_of, name_of_folder
 from track.manager.sets import ExperimentSet
@@ -44,14 +44,9 @@ def run(manager: Any, pattern: str, *flags: str, parallel: int = 1) -> list[int]
     names = [os.path.basename(path) for path in manager.experiments]
     launcher = _Launcher(experiments, tuple(map(str, flags)))
     try:
-        return launcher.run_all([name for name in names if is_matching(name, pattern)], parallel)
+        return launcher.run_all(matching(pattern, names), parallel)
     finally:
         experiments.close()
-
-
-def is_matching(name: str, pattern: str) -> bool:
-    """Return whether the name of an experiment matches a glob; a name with brackets matches itself, too."""
-    return pattern in {"all", name} or fnmatch.fnmatchcase(name, pattern)
 
 
 class _Launcher:

@@ -107,6 +107,9 @@ def network() -> dict[str, Any]:
 
 def gpus() -> list[dict[str, Any]]:
     """Return what the NVIDIA driver says of each GPU; no library of it is loaded."""
+    # A worker asks for each of its experiments.
+    if shutil.which("nvidia-smi") is None:
+        return []
     import subprocess
 
     names = ("index", "name", "memory.total", "memory.used", "utilization.gpu")

@@ -15,8 +15,7 @@ from tests.sweeps import LOG, bodies, python_set, shell_set
 from track import fetch
 from track.errors import InvalidCall, TrackError
 from track.experiment_utils import load_param
-from track.manager import ExperimentManager, work
-from track.manager.launch import work_in_processes
+from track.manager import ExperimentManager, work, work_in_processes
 
 pytest.importorskip("yaml")
 
