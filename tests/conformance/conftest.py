@@ -70,14 +70,17 @@ def mongo_server() -> Iterator[str]:
     if _MONGODB:
         yield _MONGODB
         return
-    secantus = pytest.importorskip("secantus", reason="needs a MongoDB-wire server: pip install SecantusDB")
-    server = secantus.SecantusDBServer(storage_path=":memory:")
-    server.start()
+    if not mongo.is_installed():
+        pytest.skip("needs a MongoDB-wire server: pip install SecantusDB")
+    server = mongo.MongoWire(is_kept=False)
     yield server.uri
-    server.stop()
+    server.close()
 
 
 @pytest.fixture
-def mongo_uri(mongo_server: str) -> str:
+def mongo_uri(mongo_server: str) -> Iterator[str]:
     """Give the URI of an empty database."""
-    return mongo.new_database(mongo_server)
+    uri = mongo.new_database(mongo_server)
+    yield uri
+    with mongo.connected(uri) as database:
+        database.client.drop_database(database.name)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -158,3 +161,20 @@ def test_database_keeps_its_id_when_it_is_renamed_and_a_copy_gets_one(sql_uri: s
     assert copy.former_identities() == [identity] != [copy.identity()]
     renamed.close()
     copy.close()
+
+
+def test_processes_that_make_the_tables_at_once_all_write(sql_uri: str) -> None:
+    """Of many that meet an empty database at the same time each stores what it has: each step is taken once."""
+    gate = Barrier(8)
+
+    def first_write(number: int) -> str:
+        with closing(Cockroach(sql_uri)) as protocol:
+            protocol.fetch_projects()
+            gate.wait(20)
+            return protocol.new_project(Project(name=f"project {number}")).uid
+
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(first_write, range(8)))
+
+    with closing(Cockroach(sql_uri)) as protocol:
+        assert {project.uid for project in protocol.fetch_projects()} == made

@@ -17,6 +17,14 @@ from tests.servers import start_server
 from tests.servers.postgres import free_port
 
 _numbers = itertools.count()
+# The server looks at every write that may be sent again, of the last half hour, for each new one.
+_PROGRAM = """
+import sys
+from secantus import transactions
+from secantus.cli import main
+transactions._RETRYABLE_RECORD_MAX = 100
+sys.exit(main())
+"""
 
 
 def is_installed() -> bool:
@@ -31,20 +39,23 @@ class MongoWire:
     ----------
     durable: bool
         Whether an acknowledged write survives the server's being killed.
+    is_kept: bool
+        Whether data are on disk, so that they outlive the server.
     arguments: str
         More of the server's options: ``--standalone``, ``--auth``.
     """
 
-    def __init__(self, *arguments: str, durable: bool = False) -> None:
+    def __init__(self, *arguments: str, durable: bool = False, is_kept: bool = True) -> None:
         self._base = tempfile.mkdtemp(prefix="mongo")
+        self._storage = f"{self._base}/data" if is_kept else ":memory:"
         self._arguments = [*arguments, *(["--sync-on-commit"] if durable else [])]
         self.port = free_port()
         self.start()
 
     def start(self) -> None:
         """Start the server, on the port it has, and return once it answers."""
-        program = [sys.executable, "-c", "import sys; from secantus.cli import main; sys.exit(main())"]
-        command = [*program, "--port", str(self.port), "--storage-path", f"{self._base}/data", *self._arguments]
+        program = [sys.executable, "-c", _PROGRAM]
+        command = [*program, "--port", str(self.port), "--storage-path", self._storage, *self._arguments]
         self._process = start_server(command, self._base, self._is_ready, signal.SIGTERM)
 
     def _is_ready(self, _: int) -> bool:
@@ -60,9 +71,14 @@ class MongoWire:
                 return False
             return True
 
+    @property
+    def uri(self) -> str:
+        """Where the server is."""
+        return f"mongodb://127.0.0.1:{self.port}/"
+
     def new_database(self) -> str:
         """Return the URI of a new, empty database."""
-        return new_database(f"mongodb://127.0.0.1:{self.port}/")
+        return new_database(self.uri)
 
     def kill(self) -> None:
         """Kill the server, as a loss of power would."""

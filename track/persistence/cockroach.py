@@ -26,6 +26,7 @@ _OUTCOMES = {
     "23505": Outcome.AGAIN,  # two transactions created the same row at once; run again, the second one sees the first
     "42P07": Outcome.AGAIN,  # the same for a table
     "42710": Outcome.AGAIN,  # the same for the type of a table's rows, which PostgreSQL creates first
+    "42701": Outcome.AGAIN,  # the same for a column
     "55P03": Outcome.AGAIN,  # lock not available
     "40003": Outcome.UNKNOWN,  # statement completion unknown
     "57P01": Outcome.UNKNOWN,  # the server is shutting down
