@@ -6,8 +6,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -16,7 +17,6 @@ from tests.e2e.deliveries import rounds
 from tests.servers.track import Process
 from track.errors import BackendUnavailable, SetExists
 from track.experiment_utils import load_param
-from track.front import reserve
 from track.manager import ExperimentManager, registering
 from track.manager.linking import relink
 from track.manager.members import trials_of
@@ -29,6 +29,7 @@ _COUNT = 500
 _BUDGET = rounds(24, 100)
 _KILLS = rounds(4, 30)
 _PATIENCE = 50.0
+Result = TypeVar("Result")
 
 
 @pytest.fixture
@@ -246,13 +247,23 @@ def test_a_store_that_is_away_is_no_reason_to_delete(program: Path, tmp_path: Pa
         del os.environ["TRACK_LOG_BACKEND_NAME"]
 
 
+def _patiently(action: Callable[[], Result]) -> Result:
+    """Return ``action()``: a server may hold what a killed process was about to decide, for a while."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return action()
+        except BackendUnavailable:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
+
+
 def _ask(root: str) -> None:
     """Take new trials of a sweep until there are no more."""
     experiments = ExperimentSet(root)
-    # A server may hold what a killed process was about to decide, for a while.
-    reserve(experiments.protocol, {"uid": "none", "status": "none"}, _PATIENCE)
     protocol, _, group = experiments.store()
-    while (trial := next_sampled(protocol, group, root)) is not None:
+    while (trial := _patiently(lambda: next_sampled(protocol, group, root))) is not None:
         protocol.log_trial_start(trial)
         protocol.log_trial_metrics(trial, loss=abs(trial.parameters["b"] - 0.3) + trial.parameters["a"])
         protocol.log_trial_finish(trial, None, None, None)

@@ -603,6 +603,17 @@ def test_empty_folder_of_a_server_goes_with_the_last_spill(sender: Sender, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_deleted_meanwhile_has_nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for what others have left looks while another process sends it, and deletes the folder."""
+
+    def deleted(*arguments: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(tmp_path))
+
+    monkeypatch.setattr(Path, "glob", deleted)
+
+    assert leftovers(tmp_path) == []
+
+
 def test_folder_of_a_server_stays_with_what_waits(sender: Sender, server: FakeServer) -> None:
     """While anything waits, people can read for whom; whoever sends the rest removes the folder."""
     server.error = BackendUnavailable("it is away")

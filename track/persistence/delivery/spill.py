@@ -443,7 +443,15 @@ def count_left_behind(places: Iterable[Path], is_ours: Callable[[str], bool]) ->
     return sum(left.count_unsent() for left in leftovers(*places) if not left.is_alive() and is_ours(left.store))
 
 
+def _journals(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob("*-??????.journal"))
+    except FileNotFoundError:
+        # Another process has sent all that was in it, and has deleted it just now.
+        return []
+
+
 def leftovers(*folders: Path, own: str = "") -> list[Leftover]:
     """Return the spills of folders but for one's own, whether their processes live or not."""
-    found = {(folder, path.name.rpartition("-")[0]) for folder in folders for path in folder.glob("*-??????.journal")}
+    found = {(folder, path.name.rpartition("-")[0]) for folder in folders for path in _journals(folder)}
     return [Leftover(folder, name) for folder, name in sorted(found) if name != own]
