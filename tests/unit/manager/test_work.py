@@ -309,3 +309,25 @@ def test_workers_make_the_trials_of_a_sampler(root: Path, log: Path) -> None:
 
     assert set(_statuses(root).values()) == {("completed", "finished")}
     assert [len(ran) for ran in bodies(log).values()] == [1] * 5
+
+
+def test_a_body_that_does_not_end_is_killed(root: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the time is over that it has to end in; the experiment is given back all the same."""
+    monkeypatch.setattr("track.manager.child.GRACE", 0.05)
+    shell_set(root, "{number: 1}", "trap '' TERM\nsleep 60\n")
+    pid = fork(work, root)
+    _wait_for_a_body(log, pid)
+
+    os.kill(pid, signal.SIGTERM)
+
+    assert wait(pid) == 0
+    assert _statuses(root) == {"number=1": ("requeue", "requeue")}
+
+
+def test_submitit_is_told_to_start_the_same_again() -> None:
+    """After a preemption, or the end of its time."""
+    pytest.importorskip("submitit")
+
+    again = work.checkpoint("runs", wait=5)  # type: ignore[attr-defined]
+
+    assert (again.function, again.args, again.kwargs) == (work, ("runs",), {"wait": 5})
