@@ -75,13 +75,13 @@ def setting(name: str) -> Any:
     return read()[name]
 
 
-def wants(name: str) -> bool:
-    """Return whether a setting is on; what cannot be read is said, and is as by default: a training goes on."""
+def known(name: str) -> Any:
+    """Return one setting; what cannot be read is said, and is as by default: a training goes on."""
     try:
-        return bool(setting(name))
-    except (TrackError, OSError) as error:
+        return setting(name)
+    except TrackError as error:
         logger.warning("the setting %s is as by default: %s", name, error)
-        return bool(DEFAULTS[name])
+        return copy.deepcopy(DEFAULTS[name])
 
 
 @contextmanager
@@ -91,13 +91,26 @@ def changing() -> Iterator[dict[str, Any]]:
     from track.persistence.file import StoreLock
 
     at = path()
-    os.makedirs(os.path.dirname(at), exist_ok=True)
-    with StoreLock(os.path.join(os.path.dirname(at), _LOCK), float(options("log.backend.lock_timeout", 30))):
+    with _reaching(at):
+        os.makedirs(os.path.dirname(at), exist_ok=True)
+    lock = StoreLock(os.path.join(os.path.dirname(at), _LOCK), float(options("log.backend.lock_timeout", 30)))
+    with lock:
         settings = read()
         before = copy.deepcopy(settings)
         yield settings
         if settings != before or not os.path.exists(at):
-            replace_file(at, [dump(settings).encode()], sync=False)
+            with _reaching(at):
+                replace_file(at, [dump(settings).encode()], sync=False)
+
+
+@contextmanager
+def _reaching(at: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidCall(
+            f"{at} cannot be used ({error.strerror or error}): TRACK_HOME names another folder for it"
+        ) from error
 
 
 def remember(root: str, facts: Mapping[str, Any]) -> None:
@@ -122,8 +135,9 @@ def _tolerating() -> Iterator[None]:
 
 
 def _read(at: str) -> dict[str, Any] | None:
-    stamp = stamp_of(at)
-    return None if stamp is None else copy.deepcopy(_parsed(at, stamp))
+    with _reaching(at):
+        stamp = stamp_of(at)
+        return None if stamp is None else copy.deepcopy(_parsed(at, stamp))
 
 
 @functools.lru_cache(maxsize=4)

@@ -20,6 +20,7 @@ from track import TrackClient, fetch, home
 from track.config import GlobalExperimentManager
 from track.errors import BackendUnavailable, IncompatibleYmlException, InvalidCall, InvalidQuery
 from track.experiment import Experiment, param
+from track.manager import ExperimentManager
 from track.yaml12 import dump
 
 
@@ -205,13 +206,19 @@ def test_experiment_runs_whatever_the_settings_are(
     assert "the setting save_conda is as by default" in caplog.text
 
 
-def test_set_is_remembered_or_that_is_said(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_set_is_remembered_or_that_is_said(place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A home that cannot be written is one warning, and no error: the set itself is made all the same."""
     place.write_text("a file where a folder should be")
 
-    home.remember("/sets/a", {})
+    (tmp_path / "script.sh").touch()
+    (tmp_path / "defaults.yml").write_text("lr: 0.1\n")
+    manager = ExperimentManager(tmp_path / "root")
+    manager.initialise(defaults=str(tmp_path / "defaults.yml"), script=str(tmp_path / "script.sh"))
+    manager.register(string_params="{lr: 0.2}")
 
+    assert len(manager.experiments) == 1
     assert "the list of all sets of experiments is not changed" in caplog.text
+    assert "TRACK_HOME names another folder" in caplog.text
 
 
 # sets

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from track.errors import AlreadyRuns, IncompatibleYmlException, InvalidCall, TrackError
 from track.experiment.params import DEFAULTS, NAME
 from track.experiment.status import DETACHED, RUNNING, WAITING
-from track.home import wants
+from track.home import known
 from track.parameters import cast
 from track.utils.out import write_out
 from track.yaml12 import load, texts
@@ -59,7 +59,7 @@ def execute(experiment: Any, said: argparse.Namespace) -> Any:
     with ExitStack() as block:
         try:
             _place(experiment, said)
-            experiment.__dict__["_wants_output"] = bool(said.txt) or wants("redirect_stdout")
+            experiment.__dict__["_wants_output"] = bool(said.txt) or known("redirect_stdout")
             block.enter_context(experiment)
         except AlreadyRuns as error:
             # Copies of a job may be started: the experiment is run, and that is all that was asked for.

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from track.configuration import options
-from track.home import wants
+from track.home import known
 from track.utils.signal import is_handled
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def _raise(signum: int, frame: Any) -> None:
 def put_back_into_queue() -> bool:
     """Ask Slurm to run this job again, where there is one that can be, and return whether it will be."""
     job = os.environ.get("SLURM_JOB_ID")
-    if job is None or not options("experiment.requeue", wants("requeue")):
+    if job is None or not options("experiment.requeue", known("requeue")):
         return False
     import subprocess
 

@@ -21,7 +21,7 @@ from track.experiment.status import REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
 from track.front import tell_nothing_is_stored
-from track.home import wants
+from track.home import known
 from track.parameters import as_data, is_data
 from track.utils.environment import find_packages
 from track.utils.files import replace_file
@@ -276,7 +276,7 @@ class Folder:
         if record.set_parameters(used):
             record.set_facts(overrides=overrides(experiment))
         self._file.save()
-        if wants("save_conda"):
+        if known("save_conda"):
             self._save_environment()
         if has_output:
             self.begin_output()

@@ -181,7 +181,7 @@ class ExperimentManager:
         InvalidCall
             The files are not there, or no experiment goes by the name (a ValueError too).
         """
-        programs = {} if self.headless else home.setting("python_experiments")
+        programs = {} if self.headless else home.known("python_experiments")
         self._state = initialise(self._set, defaults, script, purpose, name, updates, programs)
         self._remember()
 
@@ -271,7 +271,7 @@ class ExperimentManager:
 
     def _header(self, header: str | None) -> str | None:
         """Return the header that was given, else that of the user's settings."""
-        return header if header is not None or self.headless else str(home.setting("header"))
+        return header if header is not None or self.headless else str(home.known("header"))
 
     # what is there
 

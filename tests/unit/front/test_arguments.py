@@ -25,6 +25,12 @@ def client() -> TrackClient:
     return client
 
 
+@pytest.fixture(autouse=True)
+def _nobody_has_imported_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget that another test has imported a module of the package that is called as a verb of others."""
+    monkeypatch.delattr(track, "config", raising=False)
+
+
 @pytest.mark.parametrize(
     ("call", "way_out"),
     [

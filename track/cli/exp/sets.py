@@ -110,7 +110,7 @@ def _add_changing(verbs: Any) -> None:
     relink.add_argument("--recursive", action="store_true", default=None, help="all sets below the root")
     for name, act, text in (
         ("clean", _clean, "delete the folders of experiments that the set has let go of"),
-        ("rm", _rm, "delete a set, with all that is in its root"),
+        ("rm", _rm, "delete a set: its experiments and its files, and nothing else"),
     ):
         parser = _verb(verbs, name, act, text, root=name == "clean")
         parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
