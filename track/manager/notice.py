@@ -14,6 +14,7 @@ from typing import Any
 
 from track.configuration import options
 from track.errors import TrackError
+from track.utils.signal import as_before, of_program, take_out
 
 logger = logging.getLogger(__name__)
 _HEARD = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -32,6 +33,7 @@ class Notice:
         self.signum: int | None = None
         self._previous: dict[int, Any] = {}
         self._then: Callable[[int, Any], None] | None = None
+        self._is_over = False
 
     def __enter__(self) -> Notice:
         # Of an engine whose signal it is; it kills whoever does not handle it.
@@ -48,8 +50,8 @@ class Notice:
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         for number, previous in self._previous.items():
-            if signal.getsignal(number) == self._hear:
-                signal.signal(number, previous)
+            take_out(self._hear, number, previous)
+        self._is_over = True
         os.close(self._woken)
         os.close(self._waker)
 
@@ -59,6 +61,10 @@ class Notice:
         return self.signum is not None
 
     def _hear(self, signum: int, frame: Any) -> None:
+        if self._is_over:
+            # Called by a handler that somebody has installed since, and which keeps this one.
+            as_before(self._previous[signum], signum, frame)
+            return
         self.signum = signum
         try:
             os.write(self._waker, b".")
@@ -84,9 +90,9 @@ class Notice:
 
     def pass_on(self) -> None:
         """Do what would have been done about the signal without this worker; nothing, where that is to die."""
-        signum, previous = self.signum, self._previous.get(self.signum or 0)
+        previous = of_program(self._previous.get(self.signum or 0))
         if callable(previous):
-            previous(signum, None)
+            previous(self.signum, None)
 
 
 class Heartbeats:

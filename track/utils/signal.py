@@ -24,7 +24,7 @@ from track.utils.lifecycle import at_exit, at_fork
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["SignalHandler", "is_handled"]
+__all__ = ["SignalHandler", "as_before", "is_handled", "of_program", "take_out"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,21 +88,41 @@ class _Link:
         with self._dispatcher.delivery(signum) as is_first:
             if is_first:
                 self._dispatcher.tell_all(self._method, signum, frame)
-            self._chain(signum, frame)
+            as_before(self.previous, signum, frame)
 
-    def _chain(self, signum: int, frame: FrameType | None) -> None:
-        if callable(self.previous):
-            self.previous(signum, frame)
-        elif signum == signal.SIGINT:
-            signal.default_int_handler(signum, frame)
-        elif signum in _DEADLY:
-            # As it would be without us: the process dies of it, at once.
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-        else:
-            # Not a plain death by signal: `finally` clauses and context managers get to run.
-            exits.note(_EXIT_BY_SIGNAL + signum)
-            raise SystemExit(_EXIT_BY_SIGNAL + signum)
+
+def as_before(previous: Any, signum: int, frame: FrameType | None) -> None:
+    """Do about a signal what was done before a handler was installed, `previous`; the process may end."""
+    if callable(previous):
+        previous(signum, frame)
+    elif signum == signal.SIGINT:
+        signal.default_int_handler(signum, frame)
+    elif signum in _DEADLY:
+        # As it would be without us: the process dies of it, at once.
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+    elif previous != signal.SIG_IGN:
+        # Not a plain death by signal: `finally` clauses and context managers get to run.
+        exits.note(_EXIT_BY_SIGNAL + signum)
+        raise SystemExit(_EXIT_BY_SIGNAL + signum)
+
+
+def take_out(handler: Any, signum: int, previous: Any) -> None:
+    """Put back what was there before a handler, also where one of this library was installed after it."""
+    current = signal.getsignal(signum)
+    if current == handler:
+        signal.signal(signum, previous)
+    while isinstance(current, _Link):
+        if current.previous == handler:
+            current.previous = previous
+        current = current.previous
+
+
+def of_program(handler: Any) -> Any:
+    """Return what a program, or an engine that runs it, does about a signal, given what is installed: past our own."""
+    while isinstance(handler, _Link):
+        handler = handler.previous
+    return handler
 
 
 def is_handled(signum: int) -> bool:
