@@ -322,6 +322,15 @@ def test_work_runs_what_waits(greetings: Path, run: Run) -> None:
     assert _statuses(greetings) == ["finished"] * 2
 
 
+def test_work_says_how_many_have_failed(shell_set: Path, run: Run) -> None:
+    """One that fails makes the exit code 1, as of ``run``, and is counted."""
+    (shell_set / "script.sh").write_text("exit 3\n")
+    run("init")
+    run("link", "-n", "one")
+
+    assert run("work")[:2] == (1, "1 experiment ran here, and 1 failed\n")
+
+
 def test_sweep_registers_random_experiments(shell_set: Path, run: Run) -> None:
     """A range needs no grid: so many experiments are chosen by chance, the same for the same seed."""
     run("init")

@@ -24,7 +24,7 @@ from track.manager.child import Child
 from track.manager.interrupting import Interruption, Lost, run_body
 from track.manager.notice import Heartbeats, Notice
 from track.manager.queue import Queue
-from track.manager.registering import folder_of
+from track.manager.registering import Asked, folder_of
 from track.manager.sets import SCRIPT, ExperimentSet
 from track.manager.showing import show_status
 from track.persistence.state import identity_of
@@ -76,7 +76,8 @@ class Bodies:
             TRIAL_VARIABLE: trial.uid,
             ATTEMPT_VARIABLE: str(trial.attempt),
         }
-        child = Child([script, os.path.join(path, NAME)], variables)
+        shell = str(trial.metadata.get("shell") or Asked.shell)
+        child = Child([script, os.path.join(path, NAME)], variables, shell)
         with self._notice.passing(child.tell), self._heartbeats(trial, lambda: child.tell(signal.SIGINT)):
             code = child.wait()
         return self._close(trial, path, code)

@@ -24,16 +24,18 @@ class Child:
     command: list of str
     environment: mapping
         Variables beside those of this process.
+    shell: str
+        What runs a script that does not say so itself, with ``#!``.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], shell: str) -> None:
         self._timer: threading.Timer | None = None
         held, self._held = os.pipe()
         # The interpreter of this worker comes first for scripts that call it by name.
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _KEEPER, str(held), *command],
+                [sys.executable, "-I", "-S", _KEEPER, str(held), shell, *command],
                 env={**os.environ, "PATH": path, **environment},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(held,),

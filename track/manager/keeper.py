@@ -1,4 +1,6 @@
-"""Run a command that dies with the process that wants it: ``python keeper.py PIPE COMMAND...``, nothing of track in it.
+"""Run a command that dies with the process that wants it, with nothing of track in it.
+
+``python keeper.py PIPE SHELL COMMAND...``: a script that does not say what runs it is run by the shell.
 
 The other end of the pipe is held by whoever wants the command. Once it is closed, however that process ended, the whole
 process group is killed: a shell's own children too, which no signal at the parent's death reaches.
@@ -7,8 +9,10 @@ process group is killed: a shell's own children too, which no signal at the pare
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
+import shlex
 import signal
 import sys
 import threading
@@ -33,7 +37,17 @@ def _kill_at_end_of(pipe: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _main(pipe: int, command: list[str]) -> int:
+def _become(command: list[str], shell: str) -> None:
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - that is what it is for
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    words = [*shlex.split(shell), *command]
+    os.execvp(words[0], words)  # noqa: S606 - as run.sh does
+
+
+def _main(pipe: int, shell: str, command: list[str]) -> int:
     keeper = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED)
     child = os.fork()
@@ -42,7 +56,7 @@ def _main(pipe: int, command: list[str]) -> int:
         os.close(pipe)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED)
         try:
-            os.execvp(command[0], command)  # noqa: S606 - that is what it is for
+            _become(command, shell)
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode(errors="replace"))
         finally:
@@ -60,4 +74,4 @@ def _main(pipe: int, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(_main(int(sys.argv[1]), sys.argv[2:]))
+    os._exit(_main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

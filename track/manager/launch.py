@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,10 +21,12 @@ from track.manager.notice import Notice
 from track.manager.registering import folder_of, name_of_folder
 from track.manager.sets import ExperimentSet
 from track.manager.showing import show_status
+from track.manager.worker import Ran
 from track.persistence.protocol import Protocol
 from track.structure import Status, Trial
 from track.utils.files import absolute_path
 
+logger = logging.getLogger(__name__)
 SUBMITTED = "submitted"
 _SBATCH = "sbatch"
 _QUEUES = frozenset({_SBATCH, "qsub", "bsub", "oarsub", "condor_submit", "at", "batch", "screen", "tmux"})
@@ -164,11 +167,11 @@ logging.basicConfig(format="%(message)s")
 sys.path.insert(0, os.getcwd())
 from track.manager import work
 done = work(sys.argv[2], **json.loads(sys.argv[3]))
-os.write(int(sys.argv[1]), f"{done}\\n".encode())
+os.write(int(sys.argv[1]), f"{done} {done.failed}\\n".encode())
 """
 
 
-def work_in_processes(root: str | os.PathLike[str], processes: int | Sequence[int], **options: Any) -> int:
+def work_in_processes(root: str | os.PathLike[str], processes: int | Sequence[int], **options: Any) -> Ran:
     """Run `work` in several processes of this machine, and return how many experiments ran in all of them.
 
     Parameters
@@ -211,8 +214,11 @@ def work_in_processes(root: str | os.PathLike[str], processes: int | Sequence[in
         with notice.passing(end):
             codes = [worker.wait() for worker in workers]
         with os.fdopen(reader) as lines:
-            done = [int(line) for line in lines]
+            ran = [Ran(*map(int, line.split())) for line in lines]
         notice.pass_on()
-    if not done and any(codes):
+    if not ran and any(codes):
         raise TrackError(f"none of {len(codes)} workers has ended well: they have said why")
-    return sum(done)
+    if any(codes) and not notice.is_told:
+        text = "%d of %d workers ended before their time: what is left waits for the next ones, as work() starts them"
+        logger.warning(text, sum(map(bool, codes)), len(codes))
+    return Ran(sum(ran), sum(one.failed for one in ran))

@@ -20,6 +20,24 @@ logger = logging.getLogger(__name__)
 _PAUSE = 1.0
 
 
+class Ran(int):
+    """How many experiments ran; `failed` of them have ended as an error.
+
+    Parameters
+    ----------
+    done: int
+    failed: int
+    """
+
+    failed: int
+
+    def __new__(cls, done: int, failed: int = 0) -> Ran:
+        """Make the number."""
+        self = super().__new__(cls, done)
+        self.failed = failed
+        return self
+
+
 def work(
     root: str | os.PathLike[str],
     *,
@@ -29,8 +47,8 @@ def work(
     isolate: bool = True,
     wait: float = 0.0,
     stop_after_errors: int | None = None,
-) -> int:
-    """Run the experiments of a set that wait, one after the other, and return how many ran here.
+) -> Ran:
+    """Run the experiments of a set that wait, one after the other, and return how many ran here, and have ``failed``.
 
     Any number of workers may do that at the same time, on any machines that reach the store: each experiment has one
     owner. One whose worker was killed waits again. At SIGTERM, SIGUSR1 and Ctrl-C the present one is given back, and
@@ -68,7 +86,7 @@ def work(
         try:
             done = _Worker(root, notice, attempts, retry_errors, isolate).run(trials, wait, stop_after_errors)
         except Told:
-            done = 0
+            done = Ran(0)
     return done
 
 
@@ -81,7 +99,7 @@ class _Worker:
         self._run = bodies.run_apart if isolate else bodies.run_here
         self._done = self._errors = 0
 
-    def run(self, trials: int | None, wait: float, stop_after_errors: int | None) -> int:
+    def run(self, trials: int | None, wait: float, stop_after_errors: int | None) -> Ran:
         """Run what waits, and return how many."""
         try:
             deadline = time.monotonic() + wait
@@ -101,7 +119,7 @@ class _Worker:
             self._set.close()
         if self._notice.is_told:
             self._end_as_told()
-        return self._done
+        return Ran(self._done, self._errors)
 
     def _run_next(self) -> bool:
         """Run the next one, and return whether there was one."""

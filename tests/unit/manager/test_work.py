@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.sweeps import LOG, bodies, python_set, shell_set
 from track import fetch
 from track.errors import InvalidCall
 from track.experiment_utils import load_param
-from track.manager import work
+from track.manager import work, work_in_processes
 from track.structure import Trial
 from track.utils.system import hostname, is_process_alive
 
@@ -331,3 +332,34 @@ def test_submitit_is_told_to_start_the_same_again() -> None:
     again = work.checkpoint("runs", wait=5)  # type: ignore[attr-defined]
 
     assert (again.function, again.args, again.kwargs) == (work, ("runs",), {"wait": 5})
+
+
+def test_script_that_does_not_say_what_runs_it_is_run_as_a_shell_would(root: Path, log: Path) -> None:
+    """A ``script.sh`` without ``#!`` is run by the shell that ``run.sh`` runs it with; bash, where none is said."""
+    shell_set(root, "{number: 1}", 'test -n "$BASH_VERSION"\n')
+    script = root / "script.sh"
+    script.write_text(script.read_text().split("\n", 1)[1])
+
+    assert work(root) == 1
+
+    assert _statuses(root) == {"number=1": ("completed", "finished")}
+
+
+def test_it_is_told_how_many_have_failed(root: Path) -> None:
+    """The number that ran also says how many of them failed, in several processes and pickled, too."""
+    manager = shell_set(root, "{number: 1 | 2 | 3}", 'case "$name" in *=2) exit 3;; esac\n')
+
+    ran = work(root)
+    manager.reset("*")
+    of_two = pickle.loads(pickle.dumps(work_in_processes(root, 2)))
+
+    assert (ran, ran.failed, of_two, of_two.failed) == (3, 1, 3, 1)
+
+
+def test_worker_that_is_killed_is_told_of(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody would look for what it has left, where the others have nothing more to do."""
+    shell_set(root, "{number: 1 | 2}", 'case "$name" in *=2) kill -9 "$worker"; sleep 60;; esac\n')
+
+    work_in_processes(root, [0, 1], attempts=1)
+
+    assert "1 of 2 workers ended before their time" in caplog.text

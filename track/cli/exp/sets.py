@@ -179,8 +179,8 @@ def _work(given: argparse.Namespace, command: list[str]) -> int:
     }  # fmt: skip
     processes = _processes(given.processes)
     done = work(root, **options) if processes == 1 else work_in_processes(root, processes, **options)
-    say(f"{done} experiments ran here" if done != 1 else "1 experiment ran here")
-    return 0
+    say(f"{_count(done, 'experiment')} ran here{f', and {done.failed} failed' if done.failed else ''}")
+    return 1 if done.failed else 0
 
 
 def _processes(text: str) -> int | list[Any]:
