@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from track.configuration import options
-from track.errors import InvalidExperimentRoot
+from track.errors import IncompatibleYmlException, InvalidExperimentRoot
 from track.experiment.parts import DEFAULTS, SET_FILE, SET_FOLDER, Place, load_file, place_of
 from track.front import reserve
 from track.persistence.file import StoreLock
@@ -85,7 +85,13 @@ class ExperimentSet:
         """Return what ``experiment.yml`` says; an empty state where there is none."""
         if not self.exists():
             return State()
-        return _state_of(load_file(self.path(STATE_FILE)))
+        try:
+            return _state_of(load_file(self.path(STATE_FILE)))
+        except IncompatibleYmlException as error:
+            raise IncompatibleYmlException(
+                f"{self.path(STATE_FILE)} is damaged: {error}; where it cannot be mended, empty it, and "
+                "exp relink -e '*' lists the folders of experiments again"
+            ) from error
 
     @contextmanager
     def changing(self) -> Iterator[State]:
@@ -191,7 +197,13 @@ class ExperimentSet:
 
 def _state_of(content: Mapping[Any, Any]) -> State:
     paths, values = content.get("experiments") or [], content.get("overides") or []
+    for key, found in (("experiments", paths), ("overides", values)):
+        if not isinstance(found, list):
+            raise IncompatibleYmlException(f"{key!r} should be a list, not {type(found).__name__}")
     names = [os.path.basename(os.path.normpath(str(path))) for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        if not isinstance(path, str) or name in ("", ".", ".."):
+            raise IncompatibleYmlException(f"{path!r} in 'experiments' is no folder of an experiment")
     given = [dict(one) if isinstance(one, Mapping) else {} for one in values]
     given += [{} for _ in names[len(given) :]]
     notes = content.get("notes") or []

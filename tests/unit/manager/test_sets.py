@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 import track
-from track.errors import AlreadyExists, AlreadyRuns, InvalidCall, InvalidExperimentRoot, SetExists
+from track.errors import (
+    AlreadyExists,
+    AlreadyRuns,
+    IncompatibleYmlException,
+    InvalidCall,
+    InvalidExperimentRoot,
+    SetExists,
+)
 from track.experiment import Experiment, param
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager
@@ -865,3 +872,32 @@ def test_a_set_knows_its_group_wherever_it_is(manager: ExperimentManager, tmp_pa
 
     assert ExperimentSet(str(tmp_path / "new")).place.group == uid
     assert other._set.place.group != uid
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("experiments: [", "is no YAML"),
+        ("experiments: a=1", "'experiments' should be a list, not str"),
+        ("experiments: {a: b}", "'experiments' should be a list, not"),
+        ("experiments: []\noverides: 3", "'overides' should be a list, not int"),
+        ("experiments: [[1]]", r"\[1\] in 'experiments' is no folder"),
+        ("experiments: ['..']", r"'\.\.' in 'experiments' is no folder"),
+        ("experiments: ['']", "'' in 'experiments' is no folder"),
+        ("experiments: [/]", "'/' in 'experiments' is no folder"),
+        ("experiments: [null]", "None in 'experiments' is no folder"),
+    ],
+)
+def test_damaged_list_of_a_set_is_said_with_the_way_out(manager: ExperimentManager, text: str, complaint: str) -> None:
+    """A person may have edited ``experiment.yml``: nothing is guessed, and emptied it is made again of the folders."""
+    manager.register(string_params="{a: 1 | 2}")
+    file = Path(manager.root, "experiment.yml")
+    file.write_text(text)
+
+    with pytest.raises(IncompatibleYmlException, match=complaint) as raised:
+        ExperimentManager(manager.root, headless=True)
+    file.write_text("")
+    ExperimentManager(manager.root, headless=True).relink("*")
+
+    assert "exp relink -e '*'" in str(raised.value)
+    assert [row["name"] for row in ExperimentManager(manager.root, headless=True).list()] == ["a=1", "a=2"]
