@@ -14,7 +14,7 @@ from track.experiment.ending import TimeLimitSignal
 from track.experiment.messages import changed_notes, make_offer
 from track.experiment.names import folder_name
 from track.experiment.params import DEFAULTS, TRIAL, from_content, load_file
-from track.experiment.status import DEFAULT, DETACHED, RUNNING
+from track.experiment.status import DEFAULT, OPEN, RUNNING
 from track.parameters import TypedMeta, copied, param
 from track.utils.files import absolute_path
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from track.logger import TrialLogger
 
 logger = logging.getLogger(__name__)
-_OPEN = (DEFAULT, DETACHED)
 
 
 class Experiment(metaclass=TypedMeta):
@@ -124,7 +123,7 @@ class Experiment(metaclass=TypedMeta):
             Experiment.register(self, root, self._purpose)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in type(self)._params and self._status not in _OPEN and not name.startswith("_"):
+        if name in type(self)._params and self._status not in OPEN and not name.startswith("_"):
             raise AlreadyRegistered(f"{name!r} is a parameter, and the experiment is {self._status}: it stays as it is")
         object.__setattr__(self, name, value)
 
@@ -254,7 +253,7 @@ class Experiment(metaclass=TypedMeta):
                 f"{type(self).__name__} has no parameter {', '.join(map(repr, unknown))}{hints}; it has: "
                 f"{', '.join(known) or 'none'}"
             )
-        if kwargs and self._status not in _OPEN:
+        if kwargs and self._status not in OPEN:
             raise AlreadyRegistered(f"the experiment is {self._status}: its parameters stay as they are")
         self.__dict__.update(kwargs)
 
@@ -279,7 +278,7 @@ class Experiment(metaclass=TypedMeta):
         AlreadyRegistered
             The experiment is registered already (a ValueError too).
         """
-        if self._status not in _OPEN:
+        if self._status not in OPEN:
             raise AlreadyRegistered(f"the experiment is {self._status}: it cannot become another one")
         path = absolute_path(os.fspath(path))
         parameters, special, more = from_content(load_file(path), type(self)._params)
@@ -296,6 +295,8 @@ class Experiment(metaclass=TypedMeta):
             from track.experiment.folder import Folder
 
             self._folder = Folder(self, os.path.dirname(path), special.get(TRIAL), more)
+            if self._folder.is_given:
+                self._folder.be_ready()
 
     # its folder
 
@@ -339,7 +340,7 @@ class Experiment(metaclass=TypedMeta):
         """
         if _:
             logger.warning("register knows nothing of %s", ", ".join(_))
-        if self._status not in _OPEN:
+        if self._status not in OPEN:
             raise AlreadyRegistered(f"the experiment is {self._status} already, in {self._root}")
         from track.experiment.folder import Folder
 
@@ -385,7 +386,7 @@ class Experiment(metaclass=TypedMeta):
         write_root(self, absolute_path(os.fspath(root_dir)), shell)
 
     def _require_default(self) -> None:
-        if self._status not in _OPEN:
+        if self._status not in OPEN:
             raise AlreadyRegistered(f"the experiment is {self._status}: defaults are of one that is not registered")
 
     # running

@@ -15,9 +15,18 @@ from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
 from track.experiment.params import to_content
 from track.experiment.paramsfile import ParamsFile
-from track.experiment.record import Record, as_metadata, given_attempt, is_uid, messages_in, notes_in, place_of
+from track.experiment.record import (
+    Record,
+    as_metadata,
+    given_attempt,
+    given_uid,
+    is_uid,
+    messages_in,
+    notes_in,
+    place_of,
+)
 from track.experiment.scripts import version_of
-from track.experiment.status import REGISTERED, RUNNING, WAITING
+from track.experiment.status import OPEN, REGISTERED, RUNNING, WAITING
 from track.experiment.times import stamp
 from track.experiment_utils import get_meta
 from track.front import tell_nothing_is_stored
@@ -59,7 +68,7 @@ class Folder:
         self.path = path
         self.more = dict(more)
         self._experiment = experiment
-        self._uid = uid if is_uid(uid) else None
+        self._uid = given_uid(path) or (uid if is_uid(uid) else None)
         self._file = ParamsFile(path, self._content)
         self._record: Record | None = None
         self._output: OutputFile | None = None
@@ -262,6 +271,12 @@ class Folder:
     def hold(self, trial: Any, protocol: Any) -> None:
         """Use a trial that this process has reserved."""
         self._record, self._uid = Record.held(trial, protocol), trial.uid
+        self.be_ready()
+
+    def be_ready(self) -> None:
+        """Let the experiment be one that can run, whatever a person has left of its file: its trial is reserved."""
+        if self._experiment._status in OPEN:
+            self._experiment._status = REGISTERED
 
     def start(self, has_output: bool) -> None:
         """Begin the trial; `has_output`: write what is printed to a file, too."""

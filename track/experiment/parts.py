@@ -8,6 +8,7 @@ from track.experiment.names import folder_name
 from track.experiment.params import DEFAULTS, NAME, SPECIAL, TRIAL, as_now, load_file
 from track.experiment.record import (
     ATTEMPT_VARIABLE,
+    FOLDER_VARIABLE,
     SET_FILE,
     SET_FOLDER,
     TRIAL_VARIABLE,
@@ -27,6 +28,7 @@ from track.experiment.times import stamp
 __all__ = [
     "ATTEMPT_VARIABLE",
     "DEFAULTS",
+    "FOLDER_VARIABLE",
     "NAME",
     "NAMES",
     "REGISTERED",

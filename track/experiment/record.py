@@ -29,8 +29,8 @@ SET_FOLDER, SET_FILE, STORE_FILE = ".track", "set.json", "report.json"
 _MESSAGES, _NOTES = "messages.", "notes"
 # Parameters of the method that logs metrics: such messages are no metrics.
 _TAKEN = ("step", "aggregator")
-TRIAL_VARIABLE, ATTEMPT_VARIABLE = "TRACK_TRIAL_ID", "TRACK_ATTEMPT"
-"""Of the environment: which trial a worker has reserved for this process to run, and in which attempt."""
+TRIAL_VARIABLE, ATTEMPT_VARIABLE, FOLDER_VARIABLE = "TRACK_TRIAL_ID", "TRACK_ATTEMPT", "TRACK_EXPERIMENT"
+"""Of the environment: which trial a worker has reserved for this process to run, in which attempt and which folder."""
 _ATTEMPTS = 100
 _PATIENCE = 60.0
 """Seconds for which a store that is busy or away is asked for an experiment that others may take."""
@@ -316,6 +316,12 @@ def given_attempt(uid: str | None) -> int | None:
     """Return the attempt in which a worker has given a trial to this process, which it has started; None for none."""
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
     return int(attempt) if uid is not None and os.environ.get(TRIAL_VARIABLE) == uid and attempt.isdecimal() else None
+
+
+def given_uid(folder: str) -> str | None:
+    """Return the uid of the trial that a worker has given to this process with a folder, whatever a file in it says."""
+    uid = os.environ.get(TRIAL_VARIABLE)
+    return uid if is_uid(uid) and os.environ.get(FOLDER_VARIABLE) == folder else None
 
 
 def is_uid(uid: Any) -> bool:

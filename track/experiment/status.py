@@ -21,6 +21,8 @@ _STATUSES: dict[str, Any] = {
 NAMES = tuple(_STATUSES)
 """What an experiment may be."""
 _NAMES = {status: name for name, status in _STATUSES.items()} | {Status.Suspended: REGISTERED}
+OPEN = (DEFAULT, DETACHED)
+"""An experiment that has no folder may still become another one."""
 WAITING = (REGISTERED, "submitted", "requeue", "broken")
 """What waits to be run: the last is one whose process is gone."""
 

@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from track.errors import InvalidCall
+from track.errors import AlreadyExists, IncompatibleYmlException, InvalidCall
 from track.experiment import Experiment
 from track.experiment.parts import (
     ATTEMPT_VARIABLE,
+    FOLDER_VARIABLE,
     NAME,
     TRIAL_VARIABLE,
     TimeLimit,
@@ -34,6 +35,19 @@ from track.utils.system import process_identity
 
 logger = logging.getLogger(__name__)
 _RUNNING = Status.Running.name
+
+
+class Unusable(Exception):
+    """A trial cannot run in what is in the place of its folder, or its file.
+
+    Parameters
+    ----------
+    reason: Exception
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class BodyDied(RuntimeError):
@@ -63,18 +77,33 @@ class Bodies:
         """Return the folder of a trial, which is made from the record where it is missing, as is the program."""
         if not os.path.exists(self._set.path(SCRIPT)):
             Experiment.to_root(class_of(trial)(), self._root)
-        return folder_of(self._set, trial)
+        try:
+            return folder_of(self._set, trial)
+        except AlreadyExists as error:
+            raise Unusable(error) from error
+
+    def run(self, trial: Trial, is_apart: bool) -> bool | None:
+        """Run a body, apart or here, and return whether it has ended well; None where the trial is not ours any more.
+
+        One that cannot even begin, for what is in its place, has failed: it must not be in the way of all others.
+        """
+        try:
+            return self._run_apart(trial) if is_apart else self._run_here(trial)
+        except Unusable as error:
+            logger.warning("trial %r: %s", label_of(trial), error.reason)
+            self._queue.end(trial, Status.Exception, error.reason)
+            return False
 
     # in a child
 
-    def run_apart(self, trial: Trial) -> bool | None:
-        """Run a body in a process of its own; see `run_here`."""
+    def _run_apart(self, trial: Trial) -> bool | None:
         path = self.folder(trial)
         script = self._set.path(SCRIPT)
         variables = {
             "TRACK_LOG_BACKEND_NAME": self._queue.uri,
             TRIAL_VARIABLE: trial.uid,
             ATTEMPT_VARIABLE: str(trial.attempt),
+            FOLDER_VARIABLE: path,
         }
         shell = str(trial.metadata.get("shell") or Asked.shell)
         child = Child([script, os.path.join(path, NAME)], variables, shell)
@@ -116,8 +145,7 @@ class Bodies:
 
     # in this process
 
-    def run_here(self, trial: Trial) -> bool | None:
-        """Run a body, and return whether it has ended well; None where the trial is not this worker's any more."""
+    def _run_here(self, trial: Trial) -> bool | None:
         experiment = load(trial, os.path.join(self.folder(trial), NAME))
         experiment._folder.hold(trial, self._queue.protocol)
 
@@ -146,7 +174,11 @@ class Bodies:
             return None
         except Exception as error:  # noqa: BLE001 - the trial says it, too; the next one may be fine
             logger.warning("trial %r: %s: %s", label_of(trial), type(error).__name__, error)
-            self._queue.settle()
+            if experiment.trial.has_finished:
+                self._queue.settle()
+            else:
+                # It has not come so far as to begin.
+                self._queue.end(trial, Status.Exception, error)
             return False
         except SystemExit as left:
             self._queue.settle()
@@ -185,7 +217,10 @@ def _how(code: int) -> str:
 def load(trial: Trial, path: str) -> Any:
     """Return the experiment of a ``params.yml``, of the class that its trial was registered with."""
     experiment = class_of(trial)()
-    type(experiment).from_yml(experiment, path)
+    try:
+        type(experiment).from_yml(experiment, path)
+    except (IncompatibleYmlException, IsADirectoryError) as error:
+        raise Unusable(error) from error
     return experiment
 
 

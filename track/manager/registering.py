@@ -204,11 +204,18 @@ def folder_of(experiments: ExperimentSet, trial: Trial) -> str:
     """Return the folder of an experiment's trial, which is made from what is stored where it is not there.
 
     So it is when a process was killed while it registered, and on a machine that shares the store, but no disk.
+
+    Raises
+    ------
+    AlreadyExists
+        Something else is there.
     """
     name = name_of_folder(trial)
     folder = experiments.path(name)
     if os.path.exists(os.path.join(folder, NAME)):
         return folder
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise AlreadyExists(f"{folder} is there, and no folder: the experiment cannot run in it")
     with experiments.changing() as state:
         os.makedirs(folder, exist_ok=True)
         write_folder(experiments, name, trial, experiments.comments())

@@ -95,8 +95,7 @@ class _Worker:
         self._notice = notice
         self._set = ExperimentSet(root)
         self._queue = Queue(self._set, notice, attempts, retry_errors)
-        bodies = Bodies(self._set, self._queue, notice)
-        self._run = bodies.run_apart if isolate else bodies.run_here
+        self._bodies, self._isolate = Bodies(self._set, self._queue, notice), isolate
         self._done = self._errors = 0
 
     def run(self, trials: int | None, wait: float, stop_after_errors: int | None) -> Ran:
@@ -129,7 +128,7 @@ class _Worker:
         if self._notice.is_told:
             self._queue.give_back(trial)
             return True
-        is_well = self._run(trial)
+        is_well = self._bodies.run(trial, self._isolate)
         if is_well is not None:
             self._done += 1
             self._errors += not is_well

@@ -79,11 +79,11 @@ def read_all(descriptor: int, offset: int) -> bytes:
 def open_regular(path: str) -> io.FileIO:
     """Return a file, opened to read; UnsafePath where it is a pipe or a device, which might never end."""
     # Not blocking: a pipe would wait for its writer.
-    file = io.FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "r")
-    kind = os.fstat(file.fileno()).st_mode
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = os.fstat(descriptor).st_mode
     if stat.S_ISREG(kind):
-        return file
-    file.close()
+        return io.FileIO(descriptor, "r")
+    os.close(descriptor)
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise UnsafePath(f"{path} is no file: it is a device, a pipe or a socket")

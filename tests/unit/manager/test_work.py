@@ -363,3 +363,43 @@ def test_worker_that_is_killed_is_told_of(root: Path, caplog: pytest.LogCaptureF
     work_in_processes(root, [0, 1], attempts=1)
 
     assert "1 of 2 workers ended before their time" in caplog.text
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_experiment_that_cannot_begin_is_in_nobodys_way(root: Path, log: Path, isolate: bool) -> None:
+    """A file where the folder belongs, no YAML, a folder instead of the file: an error of each, and the rest runs."""
+    python_set(root, "{number: 1 | 2 | 3 | 4}")
+    for path in (root / "number=1").iterdir():
+        path.unlink()
+    (root / "number=1").rmdir()
+    (root / "number=1").write_text("in the way")
+    (root / "number=2" / "params.yml").write_text("number: [")
+    (root / "number=3" / "params.yml").unlink()
+    (root / "number=3" / "params.yml").mkdir()
+
+    ran = work(root, isolate=isolate)
+
+    assert (ran, ran.failed) == (4, 3)
+    assert list(bodies(log)) == ["number=4"]
+    assert {name: str(trial.status) for name, trial in _trials(root).items()} == {
+        "number=1": "exception",
+        "number=2": "exception",
+        "number=3": "exception",
+        "number=4": "completed",
+    }
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+@pytest.mark.parametrize("text", ["number: 1\n", "_status: finished\nnumber: 1\n", "another"])
+def test_trial_of_a_folder_is_the_one_that_was_given(root: Path, log: Path, isolate: bool, text: str) -> None:
+    """What a person has made of ``params.yml``, a copy of another one's, too, changes parameters only."""
+    python_set(root, "{number: 1 | 2}")
+    file = root / "number=2" / "params.yml"
+    file.write_text((root / "number=1" / "params.yml").read_text() if text == "another" else text)
+
+    ran = work(root, isolate=isolate)
+
+    assert (ran, ran.failed) == (2, 0)
+    assert {name: len(ran) for name, ran in bodies(log).items()} == {"number=1": 1, "number=2": 1}
+    assert _statuses(root) == dict.fromkeys(["number=1", "number=2"], ("completed", "finished"))
+    assert _trials(root)["number=2"].metadata["messages.number"] == 1
