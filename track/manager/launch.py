@@ -17,6 +17,7 @@ from track.errors import InvalidCall, ItemNotFound, TrackError
 from track.experiment.parts import REGISTERED, status_of
 from track.manager.folders import RUN_FILE
 from track.manager.members import matching
+from track.manager.moving import require_program, require_script
 from track.manager.notice import Notice
 from track.manager.registering import folder_of, name_of_folder
 from track.manager.sets import ExperimentSet
@@ -66,6 +67,9 @@ class _Launcher:
         waiting = [("group_id", self._group.uid), ("status", REGISTERED)]
         known = {name_of_folder(trial): trial for trial in self._protocol.fetch_trials(waiting)}
         trials = [known[name] for name in names if name in known]
+        require_program(self._set)
+        for trial in trials:
+            require_script(self._set, name_of_folder(trial))
         with ThreadPoolExecutor(parallel, "track-run") as pool:
             try:
                 # Not before the last has ended: they are given to threads, one after the other.

@@ -146,17 +146,52 @@ def _move_folder(experiments: ExperimentSet, name: str, old: str) -> None:
 
 def program_in(script: str, root: str) -> str | None:
     """Return the name of the program in a root that a script runs; None of a script that somebody else wrote."""
-    try:
-        text = _text_of(script)
-    except OSError:
-        return None
+    program = _program_of(script)
+    return os.path.basename(program) if program and os.path.dirname(program) == root else None
+
+
+def _program_of(script: str) -> str | None:
     # A path may have ends of lines in it.
-    found = re.search(rf"^exec (.+){re.escape(_EXECUTE)}$", text, re.MULTILINE | re.DOTALL)
+    words = _words_of(script, rf"^exec (.+){re.escape(_EXECUTE)}$")
+    return words[0] if len(words) == 1 else None
+
+
+def _words_of(path: str, line: str) -> list[str]:
+    """Return the words of what a line of a program says, as a shell reads them; none where it has no such line."""
     try:
-        words = shlex.split(found[1]) if found else []
-    except ValueError:
-        return None
-    return os.path.basename(words[0]) if len(words) == 1 and os.path.dirname(words[0]) == root else None
+        found = re.search(line, _text_of(path), re.MULTILINE | re.DOTALL)
+        return shlex.split(found[1]) if found else []
+    except (OSError, ValueError):
+        return []
+
+
+def require_program(experiments: ExperimentSet) -> None:
+    """Return if the program that the script of a set runs is there, as far as a script says that.
+
+    Raises
+    ------
+    InvalidCall
+        It is not: the set was moved, by `mv` (a ValueError too). Each experiment would be an error for that.
+    """
+    program = _program_of(experiments.path(SCRIPT))
+    if program is not None and not os.path.exists(program):
+        raise _moved(experiments, program)
+
+
+def require_script(experiments: ExperimentSet, name: str) -> None:
+    """Return if the script that an experiment's ``run.sh`` calls is there; see `require_program`."""
+    words = _words_of(os.path.join(experiments.path(name), RUN_FILE), r"^([^\n]+)\nstatus=")
+    script = words[-2] if len(words) > 2 and os.path.basename(words[-2]) == SCRIPT else None
+    if script is not None and not os.path.exists(script):
+        raise _moved(experiments, script)
+
+
+def _moved(experiments: ExperimentSet, missing: str) -> InvalidCall:
+    root = experiments.root
+    return InvalidCall(
+        f"{root} calls {missing}, which is not there; if the set was moved, `exp relink -r {shlex.quote(root)}` makes "
+        "all of it name the new place"
+    )
 
 
 def _text_of(path: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from track.errors import InvalidCall
 from track.experiment.parts import put_back_into_queue
 from track.manager.bodies import Bodies
+from track.manager.moving import require_program
 from track.manager.notice import Notice
 from track.manager.queue import Queue, Told
 from track.manager.sets import ExperimentSet
@@ -94,6 +95,8 @@ class _Worker:
     def __init__(self, root: str, notice: Notice, attempts: int, retry_errors: bool, isolate: bool) -> None:
         self._notice = notice
         self._set = ExperimentSet(root)
+        if isolate:
+            require_program(self._set)
         self._queue = Queue(self._set, notice, attempts, retry_errors)
         self._bodies, self._isolate = Bodies(self._set, self._queue, notice), isolate
         self._done = self._errors = 0

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import track
+from tests.sweeps import LOG, bodies, python_set, shell_set
 from track.errors import (
     AlreadyExists,
     AlreadyRuns,
@@ -23,7 +24,7 @@ from track.errors import (
 )
 from track.experiment import Experiment, param
 from track.experiment_utils import load_param
-from track.manager import ExperimentManager
+from track.manager import ExperimentManager, work
 from track.manager.members import matching, trials_of
 from track.manager.registering import folder_of
 from track.manager.sets import ExperimentSet
@@ -901,3 +902,35 @@ def test_damaged_list_of_a_set_is_said_with_the_way_out(manager: ExperimentManag
 
     assert "exp relink -e '*'" in str(raised.value)
     assert [row["name"] for row in ExperimentManager(manager.root, headless=True).list()] == ["a=1", "a=2"]
+
+
+def test_nothing_is_run_of_a_set_that_was_moved_by_other_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts its experiments names the old place: no experiment is an error for that, and the way out is said."""
+    monkeypatch.setenv(LOG, str(tmp_path / "bodies"))
+    manager = python_set(tmp_path / "old set", "{number: 1 | 2}")
+    shell = shell_set(tmp_path / "old shell", "{number: 1 | 2}")
+    for made in (manager, shell):
+        os.rename(made.root, f"{made.root}, moved")
+    moved, of_shell = (ExperimentManager(f"{made.root}, moved") for made in (manager, shell))
+
+    with pytest.raises(InvalidCall, match=r"exp relink -r '.*old set, moved'"):
+        work(moved.root)
+    for one in (moved, of_shell):
+        with pytest.raises(InvalidCall, match="exp relink -r"):
+            one.run("*", "bash")
+    before = [row["status"] for row in [*moved.list(), *of_shell.list()]]
+    for one in (moved, of_shell):
+        one.relink(None)
+
+    assert before == ["registered"] * 4
+    assert work(moved.root).failed == 0
+    assert [row["status"] for row in moved.list()] == ["finished"] * 2
+
+
+def test_workers_of_a_script_go_on_in_a_set_that_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script of somebody is where the root is: a worker needs nothing of the old place."""
+    monkeypatch.setenv(LOG, str(tmp_path / "bodies"))
+    made = shell_set(tmp_path / "old shell", "{number: 1 | 2}")
+    os.rename(made.root, tmp_path / "moved")
+
+    assert (work(tmp_path / "moved"), len(bodies(tmp_path / "bodies"))) == (2, 2)

@@ -143,7 +143,10 @@ def _manager_of(place: str) -> GlobalExperimentManager:
     linked = [folder for folder in manager.linked if _is_below(folder, place, real) or fnmatchcase(folder, place)]
     meant = {root: facts for root, facts in meant.items() if os.path.isfile(os.path.join(root, _SET))}
     if not meant and not linked:
-        raise InvalidExperimentRoot(f"there is no set of experiments in {place}, nor a known one below. Try init?")
+        raise InvalidExperimentRoot(
+            f"there is no set of experiments in {place}, nor a known one below. Try init? Or relink --recursive, where "
+            "sets were moved"
+        )
     # Not to be saved.
     manager.experiments, manager.linked = meant, linked
     return manager
