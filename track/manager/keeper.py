@@ -66,9 +66,10 @@ def _main(pipe: int, shell: str, command: list[str]) -> int:
     if code < 0:
         # As the command has ended; it may have left a core, this has nothing to leave.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED)
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)
+        # Of it only: another one that waits here would be news of this process.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [-code])
         os.kill(keeper, -code)
     return code
 

@@ -1,4 +1,4 @@
-"""What a worker hears: that it is to end (SIGTERM, SIGUSR1, Ctrl-C), or that its trial was taken by another one."""
+"""What a worker hears: that it is to end, or that its trial was taken by another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from track.errors import TrackError
 from track.utils.signal import as_before, of_program, take_out
 
 logger = logging.getLogger(__name__)
-_HEARD = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_HEARD = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 _BEATS = 4
 """Signs of life in the time after which silence means death."""
 

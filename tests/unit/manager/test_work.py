@@ -169,7 +169,7 @@ def test_errors_are_tried_again_when_that_is_asked_for(root: Path, log: Path) ->
 
 
 @pytest.mark.parametrize("isolate", [True, False], ids=["apart", "here"])
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_worker_that_is_told_to_end_gives_its_trial_back(
     root: Path, log: Path, signum: signal.Signals, isolate: bool
 ) -> None:
@@ -403,3 +403,19 @@ def test_trial_of_a_folder_is_the_one_that_was_given(root: Path, log: Path, isol
     assert {name: len(ran) for name, ran in bodies(log).items()} == {"number=1": 1, "number=2": 1}
     assert _statuses(root) == dict.fromkeys(["number=1", "number=2"], ("completed", "finished"))
     assert _trials(root)["number=2"].metadata["messages.number"] == 1
+
+
+def test_ctrl_c_at_a_body_says_nothing_of_ours(root: Path, log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What starts the body ends as the body does, by the same signal, without a traceback."""
+    shell_set(root, "{number: 1}", 'echo "$$ is there"; sleep 60\n')
+
+    def interrupted() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            work(root)
+
+    pid = fork(interrupted)
+    _wait_for_a_body(log, pid)
+    os.kill(pid, signal.SIGINT)
+
+    assert wait(pid) == 0
+    assert "Traceback" not in capfd.readouterr().err
