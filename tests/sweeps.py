@@ -113,6 +113,7 @@ _ENDS = {
     "pause-say": _pause_and_say,
     "end-worker": _end_worker,
     "say": _say_until_told,
+    "deaf": lambda experiment, attempt: os.environ.clear(),
 }
 
 

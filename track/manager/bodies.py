@@ -11,12 +11,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from track.errors import AlreadyExists, IncompatibleYmlException, InvalidCall
+from track.errors import AlreadyExists, IncompatibleYmlException, InvalidCall, TrackError
 from track.experiment import Experiment
 from track.experiment.parts import (
     ATTEMPT_VARIABLE,
     FOLDER_VARIABLE,
     NAME,
+    RUNNING,
     TRIAL_VARIABLE,
     TimeLimit,
     status_of,
@@ -31,6 +32,7 @@ from track.manager.showing import show_status
 from track.persistence.state import identity_of
 from track.shown import label_of
 from track.structure import Status, Trial
+from track.utils.files import open_regular
 from track.utils.system import process_identity
 
 logger = logging.getLogger(__name__)
@@ -130,7 +132,7 @@ class Bodies:
             self._queue.end(trial, Status.Exception, error)
         else:
             self._queue.end(trial)
-        if is_silent:
+        if is_silent or _shows_running(path):
             self._show(trial, path)
         return not is_silent and Status.Exception.name not in said if said else code == 0
 
@@ -205,6 +207,15 @@ def _leave(error: BaseException | None) -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _shows_running(folder: str) -> bool:
+    """Return whether a body that has ended could not write so, on a disk that was full perhaps."""
+    try:
+        with open_regular(os.path.join(folder, NAME)) as file:
+            return f"\n_status: {RUNNING}\n".encode() in (file.readall() or b"")
+    except (OSError, TrackError):
+        return False
 
 
 def _how(code: int) -> str:

@@ -419,3 +419,11 @@ def test_ctrl_c_at_a_body_says_nothing_of_ours(root: Path, log: Path, capfd: pyt
 
     assert wait(pid) == 0
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_status_that_a_body_could_not_write_is_shown(root: Path) -> None:
+    """The file is a view of the trial: what has ended is not shown as running for ever."""
+    python_set(root, "{how: deaf}")
+
+    assert work(root) == 1
+    assert _statuses(root) == {"how=deaf": ("completed", "finished")}
