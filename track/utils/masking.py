@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-_SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])key$)")
+_SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])(key|jwt|pass|bearer)$)")
 
 # A user may have an @ in its name, which is malformed, too.
 _PASSWORD = re.compile(r"((?:^|:)//(?!\[)[^/?#:]*:)[^?#]*@")
@@ -54,8 +54,8 @@ def is_secret(name: str) -> bool:
 
     Examples
     --------
-    >>> is_secret("WANDB_API_KEY"), is_secret("KEYBOARD")
-    (True, False)
+    >>> is_secret("WANDB_API_KEY"), is_secret("SLURM_JWT"), is_secret("KEYBOARD")
+    (True, True, False)
     """
     return _SECRET.search(name) is not None
 
