@@ -173,7 +173,7 @@ class GlobalExperimentManager:
         from track.experiment.parts import folder_name
         from track.experiment_utils import get_run_script
 
-        with _importable_here():
+        with importable_here():
             _require_there(module, name)
             program = get_run_script(module, name)
         folder = os.path.join(home.folder(), "experiments")
@@ -364,7 +364,7 @@ class GlobalExperimentManager:
 
 
 @contextmanager
-def _importable_here() -> Iterator[None]:
+def importable_here() -> Iterator[None]:
     """Find modules in the working directory, too, as a program that is there would."""
     here = os.getcwd()
     sys.path.append(here)

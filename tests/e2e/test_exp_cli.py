@@ -224,6 +224,10 @@ def test_what_cannot_begin_is_one_sentence(words: list[str], reason: str, run: R
         (["link", "-u", "{a: 1"], "{a: 1"),
         (["link"], "say which"),
         (["link", "-u", "{a: !!python/object/apply:os.getcwd []}"], "!!python/object"),
+        (
+            ["link", "-u", f"{{a: {'|'.join(map(str, range(2000)))}, b: {'|'.join(map(str, range(2000)))}}}"],
+            "4,000,000",
+        ),
         (["sweep", "-u", "{a: x}", "-t", "0"], "trials is a whole number"),
         (["run", "*"], "say what starts each run.sh"),
         (["run", "nobody", "bash"], "no experiment in"),
@@ -320,6 +324,30 @@ def test_work_runs_what_waits(greetings: Path, run: Run) -> None:
     assert run("work", str(greetings), "-n", "2")[1].splitlines()[-1] == "1 experiment ran here"
     assert run("work")[1] == "0 experiments ran here\n"
     assert _statuses(greetings) == ["finished"] * 2
+
+
+def test_condition_on_a_parameter_that_nobody_has_is_told(greetings: Path, run: Run) -> None:
+    """A slip in a name is no empty answer: the name is said, and those that there are."""
+    assert run("list", "-p", "bb == World")[1] == "no experiment has a parameter 'bb' (there are: a, b)\n"
+    assert run("list", "-f", "a = Hello")[1] == "no experiment has a parameter 'a = Hello' (there are: a, b)\n"
+
+
+def test_set_of_a_class_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    """``init -n module.Class`` finds it where the program was started; what fails leaves nothing behind."""
+    (folder / "with_a_class.py").write_text(
+        "from track import Experiment\n\n\nclass Mine(Experiment):\n    a: int = 1  # @p x\n\n    def run(self): ...\n"
+    )
+    monkeypatch.chdir(folder)
+    before = sorted(os.listdir(folder))
+
+    failed = [run("init", "-r", "new"), run("init", "-n", "with_a_class.Other", "-r", "new")]
+    after = sorted(set(os.listdir(folder)) - {"__pycache__"})
+    made = run("init", "-n", "with_a_class.Mine", "-r", "new")
+
+    assert [code for code, *_ in failed] == [2, 2]
+    assert after == before
+    assert made[0] == 0
+    assert (folder / "new" / "with_a_class.Mine").exists()
 
 
 def test_work_says_how_many_have_failed(shell_set: Path, run: Run) -> None:

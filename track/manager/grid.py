@@ -99,6 +99,10 @@ def parse(text: str, defaults: Mapping[str, Any]) -> Space:
     return space
 
 
+MOST = 1_000_000
+"""Combinations that are registered at once; more are a slip of somebody who will not want as many folders."""
+
+
 def combinations(space: Space) -> Iterator[dict[str, Any]]:
     """Yield each combination of alternatives; the first parameter varies slowest.
 
@@ -109,8 +113,16 @@ def combinations(space: Space) -> Iterator[dict[str, Any]]:
     """
     ranges = [name for name, values in space.items() if isinstance(values, Range)]
     if ranges:
-        raise InvalidCall(f"{', '.join(ranges)} is a range: say how many trials, as in register(..., trials=50)")
+        raise InvalidCall(
+            f"{', '.join(ranges)} is a range: say how many trials, as in register(..., trials=50), or exp sweep -t 50"
+        )
     choices: list[Any] = list(space.values())
+    count = math.prod(map(len, choices))
+    if count > MOST:
+        raise InvalidCall(
+            f"these are {count:,} combinations, and {MOST:,} are the most: register(..., trials=50), or "
+            "exp sweep -t 50, draws some at random"
+        )
     return (dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*choices))
 
 

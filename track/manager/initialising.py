@@ -38,13 +38,18 @@ def initialise(  # noqa: PLR0917 - what `ExperimentManager.initialise` is given
     InvalidCall
         The files are not there, or no experiment goes by the name (a ValueError too).
     """
+    # Before anything is written.
+    if name is None:
+        found = _files(defaults, script)
+    elif isinstance(name, str) and name not in programs:
+        name = _class_named(name, programs)
     with experiments.locked():
         if experiments.exists():
             raise SetExists(f"{experiments.path(STATE_FILE)} is there: {experiments.root} is a set already")
         if name is not None:
             kind: str | None = _write_files(experiments.root, name, programs)
         else:
-            kind = _take_files(experiments, defaults, script)
+            kind = _take_files(experiments, found)
         if updates:
             _change_defaults(experiments, updates)
         experiments.begin(kind)
@@ -54,11 +59,16 @@ def initialise(  # noqa: PLR0917 - what `ExperimentManager.initialise` is given
     return state
 
 
-def _take_files(experiments: ExperimentSet, defaults: str, script: str) -> str | None:
+def _files(defaults: str, script: str) -> list[tuple[str, str]]:
+    """Return the paths of the files of a program, and what they are called in a set."""
     found = [(os.path.abspath(given or name), name) for given, name in ((defaults, DEFAULTS), (script, SCRIPT))]
     for path, name in found:
         if not os.path.isfile(path):
             raise InvalidCall(f"there is no {path}: give the path of a {name}, or the name of an experiment")
+    return found
+
+
+def _take_files(experiments: ExperimentSet, found: list[tuple[str, str]]) -> str | None:
     content = load_file(found[0][0])
     for path, name in found:
         if os.path.realpath(path) != os.path.realpath(experiments.path(name)):
@@ -91,11 +101,10 @@ def _write_files(root: str, name: Any, programs: Mapping[str, str]) -> str:
     if isinstance(name, str) and name in programs:
         _run_program(root, name, programs[name])
         return name
-    kind = _class_named(name, programs) if isinstance(name, str) else name
-    if not (isinstance(kind, type) and issubclass(kind, Experiment)):
+    if not (isinstance(name, type) and issubclass(name, Experiment)):
         raise InvalidCall(f"{name!r} is no class of experiments")
-    Experiment.to_root(kind(), root)
-    return kind.__name__
+    Experiment.to_root(name(), root)
+    return name.__name__
 
 
 def _class_named(name: str, programs: Mapping[str, str]) -> Any:

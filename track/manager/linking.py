@@ -12,7 +12,7 @@ from track.errors import TrackError
 from track.experiment.parts import NAME, RUNNING, TRIAL, as_metadata, as_now, is_uid, load_file, status_of
 from track.front import store_trial
 from track.manager.folders import change_params, parameters_in
-from track.manager.members import folders_in, matching, trials_of, uid_in
+from track.manager.members import folders_in, matching, path_of, trials_of, uid_in
 from track.manager.moving import settle
 from track.manager.registering import name_of_folder
 from track.manager.sets import ExperimentSet
@@ -130,7 +130,7 @@ def own_trial(experiments: ExperimentSet, known: Known, name: str, content: Comm
 
 def _is_copy(folder: str, trial: Trial, uid: str) -> bool:
     """Return whether the folder of a trial is another one, which is still there."""
-    path = str(trial.metadata.get("path") or folder)
+    path = path_of(trial) or folder
     return not _same(path, folder) and uid_in(path) == uid
 
 

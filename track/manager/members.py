@@ -48,6 +48,12 @@ def trials_of(experiments: ExperimentSet, **query: Any) -> dict[str, Trial]:
     return by_name
 
 
+def path_of(trial: Trial) -> str | None:
+    """Return the path that a trial says its folder has; None where it says none that could be one."""
+    path = trial.metadata.get("path")
+    return path if isinstance(path, str) and "\0" not in path else None
+
+
 def running(trials: dict[str, Trial], names: Iterable[str]) -> list[str]:
     """Return those of the names whose experiments a live process runs."""
     return [name for name in names if name in trials and trials[name].status is Status.Running]

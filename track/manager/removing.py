@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from track.errors import AlreadyRuns
 from track.experiment.parts import SET_FOLDER
-from track.manager.members import folders_in, matching, running, trials_of, uid_in
+from track.manager.members import folders_in, matching, path_of, running, trials_of, uid_in
 from track.manager.moving import program_in
 from track.manager.sets import FILES, SCRIPT, ExperimentSet
 from track.structure import Status, Trial, split_uid
@@ -39,7 +39,7 @@ def _is_kept(experiments: ExperimentSet, name: str, trial: Trial | None) -> bool
     found = next((one for one in experiments.protocol.get_trial(Trial(*split_uid(uid))) if one.uid == uid), None)
     if found is None or found.status is not Status.Running:
         return False
-    is_copy = os.path.realpath(str(found.metadata.get("path") or "")) != os.path.realpath(experiments.path(name))
+    is_copy = os.path.realpath(path_of(found) or "") != os.path.realpath(experiments.path(name))
     if not is_copy:
         logger.warning("%s is kept: it runs", experiments.path(name))
     return not is_copy

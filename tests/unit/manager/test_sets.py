@@ -934,3 +934,15 @@ def test_workers_of_a_script_go_on_in_a_set_that_was_moved(tmp_path: Path, monke
     os.rename(made.root, tmp_path / "moved")
 
     assert (work(tmp_path / "moved"), len(bodies(tmp_path / "bodies"))) == (2, 2)
+
+
+def test_a_trial_with_no_path_is_in_nobodys_way(manager: ExperimentManager) -> None:
+    """What a store says is not believed: a path that cannot be one does not keep a set from being taken again."""
+    manager.register(string_params="{a: 1 | 2}")
+    trial = trials_of(manager._set)["a=1"]
+    manager._set.protocol.log_trial_metadata(trial, path="a\0b")
+
+    manager.relink("*")
+    manager.clean()
+
+    assert [row["name"] for row in manager.list()] == ["a=1", "a=2"]

@@ -16,7 +16,7 @@ from typing import Any
 
 from track.cli.exp.shell import say
 from track.config import GlobalExperimentManager
-from track.errors import InvalidCall, InvalidExperimentRoot
+from track.errors import InvalidCall, InvalidExperimentRoot, suggestion
 from track.manager.parts import Conditions, Shown, columns_of
 from track.shown import clean, cut, text_of
 from track.utils.files import absolute_path, open_regular
@@ -124,9 +124,20 @@ def _answer(given: argparse.Namespace, place: str) -> str:
         return as_csv(columns)
     if not rows:
         if asked or given.type_match or table["_name"]:
-            return "no experiment matches"
+            return _unmatched(asked, manager.find(param_match=".*")) or "no experiment matches"
         return "there are no experiments yet: exp link -u '{name: 1 | 2}' registers some"
     return f"{as_text(columns, given.max_width, given.max_rows)}\n\nRoots relative to: {clean(prefix)}"
+
+
+def _unmatched(asked: Conditions, table: Mapping[str, Any]) -> str:
+    """Return which condition is about a parameter that no experiment has, a slip perhaps; '' where there is none."""
+    names = [name for name in table if not name.startswith("_")]
+    for one in asked.conditions:
+        if one.is_special or any(map(one.pattern.match, names)):
+            continue
+        text, there = one.pattern.pattern, ", ".join(map(clean, names))
+        return f"no experiment has a parameter {text!r}{suggestion(text, names)} (there are: {there})"
+    return ""
 
 
 def _manager_of(place: str) -> GlobalExperimentManager:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from track.cli.exp.shell import confirm, purpose_of, say, set_at
-from track.config import GlobalExperimentManager
+from track.config import GlobalExperimentManager, importable_here
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager
 from track.manager.parts import matching_names
@@ -42,7 +43,10 @@ def _verb(verbs: Any, name: str, act: Act, text: str, *, aliases: tuple[str, ...
 def _add_declaring(verbs: Any) -> None:
     init = _verb(verbs, "init", _init, "make a folder the root of a set")
     init.add_argument(
-        "-n", "--name", metavar="NAME", help="an experiment in Python, as exp python --add has made known"
+        "-n",
+        "--name",
+        metavar="NAME",
+        help="of Python: module.Class, or what exp python --add has made known",
     )
     init.add_argument("-d", "--defaults", default="", metavar="PATH", help="or a defaults.yml, by default the one here")
     init.add_argument("-s", "--script", default="", metavar="PATH", help="and a script.sh, which is given a params.yml")
@@ -126,10 +130,18 @@ def _init(given: argparse.Namespace, command: list[str]) -> int:
         # Before there is a root.
         GlobalExperimentManager().program_of(given.name)
     purpose = purpose_of(given.purpose, "the set")
+    is_new = not os.path.lexists(root)
     manager = ExperimentManager(root)
-    manager.initialise(
-        defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
-    )
+    try:
+        with importable_here():
+            manager.initialise(
+                defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
+            )
+    except InvalidCall:
+        if is_new:
+            with suppress(OSError):
+                os.rmdir(root)
+        raise
     say(f"{clean(manager.root)} is a set now: exp link -u '{{name: 1 | 2}}' registers experiments in it")
     return 0
 
