@@ -123,3 +123,16 @@ def listed(item: Callable[[int], str], size: int, what: str) -> str:
             return text
     first = map(item, range(min(3, size - 1)))
     return f"{', '.join([*first, f'... {item(size - 1)}'])} ({size:,} {what})"
+
+
+def sentence_of(error: BaseException) -> str:
+    """Return what an error says to a person at a terminal: of the system's, the file and the reason, without a number.
+
+    Examples
+    --------
+    >>> sentence_of(FileNotFoundError(2, "No such file or directory", "runs/a"))
+    'runs/a: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename is not None and error.errno is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -15,6 +15,8 @@ from track.experiment.params import DEFAULTS, NAME
 from track.experiment.status import DETACHED, RUNNING, WAITING
 from track.home import known
 from track.parameters import cast
+from track.shown import sentence_of
+from track.utils.files import absolute_path
 from track.utils.out import write_out
 from track.yaml12 import load, texts
 
@@ -42,7 +44,7 @@ def parse(experiment: Any, words: Sequence[str] | None) -> argparse.Namespace:
     try:
         _update(experiment, said)
     except (IncompatibleYmlException, TrackError, ValueError, OSError) as error:
-        parser.error(str(error))
+        parser.error(sentence_of(error))
     return said
 
 
@@ -66,7 +68,7 @@ def execute(experiment: Any, said: argparse.Namespace) -> Any:
             _tell(str(error))
             return None
         except (TrackError, ValueError, OSError) as error:
-            _tell(f"error: {error}")
+            _tell(f"error: {sentence_of(error)}")
             raise SystemExit(2) from error
         return experiment.run()
 
@@ -102,6 +104,8 @@ def _place(experiment: Any, said: argparse.Namespace) -> None:
             raise InvalidCall(f"the experiment in {experiment._root} is {experiment._status}: --restart runs it again")
     else:
         kind.register(experiment, said.execute, purpose, restart=said.restart)
+        if absolute_path(said.execute) != experiment._root:
+            _tell(f"there is an experiment in {said.execute} already: this one is in {experiment._root}")
 
 
 def _parser(experiment: Any) -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from track.errors import BackendUnavailable, InvalidCall, missing_extra
+from track.errors import BackendUnavailable, InvalidCall, missing_extra, suggestion
 from track.experiment.parts import folder_name, messages_in, name_of
 from track.front import store_trial
 from track.manager.grid import Range, Space
@@ -336,12 +336,15 @@ class Study:
         """Return how a trial has ended, in Optuna's words, and what it was worth."""
         if status not in ("finished", "pruned"):
             return "FAIL", None
-        value = messages_in(trial.metadata).get(self._goal)
+        messages = messages_in(trial.metadata)
+        value = messages.get(self._goal)
         if value is None:
             brief = briefs_of(trial.metrics).get(self._goal)
             value = None if brief is None else brief.last
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            logger.warning("trial %r has no %r that is a number: nothing is learned of it", trial.name, self._goal)
+            near = suggestion(self._goal, [*messages, *trial.metrics])
+            text = "trial %r has no %r that is a number%s: nothing is learned of it"
+            logger.warning(text, trial.name, self._goal, near and f" ({near[2:]})")
             return "FAIL", None
         return "COMPLETE", float(value)
 

@@ -81,7 +81,10 @@ def read_state(path: str, map_location: Any = None) -> dict[str, Any]:
     with open(path, "rb") as file:
         # As torch looks itself: what does not begin so it would read in its older formats, which were never safe.
         if file.read(4) != b"PK\x03\x04":
-            raise UnsafeCheckpoint(f"{path} is damaged, or no checkpoint, or of torch before 1.6: {_BY_HAND}")
+            raise UnsafeCheckpoint(
+                f"{path} is damaged, or no checkpoint, or of torch before 1.6: {_BY_HAND}; without this file the one "
+                "before it is loaded"
+            )
         found = _read_archive(file, path)
     if found is None:
         found = _read_by_torch(path, map_location)

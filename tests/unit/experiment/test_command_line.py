@@ -220,10 +220,12 @@ def test_copies_of_a_job_run_an_experiment_once() -> None:
 
 
 def test_taken_folder_gets_a_number() -> None:
-    """As from a program."""
-    for _ in range(2):
-        assert _run("-x", "runs/a").returncode == 0
+    """As from a program; which, is said."""
+    first, second = (_run("-x", "runs/a") for _ in range(2))
 
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "already" not in first.stderr
+    assert "there is an experiment in runs/a already: this one is in" in second.stderr
     assert sorted(os.listdir("runs")) == ["a", "a_0"]
 
 
@@ -272,6 +274,7 @@ def test_a_mistake_is_one_sentence(words: list[str], said: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("train.py: error: ")
+    assert "[Errno" not in done.stderr
     assert said in done.stderr
     assert os.listdir() == ["train.py"]
 

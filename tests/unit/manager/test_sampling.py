@@ -247,6 +247,18 @@ def test_what_is_told_is_how_trials_have_ended(sweep: Sweep, is_kept: bool) -> N
     ]  # fmt: skip
 
 
+def test_slip_in_a_goal_is_told(sweep: Sweep, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing would be learned in the whole sweep: what was said by a name near to it is named."""
+    sweep.declare(trials=3, text="a: 1 .. 8")
+    trial = sweep.next()
+    assert trial is not None
+    sweep.end(trial, None, messages={"losss": 1.0})
+
+    sweep.next()
+
+    assert "no 'loss' that is a number (did you mean 'losss'?)" in caplog.text
+
+
 def test_what_a_person_has_changed_is_learned_as_it_ran(sweep: Sweep) -> None:
     """Not what was suggested; what is outside of the space teaches nothing."""
     sweep.declare(trials=3, text="a: 1 .. 8")

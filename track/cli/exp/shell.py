@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from track import home
 from track.errors import InvalidCall, InvalidExperimentRoot
-from track.shown import bounded
+from track.shown import bounded, sentence_of
 from track.utils.files import absolute_path
 
 
@@ -37,7 +37,7 @@ def say(text: str) -> None:
 def complain(program: str, error: Exception) -> None:
     """Print what is wrong in one sentence."""
     if sys.stderr is not None:
-        sys.stderr.write(f"{program}: error: {' '.join(bounded(str(error)).split())}\n")
+        sys.stderr.write(f"{program}: error: {' '.join(bounded(sentence_of(error)).split())}\n")
 
 
 def may_ask() -> bool:
