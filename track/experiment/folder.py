@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from track.errors import AlreadyRuns, BackendUnavailable
 from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
-from track.experiment.params import to_content
+from track.experiment.params import comments_in, to_content
 from track.experiment.paramsfile import ParamsFile
 from track.experiment.record import Record, as_metadata, given_attempt, is_uid, messages_in, notes_in, place_of
 from track.experiment.scripts import version_of
@@ -57,7 +57,7 @@ class Folder:
         self, experiment: Any, path: str, uid: str | None = None, more: Mapping[Any, Any] = MappingProxyType({})
     ) -> None:
         self.path = path
-        self.more = dict(more)
+        self.more = Commented(more, comments_in(more))
         self._experiment = experiment
         self._uid = uid if is_uid(uid) else None
         self._file = ParamsFile(path, self._content)

@@ -571,6 +571,19 @@ def test_to_relink_again_changes_nothing(manager: ExperimentManager) -> None:
     assert {name: trial.uid for name, trial in trials_of(manager._set).items()} == trials
 
 
+def test_an_end_that_was_not_shown_is_shown(manager: ExperimentManager) -> None:
+    """Whoever runs a script may be killed after its end is stored, and before its file says so."""
+    manager.register(string_params="a: 2")
+    before = load_param(os.path.join(manager.root, "a=2"))
+    assert manager.run("*", "bash") == [0]
+    manager.save_params(before, "a=2")
+
+    assert manager.relink() == []
+
+    found = load_param(os.path.join(manager.root, "a=2"))
+    assert (found["_status"], found["_timestamps"]["stopped"] is None, found["a"]) == ("finished", False, 2)
+
+
 def test_a_copy_of_a_folder_is_another_trial(manager: ExperimentManager) -> None:
     """The copied one keeps its own; a folder that was renamed keeps it, too."""
     manager.register(string_params="a: 2 | 3")
