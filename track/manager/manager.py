@@ -271,8 +271,9 @@ class ExperimentManager:
     def link(self, *args: Any, **kwargs: Any) -> None:
         """Register experiments: ``link("{lr: 0.1 | 0.2}")`` is by their parameters; otherwise as `register`."""
         if len(args) == 1 and "string_params" not in kwargs and _is_mapping(args[0]):
-            args, kwargs = (), {**kwargs, "string_params": args[0]}
-        self.register(*args, **kwargs)
+            self.register(string_params=args[0], **kwargs)
+        else:
+            self.register(*args, **kwargs)
 
     def _header(self, header: str | None) -> str | None:
         """Return the header that was given, else that of the user's settings."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import track
+from track.config import GlobalExperimentManager
 from track.errors import AlreadyExists, AlreadyRuns, InvalidCall, InvalidExperimentRoot, SetExists
 from track.experiment import Experiment, param
 from track.experiment_utils import load_param
@@ -555,6 +556,26 @@ def test_what_is_let_go_is_not_run_and_comes_back(manager: ExperimentManager) ->
     assert (names(manager), manager.overides) == (["a=2", "a=4", "a=3"], [{"a": 2}, {"a": 4}, {"a": 3}])
     assert trials_of(manager._set)["a=3"].uid == uid
     assert not trials_of(manager._set)["a=3"].deleted
+
+
+def test_what_is_let_go_is_shown_nowhere(
+    manager: ExperimentManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the list, nor an answer, nor `@last`, nor `find` has it, until it is asked for what is hidden."""
+    monkeypatch.setenv("TRACK_HOME", str(tmp_path / "home"))
+    manager.register(string_params="a: 2 | 3")
+    manager.unlink("a=3")
+    uri = manager._set.place.uri
+    assert uri is not None
+
+    assert [row["name"] for row in manager.list()] == ["a=2"]
+    assert [trial.name for trial in track.fetch(uri)] == ["a=2"]
+    assert [trial.name for trial in track.fetch(uri, "@last")] == ["a=2"]
+    assert [trial.name for trial in track.fetch(uri, {"deleted": True})] == ["a=3"]
+    ExperimentManager(manager.root).annotate("known to the user")
+    for load_defaults in (False, True):
+        assert GlobalExperimentManager().find(load_defaults=load_defaults)["_name"] == ["a=2"]
+    assert manager.run("*", "bash") == [0]
 
 
 def test_to_relink_again_changes_nothing(manager: ExperimentManager) -> None:
