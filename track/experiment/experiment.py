@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from track.errors import AlreadyExists, AlreadyRegistered, AlreadyRuns, InvalidCall, suggestion
 from track.experiment.ending import TimeLimitSignal
@@ -65,6 +65,8 @@ class Experiment(metaclass=TypedMeta):
     ('finished', {'text': 'Hello you!'})
     """
 
+    # All is said by `param`: our own source is not read for comments at each import.
+    _described: ClassVar[dict[str, Any]] = {}
     _root: str | None = param(None, help="the folder of the experiment")
     _status: str = param(DEFAULT, help="default, registered, running, finished, error, stopped, timeout, ...")
     _purpose: str = param("", help="what the experiment is for")
