@@ -18,6 +18,7 @@ from track.errors import AlreadyExists, AlreadyRuns, InvalidCall, InvalidExperim
 from track.experiment import Experiment, param
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager
+from track.manager.child import own_environment
 from track.manager.members import matching, trials_of
 from track.manager.registering import folder_of
 from track.manager.sets import ExperimentSet
@@ -790,7 +791,7 @@ def _check_moved(manager: ExperimentManager, old: str, new: Path, uids: dict[str
     assert {name: trial.uid for name, trial in found.items()} == uids
     assert {trial.metadata["path"] for trial in found.values()} == set(manager.experiments)
     for path in manager.experiments:
-        ran = subprocess.run([f"{path}/run.sh"], capture_output=True, text=True, check=True)
+        ran = subprocess.run([f"{path}/run.sh"], capture_output=True, text=True, check=True, env=own_environment())
         assert "EXPERIMENT FINISHED!" in ran.stdout
 
 
