@@ -307,7 +307,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         return self._is_pruned_by(exc_val) or None
 
     def _is_pruned_by(self, error: BaseException | None) -> bool:
-        return isinstance(error, Pruned) and error.ends(self._trial.uid)
+        return isinstance(error, Pruned) and error.ends(self._created().uid)
 
     # logging
 

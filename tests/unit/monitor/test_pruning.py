@@ -171,7 +171,10 @@ class _Always:
 
 
 def test_a_program_may_raise_it_itself(tmp_path: Path) -> None:
-    """It ends the innermost block."""
+    """It ends the innermost block, also of a trial that waits for its parameters."""
+    with TrackClient(f"file:{tmp_path}/store.json").new_trial():
+        raise Pruned("seen enough")
+    assert [str(trial.status) for trial in fetch(f"file:{tmp_path}/store.json")] == ["pruned"]
     experiment = Experiment(tmp_path / "a")
     with experiment:
         raise Pruned("seen enough")
