@@ -7,9 +7,7 @@ import logging
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -172,6 +170,7 @@ class GlobalExperimentManager:
         """
         from track.experiment.parts import folder_name
         from track.experiment_utils import get_run_script
+        from track.origin import importable_here
 
         with importable_here():
             _require_there(module, name)
@@ -361,17 +360,6 @@ class GlobalExperimentManager:
         else:
             columns["name"] = roots
         return pd.DataFrame(columns), prefix
-
-
-@contextmanager
-def importable_here() -> Iterator[None]:
-    """Find modules in the working directory, too, as a program that is there would."""
-    here = os.getcwd()
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
 
 
 def _require_there(module: str, name: str) -> None:

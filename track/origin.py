@@ -7,6 +7,8 @@ import inspect
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from track.utils.git import ask_text, head_of, remote_of
@@ -89,3 +91,14 @@ def header_lines(file: str | None, comment: str = "#") -> list[str]:
         named = {"repo": git["local"], "remote": git["remote"], "commit": git["commit"]}
         lines += [f"{comment} - {name} {' '.join(str(value).split())}" for name, value in named.items() if value]
     return lines
+
+
+@contextmanager
+def importable_here() -> Iterator[None]:
+    """Find modules in the working directory, too, as a program that is there would."""
+    here = os.getcwd()
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)

@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import Any
 
 from track.cli.exp.shell import confirm, purpose_of, say, set_at
-from track.config import GlobalExperimentManager, importable_here
+from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager
 from track.manager.parts import matching_names
+from track.origin import importable_here
 from track.shown import clean
 from track.utils.files import absolute_path
 
