@@ -52,7 +52,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["track", "track.*"]),
-    package_data={"track": ["py.typed"]},
+    package_data={"track": ["py.typed"], "track.dashboard": ["static/*", "static/vendor/*"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
     entry_points={

@@ -105,6 +105,7 @@ ORDER = (
     "track.config",
     "track",
     # programs and tools
+    "track.dashboard.*",
     "track.cli.*",
     "track.__main__",
     "track.testing.*",
@@ -131,6 +132,7 @@ FACES = (
     "track.manager.parts",
     "track.manager",
     "track.cli",
+    "track.dashboard",
     "track.testing",
 )
 
@@ -148,6 +150,7 @@ PUBLIC = (
     "track.containers.ring",
     "track.containers.series",
     "track.containers.types",
+    "track.dashboard",
     "track.distributed.cockroachdb",
     "track.em",
     "track.errors",

@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from track.cli import artifacts, compact, copy, deleting, exp, serve, sync, user
+from track.cli import artifacts, compact, copy, deleting, exp, serve, sync, ui, user
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS = (artifacts, compact, copy, deleting, serve, sync, user)
+_COMMANDS = (artifacts, compact, copy, deleting, serve, sync, ui, user)
 
 
 class _OneLineEach(argparse.HelpFormatter):

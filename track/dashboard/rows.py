@@ -1,0 +1,109 @@
+"""Runs as rows of the page's table, and a run as its own page: plain data of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from track.dashboard.answers import plain_number
+from track.metrics import briefs_of
+from track.plain import flatten, printable
+from track.shown import cut, text_of
+from track.structure import Trial
+from track.table import HIDDEN_METADATA, metric_cell
+from track.utils.environment import ENVIRONMENT
+
+_LONGEST_NAME = 300
+_LONGEST_VALUE = 500
+_LONGEST_TEXT = 200_000
+_MOST_FIELDS = 1000
+
+Row = dict[str, Any]
+Names = Callable[[Any], str]
+"""Returns the name of a group by its uid."""
+
+
+def row_of(trial: Trial, group_name: Names) -> Row:
+    """Return what the table shows of a trial."""
+    times = trial.timestamps
+    started, finished = times.get("started"), times.get("finished")
+    return {
+        "uid": trial.uid,
+        "name": cut(text_of(trial.name or ""), _LONGEST_NAME),
+        "revision": trial.revision,
+        "project": None if trial.project_id is None else cut(text_of(trial.project_id), _LONGEST_NAME),
+        "group": None if trial.group_id is None else cut(group_name(trial.group_id), _LONGEST_NAME),
+        "status": text_of(trial.status),
+        "code": getattr(trial.status, "value", None),
+        "created": times.get("created"),
+        "started": started,
+        "finished": finished,
+        "error": _said_last(trial.errors[-1]) if trial.errors else None,
+        "parent": trial.metadata.get("parent") if isinstance(trial.metadata, dict) else None,
+        "tags": _cells(trial.tags),
+        "parameters": _cells(trial.parameters),
+        "metrics": _metrics(trial),
+    }
+
+
+def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Row:
+    """Return what a trial's own page shows."""
+    metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
+    hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr"}
+    packages = environment.get("packages")
+    return {
+        "row": row_of(trial, group_name),
+        "version": text_of(trial.version or ""),
+        "description": cut(text_of(trial.description or ""), _LONGEST_TEXT),
+        "metadata": _cells({name: value for name, value in metadata.items() if name not in hidden}),
+        "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
+        "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
+        "output": {name: _end(text_of(metadata[name])) for name in ("stdout", "stderr") if metadata.get(name)},
+        "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
+        "times": {cut(name, _LONGEST_NAME): metric_cell(container) for name, container in trial.chronos.items()},
+        "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],
+    }
+
+
+def _said_last(error: Any) -> str:
+    """Return what an error says, in a line, without where it was raised."""
+    said = text_of(error).partition('\n  File "')[0]
+    return cut(" ".join(said.split()), _LONGEST_VALUE)
+
+
+def _artifact(record: dict[str, Any]) -> Row:
+    return {
+        "name": cut(text_of(record.get("name")), _LONGEST_NAME),
+        "size": record.get("size"),
+        "digest": record.get("digest"),
+        "step": plain_number(record.get("step")),
+    }
+
+
+def _metrics(trial: Trial) -> dict[str, list[Any]]:
+    """Return last, least, greatest, count, and the steps of the three, by metric."""
+    found = {}
+    for name, brief in list(briefs_of(trial.metrics).items())[:_MOST_FIELDS]:
+        numbers = (brief.last, brief.least, brief.greatest, brief.count)
+        steps = (brief.last_step, brief.least_step, brief.greatest_step)
+        found[name] = [_value(number) for number in (*numbers, *steps)]
+    return found
+
+
+def _cells(values: Any) -> Row:
+    """Return values by dotted name."""
+    if not isinstance(values, dict):
+        return {"": _value(values)} if values else {}
+    flat = flatten(values)
+    return {cut(text_of(name), _LONGEST_NAME): _value(flat[name]) for name in list(flat)[:_MOST_FIELDS]}
+
+
+def _value(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return plain_number(value)
+    return cut(value if isinstance(value, str) else text_of(printable(value)), _LONGEST_VALUE)
+
+
+def _end(text: str) -> str:
+    """Return the end of a text: what was printed last says most."""
+    return text if len(text) <= _LONGEST_TEXT else f"...{text[-_LONGEST_TEXT:]}"

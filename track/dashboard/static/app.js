@@ -1,0 +1,195 @@
+/** The page: what is where, and what keeps it up to date. */
+import { fetchRuns } from "./api.js";
+import { Chart, charted, Controls } from "./charts.js";
+import { Compare } from "./compare.js";
+import { text } from "./format.js";
+import { KEYS, listenToKeys, nextView } from "./keys.js";
+import { RunPage } from "./run.js";
+import * as runs from "./runs.js";
+import { follow, listen, set, state } from "./state.js";
+import { Table } from "./table.js";
+import { Component, html, render } from "./view.js";
+
+const SOON = 2000;
+const LATE = 10000;
+const QUIET = 30;
+
+class App extends Component {
+  /** @type {string | null} */
+  cursor = null;
+  store = "";
+  failure = "";
+  quiet = 0;
+  marks = 0;
+  lit = "";
+  help = false;
+  /** @type {Set<string>} */
+  opened = new Set();
+  /** @type {any} */
+  timer = null;
+
+  componentDidMount() {
+    listen(() => this.setState({}));
+    addEventListener("popstate", follow);
+    addEventListener("hashchange", follow);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
+    document.addEventListener("visibilitychange", () => document.hidden || this.poll());
+    listenToKeys(() => ((this.help = !this.help), this.setState({})), () => this.shown);
+    follow();
+    this.poll();
+  }
+
+  /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
+  async poll() {
+    clearTimeout(this.timer);
+    if (document.hidden && this.cursor) return;
+    try {
+      const said = await fetchRuns(this.cursor);
+      this.quiet = said ? 0 : this.quiet + 1;
+      const failed = this.failure;
+      this.failure = "";
+      if (said) {
+        [this.cursor, this.store] = [said.cursor, said.store];
+        runs.take(said);
+        this.marks += 1;
+      }
+      if (said || failed) this.setState({});
+    } catch (error) {
+      this.failure = String(/** @type {Error} */ (error).message);
+      this.setState({});
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.poll(), this.quiet > QUIET ? LATE : SOON);
+  }
+
+  hover = (/** @type {string | null} */ key) => {
+    if (this.lit === (key ?? "")) return;
+    this.lit = key ?? "";
+    this.setState({});
+  };
+
+  toggle = (/** @type {string} */ id) => {
+    if (!this.opened.delete(id)) this.opened.add(id);
+    this.setState({});
+  };
+
+  render() {
+    const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}</p>` : html`<p class="empty">Reading the store …</p>`;
+    const shown = runs.visible(state);
+    const columns = runs.columns(shown, state.all);
+    const settings = runs.sorted(runs.settings(shown, state.apart), state.sort, columns);
+    this.shown = settings;
+    const chosen = new Set(state.sel.filter((id) => runs.byId.has(id)));
+    const picked = chosen.size ? shown.filter((run) => chosen.has(run.id)) : shown;
+    const paint = colours(dark);
+    return html`<div class=${`page view-${state.view}`}>
+      ${this.head(shown, dark)}
+      <main>
+        <section class="runs" aria-label="all runs">
+          ${this.bar(shown, settings, chosen)}
+          ${shown.length
+            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${ranges(shown, columns)} chosen=${chosen} all=${shown.map((run) => run.id)}
+                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} />`
+            : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
+        </section>
+        <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark)}</section>
+      </main>
+      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
+    </div>`;
+  }
+
+  /** @param {runs.Run[]} shown @param {boolean} dark */
+  head(shown, dark) {
+    const projects = [...new Set(runs.list.map((run) => run.project ?? ""))];
+    const running = shown.filter((run) => runs.kind(run) === "running").length;
+    return html`<header class="top">
+      <img src="icon.svg" alt="" width="22" height="22" /><b>track</b><span class="store" title=${text(this.store)}>${text(this.store)}</span>
+      ${projects.length > 1 && html`<select aria-label="project" onChange=${(/** @type {any} */ e) => set({ project: e.target.value, sel: [] }, true)}>
+        <option value="" selected=${!state.project}>all projects</option>
+        ${projects.filter(Boolean).map((name) => html`<option key=${name} value=${name} selected=${name === state.project}>${text(name)}</option>`)}</select>`}
+      <input id="search" type="search" aria-label="search" placeholder="search: words, lr=0.1, failed …" value=${state.q} onInput=${(/** @type {any} */ e) => set({ q: e.target.value })} />
+      <span class="grow"></span>
+      ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
+        : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
+      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${nextView}>◫</button>
+      <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
+      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => ((this.help = !this.help), this.setState({}))}>?</button>
+    </header>`;
+  }
+
+  /** @param {runs.Run[]} shown @param {runs.Setting[]} settings @param {Set<string>} chosen */
+  bar(shown, settings, chosen) {
+    const seeds = state.apart || settings.length < shown.length;
+    return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} runs</b>
+      ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
+      ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
+      <span class="grow"></span>
+      ${seeds && html`<label class="toggle"><input type="checkbox" checked=${!state.apart} onChange=${() => set({ apart: !state.apart })} />seeds together</label>`}
+      <label class="toggle"><input type="checkbox" checked=${state.all} onChange=${() => set({ all: !state.all })} />also equal columns</label></div>`;
+  }
+
+  /** @param {runs.Setting[]} settings */
+  rows(settings) {
+    return settings.flatMap((setting) => {
+      if (setting.runs.length === 1) return [{ setting, run: setting.runs[0], depth: 0 }];
+      const members = this.opened.has(setting.id) ? setting.runs.map((run) => ({ setting, run, depth: 1 })) : [];
+      return [{ setting, run: null, depth: 0 }, ...members];
+    });
+  }
+
+  /** @param {runs.Run[]} picked @param {Set<string>} chosen @param {(colour: number) => string} paint @param {boolean} dark */
+  side(picked, chosen, paint, dark) {
+    const open = runs.byId.get(state.open);
+    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : "charts";
+    const button = (/** @type {string} */ name, /** @type {string} */ label, /** @type {boolean} */ there) => there &&
+      html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
+    return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
+        ${button("compare", `compare ${chosen.size}`, chosen.size > 1)} ${button("run", text(open?.name || "run"), Boolean(open))}</nav>
+      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${JSON.stringify(open)} />`
+        : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
+  }
+
+  /** @param {runs.Run[]} picked @param {(colour: number) => string} paint @param {boolean} dark */
+  charts(picked, paint, dark) {
+    const metrics = charted(picked);
+    const settings = runs.settings(picked, state.apart);
+    const some = metrics.includes(state.only) ? [state.only] : metrics;
+    const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
+    const several = settings.some((setting) => setting.runs.length > 1);
+    return html`<${Controls} metrics=${metrics} several=${several} />
+      <div class=${`charts ${some.length === 1 ? "one" : ""}`}>${some.map((metric) => {
+        const having = settings.filter((setting) => setting.runs.some((run) => runs.own(run.metrics, metric)));
+        const marks = having.flatMap((setting) => setting.runs.map((run) => runs.own(run.metrics, metric)?.slice(0, 5) ?? 0)).join();
+        return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
+      })}</div>
+      ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
+  }
+}
+
+/** The least and greatest of each metric's column. @param {runs.Run[]} shown @param {runs.Column[]} columns */
+function ranges(shown, columns) {
+  return new Map(columns.filter((one) => one.kind === "metric").map((one) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (const run of shown) {
+      const value = one.of(run);
+      if (typeof value === "number") [low, high] = [Math.min(low, value), Math.max(high, value)];
+    }
+    return [one.id, [low, high]];
+  }));
+}
+
+/** Twelve hues, each twice. @param {boolean} dark @returns {(colour: number) => string} */
+function colours(dark) {
+  return (colour) => {
+    const hue = (colour % 12) * 30 + 15;
+    const second = colour >= 12;
+    const light = dark ? (second ? 0.84 : 0.7) : second ? 0.46 : 0.62;
+    return `oklch(${light} ${second ? 0.12 : 0.17} ${hue})`;
+  };
+}
+
+const place = /** @type {HTMLElement} */ (document.getElementById("app"));
+place.replaceChildren();
+render(html`<${App} />`, place);

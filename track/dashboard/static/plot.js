@@ -1,0 +1,287 @@
+/** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
+import { number, spread, text } from "./format.js";
+
+/** @typedef {{key: string, label: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
+ *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
+ *   members?: Float64Array}} Line */
+/** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
+ *   height: number, unit: string, band: string}} Picture */
+
+const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
+const NEAR = 40;
+
+/** The least and the greatest of what is drawn. @param {Line[]} lines @param {boolean} log @returns {[number, number]} */
+export function extent(lines, log) {
+  let [low, high] = [Infinity, -Infinity];
+  const take = (/** @type {Float64Array} */ values) => {
+    for (const value of values) {
+      if (!Number.isFinite(value) || (log && value <= 0)) continue;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  };
+  for (const line of lines) for (const one of line.raw ? [line, line.raw] : [line]) [one.low, one.high].forEach(take);
+  if (low > high) return log ? [1, 10] : [0, 1];
+  if (log) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.04, high * (high / low) ** 0.04];
+  const room = (high - low) * 0.05 || Math.abs(high) * 0.1 || 1;
+  return [low - room, high + room];
+}
+
+export class Plot {
+  /** @param {HTMLElement} place @param {{zoom: (range: number[]) => void, hover: (key: string | null) => void}} told */
+  constructor(place, told) {
+    this.place = place;
+    this.told = told;
+    /** @type {any} */
+    this.plot = null;
+    /** @type {Picture | null} */
+    this.picture = null;
+    this.lit = "";
+    this.shape = "";
+    this.tip = document.createElement("div");
+    this.tip.className = "tip";
+    this.tip.hidden = true;
+  }
+
+  /** Draw something else. @param {Picture} picture @param {number} width */
+  show(picture, width) {
+    this.picture = picture;
+    const style = getComputedStyle(document.documentElement);
+    const shape = [picture.logx, picture.logy, picture.isTime, style.getPropertyValue("--line")].join();
+    if (this.plot && shape === this.shape) {
+      if (this.plot.width !== width || this.plot.height !== picture.height)
+        this.plot.setSize({ width, height: picture.height });
+      this.plot.setData(this.data());
+      return;
+    }
+    this.destroy();
+    this.shape = shape;
+    this.plot = new uPlot(this.options(width, style), this.data(), this.place);
+    this.plot.over.append(this.tip);
+    this.plot.over.addEventListener("mouseleave", () => this.point(null));
+    this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
+  }
+
+  data() {
+    const { x, y } = /** @type {Picture} */ (this.picture);
+    return [x, y];
+  }
+
+  /** Make a line stand out. @param {string} key */
+  light(key) {
+    if (this.lit === key) return;
+    this.lit = key;
+    this.plot?.redraw(false);
+  }
+
+  destroy() {
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  /** @param {number} width @param {CSSStyleDeclaration} style */
+  options(width, style) {
+    const picture = /** @type {Picture} */ (this.picture);
+    const font = `11px ${style.getPropertyValue("--font")}`;
+    const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
+      grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+    const short = (/** @type {any} */ _, /** @type {number[]} */ marks) =>
+      marks.map((mark) => (mark === null ? "" : number(mark)));
+    return {
+      width,
+      height: picture.height,
+      padding: [10, 12, 0, 0],
+      legend: { show: false },
+      scales: {
+        x: { time: picture.isTime, distr: picture.logx ? 3 : 1, range: () => this.picture?.x },
+        y: { distr: picture.logy ? 3 : 1, range: () => this.picture?.y },
+      },
+      axes: [
+        { ...axis, size: 26, gap: 3, ...(picture.isTime ? {} : { values: short }) },
+        { ...axis, size: 52, gap: 4, values: short },
+      ],
+      series: [{}, { show: true, paths: () => null, points: { show: false } }],
+      cursor: { points: { show: false }, drag: { x: true, y: false, setScale: false }, y: false },
+      hooks: {
+        draw: [() => this.paint()],
+        setCursor: [() => this.point(this.plot?.cursor)],
+        setSelect: [() => this.select()],
+      },
+    };
+  }
+
+  select() {
+    const { left, width } = this.plot.select;
+    if (width < 4) return;
+    const range = [this.plot.posToVal(left, "x"), this.plot.posToVal(left + width, "x")];
+    this.plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.told.zoom(range);
+  }
+
+  paint() {
+    const picture = this.picture;
+    if (!picture || !this.plot) return;
+    const { ctx, bbox } = this.plot;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.lineJoin = "round";
+    const dimmed = this.lit && picture.lines.some((line) => line.key === this.lit);
+    const thin = picture.lines.length > 60;
+    for (const line of picture.lines) if (!dimmed || line.key !== this.lit) this.draw(line, dimmed ? 0.2 : 1, thin ? 1 : 1.6);
+    for (const line of picture.lines) if (dimmed && line.key === this.lit) this.draw(line, 1, 2.4);
+    ctx.restore();
+  }
+
+  /** @param {Line} line @param {number} alpha @param {number} width */
+  draw(line, alpha, width) {
+    const ctx = this.plot.ctx;
+    ctx.strokeStyle = ctx.fillStyle = line.colour;
+    if (line.raw) {
+      this.band(line.raw, alpha * 0.7);
+      this.curve(line.raw, alpha * 0.35, 1);
+    } else this.band(line, alpha);
+    this.curve(line, alpha, width);
+    this.marks(line, alpha);
+    ctx.globalAlpha = 1;
+  }
+
+  /** Pixels of a point, NaN where a logarithm has none. @param {number} value @param {string} scale */
+  at(value, scale) {
+    return this.plot.valToPos(value, scale, true);
+  }
+
+  /** From the least to the greatest: where they differ, a line alone would hide it. @param {Line} line @param {number} alpha */
+  band(line, alpha) {
+    const ctx = this.plot.ctx;
+    const log = this.picture?.logy;
+    const floor = this.plot.bbox.top + this.plot.bbox.height;
+    const y = (/** @type {number} */ value) => (log && value <= 0 ? floor : this.at(value, "y"));
+    let some = false;
+    ctx.beginPath();
+    for (let i = 0; i < line.x.length; i += 1) {
+      some ||= line.low[i] < line.high[i];
+      ctx.lineTo(this.at(line.x[i], "x"), y(line.high[i]));
+    }
+    if (!some) return;
+    for (let i = line.x.length - 1; i >= 0; i -= 1) ctx.lineTo(this.at(line.x[i], "x"), y(line.low[i]));
+    ctx.closePath();
+    ctx.globalAlpha = alpha * 0.16;
+    ctx.fill();
+    if (line.runs > 1) return;
+    ctx.globalAlpha = alpha * 0.4;
+    ctx.lineWidth = devicePixelRatio * 0.75;
+    ctx.stroke();
+  }
+
+  /** @param {Line} line @param {number} alpha @param {number} width */
+  curve(line, alpha, width) {
+    const ctx = this.plot.ctx;
+    const picture = /** @type {Picture} */ (this.picture);
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = width * devicePixelRatio;
+    ctx.beginPath();
+    let [drawn, lastX, lastY] = [0, 0, 0];
+    for (let i = 0; i < line.x.length; i += 1) {
+      const value = line.mean[i];
+      if (!Number.isFinite(value) || (picture.logy && value <= 0) || (picture.logx && line.x[i] <= 0)) continue;
+      [lastX, lastY] = [this.at(line.x[i], "x"), this.at(value, "y")];
+      if (drawn) ctx.lineTo(lastX, lastY);
+      else ctx.moveTo(lastX, lastY);
+      drawn += 1;
+    }
+    ctx.stroke();
+    if (drawn !== 1) return;
+    ctx.beginPath();
+    ctx.arc(lastX, lastY, 3 * devicePixelRatio, 0, 7);
+    ctx.fill();
+  }
+
+  /** What is no number, on the rim: infinity above, the others below. @param {Line} line @param {number} alpha */
+  marks(line, alpha) {
+    if (!line.marks.length) return;
+    const { ctx, bbox } = this.plot;
+    const size = 4 * devicePixelRatio;
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = 1.6 * devicePixelRatio;
+    for (const mark of line.marks) {
+      const x = this.at(mark.x, "x");
+      const y = mark.kind === "plus_inf" ? bbox.top + size : bbox.top + bbox.height - size;
+      const tip = mark.kind === "plus_inf" ? -size : size;
+      ctx.beginPath();
+      if (mark.kind === "nan") {
+        ctx.moveTo(x - size * 0.7, y - size * 0.7);
+        ctx.lineTo(x + size * 0.7, y + size * 0.7);
+        ctx.moveTo(x - size * 0.7, y + size * 0.7);
+        ctx.lineTo(x + size * 0.7, y - size * 0.7);
+        ctx.stroke();
+      } else {
+        ctx.moveTo(x - size * 0.8, y - tip * 0.6);
+        ctx.lineTo(x + size * 0.8, y - tip * 0.6);
+        ctx.lineTo(x, y + tip * 0.8);
+        ctx.fill();
+      }
+    }
+  }
+
+  /** Say what is under the cursor. @param {any} cursor */
+  point(cursor) {
+    const found = cursor && cursor.left >= 0 ? this.nearest(cursor.left, cursor.top) : null;
+    this.tip.hidden = !found;
+    if (found) this.say(found, cursor);
+    const key = found ? found.line.key : "";
+    if (key !== this.lit) this.told.hover(key || null);
+  }
+
+  /** @param {number} left @param {number} top */
+  nearest(left, top) {
+    const x = this.plot.posToVal(left, "x");
+    let best = null;
+    let least = NEAR;
+    for (const line of this.picture?.lines ?? []) {
+      const i = closest(line.x, x);
+      if (i < 0) continue;
+      const across = Math.abs(this.plot.valToPos(line.x[i], "x") - left);
+      const distance = Math.hypot(Math.max(0, across - 8), this.plot.valToPos(line.mean[i], "y") - top);
+      if (distance < least) [best, least] = [{ line, i }, distance];
+      for (const mark of line.marks) {
+        const edge = mark.kind === "plus_inf" ? 4 : this.plot.over.clientHeight - 4;
+        const away = Math.hypot(this.plot.valToPos(mark.x, "x") - left, edge - top);
+        if (away < Math.min(least, 8)) [best, least] = [{ line, i, mark }, away];
+      }
+    }
+    return best;
+  }
+
+  /** @param {{line: Line, i: number, mark?: any}} found @param {any} cursor */
+  say({ line, i, mark }, cursor) {
+    const picture = /** @type {Picture} */ (this.picture);
+    const place = mark ? mark.x : line.x[i];
+    const x = picture.isTime ? new Date(place * 1000).toLocaleString() : `${picture.unit} ${number(place)}`;
+    const parts = [x, mark ? `${MARKS[/** @type {keyof typeof MARKS} */ (mark.kind)]} × ${mark.count}` : number(line.mean[i])];
+    if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
+    else if (!mark && line.count[i] > 1)
+      parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
+    const name = document.createElement("b");
+    name.textContent = text(line.label);
+    name.style.color = line.colour;
+    this.tip.replaceChildren(name, ...parts.map((part) => Object.assign(document.createElement("span"), { textContent: part })));
+    const isRight = cursor.left > this.plot.over.clientWidth / 2;
+    this.tip.style.left = isRight ? "auto" : `${cursor.left + 14}px`;
+    this.tip.style.right = isRight ? `${this.plot.over.clientWidth - cursor.left + 14}px` : "auto";
+    this.tip.style.top = `${Math.min(cursor.top + 10, this.plot.over.clientHeight - 60)}px`;
+  }
+}
+
+/** The index of the number closest to one, in a rising list. @param {Float64Array} of @param {number} value */
+export function closest(of, value) {
+  let [low, high] = [0, of.length - 1];
+  if (high < 0) return -1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (of[middle] < value) low = middle;
+    else high = middle;
+  }
+  return Math.abs(of[low] - value) <= Math.abs(of[high] - value) ? low : high;
+}

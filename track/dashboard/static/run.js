@@ -1,0 +1,80 @@
+/** A run's own page: all that is known of it. */
+import { fetchRun } from "./api.js";
+import { bytes, duration, moment, number, text } from "./format.js";
+import { seconds } from "./runs.js";
+import { statuses } from "./table.js";
+import { Component, html } from "./view.js";
+
+export class RunPage extends Component {
+  /** @type {any} */
+  page = null;
+  failure = "";
+  asked = "";
+
+  componentDidMount() {
+    this.refresh();
+  }
+
+  componentDidUpdate() {
+    this.refresh();
+  }
+
+  async refresh() {
+    const { run, mark } = this.props;
+    const asked = `${run.uid} ${mark}`;
+    if (asked === this.asked) return;
+    this.asked = asked;
+    try {
+      const page = await fetchRun(run.uid);
+      if (this.asked !== asked) return;
+      [this.page, this.failure] = [page, ""];
+    } catch (error) {
+      this.failure = String(/** @type {Error} */ (error).message);
+    }
+    this.setState({});
+  }
+
+  render() {
+    const { run } = this.props;
+    const page = this.page?.row.uid === run.uid ? this.page : null;
+    return html`<article class="run" aria-label=${`run ${text(run.name)}`}>
+      <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
+        <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(seconds(run))}</span>`}
+        ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code></p></header>
+      ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
+      ${page?.errors.map((/** @type {string} */ error, /** @type {number} */ place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
+      ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
+      ${metrics(run)}
+      ${section("parameters", run.parameters)} ${section("tags", run.tags)}
+      ${page && html`${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
+        ${Object.entries(page.output).map(([name, said]) => html`<section key=${name}><h3>${name === "stdout" ? "output" : "error output"}</h3><pre tabindex="0">${text2(said)}</pre></section>`)}
+        ${artifacts(page.artifacts)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
+    </article>`;
+  }
+}
+
+/** Text of several lines. @param {any} said */
+const text2 = (said) => String(said).split("\n").map(text).join("\n");
+
+/** @param {string} title @param {Record<string, any>} values @param {boolean} [closed] */
+function section(title, values, closed) {
+  const all = Object.entries(values ?? {});
+  if (!all.length) return "";
+  return html`<details key=${title} open=${!closed}><summary><h3>${title}</h3></summary><dl>${all.map(([name, value]) =>
+    html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl></details>`;
+}
+
+/** @param {import("./runs.js").Run} run */
+function metrics(run) {
+  const all = Object.entries(run.metrics);
+  if (!all.length) return "";
+  return html`<section><h3>metrics</h3><table class="plain"><thead><tr><th>name</th><th>last</th><th>min</th><th>at</th><th>max</th><th>at</th><th>points</th></tr></thead>
+    <tbody>${all.map(([name, of]) => html`<tr key=${name}><td>${text(name)}</td>${[0, 1, 5, 2, 6, 3].map((place) => html`<td key=${place} class="number">${number(of[place])}</td>`)}</tr>`)}</tbody></table></section>`;
+}
+
+/** @param {any[]} all */
+function artifacts(all) {
+  if (!all.length) return "";
+  return html`<section><h3>files</h3><table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>
+    <tbody>${all.map((one, place) => html`<tr key=${place}><td>${text(one.name)}</td><td class="number">${bytes(one.size)}</td><td class="number">${number(one.step)}</td><td><code>${text(one.digest).slice(0, 12)}</code></td></tr>`)}</tbody></table></section>`;
+}

@@ -1,0 +1,142 @@
+/** The table of runs: only the rows that are on the screen are there, so ten thousand are as quick as ten. */
+import { age, duration, moment, number, spread, text } from "./format.js";
+import { summary } from "./lines.js";
+import { kind, seconds } from "./runs.js";
+import { set, state } from "./state.js";
+import { Component, createRef, html } from "./view.js";
+
+/** @typedef {import("./runs.js").Run} Run */
+/** @typedef {import("./runs.js").Setting} Setting */
+/** @typedef {import("./runs.js").Column} Column */
+
+export const ROW = 34;
+const SPARE = 8;
+
+export class Table extends Component {
+  place = createRef();
+  top = 0;
+  height = 800;
+
+  componentDidMount() {
+    this.size = new ResizeObserver(() => this.measure());
+    this.size.observe(this.place.current);
+  }
+
+  componentWillUnmount() {
+    this.size.disconnect();
+  }
+
+  measure() {
+    const { scrollTop, clientHeight } = this.place.current;
+    if (Math.abs(scrollTop - this.top) < ROW && clientHeight === this.height) return;
+    [this.top, this.height] = [scrollTop, clientHeight];
+    this.setState({});
+  }
+
+  render() {
+    const { rows, columns, ranges } = this.props;
+    const first = Math.max(0, Math.floor(this.top / ROW) - SPARE);
+    const some = rows.slice(first, first + Math.ceil(this.height / ROW) + 2 * SPARE);
+    const after = Math.max(0, rows.length - first - some.length);
+    const width = columns.length + 4;
+    return html`<div class="list" ref=${this.place} onScroll=${() => this.measure()}>
+      <table aria-label="runs" aria-rowcount=${rows.length}>
+        <thead><tr>
+          <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
+            onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
+          ${head("name", "name", "")} ${head("status", "status", "")} ${head("started", "started", "")} ${head("seconds", "took", "")}
+          ${columns.map((/** @type {Column} */ one) => head(one.id, one.head, one.sub))}
+        </tr></thead>
+        <tbody>
+          ${first > 0 && html`<tr key="before" style=${{ height: `${first * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
+          ${some.map((/** @type {any} */ row) => this.row(row, columns, ranges))}
+          ${after > 0 && html`<tr key="after" style=${{ height: `${after * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
+        </tbody>
+      </table>
+    </div>`;
+  }
+
+  /** @param {{setting: Setting, run: Run | null, depth: number}} row @param {Column[]} columns @param {Map<string, number[]>} ranges */
+  row({ setting, run, depth }, columns, ranges) {
+    const { chosen, lit, hover, paint, opened, toggle } = this.props;
+    const runs = run ? [run] : setting.runs;
+    const ids = runs.map((one) => one.id);
+    const picked = ids.every((id) => chosen.has(id));
+    const label = text(run ? run.name || run.uid.slice(0, 8) : setting.runs[0].name || "seeds");
+    const key = run && depth ? `${run.id}/` : setting.id;
+    return html`<tr key=${key} class=${`${lit === setting.id ? "lit" : ""} ${picked ? "picked" : ""} ${state.open && ids.includes(state.open) && runs.length === 1 ? "open" : ""}`}
+        onMouseEnter=${() => hover(setting.id)} onMouseLeave=${() => hover(null)}>
+      <td class="pick"><input type="checkbox" aria-label=${`choose ${label}`} checked=${picked} onChange=${() => pick(ids, picked)} /></td>
+      <td class="name" style=${{ paddingLeft: `${8 + depth * 18}px` }}>
+        <i class="dot" style=${{ background: paint(run && depth ? run.colour : setting.colour) }}></i>
+        ${runs.length > 1
+          ? html`<button class="name" aria-expanded=${opened.has(setting.id)} onClick=${() => toggle(setting.id)} title=${`${label}: ${runs.length} seeds`}>
+              <span>${label}</span> <small class="count">${opened.has(setting.id) ? "▾" : "▸"} ${runs.length} seeds</small></button>`
+          : html`<button class="name" onClick=${() => set({ open: runs[0].id, tab: "run" }, true)} title=${`${label} ${runs[0].uid}`}>
+              <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}</button>`}
+      </td>
+      <td>${statuses(runs)}</td>
+      <td class="time" title=${moment(runs[0].started ?? runs[0].created)}>${age(runs[0].started ?? runs[0].created)}</td>
+      <td class="time">${spans(runs)}</td>
+      ${columns.map((one) => cell(one, runs, ranges.get(one.id)))}
+    </tr>`;
+  }
+}
+
+/** Choose runs, or no longer. @param {string[]} ids @param {boolean} picked */
+export function pick(ids, picked) {
+  const kept = state.sel.filter((id) => !ids.includes(id));
+  set({ sel: picked ? kept : [...kept, ...ids] });
+}
+
+/** @param {string} id @param {string} label @param {string} sub */
+function head(id, label, sub) {
+  const by = state.sort.replace(/^-/, "") === id;
+  const down = by && state.sort.startsWith("-");
+  const next = by ? (down ? id : `-${id}`) : id === "started" ? "-started" : id;
+  return html`<th key=${id} class=${id === "name" ? "name" : ""} aria-sort=${by ? (down ? "descending" : "ascending") : null}>
+    <button onClick=${() => set({ sort: next })} title=${`sort by ${text(label)} ${sub}`}>
+    <span>${text(label)}</span>${sub && html`<small>${sub}</small>`}${by && html`<em>${down ? "↓" : "↑"}</em>`}</button></th>`;
+}
+
+/** How runs went: each kind once. @param {Run[]} runs */
+export function statuses(runs) {
+  /** @type {Map<string, {kind: string, count: number, why: string}>} */
+  const found = new Map();
+  for (const run of runs) {
+    const there = found.get(run.status);
+    if (there) there.count += 1;
+    else found.set(run.status, { kind: kind(run), count: 1, why: run.error ?? "" });
+  }
+  return [...found].map(([status, { kind: of, count, why }]) =>
+    html`<span key=${status} class=${`status ${of}`} title=${text(why)}>${count > 1 || found.size > 1 ? `${count} ` : ""}${text(status)}</span>`);
+}
+
+/** @param {Run[]} runs */
+function spans(runs) {
+  const all = runs.map(seconds).filter((one) => one !== undefined && Number.isFinite(one));
+  return all.length ? duration(/** @type {number[]} */ (all).reduce((sum, one) => sum + one, 0) / all.length) : "";
+}
+
+/** @param {Column} column @param {Run[]} runs @param {number[] | undefined} range */
+function cell(column, runs, range) {
+  const values = runs.map(column.of).filter((value) => value !== undefined && value !== null);
+  const numbers = values.filter((value) => typeof value === "number");
+  if (!values.length) return html`<td key=${column.id} class="none">–</td>`;
+  if (column.kind === "error") return html`<td key=${column.id} class="error" title=${text(values[0])}>${text(values[0])}</td>`;
+  if (runs.length > 1 && column.kind === "metric" && numbers.length) {
+    const of = summary(numbers);
+    return html`<td key=${column.id} class="number">${bar(of.mean, range)}${number(of.mean)} <small>± ${spread(of.std)} (${of.n})</small></td>`;
+  }
+  const different = new Set(values.map(String));
+  if (different.size > 1) return html`<td key=${column.id} class="various" title=${text([...different].join(", "))}>${different.size} values</td>`;
+  const strange = column.kind === "metric" && typeof values[0] !== "number";
+  return html`<td key=${column.id} class=${strange ? "number strange" : typeof values[0] === "number" ? "number" : ""} title=${text(values[0])}>
+    ${column.kind === "metric" ? bar(values[0], range) : ""}${number(values[0])}</td>`;
+}
+
+/** Where a number is among those of its column. @param {any} value @param {number[] | undefined} range */
+function bar(value, range) {
+  if (!range || typeof value !== "number" || !(range[1] > range[0])) return "";
+  return html`<i class="bar" style=${{ width: `${(96 * (value - range[0])) / (range[1] - range[0]) + 4}%` }}></i>`;
+}
