@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from typing import Any
 
@@ -12,11 +13,13 @@ Opens a page with the runs of a store: a table, and their charts, which grow whi
 only, and for who has the link that is printed; it reads the store, and changes nothing of it.
 """
 
+_URI = "the store, as it is given to TrackClient (default: the configured one, else report.json of this folder)"
+
 
 def add_parser(verbs: Any) -> None:
     """Add the command to the parser of the program."""
     parser = verbs.add_parser("ui", help=_HELP, description=_DESCRIPTION)
-    parser.add_argument("uri", nargs="?", help="the store, as it is given to TrackClient (default: the configured one)")
+    parser.add_argument("uri", nargs="?", help=_URI)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
     parser.add_argument("--no-browser", action="store_true", help="only print the link")
     parser.add_argument(
@@ -36,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from track.dashboard.server import PageServer
     from track.errors import TrackError
 
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     token = new_token()
     dashboard = Dashboard(arguments.uri, token, arguments.allow_host)
     try:

@@ -22,7 +22,7 @@ from track.dashboard.watching import Watched
 from track.errors import InvalidQuery, TrackError
 from track.persistence.buckets import Question, in_turns, uids_of
 from track.persistence.protocol import Protocol
-from track.persistence.utils import mask_secrets
+from track.persistence.utils import mask_secrets, names_no_store
 from track.reading import environment_in, open_to_read
 
 __all__ = ["Dashboard", "dashboard_app"]
@@ -36,6 +36,7 @@ _KINDS = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+_USUAL = "report.json"
 _SECONDS = 30.0
 _MOST_AT_ONCE = 32
 
@@ -147,8 +148,7 @@ class Dashboard:
     def _store(self) -> tuple[Protocol, Watched]:
         with self._opening:
             if self._opened is None:
-                uri = self._uri or str(options("log.backend.name", "none"))
-                protocol = open_to_read(uri)
+                protocol = open_to_read(self._uri or _configured())
                 self._opened = protocol, Watched(protocol, self._interval)
             return self._opened
 
@@ -183,6 +183,12 @@ class Dashboard:
             if found is not None:
                 return Answer(200, found.to_bytes(), "application/octet-stream")
         raise InvalidQuery("nothing was found")
+
+
+def _configured() -> str:
+    """Return the store that is looked at where none is named."""
+    uri = options("log.backend.name", None)
+    return f"file://{_USUAL}" if names_no_store(uri) else str(uri)
 
 
 def _file(path: str, environ: dict[str, Any]) -> Answer:

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.dashboard.asking import Asker, enter
 from track import TrackClient
 from track.dashboard import Dashboard
@@ -168,3 +170,17 @@ def test_files_are_sent_once(asker: Asker) -> None:
     asker.ask("/app.js", HTTP_IF_NONE_MATCH=asker.headers["ETag"])
 
     assert asker.status == 304
+
+
+def test_without_a_uri_it_is_the_configured_store_or_the_usual_file(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names no store sees the one that programs log to; where none is configured, ``report.json`` of this folder."""
+    monkeypatch.chdir(tmp_path)
+    assert len(enter(Dashboard(token="t"), "t").json("/api/runs")["runs"]) == 3
+
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file://{tmp_path}/other.json")
+    asker = enter(Dashboard(token="t"), "t")
+
+    assert b"other.json" in asker.ask("/api/runs")
+    assert asker.status == 502
