@@ -98,5 +98,5 @@ class Visit:
     def check(self) -> None:
         """Fail where something went wrong, or another place was asked."""
         foreign = [url for url in self.asked if not url.startswith(f"{self.place}/") and not url.startswith("blob:")]
-        assert self.wrong == []
-        assert foreign == []
+        if self.wrong or foreign:
+            pytest.fail(f"went wrong: {self.wrong}; asked elsewhere: {foreign}", pytrace=False)

@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"track ui: port {arguments.port}: {error}", file=sys.stderr)
         return 2
     link = f"http://127.0.0.1:{server.server_port}/?token={token}"
-    print(f"track ui: {link}", flush=True)
-    if not arguments.no_browser:
-        _open(link)
     try:
+        print(f"track ui: {link}", flush=True)
+        if not arguments.no_browser:
+            _open(link)
         server.serve_forever()
     except KeyboardInterrupt:
         pass

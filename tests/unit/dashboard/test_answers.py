@@ -175,7 +175,7 @@ def test_files_are_sent_once(asker: Asker) -> None:
 def test_without_a_uri_it_is_the_configured_store_or_the_usual_file(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who names no store sees the one that programs log to; where none is configured, ``report.json`` of this folder."""
+    """Who names no store sees the one that programs log to, else ``report.json`` of this folder."""
     monkeypatch.chdir(tmp_path)
     assert len(enter(Dashboard(token="t"), "t").json("/api/runs")["runs"]) == 3
 

@@ -22,6 +22,9 @@ class App extends Component {
   quiet = 0;
   marks = 0;
   lit = "";
+  key = "";
+  /** @type {any} */
+  known = null;
   help = false;
   /** @type {Set<string>} */
   opened = new Set();
@@ -77,20 +80,16 @@ class App extends Component {
     const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     document.documentElement.dataset.theme = dark ? "dark" : "light";
     if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}</p>` : html`<p class="empty">Reading the store …</p>`;
-    const shown = runs.visible(state);
-    const columns = runs.columns(shown, state.all);
-    const settings = runs.sorted(runs.settings(shown, state.apart), state.sort, columns);
+    const { shown, columns, settings, chosen, picked, spans } = this.derived();
     this.shown = settings;
-    const chosen = new Set(state.sel.filter((id) => runs.byId.has(id)));
-    const picked = chosen.size ? shown.filter((run) => chosen.has(run.id)) : shown;
-    const paint = colours(dark);
+    const paint = dark ? paintDark : paintLight;
     return html`<div class=${`page view-${state.view}`}>
       ${this.head(shown, dark)}
       <main>
         <section class="runs" aria-label="all runs">
           ${this.bar(shown, settings, chosen)}
           ${shown.length
-            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${ranges(shown, columns)} chosen=${chosen} all=${shown.map((run) => run.id)}
+            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${shown.map((run) => run.id)}
                 lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} />`
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
@@ -98,6 +97,21 @@ class App extends Component {
       </main>
       ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
     </div>`;
+  }
+
+  /** What follows from the runs and the state; to point at a line changes nothing of it. */
+  derived() {
+    const { project, q, apart, all, sort, sel } = state;
+    const key = JSON.stringify([this.marks, project, q, apart, all, sort, sel]);
+    if (key === this.key) return this.known;
+    const shown = runs.visible(state);
+    const columns = runs.columns(shown, all);
+    const settings = runs.sorted(runs.settings(shown, apart), sort, columns);
+    const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
+    const picked = chosen.size ? shown.filter((run) => chosen.has(run.id)) : shown;
+    this.key = key;
+    this.known = { shown, columns, settings, chosen, picked, spans: ranges(shown, columns), drawn: drawn(picked) };
+    return this.known;
   }
 
   /** @param {runs.Run[]} shown @param {boolean} dark */
@@ -153,19 +167,35 @@ class App extends Component {
 
   /** @param {runs.Run[]} picked @param {(colour: number) => string} paint @param {boolean} dark */
   charts(picked, paint, dark) {
-    const metrics = charted(picked);
-    const settings = runs.settings(picked, state.apart);
+    const { metrics, settings, charts } = this.derived().drawn;
     const some = metrics.includes(state.only) ? [state.only] : metrics;
     const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
     const several = settings.some((setting) => setting.runs.length > 1);
     return html`<${Controls} metrics=${metrics} several=${several} />
       <div class=${`charts ${some.length === 1 ? "one" : ""}`}>${some.map((metric) => {
-        const having = settings.filter((setting) => setting.runs.some((run) => runs.own(run.metrics, metric)));
-        const marks = having.flatMap((setting) => setting.runs.map((run) => runs.own(run.metrics, metric)?.slice(0, 5) ?? 0)).join();
+        const [having, marks] = charts(metric);
         return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
       })}</div>
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
+}
+
+/** What is drawn of runs: the metrics, the lines, and of a metric the lines that have it, with what tells new points.
+ * @param {runs.Run[]} picked */
+function drawn(picked) {
+  const settings = runs.settings(picked, state.apart);
+  /** @type {Map<string, [runs.Setting[], string]>} */
+  const known = new Map();
+  const charts = (/** @type {string} */ metric) => {
+    const there = known.get(metric);
+    if (there) return there;
+    const of = (/** @type {runs.Run} */ run) => runs.own(run.metrics, metric);
+    const having = settings.filter((setting) => setting.runs.some(of));
+    const marks = having.flatMap((setting) => setting.runs.map((run) => of(run)?.slice(0, 5) ?? 0)).join();
+    known.set(metric, [having, marks]);
+    return known.get(metric);
+  };
+  return { metrics: charted(picked), settings, charts };
 }
 
 /** The least and greatest of each metric's column. @param {runs.Run[]} shown @param {runs.Column[]} columns */
@@ -185,11 +215,12 @@ function colours(dark) {
   return (colour) => {
     const hue = (colour % 12) * 30 + 15;
     const second = colour >= 12;
-    const light = dark ? (second ? 0.84 : 0.7) : second ? 0.46 : 0.62;
-    return `oklch(${light} ${second ? 0.12 : 0.17} ${hue})`;
+    const light = dark ? (second ? 0.84 : 0.7) : second ? 0.5 : 0.63;
+    return `oklch(${light} ${second ? 0.14 : 0.18} ${hue})`;
   };
 }
 
+const [paintDark, paintLight] = [colours(true), colours(false)];
 const place = /** @type {HTMLElement} */ (document.getElementById("app"));
 place.replaceChildren();
 render(html`<${App} />`, place);

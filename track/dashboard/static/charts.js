@@ -84,7 +84,6 @@ export class Chart extends Component {
       } catch (error) {
         if (mine !== this.asking || mine.signal.aborted) return;
         this.failure = String(/** @type {Error} */ (error).message);
-        this.asked = "";
         this.setState({});
         return;
       }

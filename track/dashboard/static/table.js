@@ -122,6 +122,7 @@ function spans(runs) {
 function cell(column, runs, range) {
   const values = runs.map(column.of).filter((value) => value !== undefined && value !== null);
   const numbers = values.filter((value) => typeof value === "number");
+  if (!values.length && column.kind === "error") return html`<td key=${column.id}></td>`;
   if (!values.length) return html`<td key=${column.id} class="none">–</td>`;
   if (column.kind === "error") return html`<td key=${column.id} class="error" title=${text(values[0])}>${text(values[0])}</td>`;
   if (runs.length > 1 && column.kind === "metric" && numbers.length) {
