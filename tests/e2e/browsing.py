@@ -76,7 +76,8 @@ class Visit:
         self.tab.on("requestfailed", self._failed)
 
     def _console(self, message: Any) -> None:
-        if message.type in {"error", "warning"}:
+        # That a chart is read again and again is the doing of the tests.
+        if message.type in {"error", "warning"} and "willReadFrequently" not in message.text:
             self.wrong.append(f"{message.type}: {message.text}")
 
     def _failed(self, request: Any) -> None:

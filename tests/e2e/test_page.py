@@ -87,7 +87,7 @@ def test_table_and_charts_show_the_runs(visit: Callable[..., Visit], three: str)
     tab.wait_for_selector("tbody tr:nth-child(3)")
     assert sorted(_texts(tab, "tbody button.name span")) == ["baseline", "broken", "wide"]
     assert sorted(_texts(tab, "tbody .status")) == ["completed", "completed", "exception"]
-    assert "RuntimeError: CUDA out of memory" in tab.inner_text("td.error")
+    assert "RuntimeError: CUDA out of memory" in tab.inner_text("tbody .why")
     assert "depth" not in tab.inner_text("thead")
     assert "lr" in tab.inner_text("thead")
     assert there.coloured("loss") > 500

@@ -105,7 +105,7 @@ class App extends Component {
     const key = JSON.stringify([this.marks, project, q, apart, all, sort, sel]);
     if (key === this.key) return this.known;
     const shown = runs.visible(state);
-    const columns = runs.columns(shown, all);
+    const columns = runs.columns(shown, all, apart);
     const settings = runs.sorted(runs.settings(shown, apart), sort, columns);
     const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
     const picked = chosen.size ? shown.filter((run) => chosen.has(run.id)) : shown;
@@ -167,14 +167,14 @@ class App extends Component {
 
   /** @param {runs.Run[]} picked @param {(colour: number) => string} paint @param {boolean} dark */
   charts(picked, paint, dark) {
-    const { metrics, settings, charts } = this.derived().drawn;
+    const { metrics, settings, charts, different } = this.derived().drawn;
     const some = metrics.includes(state.only) ? [state.only] : metrics;
     const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
     const several = settings.some((setting) => setting.runs.length > 1);
     return html`<${Controls} metrics=${metrics} several=${several} />
       <div class=${`charts ${some.length === 1 ? "one" : ""}`}>${some.map((metric) => {
         const [having, marks] = charts(metric);
-        return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
+        return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} different=${different} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
       })}</div>
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
@@ -195,7 +195,8 @@ function drawn(picked) {
     known.set(metric, [having, marks]);
     return known.get(metric);
   };
-  return { metrics: charted(picked), settings, charts };
+  const different = runs.names(picked, "parameters").filter((name) => runs.differs(picked.map((run) => runs.own(run.parameters, name))));
+  return { metrics: charted(picked), settings, charts, different };
 }
 
 /** The least and greatest of each metric's column. @param {runs.Run[]} shown @param {runs.Column[]} columns */

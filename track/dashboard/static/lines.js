@@ -1,13 +1,16 @@
 /** From the curves that the server sent to the lines that are drawn: one a run, or one with a band for several seeds. */
 
+import { detail } from "./runs.js";
+
 /** @typedef {import("./api.js").Buckets} Buckets */
 /** @typedef {import("./plot.js").Line} Line */
 
 const T95 = [0, 12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13];
 
 /** @param {import("./runs.js").Setting[]} settings @param {Buckets} found @param {Buckets | null} raw
- * @param {(colour: number) => string} paint @param {string} band @returns {Line[]} */
-export function linesOf(settings, found, raw, paint, band) {
+ * @param {(colour: number) => string} paint @param {string} band @param {string[]} different names of parameters
+ * @returns {Line[]} */
+export function linesOf(settings, found, raw, paint, band, different) {
   const smooth = new Map(found.curves.map((curve) => [curve.uid, curve]));
   const rough = new Map((raw?.curves ?? []).map((curve) => [curve.uid, curve]));
   /** @type {Line[]} */
@@ -15,7 +18,7 @@ export function linesOf(settings, found, raw, paint, band) {
   for (const setting of settings) {
     const curves = setting.runs.flatMap((run) => smooth.get(run.uid) ?? []);
     if (!curves.length) continue;
-    const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour) };
+    const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour), detail: detail(setting, different) };
     if (setting.runs.length > 1) {
       lines.push({ ...about, ...together(curves, band), runs: curves.length });
       continue;

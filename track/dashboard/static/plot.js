@@ -1,7 +1,7 @@
 /** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
 import { number, spread, text } from "./format.js";
 
-/** @typedef {{key: string, label: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
+/** @typedef {{key: string, label: string, detail: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
  *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
  *   members?: Float64Array}} Line */
 /** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
@@ -87,6 +87,9 @@ export class Plot {
       grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
     const short = (/** @type {any} */ _, /** @type {number[]} */ marks) =>
       marks.map((mark) => (mark === null ? "" : number(mark)));
+    // Where a logarithmic axis begins is no round number.
+    const round = (/** @type {any} */ _, /** @type {number[]} */ marks) =>
+      marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
     return {
       width,
       height: picture.height,
@@ -97,8 +100,8 @@ export class Plot {
         y: { distr: picture.logy ? 3 : 1, range: () => this.picture?.y },
       },
       axes: [
-        { ...axis, size: 26, gap: 3, ...(picture.isTime ? {} : { values: short }) },
-        { ...axis, size: 52, gap: 4, values: short },
+        { ...axis, size: 26, gap: 3, ...(picture.isTime ? {} : { values: picture.logx ? round : short }) },
+        { ...axis, size: 52, gap: 4, values: picture.logy ? round : short },
       ],
       series: [{}, { show: true, paths: () => null, points: { show: false } }],
       cursor: { points: { show: false }, drag: { x: true, y: false, setScale: false }, y: false },
@@ -263,6 +266,7 @@ export class Plot {
     if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
     else if (!mark && line.count[i] > 1)
       parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
+    if (line.detail) parts.push(text(line.detail));
     const name = document.createElement("b");
     name.textContent = text(line.label);
     name.style.color = line.colour;

@@ -14,6 +14,8 @@ export const COLOURS = 24;
 const known = new Map();
 /** @type {Run[]} oldest first */
 export let list = [];
+/** @type {Map<string, number>} the colours of settings with several seeds, by their keys */
+const lead = new Map();
 /** @type {Map<string, Run>} by the short name that links have */
 export const byId = new Map();
 
@@ -27,11 +29,19 @@ export function take(said) {
   /** @type {number[]} */
   const recent = [];
   for (const run of list) {
+    run.colour = slot(run.uid, recent);
     const [digest, revision] = [run.uid.slice(0, run.uid.lastIndexOf("_")), run.uid.slice(run.uid.lastIndexOf("_"))];
     run.id = `${digest.slice(0, 8)}${revision}`;
     if (byId.has(run.id)) run.id = run.uid;
     byId.set(run.id, run);
-    run.colour = slot(run.uid, recent);
+  }
+  // A setting is seen beside other settings, not beside its own seeds.
+  lead.clear();
+  recent.length = 0;
+  for (const setting of settings(list, false)) {
+    const colour = slot(setting.runs[0].uid, recent);
+    if (setting.runs.length === 1) setting.runs[0].colour = colour;
+    else lead.set(setting.key, colour);
   }
 }
 
@@ -84,6 +94,8 @@ export function settings(runs, apart) {
     if (there) there.runs.push(run);
     else found.set(key, { key, runs: [run], id: run.id, colour: run.colour });
   }
+  for (const setting of found.values())
+    if (setting.runs.length > 1) setting.colour = lead.get(setting.key) ?? setting.colour;
   return [...found.values()];
 }
 
@@ -93,11 +105,10 @@ export function settings(runs, apart) {
 const PARTS = /** @type {[string, number][]} */ ([["last", 0], ["min", 1], ["max", 2]]);
 
 /** The columns after name, status and time: what differs, then metrics. @param {Run[]} runs @param {boolean} all
- * @returns {Column[]} */
-export function columns(runs, all) {
+ * @param {boolean} apart @returns {Column[]} */
+export function columns(runs, all, apart) {
   /** @type {Column[]} */
   const found = [];
-  if (runs.some((run) => run.error)) found.push({ id: "error", head: "error", sub: "", of: (run) => run.error, kind: "error" });
   for (const field of /** @type {("group" | "parameters" | "tags")[]} */ (["group", "parameters", "tags"])) {
     if (field === "group") {
       if (differs(runs.map((run) => run.group)))
@@ -106,6 +117,7 @@ export function columns(runs, all) {
     }
     for (const name of names(runs, field)) {
       const of = (/** @type {Run} */ run) => own(run[field], name);
+      if (!apart && !all && field === "parameters" && SEED.test(name)) continue;
       if (all || runs.length < 2 || differs(runs.map(of)))
         found.push({ id: `${field}.${name}`, head: name, sub: field === "tags" ? "tag" : "", of, kind: "value" });
     }
@@ -130,6 +142,15 @@ export function names(runs, field) {
   const found = new Set();
   for (const run of runs) for (const name of Object.keys(run[field])) found.add(name);
   return [...found];
+}
+
+/** What tells a setting from the others, in a line. @param {Setting} setting @param {string[]} different */
+export function detail({ runs }, different) {
+  return different.flatMap((name) => {
+    const values = new Set(runs.map((run) => own(run.parameters, name)));
+    const value = [...values][0];
+    return values.size > 1 || value === undefined ? [] : [`${name} ${value}`];
+  }).slice(0, 6).join(" · ");
 }
 
 /** @param {any[]} values */

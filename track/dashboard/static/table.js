@@ -44,8 +44,9 @@ export class Table extends Component {
         <thead><tr>
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
             onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
-          ${head("name", "name", "")} ${head("status", "status", "")} ${head("started", "started", "")} ${head("seconds", "took", "")}
+          ${head("name", "name", "")} ${head("status", "status", "")}
           ${columns.map((/** @type {Column} */ one) => head(one.id, one.head, one.sub))}
+          ${head("started", "started", "")} ${head("seconds", "took", "")}
         </tr></thead>
         <tbody>
           ${first > 0 && html`<tr key="before" style=${{ height: `${first * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
@@ -63,22 +64,24 @@ export class Table extends Component {
     const ids = runs.map((one) => one.id);
     const picked = ids.every((id) => chosen.has(id));
     const label = text(run ? run.name || run.uid.slice(0, 8) : setting.runs[0].name || "seeds");
+    const why = runs.find((one) => one.error)?.error;
     const key = run && depth ? `${run.id}/` : setting.id;
     return html`<tr key=${key} class=${`${lit === setting.id ? "lit" : ""} ${picked ? "picked" : ""} ${state.open && ids.includes(state.open) && runs.length === 1 ? "open" : ""}`}
         onMouseEnter=${() => hover(setting.id)} onMouseLeave=${() => hover(null)}>
       <td class="pick"><input type="checkbox" aria-label=${`choose ${label}`} checked=${picked} onChange=${() => pick(ids, picked)} /></td>
-      <td class="name" style=${{ paddingLeft: `${8 + depth * 18}px` }}>
+      <td class=${why ? "name failed" : "name"} style=${{ paddingLeft: `${8 + depth * 18}px` }}>
         <i class="dot" style=${{ background: paint(run && depth ? run.colour : setting.colour) }}></i>
         ${runs.length > 1
           ? html`<button class="name" aria-expanded=${opened.has(setting.id)} onClick=${() => toggle(setting.id)} title=${`${label}: ${runs.length} seeds`}>
               <span>${label}</span> <small class="count">${opened.has(setting.id) ? "▾" : "▸"} ${runs.length} seeds</small></button>`
           : html`<button class="name" onClick=${() => set({ open: runs[0].id, tab: "run" }, true)} title=${`${label} ${runs[0].uid}`}>
               <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}</button>`}
+        ${why && html`<span class="why" title=${text(why)}>${text(why)}</span>`}
       </td>
-      <td>${statuses(runs)}</td>
+      <td>${runs.length > 1 ? tally(runs) : statuses(runs)}</td>
+      ${columns.map((one) => cell(one, runs, ranges.get(one.id)))}
       <td class="time" title=${moment(runs[0].started ?? runs[0].created)}>${age(runs[0].started ?? runs[0].created)}</td>
       <td class="time">${spans(runs)}</td>
-      ${columns.map((one) => cell(one, runs, ranges.get(one.id)))}
     </tr>`;
   }
 }
@@ -99,18 +102,22 @@ function head(id, label, sub) {
     <span>${text(label)}</span>${sub && html`<small>${sub}</small>`}${by && html`<em>${down ? "↓" : "↑"}</em>`}</button></th>`;
 }
 
-/** How runs went: each kind once. @param {Run[]} runs */
-export function statuses(runs) {
-  /** @type {Map<string, {kind: string, count: number, why: string}>} */
+/** How runs went. @param {Run[]} runs */
+export const statuses = (runs) => runs.map((run) =>
+  html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
+
+/** How several runs went: each status once, with a number where there are others. @param {Run[]} runs */
+function tally(runs) {
+  /** @type {Map<string, Run[]>} */
   const found = new Map();
-  for (const run of runs) {
-    const there = found.get(run.status);
-    if (there) there.count += 1;
-    else found.set(run.status, { kind: kind(run), count: 1, why: run.error ?? "" });
-  }
-  return [...found].map(([status, { kind: of, count, why }]) =>
-    html`<span key=${status} class=${`status ${of}`} title=${text(why)}>${count > 1 || found.size > 1 ? `${count} ` : ""}${text(status)}</span>`);
+  for (const run of runs) found.set(run.status, [...(found.get(run.status) ?? []), run]);
+  if (found.size === 1) return statuses(runs.slice(0, 1));
+  return [...found].map(([status, of]) =>
+    html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
 }
+
+/** @type {Record<string, string>} */
+const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "○" };
 
 /** @param {Run[]} runs */
 function spans(runs) {
@@ -122,9 +129,7 @@ function spans(runs) {
 function cell(column, runs, range) {
   const values = runs.map(column.of).filter((value) => value !== undefined && value !== null);
   const numbers = values.filter((value) => typeof value === "number");
-  if (!values.length && column.kind === "error") return html`<td key=${column.id}></td>`;
   if (!values.length) return html`<td key=${column.id} class="none">–</td>`;
-  if (column.kind === "error") return html`<td key=${column.id} class="error" title=${text(values[0])}>${text(values[0])}</td>`;
   if (runs.length > 1 && column.kind === "metric" && numbers.length) {
     const of = summary(numbers);
     return html`<td key=${column.id} class="number">${bar(of.mean, range)}${number(of.mean)} <small>± ${spread(of.std)} (${of.n})</small></td>`;
