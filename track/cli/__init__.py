@@ -21,6 +21,9 @@ class _Verb(NamedTuple):
 
 _VERBS = {
     "ls": _Verb("ls", "list trials: what differs, what they measured, how they ended"),
+    "show": _Verb("show", "one trial: how it ended, what it measured, where it ran"),
+    "compare": _Verb("compare", "what differs between trials, packages and code too"),
+    "metrics": _Verb("metrics", "the points of a metric, as numbers or drawn"),
     "artifacts": _Verb("artifacts", "list, download and clean up the files of trials"),
     "compact": _Verb("compact", "shorten a file store, for those who read it"),
     "copy": _Verb("copy", "copy runs from one store to another"),

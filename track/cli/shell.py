@@ -48,7 +48,7 @@ def take_words(
     least, most: int
         How many there must and may be.
     """
-    text = f"URI: {_STORE}. {name}: {what}" if what else _STORE
+    text = f"URI: {_STORE}. {name.split(maxsplit=1)[0]}: {what}" if what else _STORE
     parser.add_argument("words", nargs="*", metavar=f"URI {name}" if most != 0 else "URI", help=text)
     parser.set_defaults(intermixed=True, least=least, most=most, wanted=name, prog=parser.prog)
 
