@@ -146,14 +146,14 @@ def _has_tag(row: Row, value: str) -> bool:
     name, sign, wanted = value.partition("=")
     if value in row.tags or not sign:
         return value in row.tags
-    return name in row.tags and OPERATORS["$eq"](row.tags[name], _value(wanted))
+    return name in row.tags and OPERATORS["$eq"](row.tags[name], read_value(wanted))
 
 
 def _compared(column: str, sign: str, written: str, term: str) -> Predicate:
     if not written:
         raise InvalidQuery(f"{cut(term)!r} compares with nothing: write {column}{sign}VALUE")
     operator = OPERATORS[_SIGNS[sign]]
-    operand: Any = _value(written)
+    operand: Any = read_value(written)
     if sign == "~":
         try:
             operand = re.compile(_bare(written))
@@ -182,7 +182,7 @@ def _seconds(written: str) -> float | None:
     return None if found is None else float(found[1]) * _SECONDS[found[2]]
 
 
-def _value(written: str) -> Any:
+def read_value(written: str) -> Any:
     """Return a number, a truth, None, or the text that was written; in quotes it is always text."""
     if '"' in written:
         return _bare(written)

@@ -24,6 +24,9 @@ _VERBS = {
     "show": _Verb("show", "one trial: how it ended, what it measured, where it ran"),
     "compare": _Verb("compare", "what differs between trials, packages and code too"),
     "metrics": _Verb("metrics", "the points of a metric, as numbers or drawn"),
+    "tag": _Verb("editing", "give a trial tags"),
+    "status": _Verb("editing", "show or set the status of a trial"),
+    "export": _Verb("export", "write trials to files of other programs"),
     "artifacts": _Verb("artifacts", "list, download and clean up the files of trials"),
     "compact": _Verb("compact", "shorten a file store, for those who read it"),
     "copy": _Verb("copy", "copy runs from one store to another"),
@@ -33,6 +36,8 @@ _VERBS = {
     "serve": _Verb("serve", "serve a store to clients on other machines"),
     "sync": _Verb("sync", "send the events that processes have left behind"),
     "user": _Verb("user", "say who may use a server"),
+    "doctor": _Verb("doctor", "look for what is wrong with a store or this machine"),
+    "completion": _Verb("completion", "print what lets a shell complete these commands"),
     "exp": _Verb("exp", "make sets of experiments, run them, list them"),
 }
 

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any
 
-from track.cli.shell import store_and_words, take_words
+from track.cli.shell import all_stored, store_and_words, take_words
 from track.errors import TrackError
 from track.naming import WAYS, named
 from track.persistence.protocol import Protocol
@@ -74,7 +74,7 @@ def _delete(protocol: Protocol, arguments: argparse.Namespace) -> int:
     trials = _named(protocol, arguments, deleted=False)
     for trial in trials:
         protocol.delete_trial(trial)
-    code = _stored(protocol, arguments)
+    code = all_stored(protocol, arguments.prog)
     for trial in trials:
         goes_on = "; it is running, and goes on" if trial.status is Status.Running else ""
         print(f"deleted {_shown(trial)}{goes_on}")
@@ -85,7 +85,7 @@ def _restore(protocol: Protocol, arguments: argparse.Namespace) -> int:
     trials = _named(protocol, arguments, deleted=True)
     for trial in trials:
         protocol.restore_trial(trial)
-    code = _stored(protocol, arguments)
+    code = all_stored(protocol, arguments.prog)
     for trial in trials:
         print(f"restored {_shown(trial)}")
     return code
@@ -95,15 +95,6 @@ def _named(protocol: Protocol, arguments: argparse.Namespace, deleted: bool) -> 
     """Return the trials that are meant, each once: all of them, or none is changed."""
     found = {trial.uid: trial for trial in (named(protocol, name, deleted) for name in arguments.trials)}
     return list(found.values())
-
-
-def _stored(protocol: Protocol, arguments: argparse.Namespace) -> int:
-    """Return 0 once everything is stored, 1 where something waits for its server."""
-    protocol.flush()
-    unsaved = protocol.unsaved()
-    if unsaved:
-        print(f"{arguments.prog}: {unsaved} changes wait to be stored: {protocol.remedy}", file=sys.stderr)
-    return 1 if unsaved else 0
 
 
 def _forget(protocol: Protocol, arguments: argparse.Namespace) -> int:

@@ -133,6 +133,15 @@ def on_store(given: argparse.Namespace, act: Callable[[Protocol, str, list[str]]
         protocol.close()
 
 
+def all_stored(protocol: Protocol, program: str) -> int:
+    """Return 0 once everything that was changed is stored, 1 where something waits for its server, which is said."""
+    protocol.flush()
+    unsaved = protocol.unsaved()
+    if unsaved:
+        tell(f"{program}: {unsaved} changes wait to be stored: {protocol.remedy}")
+    return NOTHING if unsaved else 0
+
+
 # printing
 
 
