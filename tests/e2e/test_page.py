@@ -176,17 +176,33 @@ def test_two_runs_are_compared(visit: Callable[..., Visit], three: str) -> None:
     assert "depth" in _texts(tab, ".compare tbody th")
 
 
-def test_words_find_runs(visit: Callable[..., Visit], three: str) -> None:
-    """A word leaves the runs that have it, a word that nothing has says so."""
+def test_filter_leaves_the_runs_it_means(visit: Callable[..., Visit], three: str) -> None:
+    """The language of `track ls` chooses rows; a mistake is said, and takes nothing away."""
     there = visit(three)
     tab = there.open()
     tab.wait_for_selector("tbody tr:nth-child(3)")
 
-    tab.get_by_label("search").fill("lr=0.1")
+    tab.get_by_label("filter").fill("lr<1 -wide loss.min<0.5")
+    tab.wait_for_selector("tbody tr:nth-child(2)", state="detached")
     assert _texts(tab, "tbody button.name span") == ["baseline"]
-    tab.get_by_label("search").fill("nothing of this")
+    tab.get_by_label("filter").fill("status:failed")
+    tab.get_by_role("button", name="broken").wait_for()
+    tab.get_by_label("filter").fill("nothing of this")
 
-    assert tab.get_by_text("No run matches.").is_visible()
+    tab.get_by_text("No run matches.").wait_for()
+
+
+def test_mistake_in_a_filter_is_said(visit: Callable[..., Visit], three: str) -> None:
+    """What cannot be understood is explained beside the box, and all runs stay."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+
+    tab.get_by_label("filter").fill("lr<")
+
+    assert "compares with nothing" in tab.get_by_role("alert").inner_text()
+    assert tab.locator("tbody tr").count() == 3
+    there.wrong = [said for said in there.wrong if "400" not in said]
 
 
 def test_spike_of_one_point_in_a_million_is_drawn(visit: Callable[..., Visit], tmp_path: Path) -> None:
@@ -423,6 +439,7 @@ def test_keyboard_does_everything(visit: Callable[..., Visit], three: str) -> No
     tab.keyboard.press("?")
     tab.keyboard.press("/")
     tab.keyboard.type("wide")
+    tab.wait_for_selector("tbody tr:nth-child(2)", state="detached")
     assert _texts(tab, "tbody button.name span") == ["wide"]
 
 

@@ -85,6 +85,8 @@ ORDER = (
     "track.frames",
     "track.naming",
     "track.reading",
+    "track.rows",
+    "track.filters",
     "track.artifacts.*",
     "track.front.*",
     "track.logger",

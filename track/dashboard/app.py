@@ -60,8 +60,8 @@ class Dashboard:
 
     Parameters
     ----------
-    uri: str, optional
-        The store, by default the configured one. It is opened at the first request.
+    store: str or Protocol, optional
+        The URI of the store, or its backend; by default the configured one. It is opened at the first request.
     token: str
         Who opens ``/?token=...`` comes in; by default ``TRACK_DASHBOARD_TOKEN`` of the environment. Without one every
         answer is 403.
@@ -72,9 +72,13 @@ class Dashboard:
     """
 
     def __init__(
-        self, uri: str | None = None, token: str | None = None, hosts: Iterable[str] = (), interval: float = 1.0
+        self,
+        store: str | Protocol | None = None,
+        token: str | None = None,
+        hosts: Iterable[str] = (),
+        interval: float = 1.0,
     ) -> None:
-        self._uri = uri
+        self._given = store
         self._token = token
         self._hosts = tuple(hosts)
         self._interval = interval
@@ -85,6 +89,7 @@ class Dashboard:
         self._verbs: dict[tuple[str, str], Callable[[dict[str, Any]], Answer]] = {
             ("GET", "/api/runs"): self._runs,
             ("GET", "/api/run"): self._run,
+            ("GET", "/api/find"): self._find,
             ("POST", "/api/chart"): self._chart,
         }
 
@@ -148,7 +153,8 @@ class Dashboard:
     def _store(self) -> tuple[Protocol, Watched]:
         with self._opening:
             if self._opened is None:
-                protocol = open_to_read(self._uri or _configured())
+                store = self._given
+                protocol = store if isinstance(store, Protocol) else open_to_read(store or _configured())
                 self._opened = protocol, Watched(protocol, self._interval)
             return self._opened
 
@@ -169,6 +175,11 @@ class Dashboard:
         if not trials:
             raise Refused(404, "there is no such run")
         return json_answer(page_of(trials[0], watched.group_name, environment_in(protocol, trials[0])))
+
+    def _find(self, environ: dict[str, Any]) -> Answer:
+        _, watched = self._store()
+        text = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("q", [""])[0]
+        return json_answer({"uids": watched.matching(text)})
 
     def _chart(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()

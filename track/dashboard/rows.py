@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from track.dashboard.answers import plain_number
-from track.metrics import briefs_of
 from track.plain import flatten, printable
+from track.rows import Row, is_seed
 from track.shown import cut, text_of
 from track.structure import Trial
 from track.table import HIDDEN_METADATA, metric_cell
@@ -18,14 +18,14 @@ _LONGEST_VALUE = 500
 _LONGEST_TEXT = 200_000
 _MOST_FIELDS = 1000
 
-Row = dict[str, Any]
+Plain = dict[str, Any]
 Names = Callable[[Any], str]
 """Returns the name of a group by its uid."""
 
 
-def row_of(trial: Trial, group_name: Names) -> Row:
+def row_of(trial: Trial, group_name: Names) -> Plain:
     """Return what the table shows of a trial."""
-    times = trial.timestamps
+    row, times = Row(trial), trial.timestamps
     started, finished = times.get("started"), times.get("finished")
     return {
         "uid": trial.uid,
@@ -38,15 +38,16 @@ def row_of(trial: Trial, group_name: Names) -> Row:
         "created": times.get("created"),
         "started": started,
         "finished": finished,
-        "error": _said_last(trial.errors[-1]) if trial.errors else None,
+        "error": cut(row.error, _LONGEST_VALUE) if row.error else None,
         "parent": trial.metadata.get("parent") if isinstance(trial.metadata, dict) else None,
-        "tags": _cells(trial.tags),
-        "parameters": _cells(trial.parameters),
-        "metrics": _metrics(trial),
+        "tags": _cells(row.tags),
+        "parameters": _cells(row.parameters),
+        "seeds": [name for name in list(row.parameters)[:_MOST_FIELDS] if is_seed(name)],
+        "metrics": _metrics(row),
     }
 
 
-def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Row:
+def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
     hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr"}
@@ -65,13 +66,7 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Row
     }
 
 
-def _said_last(error: Any) -> str:
-    """Return what an error says, in a line, without where it was raised."""
-    said = text_of(error).partition('\n  File "')[0]
-    return cut(" ".join(said.split()), _LONGEST_VALUE)
-
-
-def _artifact(record: dict[str, Any]) -> Row:
+def _artifact(record: dict[str, Any]) -> Plain:
     return {
         "name": cut(text_of(record.get("name")), _LONGEST_NAME),
         "size": record.get("size"),
@@ -80,17 +75,17 @@ def _artifact(record: dict[str, Any]) -> Row:
     }
 
 
-def _metrics(trial: Trial) -> dict[str, list[Any]]:
+def _metrics(row: Row) -> dict[str, list[Any]]:
     """Return last, least, greatest, count, and the steps of the three, by metric."""
     found = {}
-    for name, brief in list(briefs_of(trial.metrics).items())[:_MOST_FIELDS]:
+    for name, brief in list(row.metrics.items())[:_MOST_FIELDS]:
         numbers = (brief.last, brief.least, brief.greatest, brief.count)
         steps = (brief.last_step, brief.least_step, brief.greatest_step)
         found[name] = [_value(number) for number in (*numbers, *steps)]
     return found
 
 
-def _cells(values: Any) -> Row:
+def _cells(values: Any) -> Plain:
     """Return values by dotted name."""
     if not isinstance(values, dict):
         return {"": _value(values)} if values else {}

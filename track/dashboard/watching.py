@@ -6,10 +6,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from track.dashboard.rows import Row, row_of
+from track.dashboard.rows import Plain, row_of
+from track.filters import parse_filter
+from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
+from track.rows import make_rows
 
 _FEW = 500
 """So many trials are asked for by their uids; of more, all."""
@@ -35,7 +39,7 @@ class Watched:
         self._lock = threading.Lock()
         self._cursor: str | None = None
         self._asked: float | None = None
-        self._rows: dict[str, Row | None] = {}
+        self._rows: dict[str, Plain | None] = {}
         self._numbers: dict[str, int] = {}
         self._number = 0
         self._name = secrets.token_hex(6)
@@ -61,6 +65,19 @@ class Watched:
                 "gone": [uid for uid in changed if self._rows[uid] is None] if is_known else [],
             }
 
+    def matching(self, text: str) -> list[str]:
+        """Return the uids of the trials that a filter means, oldest first.
+
+        Raises
+        ------
+        InvalidQuery
+            It cannot be understood.
+        """
+        chosen = parse_filter(text)
+        owners = owners_of(self._protocol)
+        trials = self._protocol.brief_trials(with_uids(chosen.query, owners))
+        return [row.uid for row in make_rows(trials, partial(owners, "group_id")) if chosen.matches(row)]
+
     def group_name(self, uid: Any) -> str:
         """Return the name of a group."""
         if uid not in self._groups:
@@ -84,7 +101,7 @@ class Watched:
             self._take({trial.uid: row_of(trial, self.group_name) for trial in found}, wanted)
         self._asked = self._clock()
 
-    def _take(self, found: dict[str, Row], wanted: dict[str, None]) -> None:
+    def _take(self, found: dict[str, Plain], wanted: dict[str, None]) -> None:
         number = self._number + 1
         for uid in wanted:
             row = found.get(uid)

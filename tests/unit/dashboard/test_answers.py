@@ -95,6 +95,17 @@ def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> Non
     assert found.count.tolist() == expected.count.tolist()
 
 
+def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
+    """The runs that a filter means are named; a mistake is a sentence."""
+    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+
+    assert asker.json("/api/find?q=lr%3C0.05")["uids"] == uids[1:]
+    assert asker.json("/api/find?q=status:failed+project:digits")["uids"] == uids[2:]
+    assert asker.json("/api/find?q=")["uids"] == uids
+    said = asker.ask("/api/find?q=lr%3C")
+    assert (asker.status, b"compares with nothing" in said) == (400, True)
+
+
 def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     """The error with its lines, parameters, environment and packages."""
     failed = asker.json("/api/runs")["runs"][2]

@@ -17,6 +17,11 @@ export async function fetchRuns(cursor) {
   return answer.status === 204 ? null : answer.json();
 }
 
+/** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
+export async function fetchFound(q) {
+  return (await (await ask(`api/find?q=${encodeURIComponent(q)}`)).json()).uids;
+}
+
 /** All about one run. @param {string} uid */
 export async function fetchRun(uid) {
   return (await ask(`api/run?uid=${encodeURIComponent(uid)}`)).json();

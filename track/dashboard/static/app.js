@@ -1,5 +1,5 @@
 /** The page: what is where, and what keeps it up to date. */
-import { fetchRuns } from "./api.js";
+import { fetchFound, fetchRuns } from "./api.js";
 import { Chart, charted, Controls } from "./charts.js";
 import { Compare } from "./compare.js";
 import { text } from "./format.js";
@@ -22,6 +22,13 @@ class App extends Component {
   quiet = 0;
   marks = 0;
   lit = "";
+  asked = "";
+  wrong = "";
+  foundAt = 0;
+  /** @type {any} */
+  finding = null;
+  /** @type {Set<string> | null} */
+  found = null;
   key = "";
   /** @type {any} */
   known = null;
@@ -102,9 +109,10 @@ class App extends Component {
   /** What follows from the runs and the state; to point at a line changes nothing of it. */
   derived() {
     const { project, q, apart, all, sort, sel } = state;
-    const key = JSON.stringify([this.marks, project, q, apart, all, sort, sel]);
+    const key = JSON.stringify([this.marks, project, this.foundAt, apart, all, sort, sel]);
+    this.find(q);
     if (key === this.key) return this.known;
-    const shown = runs.visible(state);
+    const shown = runs.visible(state, this.found);
     const columns = runs.columns(shown, all, apart);
     const settings = runs.sorted(runs.settings(shown, apart), sort, columns);
     const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
@@ -112,6 +120,25 @@ class App extends Component {
     this.key = key;
     this.known = { shown, columns, settings, chosen, picked, spans: ranges(shown, columns), drawn: drawn(picked) };
     return this.known;
+  }
+
+  /** Ask which runs a filter means, once it is written; until then those of before are shown. @param {string} q */
+  find(q) {
+    const asked = q.trim() ? `${this.marks} ${q}` : "";
+    if (asked === this.asked) return;
+    this.asked = asked;
+    clearTimeout(this.finding);
+    this.finding = setTimeout(async () => {
+      let [found, wrong] = [/** @type {Set<string> | null} */ (null), ""];
+      try {
+        if (asked) found = new Set(await fetchFound(q));
+      } catch (error) {
+        wrong = String(/** @type {Error} */ (error).message);
+      }
+      if (asked !== this.asked) return;
+      [this.found, this.wrong, this.foundAt] = [wrong ? this.found : found, wrong, this.foundAt + 1];
+      this.setState({});
+    }, asked ? 200 : 0);
   }
 
   /** @param {runs.Run[]} shown @param {boolean} dark */
@@ -123,7 +150,8 @@ class App extends Component {
       ${projects.length > 1 && html`<select aria-label="project" onChange=${(/** @type {any} */ e) => set({ project: e.target.value, sel: [] }, true)}>
         <option value="" selected=${!state.project}>all projects</option>
         ${projects.filter(Boolean).map((name) => html`<option key=${name} value=${name} selected=${name === state.project}>${text(name)}</option>`)}</select>`}
-      <input id="search" type="search" aria-label="search" placeholder="search: words, lr=0.1, failed …" value=${state.q} onInput=${(/** @type {any} */ e) => set({ q: e.target.value })} />
+      <input id="filter" type="search" aria-label="filter" placeholder="filter: lr<0.1 status:failed words" aria-invalid=${this.wrong ? "true" : null} value=${state.q} onInput=${(/** @type {any} */ e) => set({ q: e.target.value })} />
+      ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
       <span class="grow"></span>
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}

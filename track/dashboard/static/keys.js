@@ -3,7 +3,7 @@ import { pick } from "./table.js";
 import { set, state } from "./state.js";
 
 export const KEYS = [
-  ["/", "search"], ["j k", "next, previous run"], ["x", "choose the run that is open"], ["c", "compare the chosen runs"], ["g", "charts"],
+  ["/", "filter"], ["j k", "next, previous run"], ["x", "choose the run that is open"], ["c", "compare the chosen runs"], ["g", "charts"],
   ["l", "logarithmic y"], ["s", "more smoothing; S: none"], ["z", "all of x again"], ["v", "table, charts or both"], ["d", "dark or light"],
   ["Esc", "close, then choose nothing"], ["?", "these keys"],
 ];
@@ -25,7 +25,7 @@ export function listenToKeys(help, rows) {
   };
   /** @type {Record<string, () => void>} */
   const does = {
-    "/": () => document.getElementById("search")?.focus(),
+    "/": () => document.getElementById("filter")?.focus(),
     "?": help,
     j: () => move(1),
     k: () => move(-1),

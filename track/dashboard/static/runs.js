@@ -2,11 +2,10 @@
 
 /** @typedef {{uid: string, id: string, name: string, revision: number, project: string | null, group: string | null,
  *   status: string, code: number | null, created: number | null, started: number | null, finished: number | null,
- *   error: string | null, parent: any, tags: Record<string, any>, parameters: Record<string, any>,
+ *   error: string | null, parent: any, tags: Record<string, any>, parameters: Record<string, any>, seeds: string[],
  *   metrics: Record<string, any[]>, colour: number}} Run */
 /** @typedef {{key: string, runs: Run[], id: string, colour: number}} Setting */
 
-const SEED = /(^|[._-])(seed|random_?state|rng)$/i;
 /** How many colours there are. */
 export const COLOURS = 24;
 
@@ -63,21 +62,9 @@ export function kind(run) {
   return run.status === "interrupted" || run.status === "suspended" || run.status === "pruned" ? "paused" : of ?? "new";
 }
 
-/** Those that are shown. @param {{project: string, q: string}} state */
-export function visible(state) {
-  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
-  return list.filter((run) => {
-    if (state.project && run.project !== state.project) return false;
-    if (!words.length) return true;
-    const text = searched(run);
-    return words.every((word) => text.includes(word));
-  });
-}
-
-/** @param {Run} run */
-function searched(run) {
-  const pairs = Object.entries({ ...run.parameters, ...run.tags }).map(([name, value]) => `${name}=${value}`);
-  return [run.name, run.uid, run.status, run.group, run.error, ...pairs].join("\n").toLowerCase();
+/** Those that are shown. @param {{project: string}} state @param {Set<string> | null} found what the filter means */
+export function visible(state, found) {
+  return list.filter((run) => (!state.project || run.project === state.project) && (!found || found.has(run.uid)));
 }
 
 /** The runs by setting, in the order of their first: alike in all but seeds. @param {Run[]} runs @param {boolean} apart
@@ -87,8 +74,8 @@ export function settings(runs, apart) {
   const found = new Map();
   for (const run of runs) {
     const names = Object.keys(run.parameters);
-    const hasSeed = !apart && names.some((name) => SEED.test(name));
-    const rest = names.filter((name) => !SEED.test(name)).sort().map((name) => [name, run.parameters[name]]);
+    const hasSeed = !apart && run.seeds.length > 0;
+    const rest = names.filter((name) => !run.seeds.includes(name)).sort().map((name) => [name, run.parameters[name]]);
     const key = hasSeed ? JSON.stringify([run.name, run.project, run.group, rest]) : run.uid;
     const there = found.get(key);
     if (there) there.runs.push(run);
@@ -117,7 +104,7 @@ export function columns(runs, all, apart) {
     }
     for (const name of names(runs, field)) {
       const of = (/** @type {Run} */ run) => own(run[field], name);
-      if (!apart && !all && field === "parameters" && SEED.test(name)) continue;
+      if (!apart && !all && field === "parameters" && runs.some((run) => run.seeds.includes(name))) continue;
       if (all || runs.length < 2 || differs(runs.map(of)))
         found.push({ id: `${field}.${name}`, head: name, sub: field === "tags" ? "tag" : "", of, kind: "value" });
     }
