@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from track.dashboard.answers import plain_number
@@ -41,8 +43,8 @@ def row_of(trial: Trial, group_name: Names) -> Plain:
         "error": cut(row.error, _LONGEST_VALUE) if row.error else None,
         "parent": trial.metadata.get("parent") if isinstance(trial.metadata, dict) else None,
         "tags": _cells(row.tags),
-        "parameters": _cells(row.parameters),
-        "seeds": [name for name in list(row.parameters)[:_MOST_FIELDS] if is_seed(name)],
+        "parameters": _flat_cells(row.parameters),
+        "seeds": [_name(name) for name in islice(row.parameters, _MOST_FIELDS) if _is_seed(name)],
         "metrics": _metrics(row),
     }
 
@@ -78,7 +80,7 @@ def _artifact(record: dict[str, Any]) -> Plain:
 def _metrics(row: Row) -> dict[str, list[Any]]:
     """Return last, least, greatest, count, and the steps of the three, by metric."""
     found = {}
-    for name, brief in list(row.metrics.items())[:_MOST_FIELDS]:
+    for name, brief in islice(row.metrics.items(), _MOST_FIELDS):
         numbers = (brief.last, brief.least, brief.greatest, brief.count)
         steps = (brief.last_step, brief.least_step, brief.greatest_step)
         found[name] = [_value(number) for number in (*numbers, *steps)]
@@ -89,11 +91,27 @@ def _cells(values: Any) -> Plain:
     """Return values by dotted name."""
     if not isinstance(values, dict):
         return {"": _value(values)} if values else {}
-    flat = flatten(values)
-    return {cut(text_of(name), _LONGEST_NAME): _value(flat[name]) for name in list(flat)[:_MOST_FIELDS]}
+    return _flat_cells(flatten(values))
+
+
+def _flat_cells(flat: Mapping[str, Any]) -> Plain:
+    if len(flat) > _MOST_FIELDS:
+        flat = dict(islice(flat.items(), _MOST_FIELDS))
+    return {_name(name): _value(value) for name, value in flat.items()}
+
+
+@lru_cache(10_000)
+def _name(name: Any) -> str:
+    return cut(text_of(name), _LONGEST_NAME)
+
+
+_is_seed = lru_cache(10_000)(is_seed)
 
 
 def _value(value: Any) -> Any:
+    if type(value) is float and value - value == 0:
+        # Finite, as most are: of many runs there are millions.
+        return value
     if value is None or isinstance(value, (bool, int, float)):
         return plain_number(value)
     return cut(value if isinstance(value, str) else text_of(printable(value)), _LONGEST_VALUE)

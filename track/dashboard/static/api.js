@@ -61,7 +61,9 @@ export function decode(buffer, x) {
 /** Whole numbers of 64 bits as doubles. @param {ArrayBuffer} body @param {number} start @param {number} cells */
 function whole(body, start, cells) {
   const halves = new Uint32Array(body, start, 2 * cells);
-  return Float64Array.from({ length: cells }, (_, i) => halves[2 * i] + 4294967296 * halves[2 * i + 1]);
+  const found = new Float64Array(cells);
+  for (let i = 0; i < cells; i += 1) found[i] = halves[2 * i] + 4294967296 * halves[2 * i + 1];
+  return found;
 }
 
 /** Where the points of each bucket are drawn: on their step where a bucket has room for one only.
@@ -90,8 +92,12 @@ function curveOf(uid, planes, places, at) {
     for (const kind of ["nan", "plus_inf", "minus_inf"])
       if (planes[kind]?.[at + i]) marks.push({ x: places[i], kind, count: planes[kind][at + i] });
   }
-  const of = (/** @type {Float64Array} */ plane, /** @type {number} */ start) =>
-    Float64Array.from(kept, (i) => plane[start + i]);
+  const of = (/** @type {Float64Array} */ plane, /** @type {number} */ start) => {
+    if (kept.length === places.length) return plane.subarray(start, start + kept.length);
+    const found = new Float64Array(kept.length);
+    for (let k = 0; k < kept.length; k += 1) found[k] = plane[start + kept[k]];
+    return found;
+  };
   const { mean, least, greatest, count } = planes;
   return { uid, xs: of(places, 0), mean: of(mean, at), low: of(least, at), high: of(greatest, at),
     count: of(count, at), marks, densest };

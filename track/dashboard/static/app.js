@@ -13,6 +13,7 @@ import { Component, html, render } from "./view.js";
 const SOON = 2000;
 const LATE = 10000;
 const QUIET = 30;
+const MOST_LINES = 2000;
 
 class App extends Component {
   /** @type {string | null} */
@@ -29,9 +30,8 @@ class App extends Component {
   finding = null;
   /** @type {Set<string> | null} */
   found = null;
-  key = "";
-  /** @type {any} */
-  known = null;
+  /** @type {Record<string, {of: any[], made: any}>} */
+  kept = {};
   help = false;
   /** @type {Set<string>} */
   opened = new Set();
@@ -106,20 +106,30 @@ class App extends Component {
     </div>`;
   }
 
+  /** What was made of the same things before, else what is made now. @param {string} name @param {any[]} of @param {() => any} make */
+  keep(name, of, make) {
+    const there = this.kept[name];
+    if (there && there.of.every((/** @type {any} */ one, /** @type {number} */ i) => one === of[i])) return there.made;
+    this.kept[name] = { of, made: make() };
+    return this.kept[name].made;
+  }
+
   /** What follows from the runs and the state; to point at a line changes nothing of it. */
   derived() {
     const { project, q, apart, all, sort, sel } = state;
-    const key = JSON.stringify([this.marks, project, this.foundAt, apart, all, sort, sel]);
     this.find(q);
-    if (key === this.key) return this.known;
-    const shown = runs.visible(state, this.found);
-    const columns = runs.columns(shown, all, apart);
-    const settings = runs.sorted(runs.settings(shown, apart), sort, columns);
-    const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
-    const picked = chosen.size ? shown.filter((run) => chosen.has(run.id)) : shown;
-    this.key = key;
-    this.known = { shown, columns, settings, chosen, picked, spans: ranges(shown, columns), drawn: drawn(picked) };
-    return this.known;
+    const base = this.keep("base", [this.marks, project, this.foundAt, apart, all], () => {
+      const shown = runs.visible(state, this.found);
+      const columns = runs.columns(shown, all, apart);
+      return { shown, columns, unsorted: runs.settings(shown, apart), spans: ranges(shown, columns) };
+    });
+    const settings = this.keep("settings", [base, sort], () => runs.sorted(base.unsorted, sort, base.columns));
+    const choice = this.keep("choice", [base, sel], () => {
+      const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
+      const picked = chosen.size ? base.shown.filter((/** @type {runs.Run} */ run) => chosen.has(run.id)) : base.shown;
+      return { chosen, picked, drawn: drawn(picked) };
+    });
+    return { ...base, ...choice, settings };
   }
 
   /** Ask which runs a filter means, once it is written; until then those of before are shown. @param {string} q */
@@ -195,11 +205,12 @@ class App extends Component {
 
   /** @param {runs.Run[]} picked @param {(colour: number) => string} paint @param {boolean} dark */
   charts(picked, paint, dark) {
-    const { metrics, settings, charts, different } = this.derived().drawn;
+    const { metrics, settings, charts, different, left } = this.derived().drawn;
     const some = metrics.includes(state.only) ? [state.only] : metrics;
     const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
     const several = settings.some((setting) => setting.runs.length > 1);
     return html`<${Controls} metrics=${metrics} several=${several} />
+      ${left > 0 && html`<p class="left" role="status">The latest ${MOST_LINES} lines are drawn, ${left} are not: choose or filter runs.</p>`}
       <div class=${`charts ${some.length === 1 ? "one" : ""}`}>${some.map((metric) => {
         const [having, marks] = charts(metric);
         return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} different=${different} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
@@ -211,7 +222,9 @@ class App extends Component {
 /** What is drawn of runs: the metrics, the lines, and of a metric the lines that have it, with what tells new points.
  * @param {runs.Run[]} picked */
 function drawn(picked) {
-  const settings = runs.settings(picked, state.apart);
+  const all = runs.settings(picked, state.apart);
+  // The latest ones, where a chart would be all ink.
+  const settings = all.slice(-MOST_LINES);
   /** @type {Map<string, [runs.Setting[], string]>} */
   const known = new Map();
   const charts = (/** @type {string} */ metric) => {
@@ -224,7 +237,7 @@ function drawn(picked) {
     return known.get(metric);
   };
   const different = runs.names(picked, "parameters").filter((name) => runs.differs(picked.map((run) => runs.own(run.parameters, name))));
-  return { metrics: charted(picked), settings, charts, different };
+  return { metrics: charted(picked), settings, charts, different, left: all.length - settings.length };
 }
 
 /** The least and greatest of each metric's column. @param {runs.Run[]} shown @param {runs.Column[]} columns */

@@ -27,6 +27,14 @@ export function extent(lines, log) {
   return [low - room, high + room];
 }
 
+/** From values to pixels of the canvas; what a logarithm has no place for is at the lower end.
+ * @param {[number, number]} range @param {boolean} log @param {number} from @param {number} by */
+function scaler([low, high], log, from, by) {
+  if (!log) return (/** @type {number} */ value) => from + ((value - low) * by) / (high - low);
+  const [first, span] = [Math.log(low), Math.log(high / low)];
+  return (/** @type {number} */ value) => (value > 0 ? from + ((Math.log(value) - first) * by) / span : from);
+}
+
 export class Plot {
   /** @param {HTMLElement} place @param {{zoom: (range: number[]) => void, hover: (key: string | null) => void}} told */
   constructor(place, told) {
@@ -36,6 +44,7 @@ export class Plot {
     this.plot = null;
     /** @type {Picture | null} */
     this.picture = null;
+    this.x = this.y = scaler([0, 1], false, 0, 1);
     this.lit = "";
     this.shape = "";
     this.tip = document.createElement("div");
@@ -125,50 +134,65 @@ export class Plot {
     const picture = this.picture;
     if (!picture || !this.plot) return;
     const { ctx, bbox } = this.plot;
+    this.x = scaler(picture.x, picture.logx, bbox.left, bbox.width);
+    this.y = scaler(picture.y, picture.logy, bbox.top + bbox.height, -bbox.height);
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     ctx.lineJoin = "round";
     const dimmed = this.lit && picture.lines.some((line) => line.key === this.lit);
-    const thin = picture.lines.length > 60;
-    for (const line of picture.lines) if (!dimmed || line.key !== this.lit) this.draw(line, dimmed ? 0.2 : 1, thin ? 1 : 1.6);
-    for (const line of picture.lines) if (dimmed && line.key === this.lit) this.draw(line, 1, 2.4);
+    const many = picture.lines.length > 60;
+    for (const line of picture.lines) if (!dimmed || line.key !== this.lit) this.draw(line, dimmed ? 0.2 : 1, many ? 1 : 1.6, many);
+    for (const line of picture.lines) if (dimmed && line.key === this.lit) this.draw(line, 1, 2.4, false);
     ctx.restore();
   }
 
-  /** @param {Line} line @param {number} alpha @param {number} width */
-  draw(line, alpha, width) {
+  /** @param {Line} line @param {number} alpha @param {number} width @param {boolean} many */
+  draw(line, alpha, width, many) {
     const ctx = this.plot.ctx;
     ctx.strokeStyle = ctx.fillStyle = line.colour;
-    if (line.raw) {
-      this.band(line.raw, alpha * 0.7);
-      this.curve(line.raw, alpha * 0.35, 1);
-    } else this.band(line, alpha);
-    this.curve(line, alpha, width);
+    if (many && !line.raw && line.runs === 1) this.hatch(line, alpha);
+    else {
+      if (line.raw && !many) {
+        this.band(line.raw, alpha * 0.7);
+        this.curve(line.raw, alpha * 0.35, 1);
+      } else if (!many) this.band(line, alpha);
+      this.curve(line, alpha, width);
+    }
     this.marks(line, alpha);
     ctx.globalAlpha = 1;
   }
 
-  /** Pixels of a point, NaN where a logarithm has none. @param {number} value @param {string} scale */
-  at(value, scale) {
-    return this.plot.valToPos(value, scale, true);
+  /** One stroke through the least and the greatest of each place: what a thousand lines have time for.
+   * @param {Line} line @param {number} alpha */
+  hatch(line, alpha) {
+    const { ctx } = this.plot;
+    const { x: places, low, high } = line;
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.lineJoin = "bevel";
+    ctx.beginPath();
+    for (let i = 0; i < places.length; i += 1) {
+      const [x, top] = [this.x(places[i]), this.y(high[i])];
+      ctx.lineTo(x, top);
+      if (low[i] < high[i]) ctx.lineTo(x, this.y(low[i]));
+    }
+    ctx.stroke();
+    if (places.length === 1) this.curve(line, alpha, 1);
   }
 
   /** From the least to the greatest: where they differ, a line alone would hide it. @param {Line} line @param {number} alpha */
   band(line, alpha) {
     const ctx = this.plot.ctx;
-    const log = this.picture?.logy;
-    const floor = this.plot.bbox.top + this.plot.bbox.height;
-    const y = (/** @type {number} */ value) => (log && value <= 0 ? floor : this.at(value, "y"));
     let some = false;
     ctx.beginPath();
     for (let i = 0; i < line.x.length; i += 1) {
       some ||= line.low[i] < line.high[i];
-      ctx.lineTo(this.at(line.x[i], "x"), y(line.high[i]));
+      ctx.lineTo(this.x(line.x[i]), this.y(line.high[i]));
     }
     if (!some) return;
-    for (let i = line.x.length - 1; i >= 0; i -= 1) ctx.lineTo(this.at(line.x[i], "x"), y(line.low[i]));
+    for (let i = line.x.length - 1; i >= 0; i -= 1) ctx.lineTo(this.x(line.x[i]), this.y(line.low[i]));
     ctx.closePath();
     ctx.globalAlpha = alpha * 0.16;
     ctx.fill();
@@ -189,7 +213,7 @@ export class Plot {
     for (let i = 0; i < line.x.length; i += 1) {
       const value = line.mean[i];
       if (!Number.isFinite(value) || (picture.logy && value <= 0) || (picture.logx && line.x[i] <= 0)) continue;
-      [lastX, lastY] = [this.at(line.x[i], "x"), this.at(value, "y")];
+      [lastX, lastY] = [this.x(line.x[i]), this.y(value)];
       if (drawn) ctx.lineTo(lastX, lastY);
       else ctx.moveTo(lastX, lastY);
       drawn += 1;
@@ -209,7 +233,7 @@ export class Plot {
     ctx.globalAlpha = alpha;
     ctx.lineWidth = 1.6 * devicePixelRatio;
     for (const mark of line.marks) {
-      const x = this.at(mark.x, "x");
+      const x = this.x(mark.x);
       const y = mark.kind === "plus_inf" ? bbox.top + size : bbox.top + bbox.height - size;
       const tip = mark.kind === "plus_inf" ? -size : size;
       ctx.beginPath();

@@ -73,10 +73,7 @@ export function settings(runs, apart) {
   /** @type {Map<string, Setting>} */
   const found = new Map();
   for (const run of runs) {
-    const names = Object.keys(run.parameters);
-    const hasSeed = !apart && run.seeds.length > 0;
-    const rest = names.filter((name) => !run.seeds.includes(name)).sort().map((name) => [name, run.parameters[name]]);
-    const key = hasSeed ? JSON.stringify([run.name, run.project, run.group, rest]) : run.uid;
+    const key = !apart && run.seeds.length ? settingKey(run) : run.uid;
     const there = found.get(key);
     if (there) there.runs.push(run);
     else found.set(key, { key, runs: [run], id: run.id, colour: run.colour });
@@ -84,6 +81,12 @@ export function settings(runs, apart) {
   for (const setting of found.values())
     if (setting.runs.length > 1) setting.colour = lead.get(setting.key) ?? setting.colour;
   return [...found.values()];
+}
+
+/** What is alike in all seeds of a setting. @param {Run} run */
+function settingKey(run) {
+  const names = Object.keys(run.parameters).filter((name) => !run.seeds.includes(name)).sort();
+  return JSON.stringify([run.name, run.project, run.group, names.map((name) => [name, run.parameters[name]])]);
 }
 
 /** A column: where it comes from, and what it is of a run.
