@@ -258,6 +258,55 @@ def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: P
         assert there.coloured("loss") > 200
 
 
+def test_brush_on_a_parameter_filters_everything(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Of runs outside a range that is dragged on an axis there are neither rows nor lines; one click brings them back."""
+    client = _client(tmp_path / "sweep.json")
+    for number in range(10):
+        _log(client, f"run{number}", {"lr": number / 10, "kind": "ab"[number % 2]}, [number, number / 2])
+    client.save()
+
+    with served(f"file://{tmp_path}/sweep.json") as link:
+        there = visit(link)
+        tab = there.open("tab=parameters")
+        tab.wait_for_selector(".axis")
+        assert tab.locator(".axis").count() == 3
+        assert "ρ 1.00" in tab.inner_text(".axes")
+        box = tab.locator(".axis", has_text="lr").locator(".rail").bounding_box()
+        tab.mouse.move(box["x"] + 20, box["y"] + 1)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 20, box["y"] + box["height"] * 0.5, steps=3)
+        tab.mouse.up()
+
+        assert tab.locator("tbody tr").count() == 5
+        with tab.expect_response("**/api/chart") as asked:
+            tab.get_by_role("tab", name="charts").click()
+        assert len(asked.value.request.post_data_json["uids"]) == 5
+        assert "brush=" in tab.url
+        tab.get_by_role("button", name="brushed").click()
+        assert tab.locator("tbody tr").count() == 10
+
+
+def test_table_has_the_width_and_the_columns_that_are_wanted(visit: Callable[..., Visit], three: str) -> None:
+    """The line between table and charts moves, and each metric shows what is chosen of it; both are in the link."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr")
+    before = tab.locator(".runs").bounding_box()["width"]
+    line = tab.get_by_role("separator").bounding_box()
+
+    tab.mouse.move(line["x"], 300)
+    tab.mouse.down()
+    tab.mouse.move(line["x"] + 200, 300, steps=3)
+    tab.mouse.up()
+    tab.get_by_role("button", name="max", exact=True).click()
+
+    assert tab.locator(".runs").bounding_box()["width"] > before + 150
+    assert "max" not in tab.inner_text("thead")
+    assert "min" in tab.inner_text("thead")
+    assert "parts=last,min" in tab.url
+    assert "split=6" in tab.url
+
+
 HOSTILE = (
     "<img src=x onerror=console.error(1)>",
     "</script><script>console.error(2)</script>",
@@ -302,6 +351,8 @@ def test_hostile_names_are_texts(visit: Callable[..., Visit], tmp_path: Path) ->
         tab.get_by_role("tab", name="compare").click()
         tab.wait_for_selector(".compare tbody tr")
 
+        tab.get_by_role("tab", name="parameters").click()
+        tab.wait_for_selector(".axis")
         assert tab.locator("tbody img, tbody script, tbody svg, article img, article script").count() == 0
         assert "\u202e" not in tab.inner_text("body")
 
@@ -425,6 +476,7 @@ def test_keyboard_does_everything(visit: Callable[..., Visit], three: str) -> No
     tab.keyboard.press("j")
     tab.keyboard.press("x")
     assert "tab=compare" in said("c")
+    assert "tab=parameters" in said("p")
     assert "tab" not in said("g")
     assert "logy=1" in said("l")
     assert "smooth=0.6" in said("s")

@@ -12,7 +12,7 @@ from track.plain import flatten, printable
 from track.rows import Row, is_seed
 from track.shown import cut, text_of
 from track.structure import Trial
-from track.table import HIDDEN_METADATA, metric_cell
+from track.table import HIDDEN_METADATA, time_cell
 from track.utils.environment import ENVIRONMENT
 
 _LONGEST_NAME = 300
@@ -63,7 +63,7 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
         "output": {name: _end(text_of(metadata[name])) for name in ("stdout", "stderr") if metadata.get(name)},
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
-        "times": {cut(name, _LONGEST_NAME): metric_cell(container) for name, container in trial.chronos.items()},
+        "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
         "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],
     }
 

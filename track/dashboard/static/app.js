@@ -4,6 +4,7 @@ import { Chart, charted, Controls } from "./charts.js";
 import { Compare } from "./compare.js";
 import { text } from "./format.js";
 import { KEYS, listenToKeys, nextView } from "./keys.js";
+import { brushed, Parallel } from "./parallel.js";
 import { RunPage } from "./run.js";
 import * as runs from "./runs.js";
 import { follow, listen, set, state } from "./state.js";
@@ -87,12 +88,12 @@ class App extends Component {
     const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     document.documentElement.dataset.theme = dark ? "dark" : "light";
     if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}</p>` : html`<p class="empty">Reading the store …</p>`;
-    const { shown, columns, settings, chosen, picked, spans } = this.derived();
+    const { unbrushed, shown, columns, settings, chosen, picked, spans } = this.derived();
     this.shown = settings;
     const paint = dark ? paintDark : paintLight;
     return html`<div class=${`page view-${state.view}`}>
       ${this.head(shown, dark)}
-      <main>
+      <main style=${{ "--split": `${state.split}%` }}>
         <section class="runs" aria-label="all runs">
           ${this.bar(shown, settings, chosen)}
           ${shown.length
@@ -100,7 +101,11 @@ class App extends Component {
                 lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} />`
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
-        <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark)}</section>
+        <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
+          onPointerDown=${(/** @type {any} */ e) => e.target.setPointerCapture(e.pointerId)}
+          onPointerMove=${(/** @type {any} */ e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
+          onKeyDown=${(/** @type {any} */ e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[/** @type {string} */ (e.key)]; if (by) widen(state.split + by); }}></div>
+        <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
       ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
     </div>`;
@@ -116,12 +121,13 @@ class App extends Component {
 
   /** What follows from the runs and the state; to point at a line changes nothing of it. */
   derived() {
-    const { project, q, apart, all, sort, sel } = state;
+    const { project, apart, all, brush, parts, sort, sel, q } = state;
     this.find(q);
-    const base = this.keep("base", [this.marks, project, this.foundAt, apart, all], () => {
-      const shown = runs.visible(state, this.found);
-      const columns = runs.columns(shown, all, apart);
-      return { shown, columns, unsorted: runs.settings(shown, apart), spans: ranges(shown, columns) };
+    const base = this.keep("base", [this.marks, project, this.foundAt, apart, all, String(parts), String(brush)], () => {
+      const unbrushed = runs.visible(state, this.found);
+      const shown = brushed(unbrushed, brush);
+      const columns = runs.columns(shown, all, apart, parts);
+      return { unbrushed, shown, columns, unsorted: runs.settings(shown, apart), spans: ranges(shown, columns) };
     });
     const settings = this.keep("settings", [base, sort], () => runs.sorted(base.unsorted, sort, base.columns));
     const choice = this.keep("choice", [base, sel], () => {
@@ -176,9 +182,11 @@ class App extends Component {
     const seeds = state.apart || settings.length < shown.length;
     return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} runs</b>
       ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
+      ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}
       ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
       <span class="grow"></span>
       ${seeds && html`<label class="toggle"><input type="checkbox" checked=${!state.apart} onChange=${() => set({ apart: !state.apart })} />seeds together</label>`}
+      <span class="parts" role="group" aria-label="of each metric">${["last", "min", "max"].map((part) => html`<button key=${part} aria-pressed=${state.parts.includes(part)} onClick=${() => showPart(part)}>${part}</button>`)}</span>
       <label class="toggle"><input type="checkbox" checked=${state.all} onChange=${() => set({ all: !state.all })} />also equal columns</label></div>`;
   }
 
@@ -191,15 +199,17 @@ class App extends Component {
     });
   }
 
-  /** @param {runs.Run[]} picked @param {Set<string>} chosen @param {(colour: number) => string} paint @param {boolean} dark */
-  side(picked, chosen, paint, dark) {
+  /** @param {runs.Run[]} picked @param {Set<string>} chosen @param {(colour: number) => string} paint @param {boolean} dark @param {runs.Run[]} unbrushed */
+  side(picked, chosen, paint, dark, unbrushed) {
     const open = runs.byId.get(state.open);
-    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : "charts";
+    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : state.tab === "parameters" ? "parameters" : "charts";
     const button = (/** @type {string} */ name, /** @type {string} */ label, /** @type {boolean} */ there) => there &&
       html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
     return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
+        ${button("parameters", "parameters", runs.list.length > 1)}
         ${button("compare", `compare ${chosen.size}`, chosen.size > 1)} ${button("run", text(open?.name || "run"), Boolean(open))}</nav>
       ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${JSON.stringify(open)} />`
+        : tab === "parameters" ? html`<${Parallel} all=${unbrushed} runs=${picked} dark=${dark} />`
         : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
   }
 
@@ -217,6 +227,15 @@ class App extends Component {
       })}</div>
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
+}
+
+/** Give the table another part of the width. @param {number} split */
+const widen = (split) => set({ split: Math.round(Math.min(85, Math.max(15, split))) });
+
+/** Show a part of each metric, or no longer; one of them is always there. @param {string} part */
+function showPart(part) {
+  const parts = ["last", "min", "max"].filter((one) => state.parts.includes(one) !== (one === part));
+  if (parts.length) set({ parts });
 }
 
 /** What is drawn of runs: the metrics, the lines, and of a metric the lines that have it, with what tells new points.

@@ -58,7 +58,7 @@ export class Compare extends Component {
       <p class="facts"><label class="toggle"><input type="checkbox" checked=${this.equal} onChange=${() => { this.equal = !this.equal; this.setState({}); }} />also what is equal (${rows.length - rows.filter((row) => differs(row[2])).length})</label>
         ${this.props.runs.length > MOST && html`<span>the first ${MOST} of ${this.props.runs.length} chosen runs</span>`}</p>
       <div class="sideways"><table class="plain"><thead><tr><th></th>${runs.map((/** @type {any} */ run, /** @type {number} */ place) =>
-        html`<th key=${run.uid}><i class="dot" style=${{ background: this.props.paint(run.colour) }}></i><button class="link" onClick=${() => set({ open: run.id, tab: "run" }, true)}>${text(run.name || run.uid.slice(0, 8))}${run.revision ? `/${run.revision}` : ""}</button>${place ? "" : html`<small> baseline</small>`}</th>`)}</tr></thead>
+        html`<th key=${run.uid}><i class="dot" style=${{ background: this.props.paint(run.colour) }}></i><button class="link" onClick=${() => set({ open: run.id, tab: "run" }, true)}>${text(run.name || run.uid.slice(0, 8))}${run.revision ? `/${run.revision}` : ""}</button>${place ? "" : html`<small> first</small>`}</th>`)}</tr></thead>
       <tbody>${shown.map(([part, name, values, isMetric], place) => html`${shown[place - 1]?.[0] !== part && html`<tr key=${part} class="part"><th colspan=${runs.length + 1}>${part}</th></tr>`}
         <tr key=${`${part}.${name}`}><th title=${text(name)}>${text(name)}</th>${values.map((value, i) =>
           html`<td key=${i} class=${typeof value === "number" ? "number" : ""} title=${text(value)}>${value === undefined || value === null ? "–" : number(value)}${isMetric && i > 0 ? change(values[0], value) : ""}</td>`)}</tr>`)}

@@ -95,8 +95,8 @@ function settingKey(run) {
 const PARTS = /** @type {[string, number][]} */ ([["last", 0], ["min", 1], ["max", 2]]);
 
 /** The columns after name, status and time: what differs, then metrics. @param {Run[]} runs @param {boolean} all
- * @param {boolean} apart @returns {Column[]} */
-export function columns(runs, all, apart) {
+ * @param {boolean} apart @param {string[]} parts what is shown of a metric @returns {Column[]} */
+export function columns(runs, all, apart, parts) {
   /** @type {Column[]} */
   const found = [];
   for (const field of /** @type {("group" | "parameters" | "tags")[]} */ (["group", "parameters", "tags"])) {
@@ -115,7 +115,7 @@ export function columns(runs, all, apart) {
   for (const name of names(runs, "metrics")) {
     const one = runs.every((run) => (own(run.metrics, name)?.[3] ?? 0) < 2);
     for (const [sub, place] of PARTS) {
-      if (one && place) continue;
+      if (one ? place : !parts.includes(sub)) continue;
       const of = (/** @type {Run} */ run) => own(run.metrics, name)?.[place];
       found.push({ id: `metrics.${name}.${sub}`, head: name, sub: one ? "" : sub, of, kind: "metric" });
     }

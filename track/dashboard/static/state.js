@@ -5,7 +5,9 @@ const DEFAULTS = {
   project: "", // only runs of this project
   q: "", // words that name, tags, status or parameters contain
   sel: /** @type {string[]} */ ([]), // chosen runs; none: all are drawn
-  tab: "charts", // what the right side shows: charts, run, compare
+  brush: /** @type {string[]} */ ([]), // parts of axes of parallel coordinates: only runs inside
+  target: "", // the metric that parameters are for
+  tab: "charts", // what the right side shows: charts, parameters, run, compare
   open: "", // the run whose page is open
   x: "step",
   logx: false,
@@ -17,6 +19,8 @@ const DEFAULTS = {
   apart: false, // seeds are shown apart, not as one line with a band
   band: "std",
   all: false, // columns that do not differ, too
+  parts: ["last", "min", "max"], // what is shown of a metric
+  split: 48, // how much of the width the table has
   view: "both", // both, table, charts
   theme: "",
 };
@@ -44,6 +48,9 @@ export function parse(hash) {
     else found[name] = text;
   }
   if (found.zoom.length !== 2 || !(found.zoom[0] < found.zoom[1])) found.zoom = [];
+  found.parts = found.parts.filter((/** @type {string} */ part) => DEFAULTS.parts.includes(part));
+  if (!found.parts.length) found.parts = DEFAULTS.parts;
+  found.split = Math.min(85, Math.max(15, found.split));
   found.smooth = Math.min(0.999, Math.max(0, found.smooth));
   return found;
 }
@@ -56,7 +63,7 @@ export function link(of) {
     if (String(value) === String(usual)) continue;
     said.set(name, typeof value === "boolean" ? "1" : String(value));
   }
-  const text = said.toString().replaceAll("%2C", ",");
+  const text = said.toString().replaceAll("%2C", ",").replaceAll("%7E", "~");
   return text ? `#${text}` : "#";
 }
 

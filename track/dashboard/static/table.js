@@ -45,7 +45,7 @@ export class Table extends Component {
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
             onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
           ${head("name", "name", "")} ${head("status", "status", "")}
-          ${columns.map((/** @type {Column} */ one) => head(one.id, one.head, one.sub))}
+          ${columns.map((/** @type {Column} */ one) => head(one.id, one.head, one.sub, one.kind))}
           ${head("started", "started", "")} ${head("seconds", "took", "")}
         </tr></thead>
         <tbody>
@@ -92,12 +92,12 @@ export function pick(ids, picked) {
   set({ sel: picked ? kept : [...kept, ...ids] });
 }
 
-/** @param {string} id @param {string} label @param {string} sub */
-function head(id, label, sub) {
+/** @param {string} id @param {string} label @param {string} sub @param {string} [of] */
+function head(id, label, sub, of) {
   const by = state.sort.replace(/^-/, "") === id;
   const down = by && state.sort.startsWith("-");
   const next = by ? (down ? id : `-${id}`) : id === "started" ? "-started" : id;
-  return html`<th key=${id} class=${id === "name" ? "name" : ""} aria-sort=${by ? (down ? "descending" : "ascending") : null}>
+  return html`<th key=${id} class=${id === "name" ? "name" : of ?? ""} aria-sort=${by ? (down ? "descending" : "ascending") : null}>
     <button onClick=${() => set({ sort: next })} title=${`sort by ${text(label)} ${sub}`}>
     <span>${text(label)}</span>${sub && html`<small>${sub}</small>`}${by && html`<em>${down ? "↓" : "↑"}</em>`}</button></th>`;
 }
