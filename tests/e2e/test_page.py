@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 
 from tests.children import ended, python, start_python
 from tests.e2e.browsing import Visit, chromium, require_chromium, served
+from tests.servers import wait_until
 from track import TrackClient
+from track.dashboard.server import MOST_CONNECTIONS
 
 pytestmark = pytest.mark.slow
 
@@ -259,7 +262,7 @@ def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: P
 
 
 def test_brush_on_a_parameter_filters_everything(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    """Of runs outside a range that is dragged on an axis there are neither rows nor lines; one click brings them back."""
+    """Runs outside a range that is dragged on an axis have neither rows nor lines, until a click brings them back."""
     client = _client(tmp_path / "sweep.json")
     for number in range(10):
         _log(client, f"run{number}", {"lr": number / 10, "kind": "ab"[number % 2]}, [number, number / 2])
@@ -565,6 +568,25 @@ def test_stranger_is_told_what_to_do(browser: Any, three: str) -> None:
     assert answer.status == 403
     assert "track ui" in tab.inner_text("body")
     context.close()
+
+
+def test_connections_have_a_limit(tmp_path: Path) -> None:
+    """Who opens hundreds of connections is cut off, and the page answers again when they are gone."""
+    _client(tmp_path / "a.json").save()
+    with served(f"file://{tmp_path}/a.json") as link:
+        port = int(link.split(":")[2].split("/")[0])
+        many = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_CONNECTIONS + 20)]
+
+        assert many[-1].recv(1) == b""
+        for one in many:
+            one.close()
+
+        def answers() -> bool:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as asked:
+                asked.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+                return asked.recv(12) == b"HTTP/1.1 403"
+
+        wait_until(answers)
 
 
 def test_program_says_what_is_wrong(tmp_path: Path) -> None:

@@ -37,9 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
-    from track.dashboard.app import Dashboard
-    from track.dashboard.security import new_token
-    from track.dashboard.server import PageServer
+    from track.dashboard import Dashboard, PageServer, new_token
 
     token = new_token()
     try:

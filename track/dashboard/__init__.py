@@ -4,5 +4,7 @@
 """
 
 from track.dashboard.app import Dashboard, dashboard_app
+from track.dashboard.security import new_token
+from track.dashboard.server import PageServer
 
-__all__ = ["Dashboard", "dashboard_app"]
+__all__ = ["Dashboard", "PageServer", "dashboard_app", "new_token"]

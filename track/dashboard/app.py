@@ -25,8 +25,6 @@ from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.reading import environment_in, open_to_read
 
-__all__ = ["Dashboard", "dashboard_app"]
-
 logger = logging.getLogger(__name__)
 _STATIC = Path(__file__).with_name("static")
 _KINDS = {

@@ -1,5 +1,6 @@
 """The name under which the original system had the page."""
 
-from track.dashboard.app import dashboard_app
+from track.dashboard import app
 
-__all__ = ["dashboard_app"]
+dashboard_app = app.dashboard_app
+"""The page of the configured store."""

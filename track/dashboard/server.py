@@ -6,6 +6,7 @@ import io
 import logging
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,6 +15,8 @@ from urllib.parse import unquote
 from track.dashboard.security import MOST_BYTES
 
 logger = logging.getLogger(__name__)
+MOST_CONNECTIONS = 128
+"""Each has a thread; more are closed. A browser opens six to one place, however many tabs it has."""
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
@@ -33,6 +36,7 @@ class PageServer(ThreadingHTTPServer):
     def __init__(self, application: Application, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.application = application
+        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
     def server_bind(self) -> None:
         # That of `HTTPServer` asks for the name of this machine, which may take seconds.
@@ -40,6 +44,18 @@ class PageServer(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A browser that goes away is no error.

@@ -6,7 +6,7 @@
 
 /** Ask, and fail with the server's words. @param {string} path @param {RequestInit} [how] */
 async function ask(path, how) {
-  const answer = await fetch(path, { credentials: "same-origin", ...how });
+  const answer = await fetch(path, how);
   if (!answer.ok) throw new Error((await answer.text()).trim() || `the server said ${answer.status}`);
   return answer;
 }
@@ -46,15 +46,15 @@ export function decode(buffer, x) {
   const edges = new Float64Array(body, 0, size + 1);
   /** @type {Record<string, Float64Array>} */
   const planes = {};
-  about.planes.forEach((/** @type {string} */ name, /** @type {number} */ place) => {
+  about.planes.forEach((name, place) => {
     const start = (size + 1 + place * cells) * 8;
     const isNumber = ["least", "greatest", "mean", "last"].includes(name);
     planes[name] = isNumber ? new Float64Array(body, start, cells) : whole(body, start, cells);
   });
   const places = placesOf(edges, x);
-  const curves = about.uids.map((/** @type {string} */ uid, /** @type {number} */ row) =>
+  const curves = about.uids.map((uid, row) =>
     curveOf(uid, planes, places, row * size));
-  const unplaced = about.unplaced.reduce((/** @type {number} */ sum, /** @type {number} */ one) => sum + one, 0);
+  const unplaced = about.unplaced.reduce((sum, one) => sum + one, 0);
   return { curves, low: about.low, high: about.high, edges, unplaced };
 }
 
@@ -92,7 +92,7 @@ function curveOf(uid, planes, places, at) {
     for (const kind of ["nan", "plus_inf", "minus_inf"])
       if (planes[kind]?.[at + i]) marks.push({ x: places[i], kind, count: planes[kind][at + i] });
   }
-  const of = (/** @type {Float64Array} */ plane, /** @type {number} */ start) => {
+  const of = (plane, start) => {
     if (kept.length === places.length) return plane.subarray(start, start + kept.length);
     const found = new Float64Array(kept.length);
     for (let k = 0; k < kept.length; k += 1) found[k] = plane[start + kept[k]];

@@ -13,7 +13,7 @@ import { Component, html, render } from "./view.js";
 
 const SOON = 2000;
 const LATE = 10000;
-const QUIET = 30;
+const QUIET = 10;
 const MOST_LINES = 2000;
 
 class App extends Component {
@@ -27,7 +27,6 @@ class App extends Component {
   asked = "";
   wrong = "";
   foundAt = 0;
-  /** @type {any} */
   finding = null;
   /** @type {Set<string> | null} */
   found = null;
@@ -36,7 +35,6 @@ class App extends Component {
   help = false;
   /** @type {Set<string>} */
   opened = new Set();
-  /** @type {any} */
   timer = null;
 
   componentDidMount() {
@@ -66,20 +64,20 @@ class App extends Component {
       }
       if (said || failed) this.setState({});
     } catch (error) {
-      this.failure = String(/** @type {Error} */ (error).message);
+      this.failure = error.message;
       this.setState({});
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.quiet > QUIET ? LATE : SOON);
+    this.timer = setTimeout(() => this.poll(), this.quiet > (runs.list.some((run) => runs.kind(run) === "running") ? 20 * QUIET : QUIET) ? LATE : SOON);
   }
 
-  hover = (/** @type {string | null} */ key) => {
+  hover = (key) => {
     if (this.lit === (key ?? "")) return;
     this.lit = key ?? "";
     this.setState({});
   };
 
-  toggle = (/** @type {string} */ id) => {
+  toggle = (id) => {
     if (!this.opened.delete(id)) this.opened.add(id);
     this.setState({});
   };
@@ -102,19 +100,19 @@ class App extends Component {
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
-          onPointerDown=${(/** @type {any} */ e) => e.target.setPointerCapture(e.pointerId)}
-          onPointerMove=${(/** @type {any} */ e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
-          onKeyDown=${(/** @type {any} */ e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[/** @type {string} */ (e.key)]; if (by) widen(state.split + by); }}></div>
+          onPointerDown=${(e) => e.target.setPointerCapture(e.pointerId)}
+          onPointerMove=${(e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
+          onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[/** @type {string} */ (e.key)]; if (by) widen(state.split + by); }}></div>
         <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
       ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
     </div>`;
   }
 
-  /** What was made of the same things before, else what is made now. @param {string} name @param {any[]} of @param {() => any} make */
+  /** What was made of the same things before, else what is made now. */
   keep(name, of, make) {
     const there = this.kept[name];
-    if (there && there.of.every((/** @type {any} */ one, /** @type {number} */ i) => one === of[i])) return there.made;
+    if (there && there.of.every((one, i) => one === of[i])) return there.made;
     this.kept[name] = { of, made: make() };
     return this.kept[name].made;
   }
@@ -132,13 +130,13 @@ class App extends Component {
     const settings = this.keep("settings", [base, sort], () => runs.sorted(base.unsorted, sort, base.columns));
     const choice = this.keep("choice", [base, sel], () => {
       const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
-      const picked = chosen.size ? base.shown.filter((/** @type {runs.Run} */ run) => chosen.has(run.id)) : base.shown;
+      const picked = chosen.size ? base.shown.filter((run) => chosen.has(run.id)) : base.shown;
       return { chosen, picked, drawn: drawn(picked) };
     });
     return { ...base, ...choice, settings };
   }
 
-  /** Ask which runs a filter means, once it is written; until then those of before are shown. @param {string} q */
+  /** Ask which runs a filter means, once it is written; until then those of before are shown. */
   find(q) {
     const asked = q.trim() ? `${this.marks} ${q}` : "";
     if (asked === this.asked) return;
@@ -149,7 +147,7 @@ class App extends Component {
       try {
         if (asked) found = new Set(await fetchFound(q));
       } catch (error) {
-        wrong = String(/** @type {Error} */ (error).message);
+        wrong = error.message;
       }
       if (asked !== this.asked) return;
       [this.found, this.wrong, this.foundAt] = [wrong ? this.found : found, wrong, this.foundAt + 1];
@@ -157,16 +155,15 @@ class App extends Component {
     }, asked ? 200 : 0);
   }
 
-  /** @param {runs.Run[]} shown @param {boolean} dark */
   head(shown, dark) {
     const projects = [...new Set(runs.list.map((run) => run.project ?? ""))];
     const running = shown.filter((run) => runs.kind(run) === "running").length;
     return html`<header class="top">
       <img src="icon.svg" alt="" width="22" height="22" /><b>track</b><span class="store" title=${text(this.store)}>${text(this.store)}</span>
-      ${projects.length > 1 && html`<select aria-label="project" onChange=${(/** @type {any} */ e) => set({ project: e.target.value, sel: [] }, true)}>
+      ${projects.length > 1 && html`<select aria-label="project" onChange=${(e) => set({ project: e.target.value, sel: [] }, true)}>
         <option value="" selected=${!state.project}>all projects</option>
         ${projects.filter(Boolean).map((name) => html`<option key=${name} value=${name} selected=${name === state.project}>${text(name)}</option>`)}</select>`}
-      <input id="filter" type="search" aria-label="filter" placeholder="filter: lr<0.1 status:failed words" aria-invalid=${this.wrong ? "true" : null} value=${state.q} onInput=${(/** @type {any} */ e) => set({ q: e.target.value })} />
+      <input id="filter" type="search" aria-label="filter" placeholder="filter: lr<0.1 status:failed words" aria-invalid=${this.wrong ? "true" : null} value=${state.q} onInput=${(e) => set({ q: e.target.value })} />
       ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
       <span class="grow"></span>
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
@@ -177,7 +174,6 @@ class App extends Component {
     </header>`;
   }
 
-  /** @param {runs.Run[]} shown @param {runs.Setting[]} settings @param {Set<string>} chosen */
   bar(shown, settings, chosen) {
     const seeds = state.apart || settings.length < shown.length;
     return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} runs</b>
@@ -190,7 +186,6 @@ class App extends Component {
       <label class="toggle"><input type="checkbox" checked=${state.all} onChange=${() => set({ all: !state.all })} />also equal columns</label></div>`;
   }
 
-  /** @param {runs.Setting[]} settings */
   rows(settings) {
     return settings.flatMap((setting) => {
       if (setting.runs.length === 1) return [{ setting, run: setting.runs[0], depth: 0 }];
@@ -199,11 +194,10 @@ class App extends Component {
     });
   }
 
-  /** @param {runs.Run[]} picked @param {Set<string>} chosen @param {(colour: number) => string} paint @param {boolean} dark @param {runs.Run[]} unbrushed */
   side(picked, chosen, paint, dark, unbrushed) {
     const open = runs.byId.get(state.open);
     const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : state.tab === "parameters" ? "parameters" : "charts";
-    const button = (/** @type {string} */ name, /** @type {string} */ label, /** @type {boolean} */ there) => there &&
+    const button = (name, label, /** @type {boolean} */ there) => there &&
       html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
     return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
         ${button("parameters", "parameters", runs.list.length > 1)}
@@ -213,7 +207,6 @@ class App extends Component {
         : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
   }
 
-  /** @param {runs.Run[]} picked @param {(colour: number) => string} paint @param {boolean} dark */
   charts(picked, paint, dark) {
     const { metrics, settings, charts, different, left } = this.derived().drawn;
     const some = metrics.includes(state.only) ? [state.only] : metrics;
@@ -229,10 +222,10 @@ class App extends Component {
   }
 }
 
-/** Give the table another part of the width. @param {number} split */
+/** Give the table another part of the width. */
 const widen = (split) => set({ split: Math.round(Math.min(85, Math.max(15, split))) });
 
-/** Show a part of each metric, or no longer; one of them is always there. @param {string} part */
+/** Show a part of each metric, or no longer; one of them is always there. */
 function showPart(part) {
   const parts = ["last", "min", "max"].filter((one) => state.parts.includes(one) !== (one === part));
   if (parts.length) set({ parts });
@@ -246,10 +239,10 @@ function drawn(picked) {
   const settings = all.slice(-MOST_LINES);
   /** @type {Map<string, [runs.Setting[], string]>} */
   const known = new Map();
-  const charts = (/** @type {string} */ metric) => {
+  const charts = (metric) => {
     const there = known.get(metric);
     if (there) return there;
-    const of = (/** @type {runs.Run} */ run) => runs.own(run.metrics, metric);
+    const of = (run) => runs.own(run.metrics, metric);
     const having = settings.filter((setting) => setting.runs.some(of));
     const marks = having.flatMap((setting) => setting.runs.map((run) => of(run)?.slice(0, 5) ?? 0)).join();
     known.set(metric, [having, marks]);
@@ -259,7 +252,7 @@ function drawn(picked) {
   return { metrics: charted(picked), settings, charts, different, left: all.length - settings.length };
 }
 
-/** The least and greatest of each metric's column. @param {runs.Run[]} shown @param {runs.Column[]} columns */
+/** The least and greatest of each metric's column. */
 function ranges(shown, columns) {
   return new Map(columns.filter((one) => one.kind === "metric").map((one) => {
     let [low, high] = [Infinity, -Infinity];
@@ -271,7 +264,7 @@ function ranges(shown, columns) {
   }));
 }
 
-/** Twelve hues, each twice. @param {boolean} dark @returns {(colour: number) => string} */
+/** Twelve hues, each twice. */
 function colours(dark) {
   return (colour) => {
     const hue = (colour % 12) * 30 + 15;

@@ -12,7 +12,7 @@ const BANDS = [["std", "± std"], ["stderr", "± stderr"], ["ci", "95 % interval
 const MOST_CELLS = 1_000_000;
 const TALL = 240;
 
-/** Which metrics have charts: those with more than a point. @param {import("./runs.js").Run[]} runs */
+/** Which metrics have charts: those with more than a point. */
 export function charted(runs) {
   const all = names(runs, "metrics");
   const several = all.filter((name) => runs.some((run) => (own(run.metrics, name)?.[3] ?? 0) > 1));
@@ -22,17 +22,15 @@ export function charted(runs) {
 /** One chart. It asks for what it shows when it is on the screen, and again when that is not what is there. */
 export class Chart extends Component {
   place = createRef();
-  /** @type {any} */
   asking = null;
   asked = "";
   failure = "";
   seen = false;
-  /** @type {any} */
   found = null;
 
   componentDidMount() {
     this.plot = new Plot(this.place.current, {
-      zoom: (/** @type {number[]} */ zoom) => set({ zoom }, true),
+      zoom: (zoom) => set({ zoom }, true),
       hover: this.props.hover,
     });
     this.watch = new IntersectionObserver((entries) => {
@@ -61,7 +59,7 @@ export class Chart extends Component {
     const width = Math.floor(this.place.current?.clientWidth ?? 0);
     if (!this.seen || width < 60) return;
     const { settings, metric, marks, theme } = this.props;
-    const uids = settings.flatMap((/** @type {any} */ setting) => setting.runs.map((/** @type {any} */ run) => run.uid));
+    const uids = settings.flatMap((setting) => setting.runs.map((run) => run.uid));
     const buckets = Math.max(2, Math.min(width - 64, Math.floor(MOST_CELLS / Math.max(1, uids.length)), uids.length > 200 ? 300 : 2000));
     const [start, end] = state.zoom.length && state.zoom[0] < state.zoom[1] ? state.zoom : [null, null];
     const smoothing = state.smooth || null;
@@ -83,7 +81,7 @@ export class Chart extends Component {
         this.failure = "";
       } catch (error) {
         if (mine !== this.asking || mine.signal.aborted) return;
-        this.failure = String(/** @type {Error} */ (error).message);
+        this.failure = error.message;
         this.setState({});
         return;
       }
@@ -104,9 +102,9 @@ export class Chart extends Component {
     if (low === high) [low, high] = logx ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
     const unit = state.x === "step" ? "step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
     this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
-      logy: state.logy, height: height ?? TALL, unit, band: state.band }, width);
+      logy: state.logy, height: height ?? TALL, unit }, width);
     this.plot?.light(this.props.lit);
-    const densest = Math.max(0, ...(raw ?? found).curves.map((/** @type {any} */ curve) => curve.densest));
+    const densest = Math.max(0, ...(raw ?? found).curves.map((curve) => curve.densest));
     const strange = lines.reduce((sum, line) => sum + line.marks.length, 0);
     const unplaced = found.unplaced;
     const notes = [
@@ -135,18 +133,18 @@ export class Chart extends Component {
   }
 }
 
-/** The line of controls above the charts. @param {{metrics: string[], several: boolean}} props */
+/** The line of controls above the charts. */
 export function Controls({ metrics, several }) {
   const axes = [...AXES, ...metrics.map((name) => [`metric:${name}`, text(name)])];
-  const box = (/** @type {"logx" | "logy"} */ name, /** @type {string} */ label) =>
+  const box = (/** @type {"logx" | "logy"} */ name, label) =>
     html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
   return html`<div class="controls">
-    <label>x <select aria-label="x axis" value=${state.x} onChange=${(/** @type {any} */ e) => set({ x: e.target.value, zoom: [] }, true)}>
+    <label>x <select aria-label="x axis" value=${state.x} onChange=${(e) => set({ x: e.target.value, zoom: [] }, true)}>
       ${axes.map(([value, label]) => html`<option key=${value} value=${value} selected=${value === state.x}>${label}</option>`)}</select></label>
     ${box("logx", "log x")} ${box("logy", "log y")}
     <label class="smooth">smooth <input type="range" aria-label="smoothing" min="0" max="0.99" step="0.01" value=${state.smooth}
-      onInput=${(/** @type {any} */ e) => set({ smooth: Number(e.target.value) })} /><output>${state.smooth ? state.smooth.toFixed(2) : "off"}</output></label>
-    ${several && html`<label>band <select aria-label="band of seeds" value=${state.band} onChange=${(/** @type {any} */ e) => set({ band: e.target.value })}>
+      onInput=${(e) => set({ smooth: Number(e.target.value) })} /><output>${state.smooth ? state.smooth.toFixed(2) : "off"}</output></label>
+    ${several && html`<label>band <select aria-label="band of seeds" value=${state.band} onChange=${(e) => set({ band: e.target.value })}>
       ${BANDS.map(([value, label]) => html`<option key=${value} value=${value} selected=${value === state.band}>${label}</option>`)}</select></label>`}
     ${state.zoom.length > 0 && html`<button class="chip" onClick=${() => set({ zoom: [] }, true)}>${number(state.zoom[0])} – ${number(state.zoom[1])} ×</button>`}
   </div>`;

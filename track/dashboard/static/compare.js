@@ -22,13 +22,13 @@ export class Compare extends Component {
   }
 
   async refresh() {
-    const missing = this.props.runs.slice(0, MOST).filter((/** @type {any} */ run) => !this.pages.has(run.uid));
+    const missing = this.props.runs.slice(0, MOST).filter((run) => !this.pages.has(run.uid));
     for (const run of missing) this.pages.set(run.uid, null);
-    await Promise.all(missing.map(async (/** @type {any} */ run) => {
+    await Promise.all(missing.map(async (run) => {
       try {
         this.pages.set(run.uid, await fetchRun(run.uid));
       } catch (error) {
-        this.failure = String(/** @type {Error} */ (error).message);
+        this.failure = error.message;
       }
     }));
     if (missing.length) this.setState({});
@@ -36,28 +36,28 @@ export class Compare extends Component {
 
   render() {
     const runs = this.props.runs.slice(0, MOST);
-    const pages = runs.map((/** @type {any} */ run) => this.pages.get(run.uid));
-    const of = (/** @type {any[]} */ from, /** @type {string} */ name) => from.map((one) => own(one ?? {}, name));
+    const pages = runs.map((run) => this.pages.get(run.uid));
+    const of = (from, name) => from.map((one) => own(one ?? {}, name));
     /** @type {[string, string, any[], boolean][]} */
     const rows = [];
-    const add = (/** @type {string} */ part, /** @type {any[]} */ from) => {
+    const add = (part, from) => {
       const all = new Set(from.flatMap((one) => Object.keys(one ?? {})));
       for (const name of all) rows.push([part, name, of(from, name), false]);
     };
-    add("parameters", runs.map((/** @type {any} */ run) => run.parameters));
-    add("tags", runs.map((/** @type {any} */ run) => run.tags));
+    add("parameters", runs.map((run) => run.parameters));
+    add("tags", runs.map((run) => run.tags));
     for (const name of names(runs, "metrics"))
       for (const [sub, place] of /** @type {[string, number][]} */ ([["last", 0], ["min", 1], ["max", 2]]))
-        rows.push(["metrics", `${name} ${sub}`, runs.map((/** @type {any} */ run) => own(run.metrics, name)?.[place]), true]);
-    rows.push(["run", "status", runs.map((/** @type {any} */ run) => run.status), false]);
-    rows.push(["run", "error", runs.map((/** @type {any} */ run) => run.error), false]);
+        rows.push(["metrics", `${name} ${sub}`, runs.map((run) => own(run.metrics, name)?.[place]), true]);
+    rows.push(["run", "status", runs.map((run) => run.status), false]);
+    rows.push(["run", "error", runs.map((run) => run.error), false]);
     if (pages.every(Boolean)) for (const part of ["environment", "metadata", "packages"]) add(part, pages.map((page) => page[part]));
     const shown = rows.filter(([, , values]) => this.equal || differs(values));
     return html`<article class="compare" aria-label="comparison">
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       <p class="facts"><label class="toggle"><input type="checkbox" checked=${this.equal} onChange=${() => { this.equal = !this.equal; this.setState({}); }} />also what is equal (${rows.length - rows.filter((row) => differs(row[2])).length})</label>
         ${this.props.runs.length > MOST && html`<span>the first ${MOST} of ${this.props.runs.length} chosen runs</span>`}</p>
-      <div class="sideways"><table class="plain"><thead><tr><th></th>${runs.map((/** @type {any} */ run, /** @type {number} */ place) =>
+      <div class="sideways"><table class="plain"><thead><tr><th></th>${runs.map((run, place) =>
         html`<th key=${run.uid}><i class="dot" style=${{ background: this.props.paint(run.colour) }}></i><button class="link" onClick=${() => set({ open: run.id, tab: "run" }, true)}>${text(run.name || run.uid.slice(0, 8))}${run.revision ? `/${run.revision}` : ""}</button>${place ? "" : html`<small> first</small>`}</th>`)}</tr></thead>
       <tbody>${shown.map(([part, name, values, isMetric], place) => html`${shown[place - 1]?.[0] !== part && html`<tr key=${part} class="part"><th colspan=${runs.length + 1}>${part}</th></tr>`}
         <tr key=${`${part}.${name}`}><th title=${text(name)}>${text(name)}</th>${values.map((value, i) =>
@@ -68,7 +68,7 @@ export class Compare extends Component {
   }
 }
 
-/** How much a number is above or below the first. @param {any} from @param {any} to */
+/** How much a number is above or below the first. */
 function change(from, to) {
   if (typeof from !== "number" || typeof to !== "number" || from === 0 || from === to) return "";
   const part = (100 * (to - from)) / Math.abs(from);

@@ -17,9 +17,9 @@ export function nextView() {
 export function listenToKeys(help, rows) {
   /** @param {number} by */
   const move = (by) => {
-    const all = (rows() ?? []).flatMap((/** @type {any} */ setting) => setting.runs);
+    const all = (rows() ?? []).flatMap((setting) => setting.runs);
     if (!all.length) return;
-    const at = all.findIndex((/** @type {any} */ run) => run.id === state.open);
+    const at = all.findIndex((run) => run.id === state.open);
     const next = all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + by))];
     set({ open: next.id, tab: "run" });
   };

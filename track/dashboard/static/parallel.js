@@ -10,19 +10,18 @@ import { Component, createRef, html } from "./view.js";
 const MOST = 9;
 const TALL = 380;
 
-/** The axes that runs have: parameters that differ, but for seeds, and the last value of each metric. @param {Run[]} runs @returns {Axis[]} */
+/** The axes that runs have: parameters that differ, but for seeds, and the last value of each metric. */
 export function axesOf(runs) {
   const found = [];
   for (const name of names(runs, "parameters")) {
-    const of = (/** @type {Run} */ run) => own(run.parameters, name);
+    const of = (run) => own(run.parameters, name);
     if (differs(runs.map(of)) && !runs.some((run) => run.seeds.includes(name))) found.push(axis(`parameters.${name}`, name, of, runs));
   }
   for (const name of names(runs, "metrics"))
-    found.push(axis(`metrics.${name}`, name, (/** @type {Run} */ run) => own(run.metrics, name)?.[0], runs));
+    found.push(axis(`metrics.${name}`, name, (run) => own(run.metrics, name)?.[0], runs));
   return found;
 }
 
-/** @param {string} id @param {string} name @param {(run: Run) => any} of @param {Run[]} runs @returns {Axis} */
 function axis(id, name, of, runs) {
   const all = runs.map(of).filter((value) => value !== undefined && value !== null && value !== "NaN");
   const numbers = all.filter((value) => typeof value === "number");
@@ -35,7 +34,7 @@ function axis(id, name, of, runs) {
   return { id, name, of, log: low > 0 && high / low > 50, low, high, values: null };
 }
 
-/** Where a run is on an axis, from 0 below to 1 above; null for nowhere. @param {Axis} on @param {Run} run */
+/** Where a run is on an axis, from 0 below to 1 above; null for nowhere. */
 export function placeOn(on, run) {
   const value = on.of(run);
   if (value === undefined || value === null) return null;
@@ -45,7 +44,7 @@ export function placeOn(on, run) {
   return on.log ? Math.log(at / on.low) / Math.log(on.high / on.low) : (at - on.low) / (on.high - on.low);
 }
 
-/** The runs inside all brushes. @param {Run[]} runs @param {string[]} brushes */
+/** The runs inside all brushes. */
 export function brushed(runs, brushes) {
   if (!brushes.length) return runs;
   const axes = new Map(axesOf(runs).map((one) => [one.id, one]));
@@ -56,7 +55,6 @@ export function brushed(runs, brushes) {
   }));
 }
 
-/** @param {string} brush */
 function parse(brush) {
   const [id, low, high] = brush.split("~");
   try {
@@ -66,7 +64,7 @@ function parse(brush) {
   }
 }
 
-/** How much one number says about the order of another: Spearman's rank correlation. @param {(number | null)[]} a @param {(number | null)[]} b */
+/** How much one number says about the order of another: Spearman's rank correlation. */
 export function correlation(a, b) {
   const both = a.map((one, i) => [one, b[i]]).filter(([x, y]) => x !== null && y !== null);
   if (both.length < 3) return 0;
@@ -81,7 +79,6 @@ export function correlation(a, b) {
   return left && right ? top / Math.sqrt(left * right) : 0;
 }
 
-/** @param {number[]} values */
 function ranks(values) {
   const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
   const found = new Array(values.length);
@@ -98,7 +95,6 @@ export class Parallel extends Component {
   place = createRef();
   /** @type {{id: string, from: number, to: number} | null} */
   drag = null;
-  /** @type {any} */
   known = null;
   /** @type {any[] | null} */
   painted = null;
@@ -128,9 +124,9 @@ export class Parallel extends Component {
     const all = axesOf(this.props.all);
     const metrics = all.filter((one) => one.id.startsWith("metrics."));
     const target = metrics.find((one) => one.name === state.target) ?? metrics[0];
-    const places = target ? this.props.all.map((/** @type {Run} */ run) => placeOn(target, run)) : [];
+    const places = target ? this.props.all.map((run) => placeOn(target, run)) : [];
     const parameters = all.filter((one) => !one.id.startsWith("metrics.")).map((one) => {
-      const says = target ? correlation(this.props.all.map((/** @type {Run} */ run) => placeOn(one, run)), places) : 0;
+      const says = target ? correlation(this.props.all.map((run) => placeOn(one, run)), places) : 0;
       return { ...one, says: one.values && one.values.length > 2 ? null : says };
     });
     const kept = parameters.sort((a, b) => Math.abs(a.says ?? 0) - Math.abs(b.says ?? 0)).slice(-MOST);
@@ -142,7 +138,7 @@ export class Parallel extends Component {
     const { axes, target } = this.axes();
     const [width, height] = [canvas.clientWidth, TALL];
     const of = [axes, this.props.runs, this.props.dark, width];
-    if (this.painted?.every((/** @type {any} */ one, /** @type {number} */ i) => one === of[i])) return;
+    if (this.painted?.every((one, i) => one === of[i])) return;
     this.painted = of;
     canvas.width = width * devicePixelRatio;
     canvas.height = height * devicePixelRatio;
@@ -151,7 +147,7 @@ export class Parallel extends Component {
     const faint = getComputedStyle(canvas).getPropertyValue("--line");
     const inside = new Set(this.props.runs);
     const step = width / Math.max(1, axes.length);
-    const draw = (/** @type {Run} */ run, /** @type {string} */ colour, /** @type {number} */ alpha) => {
+    const draw = (run, colour, alpha) => {
       ctx.strokeStyle = colour;
       ctx.globalAlpha = alpha;
       ctx.beginPath();
@@ -167,7 +163,6 @@ export class Parallel extends Component {
     for (const run of inside) draw(run, shade(target ? placeOn(target, run) : null, this.props.dark), alpha);
   }
 
-  /** @param {string} id @param {any} event */
   at = (id, event) => {
     const box = event.currentTarget.getBoundingClientRect();
     const place = Math.min(1, Math.max(0, 1 - (event.clientY - box.top - 8) / (box.height - 16)));
@@ -192,7 +187,7 @@ export class Parallel extends Component {
     const { axes, metrics, target } = this.axes();
     const brushes = new Map(state.brush.map((one) => [parse(one).id, parse(one)]));
     if (this.drag) brushes.set(this.drag.id, { id: this.drag.id, low: Math.min(this.drag.from, this.drag.to), high: Math.max(this.drag.from, this.drag.to) });
-    return html`<div class="controls"><label>for <select aria-label="metric that parameters are for" onChange=${(/** @type {any} */ e) => set({ target: e.target.value })}>
+    return html`<div class="controls"><label>for <select aria-label="metric that parameters are for" onChange=${(e) => set({ target: e.target.value })}>
         ${metrics.map((one) => html`<option key=${one.id} value=${one.name} selected=${one === target}>${text(one.name)}</option>`)}</select></label>
         <span>drag along an axis to filter</span>${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>${this.props.runs.length} of ${this.props.all.length} runs ×</button>`}</div>
       <figure class="parallel" aria-label="parallel coordinates"><canvas ref=${this.place} style=${{ height: `${TALL}px` }}></canvas>
@@ -200,19 +195,18 @@ export class Parallel extends Component {
           const brush = brushes.get(one.id);
           return html`<div key=${one.id} class="axis"><b title=${text(one.name)}>${text(one.name)}</b>
             <small title="rank correlation with the metric">${typeof one.says === "number" ? `ρ ${one.says.toFixed(2)}` : ""}</small>
-            <div class="rail" style=${{ height: `${TALL}px` }} onPointerDown=${(/** @type {any} */ e) => this.at(one.id, e)} onPointerMove=${(/** @type {any} */ e) => this.at(one.id, e)} onPointerUp=${(/** @type {any} */ e) => this.at(one.id, e)}>
+            <div class="rail" style=${{ height: `${TALL}px` }} onPointerDown=${(e) => this.at(one.id, e)} onPointerMove=${(e) => this.at(one.id, e)} onPointerUp=${(e) => this.at(one.id, e)}>
               ${labels(one)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush.high)}px`, height: `${(TALL - 16) * (brush.high - brush.low)}px` }}></i>`}</div></div>`;
         })}</div></figure>
       ${!axes.length && html`<p class="empty">These runs do not differ in a parameter.</p>`}`;
   }
 }
 
-/** @param {Axis} on */
 function labels(on) {
   const marks = on.values ? on.values.slice(0, 12).map((value, i) => [(i + 0.5) / on.values.length, value])
     : on.high === on.low ? [[0.5, on.low]] : [0, 0.5, 1].map((at) => [at, on.log ? on.low * (on.high / on.low) ** at : on.low + at * (on.high - on.low)]);
   return marks.map(([at, value]) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${number(typeof value === "number" ? Number(value.toPrecision(3)) : value)}</span>`);
 }
 
-/** From blue for the least to orange for the greatest. @param {number | null} at @param {boolean} dark */
+/** From blue for the least to orange for the greatest. */
 const shade = (at, dark) => (at === null ? "#888" : `oklch(${dark ? 0.76 : 0.6} 0.16 ${(260 + 165 * at) % 360})`);

@@ -5,15 +5,15 @@ import { number, spread, text } from "./format.js";
  *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
  *   members?: Float64Array}} Line */
 /** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
- *   height: number, unit: string, band: string}} Picture */
+ *   height: number, unit: string}} Picture */
 
 const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
 const NEAR = 40;
 
-/** The least and the greatest of what is drawn. @param {Line[]} lines @param {boolean} log @returns {[number, number]} */
+/** The least and the greatest of what is drawn. */
 export function extent(lines, log) {
   let [low, high] = [Infinity, -Infinity];
-  const take = (/** @type {Float64Array} */ values) => {
+  const take = (values) => {
     for (const value of values) {
       if (!Number.isFinite(value) || (log && value <= 0)) continue;
       if (value < low) low = value;
@@ -30,19 +30,16 @@ export function extent(lines, log) {
 /** From values to pixels of the canvas; what a logarithm has no place for is at the lower end.
  * @param {[number, number]} range @param {boolean} log @param {number} from @param {number} by */
 function scaler([low, high], log, from, by) {
-  if (!log) return (/** @type {number} */ value) => from + ((value - low) * by) / (high - low);
+  if (!log) return (value) => from + ((value - low) * by) / (high - low);
   const [first, span] = [Math.log(low), Math.log(high / low)];
-  return (/** @type {number} */ value) => (value > 0 ? from + ((Math.log(value) - first) * by) / span : from);
+  return (value) => (value > 0 ? from + ((Math.log(value) - first) * by) / span : from);
 }
 
 export class Plot {
-  /** @param {HTMLElement} place @param {{zoom: (range: number[]) => void, hover: (key: string | null) => void}} told */
   constructor(place, told) {
     this.place = place;
     this.told = told;
-    /** @type {any} */
     this.plot = null;
-    /** @type {Picture | null} */
     this.picture = null;
     this.x = this.y = scaler([0, 1], false, 0, 1);
     this.lit = "";
@@ -52,7 +49,7 @@ export class Plot {
     this.tip.hidden = true;
   }
 
-  /** Draw something else. @param {Picture} picture @param {number} width */
+  /** Draw something else. */
   show(picture, width) {
     this.picture = picture;
     const style = getComputedStyle(document.documentElement);
@@ -72,11 +69,11 @@ export class Plot {
   }
 
   data() {
-    const { x, y } = /** @type {Picture} */ (this.picture);
+    const { x, y } = this.picture;
     return [x, y];
   }
 
-  /** Make a line stand out. @param {string} key */
+  /** Make a line stand out. */
   light(key) {
     if (this.lit === key) return;
     this.lit = key;
@@ -88,16 +85,15 @@ export class Plot {
     this.plot = null;
   }
 
-  /** @param {number} width @param {CSSStyleDeclaration} style */
   options(width, style) {
-    const picture = /** @type {Picture} */ (this.picture);
+    const { picture } = this;
     const font = `11px ${style.getPropertyValue("--font")}`;
     const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
       grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
-    const short = (/** @type {any} */ _, /** @type {number[]} */ marks) =>
+    const short = (_, marks) =>
       marks.map((mark) => (mark === null ? "" : number(mark)));
     // Where a logarithmic axis begins is no round number.
-    const round = (/** @type {any} */ _, /** @type {number[]} */ marks) =>
+    const round = (_, marks) =>
       marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
     return {
       width,
@@ -109,7 +105,7 @@ export class Plot {
         y: { distr: picture.logy ? 3 : 1, range: () => this.picture?.y },
       },
       axes: [
-        { ...axis, size: 26, gap: 3, ...(picture.isTime ? {} : { values: picture.logx ? round : short }) },
+        { ...axis, size: picture.isTime ? 40 : 26, gap: 3, ...(picture.isTime ? {} : { values: picture.logx ? round : short }) },
         { ...axis, size: 52, gap: 4, values: picture.logy ? round : short },
       ],
       series: [{}, { show: true, paths: () => null, points: { show: false } }],
@@ -148,7 +144,6 @@ export class Plot {
     ctx.restore();
   }
 
-  /** @param {Line} line @param {number} alpha @param {number} width @param {boolean} many */
   draw(line, alpha, width, many) {
     const ctx = this.plot.ctx;
     ctx.strokeStyle = ctx.fillStyle = line.colour;
@@ -182,7 +177,7 @@ export class Plot {
     if (places.length === 1) this.curve(line, alpha, 1);
   }
 
-  /** From the least to the greatest: where they differ, a line alone would hide it. @param {Line} line @param {number} alpha */
+  /** From the least to the greatest: where they differ, a line alone would hide it. */
   band(line, alpha) {
     const ctx = this.plot.ctx;
     let some = false;
@@ -202,10 +197,9 @@ export class Plot {
     ctx.stroke();
   }
 
-  /** @param {Line} line @param {number} alpha @param {number} width */
   curve(line, alpha, width) {
     const ctx = this.plot.ctx;
-    const picture = /** @type {Picture} */ (this.picture);
+    const { picture } = this;
     ctx.globalAlpha = alpha;
     ctx.lineWidth = width * devicePixelRatio;
     ctx.beginPath();
@@ -225,7 +219,7 @@ export class Plot {
     ctx.fill();
   }
 
-  /** What is no number, on the rim: infinity above, the others below. @param {Line} line @param {number} alpha */
+  /** What is no number, on the rim: infinity above, the others below. */
   marks(line, alpha) {
     if (!line.marks.length) return;
     const { ctx, bbox } = this.plot;
@@ -252,7 +246,7 @@ export class Plot {
     }
   }
 
-  /** Say what is under the cursor. @param {any} cursor */
+  /** Say what is under the cursor. */
   point(cursor) {
     const found = cursor && cursor.left >= 0 ? this.nearest(cursor.left, cursor.top) : null;
     this.tip.hidden = !found;
@@ -261,7 +255,6 @@ export class Plot {
     if (key !== this.lit) this.told.hover(key || null);
   }
 
-  /** @param {number} left @param {number} top */
   nearest(left, top) {
     const x = this.plot.posToVal(left, "x");
     let best = null;
@@ -281,12 +274,11 @@ export class Plot {
     return best;
   }
 
-  /** @param {{line: Line, i: number, mark?: any}} found @param {any} cursor */
   say({ line, i, mark }, cursor) {
-    const picture = /** @type {Picture} */ (this.picture);
+    const { picture } = this;
     const place = mark ? mark.x : line.x[i];
     const x = picture.isTime ? new Date(place * 1000).toLocaleString() : `${picture.unit} ${number(place)}`;
-    const parts = [x, mark ? `${MARKS[/** @type {keyof typeof MARKS} */ (mark.kind)]} × ${mark.count}` : number(line.mean[i])];
+    const parts = [x, mark ? `${MARKS[mark.kind]} × ${mark.count}` : number(line.mean[i])];
     if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
     else if (!mark && line.count[i] > 1)
       parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
@@ -302,7 +294,7 @@ export class Plot {
   }
 }
 
-/** The index of the number closest to one, in a rising list. @param {Float64Array} of @param {number} value */
+/** The index of the number closest to one, in a rising list. */
 export function closest(of, value) {
   let [low, high] = [0, of.length - 1];
   if (high < 0) return -1;

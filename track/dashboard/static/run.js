@@ -1,12 +1,12 @@
 /** A run's own page: all that is known of it. */
 import { fetchRun } from "./api.js";
 import { bytes, duration, moment, number, text } from "./format.js";
-import { seconds } from "./runs.js";
+import { list, seconds } from "./runs.js";
+import { set } from "./state.js";
 import { statuses } from "./table.js";
 import { Component, html } from "./view.js";
 
 export class RunPage extends Component {
-  /** @type {any} */
   page = null;
   failure = "";
   asked = "";
@@ -29,7 +29,7 @@ export class RunPage extends Component {
       if (this.asked !== asked) return;
       [this.page, this.failure] = [page, ""];
     } catch (error) {
-      this.failure = String(/** @type {Error} */ (error).message);
+      this.failure = error.message;
     }
     this.setState({});
   }
@@ -41,8 +41,9 @@ export class RunPage extends Component {
       <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
         <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(seconds(run))}</span>`}
         ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code></p></header>
+      ${family("begun in", list.filter((one) => one.uid === run.parent))}${family("began", list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
-      ${page?.errors.map((/** @type {string} */ error, /** @type {number} */ place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
+      ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
       ${metrics(run)}
       ${section("parameters", run.parameters)} ${section("tags", run.tags)}
@@ -53,10 +54,13 @@ export class RunPage extends Component {
   }
 }
 
-/** Text of several lines. @param {any} said */
+/** Runs that were begun in one another's blocks. */
+const family = (how, runs) => runs.length > 0 && html`<p class="facts"><span>${how}</span>${runs.slice(0, 50).map((one) =>
+  html`<button key=${one.id} class="link" onClick=${() => set({ open: one.id }, true)}>${text(one.name || one.id)}${one.revision ? `/${one.revision}` : ""}</button>`)}</p>`;
+
+/** Text of several lines. */
 const text2 = (said) => String(said).split("\n").map(text).join("\n");
 
-/** @param {string} title @param {Record<string, any>} values @param {boolean} [closed] */
 function section(title, values, closed) {
   const all = Object.entries(values ?? {});
   if (!all.length) return "";
@@ -64,7 +68,6 @@ function section(title, values, closed) {
     html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl></details>`;
 }
 
-/** @param {import("./runs.js").Run} run */
 function metrics(run) {
   const all = Object.entries(run.metrics);
   if (!all.length) return "";
@@ -72,7 +75,6 @@ function metrics(run) {
     <tbody>${all.map(([name, of]) => html`<tr key=${name}><td>${text(name)}</td>${[0, 1, 5, 2, 6, 3].map((place) => html`<td key=${place} class="number">${number(of[place])}</td>`)}</tr>`)}</tbody></table></section>`;
 }
 
-/** @param {any[]} all */
 function artifacts(all) {
   if (!all.length) return "";
   return html`<section><h3>files</h3><table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>

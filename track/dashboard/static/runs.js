@@ -99,14 +99,11 @@ const PARTS = /** @type {[string, number][]} */ ([["last", 0], ["min", 1], ["max
 export function columns(runs, all, apart, parts) {
   /** @type {Column[]} */
   const found = [];
-  for (const field of /** @type {("group" | "parameters" | "tags")[]} */ (["group", "parameters", "tags"])) {
-    if (field === "group") {
-      if (differs(runs.map((run) => run.group)))
-        found.push({ id: "group", head: "group", sub: "", of: (run) => run.group, kind: "text" });
-      continue;
-    }
+  if (differs(runs.map((run) => run.group)))
+    found.push({ id: "group", head: "group", sub: "", of: (run) => run.group, kind: "text" });
+  for (const field of ["parameters", "tags"]) {
     for (const name of names(runs, field)) {
-      const of = (/** @type {Run} */ run) => own(run[field], name);
+      const of = (run) => own(run[field], name);
       if (!apart && !all && field === "parameters" && runs.some((run) => run.seeds.includes(name))) continue;
       if (all || runs.length < 2 || differs(runs.map(of)))
         found.push({ id: `${field}.${name}`, head: name, sub: field === "tags" ? "tag" : "", of, kind: "value" });
@@ -116,7 +113,7 @@ export function columns(runs, all, apart, parts) {
     const one = runs.every((run) => (own(run.metrics, name)?.[3] ?? 0) < 2);
     for (const [sub, place] of PARTS) {
       if (one ? place : !parts.includes(sub)) continue;
-      const of = (/** @type {Run} */ run) => own(run.metrics, name)?.[place];
+      const of = (run) => own(run.metrics, name)?.[place];
       found.push({ id: `metrics.${name}.${sub}`, head: name, sub: one ? "" : sub, of, kind: "metric" });
     }
   }
@@ -161,7 +158,7 @@ export function sorted(of, sort, cols) {
   const sign = sort.startsWith("-") ? -1 : 1;
   const id = sort.replace(/^-/, "");
   const column = cols.find((one) => one.id === id);
-  const value = column ? column.of : (/** @type {Run} */ run) =>
+  const value = column ? column.of : (run) =>
     id === "name" ? run.name : id === "status" ? run.status : id === "seconds" ? seconds(run) : run.started ?? run.created;
   const keyed = of.map((setting) => ({ setting, key: rank(central(setting.runs.map(value))) }));
   keyed.sort((a, b) => a.key[0] - b.key[0] ||

@@ -48,7 +48,7 @@ export function parse(hash) {
     else found[name] = text;
   }
   if (found.zoom.length !== 2 || !(found.zoom[0] < found.zoom[1])) found.zoom = [];
-  found.parts = found.parts.filter((/** @type {string} */ part) => DEFAULTS.parts.includes(part));
+  found.parts = found.parts.filter((part) => DEFAULTS.parts.includes(part));
   if (!found.parts.length) found.parts = DEFAULTS.parts;
   found.split = Math.min(85, Math.max(15, found.split));
   found.smooth = Math.min(0.999, Math.max(0, found.smooth));

@@ -5,11 +5,7 @@ import { kind, seconds } from "./runs.js";
 import { set, state } from "./state.js";
 import { Component, createRef, html } from "./view.js";
 
-/** @typedef {import("./runs.js").Run} Run */
-/** @typedef {import("./runs.js").Setting} Setting */
-/** @typedef {import("./runs.js").Column} Column */
-
-export const ROW = 34;
+const ROW = 34;
 const SPARE = 8;
 
 export class Table extends Component {
@@ -45,19 +41,18 @@ export class Table extends Component {
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
             onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
           ${head("name", "name", "")} ${head("status", "status", "")}
-          ${columns.map((/** @type {Column} */ one) => head(one.id, one.head, one.sub, one.kind))}
+          ${columns.map((one) => head(one.id, one.head, one.sub, one.kind))}
           ${head("started", "started", "")} ${head("seconds", "took", "")}
         </tr></thead>
         <tbody>
           ${first > 0 && html`<tr key="before" style=${{ height: `${first * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
-          ${some.map((/** @type {any} */ row) => this.row(row, columns, ranges))}
+          ${some.map((row) => this.row(row, columns, ranges))}
           ${after > 0 && html`<tr key="after" style=${{ height: `${after * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
         </tbody>
       </table>
     </div>`;
   }
 
-  /** @param {{setting: Setting, run: Run | null, depth: number}} row @param {Column[]} columns @param {Map<string, number[]>} ranges */
   row({ setting, run, depth }, columns, ranges) {
     const { chosen, lit, hover, paint, opened, toggle } = this.props;
     const runs = run ? [run] : setting.runs;
@@ -86,13 +81,12 @@ export class Table extends Component {
   }
 }
 
-/** Choose runs, or no longer. @param {string[]} ids @param {boolean} picked */
+/** Choose runs, or no longer. */
 export function pick(ids, picked) {
   const kept = state.sel.filter((id) => !ids.includes(id));
   set({ sel: picked ? kept : [...kept, ...ids] });
 }
 
-/** @param {string} id @param {string} label @param {string} sub @param {string} [of] */
 function head(id, label, sub, of) {
   const by = state.sort.replace(/^-/, "") === id;
   const down = by && state.sort.startsWith("-");
@@ -102,11 +96,11 @@ function head(id, label, sub, of) {
     <span>${text(label)}</span>${sub && html`<small>${sub}</small>`}${by && html`<em>${down ? "↓" : "↑"}</em>`}</button></th>`;
 }
 
-/** How runs went. @param {Run[]} runs */
+/** How runs went. */
 export const statuses = (runs) => runs.map((run) =>
   html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
 
-/** How several runs went: each status once, with a number where there are others. @param {Run[]} runs */
+/** How several runs went: each status once, with a number where there are others. */
 function tally(runs) {
   /** @type {Map<string, Run[]>} */
   const found = new Map();
@@ -119,13 +113,11 @@ function tally(runs) {
 /** @type {Record<string, string>} */
 const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "○" };
 
-/** @param {Run[]} runs */
 function spans(runs) {
   const all = runs.map(seconds).filter((one) => one !== undefined && Number.isFinite(one));
   return all.length ? duration(/** @type {number[]} */ (all).reduce((sum, one) => sum + one, 0) / all.length) : "";
 }
 
-/** @param {Column} column @param {Run[]} runs @param {number[] | undefined} range */
 function cell(column, runs, range) {
   const values = runs.map(column.of).filter((value) => value !== undefined && value !== null);
   const numbers = values.filter((value) => typeof value === "number");
@@ -141,7 +133,7 @@ function cell(column, runs, range) {
     ${column.kind === "metric" ? bar(values[0], range) : ""}${number(values[0])}</td>`;
 }
 
-/** Where a number is among those of its column. @param {any} value @param {number[] | undefined} range */
+/** Where a number is among those of its column. */
 function bar(value, range) {
   if (!range || typeof value !== "number" || !(range[1] > range[0])) return "";
   return html`<i class="bar" style=${{ width: `${(96 * (value - range[0])) / (range[1] - range[0]) + 4}%` }}></i>`;
