@@ -184,19 +184,26 @@ def _name_of(uid: Any, names: Mapping[str, Any]) -> str | None:
 
 
 def short_uids(uids: Iterable[str]) -> dict[str, str]:
-    """Return the shortest beginning of each uid, of four characters at least, that no other one has.
+    """Return the shortest name of each uid: the beginning that no other has, of four characters at least.
+
+    Where trials differ in their revision only, that comes after it.
 
     Examples
     --------
-    >>> short_uids(["3f2a91_0", "3f2a9c_0", "91bc00_0"])
-    {'3f2a91_0': '3f2a91', '3f2a9c_0': '3f2a9c', '91bc00_0': '91bc'}
+    >>> short_uids(["3f2a91_0", "3f2a9c_0", "91bc00_0", "91bc00_1"])
+    {'3f2a91_0': '3f2a91', '3f2a9c_0': '3f2a9c', '91bc00_0': '91bc_0', '91bc00_1': '91bc_1'}
     """
-    known = sorted(uids)
+    by_hash: dict[str, list[str]] = {}
+    for uid in uids:
+        by_hash.setdefault(uid.rpartition("_")[0], []).append(uid)
+    known = sorted(by_hash)
     found = {}
-    for place, uid in enumerate(known):
+    for place, digest in enumerate(known):
         others = [*known[max(0, place - 1) : place], *known[place + 1 : place + 2]]
-        size = max([_SHORTEST, *(_common(uid, other) + 1 for other in others if other != uid)])
-        found[uid] = uid[:size]
+        beginning = digest[: max([_SHORTEST, *(_common(digest, other) + 1 for other in others)])]
+        for uid in by_hash[digest]:
+            is_alone = len(by_hash[digest]) == 1 and digest != ""
+            found[uid] = beginning if is_alone else f"{beginning}_{uid.rpartition('_')[2]}"
     return found
 
 

@@ -24,6 +24,8 @@ _VERBS = {
     "show": _Verb("show", "one trial: how it ended, what it measured, where it ran"),
     "compare": _Verb("compare", "what differs between trials, packages and code too"),
     "metrics": _Verb("metrics", "the points of a metric, as numbers or drawn"),
+    "watch": _Verb("watch", "list trials while they run"),
+    "output": _Verb("output", "show what a trial has printed, also while it runs"),
     "tag": _Verb("editing", "give a trial tags"),
     "status": _Verb("editing", "show or set the status of a trial"),
     "export": _Verb("export", "write trials to files of other programs"),

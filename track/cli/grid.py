@@ -105,16 +105,17 @@ def fitted(text: str, width: int) -> str:
 
 def terminal_width() -> int | None:
     """Return how wide the terminal is, or ``COLUMNS`` says; None where standard output is none: nothing is cut."""
-    return shutil.get_terminal_size().columns if _is_terminal() else None
+    return shutil.get_terminal_size().columns if is_terminal() else None
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def has_colour() -> bool:
     """Return whether colours are wanted: on a terminal, and where neither ``NO_COLOR`` nor ``TERM`` says otherwise."""
-    return _is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def painted(text: str, colour: str | None) -> str:

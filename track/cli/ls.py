@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -88,7 +88,9 @@ def _list(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     elif given.csv:
         _say_rows(rows, columns)
     elif rows:
-        _show(rows, columns, given, protocol, short)
+        lines, hidden, left = lines_of(rows, columns, given.sort, protocol, short)
+        say("\n".join(lines))
+        _tell_hidden([name for name in hidden if name], left)
     if is_table:
         tell(_counted(len(rows), len(found), total))
     return 0 if rows else NOTHING
@@ -128,9 +130,18 @@ def _tell_unknown(protocol: Protocol, found: Sequence[Row], asked: Iterable[str]
 # a row a trial
 
 
-def _show(
-    rows: Sequence[Row], columns: Sequence[str], given: argparse.Namespace, protocol: Protocol, short: dict[str, str]
-) -> None:
+def lines_of(  # noqa: PLR0917 - what a table is made of
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    sort: str | None,
+    protocol: Protocol,
+    short: Mapping[str, str],
+    drawn: dict[tuple[str, str], str] | None = None,
+) -> tuple[list[str], list[str], int]:
+    """Return the lines of a table, the columns that have no room, and how many more there are.
+
+    `drawn`: curves by uid and metric that need not be drawn again; the others are put there.
+    """
     first = [
         Column("TRIAL", [short[row.uid] for row in rows]),
         Column("NAME", [cell(row.label) for row in rows], least=LEAST),
@@ -141,21 +152,17 @@ def _show(
     if not any(row.label for row in rows):
         del first[1]
     parameters, metrics = (columns, []) if columns else (differing(rows), measured(rows))
-    wanted = [*([given.sort] if given.sort and given.sort not in columns else []), *parameters, *metrics]
+    wanted = [*([sort] if sort and sort not in columns else []), *parameters, *metrics]
     wanted = [name for name in dict.fromkeys(wanted) if name not in ("status", "age", "time", "name")]
     left = max(0, len(wanted) - _EXTRA) if not columns else 0
     wanted = wanted[:_EXTRA] if left else wanted
-    own = [
-        column_of(name, [row.value(name) for row in rows], is_extra=not columns and name != given.sort)
-        for name in wanted
-    ]
-    curve = _curve(rows, [*([given.sort] if given.sort else []), *columns, *metrics])
-    last = [Column("", _curves(protocol, rows, curve), is_extra=True)] if curve else []
+    own = [column_of(name, [row.value(name) for row in rows], is_extra=not columns and name != sort) for name in wanted]
+    curve = _curve(rows, [*([sort] if sort else []), *columns, *metrics])
+    drawn = {} if drawn is None else drawn
+    last = [Column("", _curves(protocol, rows, curve, drawn), is_extra=True)] if curve else []
     if any(row.error for row in rows):
         last.append(Column("ERROR", [cell(row.error) for row in rows], least=12))
-    lines, hidden = table([*first, *own, *last], terminal_width())
-    say("\n".join(lines))
-    _tell_hidden([name for name in hidden if name], left)
+    return *table([*first, *own, *last], terminal_width()), left
 
 
 def _curve(rows: Sequence[Row], names: Iterable[str]) -> str | None:
@@ -168,10 +175,12 @@ def _curve(rows: Sequence[Row], names: Iterable[str]) -> str | None:
     return None
 
 
-def _curves(protocol: Protocol, rows: Sequence[Row], metric: str) -> list[str]:
+def _curves(protocol: Protocol, rows: Sequence[Row], metric: str, drawn: dict[tuple[str, str], str]) -> list[str]:
     uids = [row.uid for row in rows if metric in row.metrics and row.metrics[metric].count > 1]
-    found = protocol.fetch_buckets(uids, metric, _TICKS, "relative")
-    return [sparkline(map(float, found[row.uid].mean)) if row.uid in found else "" for row in rows]
+    if missing := [uid for uid in uids if (uid, metric) not in drawn]:
+        found = protocol.fetch_buckets(missing, metric, _TICKS, "relative")
+        drawn |= {(uid, metric): sparkline(map(float, found[uid].mean)) for uid in missing if uid in found}
+    return [drawn.get((row.uid, metric), "") for row in rows]
 
 
 def _say_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from track.configuration import options
 from track.errors import BackendUnavailable, InvalidCall, LockTimeout, NotFound, TrackError
 from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
-from track.persistence.utils import names_no_store
+from track.persistence.utils import is_stored, names_no_store
 from track.plain import printable
 from track.reading import open_to_read
 from track.shown import LONGEST_MESSAGE, bounded, clean
@@ -78,7 +78,7 @@ def _as_store(word: str) -> str | None:
     if found is not None and (found[2] or found[1].lower() in known_schemes()):
         return word
     scheme = _FILES.get(os.path.splitext(word)[1].lower())
-    return f"{scheme}:{os.path.abspath(word)}" if scheme is not None and os.path.isfile(word) else None
+    return f"{scheme}:{os.path.abspath(word)}" if scheme is not None and is_stored(word) else None
 
 
 def configured_store() -> str:
@@ -89,7 +89,7 @@ def configured_store() -> str:
     uri = options("log.backend.name", None)
     if not names_no_store(uri):
         return str(uri)
-    if os.path.isfile(_HERE):
+    if is_stored(_HERE):
         return f"file:{os.path.abspath(_HERE)}"
     raise InvalidCall(
         f"which store? Give its URI, as file://runs.json, or set TRACK_LOG_BACKEND_NAME; here is no {_HERE} either"
@@ -147,11 +147,16 @@ def all_stored(protocol: Protocol, program: str) -> int:
 
 def say(text: str) -> None:
     """Print a text and the end of a line; letters that the terminal does not have are escaped."""
+    write(f"{text}\n")
+
+
+def write(text: str) -> None:
+    """Print a text as `say` does, without an end of the line."""
     stream = sys.stdout
     if stream is None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
