@@ -29,6 +29,7 @@ _VERBS = {
     "tag": _Verb("editing", "give a trial tags"),
     "status": _Verb("editing", "show or set the status of a trial"),
     "export": _Verb("export", "write trials to files of other programs"),
+    "sql": _Verb("sql", "ask a store in SQL, answered by DuckDB"),
     "artifacts": _Verb("artifacts", "list, download and clean up the files of trials"),
     "compact": _Verb("compact", "shorten a file store, for those who read it"),
     "copy": _Verb("copy", "copy runs from one store to another"),
