@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from track.rows import MISSING, Row, arranged, differing, grouped, short_uids, spread
+from track.rows import MISSING, Row, arranged, differing, short_uids
+from track.seeds import grouped, spread
 from track.structure import Status, Trial
 
 

@@ -17,7 +17,8 @@ from track.persistence.registry import known_schemes
 from track.persistence.utils import is_stored, names_no_store
 from track.plain import printable
 from track.reading import open_to_read
-from track.shown import LONGEST_MESSAGE, bounded, clean
+from track.rows import MISSING
+from track.shown import LONGEST_MESSAGE, bounded, clean, cut
 
 SCHEMA = 1
 """The number of what ``--json`` prints: another one where a field was taken away, or means another thing."""
@@ -168,6 +169,14 @@ def tell(text: str) -> None:
         sys.stderr.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
+def tell_hidden(names: Sequence[str], others: int = 0) -> None:
+    """Say which columns have no room in a table, and of how many more that is so."""
+    number = len(names) + others
+    if number:
+        columns = "1 more column" if number == 1 else f"{number:,} more columns"
+        tell(f"{columns} ({cut(', '.join([*names, *(['...'] if others else [])]), 100)}): -c NAME,...")
+
+
 def complain(program: str, error: Exception) -> None:
     """Print what is wrong in one sentence."""
     tell(f"{program}: error: {' '.join(bounded(str(error)).split())}")
@@ -181,6 +190,13 @@ def as_json(document: dict[str, Any]) -> str:
 def say_json(**fields: Any) -> None:
     """Print one document of JSON."""
     say(as_json({"schema": SCHEMA, **fields}))
+
+
+def csv_cell(value: Any) -> Any:
+    """Return what a value of a column is in comma-separated values."""
+    if value is MISSING or value is None:
+        return ""
+    return value if isinstance(value, (int, float, str)) else str(value)
 
 
 def say_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
