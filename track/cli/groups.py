@@ -81,7 +81,7 @@ def _show_groups(
     for name in numbers:
         found = [one["metrics"].get(name) for one in documents]
         cells = ["" if one is None else str(Spread(one["mean"], one["std"], one["n"])) for one in found]
-        columns.append(Column(cell(name), cells, is_number=True, is_extra=True))
+        columns.append(Column(cell(name), cells, is_number=True, extra=1))
     lines, hidden = table(columns, terminal_width())
     say("\n".join(lines))
     tell_hidden(hidden)

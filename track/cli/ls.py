@@ -102,7 +102,7 @@ def _list(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     elif rows:
         lines, hidden, left = lines_of(rows, columns, given.sort, protocol, short)
         say("\n".join(lines))
-        tell_hidden([name for name in hidden if name], left)
+        tell_hidden([name for name in hidden if name not in ("", "AGE", "TIME")], left)
     if is_table:
         tell(_counted(len(rows), len(found), total))
     return 0 if rows else NOTHING
@@ -158,8 +158,8 @@ def lines_of(  # noqa: PLR0917 - what a table is made of
         Column("TRIAL", [short[row.uid] for row in rows]),
         Column("NAME", [cell(row.label) for row in rows], least=LEAST),
         Column("STATUS", [cell(row.value("status"), 12) for row in rows]),
-        Column("AGE", [age(row.value("age")) for row in rows], is_number=True),
-        Column("TIME", [duration(row.seconds) for row in rows], is_number=True),
+        Column("AGE", [age(row.value("age")) for row in rows], is_number=True, extra=2),
+        Column("TIME", [duration(row.seconds) for row in rows], is_number=True, extra=2),
     ]
     if not any(row.label for row in rows):
         del first[1]
@@ -168,10 +168,13 @@ def lines_of(  # noqa: PLR0917 - what a table is made of
     wanted = [name for name in dict.fromkeys(wanted) if name not in ("status", "age", "time", "name")]
     left = max(0, len(wanted) - _EXTRA) if not columns else 0
     wanted = wanted[:_EXTRA] if left else wanted
-    own = [column_of(name, [row.value(name) for row in rows], is_extra=not columns and name != sort) for name in wanted]
+    # What a table is looked at for stays, however narrow it is.
+    kept = {sort, *columns, *metrics[:1]}
+    ranks = {name: 0 if name in kept else 3 if name in metrics else 1 for name in wanted}
+    own = [column_of(name, [row.value(name) for row in rows], ranks[name]) for name in wanted]
     curve = _curve(rows, [*([sort] if sort else []), *columns, *metrics])
     drawn = {} if drawn is None else drawn
-    last = [Column("", _curves(protocol, rows, curve, drawn), is_extra=True)] if curve else []
+    last = [Column("", _curves(protocol, rows, curve, drawn), extra=4)] if curve else []
     if any(row.error for row in rows):
         last.append(Column("ERROR", [cell(row.error) for row in rows], least=12))
     return *table([*first, *own, *last], terminal_width()), left
