@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -112,6 +113,8 @@ def fork(action: Callable[..., Any], *arguments: Any) -> int:
     if pid:
         return pid
     code = 1
+    # A collection would look at all that pytest holds, and copy the memory of it: a second or more.
+    gc.freeze()
     try:
         os.setpgid(0, 0)
         action(*arguments)

@@ -16,10 +16,11 @@ from track.configuration import reset_configuration  # noqa: E402 - after the re
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _ctrl_c_is_heard() -> None:
-    """Undo that a shell starts what runs behind it (``pytest &``) deaf to SIGINT: children inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _signals_are_heard() -> None:
+    """Undo that what runs behind a shell (``pytest &``, ``nohup``) is deaf to some signals: children inherit that."""
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 _numbers = itertools.count()

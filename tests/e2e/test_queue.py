@@ -72,15 +72,31 @@ def _stored(uri: str) -> list[Trial]:
     return found
 
 
-def _work(uri: str, log: Path) -> None:
-    """Take trials until none waits; each body is a line."""
+def _work(uri: str, log: Path, stops: int | None = None) -> None:
+    """Take trials until none waits; each body is a line. One for which `stops` has a byte stops at that place."""
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     protocol = get_protocol(uri)
     while (trial := reserve(protocol, _WAITING, _PATIENCE)) is not None:
+        place = _next_byte(stops)
+        _stop_at(0, place)
         os.write(descriptor, f"{trial.uid} {trial.attempt} {os.getpid()} {time.monotonic()}\n".encode())
+        _stop_at(1, place)
         protocol.log_trial_metrics(trial, step=0, worker=float(os.getpid()))
+        _stop_at(2, place)
         protocol.log_trial_finish(trial, None, None, None)
     protocol.close()
+
+
+def _next_byte(pipe: int | None) -> int | None:
+    try:
+        return None if pipe is None else next(iter(os.read(pipe, 1)), None)
+    except BlockingIOError:
+        return None
+
+
+def _stop_at(place: int, wanted: int | None) -> None:
+    if place == wanted:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _bodies(log: Path) -> dict[str, list[tuple[int, int, float]]]:
@@ -93,32 +109,36 @@ def _bodies(log: Path) -> dict[str, list[tuple[int, int, float]]]:
 
 
 def _run_workers(uri: str, log: Path, kills: int) -> dict[int, float]:
-    """Let workers take everything, and return when which of them was killed; another one takes its place."""
+    """Let workers take everything, and return when which of them was killed, in a body; another one takes its place."""
     log.touch()
-    alive, killed = [fork(_work, uri, log) for _ in range(_WORKERS)], {}
-    seen = 0
+    stops, killer = os.pipe()
+    os.set_blocking(stops, False)
+    # After the reservation, after the line, after the metric; in turn.
+    os.write(killer, bytes(number % 3 for number in range(kills)))
+    alive, killed = {fork(_work, uri, log, stops) for _ in range(_WORKERS)}, {}
     while len(killed) < kills:
-        # After some more bodies: it is in the middle of something.
-        with deadline(alive[0]):
-            while (count := log.read_bytes().count(b"\n")) < seen + 4 and not _has_ended(alive[0]):
-                time.sleep(0.002)
-        seen, pid = count, alive.pop(0)
-        if _has_ended(pid):
-            break
+        pid = _stopped_one(alive)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         killed[pid] = time.monotonic()
-        alive.append(fork(_work, uri, log))
+        alive ^= {pid, fork(_work, uri, log, stops)}
     codes = [wait(pid) for pid in alive]
     assert codes == [0] * len(codes)
     # What the last that was killed has left.
     assert wait(fork(_work, uri, log)) == 0
+    os.close(stops)
+    os.close(killer)
     return killed
 
 
-def _has_ended(pid: int) -> bool:
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return found is not None
+def _stopped_one(pids: set[int]) -> int:
+    """Wait until one of some children has stopped itself, and return it."""
+    with deadline(min(pids)):
+        while True:
+            for pid in pids:
+                if os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT):
+                    return pid
+            time.sleep(0.002)
 
 
 def _trials(request: pytest.FixtureRequest) -> int:
@@ -146,7 +166,7 @@ def test_only_bodies_of_killed_workers_run_again(uri: str, tmp_path: Path, reque
     killed = _run_workers(uri, tmp_path / "bodies", _KILLS)
 
     bodies = _bodies(tmp_path / "bodies")
-    assert (len(killed) > 0, sorted(bodies)) == (True, sorted(uids))
+    assert (len(killed), sorted(bodies)) == (_KILLS, sorted(uids))
     for of_trial in bodies.values():
         for (attempt, pid, _), (following, _, began) in pairwise(of_trial):
             # The body of a worker that died before it could say so has no line: its attempt is counted all the same.

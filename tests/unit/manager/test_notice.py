@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.children import run
 from track import TrackClient
 from track.manager.notice import Notice
@@ -40,13 +42,14 @@ def test_one_that_is_over_does_what_was_done_before_it() -> None:
         with Notice():
             kept = signal.getsignal(signal.SIGTERM)
             assert callable(kept)
-            signal.signal(signal.SIGTERM, lambda number, frame: kept(number, frame))
-        try:
+
+        def chained(number: int, frame: object) -> None:
+            kept(number, frame)
+
+        signal.signal(signal.SIGTERM, chained)
+        with pytest.raises(SystemExit) as ended:
             os.kill(os.getpid(), signal.SIGTERM)
-        except SystemExit as error:
-            assert error.code == 128 + signal.SIGTERM
-            return
-        raise AssertionError("it went on")
+        assert ended.value.code == 128 + signal.SIGTERM
 
     assert run(keep_and_be_told) == 0
 
