@@ -16,7 +16,7 @@ LINE = "_output_line"
 """The name of the line that is not ended, as that of a progress bar: the number of the piece after it, stream, text."""
 _LONGEST_LINE, _LONGEST_PIECE = 1_000, 4_000
 _MOST_WAITING = 1_000
-_PAUSE, _PATIENCE = 0.2, 5.0
+_PAUSE, _PATIENCE = 0.2, 2.0
 
 
 class Line(NamedTuple):
