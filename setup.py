@@ -21,6 +21,7 @@ FEATURES = {
     "numpy": ["numpy"],
     "pandas": ["pandas"],
     "pyarrow": ["pyarrow", "numpy"],
+    "sql": ["duckdb", "pyarrow", "numpy"],
     "cockroach": ["psycopg2-binary"],
     "mongodb": ["pymongo"],
     "fsspec": ["fsspec"],

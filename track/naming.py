@@ -30,7 +30,8 @@ def named(protocol: Protocol, name: Any, deleted: bool = False, in_brief: bool =
     Parameters
     ----------
     name: str
-        Its uid; the beginning of it, of at least four characters, that no other has; its name; ``name/revision``;
+        Its uid; the beginning of it, of at least four characters, that no other has; such a beginning, ``_`` and the
+        revision, where trials differ in that only; its name; ``name/revision``;
         ``@last``, the one that was created last; ``@best:loss``, the one whose last loss is least;
         ``@best:max:acc``, the one whose last acc is greatest. A uid as a whole counts before everything else.
     deleted: bool
@@ -119,6 +120,9 @@ def _whole(protocol: Protocol, trial: Trial) -> Trial:
 
 def _is_meant(trial: Trial, name: str) -> bool:
     is_beginning = len(name) >= _SHORTEST and trial.uid.startswith(name)
+    beginning, _, revision = name.rpartition("_")
+    if len(beginning) >= _SHORTEST and revision == str(trial.revision):
+        is_beginning = is_beginning or trial.hash.startswith(beginning)
     return is_beginning or (trial.name is not None and name in (trial.name, f"{trial.name}/{trial.revision}"))
 
 

@@ -1,13 +1,11 @@
-"""Trials as rows: what is known of each by the names of columns, what differs among them, and means over seeds."""
+"""Trials as rows: what is known of each by the names of columns, and what differs among them."""
 
 from __future__ import annotations
 
 import math
-import re
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from track.briefs import Brief
 from track.metrics import briefs_of
@@ -20,7 +18,6 @@ FACTS = ("name", "revision", "status", "uid", "group", "project", "host", "error
 """What a column may be that is neither a parameter nor a metric; ``age`` and ``time`` are seconds."""
 SECTIONS = ("parameters", "metrics", "tags", "metadata")
 _PARTS = {"last": "last", "min": "least", "max": "greatest", "count": "count"}
-_SEED = re.compile(r"(.*[._-])?((random_?|rng_?)?seed|random_state|seed_?\d+)", re.IGNORECASE)
 _SHORTEST = 4
 MISSING = object()
 
@@ -184,19 +181,26 @@ def _name_of(uid: Any, names: Mapping[str, Any]) -> str | None:
 
 
 def short_uids(uids: Iterable[str]) -> dict[str, str]:
-    """Return the shortest beginning of each uid, of four characters at least, that no other one has.
+    """Return the shortest name of each uid: the beginning that no other has, of four characters at least.
+
+    Where trials differ in their revision only, that comes after it.
 
     Examples
     --------
-    >>> short_uids(["3f2a91_0", "3f2a9c_0", "91bc00_0"])
-    {'3f2a91_0': '3f2a91', '3f2a9c_0': '3f2a9c', '91bc00_0': '91bc'}
+    >>> short_uids(["3f2a91_0", "3f2a9c_0", "91bc00_0", "91bc00_1"])
+    {'3f2a91_0': '3f2a91', '3f2a9c_0': '3f2a9c', '91bc00_0': '91bc_0', '91bc00_1': '91bc_1'}
     """
-    known = sorted(uids)
+    by_hash: dict[str, list[str]] = {}
+    for uid in uids:
+        by_hash.setdefault(uid.rpartition("_")[0], []).append(uid)
+    known = sorted(by_hash)
     found = {}
-    for place, uid in enumerate(known):
+    for place, digest in enumerate(known):
         others = [*known[max(0, place - 1) : place], *known[place + 1 : place + 2]]
-        size = max([_SHORTEST, *(_common(uid, other) + 1 for other in others if other != uid)])
-        found[uid] = uid[:size]
+        beginning = digest[: max([_SHORTEST, *(_common(digest, other) + 1 for other in others)])]
+        for uid in by_hash[digest]:
+            is_alone = len(by_hash[digest]) == 1 and digest != ""
+            found[uid] = beginning if is_alone else f"{beginning}_{uid.rpartition('_')[2]}"
     return found
 
 
@@ -246,55 +250,3 @@ def arranged(rows: Sequence[Row], by: str, is_descending: bool = False) -> list[
     known = [one for one in ranked if one[0] is not None]
     known.sort(key=lambda one: one[0] or (0, 0), reverse=is_descending)
     return [row for _, row in known] + [row for place, row in ranked if place is None]
-
-
-# seeds
-
-
-def is_seed(name: str) -> bool:
-    """Return whether a parameter is a seed: runs that differ in it are repetitions of one another.
-
-    Examples
-    --------
-    >>> is_seed("seed"), is_seed("data.random_state"), is_seed("lr")
-    (True, True, False)
-    """
-    return _SEED.fullmatch(name) is not None
-
-
-class Spread(NamedTuple):
-    """What a column comes to in several rows: the mean and the standard deviation of a sample, of so many numbers."""
-
-    mean: float
-    deviation: float
-    number: int
-
-    def __str__(self) -> str:
-        if self.number == 1:
-            return f"{self.mean:.6g} (1)"
-        return f"{self.mean:.4g} ± {self.deviation:.2g} ({self.number})"
-
-
-def spread(rows: Iterable[Row], column: str) -> Spread | None:
-    """Return what a column comes to, without what is no finite number; None where there is no number."""
-    values = [value for row in rows if _is_number(value := row.value(column))]
-    if not values:
-        return None
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def grouped(rows: Sequence[Row], by: Sequence[str] | None = None) -> list[list[Row]]:
-    """Return rows together that are the same but for their seeds, or that are the same in some columns."""
-    found: dict[Any, list[Row]] = {}
-    for row in rows:
-        if by is None:
-            parameters = sorted((name, repr(value)) for name, value in row.parameters.items() if not is_seed(name))
-            key: Any = (row.trial.project_id, row.trial.group_id, row.trial.name, tuple(parameters))
-        else:
-            key = tuple(repr(row.value(name)) for name in by)
-        found.setdefault(key, []).append(row)
-    return list(found.values())

@@ -11,7 +11,8 @@ from track import TrackClient
 from track.errors import InvalidQuery
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
-from track.rows import make_rows
+from track.rows import Row, make_rows
+from track.structure import Trial
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +133,42 @@ def test_a_filter_reads_no_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 
     assert parse_filter("loss<1 loss.min<1 lr=1").matches(row)
     assert not row.trial.metrics.is_loaded
+
+
+def test_any_text_is_a_filter_or_a_sentence() -> None:
+    """Whatever is typed chooses trials, or is said to be wrong; nothing else is raised."""
+    hypothesis = pytest.importorskip("hypothesis")
+    pieces = [
+        "lr",
+        "<",
+        "=",
+        "!=",
+        "~",
+        ":",
+        '"',
+        "-",
+        "!",
+        " ",
+        ",",
+        "status",
+        "tag",
+        "1",
+        "nan",
+        "[",
+        "\\",
+        "é",
+        "\n",
+    ]
+    texts = hypothesis.strategies.lists(hypothesis.strategies.sampled_from(pieces), max_size=12).map("".join)
+    row = Row(Trial(name="a", parameters={"lr": 0.1}, tags={"paper": "v2"}))
+
+    @hypothesis.settings(max_examples=300, deadline=None)
+    @hypothesis.given(texts)
+    def check(text: str) -> None:
+        try:
+            chosen = parse_filter(text)
+        except InvalidQuery:
+            return
+        assert chosen.matches(row) in (True, False)
+
+    check()

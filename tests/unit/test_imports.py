@@ -86,6 +86,7 @@ ORDER = (
     "track.naming",
     "track.reading",
     "track.rows",
+    "track.seeds",
     "track.filters",
     "track.artifacts.*",
     "track.front.*",

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from track.rows import MISSING, Row, arranged, differing, grouped, short_uids, spread
+from track.rows import MISSING, Row, arranged, differing, short_uids
+from track.seeds import grouped, spread
 from track.structure import Status, Trial
 
 
@@ -47,8 +48,10 @@ def test_missing_and_nan_come_last() -> None:
 
 
 def test_short_uids_are_unique() -> None:
-    """Each is as long as it must be, one that is the beginning of another too."""
-    assert short_uids(["abcd_0", "abcd_01", "ffff_0"]) == {"abcd_0": "abcd_0", "abcd_01": "abcd_01", "ffff_0": "ffff"}
+    """Each is as long as it must be; one that differs in the revision says it."""
+    uids = ["abcdef_0", "abcdee_0", "ffff00_0", "aaaa00_0", "aaaa00_12"]
+
+    assert list(short_uids(uids).values()) == ["aaaa_0", "aaaa_12", "abcdee", "abcdef", "ffff"]
 
 
 @pytest.mark.parametrize(

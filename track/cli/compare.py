@@ -107,7 +107,7 @@ def _say(sections: Mapping[str, Mapping[str, Sequence[Any]]], heads: Sequence[st
     for place, head in enumerate(heads):
         columns.append(Column(head, [cell(values[place], 40) for *_, values in lines], least=8))
     if len(heads) == 2:
-        columns.append(Column("", [_change(*values) for *_, values in lines], is_number=True, is_extra=True))
+        columns.append(Column("", [_change(*values) for *_, values in lines], is_number=True, extra=1))
     width = terminal_width()
     shown, _ = table(columns, None if width is None else max(20, width - 2))
     say(f"  {shown[0]}")

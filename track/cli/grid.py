@@ -18,6 +18,7 @@ WIDEST = 60
 """How wide a cell of text is at most."""
 LEAST = 8
 """How narrow a cell of text becomes at least."""
+_HEADING = 32
 _GAP = "  "
 _TICKS = "▁▂▃▄▅▆▇█"
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
@@ -37,8 +38,8 @@ class Column:
         One a row, as `cell` returns them.
     is_number: bool
         Whether they stand to the right.
-    is_extra: bool
-        Whether it is left out where the table is too wide; the last ones go first.
+    extra: int
+        Whether it is left out where the table is too wide: of those above 0 the greatest goes first, and the last.
     least: int
         How narrow it may become where the table is too wide, and its cells are cut; 0 where they are not.
     """
@@ -46,15 +47,15 @@ class Column:
     name: str
     cells: list[str]
     is_number: bool = False
-    is_extra: bool = False
+    extra: int = 0
     least: int = 0
 
 
-def column_of(name: str, values: Sequence[Any], is_extra: bool = False) -> Column:
+def column_of(name: str, values: Sequence[Any], extra: int = 0) -> Column:
     """Return a column of values, numbers to the right."""
     texts = [cell(value) for value in values]
     said = [_is_number(value) for value, text in zip(values, texts, strict=True) if text]
-    return Column(cell(name), texts, bool(said) and all(said), is_extra, 0 if any(said) else LEAST)
+    return Column(cell(name, _HEADING), texts, bool(said) and all(said), extra, 0 if any(said) else LEAST)
 
 
 def _is_number(value: Any) -> bool:
@@ -105,16 +106,17 @@ def fitted(text: str, width: int) -> str:
 
 def terminal_width() -> int | None:
     """Return how wide the terminal is, or ``COLUMNS`` says; None where standard output is none: nothing is cut."""
-    return shutil.get_terminal_size().columns if _is_terminal() else None
+    return shutil.get_terminal_size().columns if is_terminal() else None
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def has_colour() -> bool:
     """Return whether colours are wanted: on a terminal, and where neither ``NO_COLOR`` nor ``TERM`` says otherwise."""
-    return _is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def painted(text: str, colour: str | None) -> str:
@@ -135,7 +137,7 @@ def table(columns: Sequence[Column], width: int | None = None) -> tuple[list[str
     while width is not None and _total(shown, widths) > width:
         over = _total(shown, widths) - width
         texts = [column for column in shown if 0 < column.least < widths[id(column)]]
-        extra = [column for column in shown if column.is_extra]
+        extra = sorted((column for column in shown if column.extra), key=lambda column: column.extra)
         spare = sum(widths[id(column)] - column.least for column in texts)
         if texts and (spare >= over or not extra):
             widest = max(texts, key=lambda column: widths[id(column)])

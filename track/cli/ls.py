@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from track import rows as known
 from track.cli.grid import LEAST, Column, age, cell, column_of, duration, sparkline, table, terminal_width
-from track.cli.shell import NOTHING, as_json, on_store, say, say_csv, say_json, take_forms, take_words, tell
+from track.cli.groups import list_groups
+from track.cli.shell import (
+    NOTHING,
+    as_json,
+    csv_cell,
+    on_store,
+    say,
+    say_csv,
+    say_json,
+    take_forms,
+    take_words,
+    tell,
+    tell_hidden,
+)
 from track.errors import NotFound, suggestion
 from track.filters import Filter, known_columns, parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
-from track.rows import MISSING, Row, arranged, differing, grouped, is_seed, make_rows, measured, short_uids, spread
+from track.rows import FACTS, MISSING, Row, arranged, differing, make_rows, measured, short_uids
 from track.shown import cut
 
 _DESCRIPTION = """
@@ -78,7 +90,7 @@ def _list(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     is_table = not (given.json or given.jsonl or given.csv)
     limit = (_ROWS if is_table else 0) if given.limit is None else max(0, given.limit)
     if given.group or by:
-        return _list_groups(given, rows, columns, by, limit)
+        return list_groups(given, rows, columns, by, limit)
     rows = rows[:limit] if limit else rows
     if given.json:
         say_json(uri=mask_secrets(uri), total=total, matching=len(found), trials=[row.to_json() for row in rows])
@@ -88,7 +100,9 @@ def _list(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     elif given.csv:
         _say_rows(rows, columns)
     elif rows:
-        _show(rows, columns, given, protocol, short)
+        lines, hidden, left = lines_of(rows, columns, given.sort, protocol, short)
+        say("\n".join(lines))
+        tell_hidden([name for name in hidden if name not in ("", "AGE", "TIME")], left)
     if is_table:
         tell(_counted(len(rows), len(found), total))
     return 0 if rows else NOTHING
@@ -119,7 +133,7 @@ def _tell_unknown(protocol: Protocol, found: Sequence[Row], asked: Iterable[str]
         return
     everything = make_rows(protocol.brief_trials(), dict)
     for name in missing:
-        if name not in known.FACTS and all(row.value(name) is MISSING for row in everything):
+        if name not in FACTS and all(row.value(name) is MISSING for row in everything):
             names = known_columns(everything)
             way_out = suggestion(name, names) or f"; there are: {cut(', '.join(sorted(names)), 300)}"
             raise NotFound(f"no trial has {name!r}{way_out}")
@@ -128,34 +142,42 @@ def _tell_unknown(protocol: Protocol, found: Sequence[Row], asked: Iterable[str]
 # a row a trial
 
 
-def _show(
-    rows: Sequence[Row], columns: Sequence[str], given: argparse.Namespace, protocol: Protocol, short: dict[str, str]
-) -> None:
+def lines_of(  # noqa: PLR0917 - what a table is made of
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    sort: str | None,
+    protocol: Protocol,
+    short: Mapping[str, str],
+    drawn: dict[tuple[str, str], str] | None = None,
+) -> tuple[list[str], list[str], int]:
+    """Return the lines of a table, the columns that have no room, and how many more there are.
+
+    `drawn`: curves by uid and metric that need not be drawn again; the others are put there.
+    """
     first = [
         Column("TRIAL", [short[row.uid] for row in rows]),
         Column("NAME", [cell(row.label) for row in rows], least=LEAST),
         Column("STATUS", [cell(row.value("status"), 12) for row in rows]),
-        Column("AGE", [age(row.value("age")) for row in rows], is_number=True),
-        Column("TIME", [duration(row.seconds) for row in rows], is_number=True),
+        Column("AGE", [age(row.value("age")) for row in rows], is_number=True, extra=2),
+        Column("TIME", [duration(row.seconds) for row in rows], is_number=True, extra=2),
     ]
     if not any(row.label for row in rows):
         del first[1]
     parameters, metrics = (columns, []) if columns else (differing(rows), measured(rows))
-    wanted = [*([given.sort] if given.sort and given.sort not in columns else []), *parameters, *metrics]
+    wanted = [*([sort] if sort and sort not in columns else []), *parameters, *metrics]
     wanted = [name for name in dict.fromkeys(wanted) if name not in ("status", "age", "time", "name")]
     left = max(0, len(wanted) - _EXTRA) if not columns else 0
     wanted = wanted[:_EXTRA] if left else wanted
-    own = [
-        column_of(name, [row.value(name) for row in rows], is_extra=not columns and name != given.sort)
-        for name in wanted
-    ]
-    curve = _curve(rows, [*([given.sort] if given.sort else []), *columns, *metrics])
-    last = [Column("", _curves(protocol, rows, curve), is_extra=True)] if curve else []
+    # What a table is looked at for stays, however narrow it is.
+    kept = {sort, *columns, *metrics[:1]}
+    ranks = {name: 0 if name in kept else 3 if name in metrics else 1 for name in wanted}
+    own = [column_of(name, [row.value(name) for row in rows], ranks[name]) for name in wanted]
+    curve = _curve(rows, [*([sort] if sort else []), *columns, *metrics])
+    drawn = {} if drawn is None else drawn
+    last = [Column("", _curves(protocol, rows, curve, drawn), extra=4)] if curve else []
     if any(row.error for row in rows):
         last.append(Column("ERROR", [cell(row.error) for row in rows], least=12))
-    lines, hidden = table([*first, *own, *last], terminal_width())
-    say("\n".join(lines))
-    _tell_hidden([name for name in hidden if name], left)
+    return *table([*first, *own, *last], terminal_width()), left
 
 
 def _curve(rows: Sequence[Row], names: Iterable[str]) -> str | None:
@@ -168,10 +190,12 @@ def _curve(rows: Sequence[Row], names: Iterable[str]) -> str | None:
     return None
 
 
-def _curves(protocol: Protocol, rows: Sequence[Row], metric: str) -> list[str]:
+def _curves(protocol: Protocol, rows: Sequence[Row], metric: str, drawn: dict[tuple[str, str], str]) -> list[str]:
     uids = [row.uid for row in rows if metric in row.metrics and row.metrics[metric].count > 1]
-    found = protocol.fetch_buckets(uids, metric, _TICKS, "relative")
-    return [sparkline(map(float, found[row.uid].mean)) if row.uid in found else "" for row in rows]
+    if missing := [uid for uid in uids if (uid, metric) not in drawn]:
+        found = protocol.fetch_buckets(missing, metric, _TICKS, "relative")
+        drawn |= {(uid, metric): sparkline(map(float, found[uid].mean)) for uid in missing if uid in found}
+    return [drawn.get((row.uid, metric), "") for row in rows]
 
 
 def _say_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
@@ -182,93 +206,4 @@ def _say_rows(rows: Sequence[Row], columns: Sequence[str]) -> None:
         parameters = dict.fromkeys(name for row in rows for name in row.parameters)
         parts = (f"{name}{part}" for name in measured(rows) for part in ("", ".min", ".max"))
         names = list(dict.fromkeys([*facts, *parameters, *parts]))
-    say_csv(names, ([_plain(row.value(name)) for name in names] for row in rows))
-
-
-def _plain(value: Any) -> Any:
-    if value is MISSING or value is None:
-        return ""
-    return value if isinstance(value, (int, float, str)) else str(value)
-
-
-# a row a setting
-
-
-def _list_groups(
-    given: argparse.Namespace, rows: Sequence[Row], columns: Sequence[str], by: Sequence[str], limit: int
-) -> int:
-    groups = grouped(rows, by or None)
-    names = list(by) or [name for name in differing([group[0] for group in groups]) if not is_seed(name)]
-    numbers = [name for name in columns or measured(rows) if name not in names]
-    if given.sort and given.sort not in (*names, *numbers):
-        numbers.insert(0, given.sort)
-    documents = [_group(group, names, numbers) for group in groups]
-    if given.sort:
-        documents.sort(key=partial(_place, given.sort, given.reverse))
-    documents = documents[:limit] if limit else documents
-    if given.json:
-        say_json(total=len(groups), groups=documents)
-    elif given.jsonl:
-        for document in documents:
-            say(as_json(document))
-    elif given.csv:
-        parts = [f"{name}.{part}" for name in numbers for part in ("mean", "std", "n")]
-        said = [[_of_group(one, *name.rpartition(".")[::2]) for name in parts] for one in documents]
-        shared = [[_plain(one["columns"].get(name)) for name in names] for one in documents]
-        say_csv(["n", *names, *parts], ([one["n"], *a, *b] for one, a, b in zip(documents, shared, said, strict=True)))
-    elif documents:
-        _show_groups(documents, names, numbers, by)
-        tell(f"{len(documents):,} of {len(groups):,} settings, {len(rows):,} trials")
-    return 0 if documents else NOTHING
-
-
-def _group(group: Sequence[Row], names: Sequence[str], numbers: Sequence[str]) -> dict[str, Any]:
-    spreads = {name: found._asdict() for name in numbers if (found := spread(group, name)) is not None}
-    spreads = {
-        name: {"mean": found["mean"], "std": found["deviation"], "n": found["number"]}
-        for name, found in spreads.items()
-    }
-    shared = {name: value for name in names if (value := group[0].value(name)) is not MISSING}
-    return {
-        "name": group[0].trial.name,
-        "n": len(group),
-        "columns": {name: _plain(value) for name, value in shared.items()},
-        "metrics": spreads,
-        "uids": [row.uid for row in group],
-    }
-
-
-def _of_group(document: dict[str, Any], name: str, part: str) -> Any:
-    return document["metrics"].get(name, {}).get(part, "")
-
-
-def _place(by: str, is_descending: bool, document: dict[str, Any]) -> tuple[bool, Any]:
-    value = document["metrics"].get(by, {}).get("mean", document["columns"].get(by))
-    order = known.order_of(value)
-    if order is None:
-        return True, ()
-    # Texts are sorted from the least in any case.
-    return False, (order[0], -order[1]) if is_descending and order[0] == 0 else order
-
-
-def _show_groups(
-    documents: Sequence[dict[str, Any]], names: Sequence[str], numbers: Sequence[str], by: Sequence[str]
-) -> None:
-    columns = [Column("N", [f"{one['n']:,}" for one in documents], is_number=True)]
-    if not by and any(one["name"] for one in documents):
-        columns.insert(0, column_of("NAME", [one["name"] for one in documents]))
-    columns += [column_of(name, [one["columns"].get(name) for one in documents]) for name in names]
-    for name in numbers:
-        found = [one["metrics"].get(name) for one in documents]
-        cells = ["" if one is None else str(known.Spread(one["mean"], one["std"], one["n"])) for one in found]
-        columns.append(Column(cell(name), cells, is_number=True, is_extra=True))
-    lines, hidden = table(columns, terminal_width())
-    say("\n".join(lines))
-    _tell_hidden(hidden)
-
-
-def _tell_hidden(names: Sequence[str], others: int = 0) -> None:
-    number = len(names) + others
-    if number:
-        columns = "1 more column" if number == 1 else f"{number:,} more columns"
-        tell(f"{columns} ({cut(', '.join([*names, *(['...'] if others else [])]), 100)}): -c NAME,...")
+    say_csv(names, ([csv_cell(row.value(name)) for name in names] for row in rows))

@@ -14,10 +14,11 @@ from track.configuration import options
 from track.errors import BackendUnavailable, InvalidCall, LockTimeout, NotFound, TrackError
 from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
-from track.persistence.utils import names_no_store
+from track.persistence.utils import is_stored, names_no_store
 from track.plain import printable
 from track.reading import open_to_read
-from track.shown import LONGEST_MESSAGE, bounded, clean
+from track.rows import MISSING
+from track.shown import LONGEST_MESSAGE, bounded, clean, cut
 
 SCHEMA = 1
 """The number of what ``--json`` prints: another one where a field was taken away, or means another thing."""
@@ -78,7 +79,7 @@ def _as_store(word: str) -> str | None:
     if found is not None and (found[2] or found[1].lower() in known_schemes()):
         return word
     scheme = _FILES.get(os.path.splitext(word)[1].lower())
-    return f"{scheme}:{os.path.abspath(word)}" if scheme is not None and os.path.isfile(word) else None
+    return f"{scheme}:{os.path.abspath(word)}" if scheme is not None and is_stored(word) else None
 
 
 def configured_store() -> str:
@@ -89,7 +90,7 @@ def configured_store() -> str:
     uri = options("log.backend.name", None)
     if not names_no_store(uri):
         return str(uri)
-    if os.path.isfile(_HERE):
+    if is_stored(_HERE):
         return f"file:{os.path.abspath(_HERE)}"
     raise InvalidCall(
         f"which store? Give its URI, as file://runs.json, or set TRACK_LOG_BACKEND_NAME; here is no {_HERE} either"
@@ -147,11 +148,16 @@ def all_stored(protocol: Protocol, program: str) -> int:
 
 def say(text: str) -> None:
     """Print a text and the end of a line; letters that the terminal does not have are escaped."""
+    write(f"{text}\n")
+
+
+def write(text: str) -> None:
+    """Print a text as `say` does, without an end of the line."""
     stream = sys.stdout
     if stream is None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 
@@ -161,6 +167,14 @@ def tell(text: str) -> None:
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         line = clean(text, LONGEST_MESSAGE)
         sys.stderr.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
+
+
+def tell_hidden(names: Sequence[str], others: int = 0) -> None:
+    """Say which columns have no room in a table, and of how many more that is so."""
+    number = len(names) + others
+    if number:
+        columns = "1 more column" if number == 1 else f"{number:,} more columns"
+        tell(f"{columns} ({cut(', '.join([*names, *(['...'] if others else [])]), 100)}): -c NAME,...")
 
 
 def complain(program: str, error: Exception) -> None:
@@ -176,6 +190,13 @@ def as_json(document: dict[str, Any]) -> str:
 def say_json(**fields: Any) -> None:
     """Print one document of JSON."""
     say(as_json({"schema": SCHEMA, **fields}))
+
+
+def csv_cell(value: Any) -> Any:
+    """Return what a value of a column is in comma-separated values."""
+    if value is MISSING or value is None:
+        return ""
+    return value if isinstance(value, (int, float, str)) else str(value)
 
 
 def say_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

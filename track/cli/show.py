@@ -51,7 +51,7 @@ def _show(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
         say_json(trial=_document(row, where))
         return 0
     state = painted(str(row.trial.status), "red" if row.error else None)
-    say(f"{painted(cell(row.label or 'a trial', 200), 'bold')}  {state}")
+    say(f"{painted(cell(row.label or 'a trial', 200), 'bold')}  {state}  {row.uid}")
     _say_pairs("", _facts(row))
     if row.trial.errors:
         _say_block("error", text_of(row.trial.errors[-1]))
@@ -66,7 +66,7 @@ def _show(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
 
 def _facts(row: Row) -> list[tuple[str, Any]]:
     trial = row.trial
-    facts = [("uid", row.uid), ("project", trial.project_id), ("group", row.group), ("parent", _parent(row))]
+    facts = [("project", trial.project_id), ("group", row.group), ("parent", _parent(row))]
     if row.created is not None:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created))
         facts.append(("created", f"{at} ({age(row.value('age'))}{'' if age(row.value('age')) == 'now' else ' ago'})"))
@@ -171,9 +171,9 @@ def metric_columns(protocol: Protocol, row: Row) -> list[Column]:
         Column("NAME", [cell(name) for name in names], least=8),
         column_of("LAST", [brief.last for brief in briefs]),
         column_of("MIN", [brief.least for brief in briefs]),
-        column_of("AT", [brief.least_step for brief in briefs], is_extra=True),
+        column_of("AT", [brief.least_step for brief in briefs], extra=1),
         column_of("MAX", [brief.greatest for brief in briefs]),
-        column_of("AT", [brief.greatest_step for brief in briefs], is_extra=True),
+        column_of("AT", [brief.greatest_step for brief in briefs], extra=1),
         Column("POINTS", [f"{brief.count:,}" for brief in briefs], is_number=True),
-        *([Column("", curves, is_extra=True)] if any(curves) else []),
+        *([Column("", curves, extra=1)] if any(curves) else []),
     ]

@@ -53,6 +53,20 @@ def test_table_shows_what_differs(uri: str, capsys: pytest.CaptureFixture[str]) 
     assert err == "6 trials\n"
 
 
+def test_a_narrow_terminal_shows_what_counts(
+    uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The course, other metrics and ages go first; the first metric and what is sorted by stay."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for width, names in ((57, "TRIAL NAME STATUS lr seed loss ERROR"), (45, "TRIAL NAME STATUS loss ERROR")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert main(["ls", uri]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == names.split()
+        assert max(map(len, lines)) <= width
+
+
 def test_sorted_limited_and_chosen(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A column that is sorted by is shown, and how many there are is said."""
     assert main(["ls", uri, "lr<0.15", "-s", "loss.min", "-n", "2", "-c", "seed"]) == 0

@@ -111,8 +111,8 @@ def test_tables_fit() -> None:
     columns = [
         Column("NAME", ["a" * 30, "b"], least=8),
         column_of("lr", [0.1, 10.0]),
-        column_of("loss", [1.0, 2.0], is_extra=True),
-        column_of("acc", [1.0, 2.0], is_extra=True),
+        column_of("loss", [1.0, 2.0], extra=1),
+        column_of("acc", [1.0, 2.0], extra=1),
     ]
 
     whole, hidden = table(columns)
