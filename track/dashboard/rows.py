@@ -7,9 +7,12 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from track.aggregators.aggregator import Aggregator
 from track.dashboard.answers import plain_number
+from track.front import OUTPUT
 from track.plain import flatten, printable
-from track.rows import Row, is_seed
+from track.rows import Row
+from track.seeds import is_seed
 from track.shown import cut, text_of
 from track.structure import Trial
 from track.table import HIDDEN_METADATA, time_cell
@@ -61,7 +64,7 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "metadata": _cells({name: value for name, value in metadata.items() if name not in hidden}),
         "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
-        "output": {name: _end(text_of(metadata[name])) for name in ("stdout", "stderr") if metadata.get(name)},
+        "output": _end(_printed(metadata)),
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
         "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
         "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],
@@ -115,6 +118,18 @@ def _value(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return plain_number(value)
     return cut(value if isinstance(value, str) else text_of(printable(value)), _LONGEST_VALUE)
+
+
+def _printed(metadata: Plain) -> str:
+    """Return the output that is kept: line by line while a trial lives, of earlier versions that of its end."""
+    kept = metadata.get(OUTPUT)
+    pieces = kept.val if isinstance(kept, Aggregator) else kept
+    lines = []
+    for piece in pieces if isinstance(pieces, list) else []:
+        if isinstance(piece, list) and len(piece) == 3:
+            lines += [f"... {piece[1]:,} lines were too many"] if piece[1] else []
+            lines += [text_of(line[-1]) for line in piece[2]]
+    return "\n".join(lines or [text_of(metadata[name]) for name in ("stdout", "stderr") if metadata.get(name)])
 
 
 def _end(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import wait_until
 from tests.unit.dashboard.asking import Asker, enter
 from track import TrackClient
 from track.dashboard import Dashboard
@@ -116,6 +117,19 @@ def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     assert "RuntimeError: CUDA out of memory" in said["errors"][0]
     assert said["environment"]["python"]
     assert "msgspec" in said["packages"]
+
+
+def test_output_is_shown_while_it_is_printed(tmp_path: Path) -> None:
+    """What a program prints under `capture_output` is on the run's page before it ends."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    with client.new_trial(parameters={}) as trial:
+        trial.capture_output()
+        client.save()
+        print("epoch 1")
+        asker = enter(Dashboard(uri, "t", interval=0), "t")
+        wait_until(lambda: "epoch 1" in asker.json(f"/api/run?uid={trial.trial.uid}")["output"])
+        assert asker.json("/api/runs")["runs"][0]["status"] == "running"
 
 
 def test_run_that_is_not_there_is_said_so(asker: Asker) -> None:

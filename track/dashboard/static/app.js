@@ -17,7 +17,6 @@ const QUIET = 10;
 const MOST_LINES = 2000;
 
 class App extends Component {
-  /** @type {string | null} */
   cursor = null;
   store = "";
   failure = "";
@@ -28,12 +27,9 @@ class App extends Component {
   wrong = "";
   foundAt = 0;
   finding = null;
-  /** @type {Set<string> | null} */
   found = null;
-  /** @type {Record<string, {of: any[], made: any}>} */
   kept = {};
   help = false;
-  /** @type {Set<string>} */
   opened = new Set();
   timer = null;
 
@@ -102,7 +98,7 @@ class App extends Component {
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
           onPointerDown=${(e) => e.target.setPointerCapture(e.pointerId)}
           onPointerMove=${(e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
-          onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[/** @type {string} */ (e.key)]; if (by) widen(state.split + by); }}></div>
+          onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[(e.key)]; if (by) widen(state.split + by); }}></div>
         <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
       ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
@@ -143,7 +139,7 @@ class App extends Component {
     this.asked = asked;
     clearTimeout(this.finding);
     this.finding = setTimeout(async () => {
-      let [found, wrong] = [/** @type {Set<string> | null} */ (null), ""];
+      let [found, wrong] = [(null), ""];
       try {
         if (asked) found = new Set(await fetchFound(q));
       } catch (error) {
@@ -197,7 +193,7 @@ class App extends Component {
   side(picked, chosen, paint, dark, unbrushed) {
     const open = runs.byId.get(state.open);
     const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : state.tab === "parameters" ? "parameters" : "charts";
-    const button = (name, label, /** @type {boolean} */ there) => there &&
+    const button = (name, label, there) => there &&
       html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
     return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
         ${button("parameters", "parameters", runs.list.length > 1)}
@@ -237,7 +233,6 @@ function drawn(picked) {
   const all = runs.settings(picked, state.apart);
   // The latest ones, where a chart would be all ink.
   const settings = all.slice(-MOST_LINES);
-  /** @type {Map<string, [runs.Setting[], string]>} */
   const known = new Map();
   const charts = (metric) => {
     const there = known.get(metric);
@@ -275,6 +270,6 @@ function colours(dark) {
 }
 
 const [paintDark, paintLight] = [colours(true), colours(false)];
-const place = /** @type {HTMLElement} */ (document.getElementById("app"));
+const place = (document.getElementById("app"));
 place.replaceChildren();
 render(html`<${App} />`, place);

@@ -8,7 +8,6 @@ import { Component, html } from "./view.js";
 const MOST = 12;
 
 export class Compare extends Component {
-  /** @type {Map<string, any>} */
   pages = new Map();
   equal = false;
   failure = "";
@@ -38,7 +37,6 @@ export class Compare extends Component {
     const runs = this.props.runs.slice(0, MOST);
     const pages = runs.map((run) => this.pages.get(run.uid));
     const of = (from, name) => from.map((one) => own(one ?? {}, name));
-    /** @type {[string, string, any[], boolean][]} */
     const rows = [];
     const add = (part, from) => {
       const all = new Set(from.flatMap((one) => Object.keys(one ?? {})));
@@ -47,7 +45,7 @@ export class Compare extends Component {
     add("parameters", runs.map((run) => run.parameters));
     add("tags", runs.map((run) => run.tags));
     for (const name of names(runs, "metrics"))
-      for (const [sub, place] of /** @type {[string, number][]} */ ([["last", 0], ["min", 1], ["max", 2]]))
+      for (const [sub, place] of ([["last", 0], ["min", 1], ["max", 2]]))
         rows.push(["metrics", `${name} ${sub}`, runs.map((run) => own(run.metrics, name)?.[place]), true]);
     rows.push(["run", "status", runs.map((run) => run.status), false]);
     rows.push(["run", "error", runs.map((run) => run.error), false]);

@@ -23,7 +23,6 @@ export function listenToKeys(help, rows) {
     const next = all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + by))];
     set({ open: next.id, tab: "run" });
   };
-  /** @type {Record<string, () => void>} */
   const does = {
     "/": () => document.getElementById("filter")?.focus(),
     "?": help,
@@ -42,7 +41,7 @@ export function listenToKeys(help, rows) {
     Escape: () => (state.tab === "charts" ? set({ sel: [], only: "" }) : set({ tab: "charts" }, true)),
   };
   addEventListener("keydown", (event) => {
-    const at = /** @type {HTMLElement} */ (event.target);
+    const at = (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape" && at.matches("input, select")) return at.blur();
     if (at.matches("input:not([type=checkbox]):not([type=range]), select, textarea")) return;

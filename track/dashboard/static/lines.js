@@ -13,7 +13,6 @@ const T95 = [0, 12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2,
 export function linesOf(settings, found, raw, paint, band, different) {
   const smooth = new Map(found.curves.map((curve) => [curve.uid, curve]));
   const rough = new Map((raw?.curves ?? []).map((curve) => [curve.uid, curve]));
-  /** @type {Line[]} */
   const lines = [];
   for (const setting of settings) {
     const curves = setting.runs.flatMap((run) => smooth.get(run.uid) ?? []);
@@ -40,7 +39,6 @@ const parts = ({ xs, mean, low, high, count, marks }) => ({ x: xs, mean, low, hi
 /** The mean of several runs in each bucket, how they are spread around it, and of how many.
  * @param {import("./api.js").Curve[]} curves @param {string} band */
 export function together(curves, band) {
-  /** @type {Map<number, number[]>} */
   const at = new Map();
   for (const curve of curves)
     curve.xs.forEach((x, i) => {
@@ -51,7 +49,7 @@ export function together(curves, band) {
   const x = Float64Array.from(at.keys()).sort();
   const [mean, low, high, members] = [0, 1, 2, 3].map(() => new Float64Array(x.length));
   x.forEach((place, i) => {
-    const values = /** @type {number[]} */ (at.get(place));
+    const values = (at.get(place));
     const of = summary(values);
     mean[i] = of.mean;
     members[i] = of.n;

@@ -50,7 +50,7 @@ export function brushed(runs, brushes) {
   const axes = new Map(axesOf(runs).map((one) => [one.id, one]));
   const limits = brushes.map(parse).filter(({ id }) => axes.has(id));
   return runs.filter((run) => limits.every(({ id, low, high }) => {
-    const place = placeOn(/** @type {Axis} */ (axes.get(id)), run);
+    const place = placeOn((axes.get(id)), run);
     return place !== null && place >= low && place <= high;
   }));
 }
@@ -68,7 +68,7 @@ function parse(brush) {
 export function correlation(a, b) {
   const both = a.map((one, i) => [one, b[i]]).filter(([x, y]) => x !== null && y !== null);
   if (both.length < 3) return 0;
-  const [x, y] = [0, 1].map((side) => ranks(both.map((pair) => /** @type {number} */ (pair[side]))));
+  const [x, y] = [0, 1].map((side) => ranks(both.map((pair) => (pair[side]))));
   const middle = (both.length - 1) / 2;
   let [top, left, right] = [0, 0, 0];
   x.forEach((one, i) => {
@@ -93,10 +93,8 @@ function ranks(values) {
 
 export class Parallel extends Component {
   place = createRef();
-  /** @type {{id: string, from: number, to: number} | null} */
   drag = null;
   known = null;
-  /** @type {any[] | null} */
   painted = null;
 
   componentDidMount() {

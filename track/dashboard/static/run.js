@@ -1,7 +1,7 @@
 /** A run's own page: all that is known of it. */
 import { fetchRun } from "./api.js";
 import { bytes, duration, moment, number, text } from "./format.js";
-import { list, seconds } from "./runs.js";
+import { kind, list, seconds } from "./runs.js";
 import { set } from "./state.js";
 import { statuses } from "./table.js";
 import { Component, html } from "./view.js";
@@ -13,6 +13,16 @@ export class RunPage extends Component {
 
   componentDidMount() {
     this.refresh();
+    // What it prints is in no row of the table.
+    this.timer = setInterval(() => {
+      if (document.hidden || kind(this.props.run) !== "running") return;
+      this.asked = "";
+      this.refresh();
+    }, 2000);
+  }
+
+  componentWillUnmount() {
+    clearInterval(this.timer);
   }
 
   componentDidUpdate() {
@@ -48,7 +58,7 @@ export class RunPage extends Component {
       ${metrics(run)}
       ${section("parameters", run.parameters)} ${section("tags", run.tags)}
       ${page && html`${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
-        ${Object.entries(page.output).map(([name, said]) => html`<section key=${name}><h3>${name === "stdout" ? "output" : "error output"}</h3><pre tabindex="0">${text2(said)}</pre></section>`)}
+        ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${artifacts(page.artifacts)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;
   }

@@ -4,8 +4,8 @@
 const DEFAULTS = {
   project: "", // only runs of this project
   q: "", // words that name, tags, status or parameters contain
-  sel: /** @type {string[]} */ ([]), // chosen runs; none: all are drawn
-  brush: /** @type {string[]} */ ([]), // parts of axes of parallel coordinates: only runs inside
+  sel: ([]), // chosen runs; none: all are drawn
+  brush: ([]), // parts of axes of parallel coordinates: only runs inside
   target: "", // the metric that parameters are for
   tab: "charts", // what the right side shows: charts, parameters, run, compare
   open: "", // the run whose page is open
@@ -13,7 +13,7 @@ const DEFAULTS = {
   logx: false,
   logy: false,
   smooth: 0,
-  zoom: /** @type {number[]} */ ([]), // the range of x; none: all of it
+  zoom: ([]), // the range of x; none: all of it
   only: "", // the one chart that is shown large
   sort: "-started",
   apart: false, // seeds are shown apart, not as one line with a band
@@ -27,15 +27,12 @@ const DEFAULTS = {
 
 /** @typedef {typeof DEFAULTS} State */
 
-/** @type {State} */
 export const state = { ...DEFAULTS };
-/** @type {Set<() => void>} */
 const listeners = new Set();
 
 /** Read the state from a link. @param {string} hash @returns {State} */
 export function parse(hash) {
   const said = new URLSearchParams(hash.replace(/^#/, ""));
-  /** @type {any} */
   const found = structuredClone(DEFAULTS);
   for (const [name, usual] of Object.entries(DEFAULTS)) {
     const text = said.get(name);
@@ -59,7 +56,7 @@ export function parse(hash) {
 export function link(of) {
   const said = new URLSearchParams();
   for (const [name, usual] of Object.entries(DEFAULTS)) {
-    const value = /** @type {any} */ (of)[name];
+    const value = (of)[name];
     if (String(value) === String(usual)) continue;
     said.set(name, typeof value === "boolean" ? "1" : String(value));
   }

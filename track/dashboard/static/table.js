@@ -102,7 +102,6 @@ export const statuses = (runs) => runs.map((run) =>
 
 /** How several runs went: each status once, with a number where there are others. */
 function tally(runs) {
-  /** @type {Map<string, Run[]>} */
   const found = new Map();
   for (const run of runs) found.set(run.status, [...(found.get(run.status) ?? []), run]);
   if (found.size === 1) return statuses(runs.slice(0, 1));
@@ -110,12 +109,11 @@ function tally(runs) {
     html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
 }
 
-/** @type {Record<string, string>} */
 const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "○" };
 
 function spans(runs) {
   const all = runs.map(seconds).filter((one) => one !== undefined && Number.isFinite(one));
-  return all.length ? duration(/** @type {number[]} */ (all).reduce((sum, one) => sum + one, 0) / all.length) : "";
+  return all.length ? duration((all).reduce((sum, one) => sum + one, 0) / all.length) : "";
 }
 
 function cell(column, runs, range) {
