@@ -98,7 +98,7 @@ class App extends Component {
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
           onPointerDown=${(e) => e.target.setPointerCapture(e.pointerId)}
           onPointerMove=${(e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
-          onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[(e.key)]; if (by) widen(state.split + by); }}></div>
+          onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[e.key]; if (by) widen(state.split + by); }}></div>
         <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
       ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
@@ -139,7 +139,7 @@ class App extends Component {
     this.asked = asked;
     clearTimeout(this.finding);
     this.finding = setTimeout(async () => {
-      let [found, wrong] = [(null), ""];
+      let [found, wrong] = [null, ""];
       try {
         if (asked) found = new Set(await fetchFound(q));
       } catch (error) {
@@ -270,6 +270,6 @@ function colours(dark) {
 }
 
 const [paintDark, paintLight] = [colours(true), colours(false)];
-const place = (document.getElementById("app"));
+const place = document.getElementById("app");
 place.replaceChildren();
 render(html`<${App} />`, place);

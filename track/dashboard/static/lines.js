@@ -42,22 +42,24 @@ export function together(curves, band) {
   const at = new Map();
   for (const curve of curves)
     curve.xs.forEach((x, i) => {
-      const there = at.get(x);
-      if (there) there.push(curve.mean[i]);
-      else at.set(x, [curve.mean[i]]);
+      const there = at.get(x) ?? { means: [], least: Infinity, most: -Infinity };
+      there.means.push(curve.mean[i]);
+      there.least = Math.min(there.least, curve.low[i]);
+      there.most = Math.max(there.most, curve.high[i]);
+      at.set(x, there);
     });
   const x = Float64Array.from(at.keys()).sort();
   const [mean, low, high, members] = [0, 1, 2, 3].map(() => new Float64Array(x.length));
   x.forEach((place, i) => {
-    const values = (at.get(place));
-    const of = summary(values);
+    const values = at.get(place);
+    const of = summary(values.means);
     mean[i] = of.mean;
     members[i] = of.n;
     const half = { std: of.std, stderr: of.stderr, ci: of.ci }[band];
-    [low[i], high[i]] = half === undefined ? [Math.min(...values), Math.max(...values)] : [of.mean - half, of.mean + half];
+    [low[i], high[i]] = half === undefined ? [values.least, values.most] : [of.mean - half, of.mean + half];
   });
   const marks = curves.flatMap((curve) => curve.marks);
-  return { x, mean, low, high, count: members, members, marks };
+  return { x, mean, low, high, count: members, members, marks, isRange: band === "range" };
 }
 
 /** @param {number[]} values */

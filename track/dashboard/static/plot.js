@@ -3,7 +3,7 @@ import { number, spread, text } from "./format.js";
 
 /** @typedef {{key: string, label: string, detail: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
  *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
- *   members?: Float64Array}} Line */
+ *   members?: Float64Array, isRange?: boolean}} Line */
 /** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
  *   height: number, unit: string}} Picture */
 
@@ -279,7 +279,8 @@ export class Plot {
     const place = mark ? mark.x : line.x[i];
     const x = picture.isTime ? new Date(place * 1000).toLocaleString() : `${picture.unit} ${number(place)}`;
     const parts = [x, mark ? `${MARKS[mark.kind]} × ${mark.count}` : number(line.mean[i])];
-    if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
+    if (!mark && line.isRange) parts[1] += `, ${number(line.low[i])} to ${number(line.high[i])}, n = ${line.members[i]}`;
+    else if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
     else if (!mark && line.count[i] > 1)
       parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
     if (line.detail) parts.push(text(line.detail));

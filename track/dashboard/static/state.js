@@ -4,8 +4,8 @@
 const DEFAULTS = {
   project: "", // only runs of this project
   q: "", // words that name, tags, status or parameters contain
-  sel: ([]), // chosen runs; none: all are drawn
-  brush: ([]), // parts of axes of parallel coordinates: only runs inside
+  sel: [], // chosen runs; none: all are drawn
+  brush: [], // parts of axes of parallel coordinates: only runs inside
   target: "", // the metric that parameters are for
   tab: "charts", // what the right side shows: charts, parameters, run, compare
   open: "", // the run whose page is open
@@ -13,7 +13,7 @@ const DEFAULTS = {
   logx: false,
   logy: false,
   smooth: 0,
-  zoom: ([]), // the range of x; none: all of it
+  zoom: [], // the range of x; none: all of it
   only: "", // the one chart that is shown large
   sort: "-started",
   apart: false, // seeds are shown apart, not as one line with a band
