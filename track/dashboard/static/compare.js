@@ -45,7 +45,7 @@ export class Compare extends Component {
     add("parameters", runs.map((run) => run.parameters));
     add("tags", runs.map((run) => run.tags));
     for (const name of names(runs, "metrics"))
-      for (const [sub, place] of ([["last", 0], ["min", 1], ["max", 2]]))
+      for (const [sub, place] of [["last", 0], ["min", 1], ["max", 2]])
         rows.push(["metrics", `${name} ${sub}`, runs.map((run) => own(run.metrics, name)?.[place]), true]);
     rows.push(["run", "status", runs.map((run) => run.status), false]);
     rows.push(["run", "error", runs.map((run) => run.error), false]);

@@ -50,7 +50,7 @@ export function brushed(runs, brushes) {
   const axes = new Map(axesOf(runs).map((one) => [one.id, one]));
   const limits = brushes.map(parse).filter(({ id }) => axes.has(id));
   return runs.filter((run) => limits.every(({ id, low, high }) => {
-    const place = placeOn((axes.get(id)), run);
+    const place = placeOn(axes.get(id), run);
     return place !== null && place >= low && place <= high;
   }));
 }

@@ -56,7 +56,7 @@ export function parse(hash) {
 export function link(of) {
   const said = new URLSearchParams();
   for (const [name, usual] of Object.entries(DEFAULTS)) {
-    const value = (of)[name];
+    const value = of[name];
     if (String(value) === String(usual)) continue;
     said.set(name, typeof value === "boolean" ? "1" : String(value));
   }

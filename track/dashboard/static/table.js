@@ -113,7 +113,7 @@ const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "
 
 function spans(runs) {
   const all = runs.map(seconds).filter((one) => one !== undefined && Number.isFinite(one));
-  return all.length ? duration((all).reduce((sum, one) => sum + one, 0) / all.length) : "";
+  return all.length ? duration(all.reduce((sum, one) => sum + one, 0) / all.length) : "";
 }
 
 function cell(column, runs, range) {
