@@ -5,8 +5,9 @@ are decided by the store. Then how often ``params.yml`` was written meanwhile, a
 it takes to register an experiment and to run one, and a set of a thousand; a suggestion of Optuna after as many
 trials, of a worker that has asked before, and of one that begins; a body of a monitored loop, with hooks that are not
 due, and with one that logs a number to a trial in a file each time; a queue that holds more and more trials, many
-workers of one set (``--workers``, ``--trials``), and what it takes to run a killed worker's trial again; and the
-import, in new interpreters in turn with ``python -c pass``.
+workers of one set (``--workers``, ``--trials``), and how long each waits for a trial; what it takes to run a killed
+worker's trial again, of this host, and of another one, which has to be silent for a second (15 minutes by default); and
+the import, in new interpreters in turn with ``python -c pass``.
 
 ``find`` with one condition: over a set whose experiments have 12 parameters each, and trials in the set's own file
 store, registered at random by ``ExperimentManager.register``; the first question of a new process, and later ones of
@@ -97,41 +98,79 @@ def _measure_queue(folder: str, calls: int) -> list[Row]:
 def _measure_workers(folder: str, workers: int, trials: int) -> list[Row]:
     """Let many workers drain a set whose bodies do nothing."""
     import track
-    from track.manager import work
 
-    root = Path(folder) / "workers"
+    root, waits = Path(folder) / "workers", Path(folder) / "waits"
     _declared(root, trials)
     start = time.perf_counter()
-    pids = [_forked(lambda: work(root, isolate=False)) for _ in range(workers)]
+    pids = [_forked(lambda: _work_and_tell(root, waits)) for _ in range(workers)]
     codes = {os.waitpid(pid, 0)[1] for pid in pids}
     taken = time.perf_counter() - start
     done = track.fetch(f"file:{root}/.track/report.json", {"status": "completed", "attempt": 1})
     assert codes == {0}, codes
+    waited = sorted(map(float, waits.read_text().split()))
     return [
         at_most(f"{workers} workers, {trials:,} empty bodies: a trial", taken / trials * 1000, 6, "ms"),
+        at_most("the wait for a trial: 99th percentile", waited[len(waited) * 99 // 100], 2, "s"),
         Row("of them run once", f"{len(done):,}", f"{trials:,}", "", MET if len(done) == trials else MISSED),
     ]
 
 
+def _work_and_tell(root: Path, waits: Path) -> None:
+    """Work, and write how long each trial was waited for."""
+    from track.manager import work
+    from track.manager.queue import Queue
+
+    reserve, taken = Queue.next, []
+
+    def timed(queue: Queue) -> Any:
+        start = time.perf_counter()
+        trial = reserve(queue)
+        taken.append(time.perf_counter() - start)
+        return trial
+
+    Queue.next = timed  # type: ignore[method-assign]
+    work(root, isolate=False)
+    descriptor = os.open(waits, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, "".join(f"{one:.6f}\n" for one in taken).encode())
+    os.close(descriptor)
+
+
 def _measure_death(folder: str, rounds: int) -> list[Row]:
-    """Kill a worker in a body, and see when the next one has run it."""
+    """Kill a worker in a body, and see when the next one has run it: at once here, after a silence elsewhere."""
+    here = statistics.median(_death(Path(folder) / f"death {number}") for number in range(rounds))
+    os.environ["TRACK_LOG_HEARTBEAT_TIMEOUT"] = str(_SILENCE)
+    elsewhere = statistics.median(_death(Path(folder) / f"silence {number}", True) for number in range(rounds))
+    return [
+        at_most("a killed worker's trial has run again: median", here * 1000, 1000, "ms"),
+        at_most(f"one of another host, silent for {_SILENCE} s: median", elsewhere, _SILENCE * 1.25 + 1, "s"),
+    ]
+
+
+_SILENCE = 1.0
+
+
+def _death(root: Path, is_elsewhere: bool = False) -> float:
+    """Return the seconds from the death of a worker to the end of its trial in another one."""
     import signal
 
     from track.manager import work
+    from track.utils import system
 
-    taken = []
-    for number in range(rounds):
-        root = Path(folder) / f"death {number}"
-        _declared(root, 1, hangs=True)
-        pid = _forked(lambda root=root: work(root, isolate=False))
-        while b"_status: running" not in (root / "x" / "params.yml").read_bytes():
-            time.sleep(0.001)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        start = time.perf_counter()
-        assert work(root, isolate=False) == 1
-        taken.append((time.perf_counter() - start) * 1000)
-    return [Row("a killed worker's trial has run again: median", f"{statistics.median(taken):.0f} ms")]
+    def work_and_hang() -> None:
+        system.process_identity()
+        if is_elsewhere:
+            system._own["host"] = "elsewhere"
+        work(root, isolate=False)
+
+    _declared(root, 1, hangs=True)
+    pid = _forked(work_and_hang)
+    while b"_status: running" not in (root / "x" / "params.yml").read_bytes():
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    start = time.perf_counter()
+    assert work(root, isolate=False, wait=60, trials=1) == 1
+    return time.perf_counter() - start
 
 
 def _forked(action: Callable[[], Any]) -> int:

@@ -540,8 +540,9 @@ class TrackClient:
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        (innermost_block() or self._current()).__exit__(exc_type, exc_val, exc_tb)
+    ) -> bool | None:
+        ended: bool | None = (innermost_block() or self._current()).__exit__(exc_type, exc_val, exc_tb)
+        return ended
 
     def __dir__(self) -> list[str]:
         """Name the verbs of the current trial too, so that an editor or a notebook completes them."""

@@ -30,6 +30,7 @@
     ├── NotChosen               (RuntimeError)
     ├── NotLoggedIn             (RuntimeError)
     ├── RunFinished             (RuntimeError)
+    ├── Pruned                  (RuntimeError)
     ├── UploadFailed            (RuntimeError)
     ├── LockTimeout             (TimeoutError)
     ├── ConcurrentWrite         (RuntimeError)
@@ -87,6 +88,7 @@ __all__ = [
     "NotLoggedIn",
     "NothingThere",
     "OutcomeUnknown",
+    "Pruned",
     "RPCCallFailure",
     "ResultTimeout",
     "RunFinished",
@@ -237,6 +239,22 @@ class NotLoggedIn(TrackError, RuntimeError):
 
 class RunFinished(TrackError, RuntimeError):
     """The run has ended, and takes no more metrics."""
+
+
+class Pruned(TrackError, RuntimeError):
+    """A trial is worth no more time: raised in a block, it ends that with the status ``pruned``, and goes no further.
+
+    Attributes
+    ----------
+    trial: str or None
+        The uid of the trial that is meant, where blocks are inside each other; None is the innermost one.
+    """
+
+    trial: str | None = None
+
+    def ends(self, uid: str) -> bool:
+        """Return whether it ends the block of this trial."""
+        return self.trial in (None, uid)
 
 
 class UploadFailed(TrackError, RuntimeError):

@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from track.experiment import Experiment
 from track.origin import innermost, module_name
@@ -29,6 +29,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 class Root(Experiment):
     """What a function that is an experiment gets as its first argument: its folder, and `message`."""
+
+    _described: ClassVar[dict[str, Any]] = {}
 
 
 class _FunctionMeta(TypedMeta):

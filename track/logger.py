@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
 from track.configuration import options
-from track.errors import BackendUnavailable, InvalidEvent, refuse_unnamed
+from track.errors import BackendUnavailable, InvalidEvent, Pruned, refuse_unnamed
 from track.front import (
     FileVerbs,
     LateNumbers,
@@ -248,6 +248,9 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self.has_finished:
             return
         self._end_capture()
+        if self._is_pruned_by(exc_val):
+            self.set_status("pruned")
+            exc_type = exc_val = exc_tb = None
         if (self.has_started or exc_type is not None) and not self._is_guest:
             interruption = as_interruption(self._signal, exc_val)
             if interruption is not None:
@@ -297,11 +300,11 @@ class TrialLogger(OutputVerbs, FileVerbs):
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    ) -> bool | None:
         leave_block(self)
         # A forked child that leaves the block of its parent says nothing about the trial.
         if self._pid != os.getpid():
-            return
+            return None
         try:
             self._finish(exc_type, exc_val, exc_tb)
         except Exception:
@@ -309,6 +312,10 @@ class TrialLogger(OutputVerbs, FileVerbs):
             if exc_type is None:
                 raise
             logger.exception("the end of trial %r is not recorded", self.label)
+        return self._is_pruned_by(exc_val) or None
+
+    def _is_pruned_by(self, error: BaseException | None) -> bool:
+        return isinstance(error, Pruned) and error.ends(self._created().uid)
 
     # logging
 

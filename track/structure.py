@@ -12,7 +12,6 @@ from track.errors import MissingIdentity
 from track.fields import given_fields
 from track.plain import text_keys, to_plain
 from track.shown import cut, shown, text_of
-from track.table import html_of, trial_html
 from track.versioning import compute_hash
 
 __all__ = [
@@ -230,6 +229,9 @@ class Trial:
         return f"<Trial {shown(self.name, 100)}{digest}, {cut(text_of(self.status), 100)}>"
 
     def _repr_html_(self) -> str:
+        # Of all programs only a notebook shows trials so.
+        from track.table import html_of, trial_html
+
         return html_of(lambda: trial_html(self), self)
 
     def compute_hash(self) -> str:

@@ -99,6 +99,7 @@ ORDER = (
     "track.tracking.*",
     "track.em.*",
     "track.origin",
+    "track.suggesting",
     "track.parameters.*",
     "track.experiment_utils",
     "track.experiment.*",

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from track.errors import AlreadyExists, AlreadyRegistered, AlreadyRuns, InvalidCall, suggestion
 from track.experiment.ending import TimeLimitSignal
@@ -65,6 +65,8 @@ class Experiment(metaclass=TypedMeta):
     ('finished', {'text': 'Hello you!'})
     """
 
+    # All is said by `param`: our own source is not read for comments at each import.
+    _described: ClassVar[dict[str, Any]] = {}
     _root: str | None = param(None, help="the folder of the experiment")
     _status: str = param(DEFAULT, help="default, registered, running, finished, error, stopped, timeout, ...")
     _purpose: str = param("", help="what the experiment is for")
@@ -422,23 +424,24 @@ class Experiment(metaclass=TypedMeta):
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
+    ) -> bool | None:
         block, self._block = self._block, None
         if block is not None:
             block.__exit__()
         if self._unkept is not None:
-            self._unkept.finish(exc_type, exc_val, exc_tb)
-            self._unkept = None
+            unkept, self._unkept = self._unkept, None
+            unkept.finish(exc_type, exc_val, exc_tb)
         # A child of this process that leaves the block says nothing about the experiment.
         if self._folder is None or self._status != RUNNING or not self._folder.is_own:
-            return
+            return None
         try:
-            self._folder.stop(exc_type, exc_val, exc_tb)
+            return self._folder.stop(exc_type, exc_val, exc_tb)
         except Exception:
             # The program's own exception must not be lost behind one of ours.
             if exc_type is None:
                 raise
             logger.exception("the end of the experiment in %s is not recorded", self._root)
+            return None
 
     def stdout_to_txt(self) -> None:
         """Write what is printed to ``out.txt`` in the folder, too, until the experiment ends."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from track.errors import AlreadyRuns, BackendUnavailable
 from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import Offer, applied, changed_notes
-from track.experiment.params import to_content
+from track.experiment.params import comments_in, to_content
 from track.experiment.paramsfile import ParamsFile
 from track.experiment.record import Record, as_metadata, given_attempt, is_uid, messages_in, notes_in, place_of
 from track.experiment.scripts import version_of
@@ -57,7 +57,7 @@ class Folder:
         self, experiment: Any, path: str, uid: str | None = None, more: Mapping[Any, Any] = MappingProxyType({})
     ) -> None:
         self.path = path
-        self.more = dict(more)
+        self.more = Commented(more, comments_in(more))
         self._experiment = experiment
         self._uid = uid if is_uid(uid) else None
         self._file = ParamsFile(path, self._content)
@@ -301,18 +301,19 @@ class Folder:
         if self._output is None:
             self._output = OutputFile(os.path.join(self.path, NAME))
 
-    def stop(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
-        """End the trial, well or with an exception, and write the file a last time."""
+    def stop(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> bool | None:
+        """End the trial, well or with an exception, write the file a last time, and return whether that was all."""
         experiment, record = self._experiment, self.record
         self._end_output()
         if isinstance(exc_val, TimeLimit):
             is_waiting = self.is_given or record.is_held or put_back_into_queue()
             record.set_status("requeue" if is_waiting else "timeout")
-        record.logger.__exit__(exc_type, exc_val, exc_tb)
+        is_over: bool | None = record.logger.__exit__(exc_type, exc_val, exc_tb)
         now = stamp()
         experiment._status = record.ended_as(exc_type, exc_val)
         experiment._timestamps = {**experiment._timestamps, "stopped": now, "last": now}
         self._file.finish()
+        return is_over
 
     def _end_output(self) -> None:
         output, self._output = self._output, None

@@ -46,7 +46,13 @@ def to_defaults(experiment: Any, meta: Mapping[str, Any], version: Mapping[str, 
 def _commented(experiment: Any, special: Mapping[str, Any], more: Mapping[Any, Any]) -> Commented:
     lines = {name: found.line for name, found in type(experiment)._params.items() if not name.startswith("_")}
     content = {**special, **experiment._parameters(), **more}
-    return Commented({name: as_data(value) for name, value in content.items()}, lines)
+    comments = {**comments_in(more), **lines}
+    return Commented({name: as_data(value) for name, value in content.items()}, comments)
+
+
+def comments_in(content: Mapping[Any, Any]) -> dict[Any, str]:
+    """Return the comments of what was read from a file; none of anything else."""
+    return content.comments if isinstance(content, Commented) else {}
 
 
 class Loaded(NamedTuple):
@@ -56,13 +62,13 @@ class Loaded(NamedTuple):
     """Of the types that their defaults have."""
     special: dict[str, Any]
     """As it is called today."""
-    more: dict[Any, Any]
-    """What nobody here knows: it is kept, as the parameters of an earlier version of a program are."""
+    more: Commented
+    """What nobody here knows: it is kept, as the parameters of an earlier version of a program are, with comments."""
 
 
 def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> Loaded:
     """Return what a file says to a class with these parameters."""
-    loaded = Loaded({}, {}, {})
+    loaded, comments = Loaded({}, {}, Commented()), comments_in(content)
     for name, value in content.items():
         if name in _NAMES:
             loaded.special[name] = value
@@ -71,6 +77,8 @@ def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> 
         else:
             logger.debug("there is no parameter %r: it is not read", name)
             loaded.more[name] = value
+            if name in comments:
+                loaded.more.comments[name] = comments[name]
     return loaded._replace(special=as_now(loaded.special))
 
 

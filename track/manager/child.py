@@ -16,6 +16,23 @@ GRACE = 30.0
 """Seconds that a body has to end in, once it was told to: what a preempted job usually has."""
 
 
+def own_environment() -> dict[str, str]:
+    """Return the variables of this process, by which scripts that say ``python3`` find the interpreter that is meant.
+
+    That is the one of this process, whose environment need not be activated; where another one is, it is that one's.
+    """
+    others = os.environ.get("PATH", os.defpath)
+    path = others if _is_other_activated() else os.pathsep.join([os.path.dirname(sys.executable), others])
+    return {**os.environ, "PATH": path}
+
+
+def _is_other_activated() -> bool:
+    """Return whether a person has activated an environment that is not ours; that of conda itself always is."""
+    is_base = os.environ.get("CONDA_DEFAULT_ENV", "base") == "base"
+    active = os.environ.get("VIRTUAL_ENV") or (None if is_base else os.environ.get("CONDA_PREFIX"))
+    return bool(active) and os.path.realpath(str(active)) != os.path.realpath(sys.prefix)
+
+
 class Child:
     """A command that runs in a process group of its own.
 
@@ -29,12 +46,10 @@ class Child:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._timer: threading.Timer | None = None
         held, self._held = os.pipe()
-        # The interpreter of this worker comes first for scripts that call it by name.
-        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", _KEEPER, str(held), *command],
-                env={**os.environ, "PATH": path, **environment},
+                env={**own_environment(), **environment},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(held,),
                 start_new_session=True,

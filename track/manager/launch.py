@@ -14,6 +14,7 @@ from typing import Any
 
 from track.errors import InvalidCall, ItemNotFound, TrackError
 from track.experiment.parts import REGISTERED, status_of
+from track.manager.child import own_environment
 from track.manager.folders import RUN_FILE
 from track.manager.members import matching
 from track.manager.notice import Notice
@@ -95,7 +96,7 @@ class _Launcher:
     def _call(self, folder: str) -> int:
         # At a terminal Ctrl-C reaches all that a command has started; elsewhere that is a session of its own.
         command = [*self._command(folder), os.path.join(folder, RUN_FILE)]
-        with subprocess.Popen(command, start_new_session=not _is_at_terminal()) as process:
+        with subprocess.Popen(command, env=own_environment(), start_new_session=not _is_at_terminal()) as process:
             self._running.add(process)
             try:
                 return process.wait()

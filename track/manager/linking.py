@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from track.errors import TrackError
-from track.experiment.parts import NAME, RUNNING, TRIAL, as_metadata, as_now, is_uid, load_file, status_of
+from track.experiment.parts import NAME, RUNNING, TRIAL, as_metadata, as_now, is_uid, load_file, name_of, status_of
 from track.front import store_trial
 from track.manager.folders import change_params, parameters_in
 from track.manager.members import folders_in, matching, trials_of, uid_in
 from track.manager.moving import settle
 from track.manager.registering import name_of_folder
 from track.manager.sets import ExperimentSet
+from track.manager.showing import show_status
 from track.parameters import as_data
 from track.persistence.protocol import Protocol
 from track.structure import Project, Trial, TrialGroup, split_uid
@@ -45,7 +46,8 @@ def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
     Without a pattern these are the ones that are managed.
 
     Each has a trial then: its own, wherever the folder was before; a new one, where it is a copy of another folder, or
-    comes from a program that knows no trials. To do it again changes nothing.
+    comes from a program that knows no trials. Its file says how it ended, as the trial does. To do it again changes
+    nothing.
     """
     with experiments.changing() as state:
         experiments.require_store()
@@ -65,7 +67,10 @@ def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
             if unknown and name not in state.experiments:
                 logger.warning("%s is left alone: there is no %s in the defaults", name, ", ".join(map(str, unknown)))
                 continue
-            own_trial(experiments, known, name, content)
+            trial = own_trial(experiments, known, name, content)
+            if name_of(trial.status) not in (RUNNING, "broken", content.get("_status")):
+                # Whoever has ended it was killed before that was shown.
+                show_status(experiments.protocol, trial, experiments.path(name))
             if name not in state.experiments:
                 added.append(name)
                 state.experiments[name] = overrides_in(content, defaults)

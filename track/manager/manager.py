@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -267,7 +268,12 @@ class ExperimentManager:
             declare(self._set, space, asked, trials=trials, sampler=sampler, goal=goal, seed=seed, name=name)
         self._state = self._set.read()
 
-    link = register
+    def link(self, *args: Any, **kwargs: Any) -> None:
+        """Register experiments: ``link("{lr: 0.1 | 0.2}")`` is by their parameters; otherwise as `register`."""
+        if len(args) == 1 and "string_params" not in kwargs and _is_mapping(args[0]):
+            self.register(string_params=args[0], **kwargs)
+        else:
+            self.register(*args, **kwargs)
 
     def _header(self, header: str | None) -> str | None:
         """Return the header that was given, else that of the user's settings."""
@@ -450,6 +456,10 @@ def table(found: Rows) -> str:
 
 def _shown(value: Any) -> str:
     return "; ".join(value) if isinstance(value, list) else text_of(value)
+
+
+def _is_mapping(text: Any) -> bool:
+    return isinstance(text, str) and re.match(r"\s*\{|[^:]+:\s", text) is not None
 
 
 def _require_counts(**counts: Any) -> None:

@@ -12,13 +12,11 @@ import logging
 import math
 import os
 import threading
-import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from track.errors import BackendUnavailable, InvalidCall, missing_extra
+from track.errors import BackendUnavailable, InvalidCall
 from track.experiment.parts import folder_name, messages_in, name_of
 from track.front import store_trial
 from track.manager.grid import Range, Space
@@ -28,6 +26,7 @@ from track.metrics import briefs_of
 from track.persistence.protocol import Protocol
 from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
+from track.suggesting import PRUNED_AT, optuna_package, quiet_optuna
 from track.versioning import compute_hash
 from track.yaml12 import Commented
 
@@ -122,7 +121,7 @@ def sampler_name(sampler: Any) -> str:
     MissingExtra
         Optuna is not installed.
     """
-    _package()
+    optuna_package()
     if isinstance(sampler, str):
         if sampler != TPE:
             _imported(sampler)
@@ -156,14 +155,6 @@ def _imported(name: str) -> Any:
     if not _is_sampler(found):
         raise InvalidCall(f"{shown(name)} is no sampler: it lacks {', '.join(_METHODS)}")
     return found
-
-
-def _package() -> Any:
-    try:
-        import optuna  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise missing_extra("a sampler that learns needs Optuna", "sweep") from error
-    return optuna
 
 
 # asking
@@ -221,12 +212,12 @@ class Study:
         self._open: dict[int, _Asked | None] = {}
         self._count = 0
         self._next = 0
-        with _quiet() as optuna:
+        with quiet_optuna() as optuna:
             self._study = optuna.create_study(direction=direction, sampler=self._sampler(0))
 
     def next_trial(self, protocol: Protocol, budget: int, root: str) -> Trial | None:
         """Return a new trial; None where there are as many as there may be."""
-        with self._turn, _quiet():
+        with self._turn, quiet_optuna():
             self._learn(protocol, budget)
             while self._next < budget:
                 trial = self._make(protocol, self._next, root)
@@ -277,7 +268,7 @@ class Study:
         name, seed = self._sampling["sampler"], self._sampling["seed"]
         chance = int(compute_hash("seed", self._group.uid, self._key, seed, number)[:8], 16)
         if name == TPE:
-            return _package().samplers.TPESampler(seed=chance, constant_liar=True)
+            return optuna_package().samplers.TPESampler(seed=chance, constant_liar=True)
         found = _objects.get(name) or _imported(name)
         if not isinstance(found, type):
             if number == 0:
@@ -314,20 +305,30 @@ class Study:
         if asked is None:
             return
         # A person may have changed the parameters before it ran.
-        params = self._encoded(trial.parameters)
+        params, state, value = self._encoded(trial.parameters), *self._outcome(trial, status)
+        if state == "PRUNED":
+            self._tell(asked, "FAIL")
+            self._add(params, (int(trial.metadata[PRUNED_AT]), value))
+            return
         if params != asked.params:
             self._tell(asked, "FAIL")
             asked = self._add(params)
         if asked is not None:
-            self._tell(asked, *self._outcome(trial, status))
+            self._tell(asked, state, value)
 
-    def _add(self, params: dict[str, Any] | None) -> _Asked | None:
-        """Let Optuna know of a trial that somebody else has made; it runs."""
+    def _add(self, params: dict[str, Any] | None, pruned: tuple[int, float | None] | None = None) -> _Asked | None:
+        """Let Optuna know of a trial that somebody else has made; it runs, or was pruned at a count with a value."""
         if params is None:
             return None
-        kinds = _package().trial
+        kinds = optuna_package().trial
+        state, values = ("RUNNING", {}) if pruned is None else ("PRUNED", dict([pruned]))
         self._study.add_trial(
-            kinds.create_trial(state=kinds.TrialState.RUNNING, params=params, distributions=self._distributions)
+            kinds.create_trial(
+                state=kinds.TrialState[state],
+                params=params,
+                distributions=self._distributions,
+                intermediate_values=values,
+            )
         )
         self._count += 1
         return _Asked(self._count - 1, params)
@@ -343,10 +344,12 @@ class Study:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             logger.warning("trial %r has no %r that is a number: nothing is learned of it", trial.name, self._goal)
             return "FAIL", None
-        return "COMPLETE", float(value)
+        # It is compared with others that came as far, not with those that came to their end.
+        is_cut = status == "pruned" and isinstance(trial.metadata.get(PRUNED_AT), int)
+        return "PRUNED" if is_cut else "COMPLETE", float(value)
 
     def _tell(self, asked: _Asked, state: str, value: float | None = None) -> None:
-        self._study.tell(asked.number, value, state=_package().trial.TrialState[state])
+        self._study.tell(asked.number, value, state=optuna_package().trial.TrialState[state])
 
     # parameters as Optuna has them
 
@@ -373,7 +376,7 @@ class Study:
 
 
 def _distributions(space: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    kinds = _package().distributions
+    kinds = optuna_package().distributions
     for name, values in space:
         if isinstance(values, list):
             if len(values) > 1:
@@ -383,17 +386,3 @@ def _distributions(space: Sequence[Any]) -> Iterator[tuple[str, Any]]:
         is_whole = isinstance(values["low"], int)
         kind = kinds.IntDistribution if is_whole else kinds.FloatDistribution
         yield name, kind(values["low"], values["high"], log=values["log"])
-
-
-@contextmanager
-def _quiet() -> Iterator[Any]:
-    """Keep Optuna from printing that it has made a study, and from warnings about what we ask for on purpose."""
-    optuna = _package()
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield optuna
-    finally:
-        optuna.logging.set_verbosity(level)

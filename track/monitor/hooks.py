@@ -29,6 +29,10 @@ class Watching(Protocol):
         """Bodies of innermost loops so far."""
 
     @property
+    def trial(self) -> Any:
+        """What numbers are logged to; None without a trial."""
+
+    @property
     def triggers(self) -> dict[str, int]:
         """All counts."""
 

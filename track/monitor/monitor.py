@@ -359,10 +359,15 @@ class Monitor:
 
     def log_numbers(self, values: Mapping[str, Any], trigger: str | None = None, by: str = "step") -> None:
         """Log those values that are numbers to the trial, if any; by `trigger` where `by` was never counted."""
-        trial = self._trial or innermost_block() or self._unfinished()
+        trial = self.trial
         numbers = None if trial is None else numbers_in(values)
         if numbers:
             trial.log_metrics(step=self.position(trigger, by), **numbers)
+
+    @property
+    def trial(self) -> Any:
+        """What numbers are logged to: the trial that was given, or whose block the program is in; None without one."""
+        return self._trial or innermost_block() or self._unfinished()
 
     def position(self, trigger: str | None = None, by: str = "step") -> int:
         """Return the step of what is logged now: the count `by`, or that of `trigger` where `by` was never counted."""

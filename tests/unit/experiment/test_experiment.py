@@ -742,15 +742,18 @@ def test_third_argument_of_another_init_is_its_own() -> None:
 
 
 def test_keys_that_are_not_known_stay(store: str) -> None:
-    """The parameters of an earlier version of a program are not read, and not removed."""
+    """The parameters of an earlier version of a program are not read, and not removed, nor is what is said of them."""
     Path("old").mkdir()
     save_param({"_root": "/x", "_status": "registered", "_own": 1, "lr": 0.25, "gone": [1, 2], 3: "x"}, "old")
+    written = Path("old/params.yml").read_text()
+    Path("old/params.yml").write_text(written.replace("gone: [1, 2]", "gone: [1, 2]  # as it was"))
     loaded = Train()
     loaded.from_yml("old/params.yml")
     loaded()
 
     found = load_param("old")
     assert (found["_status"], found["lr"], found["gone"], found["_own"], found[3]) == ("finished", 0.25, [1, 2], 1, "x")
+    assert found.comments["gone"] == "as it was"
     assert "gone" not in fetch(store)[0].parameters
 
 

@@ -171,3 +171,25 @@ def test_workers_none_of_which_can_work_are_an_error(tmp_path: Path) -> None:
     """They have said why."""
     with pytest.raises(TrackError, match="none of 1 workers"):
         work_in_processes(tmp_path, 1)
+
+
+@pytest.mark.parametrize("is_other", [False, True])
+def test_an_environment_need_not_be_activated(
+    root: Path, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_other: bool
+) -> None:
+    """Programs run in the interpreter that launches them, or works; where a person has activated another, in that."""
+    other = tmp_path / "other"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin" / "python3").write_text("#!/bin/bash\nexit 7\n")
+    (other / "bin" / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other}/bin{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.delenv("CONDA_DEFAULT_ENV", raising=False)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    if is_other:
+        monkeypatch.setenv("VIRTUAL_ENV", str(other))
+    manager = python_set(root, "{number: 1 | 2}")
+
+    codes = manager.run("number=1", "bash")
+    done = work(root)
+
+    assert (codes, done, len(bodies(log))) == (([7], 1, 0) if is_other else ([0], 1, 2))

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 import track
+from track.config import GlobalExperimentManager
 from track.errors import AlreadyExists, AlreadyRuns, InvalidCall, InvalidExperimentRoot, SetExists
 from track.experiment import Experiment, param
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager
+from track.manager.child import own_environment
 from track.manager.members import matching, trials_of
 from track.manager.registering import folder_of
 from track.manager.sets import ExperimentSet
@@ -557,6 +559,26 @@ def test_what_is_let_go_is_not_run_and_comes_back(manager: ExperimentManager) ->
     assert not trials_of(manager._set)["a=3"].deleted
 
 
+def test_what_is_let_go_is_shown_nowhere(
+    manager: ExperimentManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the list, nor an answer, nor `@last`, nor `find` has it, until it is asked for what is hidden."""
+    monkeypatch.setenv("TRACK_HOME", str(tmp_path / "home"))
+    manager.register(string_params="a: 2 | 3")
+    manager.unlink("a=3")
+    uri = manager._set.place.uri
+    assert uri is not None
+
+    assert [row["name"] for row in manager.list()] == ["a=2"]
+    assert [trial.name for trial in track.fetch(uri)] == ["a=2"]
+    assert [trial.name for trial in track.fetch(uri, "@last")] == ["a=2"]
+    assert [trial.name for trial in track.fetch(uri, {"deleted": True})] == ["a=3"]
+    ExperimentManager(manager.root).annotate("known to the user")
+    for load_defaults in (False, True):
+        assert GlobalExperimentManager().find(load_defaults=load_defaults)["_name"] == ["a=2"]
+    assert manager.run("*", "bash") == [0]
+
+
 def test_to_relink_again_changes_nothing(manager: ExperimentManager) -> None:
     """Not even the time of a file."""
     manager.register(string_params="a: 2 | 3")
@@ -569,6 +591,19 @@ def test_to_relink_again_changes_nothing(manager: ExperimentManager) -> None:
 
     assert {path: path.read_bytes() for path in Path(manager.root).rglob("*.yml")} == before
     assert {name: trial.uid for name, trial in trials_of(manager._set).items()} == trials
+
+
+def test_an_end_that_was_not_shown_is_shown(manager: ExperimentManager) -> None:
+    """Whoever runs a script may be killed after its end is stored, and before its file says so."""
+    manager.register(string_params="a: 2")
+    before = load_param(os.path.join(manager.root, "a=2"))
+    assert manager.run("*", "bash") == [0]
+    manager.save_params(before, "a=2")
+
+    assert manager.relink() == []
+
+    found = load_param(os.path.join(manager.root, "a=2"))
+    assert (found["_status"], found["_timestamps"]["stopped"] is None, found["a"]) == ("finished", False, 2)
 
 
 def test_a_copy_of_a_folder_is_another_trial(manager: ExperimentManager) -> None:
@@ -756,7 +791,7 @@ def _check_moved(manager: ExperimentManager, old: str, new: Path, uids: dict[str
     assert {name: trial.uid for name, trial in found.items()} == uids
     assert {trial.metadata["path"] for trial in found.values()} == set(manager.experiments)
     for path in manager.experiments:
-        ran = subprocess.run([f"{path}/run.sh"], capture_output=True, text=True, check=True)
+        ran = subprocess.run([f"{path}/run.sh"], capture_output=True, text=True, check=True, env=own_environment())
         assert "EXPERIMENT FINISHED!" in ran.stdout
 
 

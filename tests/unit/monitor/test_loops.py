@@ -379,3 +379,21 @@ def test_an_iterator_that_raises_is_not_covered_up() -> None:
         pass
 
     assert (m.step, m.epoch) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("items", "length", "shown", "count"),
+    [
+        (range(3), 2, ["0/2", "1/2", "2/2"], 3),
+        (range(2), 5, ["0/5", "1/5"], 2),
+        (range(0), None, [], 0),
+        ((x for x in range(2)), None, ["0", "1"], 2),
+    ],
+)
+def test_a_length_is_what_is_expected(items: Any, length: int | None, shown: list[str], count: int) -> None:
+    """A length that was wrong, one that nobody knows, and no item at all stop nothing, and count what there was."""
+    m = Monitor()
+
+    found = [m.summary(verbose=1)["s"] for _ in m(items, length=length)]
+
+    assert (found, m.step) == (shown, count)
