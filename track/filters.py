@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,7 +157,10 @@ def _compared(column: str, sign: str, written: str, term: str) -> Predicate:
     operand: Any = read_value(written)
     if sign == "~":
         try:
-            operand = re.compile(_bare(written))
+            # Of a pattern that Python may read in another way one day it warns, to standard error.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                operand = re.compile(_bare(written))
         except (re.error, RecursionError, OverflowError) as error:
             raise InvalidQuery(f"{cut(written)} is no regular expression: {error}") from error
     elif sign in ("<", "<=", ">", ">=") and not isinstance(operand, (int, float)):

@@ -77,6 +77,7 @@ def _found(store: Any, text: str) -> str:
         ("project:digits", "abcd"),
         ("name:a,d", "ad"),
         ("name~[ab]", "ab"),
+        ("name~[[a]", "a"),
         ("memory", "b"),
         ('"two words"', "d"),
         ('description "words here"', ""),
