@@ -21,6 +21,7 @@ FEATURES = {
     "numpy": ["numpy"],
     "pandas": ["pandas"],
     "pyarrow": ["pyarrow", "numpy"],
+    "sql": ["duckdb", "pyarrow", "numpy"],
     "cockroach": ["psycopg2-binary"],
     "mongodb": ["pymongo"],
     "fsspec": ["fsspec"],
@@ -52,7 +53,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["track", "track.*"]),
-    package_data={"track": ["py.typed"]},
+    package_data={"track": ["py.typed"], "track.dashboard": ["static/*", "static/vendor/*"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
     entry_points={

@@ -1,10 +1,11 @@
-"""The cost of ``import track``.
+"""The cost of ``import track``, and of ``track --help``.
 
 New interpreters in turn, against ``python -c pass``; and whether numpy or fsspec came along.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -38,7 +39,24 @@ def measure(folder: str, rounds: int) -> list[Row]:
     ]
     others = [name for name in median if name != "import track"]
     rows += [Row(f"{name}: more", f"{median[name] - bare:.1f} ms") for name in others]
+    rows.append(
+        at_most(
+            "track --help: more CPU", _spent(rounds, "-m", "track", "--help") - _spent(rounds, "-c", "pass"), 60, "ms"
+        )
+    )
     return rows + [_came_along(name, programs[name]) for name in median]
+
+
+def _spent(rounds: int, *words: str) -> float:
+    """Return the median of the CPU time that interpreters take, in milliseconds."""
+    spent = []
+    for _ in range(rounds):
+        with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL) as child:
+            _, code, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(code)
+        assert child.returncode == 0, words
+        spent.append((used.ru_utime + used.ru_stime) * 1000)
+    return statistics.median(spent)
 
 
 def _came_along(name: str, program: str) -> Row:

@@ -230,6 +230,14 @@ class TrialLogger(OutputVerbs, FileVerbs):
                 exc_type, exc_val, exc_tb = type(handled), handled, handled.__traceback__
         self._finish(exc_type, exc_val, exc_tb, timeout)
 
+    def note_output(self, name: str, value: Any, aggregator: Any) -> bool:
+        """Record what was printed, and return whether the trial is there for it: it may wait for its parameters."""
+        if self._trial is None:
+            return False
+        given = {} if aggregator is None else {"aggregator": aggregator}
+        self.protocol.log_trial_metadata(self._trial, **given, **{name: value})
+        return True
+
     def note_signal(self, name: str) -> None:
         """Note that the process was told to stop: SIGTERM, SIGINT, ...; what becomes of it is seen at the end."""
         if self.has_started and not self.has_finished:

@@ -24,17 +24,20 @@ WAYS = "a uid, its first 4 characters or more, name, name/revision, @last, @best
 """How a trial is named, in messages."""
 
 
-def named(protocol: Protocol, name: Any, deleted: bool = False) -> Trial:
+def named(protocol: Protocol, name: Any, deleted: bool = False, in_brief: bool = False) -> Trial:
     """Return the stored trial that is meant.
 
     Parameters
     ----------
     name: str
-        Its uid; the beginning of it, of at least four characters, that no other has; its name; ``name/revision``;
+        Its uid; the beginning of it, of at least four characters, that no other has; such a beginning, ``_`` and the
+        revision, where trials differ in that only; its name; ``name/revision``;
         ``@last``, the one that was created last; ``@best:loss``, the one whose last loss is least;
         ``@best:max:acc``, the one whose last acc is greatest. A uid as a whole counts before everything else.
     deleted: bool
         Whether one that is hidden is meant, instead of one that is not.
+    in_brief: bool
+        Whether its points are not wanted: what its metrics come to is enough.
 
     Raises
     ------
@@ -48,8 +51,9 @@ def named(protocol: Protocol, name: Any, deleted: bool = False) -> Trial:
     if not isinstance(name, str) or not name:
         raise TrialDoesNotExist(f"{shown(name)} names no trial: it goes by {WAYS}")
     if name.startswith("@"):
-        return _described(protocol, name, _among(deleted))
-    exact = protocol.fetch_trials({"uid": name, **(_among(deleted) or {})})
+        return _described(protocol, name, _among(deleted), in_brief)
+    fetch = protocol.brief_trials if in_brief else protocol.fetch_trials
+    exact = fetch({"uid": name, **(_among(deleted) or {})})
     if exact:
         return exact[0]
     trials = protocol.brief_trials(_among(deleted))
@@ -58,7 +62,7 @@ def named(protocol: Protocol, name: Any, deleted: bool = False) -> Trial:
         raise _unknown(protocol, name, trials, deleted)
     if len(found) > 1:
         raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found)}. Say which by more of its uid")
-    return _whole(protocol, found[0])
+    return found[0] if in_brief else _whole(protocol, found[0])
 
 
 def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "last") -> Trial:
@@ -91,18 +95,20 @@ def _among(deleted: bool) -> dict[str, Any] | None:
     return {"deleted": True} if deleted else None
 
 
-def _described(protocol: Protocol, name: str, query: Any = None) -> Trial:
+def _described(protocol: Protocol, name: str, query: Any, in_brief: bool) -> Trial:
     what, *words = name.removeprefix("@").split(":", 1)
     if what == "last" and not words:
         trials = protocol.brief_trials(query)
         if not trials:
             what = "none" if query is None else "none that was deleted"
             raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has {what}")
-        return _whole(protocol, trials[-1])
+        return trials[-1] if in_brief else _whole(protocol, trials[-1])
     if what == "best" and words and words[0]:
         mode, separator, metric = words[0].partition(":")
         if not separator or mode not in ("min", "max"):
             mode, metric = "min", words[0]
+        if in_brief:
+            return best_of(protocol.brief_trials(query), metric, mode)
         return best_stored(protocol, metric, mode, query=query)
     raise TrialDoesNotExist(f"{name!r} names no trial: it goes by {WAYS}")
 
@@ -114,6 +120,9 @@ def _whole(protocol: Protocol, trial: Trial) -> Trial:
 
 def _is_meant(trial: Trial, name: str) -> bool:
     is_beginning = len(name) >= _SHORTEST and trial.uid.startswith(name)
+    beginning, _, revision = name.rpartition("_")
+    if len(beginning) >= _SHORTEST and revision == str(trial.revision):
+        is_beginning = is_beginning or trial.hash.startswith(beginning)
     return is_beginning or (trial.name is not None and name in (trial.name, f"{trial.name}/{trial.revision}"))
 
 

@@ -16,7 +16,7 @@ from track.shown import cut, text_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HIDDEN_METADATA = frozenset({"_update_count", "heartbeat", "_last_change", "_environment"})
+HIDDEN_METADATA = frozenset({"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line"})
 """What stores keep for themselves."""
 _MOST_ROWS = 20
 _MOST_COLUMNS = 12
@@ -37,7 +37,7 @@ def report_rows(trial: Any, unread: str = "") -> list[tuple[str, str, str]]:
         sections.append((section, cells))
     sections.append(("metrics", [(name, metric_cell(container)) for name, container in trial.metrics.items()]))
     times = sorted(trial.chronos.items(), key=lambda item: item[0] != "runtime")
-    sections.append(("chronos", [(name, _time_cell(_summary(container))) for name, container in times]))
+    sections.append(("chronos", [(name, time_cell(container)) for name, container in times]))
     sections.append(("artifacts", [(record["name"], _size_cell(record["size"])) for record in trial.artifacts]))
     sections.append(("errors", [("", text_of(error)) for error in trial.errors]))
     sections.append(("not read", [("", unread)] if unread else []))
@@ -78,7 +78,9 @@ def _cell(value: Any) -> str:
     return f"{shown:.6g}" if isinstance(shown, float) else text_of(shown)
 
 
-def _time_cell(value: Any) -> str:
+def time_cell(container: Any) -> str:
+    """Return a time, or what many times come to, in a line."""
+    value = _summary(container)
     if isinstance(value, dict) and value.get("count") is not None:
         return f"{_cell(value['avg'])} ± {_cell(value['sd'])} s, {value['count']} times"
     return f"{_cell(value)} s" if isinstance(value, float) else _cell(value)

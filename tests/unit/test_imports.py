@@ -85,6 +85,9 @@ ORDER = (
     "track.frames",
     "track.naming",
     "track.reading",
+    "track.rows",
+    "track.seeds",
+    "track.filters",
     "track.artifacts.*",
     "track.front.*",
     "track.logger",
@@ -106,6 +109,7 @@ ORDER = (
     "track.config",
     "track",
     # programs and tools
+    "track.dashboard.*",
     "track.cli.*",
     "track.__main__",
     "track.testing.*",
@@ -132,6 +136,7 @@ FACES = (
     "track.manager.parts",
     "track.manager",
     "track.cli",
+    "track.dashboard",
     "track.testing",
 )
 
@@ -149,6 +154,7 @@ PUBLIC = (
     "track.containers.ring",
     "track.containers.series",
     "track.containers.types",
+    "track.dashboard",
     "track.distributed.cockroachdb",
     "track.em",
     "track.errors",

@@ -7,20 +7,20 @@ import sys
 from typing import Any
 
 from track.artifacts import artifacts, find, gc
+from track.cli.shell import configured_store
 from track.cli.uploads import list_uploads, sweep_uploads
 from track.errors import TrackError
 from track.naming import WAYS
 from track.reading import fetch
 
-_HELP = "list, download and clean up the files of trials"
 _DESCRIPTION = """
 Shows which files trials have logged, brings one of them here, verified, or removes what no trial names any more.
 """
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("artifacts", help=_HELP, description=_DESCRIPTION)
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(
         title="actions", metavar="action", required=True, help="what to do: list, download or gc"
@@ -32,7 +32,8 @@ def add_parser(verbs: Any) -> None:
     clean = actions.add_parser("gc", help="remove what no trial names")
     clean.set_defaults(act=_clean)
     for action in (show, bring, clean):
-        action.add_argument("uri", help="the store, as it is given to TrackClient; or one that track.em uploads to")
+        store = "the store, as it is given to TrackClient (by default the one that is configured)"
+        action.add_argument("uri", nargs="?", help=f"{store}; or one that track.em uploads to")
     bring.add_argument("name", help="such as model, model:latest, model:v3, model@9f86d081")
     bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
     for action in (show, bring):
@@ -51,6 +52,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List, download or clean up, and return the exit code."""
     try:
+        if arguments.uri is None:
+            arguments.uri = configured_store()
         code: int = arguments.act(arguments)
     except (TrackError, OSError) as error:
         print(f"track artifacts: {error}", file=sys.stderr)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from typing import Any
 
+from track.cli.shell import store_and_words, take_words
 from track.errors import TrackError
 from track.reading import open_stored
 
@@ -16,17 +18,17 @@ Whoever reads the store next has less to read. While other processes log to it t
 _WIDTH = 40
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("compact", help="shorten a file store, for those who read it", description=_DESCRIPTION)
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.set_defaults(run=run, prog=parser.prog)
-    parser.add_argument("uri", help="the store, as it is given to TrackClient")
+    take_words(parser, "", most=0)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fold a store, and return the exit code."""
     try:
-        protocol = open_stored(arguments.uri)
+        protocol = open_stored(store_and_words(arguments)[0])
         try:
             is_folded = protocol.compact(_bar() if sys.stderr.isatty() else None)
         finally:

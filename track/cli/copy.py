@@ -30,7 +30,6 @@ from track.shown import short_uid
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.environment import PACKAGES
 
-_HELP = "copy runs from one store to another"
 _DESCRIPTION = """
 Copies projects, groups and trials, with all that they have measured. It may be run again: what is there is not copied
 twice. Files of trials stay where they are, and the copies name them there.
@@ -41,9 +40,9 @@ _PIECE = 5_000
 _SHOWN = 5
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("copy", help=_HELP, description=_DESCRIPTION)
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.add_argument("source", metavar="FROM", help="the store to copy from, as it is given to TrackClient")
     parser.add_argument("target", metavar="TO", help="the store to copy to; a file that does not exist is made")
     parser.add_argument(

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import Any
 
+from track.cli.shell import all_stored, store_and_words, take_words
 from track.errors import TrackError
 from track.naming import WAYS, named
 from track.persistence.protocol import Protocol
@@ -27,20 +28,17 @@ taken, so what is logged about them later is dropped. Files of trials go with tr
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def add_parser(verbs: Any) -> None:
-    """Add the commands to the parser of the program."""
-    delete = verbs.add_parser("delete", help="hide trials, until they are restored", description=_DELETE)
-    delete.set_defaults(run=run, act=_delete)
-    restore = verbs.add_parser("restore", help="show deleted trials again", description=_RESTORE)
-    restore.set_defaults(run=run, act=_restore)
-    clean = verbs.add_parser("gc", help="remove deleted trials for good", description=_GC)
-    clean.set_defaults(run=run, act=_forget)
-    for parser in (delete, restore, clean):
-        parser.set_defaults(prog=parser.prog)
-        parser.add_argument("uri", help="the store, as it is given to TrackClient")
-    delete.add_argument("trials", metavar="TRIAL", nargs="+", help=f"each by {WAYS}")
-    restore.add_argument("trials", metavar="TRIAL", nargs="+", help=f"each by {WAYS}; of those that were deleted")
-    clean.add_argument(
+def add_parser(verbs: Any, name: str) -> None:
+    """Add one of the commands to the parser of the program."""
+    description, act = {"delete": (_DELETE, _delete), "restore": (_RESTORE, _restore), "gc": (_GC, _forget)}[name]
+    parser = verbs.add_parser(name, description=description)
+    parser.set_defaults(run=run, act=act, prog=parser.prog)
+    if name != "gc":
+        of = "; of those that were deleted" if name == "restore" else ""
+        take_words(parser, f"trials, each by {WAYS}{of}", "TRIAL", least=1)
+        return
+    take_words(parser, "", most=0)
+    parser.add_argument(
         "--older",
         metavar="AGE",
         type=_age,
@@ -60,7 +58,8 @@ def _age(given: str) -> float:
 def run(arguments: argparse.Namespace) -> int:
     """Hide, show or remove trials, and return the exit code."""
     try:
-        protocol = open_stored(arguments.uri)
+        uri, arguments.trials = store_and_words(arguments)
+        protocol = open_stored(uri)
         try:
             code: int = arguments.act(protocol, arguments)
         finally:
@@ -75,7 +74,7 @@ def _delete(protocol: Protocol, arguments: argparse.Namespace) -> int:
     trials = _named(protocol, arguments, deleted=False)
     for trial in trials:
         protocol.delete_trial(trial)
-    code = _stored(protocol, arguments)
+    code = all_stored(protocol, arguments.prog)
     for trial in trials:
         goes_on = "; it is running, and goes on" if trial.status is Status.Running else ""
         print(f"deleted {_shown(trial)}{goes_on}")
@@ -86,7 +85,7 @@ def _restore(protocol: Protocol, arguments: argparse.Namespace) -> int:
     trials = _named(protocol, arguments, deleted=True)
     for trial in trials:
         protocol.restore_trial(trial)
-    code = _stored(protocol, arguments)
+    code = all_stored(protocol, arguments.prog)
     for trial in trials:
         print(f"restored {_shown(trial)}")
     return code
@@ -96,15 +95,6 @@ def _named(protocol: Protocol, arguments: argparse.Namespace, deleted: bool) -> 
     """Return the trials that are meant, each once: all of them, or none is changed."""
     found = {trial.uid: trial for trial in (named(protocol, name, deleted) for name in arguments.trials)}
     return list(found.values())
-
-
-def _stored(protocol: Protocol, arguments: argparse.Namespace) -> int:
-    """Return 0 once everything is stored, 1 where something waits for its server."""
-    protocol.flush()
-    unsaved = protocol.unsaved()
-    if unsaved:
-        print(f"{arguments.prog}: {unsaved} changes wait to be stored: {protocol.remedy}", file=sys.stderr)
-    return 1 if unsaved else 0
 
 
 def _forget(protocol: Protocol, arguments: argparse.Namespace) -> int:

@@ -13,16 +13,15 @@ from track.persistence.server import LIMITS, SocketServer
 from track.persistence.socketed import server_uri
 from track.persistence.utils import mask_secrets
 
-_HELP = "serve a store to clients on other machines"
 _DESCRIPTION = """
 Owns a store and serves it to any number of clients, whose URI is socket://user:password@host:port. Without users it
 listens on this machine only. It runs until it is interrupted or terminated; what was acknowledged is stored.
 """
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("serve", help=_HELP, description=_DESCRIPTION)
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.add_argument("uri", help="the store: file://runs.json, sqlite:///data/runs.db, any backend")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument(

@@ -24,7 +24,6 @@ from track.persistence.utils import mask_secrets
 from track.shown import cut
 
 _REASONS = 3
-_HELP = "send the events that processes have left behind"
 _DESCRIPTION = """
 A process that is killed, or ends while its server is away, leaves its events in a local spill. The next process
 that logs to the server sends them, and so does this command. It may be run at any time, more than once, and
@@ -32,9 +31,9 @@ beside processes that are logging: every event is stored once.
 """
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("sync", help=_HELP, description=_DESCRIPTION)
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.add_argument(
         "uri", nargs="?", help="the server, with its password; all servers that have spills here by default"
     )

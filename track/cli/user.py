@@ -10,16 +10,15 @@ from typing import Any
 from track.errors import TrackError
 from track.persistence.users import ROLES, Users
 
-_HELP = "say who may use a server"
 _DESCRIPTION = """
 Keeps the file of users of a track server: names, roles, and salted hashes of passwords. A server that runs sees a
 change at the next connection.
 """
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
-    parser = verbs.add_parser("user", help=_HELP, description=_DESCRIPTION)
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(
         title="actions", metavar="action", required=True, help="what to do: add, remove or list"

@@ -33,11 +33,14 @@ from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
+from track.front.live import LINE, OUTPUT
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 from track.front.reserving import reserve, waiting_query
 
 __all__ = [
+    "LINE",
+    "OUTPUT",
     "Current",
     "FileVerbs",
     "LateNumbers",

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from track.aggregators.aggregator import RingAggregator
 from track.configuration import options
+from track.front.live import OUTPUT, LiveOutput
 from track.utils.eta import EstimatedTime
 from track.utils.out import RingOutputDecorator
 from track.utils.throttle import throttled
@@ -27,6 +29,9 @@ class OutputVerbs:
         def log_metadata(self, /, aggregator: Any = None, **kwargs: Any) -> None:
             """Record facts about the trial."""
 
+        def note_output(self, name: str, value: Any, aggregator: Any) -> bool:
+            """Record what was printed, and return whether the trial is there for it."""
+
     def __init__(self) -> None:
         self.eta: EstimatedTime | None = None
         self._capture: OutputCapture | None = None
@@ -44,9 +49,16 @@ class OutputVerbs:
         return None if self._capture is None else self._capture.stderr
 
     def capture_output(self, output_size: int = 50) -> Self:
-        """Keep the last `output_size` writes to standard output and error; they join the metadata at the end."""
+        """Keep the last `output_size` writes to standard output and error; they join the metadata at the end.
+
+        While the trial lives, its last lines are recorded from a thread, at most five times a second: ``track output
+        TRIAL -f`` follows them, and a kill loses those of its last moment only.
+        """
         if self._capture is None:
-            self._capture = OutputCapture(output_size)
+            kept = RingAggregator.lazy(output_size, "lines")
+            self._capture = OutputCapture(
+                output_size, lambda name, value: self.note_output(name, value, kept if name == OUTPUT else None)
+            )
         return self
 
     def _end_capture(self) -> None:
@@ -119,15 +131,38 @@ class Tee(RingOutputDecorator):
         Pieces of text to keep, > 0.
     """
 
+    _live: LiveOutput | None = None
+
     def __init__(self, stream: str, size: int) -> None:
         super().__init__(getattr(sys, stream), size)
         self._stream = stream
         setattr(sys, stream, self)
 
+    def follow(self, live: LiveOutput | None) -> None:
+        """Let what is written be heard of at once, that of handlers of `logging` too which have the stream already."""
+        self._live = live
+        _redirect(self.file, self)
+
+    def write(self, string: str) -> int:
+        size = super().write(string)
+        if self._live is not None:
+            self._live.feed(self._stream, string)
+        return size
+
     def give_back(self) -> None:
         """Put the stream back, unless somebody replaced ours."""
+        self._live = None
+        _redirect(self, self.file)
         if getattr(sys, self._stream) is self:
             setattr(sys, self._stream, self.file)
+
+
+def _redirect(old: Any, new: Any) -> None:
+    """Let the handlers that write to a stream write to another one."""
+    known = [logging.root, *logging.root.manager.loggerDict.values()]
+    for handler in {one for place in known for one in getattr(place, "handlers", ())}:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+            handler.setStream(new)
 
 
 class OutputCapture:
@@ -138,13 +173,19 @@ class OutputCapture:
     size: int
         Pieces of text to keep of each, > 0; the options ``log.stdout_capture`` and ``log.stderr_capture``
         win.
+    record: callable, optional
+        Takes what was printed meanwhile; see `track.front.live`.
     """
 
-    def __init__(self, size: int = 50) -> None:
+    def __init__(self, size: int = 50, record: Callable[[str, Any], bool] | None = None) -> None:
         # The same object twice would be written twice.
         is_one = sys.stderr is sys.stdout
         self.stdout = Tee("stdout", options("log.stdout_capture", size))
         self.stderr = None if is_one else Tee("stderr", options("log.stderr_capture", size))
+        self._live = None if record is None else LiveOutput(record)
+        for tee in (self.stdout, self.stderr):
+            if tee is not None:
+                tee.follow(self._live)
 
     def close(self) -> dict[str, str]:
         """Give the streams back, and return what was kept by stream name."""
@@ -153,4 +194,6 @@ class OutputCapture:
             if tee is not None:
                 tee.give_back()
                 kept[name] = tee.output()
+        if self._live is not None:
+            self._live.close()
         return {name: text for name, text in kept.items() if text}

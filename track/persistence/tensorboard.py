@@ -12,6 +12,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from track.containers.columns import LARGEST
@@ -86,6 +88,25 @@ class TensorBoardProtocol(SinkProtocol):
         """Write the table of parameters and numbers that the page *HParams* shows, and close the file."""
         run.end()
 
+    def export(self, trial: Trial, metrics: Iterable[tuple[str, Any, Any, Any]]) -> None:
+        """Write the event file of a trial that is stored elsewhere, its points at the times at which they were logged.
+
+        Parameters
+        ----------
+        metrics: iterable of (name, steps, values, times)
+            Values that are no numbers are left out.
+        """
+        shown = {name: value for name, value in trial.metadata.items() if not name.startswith("_")}
+        run = self.run_open(replace(trial, metadata=shown))
+        try:
+            for name, steps, values, times in metrics:
+                for step, value, at in zip(steps, values, times, strict=True):
+                    if isinstance(value, (int, float)):
+                        run.write_number(name, value, step, at or None)
+            self.run_status(run, trial.status, "\n".join(map(str, trial.errors)) or None)
+        finally:
+            self.run_end(run)
+
 
 def run_name(trial: Trial) -> str:
     """Return the folder of a trial: its name as far as a file may be called so, and the beginning of its uid.
@@ -116,14 +137,14 @@ class _Run:
         self._writing = threading.RLock()
         self._write(file_version="brain.Event:2")
 
-    def write_number(self, name: str, value: Any, step: Any) -> None:
-        """Write one number."""
+    def write_number(self, name: str, value: Any, step: Any, at: float | None = None) -> None:
+        """Write one number, which was logged at a time, unix seconds: by default now."""
         with self._writing:
             if type(step) is not int or not -LARGEST <= step < LARGEST:
                 step = self._counts.get(name, 0)
                 self._counts[name] = step + 1
             self._names.add(name)
-            self._write(step=step, summary=self._scalar(name, nearest_double(value)))
+            self._write(at, step=step, summary=self._scalar(name, nearest_double(value)))
 
     def _scalar(self, name: str, value: float) -> Any:
         # Not tensorboardX's own: it logs a warning at every NaN.
@@ -145,8 +166,8 @@ class _Run:
                 self._file.close()
                 self._file = None
 
-    def _write(self, **event: Any) -> None:
-        record = self._record(**event)
+    def _write(self, at: float | None = None, **event: Any) -> None:
+        record = self._record(time.time() if at is None else at, **event)
         with self._writing:
             if self._file is None:
                 self._file = self._open()
@@ -157,8 +178,8 @@ class _Run:
                 self._file.seek(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
-    def _record(self, **event: Any) -> bytes:
-        made = self._tensorboard.proto.event_pb2.Event(wall_time=time.time(), **event)
+    def _record(self, at: float, **event: Any) -> bytes:
+        made = self._tensorboard.proto.event_pb2.Event(wall_time=at, **event)
         data = made.SerializeToString()
         length = struct.pack("<Q", len(data))
         first, second = map(self._tensorboard.record_writer.masked_crc32c, (length, data))

@@ -188,6 +188,18 @@ class MeasuringTests(BackendTests):
 
         assert self.stored(protocol, trial).metadata["queue"].val == [2, 3]
 
+    def test_the_last_pieces_of_output_are_kept(self, protocol: Protocol, trial: Trial) -> None:
+        """A ring in the metadata keeps the last of pieces that are lists, and a name beside it the last value."""
+        ring = RingAggregator.lazy(2, "lines")
+        for number in range(3):
+            protocol.log_trial_metadata(trial, aggregator=ring, _output=[number, 0, [["stdout", f"é {number}"]]])
+            protocol.log_trial_metadata(trial, _output_line=[number, "stderr", "50 %"])
+
+        metadata = self.stored(protocol, trial).metadata
+
+        assert metadata["_output"].val == [[1, 0, [["stdout", "é 1"]]], [2, 0, [["stdout", "é 2"]]]]
+        assert metadata["_output_line"] == [2, "stderr", "50 %"]
+
     def test_artifacts_are_listed_in_order(self, protocol: Protocol, trial: Trial) -> None:
         """A trial's manifest has every file, oldest first, with what was said of it, and the time."""
         protocol.log_trial_artifact(trial, "model", "objects/ab/abc", "ab" * 32, 2**40)

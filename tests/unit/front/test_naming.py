@@ -42,6 +42,7 @@ def uri(tmp_path: Path) -> str:
         ("abcd22_0", "abcd22_0"),
         ("abcd2", "abcd22_0"),
         ("ef99", "ef9900_0"),
+        ("ef99_0", "ef9900_0"),
         ("first", "abcd11_0"),
         ("first/0", "abcd11_0"),
         ("@last", "ef9900_0"),

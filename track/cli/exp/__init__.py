@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from track.cli.exp import listing, sets, settings
-from track.cli.exp.shell import Parser, complain
+from track.cli.exp.shell import Parser
+from track.cli.shell import complain
 from track.errors import TrackError
 
 _PROGRAMS = ("exp", "xmen")
@@ -19,6 +21,11 @@ _EXAMPLE = """
 for example: exp python --add hello HelloWorld; exp init -n HelloWorld -r runs; cd runs; exp link -u '{a: 1 | 2}';
 exp run '*' bash; exp list -ds -m
 """
+
+
+def add_parser(verbs: Any, name: str) -> None:
+    """Add the command to the parser of the program, which gives all words after it to `main`."""
+    verbs.add_parser(name, description=DESCRIPTION)
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from track.cli.exp.shell import say
+from track.cli.shell import say
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot, suggestion
 from track.manager.parts import Conditions, Shown, columns_of

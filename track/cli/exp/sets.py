@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from track.cli.exp.shell import confirm, purpose_of, say, set_at
+from track.cli.exp.shell import confirm, purpose_of, set_at
+from track.cli.shell import say
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from track import home
-from track.cli.exp.shell import say
+from track.cli.shell import say
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall
 from track.shown import clean

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 from track import home
 from track.errors import InvalidCall, InvalidExperimentRoot
-from track.shown import bounded, sentence_of
 from track.utils.files import absolute_path
 
 
@@ -22,22 +21,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say it, and exit with 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
-
-
-def say(text: str) -> None:
-    """Print a text and the end of a line; letters that the terminal does not have are escaped."""
-    stream = sys.stdout
-    if stream is None:
-        return
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
-    stream.flush()
-
-
-def complain(program: str, error: Exception) -> None:
-    """Print what is wrong in one sentence."""
-    if sys.stderr is not None:
-        sys.stderr.write(f"{program}: error: {' '.join(bounded(sentence_of(error)).split())}\n")
 
 
 def may_ask() -> bool:

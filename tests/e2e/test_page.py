@@ -1,0 +1,614 @@
+"""The page in a real browser: what is drawn, what is said, and that nothing goes wrong in it."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.children import ended, python, start_python
+from tests.e2e.browsing import Visit, chromium, require_chromium, served
+from tests.servers import wait_until
+from track import TrackClient
+from track.dashboard.server import MOST_CONNECTIONS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser for all tests here."""
+    require_chromium()
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Open links; at the end, fail where something went wrong in one."""
+    contexts, visits = [], []
+
+    def open_link(link: str, **options: Any) -> Visit:
+        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **options))
+        visits.append(Visit(contexts[-1], link))
+        return visits[-1]
+
+    yield open_link
+    for one in visits:
+        one.check()
+    for context in contexts:
+        context.close()
+
+
+def _client(path: Path) -> TrackClient:
+    client = TrackClient(f"file://{path}", environment="none")
+    client.set_project(name="digits")
+    return client
+
+
+def _log(client: TrackClient, name: str, parameters: dict[str, Any], values: list[float], error: str = "") -> None:
+    try:
+        with client.new_trial(name=name, parameters=parameters, force=True) as trial:
+            for step, value in enumerate(values):
+                trial.log_metrics(step=step, loss=value)
+            if error:
+                raise RuntimeError(error)
+    except RuntimeError:
+        pass
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The link to three runs, of which one failed."""
+    path = tmp_path_factory.mktemp("three") / "report.json"
+    client = _client(path)
+    _log(client, "baseline", {"lr": 0.1, "depth": 3}, [1 / (step + 1) for step in range(200)])
+    _log(client, "wide", {"lr": 0.2, "depth": 3}, [2 / (step + 1) for step in range(200)])
+    _log(client, "broken", {"lr": 9.0, "depth": 3}, [3.0, math.nan, math.inf, -math.inf, 4.0], "CUDA out of memory")
+    client.save()
+    with served(f"file://{path}") as link:
+        yield link
+
+
+def _texts(tab: Any, selector: str) -> list[str]:
+    return [text.strip() for text in tab.locator(selector).all_inner_texts()]
+
+
+def test_table_and_charts_show_the_runs(visit: Callable[..., Visit], three: str) -> None:
+    """Each run has a row with what differs, its status and its error, and the chart has lines."""
+    there = visit(three)
+
+    tab = there.open()
+
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+    assert sorted(_texts(tab, "tbody button.name span")) == ["baseline", "broken", "wide"]
+    assert sorted(_texts(tab, "tbody .status")) == ["completed", "completed", "exception"]
+    assert "RuntimeError: CUDA out of memory" in tab.inner_text("tbody .why")
+    assert "depth" not in tab.inner_text("thead")
+    assert "lr" in tab.inner_text("thead")
+    assert there.coloured("loss") > 500
+    assert "token" not in tab.url
+
+
+def test_what_is_not_finite_is_marked_and_said(visit: Callable[..., Visit], three: str) -> None:
+    """NaN and the infinities are marks on the rim, and the chart counts them; its lines are drawn all the same."""
+    there = visit(three)
+
+    tab = there.open()
+
+    assert there.coloured("loss") > 500
+    assert "3 not finite" in tab.inner_text("figure .note")
+
+
+def test_choice_is_in_the_link(visit: Callable[..., Visit], three: str) -> None:
+    """Who opens the link of a view sees it, chosen runs, axis and smoothing alike."""
+    there = visit(three)
+    tab = there.open()
+    tab.get_by_label("choose wide").check()
+    tab.get_by_label("log y").check()
+    tab.get_by_label("smoothing").fill("0.5")
+    everything = there.coloured("loss")
+    state = tab.url.partition("#")[2]
+
+    again = visit(three)
+    tab = again.open(state)
+
+    assert tab.get_by_label("choose wide").is_checked()
+    assert not tab.get_by_label("choose baseline").is_checked()
+    assert tab.get_by_label("log y").is_checked()
+    assert tab.get_by_label("smoothing").input_value() == "0.5"
+    assert again.coloured("loss") > 0
+    assert everything > 0
+
+
+def test_dragging_zooms_and_back_returns(visit: Callable[..., Visit], three: str) -> None:
+    """A range that is dragged is asked for anew, is in the link, and the back button leaves it."""
+    there = visit(three)
+    tab = there.open()
+    there.coloured("loss")
+    box = tab.locator("figure .u-over").bounding_box()
+    middle = box["y"] + box["height"] / 2
+
+    with tab.expect_response("**/api/chart") as asked:
+        tab.mouse.move(box["x"] + box["width"] * 0.25, middle)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + box["width"] * 0.5, middle, steps=4)
+        tab.mouse.up()
+
+    question = asked.value.request.post_data_json
+    assert 40 < question["start"] < 60
+    assert 90 < question["end"] < 110
+    assert "zoom=" in tab.url
+    tab.go_back()
+    tab.wait_for_function("!location.hash.includes('zoom')")
+    there.coloured("loss")
+
+
+def test_run_has_a_page(visit: Callable[..., Visit], three: str) -> None:
+    """A click on its name shows the error with its lines, and its parameters."""
+    there = visit(three)
+    tab = there.open()
+
+    tab.get_by_role("button", name="broken").click()
+
+    tab.wait_for_selector(".run pre.error")
+    assert "RuntimeError: CUDA out of memory" in tab.inner_text(".run pre.error")
+    assert "lr" in tab.inner_text(".run dl")
+
+
+def test_two_runs_are_compared(visit: Callable[..., Visit], three: str) -> None:
+    """What differs stands side by side; what is equal is shown when it is asked for."""
+    there = visit(three)
+    tab = there.open()
+    tab.get_by_label("choose wide").check()
+    tab.get_by_label("choose baseline").check()
+
+    tab.get_by_role("tab", name="compare 2").click()
+
+    tab.wait_for_selector(".compare tbody tr")
+    assert "lr" in _texts(tab, ".compare tbody th")
+    assert "depth" not in _texts(tab, ".compare tbody th")
+    tab.get_by_label("also what is equal").check()
+    assert "depth" in _texts(tab, ".compare tbody th")
+
+
+def test_filter_leaves_the_runs_it_means(visit: Callable[..., Visit], three: str) -> None:
+    """The language of `track ls` chooses rows; a mistake is said, and takes nothing away."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+
+    tab.get_by_label("filter").fill("lr<1 -wide loss.min<0.5")
+    tab.wait_for_selector("tbody tr:nth-child(2)", state="detached")
+    assert _texts(tab, "tbody button.name span") == ["baseline"]
+    tab.get_by_label("filter").fill("status:failed")
+    tab.get_by_role("button", name="broken").wait_for()
+    tab.get_by_label("filter").fill("nothing of this")
+
+    tab.get_by_text("No run matches.").wait_for()
+
+
+def test_mistake_in_a_filter_is_said(visit: Callable[..., Visit], three: str) -> None:
+    """What cannot be understood is explained beside the box, and all runs stay."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+
+    tab.get_by_label("filter").fill("lr<")
+
+    assert "compares with nothing" in tab.get_by_role("alert").inner_text()
+    assert tab.locator("tbody tr").count() == 3
+    there.wrong = [said for said in there.wrong if "400" not in said]
+
+
+def test_spike_of_one_point_in_a_million_is_drawn(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """However many points a pixel has, the greatest of them is there, and how many they are is said."""
+    client = _client(tmp_path / "spike.json")
+    with client.new_trial(name="long", parameters={}) as trial:
+        values = [1.0] * 300_000
+        values[123_456] = 1000.0
+        trial.log_series("loss", values)
+    client.save()
+
+    with served(f"file://{tmp_path}/spike.json") as link:
+        there = visit(link)
+        tab = there.open()
+
+        there.coloured("loss")
+        assert "points" in tab.inner_text("figure .note")
+        rows = tab.eval_on_selector(
+            "figure canvas",
+            """(canvas) => {
+              const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+              const rows = new Set();
+              for (let i = 0; i < data.length; i += 4) {
+                const parts = [data[i], data[i + 1], data[i + 2]];
+                if (data[i + 3] > 60 && Math.max(...parts) - Math.min(...parts) > 40)
+                  rows.add(Math.floor(i / 4 / canvas.width));
+              }
+              return rows.size;
+            }""",
+        )
+        assert rows > 100
+
+
+def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Runs that differ in their seed alone are one row with mean, spread and count; they open, and come apart."""
+    client = _client(tmp_path / "seeds.json")
+    for seed in range(4):
+        _log(client, "seeded", {"lr": 0.1, "seed": seed}, [1 / (step + 1) + seed for step in range(50)])
+    _log(client, "alone", {"lr": 0.2}, [0.5] * 50)
+    client.save()
+
+    with served(f"file://{tmp_path}/seeds.json") as link:
+        there = visit(link)
+        tab = there.open()
+
+        tab.wait_for_selector("tbody tr")
+        assert tab.locator("tbody tr").count() == 2
+        assert "1.52 ± 1.3 (4)" in " ".join(tab.inner_text("tbody").split())
+        tab.get_by_role("button", name="seeded").click()
+        assert tab.locator("tbody tr").count() == 6
+        tab.get_by_label("seeds together").uncheck()
+        assert tab.locator("tbody tr").count() == 5
+        assert there.coloured("loss") > 200
+
+
+def test_brush_on_a_parameter_filters_everything(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Runs outside a range that is dragged on an axis have neither rows nor lines, until a click brings them back."""
+    client = _client(tmp_path / "sweep.json")
+    for number in range(10):
+        _log(client, f"run{number}", {"lr": number / 10, "kind": "ab"[number % 2]}, [number, number / 2])
+    client.save()
+
+    with served(f"file://{tmp_path}/sweep.json") as link:
+        there = visit(link)
+        tab = there.open("tab=parameters")
+        tab.wait_for_selector(".axis")
+        assert tab.locator(".axis").count() == 3
+        assert "ρ 1.00" in tab.inner_text(".axes")
+        box = tab.locator(".axis", has_text="lr").locator(".rail").bounding_box()
+        tab.mouse.move(box["x"] + 20, box["y"] + 1)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 20, box["y"] + box["height"] * 0.5, steps=3)
+        tab.mouse.up()
+
+        assert tab.locator("tbody tr").count() == 5
+        with tab.expect_response("**/api/chart") as asked:
+            tab.get_by_role("tab", name="charts").click()
+        assert len(asked.value.request.post_data_json["uids"]) == 5
+        assert "brush=" in tab.url
+        tab.get_by_role("button", name="brushed").click()
+        assert tab.locator("tbody tr").count() == 10
+
+
+def test_table_has_the_width_and_the_columns_that_are_wanted(visit: Callable[..., Visit], three: str) -> None:
+    """The line between table and charts moves, and each metric shows what is chosen of it; both are in the link."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr")
+    before = tab.locator(".runs").bounding_box()["width"]
+    line = tab.get_by_role("separator").bounding_box()
+
+    tab.mouse.move(line["x"], 300)
+    tab.mouse.down()
+    tab.mouse.move(line["x"] + 200, 300, steps=3)
+    tab.mouse.up()
+    tab.get_by_role("button", name="max", exact=True).click()
+
+    assert tab.locator(".runs").bounding_box()["width"] > before + 150
+    assert "max" not in tab.inner_text("thead")
+    assert "min" in tab.inner_text("thead")
+    assert "parts=last,min" in tab.url
+    assert "split=6" in tab.url
+
+
+HOSTILE = (
+    "<img src=x onerror=console.error(1)>",
+    "</script><script>console.error(2)</script>",
+    "\u202egnp.exe\u202c",
+    "__proto__",
+    "constructor",
+    "${console.error(3)}",
+    "'\"><svg onload=console.error(4)>",
+    "x" * 10_000,
+    "\x00\x1b[31m",
+    "a,b&c=d#e%00",
+)
+
+
+def test_hostile_names_are_texts(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Names of runs, parameters, values, tags, metrics, projects and errors are shown, and run nothing, anywhere."""
+    client = TrackClient(f"file://{tmp_path}/hostile.json", environment="none")
+    for name in HOSTILE:
+        client.set_project(name=name, force=True)
+        try:
+            with client.new_trial(name=name, parameters={name: name, "other": 1}, force=True) as trial:
+                trial.add_tags(**{name: name})
+                trial.log_metadata(**{f"m{name}": name})
+                for step in range(5):
+                    trial.log_metrics(step=step, **{name: step})
+                raise RuntimeError(name)
+        except RuntimeError:
+            pass
+    client.save()
+
+    with served(f"file://{tmp_path}/hostile.json") as link:
+        there = visit(link)
+        tab = there.open("all=1")
+        tab.wait_for_selector(f"tbody tr:nth-child({len(HOSTILE)})")
+        assert tab.locator("figure").count() == len(HOSTILE)
+        tab.wait_for_selector("[data-done]")
+        for place in range(len(HOSTILE)):
+            tab.locator("tbody button.name").nth(place).click()
+            tab.wait_for_selector(".run pre.error")
+            tab.wait_for_selector(".run dl")
+        tab.get_by_label("choose all runs").check()
+        tab.get_by_role("tab", name="compare").click()
+        tab.wait_for_selector(".compare tbody tr")
+
+        tab.get_by_role("tab", name="parameters").click()
+        tab.wait_for_selector(".axis")
+        assert tab.locator("tbody img, tbody script, tbody svg, article img, article script").count() == 0
+        assert "\u202e" not in tab.inner_text("body")
+
+
+_LIVE = """
+import sys
+from track import TrackClient
+client = TrackClient(sys.argv[1], environment="none")
+client.set_project(name="digits")
+with client.new_trial(name="alive", parameters={"lr": 5}) as trial:
+    trial.log_metrics(step=0, loss=1.0)
+    client.save()
+    print("begun", flush=True)
+    for line in sys.stdin:
+        step = int(line)
+        trial.log_metrics(step=step, loss=float(step))
+        client.save()
+        print("logged", flush=True)
+"""
+
+
+def test_points_of_a_running_program_appear(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A run that begins while somebody looks appears, its numbers grow, and its death is seen, without a reload."""
+    uri = f"file://{tmp_path}/live.json"
+    _log(client := _client(tmp_path / "live.json"), "first", {"lr": 1}, [1.0, 2.0])
+    client.save()
+
+    with served(uri) as link:
+        there = visit(link)
+        tab = there.open()
+        tab.wait_for_selector("tbody tr")
+        child = start_python("-c", _LIVE, uri)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "begun\n"
+        tab.get_by_role("button", name="alive").wait_for()
+        assert tab.locator(".status.running").count() == 1
+
+        child.stdin.write("73\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "logged\n"
+        tab.wait_for_selector("tbody td.number:text-is('73')")
+
+        child.send_signal(signal.SIGKILL)
+        ended(child)
+        tab.wait_for_selector("tbody .status.failed")
+        assert "broken" in _texts(tab, "tbody .status")
+
+
+def test_idle_page_asks_little(visit: Callable[..., Visit], three: str) -> None:
+    """While nothing happens, only the cursor is asked about, and no byte comes."""
+    there = visit(three)
+    tab = there.open()
+    there.coloured("loss")
+
+    with tab.expect_response("**/api/runs?since=*") as asked:
+        pass
+
+    assert asked.value.status == 204
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_both_themes_are_legible(visit: Callable[..., Visit], three: str, theme: str) -> None:
+    """The page follows the system, changes on request, and texts have a contrast of at least 4.5 to 1."""
+    there = visit(three, color_scheme=theme)
+    tab = there.open()
+    there.coloured("loss")
+
+    low = tab.evaluate(
+        """() => {
+          const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+          const rgb = (colour, under) => {
+            canvas.clearRect(0, 0, 1, 1);
+            if (under) { canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); }
+            canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+            return [...canvas.getImageData(0, 0, 1, 1).data];
+          };
+          const light = (c) => c.slice(0, 3).map((v) => v / 255)
+            .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+          const ground = (of) => {
+            for (const layers = []; ; of = of.parentElement) {
+              const colour = getComputedStyle(of ?? document.body).backgroundColor;
+              layers.push(colour);
+              if (rgb(colour)[3] === 255 || !of)
+                return layers.reverse().reduce((under, over) => `rgb(${rgb(over, under).slice(0, 3)})`);
+            }
+          };
+          const found = [];
+          for (const of of document.querySelectorAll("body *")) {
+            const text = [...of.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+            if (!text || !of.getClientRects().length) continue;
+            const [a, b] = [light(rgb(getComputedStyle(of).color)), light(rgb(ground(of)))];
+            const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (contrast < 4.5) found.push(`${of.className} ${of.innerText}: ${contrast.toFixed(2)}`);
+          }
+          return found;
+        }"""
+    )
+
+    assert low == []
+    assert tab.evaluate("document.documentElement.dataset.theme") == theme
+    tab.keyboard.press("d")
+    assert tab.evaluate("document.documentElement.dataset.theme") != theme
+
+
+def test_keyboard_does_everything(visit: Callable[..., Visit], three: str) -> None:
+    """Each key of the list does what it says."""
+    there = visit(three)
+    tab = there.open()
+    there.coloured("loss")
+
+    def said(key: str) -> str:
+        tab.keyboard.press(key)
+        return str(tab.url.partition("#")[2])
+
+    assert "open=" in (first := said("j"))
+    assert said("j") != first
+    assert said("k") == first
+    assert "sel=" in said("x")
+    tab.keyboard.press("j")
+    tab.keyboard.press("x")
+    assert "tab=compare" in said("c")
+    assert "tab=parameters" in said("p")
+    assert "tab" not in said("g")
+    assert "logy=1" in said("l")
+    assert "smooth=0.6" in said("s")
+    assert "smooth" not in said("S")
+    assert "view=charts" in said("v")
+    assert "view=table" in said("v")
+    assert "view" not in said("v")
+    assert "zoom" not in said("z")
+    assert "sel" not in said("Escape")
+    tab.keyboard.press("?")
+    assert tab.get_by_role("dialog").is_visible()
+    tab.keyboard.press("?")
+    tab.keyboard.press("/")
+    tab.keyboard.type("wide")
+    tab.wait_for_selector("tbody tr:nth-child(2)", state="detached")
+    assert _texts(tab, "tbody button.name span") == ["wide"]
+
+
+def test_every_control_has_a_name(visit: Callable[..., Visit], three: str) -> None:
+    """A screen reader has a word for each button, box and list."""
+    there = visit(three)
+    tab = there.open()
+    there.coloured("loss")
+
+    nameless = tab.evaluate(
+        """() => [...document.querySelectorAll("button, input, select")].filter((of) =>
+          !(of.getAttribute("aria-label") || of.innerText.trim() || of.labels?.length)).map((of) => of.outerHTML)"""
+    )
+
+    assert nameless == []
+
+
+def test_seven_tabs_of_one_browser_work(browser: Any, three: str) -> None:
+    """No tab waits for another one."""
+    context = browser.new_context()
+    visits = [Visit(context, three) for _ in range(7)]
+
+    for one in visits:
+        one.open()
+        assert one.coloured("loss") > 200
+
+    for one in visits:
+        one.check()
+    context.close()
+
+
+def test_many_runs_are_all_drawn(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Of 300 runs each has its line, and few rows are in the table at once."""
+    client = _client(tmp_path / "many.json")
+    for number in range(300):
+        _log(client, "one", {"lr": number}, [number + random.random() for _ in range(20)])
+    client.save()
+
+    with served(f"file://{tmp_path}/many.json") as link:
+        there = visit(link)
+        with there.tab.expect_response("**/api/chart") as asked:
+            tab = there.open()
+        assert there.coloured("loss") > 5000
+        assert len(asked.value.request.post_data_json["uids"]) == 300
+        assert tab.locator("tbody tr").count() < 70
+        assert tab.get_by_label("runs", exact=True).get_attribute("aria-rowcount") == "300"
+
+
+def test_empty_store_says_so(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A store without runs is no error, and its first run appears."""
+    client = _client(tmp_path / "empty.json")
+    client.save()
+
+    with served(f"file://{tmp_path}/empty.json") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.get_by_text("This store has no runs yet").wait_for()
+        _log(client, "first", {"lr": 1}, [1.0, 2.0])
+        client.save()
+
+        tab.get_by_role("button", name="first").wait_for()
+
+
+def test_stranger_is_told_what_to_do(browser: Any, three: str) -> None:
+    """Without the link a browser sees one sentence."""
+    context = browser.new_context()
+    tab = context.new_page()
+
+    answer = tab.goto(f"{three.partition('/?')[0]}/")
+
+    assert answer.status == 403
+    assert "track ui" in tab.inner_text("body")
+    context.close()
+
+
+def test_connections_have_a_limit(tmp_path: Path) -> None:
+    """Who opens hundreds of connections is cut off, and the page answers again when they are gone."""
+    _client(tmp_path / "a.json").save()
+    with served(f"file://{tmp_path}/a.json") as link:
+        port = int(link.split(":")[2].split("/")[0])
+        many = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_CONNECTIONS + 20)]
+
+        assert many[-1].recv(1) == b""
+        for one in many:
+            one.close()
+
+        def answers() -> bool:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as asked:
+                asked.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+                return asked.recv(12) == b"HTTP/1.1 403"
+
+        wait_until(answers)
+
+
+def test_program_says_what_is_wrong(tmp_path: Path) -> None:
+    """A store that is not there is an exit code of 3, a port that is taken one of 2, each with a sentence."""
+    done = python("-m", "track", "ui", f"file://{tmp_path}/nothing.json", "--no-browser")
+    assert (done.returncode, "no store" in done.stderr, done.stdout) == (3, True, "")
+
+    _client(tmp_path / "a.json").save()
+    with served(f"file://{tmp_path}/a.json") as link:
+        port = link.split(":")[2].split("/")[0]
+        done = python("-m", "track", "ui", f"file://{tmp_path}/a.json", "--no-browser", "--port", port)
+    assert (done.returncode, done.stderr.startswith(f"track ui: port {port}: ")) == (2, True)
+
+
+def test_interrupt_ends_the_program_well(tmp_path: Path) -> None:
+    """Ctrl-C is how it is ended: no traceback."""
+    _client(tmp_path / "a.json").save()
+    program = start_python("-m", "track", "ui", f"file://{tmp_path}/a.json", "--no-browser", stderr=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline().startswith("track ui: http://127.0.0.1:")
+
+    program.send_signal(signal.SIGINT)
+
+    done = ended(program)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,211 @@
+"""What the page says of a store."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import wait_until
+from tests.unit.dashboard.asking import Asker, enter
+from track import TrackClient
+from track.dashboard import Dashboard
+from track.persistence.buckets import Buckets
+
+
+def test_rows_say_what_the_table_shows(asker: Asker) -> None:
+    """Each run once, oldest first: names, parameters, last, least and greatest of each metric, status and error."""
+    said = asker.json("/api/runs")
+
+    assert said["all"] is True
+    assert [run["parameters"] for run in said["runs"]] == [{"lr": lr, "model.depth": 3} for lr in (0.1, 0.01, 0.001)]
+    assert [run["status"] for run in said["runs"]] == ["completed", "completed", "exception"]
+    assert [run["error"] for run in said["runs"]][:2] == [None, None]
+    assert said["runs"][2]["error"] == "RuntimeError: CUDA out of memory"
+    assert said["runs"][0]["metrics"]["loss"] == [0.001, 0.001, 0.1, 100, 99, 99, 0]
+    assert {run["project"] for run in said["runs"]} == {"digits"}
+
+
+def test_nothing_new_is_no_content(asker: Asker) -> None:
+    """Who has seen everything is sent no byte."""
+    cursor = asker.json("/api/runs")["cursor"]
+
+    said = asker.ask(f"/api/runs?since={cursor}")
+
+    assert (asker.status, said) == (204, b"")
+
+
+def test_only_rows_that_changed_are_sent(asker: Asker, uri: str) -> None:
+    """A run that goes on is sent, with its new numbers, and the others are not."""
+    cursor = asker.json("/api/runs")["cursor"]
+    client = TrackClient(uri)
+    client.set_project(name="digits")
+    with client.new_trial(name="later", parameters={"lr": 1}) as trial:
+        trial.log_metrics(step=0, loss=5)
+        client.save()
+
+        said = asker.json(f"/api/runs?since={cursor}")
+
+        assert [(run["name"], run["status"]) for run in said["runs"]] == [("later", "running")]
+        assert said["all"] is False
+        trial.log_metrics(step=1, loss=4)
+    client.save()
+
+    said = asker.json(f"/api/runs?since={said['cursor']}")
+
+    assert [(run["status"], run["metrics"]["loss"][0]) for run in said["runs"]] == [("completed", 4)]
+
+
+def test_deleted_run_is_said_to_be_gone(asker: Asker, uri: str) -> None:
+    """A run that is hidden leaves the page, and comes back when it is restored."""
+    said = asker.json("/api/runs")
+    uid = said["runs"][1]["uid"]
+    client = TrackClient(uri)
+    client.delete_trial(uid)
+
+    gone = asker.json(f"/api/runs?since={said['cursor']}")
+    client.restore_trial(uid)
+    back = asker.json(f"/api/runs?since={gone['cursor']}")
+
+    assert (gone["gone"], gone["runs"]) == ([uid], [])
+    assert [run["uid"] for run in back["runs"]] == [uid]
+
+
+def test_cursor_of_another_start_gets_everything(asker: Asker) -> None:
+    """A tab that outlived the program is sent all rows anew; so is who sends nonsense."""
+    for cursor in ("0123456789ab:1", "x", ":", "a:b", "%00"):
+        said = asker.json(f"/api/runs?since={cursor}")
+
+        assert (said["all"], len(said["runs"])) == (True, 3)
+
+
+def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> None:
+    """What a chart is sent is what `fetch_buckets` answers."""
+    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+
+    said = asker.ask("/api/chart", "POST", {"uids": [*uids, "nobody_0"], "metric": "loss", "buckets": 7})
+
+    found, expected = Buckets.from_bytes(said), page.open().fetch_buckets(uids, "loss", 7)
+    assert asker.headers["Content-Type"] == "application/octet-stream"
+    assert found.uids == uids
+    assert found.edges.tolist() == expected.edges.tolist()
+    assert found.greatest.tolist() == expected.greatest.tolist()
+    assert found.count.tolist() == expected.count.tolist()
+
+
+def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
+    """The runs that a filter means are named; a mistake is a sentence."""
+    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+
+    assert asker.json("/api/find?q=lr%3C0.05")["uids"] == uids[1:]
+    assert asker.json("/api/find?q=status:failed+project:digits")["uids"] == uids[2:]
+    assert asker.json("/api/find?q=")["uids"] == uids
+    said = asker.ask("/api/find?q=lr%3C")
+    assert (asker.status, b"compares with nothing" in said) == (400, True)
+
+
+def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
+    """The error with its lines, parameters, environment and packages."""
+    failed = asker.json("/api/runs")["runs"][2]
+
+    said = asker.json(f"/api/run?uid={failed['uid']}")
+
+    assert said["row"] == failed
+    assert "RuntimeError: CUDA out of memory" in said["errors"][0]
+    assert said["environment"]["python"]
+    assert "msgspec" in said["packages"]
+
+
+def test_output_is_shown_while_it_is_printed(tmp_path: Path) -> None:
+    """What a program prints under `capture_output` is on the run's page before it ends."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    with client.new_trial(parameters={}) as trial:
+        trial.capture_output()
+        client.save()
+        print("epoch 1")
+        asker = enter(Dashboard(uri, "t", interval=0), "t")
+        wait_until(lambda: "epoch 1" in asker.json(f"/api/run?uid={trial.trial.uid}")["output"])
+        assert asker.json("/api/runs")["runs"][0]["status"] == "running"
+
+
+def test_run_that_is_not_there_is_said_so(asker: Asker) -> None:
+    """An unknown uid is no error of the program."""
+    for path in ("/api/run?uid=nobody_0", "/api/run", "/api/run?uid=", "/api/run?uid=%00"):
+        asker.ask(path)
+
+        assert asker.status == 404
+
+
+def test_what_is_not_finite_is_said_as_text(tmp_path: Path) -> None:
+    """JSON has no NaN: it and the infinities are words that the page shows, and numbers beyond doubles are digits."""
+    said = _row_of(tmp_path, {"nan": math.nan, "big": 2**80}, {"loss": math.nan, "up": math.inf, "down": -math.inf})
+
+    assert (said["parameters"]["nan"], said["parameters"]["big"]) == ("NaN", str(2**80))
+    assert [said["metrics"][name][0] for name in ("loss", "up", "down")] == ["NaN", "Infinity", "-Infinity"]
+
+
+def test_long_values_are_cut(tmp_path: Path) -> None:
+    """A parameter of a megabyte does not make the table heavy."""
+    said = _row_of(tmp_path, {"text": "x" * 1_000_000, "y" * 10_000: 1}, {"z" * 1000: 1.0})
+
+    assert len(json.dumps(said)) < 5000
+
+
+def _row_of(tmp_path: Path, parameters: dict[str, Any], metrics: dict[str, float]) -> Any:
+    """Return the row of one run."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    with client.new_trial(parameters=parameters) as trial:
+        trial.log_metrics(step=0, **metrics)
+    client.save()
+    return enter(Dashboard(uri, "t"), "t").json("/api/runs")["runs"][0]
+
+
+def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    """The reason is a sentence, and the store is opened once it is there."""
+    uri = f"file://{tmp_path}/later.json"
+    asker = enter(Dashboard(uri, "t"), "t")
+
+    said = asker.ask("/api/runs")
+    assert (asker.status, b"no store" in said) == (502, True)
+
+    client = TrackClient(uri)
+    with client.new_trial(parameters={}):
+        pass
+    client.save()
+    assert len(asker.json("/api/runs")["runs"]) == 1
+
+
+def test_head_has_no_body(asker: Asker) -> None:
+    """The headers are those of the page itself."""
+    body = asker.ask("/", "HEAD")
+
+    assert (asker.status, body) == (200, b"")
+    assert int(asker.headers["Content-Length"]) > 100
+
+
+def test_files_are_sent_once(asker: Asker) -> None:
+    """A browser that has a file is told that it is the same."""
+    asker.ask("/app.js")
+
+    asker.ask("/app.js", HTTP_IF_NONE_MATCH=asker.headers["ETag"])
+
+    assert asker.status == 304
+
+
+def test_without_a_uri_it_is_the_configured_store_or_the_usual_file(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names no store sees the one that programs log to, else ``report.json`` of this folder."""
+    monkeypatch.chdir(tmp_path)
+    assert len(enter(Dashboard(token="t"), "t").json("/api/runs")["runs"]) == 3
+
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file://{tmp_path}/other.json")
+    asker = enter(Dashboard(token="t"), "t")
+
+    assert b"other.json" in asker.ask("/api/runs")
+    assert asker.status == 502

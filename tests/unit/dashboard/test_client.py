@@ -1,0 +1,65 @@
+"""The client's files: what is vendored is what was published, and what is ours keeps to its rules."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+import track.dashboard
+
+STATIC = Path(track.dashboard.__file__).with_name("static")
+OURS = sorted(STATIC.glob("*.js"))
+# Of npm: uplot 1.6.32; htm 3.1.1, whose `preact/standalone.module.js` holds preact as well.
+VENDORED = {
+    "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+    "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+    "htm-preact.js": "72284e8e9079c87817145df1110f74e8a2aa040b2fc384922e18dfcb46fc1fd7",
+    "LICENSE-uPlot.txt": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+    "LICENSE-htm.txt": "740725f7252e750af735d0028cc534970772f513331e9f68150fede8fb3ce00f",
+    "LICENSE-preact.txt": "1fe6958409c8c257a70c587a18b6f7f412b179b456630790d30b2ec9a8e4b7d4",
+}
+
+
+def test_vendored_files_are_as_published() -> None:
+    """Each has the sum of the published one, its licence is beside it, and there is no other."""
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (STATIC / "vendor").iterdir()}
+
+    assert sums == VENDORED
+
+
+def test_our_scripts_stay_small() -> None:
+    """At most 350 lines a file, 2,500 in all, and 150 kB with what is vendored."""
+    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in OURS}
+
+    assert max(lines.values()) <= 350
+    assert sum(lines.values()) <= 2500
+    assert sum(path.stat().st_size for path in STATIC.rglob("*.js")) <= 150_000
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
+def test_names_are_never_markup(path: Path) -> None:
+    """No script makes markup or code of texts."""
+    found = re.findall(
+        r"(?:inner|outer)HTML|insertAdjacentHTML|document\.write|dangerouslySet|\beval\b|new Function|srcdoc",
+        path.read_text(encoding="utf-8"),
+    )
+
+    assert not found
+
+
+@pytest.mark.parametrize("path", [*OURS, STATIC / "index.html", STATIC / "style.css"], ids=lambda path: path.name)
+def test_no_file_names_another_place(path: Path) -> None:
+    """All addresses are relative: nothing is asked of anybody else, and a proxy may put the page anywhere."""
+    text = path.read_text(encoding="utf-8")
+
+    assert not re.findall(r"https?:|[\"'(]//|(?:src|href)=\"/|fetch\(\"/|ask\(`?\"?/", text)
+
+
+def test_page_has_no_inline_script_or_style() -> None:
+    """The policy of contents allows none."""
+    text = (STATIC / "index.html").read_text(encoding="utf-8")
+
+    assert not re.findall(r"<script>|<style|\son\w+=|style=", text)

@@ -1,0 +1,138 @@
+"""``track export``: trials in files of other programs."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TextIO
+
+from track.cli.ls import selected
+from track.cli.shell import NOTHING, as_json, on_store, take_words, tell
+from track.errors import InvalidCall, missing_extra
+from track.filters import parse_filter
+from track.frames import to_arrow
+from track.persistence.protocol import Protocol
+from track.plain import printable
+from track.rows import Row
+from track.table import HIDDEN_METADATA
+
+_DESCRIPTION = """
+Writes trials, or those that FILTER chooses, with all of their points. A file is there once it is whole; one that is
+there already is replaced. OUT may be - for standard output, of --csv and --jsonl.
+"""
+_FORMS = {
+    "csv": "a line a point: uid, name, metric, step, value, time",
+    "jsonl": "a document a trial in each line, as track ls --json has it, with its points",
+    "parquet": "a table of points (extra pyarrow), which DuckDB, polars and pandas read",
+    "tensorboard": "a folder of event files, one a trial (extra tensorboard); those that are there are left alone",
+}
+
+
+def add_parser(verbs: Any, name: str) -> None:
+    """Add the command to the parser of the program."""
+    parser = verbs.add_parser(name, description=_DESCRIPTION)
+    parser.set_defaults(run=run)
+    take_words(parser, "which trials, as track ls takes it", "FILTER")
+    forms = parser.add_mutually_exclusive_group(required=True)
+    for form, text in _FORMS.items():
+        forms.add_argument(f"--{form}", metavar="OUT", help=text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, and return the exit code."""
+    return on_store(arguments, partial(_export, arguments))
+
+
+def _export(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
+    rows, total, _ = selected(protocol, parse_filter(words))
+    form = next(form for form in _FORMS if getattr(given, form) is not None)
+    out = getattr(given, form)
+    if out == "-" and form in ("parquet", "tensorboard"):
+        raise InvalidCall(f"--{form} takes the path of a {'file' if form == 'parquet' else 'folder'}")
+    left = _WRITERS[form](protocol, rows, out)
+    trials = "1 trial" if len(rows) - left == 1 else f"{len(rows) - left:,} trials"
+    tell(f"{trials} of {total:,} written to {'standard output' if out == '-' else out}")
+    if left:
+        tell(f"{left:,} were there already")
+    return 0 if rows else NOTHING
+
+
+def _points(protocol: Protocol, row: Row) -> Iterator[tuple[str, Sequence[Any], Sequence[Any], Sequence[float]]]:
+    """Return steps, values and times of each metric; one that keeps no points has its value."""
+    found = protocol.fetch_points(row.uid)
+    for name, brief in row.metrics.items():
+        points = found.get(name)
+        yield (name, *points[:3]) if points is not None else (name, [None], [brief.last], [0.0])
+
+
+@contextmanager
+def _whole(out: str) -> Iterator[TextIO]:
+    """Give a file that takes the place of `out` once the block is done; standard output for ``-``."""
+    if out == "-":
+        yield sys.stdout
+        return
+    path = f"{out}.{secrets.token_hex(4)}.part"
+    try:
+        with open(path, "x", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(path, out)
+    except BaseException:
+        if os.path.exists(path):
+            os.unlink(path)
+        raise
+
+
+def _to_csv(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    with _whole(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("uid", "name", "metric", "step", "value", "time"))
+        for row in rows:
+            for name, steps, values, times in _points(protocol, row):
+                for step, value, at in zip(steps, values, times, strict=True):
+                    writer.writerow((row.uid, row.trial.name, name, step, value, at or ""))
+    return 0
+
+
+def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    with _whole(out) as file:
+        for row in rows:
+            points = {
+                name: {"steps": list(steps), "values": list(values), "times": [at or None for at in times]}
+                for name, steps, values, times in _points(protocol, row)
+            }
+            metadata = {name: one for name, one in row.trial.metadata.items() if name not in HIDDEN_METADATA}
+            file.write(as_json(row.to_json() | {"metadata": printable(metadata), "points": points}) + "\n")
+    return 0
+
+
+def _to_parquet(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    try:
+        from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise missing_extra("--parquet needs pyarrow", "pyarrow") from error
+    table = to_arrow(protocol.fetch_trials({"uid": {"$in": [row.uid for row in rows]}}), times=True)
+    with _whole(out) as file:
+        parquet.write_table(table, file.buffer)
+    return 0
+
+
+def _to_tensorboard(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    from track.persistence.tensorboard import TensorBoardProtocol, run_name
+
+    sink = TensorBoardProtocol(f"tensorboard:{os.path.abspath(out)}")
+    left = 0
+    for row in rows:
+        if os.path.isdir(os.path.join(sink.folder, run_name(row.trial))):
+            left += 1
+            continue
+        sink.export(row.trial, _points(protocol, row))
+    return left
+
+
+_WRITERS = {"csv": _to_csv, "jsonl": _to_jsonl, "parquet": _to_parquet, "tensorboard": _to_tensorboard}

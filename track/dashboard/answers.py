@@ -1,0 +1,49 @@
+"""What is said to a browser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+Headers = tuple[tuple[str, str], ...]
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, a body and what it is."""
+
+    status: int
+    body: bytes
+    kind: str
+    headers: Headers = ()
+
+
+class Refused(Exception):
+    """A request that is not answered: its status, and why in words for a person."""
+
+    def __init__(self, status: int, why: str, headers: Headers = ()) -> None:
+        super().__init__(why)
+        self.status = status
+        self.headers = headers
+
+
+def json_answer(what: Any) -> Answer:
+    """Return data as an answer; what JSON has no word for must be text by then: see `plain_number`."""
+    return Answer(200, _encode(what), "application/json")
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number as JSON and a browser have it: what is not finite, or too long to be exact, is text."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= 2**53 else str(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    return str(value)

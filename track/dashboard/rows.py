@@ -1,0 +1,137 @@
+"""Runs as rows of the page's table, and a run as its own page: plain data of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from track.aggregators.aggregator import Aggregator
+from track.dashboard.answers import plain_number
+from track.front import OUTPUT
+from track.plain import flatten, printable
+from track.rows import Row
+from track.seeds import is_seed
+from track.shown import cut, text_of
+from track.structure import Trial
+from track.table import HIDDEN_METADATA, time_cell
+from track.utils.environment import ENVIRONMENT
+
+_LONGEST_NAME = 300
+_LONGEST_VALUE = 500
+_LONGEST_TEXT = 200_000
+_MOST_FIELDS = 1000
+
+Plain = dict[str, Any]
+Names = Callable[[Any], str]
+"""Returns the name of a group by its uid."""
+
+
+def row_of(trial: Trial, group_name: Names) -> Plain:
+    """Return what the table shows of a trial."""
+    row, times = Row(trial), trial.timestamps
+    started, finished = times.get("started"), times.get("finished")
+    return {
+        "uid": trial.uid,
+        "name": cut(text_of(trial.name or ""), _LONGEST_NAME),
+        "revision": trial.revision,
+        "project": None if trial.project_id is None else cut(text_of(trial.project_id), _LONGEST_NAME),
+        "group": None if trial.group_id is None else cut(group_name(trial.group_id), _LONGEST_NAME),
+        "status": text_of(trial.status),
+        "code": getattr(trial.status, "value", None),
+        "created": times.get("created"),
+        "started": started,
+        "finished": finished,
+        "error": cut(row.error, _LONGEST_VALUE) if row.error else None,
+        "parent": trial.metadata.get("parent") if isinstance(trial.metadata, dict) else None,
+        "tags": _cells(row.tags),
+        "parameters": _flat_cells(row.parameters),
+        "seeds": [_name(name) for name in islice(row.parameters, _MOST_FIELDS) if _is_seed(name)],
+        "metrics": _metrics(row),
+    }
+
+
+def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
+    """Return what a trial's own page shows."""
+    metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
+    hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr"}
+    packages = environment.get("packages")
+    return {
+        "row": row_of(trial, group_name),
+        "version": text_of(trial.version or ""),
+        "description": cut(text_of(trial.description or ""), _LONGEST_TEXT),
+        "metadata": _cells({name: value for name, value in metadata.items() if name not in hidden}),
+        "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
+        "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
+        "output": _end(_printed(metadata)),
+        "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
+        "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
+        "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],
+    }
+
+
+def _artifact(record: dict[str, Any]) -> Plain:
+    return {
+        "name": cut(text_of(record.get("name")), _LONGEST_NAME),
+        "size": record.get("size"),
+        "digest": record.get("digest"),
+        "step": plain_number(record.get("step")),
+    }
+
+
+def _metrics(row: Row) -> dict[str, list[Any]]:
+    """Return last, least, greatest, count, and the steps of the three, by metric."""
+    found = {}
+    for name, brief in islice(row.metrics.items(), _MOST_FIELDS):
+        numbers = (brief.last, brief.least, brief.greatest, brief.count)
+        steps = (brief.last_step, brief.least_step, brief.greatest_step)
+        found[name] = [_value(number) for number in (*numbers, *steps)]
+    return found
+
+
+def _cells(values: Any) -> Plain:
+    """Return values by dotted name."""
+    if not isinstance(values, dict):
+        return {"": _value(values)} if values else {}
+    return _flat_cells(flatten(values))
+
+
+def _flat_cells(flat: Mapping[str, Any]) -> Plain:
+    if len(flat) > _MOST_FIELDS:
+        flat = dict(islice(flat.items(), _MOST_FIELDS))
+    return {_name(name): _value(value) for name, value in flat.items()}
+
+
+@lru_cache(10_000)
+def _name(name: Any) -> str:
+    return cut(text_of(name), _LONGEST_NAME)
+
+
+_is_seed = lru_cache(10_000)(is_seed)
+
+
+def _value(value: Any) -> Any:
+    if type(value) is float and value - value == 0:
+        # Finite, as most are: of many runs there are millions.
+        return value
+    if value is None or isinstance(value, (bool, int, float)):
+        return plain_number(value)
+    return cut(value if isinstance(value, str) else text_of(printable(value)), _LONGEST_VALUE)
+
+
+def _printed(metadata: Plain) -> str:
+    """Return the output that is kept: line by line while a trial lives, of earlier versions that of its end."""
+    kept = metadata.get(OUTPUT)
+    pieces = kept.val if isinstance(kept, Aggregator) else kept
+    lines = []
+    for piece in pieces if isinstance(pieces, list) else []:
+        if isinstance(piece, list) and len(piece) == 3:
+            lines += [f"... {piece[1]:,} lines were too many"] if piece[1] else []
+            lines += [text_of(line[-1]) for line in piece[2]]
+    return "\n".join(lines or [text_of(metadata[name]) for name in ("stdout", "stderr") if metadata.get(name)])
+
+
+def _end(text: str) -> str:
+    """Return the end of a text: what was printed last says most."""
+    return text if len(text) <= _LONGEST_TEXT else f"...{text[-_LONGEST_TEXT:]}"

@@ -1,0 +1,275 @@
+/** The page: what is where, and what keeps it up to date. */
+import { fetchFound, fetchRuns } from "./api.js";
+import { Chart, charted, Controls } from "./charts.js";
+import { Compare } from "./compare.js";
+import { text } from "./format.js";
+import { KEYS, listenToKeys, nextView } from "./keys.js";
+import { brushed, Parallel } from "./parallel.js";
+import { RunPage } from "./run.js";
+import * as runs from "./runs.js";
+import { follow, listen, set, state } from "./state.js";
+import { Table } from "./table.js";
+import { Component, html, render } from "./view.js";
+
+const SOON = 2000;
+const LATE = 10000;
+const QUIET = 10;
+const MOST_LINES = 2000;
+
+class App extends Component {
+  cursor = null;
+  store = "";
+  failure = "";
+  quiet = 0;
+  marks = 0;
+  lit = "";
+  asked = "";
+  wrong = "";
+  foundAt = 0;
+  finding = null;
+  found = null;
+  kept = {};
+  help = false;
+  opened = new Set();
+  timer = null;
+
+  componentDidMount() {
+    listen(() => this.setState({}));
+    addEventListener("popstate", follow);
+    addEventListener("hashchange", follow);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
+    document.addEventListener("visibilitychange", () => document.hidden || this.poll());
+    listenToKeys(() => ((this.help = !this.help), this.setState({})), () => this.shown);
+    follow();
+    this.poll();
+  }
+
+  /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
+  async poll() {
+    clearTimeout(this.timer);
+    if (document.hidden && this.cursor) return;
+    try {
+      const said = await fetchRuns(this.cursor);
+      this.quiet = said ? 0 : this.quiet + 1;
+      const failed = this.failure;
+      this.failure = "";
+      if (said) {
+        [this.cursor, this.store] = [said.cursor, said.store];
+        runs.take(said);
+        this.marks += 1;
+      }
+      if (said || failed) this.setState({});
+    } catch (error) {
+      this.failure = error.message;
+      this.setState({});
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.poll(), this.quiet > (runs.list.some((run) => runs.kind(run) === "running") ? 20 * QUIET : QUIET) ? LATE : SOON);
+  }
+
+  hover = (key) => {
+    if (this.lit === (key ?? "")) return;
+    this.lit = key ?? "";
+    this.setState({});
+  };
+
+  toggle = (id) => {
+    if (!this.opened.delete(id)) this.opened.add(id);
+    this.setState({});
+  };
+
+  render() {
+    const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}</p>` : html`<p class="empty">Reading the store …</p>`;
+    const { unbrushed, shown, columns, settings, chosen, picked, spans } = this.derived();
+    this.shown = settings;
+    const paint = dark ? paintDark : paintLight;
+    return html`<div class=${`page view-${state.view}`}>
+      ${this.head(shown, dark)}
+      <main style=${{ "--split": `${state.split}%` }}>
+        <section class="runs" aria-label="all runs">
+          ${this.bar(shown, settings, chosen)}
+          ${shown.length
+            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${shown.map((run) => run.id)}
+                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} />`
+            : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
+        </section>
+        <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
+          onPointerDown=${(e) => e.target.setPointerCapture(e.pointerId)}
+          onPointerMove=${(e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
+          onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[e.key]; if (by) widen(state.split + by); }}></div>
+        <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
+      </main>
+      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
+    </div>`;
+  }
+
+  /** What was made of the same things before, else what is made now. */
+  keep(name, of, make) {
+    const there = this.kept[name];
+    if (there && there.of.every((one, i) => one === of[i])) return there.made;
+    this.kept[name] = { of, made: make() };
+    return this.kept[name].made;
+  }
+
+  /** What follows from the runs and the state; to point at a line changes nothing of it. */
+  derived() {
+    const { project, apart, all, brush, parts, sort, sel, q } = state;
+    this.find(q);
+    const base = this.keep("base", [this.marks, project, this.foundAt, apart, all, String(parts), String(brush)], () => {
+      const unbrushed = runs.visible(state, this.found);
+      const shown = brushed(unbrushed, brush);
+      const columns = runs.columns(shown, all, apart, parts);
+      return { unbrushed, shown, columns, unsorted: runs.settings(shown, apart), spans: ranges(shown, columns) };
+    });
+    const settings = this.keep("settings", [base, sort], () => runs.sorted(base.unsorted, sort, base.columns));
+    const choice = this.keep("choice", [base, sel], () => {
+      const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
+      const picked = chosen.size ? base.shown.filter((run) => chosen.has(run.id)) : base.shown;
+      return { chosen, picked, drawn: drawn(picked) };
+    });
+    return { ...base, ...choice, settings };
+  }
+
+  /** Ask which runs a filter means, once it is written; until then those of before are shown. */
+  find(q) {
+    const asked = q.trim() ? `${this.marks} ${q}` : "";
+    if (asked === this.asked) return;
+    this.asked = asked;
+    clearTimeout(this.finding);
+    this.finding = setTimeout(async () => {
+      let [found, wrong] = [null, ""];
+      try {
+        if (asked) found = new Set(await fetchFound(q));
+      } catch (error) {
+        wrong = error.message;
+      }
+      if (asked !== this.asked) return;
+      [this.found, this.wrong, this.foundAt] = [wrong ? this.found : found, wrong, this.foundAt + 1];
+      this.setState({});
+    }, asked ? 200 : 0);
+  }
+
+  head(shown, dark) {
+    const projects = [...new Set(runs.list.map((run) => run.project ?? ""))];
+    const running = shown.filter((run) => runs.kind(run) === "running").length;
+    return html`<header class="top">
+      <img src="icon.svg" alt="" width="22" height="22" /><b>track</b><span class="store" title=${text(this.store)}>${text(this.store)}</span>
+      ${projects.length > 1 && html`<select aria-label="project" onChange=${(e) => set({ project: e.target.value, sel: [] }, true)}>
+        <option value="" selected=${!state.project}>all projects</option>
+        ${projects.filter(Boolean).map((name) => html`<option key=${name} value=${name} selected=${name === state.project}>${text(name)}</option>`)}</select>`}
+      <input id="filter" type="search" aria-label="filter" placeholder="filter: lr<0.1 status:failed words" aria-invalid=${this.wrong ? "true" : null} value=${state.q} onInput=${(e) => set({ q: e.target.value })} />
+      ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
+      <span class="grow"></span>
+      ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
+        : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
+      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${nextView}>◫</button>
+      <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
+      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => ((this.help = !this.help), this.setState({}))}>?</button>
+    </header>`;
+  }
+
+  bar(shown, settings, chosen) {
+    const seeds = state.apart || settings.length < shown.length;
+    return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} runs</b>
+      ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
+      ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}
+      ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
+      <span class="grow"></span>
+      ${seeds && html`<label class="toggle"><input type="checkbox" checked=${!state.apart} onChange=${() => set({ apart: !state.apart })} />seeds together</label>`}
+      <span class="parts" role="group" aria-label="of each metric">${["last", "min", "max"].map((part) => html`<button key=${part} aria-pressed=${state.parts.includes(part)} onClick=${() => showPart(part)}>${part}</button>`)}</span>
+      <label class="toggle"><input type="checkbox" checked=${state.all} onChange=${() => set({ all: !state.all })} />also equal columns</label></div>`;
+  }
+
+  rows(settings) {
+    return settings.flatMap((setting) => {
+      if (setting.runs.length === 1) return [{ setting, run: setting.runs[0], depth: 0 }];
+      const members = this.opened.has(setting.id) ? setting.runs.map((run) => ({ setting, run, depth: 1 })) : [];
+      return [{ setting, run: null, depth: 0 }, ...members];
+    });
+  }
+
+  side(picked, chosen, paint, dark, unbrushed) {
+    const open = runs.byId.get(state.open);
+    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : state.tab === "parameters" ? "parameters" : "charts";
+    const button = (name, label, there) => there &&
+      html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
+    return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
+        ${button("parameters", "parameters", runs.list.length > 1)}
+        ${button("compare", `compare ${chosen.size}`, chosen.size > 1)} ${button("run", text(open?.name || "run"), Boolean(open))}</nav>
+      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${JSON.stringify(open)} />`
+        : tab === "parameters" ? html`<${Parallel} all=${unbrushed} runs=${picked} dark=${dark} />`
+        : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
+  }
+
+  charts(picked, paint, dark) {
+    const { metrics, settings, charts, different, left } = this.derived().drawn;
+    const some = metrics.includes(state.only) ? [state.only] : metrics;
+    const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
+    const several = settings.some((setting) => setting.runs.length > 1);
+    return html`<${Controls} metrics=${metrics} several=${several} />
+      ${left > 0 && html`<p class="left" role="status">The latest ${MOST_LINES} lines are drawn, ${left} are not: choose or filter runs.</p>`}
+      <div class=${`charts ${some.length === 1 ? "one" : ""}`}>${some.map((metric) => {
+        const [having, marks] = charts(metric);
+        return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} different=${different} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
+      })}</div>
+      ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
+  }
+}
+
+/** Give the table another part of the width. */
+const widen = (split) => set({ split: Math.round(Math.min(85, Math.max(15, split))) });
+
+/** Show a part of each metric, or no longer; one of them is always there. */
+function showPart(part) {
+  const parts = ["last", "min", "max"].filter((one) => state.parts.includes(one) !== (one === part));
+  if (parts.length) set({ parts });
+}
+
+/** What is drawn of runs: the metrics, the lines, and of a metric the lines that have it, with what tells new points.
+ * @param {runs.Run[]} picked */
+function drawn(picked) {
+  const all = runs.settings(picked, state.apart);
+  // The latest ones, where a chart would be all ink.
+  const settings = all.slice(-MOST_LINES);
+  const known = new Map();
+  const charts = (metric) => {
+    const there = known.get(metric);
+    if (there) return there;
+    const of = (run) => runs.own(run.metrics, metric);
+    const having = settings.filter((setting) => setting.runs.some(of));
+    const marks = having.flatMap((setting) => setting.runs.map((run) => of(run)?.slice(0, 5) ?? 0)).join();
+    known.set(metric, [having, marks]);
+    return known.get(metric);
+  };
+  const different = runs.names(picked, "parameters").filter((name) => runs.differs(picked.map((run) => runs.own(run.parameters, name))));
+  return { metrics: charted(picked), settings, charts, different, left: all.length - settings.length };
+}
+
+/** The least and greatest of each metric's column. */
+function ranges(shown, columns) {
+  return new Map(columns.filter((one) => one.kind === "metric").map((one) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (const run of shown) {
+      const value = one.of(run);
+      if (typeof value === "number") [low, high] = [Math.min(low, value), Math.max(high, value)];
+    }
+    return [one.id, [low, high]];
+  }));
+}
+
+/** Twelve hues, each twice. */
+function colours(dark) {
+  return (colour) => {
+    const hue = (colour % 12) * 30 + 15;
+    const second = colour >= 12;
+    const light = dark ? (second ? 0.84 : 0.7) : second ? 0.5 : 0.63;
+    return `oklch(${light} ${second ? 0.14 : 0.18} ${hue})`;
+  };
+}
+
+const [paintDark, paintLight] = [colours(true), colours(false)];
+const place = document.getElementById("app");
+place.replaceChildren();
+render(html`<${App} />`, place);

@@ -1,0 +1,210 @@
+/** Parallel coordinates: an axis a parameter that differs, and the metric that they are for. Brushes filter everything. */
+import { number, text } from "./format.js";
+import { differs, names, own } from "./runs.js";
+import { set, state } from "./state.js";
+import { Component, createRef, html } from "./view.js";
+
+/** @typedef {import("./runs.js").Run} Run */
+/** @typedef {{id: string, name: string, of: (run: Run) => any, log: boolean, low: number, high: number, values: any[] | null}} Axis */
+
+const MOST = 9;
+const TALL = 380;
+
+/** The axes that runs have: parameters that differ, but for seeds, and the last value of each metric. */
+export function axesOf(runs) {
+  const found = [];
+  for (const name of names(runs, "parameters")) {
+    const of = (run) => own(run.parameters, name);
+    if (differs(runs.map(of)) && !runs.some((run) => run.seeds.includes(name))) found.push(axis(`parameters.${name}`, name, of, runs));
+  }
+  for (const name of names(runs, "metrics"))
+    found.push(axis(`metrics.${name}`, name, (run) => own(run.metrics, name)?.[0], runs));
+  return found;
+}
+
+function axis(id, name, of, runs) {
+  const all = runs.map(of).filter((value) => value !== undefined && value !== null && value !== "NaN");
+  const numbers = all.filter((value) => typeof value === "number");
+  if (numbers.length < all.length || !numbers.length) {
+    const values = [...new Set(all.map(String))].sort();
+    return { id, name, of, log: false, low: -0.5, high: values.length - 0.5, values };
+  }
+  const low = numbers.reduce((a, b) => Math.min(a, b));
+  const high = numbers.reduce((a, b) => Math.max(a, b));
+  return { id, name, of, log: low > 0 && high / low > 50, low, high, values: null };
+}
+
+/** Where a run is on an axis, from 0 below to 1 above; null for nowhere. */
+export function placeOn(on, run) {
+  const value = on.of(run);
+  if (value === undefined || value === null) return null;
+  const at = on.values ? on.values.indexOf(String(value)) : value;
+  if (typeof at !== "number" || (on.values && at < 0)) return null;
+  if (on.high === on.low) return 0.5;
+  return on.log ? Math.log(at / on.low) / Math.log(on.high / on.low) : (at - on.low) / (on.high - on.low);
+}
+
+/** The runs inside all brushes. */
+export function brushed(runs, brushes) {
+  if (!brushes.length) return runs;
+  const axes = new Map(axesOf(runs).map((one) => [one.id, one]));
+  const limits = brushes.map(parse).filter(({ id }) => axes.has(id));
+  return runs.filter((run) => limits.every(({ id, low, high }) => {
+    const place = placeOn(axes.get(id), run);
+    return place !== null && place >= low && place <= high;
+  }));
+}
+
+function parse(brush) {
+  const [id, low, high] = brush.split("~");
+  try {
+    return { id: decodeURIComponent(id), low: Number(low), high: Number(high) };
+  } catch {
+    return { id: "", low: 0, high: 1 };
+  }
+}
+
+/** How much one number says about the order of another: Spearman's rank correlation. */
+export function correlation(a, b) {
+  const both = a.map((one, i) => [one, b[i]]).filter(([x, y]) => x !== null && y !== null);
+  if (both.length < 3) return 0;
+  const [x, y] = [0, 1].map((side) => ranks(both.map((pair) => (pair[side]))));
+  const middle = (both.length - 1) / 2;
+  let [top, left, right] = [0, 0, 0];
+  x.forEach((one, i) => {
+    top += (one - middle) * (y[i] - middle);
+    left += (one - middle) ** 2;
+    right += (y[i] - middle) ** 2;
+  });
+  return left && right ? top / Math.sqrt(left * right) : 0;
+}
+
+function ranks(values) {
+  const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
+  const found = new Array(values.length);
+  for (let i = 0; i < order.length; ) {
+    let end = i;
+    while (end < order.length && values[order[end]] === values[order[i]]) end += 1;
+    for (let k = i; k < end; k += 1) found[order[k]] = (i + end - 1) / 2;
+    i = end;
+  }
+  return found;
+}
+
+export class Parallel extends Component {
+  place = createRef();
+  drag = null;
+  known = null;
+  painted = null;
+
+  componentDidMount() {
+    this.size = new ResizeObserver(() => this.paint());
+    this.size.observe(this.place.current);
+    this.paint();
+  }
+
+  componentDidUpdate() {
+    this.paint();
+  }
+
+  componentWillUnmount() {
+    this.size.disconnect();
+  }
+
+  /** The axes, the metric last; those that say most about it beside it. */
+  axes() {
+    if (this.from !== this.props.all || this.forMetric !== state.target) this.known = this.make();
+    [this.from, this.forMetric] = [this.props.all, state.target];
+    return this.known;
+  }
+
+  make() {
+    const all = axesOf(this.props.all);
+    const metrics = all.filter((one) => one.id.startsWith("metrics."));
+    const target = metrics.find((one) => one.name === state.target) ?? metrics[0];
+    const places = target ? this.props.all.map((run) => placeOn(target, run)) : [];
+    const parameters = all.filter((one) => !one.id.startsWith("metrics.")).map((one) => {
+      const says = target ? correlation(this.props.all.map((run) => placeOn(one, run)), places) : 0;
+      return { ...one, says: one.values && one.values.length > 2 ? null : says };
+    });
+    const kept = parameters.sort((a, b) => Math.abs(a.says ?? 0) - Math.abs(b.says ?? 0)).slice(-MOST);
+    return { axes: target ? [...kept, { ...target, says: null }] : kept, metrics, target };
+  }
+
+  paint() {
+    const canvas = this.place.current;
+    const { axes, target } = this.axes();
+    const [width, height] = [canvas.clientWidth, TALL];
+    const of = [axes, this.props.runs, this.props.dark, width];
+    if (this.painted?.every((one, i) => one === of[i])) return;
+    this.painted = of;
+    canvas.width = width * devicePixelRatio;
+    canvas.height = height * devicePixelRatio;
+    const ctx = canvas.getContext("2d");
+    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const faint = getComputedStyle(canvas).getPropertyValue("--line");
+    const inside = new Set(this.props.runs);
+    const step = width / Math.max(1, axes.length);
+    const draw = (run, colour, alpha) => {
+      ctx.strokeStyle = colour;
+      ctx.globalAlpha = alpha;
+      ctx.beginPath();
+      axes.forEach((one, i) => {
+        const at = placeOn(one, run);
+        if (at !== null) ctx.lineTo(step * (i + 0.5), 8 + (height - 16) * (1 - at));
+      });
+      ctx.stroke();
+    };
+    ctx.lineWidth = 1.3;
+    for (const run of this.props.all) if (!inside.has(run)) draw(run, faint, 1);
+    const alpha = Math.max(0.25, Math.min(0.9, 60 / Math.max(1, inside.size)));
+    for (const run of inside) draw(run, shade(target ? placeOn(target, run) : null, this.props.dark), alpha);
+  }
+
+  at = (id, event) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const place = Math.min(1, Math.max(0, 1 - (event.clientY - box.top - 8) / (box.height - 16)));
+    if (event.type === "pointerdown") {
+      event.currentTarget.setPointerCapture(event.pointerId);
+      this.drag = { id, from: place, to: place };
+    } else if (!this.drag || this.drag.id !== id) return;
+    else if (event.type === "pointermove") this.drag.to = place;
+    else {
+      const { from, to } = this.drag;
+      this.drag = null;
+      const others = state.brush.filter((one) => parse(one).id !== id);
+      const [low, high] = [Math.min(from, to), Math.max(from, to)];
+      const brush = `${encodeURIComponent(id).replaceAll("~", "%7E")}~${low.toFixed(3)}~${high.toFixed(3)}`;
+      set({ brush: high - low > 0.02 ? [...others, brush] : others }, true);
+      return;
+    }
+    this.setState({});
+  };
+
+  render() {
+    const { axes, metrics, target } = this.axes();
+    const brushes = new Map(state.brush.map((one) => [parse(one).id, parse(one)]));
+    if (this.drag) brushes.set(this.drag.id, { id: this.drag.id, low: Math.min(this.drag.from, this.drag.to), high: Math.max(this.drag.from, this.drag.to) });
+    return html`<div class="controls"><label>for <select aria-label="metric that parameters are for" onChange=${(e) => set({ target: e.target.value })}>
+        ${metrics.map((one) => html`<option key=${one.id} value=${one.name} selected=${one === target}>${text(one.name)}</option>`)}</select></label>
+        <span>drag along an axis to filter</span>${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>${this.props.runs.length} of ${this.props.all.length} runs ×</button>`}</div>
+      <figure class="parallel" aria-label="parallel coordinates"><canvas ref=${this.place} style=${{ height: `${TALL}px` }}></canvas>
+        <div class="axes">${axes.map((one) => {
+          const brush = brushes.get(one.id);
+          return html`<div key=${one.id} class="axis"><b title=${text(one.name)}>${text(one.name)}</b>
+            <small title="rank correlation with the metric">${typeof one.says === "number" ? `ρ ${one.says.toFixed(2)}` : ""}</small>
+            <div class="rail" style=${{ height: `${TALL}px` }} onPointerDown=${(e) => this.at(one.id, e)} onPointerMove=${(e) => this.at(one.id, e)} onPointerUp=${(e) => this.at(one.id, e)}>
+              ${labels(one)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush.high)}px`, height: `${(TALL - 16) * (brush.high - brush.low)}px` }}></i>`}</div></div>`;
+        })}</div></figure>
+      ${!axes.length && html`<p class="empty">These runs do not differ in a parameter.</p>`}`;
+  }
+}
+
+function labels(on) {
+  const marks = on.values ? on.values.slice(0, 12).map((value, i) => [(i + 0.5) / on.values.length, value])
+    : on.high === on.low ? [[0.5, on.low]] : [0, 0.5, 1].map((at) => [at, on.log ? on.low * (on.high / on.low) ** at : on.low + at * (on.high - on.low)]);
+  return marks.map(([at, value]) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${number(typeof value === "number" ? Number(value.toPrecision(3)) : value)}</span>`);
+}
+
+/** From blue for the least to orange for the greatest. */
+const shade = (at, dark) => (at === null ? "#888" : `oklch(${dark ? 0.76 : 0.6} 0.16 ${(260 + 165 * at) % 360})`);

@@ -1,0 +1,308 @@
+/** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
+import { number, spread, text } from "./format.js";
+
+/** @typedef {{key: string, label: string, detail: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
+ *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
+ *   members?: Float64Array, isRange?: boolean}} Line */
+/** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
+ *   height: number, unit: string}} Picture */
+
+const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
+const NEAR = 40;
+
+/** The least and the greatest of what is drawn. */
+export function extent(lines, log) {
+  let [low, high] = [Infinity, -Infinity];
+  const take = (values) => {
+    for (const value of values) {
+      if (!Number.isFinite(value) || (log && value <= 0)) continue;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  };
+  for (const line of lines) for (const one of line.raw ? [line, line.raw] : [line]) [one.low, one.high].forEach(take);
+  if (low > high) return log ? [1, 10] : [0, 1];
+  if (log) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.04, high * (high / low) ** 0.04];
+  const room = (high - low) * 0.05 || Math.abs(high) * 0.1 || 1;
+  return [low - room, high + room];
+}
+
+/** From values to pixels of the canvas; what a logarithm has no place for is at the lower end.
+ * @param {[number, number]} range @param {boolean} log @param {number} from @param {number} by */
+function scaler([low, high], log, from, by) {
+  if (!log) return (value) => from + ((value - low) * by) / (high - low);
+  const [first, span] = [Math.log(low), Math.log(high / low)];
+  return (value) => (value > 0 ? from + ((Math.log(value) - first) * by) / span : from);
+}
+
+export class Plot {
+  constructor(place, told) {
+    this.place = place;
+    this.told = told;
+    this.plot = null;
+    this.picture = null;
+    this.x = this.y = scaler([0, 1], false, 0, 1);
+    this.lit = "";
+    this.shape = "";
+    this.tip = document.createElement("div");
+    this.tip.className = "tip";
+    this.tip.hidden = true;
+  }
+
+  /** Draw something else. */
+  show(picture, width) {
+    this.picture = picture;
+    const style = getComputedStyle(document.documentElement);
+    const shape = [picture.logx, picture.logy, picture.isTime, style.getPropertyValue("--line")].join();
+    if (this.plot && shape === this.shape) {
+      if (this.plot.width !== width || this.plot.height !== picture.height)
+        this.plot.setSize({ width, height: picture.height });
+      this.plot.setData(this.data());
+      return;
+    }
+    this.destroy();
+    this.shape = shape;
+    this.plot = new uPlot(this.options(width, style), this.data(), this.place);
+    this.plot.over.append(this.tip);
+    this.plot.over.addEventListener("mouseleave", () => this.point(null));
+    this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
+  }
+
+  data() {
+    const { x, y } = this.picture;
+    return [x, y];
+  }
+
+  /** Make a line stand out. */
+  light(key) {
+    if (this.lit === key) return;
+    this.lit = key;
+    this.plot?.redraw(false);
+  }
+
+  destroy() {
+    this.plot?.destroy();
+    this.plot = null;
+  }
+
+  options(width, style) {
+    const { picture } = this;
+    const font = `11px ${style.getPropertyValue("--font")}`;
+    const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
+      grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+    const short = (_, marks) =>
+      marks.map((mark) => (mark === null ? "" : number(mark)));
+    // Where a logarithmic axis begins is no round number.
+    const round = (_, marks) =>
+      marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
+    return {
+      width,
+      height: picture.height,
+      padding: [10, 12, 0, 0],
+      legend: { show: false },
+      scales: {
+        x: { time: picture.isTime, distr: picture.logx ? 3 : 1, range: () => this.picture?.x },
+        y: { distr: picture.logy ? 3 : 1, range: () => this.picture?.y },
+      },
+      axes: [
+        { ...axis, size: picture.isTime ? 40 : 26, gap: 3, ...(picture.isTime ? {} : { values: picture.logx ? round : short }) },
+        { ...axis, size: 52, gap: 4, values: picture.logy ? round : short },
+      ],
+      series: [{}, { show: true, paths: () => null, points: { show: false } }],
+      cursor: { points: { show: false }, drag: { x: true, y: false, setScale: false }, y: false },
+      hooks: {
+        draw: [() => this.paint()],
+        setCursor: [() => this.point(this.plot?.cursor)],
+        setSelect: [() => this.select()],
+      },
+    };
+  }
+
+  select() {
+    const { left, width } = this.plot.select;
+    if (width < 4) return;
+    const range = [this.plot.posToVal(left, "x"), this.plot.posToVal(left + width, "x")];
+    this.plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.told.zoom(range);
+  }
+
+  paint() {
+    const picture = this.picture;
+    if (!picture || !this.plot) return;
+    const { ctx, bbox } = this.plot;
+    this.x = scaler(picture.x, picture.logx, bbox.left, bbox.width);
+    this.y = scaler(picture.y, picture.logy, bbox.top + bbox.height, -bbox.height);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.lineJoin = "round";
+    const dimmed = this.lit && picture.lines.some((line) => line.key === this.lit);
+    const many = picture.lines.length > 60;
+    for (const line of picture.lines) if (!dimmed || line.key !== this.lit) this.draw(line, dimmed ? 0.2 : 1, many ? 1 : 1.6, many);
+    for (const line of picture.lines) if (dimmed && line.key === this.lit) this.draw(line, 1, 2.4, false);
+    ctx.restore();
+  }
+
+  draw(line, alpha, width, many) {
+    const ctx = this.plot.ctx;
+    ctx.strokeStyle = ctx.fillStyle = line.colour;
+    if (many && !line.raw && line.runs === 1) this.hatch(line, alpha);
+    else {
+      if (line.raw && !many) {
+        this.band(line.raw, alpha * 0.7);
+        this.curve(line.raw, alpha * 0.35, 1);
+      } else if (!many) this.band(line, alpha);
+      this.curve(line, alpha, width);
+    }
+    this.marks(line, alpha);
+    ctx.globalAlpha = 1;
+  }
+
+  /** One stroke through the least and the greatest of each place: what a thousand lines have time for.
+   * @param {Line} line @param {number} alpha */
+  hatch(line, alpha) {
+    const { ctx } = this.plot;
+    const { x: places, low, high } = line;
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.lineJoin = "bevel";
+    ctx.beginPath();
+    for (let i = 0; i < places.length; i += 1) {
+      const [x, top] = [this.x(places[i]), this.y(high[i])];
+      ctx.lineTo(x, top);
+      if (low[i] < high[i]) ctx.lineTo(x, this.y(low[i]));
+    }
+    ctx.stroke();
+    if (places.length === 1) this.curve(line, alpha, 1);
+  }
+
+  /** From the least to the greatest: where they differ, a line alone would hide it. */
+  band(line, alpha) {
+    const ctx = this.plot.ctx;
+    let some = false;
+    ctx.beginPath();
+    for (let i = 0; i < line.x.length; i += 1) {
+      some ||= line.low[i] < line.high[i];
+      ctx.lineTo(this.x(line.x[i]), this.y(line.high[i]));
+    }
+    if (!some) return;
+    for (let i = line.x.length - 1; i >= 0; i -= 1) ctx.lineTo(this.x(line.x[i]), this.y(line.low[i]));
+    ctx.closePath();
+    ctx.globalAlpha = alpha * 0.16;
+    ctx.fill();
+    if (line.runs > 1) return;
+    ctx.globalAlpha = alpha * 0.4;
+    ctx.lineWidth = devicePixelRatio * 0.75;
+    ctx.stroke();
+  }
+
+  curve(line, alpha, width) {
+    const ctx = this.plot.ctx;
+    const { picture } = this;
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = width * devicePixelRatio;
+    ctx.beginPath();
+    let [drawn, lastX, lastY] = [0, 0, 0];
+    for (let i = 0; i < line.x.length; i += 1) {
+      const value = line.mean[i];
+      if (!Number.isFinite(value) || (picture.logy && value <= 0) || (picture.logx && line.x[i] <= 0)) continue;
+      [lastX, lastY] = [this.x(line.x[i]), this.y(value)];
+      if (drawn) ctx.lineTo(lastX, lastY);
+      else ctx.moveTo(lastX, lastY);
+      drawn += 1;
+    }
+    ctx.stroke();
+    if (drawn !== 1) return;
+    ctx.beginPath();
+    ctx.arc(lastX, lastY, 3 * devicePixelRatio, 0, 7);
+    ctx.fill();
+  }
+
+  /** What is no number, on the rim: infinity above, the others below. */
+  marks(line, alpha) {
+    if (!line.marks.length) return;
+    const { ctx, bbox } = this.plot;
+    const size = 4 * devicePixelRatio;
+    ctx.globalAlpha = alpha;
+    ctx.lineWidth = 1.6 * devicePixelRatio;
+    for (const mark of line.marks) {
+      const x = this.x(mark.x);
+      const y = mark.kind === "plus_inf" ? bbox.top + size : bbox.top + bbox.height - size;
+      const tip = mark.kind === "plus_inf" ? -size : size;
+      ctx.beginPath();
+      if (mark.kind === "nan") {
+        ctx.moveTo(x - size * 0.7, y - size * 0.7);
+        ctx.lineTo(x + size * 0.7, y + size * 0.7);
+        ctx.moveTo(x - size * 0.7, y + size * 0.7);
+        ctx.lineTo(x + size * 0.7, y - size * 0.7);
+        ctx.stroke();
+      } else {
+        ctx.moveTo(x - size * 0.8, y - tip * 0.6);
+        ctx.lineTo(x + size * 0.8, y - tip * 0.6);
+        ctx.lineTo(x, y + tip * 0.8);
+        ctx.fill();
+      }
+    }
+  }
+
+  /** Say what is under the cursor. */
+  point(cursor) {
+    const found = cursor && cursor.left >= 0 ? this.nearest(cursor.left, cursor.top) : null;
+    this.tip.hidden = !found;
+    if (found) this.say(found, cursor);
+    const key = found ? found.line.key : "";
+    if (key !== this.lit) this.told.hover(key || null);
+  }
+
+  nearest(left, top) {
+    const x = this.plot.posToVal(left, "x");
+    let best = null;
+    let least = NEAR;
+    for (const line of this.picture?.lines ?? []) {
+      const i = closest(line.x, x);
+      if (i < 0) continue;
+      const across = Math.abs(this.plot.valToPos(line.x[i], "x") - left);
+      const distance = Math.hypot(Math.max(0, across - 8), this.plot.valToPos(line.mean[i], "y") - top);
+      if (distance < least) [best, least] = [{ line, i }, distance];
+      for (const mark of line.marks) {
+        const edge = mark.kind === "plus_inf" ? 4 : this.plot.over.clientHeight - 4;
+        const away = Math.hypot(this.plot.valToPos(mark.x, "x") - left, edge - top);
+        if (away < Math.min(least, 8)) [best, least] = [{ line, i, mark }, away];
+      }
+    }
+    return best;
+  }
+
+  say({ line, i, mark }, cursor) {
+    const { picture } = this;
+    const place = mark ? mark.x : line.x[i];
+    const x = picture.isTime ? new Date(place * 1000).toLocaleString() : `${picture.unit} ${number(place)}`;
+    const parts = [x, mark ? `${MARKS[mark.kind]} × ${mark.count}` : number(line.mean[i])];
+    if (!mark && line.isRange) parts[1] += `, ${number(line.low[i])} to ${number(line.high[i])}, n = ${line.members[i]}`;
+    else if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
+    else if (!mark && line.count[i] > 1)
+      parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
+    if (line.detail) parts.push(text(line.detail));
+    const name = document.createElement("b");
+    name.textContent = text(line.label);
+    name.style.color = line.colour;
+    this.tip.replaceChildren(name, ...parts.map((part) => Object.assign(document.createElement("span"), { textContent: part })));
+    const isRight = cursor.left > this.plot.over.clientWidth / 2;
+    this.tip.style.left = isRight ? "auto" : `${cursor.left + 14}px`;
+    this.tip.style.right = isRight ? `${this.plot.over.clientWidth - cursor.left + 14}px` : "auto";
+    this.tip.style.top = `${Math.min(cursor.top + 10, this.plot.over.clientHeight - 60)}px`;
+  }
+}
+
+/** The index of the number closest to one, in a rising list. */
+export function closest(of, value) {
+  let [low, high] = [0, of.length - 1];
+  if (high < 0) return -1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (of[middle] < value) low = middle;
+    else high = middle;
+  }
+  return Math.abs(of[low] - value) <= Math.abs(of[high] - value) ? low : high;
+}

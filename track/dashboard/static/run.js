@@ -1,0 +1,92 @@
+/** A run's own page: all that is known of it. */
+import { fetchRun } from "./api.js";
+import { bytes, duration, moment, number, text } from "./format.js";
+import { kind, list, seconds } from "./runs.js";
+import { set } from "./state.js";
+import { statuses } from "./table.js";
+import { Component, html } from "./view.js";
+
+export class RunPage extends Component {
+  page = null;
+  failure = "";
+  asked = "";
+
+  componentDidMount() {
+    this.refresh();
+    // What it prints is in no row of the table.
+    this.timer = setInterval(() => {
+      if (document.hidden || kind(this.props.run) !== "running") return;
+      this.asked = "";
+      this.refresh();
+    }, 2000);
+  }
+
+  componentWillUnmount() {
+    clearInterval(this.timer);
+  }
+
+  componentDidUpdate() {
+    this.refresh();
+  }
+
+  async refresh() {
+    const { run, mark } = this.props;
+    const asked = `${run.uid} ${mark}`;
+    if (asked === this.asked) return;
+    this.asked = asked;
+    try {
+      const page = await fetchRun(run.uid);
+      if (this.asked !== asked) return;
+      [this.page, this.failure] = [page, ""];
+    } catch (error) {
+      this.failure = error.message;
+    }
+    this.setState({});
+  }
+
+  render() {
+    const { run } = this.props;
+    const page = this.page?.row.uid === run.uid ? this.page : null;
+    return html`<article class="run" aria-label=${`run ${text(run.name)}`}>
+      <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
+        <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(seconds(run))}</span>`}
+        ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code></p></header>
+      ${family("begun in", list.filter((one) => one.uid === run.parent))}${family("began", list.filter((one) => one.parent === run.uid))}
+      ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
+      ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
+      ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
+      ${metrics(run)}
+      ${section("parameters", run.parameters)} ${section("tags", run.tags)}
+      ${page && html`${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
+        ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
+        ${artifacts(page.artifacts)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
+    </article>`;
+  }
+}
+
+/** Runs that were begun in one another's blocks. */
+const family = (how, runs) => runs.length > 0 && html`<p class="facts"><span>${how}</span>${runs.slice(0, 50).map((one) =>
+  html`<button key=${one.id} class="link" onClick=${() => set({ open: one.id }, true)}>${text(one.name || one.id)}${one.revision ? `/${one.revision}` : ""}</button>`)}</p>`;
+
+/** Text of several lines. */
+const text2 = (said) => String(said).split("\n").map(text).join("\n");
+
+function section(title, values, closed) {
+  const all = Object.entries(values ?? {});
+  if (!all.length) return "";
+  return html`<details key=${title} open=${!closed}><summary><h3>${title}</h3></summary><dl>${all.map(([name, value]) =>
+    html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl></details>`;
+}
+
+function metrics(run) {
+  const all = Object.entries(run.metrics);
+  if (!all.length) return "";
+  return html`<section><h3>metrics</h3><table class="plain"><thead><tr><th>name</th><th>last</th><th>min</th><th>at</th><th>max</th><th>at</th><th>points</th></tr></thead>
+    <tbody>${all.map(([name, of]) => html`<tr key=${name}><td>${text(name)}</td>${[0, 1, 5, 2, 6, 3].map((place) => html`<td key=${place} class="number">${number(of[place])}</td>`)}</tr>`)}</tbody></table></section>`;
+}
+
+function artifacts(all) {
+  if (!all.length) return "";
+  return html`<section><h3>files</h3><table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>
+    <tbody>${all.map((one, place) => html`<tr key=${place}><td>${text(one.name)}</td><td class="number">${bytes(one.size)}</td><td class="number">${number(one.step)}</td><td><code>${text(one.digest).slice(0, 12)}</code></td></tr>`)}</tbody></table></section>`;
+}

@@ -1,0 +1,138 @@
+/** The table of runs: only the rows that are on the screen are there, so ten thousand are as quick as ten. */
+import { age, duration, moment, number, spread, text } from "./format.js";
+import { summary } from "./lines.js";
+import { kind, seconds } from "./runs.js";
+import { set, state } from "./state.js";
+import { Component, createRef, html } from "./view.js";
+
+const ROW = 34;
+const SPARE = 8;
+
+export class Table extends Component {
+  place = createRef();
+  top = 0;
+  height = 800;
+
+  componentDidMount() {
+    this.size = new ResizeObserver(() => this.measure());
+    this.size.observe(this.place.current);
+  }
+
+  componentWillUnmount() {
+    this.size.disconnect();
+  }
+
+  measure() {
+    const { scrollTop, clientHeight } = this.place.current;
+    if (Math.abs(scrollTop - this.top) < ROW && clientHeight === this.height) return;
+    [this.top, this.height] = [scrollTop, clientHeight];
+    this.setState({});
+  }
+
+  render() {
+    const { rows, columns, ranges } = this.props;
+    const first = Math.max(0, Math.floor(this.top / ROW) - SPARE);
+    const some = rows.slice(first, first + Math.ceil(this.height / ROW) + 2 * SPARE);
+    const after = Math.max(0, rows.length - first - some.length);
+    const width = columns.length + 4;
+    return html`<div class="list" ref=${this.place} onScroll=${() => this.measure()}>
+      <table aria-label="runs" aria-rowcount=${rows.length}>
+        <thead><tr>
+          <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
+            onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
+          ${head("name", "name", "")} ${head("status", "status", "")}
+          ${columns.map((one) => head(one.id, one.head, one.sub, one.kind))}
+          ${head("started", "started", "")} ${head("seconds", "took", "")}
+        </tr></thead>
+        <tbody>
+          ${first > 0 && html`<tr key="before" style=${{ height: `${first * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
+          ${some.map((row) => this.row(row, columns, ranges))}
+          ${after > 0 && html`<tr key="after" style=${{ height: `${after * ROW}px` }}><td colspan=${width + 1}></td></tr>`}
+        </tbody>
+      </table>
+    </div>`;
+  }
+
+  row({ setting, run, depth }, columns, ranges) {
+    const { chosen, lit, hover, paint, opened, toggle } = this.props;
+    const runs = run ? [run] : setting.runs;
+    const ids = runs.map((one) => one.id);
+    const picked = ids.every((id) => chosen.has(id));
+    const label = text(run ? run.name || run.uid.slice(0, 8) : setting.runs[0].name || "seeds");
+    const why = runs.find((one) => one.error)?.error;
+    const key = run && depth ? `${run.id}/` : setting.id;
+    return html`<tr key=${key} class=${`${lit === setting.id ? "lit" : ""} ${picked ? "picked" : ""} ${state.open && ids.includes(state.open) && runs.length === 1 ? "open" : ""}`}
+        onMouseEnter=${() => hover(setting.id)} onMouseLeave=${() => hover(null)}>
+      <td class="pick"><input type="checkbox" aria-label=${`choose ${label}`} checked=${picked} onChange=${() => pick(ids, picked)} /></td>
+      <td class=${why ? "name failed" : "name"} style=${{ paddingLeft: `${8 + depth * 18}px` }}>
+        <i class="dot" style=${{ background: paint(run && depth ? run.colour : setting.colour) }}></i>
+        ${runs.length > 1
+          ? html`<button class="name" aria-expanded=${opened.has(setting.id)} onClick=${() => toggle(setting.id)} title=${`${label}: ${runs.length} seeds`}>
+              <span>${label}</span> <small class="count">${opened.has(setting.id) ? "▾" : "▸"} ${runs.length} seeds</small></button>`
+          : html`<button class="name" onClick=${() => set({ open: runs[0].id, tab: "run" }, true)} title=${`${label} ${runs[0].uid}`}>
+              <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}</button>`}
+        ${why && html`<span class="why" title=${text(why)}>${text(why)}</span>`}
+      </td>
+      <td>${runs.length > 1 ? tally(runs) : statuses(runs)}</td>
+      ${columns.map((one) => cell(one, runs, ranges.get(one.id)))}
+      <td class="time" title=${moment(runs[0].started ?? runs[0].created)}>${age(runs[0].started ?? runs[0].created)}</td>
+      <td class="time">${spans(runs)}</td>
+    </tr>`;
+  }
+}
+
+/** Choose runs, or no longer. */
+export function pick(ids, picked) {
+  const kept = state.sel.filter((id) => !ids.includes(id));
+  set({ sel: picked ? kept : [...kept, ...ids] });
+}
+
+function head(id, label, sub, of) {
+  const by = state.sort.replace(/^-/, "") === id;
+  const down = by && state.sort.startsWith("-");
+  const next = by ? (down ? id : `-${id}`) : id === "started" ? "-started" : id;
+  return html`<th key=${id} class=${id === "name" ? "name" : of ?? ""} aria-sort=${by ? (down ? "descending" : "ascending") : null}>
+    <button onClick=${() => set({ sort: next })} title=${`sort by ${text(label)} ${sub}`}>
+    <span>${text(label)}</span>${sub && html`<small>${sub}</small>`}${by && html`<em>${down ? "↓" : "↑"}</em>`}</button></th>`;
+}
+
+/** How runs went. */
+export const statuses = (runs) => runs.map((run) =>
+  html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
+
+/** How several runs went: each status once, with a number where there are others. */
+function tally(runs) {
+  const found = new Map();
+  for (const run of runs) found.set(run.status, [...(found.get(run.status) ?? []), run]);
+  if (found.size === 1) return statuses(runs.slice(0, 1));
+  return [...found].map(([status, of]) =>
+    html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
+}
+
+const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "○" };
+
+function spans(runs) {
+  const all = runs.map(seconds).filter((one) => one !== undefined && Number.isFinite(one));
+  return all.length ? duration(all.reduce((sum, one) => sum + one, 0) / all.length) : "";
+}
+
+function cell(column, runs, range) {
+  const values = runs.map(column.of).filter((value) => value !== undefined && value !== null);
+  const numbers = values.filter((value) => typeof value === "number");
+  if (!values.length) return html`<td key=${column.id} class="none">–</td>`;
+  if (runs.length > 1 && column.kind === "metric" && numbers.length) {
+    const of = summary(numbers);
+    return html`<td key=${column.id} class="number">${bar(of.mean, range)}${number(of.mean)} <small>± ${spread(of.std)} (${of.n})</small></td>`;
+  }
+  const different = new Set(values.map(String));
+  if (different.size > 1) return html`<td key=${column.id} class="various" title=${text([...different].join(", "))}>${different.size} values</td>`;
+  const strange = column.kind === "metric" && typeof values[0] !== "number";
+  return html`<td key=${column.id} class=${strange ? "number strange" : typeof values[0] === "number" ? "number" : ""} title=${text(values[0])}>
+    ${column.kind === "metric" ? bar(values[0], range) : ""}${number(values[0])}</td>`;
+}
+
+/** Where a number is among those of its column. */
+function bar(value, range) {
+  if (!range || typeof value !== "number" || !(range[1] > range[0])) return "";
+  return html`<i class="bar" style=${{ width: `${(96 * (value - range[0])) / (range[1] - range[0]) + 4}%` }}></i>`;
+}
