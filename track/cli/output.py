@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from track.aggregators.aggregator import Aggregator
 from track.cli.grid import is_terminal, terminal_width
 from track.cli.shell import NOTHING, as_json, on_store, say, say_json, take_forms, take_words, tell, write
 from track.cli.show import row_of
-from track.front import LINE, OUTPUT
+from track.front import LINE, pieces_of
 from track.naming import WAYS
 from track.persistence.protocol import Protocol
 from track.rows import Row
@@ -57,16 +56,9 @@ def _output(given: argparse.Namespace, protocol: Protocol, uri: str, words: list
     return 0 if lines else NOTHING
 
 
-def _pieces(row: Row) -> list[list[Any]]:
-    """Return the pieces of output that are kept: number, lines lost before it, and lines."""
-    kept = row.trial.metadata.get(OUTPUT)
-    pieces = kept.val if isinstance(kept, Aggregator) else kept
-    return [one for one in pieces if isinstance(one, list) and len(one) == 3] if isinstance(pieces, list) else []
-
-
 def _kept(row: Row) -> list[tuple[str, str]]:
     """Return the lines that are kept, with their streams; of trials of earlier versions one stream after the other."""
-    lines = [line for piece in _pieces(row) for line in _lines(piece)]
+    lines = [line for piece in pieces_of(row.trial.metadata) for line in _lines(piece)]
     if lines:
         return lines
     texts = [(stream, row.trial.metadata.get(stream)) for stream in ("stdout", "stderr")]
@@ -109,7 +101,7 @@ class _Shown:
 
     def show(self, row: Row, most: int | None) -> None:
         """Show what is new: `most` lines of it, where that is a number."""
-        pieces = _pieces(row)
+        pieces = pieces_of(row.trial.metadata)
         new = pieces
         if self._last in pieces:
             new = pieces[len(pieces) - pieces[::-1].index(self._last) :]

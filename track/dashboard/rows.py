@@ -7,9 +7,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from track.aggregators.aggregator import Aggregator
 from track.dashboard.answers import plain_number
-from track.front import OUTPUT
+from track.front import pieces_of
 from track.plain import flatten, printable
 from track.rows import Row
 from track.seeds import is_seed
@@ -122,13 +121,10 @@ def _value(value: Any) -> Any:
 
 def _printed(metadata: Plain) -> str:
     """Return the output that is kept: line by line while a trial lives, of earlier versions that of its end."""
-    kept = metadata.get(OUTPUT)
-    pieces = kept.val if isinstance(kept, Aggregator) else kept
     lines = []
-    for piece in pieces if isinstance(pieces, list) else []:
-        if isinstance(piece, list) and len(piece) == 3:
-            lines += [f"... {piece[1]:,} lines were too many"] if piece[1] else []
-            lines += [text_of(line[-1]) for line in piece[2]]
+    for _, lost, kept in pieces_of(metadata):
+        lines += [f"... {lost:,} lines were too many"] if lost else []
+        lines += [text_of(line[-1]) for line in kept]
     return "\n".join(lines or [text_of(metadata[name]) for name in ("stdout", "stderr") if metadata.get(name)])
 
 

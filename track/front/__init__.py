@@ -33,7 +33,7 @@ from track.front.elsewhere import attach, pickled_uri
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
-from track.front.live import LINE, OUTPUT
+from track.front.live import LINE, OUTPUT, pieces_of
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 from track.front.reserving import reserve, waiting_query
@@ -71,6 +71,7 @@ __all__ = [
     "own_choice",
     "parent_in",
     "pickled_uri",
+    "pieces_of",
     "record_environment",
     "reserve",
     "resume_rule",

@@ -6,8 +6,10 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from track.aggregators.aggregator import Aggregator
 
 logger = logging.getLogger(__name__)
 OUTPUT = "_output"
@@ -17,6 +19,13 @@ LINE = "_output_line"
 _LONGEST_LINE, _LONGEST_PIECE = 1_000, 4_000
 _MOST_WAITING = 1_000
 _PAUSE, _PATIENCE = 0.2, 2.0
+
+
+def pieces_of(metadata: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the pieces of output that are kept, oldest first: number, how many lines are lost before it, lines."""
+    kept = metadata.get(OUTPUT)
+    pieces = kept.val if isinstance(kept, Aggregator) else kept
+    return [one for one in pieces if isinstance(one, list) and len(one) == 3] if isinstance(pieces, list) else []
 
 
 class Line(NamedTuple):
