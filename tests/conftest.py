@@ -15,12 +15,6 @@ from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server 
 from track.configuration import reset_configuration  # noqa: E402 - after the rewriting is asked for
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Hand tests out in small parts, where several processes run them: none is long alone with the last ones."""
-    if getattr(config.option, "maxschedchunk", 0) is None:
-        config.option.maxschedchunk = 20
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _signals_are_heard() -> None:
     """Undo that what runs behind a shell (``pytest &``, ``nohup``) is deaf to some signals: children inherit that."""
