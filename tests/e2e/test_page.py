@@ -22,9 +22,9 @@ from track.dashboard.server import MOST_CONNECTIONS
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser for all tests here."""
+    """A browser for all tests here; no longer, as it leaves an event loop that runs in this thread."""
     require_chromium()
     with chromium() as started:
         yield started
