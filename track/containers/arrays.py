@@ -17,9 +17,8 @@ _VALUES, _COLUMNS = 1, 3
 
 def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
     """Return steps, values and, where asked for, times (unix seconds), a row a step, of `Points`."""
-    steps, *columns = logged_arrays(points, with_times=times)
-    arrays = once(steps, *columns[: 2 if times else 1])
-    if steps is None:
+    arrays = once(*logged_arrays(points, with_times=times))
+    if arrays[0] is None:
         arrays = (import_numpy().arange(len(arrays[1])), *arrays[1:])
     for array in arrays:
         array.flags.writeable = False
@@ -27,31 +26,32 @@ def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
 
 
 def logged_arrays(points: Any, hidden: Sequence[Any] = (), with_times: bool = True) -> tuple[Any, ...]:
-    """Return steps, values and times (unix seconds) of `Points` as they were logged; steps None where there are none.
+    """Return steps, values and, where asked for, times (unix seconds) of `Points` as they were logged.
 
-    `hidden`: pairs of a step and a time: points from this step on that were logged before are left out. Times are None
-    where nobody needs them.
+    Steps are None where there are none. `hidden`: pairs of a step and a time: points from this step on that were logged
+    before are left out.
     """
     numpy = import_numpy()
     points.settle()
     # What another thread logs meanwhile does not show.
     view = points.view()
     view.settle()
-    with_times = with_times or bool(hidden)
-    arrays = None if view.stored is None else _stored_arrays(view, with_times)
+    arrays = None if view.stored is None else _stored_arrays(view, with_times or bool(hidden))
     if arrays is None:
         shared = view.step, view.value, view.at
         step, value, at = shared if view.stored is None else view.columns()
         size = view.tail if view.stored is None else len(at)
         arrays = [None if column is None else _array(column, size) for column in (step, value, at)]
     steps, values, times = arrays
-    if not with_times:
-        return steps, values, None
-    times = times.astype(numpy.float64, copy=False)
-    if not hidden or steps is None:
-        return steps, values, times
-    are_shown = _are_shown(steps, times, hidden)
-    return steps[are_shown], values[are_shown], times[are_shown]
+    columns = [values]
+    if with_times or hidden:
+        times = times.astype(numpy.float64, copy=False)
+    if with_times:
+        columns.append(times)
+    if hidden and steps is not None:
+        are_shown = _are_shown(steps, times, hidden)
+        steps, *columns = (column[are_shown] for column in (steps, *columns))
+    return steps, *columns
 
 
 def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:

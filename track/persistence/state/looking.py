@@ -80,11 +80,9 @@ class Seen(Source):
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
             is_sorted_later = self._question.x in {"step", "relative"}
-            steps, *columns = logged_arrays(container.points, hidden, with_times=not is_sorted_later)
-            if is_sorted_later:
-                # Their times are not looked at.
-                del columns[1:]
-            shown: Any = (is_sorted_later and by_step(steps, *columns)) or once(steps, *columns)
+            # Along steps nobody looks at the times.
+            columns: Any = logged_arrays(container.points, hidden, with_times=not is_sorted_later)
+            shown: Any = (is_sorted_later and by_step(*columns)) or once(*columns)
         except ImportError:
             shown = shown_points(container, self._resumes, 0)
         return None if shown is None or not len(shown[1]) else Curve(*shown[:3])
