@@ -44,11 +44,6 @@ os._exit(0)
     return uri
 
 
-@pytest.fixture(autouse=True)
-def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
-
-
 @pytest.mark.parametrize("name", _commands())
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--help`` says what a command does, and what each of its arguments means."""

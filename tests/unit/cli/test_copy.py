@@ -16,11 +16,6 @@ from track.persistence import get_protocol, register, unregister
 from track.persistence.protocol import Protocol
 
 
-@pytest.fixture(autouse=True)
-def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> str:
     """Give a store with three runs, two of them of one identity."""

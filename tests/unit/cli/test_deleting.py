@@ -12,11 +12,6 @@ from track import TrackClient
 from track.cli import main
 
 
-@pytest.fixture(autouse=True)
-def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
-
-
 @pytest.fixture(params=["file", "sqlite"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give a store of three runs, which no other process has open."""

@@ -14,11 +14,6 @@ from track.cli import main
 from track.metrics import Metrics
 
 
-@pytest.fixture(autouse=True)
-def _spills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
-
-
 @pytest.fixture(params=["file", "sqlite"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give a store of six runs of two settings, the last of which failed."""
