@@ -132,11 +132,13 @@ def _run_workers(uri: str, log: Path, kills: int) -> dict[int, float]:
 
 
 def _stopped_one(pids: set[int]) -> int:
-    """Wait until one of some children has stopped itself, and return it."""
+    """Wait until one of some children has stopped itself, and return it; others may have ended meanwhile."""
     with deadline(min(pids)):
         while True:
             for pid in pids:
-                if os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT):
+                # An ended child would be an error to who asks for stopped ones only.
+                state = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if state is not None and state.si_code == os.CLD_STOPPED:
                     return pid
             time.sleep(0.002)
 
