@@ -38,7 +38,7 @@ def _taken(name: str) -> set[str]:
         if one not in found:
             found.add(one)
             text = (STATIC / one).read_text(encoding="utf-8")
-            waiting += [path.removeprefix("./") for path in re.findall(r"^(?:import|export) .*from \"(.*)\";$", text, re.M)]
+            waiting += re.findall(r"^(?:import|export) .*from \"./(.*)\";$", text, re.MULTILINE)
     return found
 
 
