@@ -67,7 +67,7 @@ export class Plot {
     }
     this.destroy();
     this.shape = shape;
-    this.plot = new uPlot(this.options(width, style), this.data(), this.place);
+    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), this.data(), this.place);
     this.plot.over.append(this.tip);
     this.plot.over.addEventListener("mouseleave", () => this.point(null));
     this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
