@@ -34,6 +34,12 @@ export async function fetchRun(uid) {
   return (await ask(`api/run?uid=${encodeURIComponent(uid)}`)).json();
 }
 
+/** What differs between the code that two runs have stored. @param {string} one @param {string} other
+ * @returns {Promise<{name: string, lines: string[], why?: string}[]>} */
+export async function fetchCode(one, other) {
+  return (await (await ask(`api/code?uid=${encodeURIComponent(one)}&uid=${encodeURIComponent(other)}`)).json()).files;
+}
+
 /** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] @returns {Promise<Buckets>} */
 export async function fetchChart(question, signal) {
   const body = JSON.stringify(question);

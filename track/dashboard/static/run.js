@@ -2,7 +2,7 @@
 import { fetchRun } from "./api.js";
 import { bytes, duration, moment, number, text } from "./format.js";
 import { kind, list, seconds } from "./runs.js";
-import { set } from "./state.js";
+import { set, state } from "./state.js";
 import { statuses } from "./table.js";
 import { Component, html } from "./view.js";
 
@@ -50,7 +50,8 @@ export class RunPage extends Component {
     return html`<article class="run" aria-label=${`run ${text(run.name)}`}>
       <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
         <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(seconds(run))}</span>`}
-        ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code></p></header>
+        ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code>
+        <button class="chip" aria-pressed=${state.base === run.id} onClick=${() => set({ base: state.base === run.id ? "" : run.id })}>${state.base === run.id ? "baseline ×" : "make it the baseline"}</button></p></header>
       ${family("begun in", list.filter((one) => one.uid === run.parent))}${family("began", list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
