@@ -126,7 +126,7 @@ def look(browser: Any, link: str, seconds: float = SECONDS) -> Seen | None:
         session.on("Network.loadingFinished", lambda said: sizes.append(said["encodedDataLength"]))
         start = time.perf_counter()
         tab.goto(link, wait_until="commit")
-        while not _has_curves(tab.screenshot()):
+        while not _has_curves(tab.screenshot(timeout=seconds * 1e3)):
             if time.perf_counter() > start + seconds:
                 return None
         after = (time.perf_counter() - start) * 1e3
