@@ -222,6 +222,28 @@ def test_columns_are_chosen_and_stay_in_sight(visit: Callable[..., Visit], three
     assert _texts(tab, "thead th") == heads
 
 
+def test_columns_come_as_they_are_scrolled_to(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Of hundreds of columns those near the window are made at once, and the last one is reached."""
+    client = _client(tmp_path / "wide.json")
+    for number in range(2):
+        _log(client, f"run{number}", {f"p{place}": number for place in range(120)}, [1.0])
+    client.save()
+
+    with served(f"file://{tmp_path}/wide.json") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.wait_for_selector("tbody tr:nth-child(2)")
+        assert 20 < tab.locator("thead th").count() < 80
+
+        tab.wait_for_function(
+            """() => {
+              const list = document.querySelector(".list");
+              list.scrollLeft = list.scrollWidth;
+              return document.querySelector("thead").textContent.includes("p119");
+            }"""
+        )
+
+
 def test_baseline_is_first_and_others_say_how_they_differ(visit: Callable[..., Visit], three: str) -> None:
     """Of the others, metrics say how many percent they are away, and parameters whether they are others."""
     there = visit(three)

@@ -8,11 +8,13 @@ import { Component, createRef, html, later } from "./view.js";
 const Spark = later(async () => (await import("./spark.js")).Spark, "");
 const ROW = 34;
 const SPARE = 8;
+const NARROW = 36;
 
 export class Table extends Component {
   place = createRef();
   top = 0;
   height = 800;
+  known = Math.ceil(innerWidth / NARROW);
 
   componentDidMount() {
     this.size = new ResizeObserver(() => this.measure());
@@ -21,6 +23,7 @@ export class Table extends Component {
 
   /** Columns that stay in sight are beside one another: how wide they are is known when they are there. */
   componentDidUpdate() {
+    if (this.props.columns[0]?.pin === undefined) return;
     const heads = [...this.place.current.querySelectorAll("thead th.name, thead th.pinned")];
     let left = 36;
     heads.forEach((head, place) => {
@@ -34,21 +37,25 @@ export class Table extends Component {
   }
 
   measure() {
-    const { scrollTop, clientHeight } = this.place.current;
-    if (Math.abs(scrollTop - this.top) < ROW && clientHeight === this.height) return;
-    [this.top, this.height] = [scrollTop, clientHeight];
+    const { scrollTop, clientHeight, scrollLeft, scrollWidth, clientWidth } = this.place.current;
+    // Columns are made when they come into sight, and are there from then on.
+    const isNear = scrollLeft > 0 && scrollLeft + clientWidth > scrollWidth - clientWidth;
+    const known = isNear ? Math.min(Math.max(this.known, this.props.columns.length), this.known + Math.ceil(clientWidth / NARROW)) : this.known;
+    if (Math.abs(scrollTop - this.top) < ROW && clientHeight === this.height && known === this.known) return;
+    [this.top, this.height, this.known] = [scrollTop, clientHeight, known];
     this.setState({});
   }
 
   render() {
-    const { rows, columns, ranges } = this.props;
+    const { rows, ranges } = this.props;
+    const columns = this.props.columns.slice(0, this.known);
     const first = Math.max(0, Math.floor(this.top / ROW) - SPARE);
     const some = rows.slice(first, first + Math.ceil(this.height / ROW) + 2 * SPARE);
     const after = Math.max(0, rows.length - first - some.length);
     const width = columns.length + 4;
     this.alive = some.flatMap(({ setting, run }) => (run ? [run] : setting.runs)).filter((run) => kind(run) === "running");
     return html`<div class="list" ref=${this.place} onScroll=${() => this.measure()}>
-      <table aria-label="runs" aria-rowcount=${rows.length}>
+      <table aria-label="runs" aria-rowcount=${rows.length} aria-colcount=${this.props.columns.length + 5}>
         <thead><tr>
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
             onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all() })} /></th>
