@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any
 
+from track.cli.shell import take_security
 from track.errors import TrackError
 from track.persistence.rpc import DEFAULT_PORT
 from track.persistence.server import LIMITS, SocketServer
@@ -27,14 +28,8 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default: {DEFAULT_PORT}; 0: any)"
     )
-    parser.add_argument(
-        "--security-layer",
-        choices=("AES", "TLS"),
-        help="encrypt: AES with a certificate made here, which clients know by its fingerprint; TLS with your own",
-    )
     parser.add_argument("--users", metavar="FILE", help="who may come in; see `track user`")
-    parser.add_argument("--certificate", metavar="FILE", help="your own certificate (PEM)")
-    parser.add_argument("--key", metavar="FILE", help="its private key (PEM)")
+    take_security(parser)
     parser.add_argument(
         "--limit",
         metavar="NAME=VALUE",

@@ -220,3 +220,14 @@ def take_forms(parser: argparse.ArgumentParser, is_list: bool = True) -> None:
     if is_list:
         forms.add_argument("--jsonl", action="store_true", help="a document of JSON in each line")
         forms.add_argument("--csv", action="store_true", help="comma-separated values")
+
+
+def take_security(parser: argparse.ArgumentParser) -> None:
+    """Let a verb encrypt the connections that it takes."""
+    parser.add_argument(
+        "--security-layer",
+        choices=("AES", "TLS"),
+        help="encrypt: AES with a certificate made here, which is known by its fingerprint; TLS with your own",
+    )
+    parser.add_argument("--certificate", metavar="FILE", help="your own certificate (PEM)")
+    parser.add_argument("--key", metavar="FILE", help="its private key (PEM)")
