@@ -100,38 +100,62 @@ def configured_store() -> str:
 # running
 
 
-def on_store(given: argparse.Namespace, act: Callable[[Protocol, str, list[str]], int]) -> int:
+def on_store(
+    given: argparse.Namespace,
+    act: Callable[[Protocol, str, list[str]], int],
+    open_it: Callable[[str], Protocol] = open_to_read,
+) -> int:
     """Open the store that is meant, give it to `act` with its URI and the words, and return the exit code."""
     try:
         uri, words = store_and_words(given)
     except (TrackError, ValueError, OSError) as error:
         complain(given.prog, error)
         return WRONG
+
+    def act_on_it() -> int:
+        protocol = opened(open_it, uri)
+        try:
+            return act(protocol, uri, words)
+        finally:
+            protocol.close()
+
+    return attempt(given.prog, act_on_it)
+
+
+def opened(open_it: Callable[[str], Protocol], uri: str) -> Protocol:
+    """Return the backend of a store.
+
+    Raises
+    ------
+    BackendUnavailable
+        It is not there, or does not answer.
+    """
     try:
-        protocol = open_to_read(uri)
-    except (NotFound, BackendUnavailable, OSError) as error:
-        complain(given.prog, error)
-        return AWAY
-    except TrackError as error:
-        complain(given.prog, error)
-        return WRONG
+        return open_it(uri)
+    except (NotFound, OSError) as error:
+        if isinstance(error, BackendUnavailable):
+            raise
+        raise BackendUnavailable(sentence_of(error)) from error
+
+
+def attempt(program: str, act: Callable[[], int]) -> int:
+    """Return the exit code of what a verb does, and print in one sentence what is wrong with it."""
     try:
-        return act(protocol, uri, words)
+        return act()
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (BackendUnavailable, LockTimeout) as error:
-        complain(given.prog, error)
-        return AWAY
-    except NotFound as error:
-        complain(given.prog, error)
-        return NOTHING
     except (TrackError, ValueError, OSError) as error:
-        complain(given.prog, error)
-        return WRONG
-    finally:
-        protocol.close()
+        complain(program, error)
+        return code_of(error)
+
+
+def code_of(error: Exception) -> int:
+    """Return the exit code that says what is wrong."""
+    if isinstance(error, (BackendUnavailable, LockTimeout)):
+        return AWAY
+    return NOTHING if isinstance(error, NotFound) else WRONG
 
 
 def all_stored(protocol: Protocol, program: str) -> int:
