@@ -27,7 +27,7 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
     "show": (["show", "URI", "a"], {"trial"}),
     "compare": (
         ["compare", "URI", "a", "b"],
-        {"trials", "facts", "parameters", "metrics", "code", "packages", "where"},
+        {"trials", "facts", "parameters", "metrics", "code", "packages", "where", "difference"},
     ),
     "metrics": (["metrics", "URI", "a", "loss"], {"uid", "metric", "count", "points"}),
     "output": (["output", "URI", "a"], {"uid", "lines"}),
