@@ -97,7 +97,7 @@ def test_code_that_is_gone_is_said(uri: str, tmp_path: Path, capsys: pytest.Capt
     assert main(["compare", uri, "one", "two", "--json"]) == 0
     said = capsys.readouterr()
     assert "cannot be read" in said.err
-    assert [one["name"] for one in json.loads(said.out)["difference"][1]] == ["train.py", "model.py"]
+    assert [one["name"] for one in json.loads(said.out)["difference"][1]] == ["model.py", "train.py"]
 
 
 def test_texts_too_long_to_compare_are_counted() -> None:
