@@ -239,6 +239,27 @@ os.write(1, b"nobody\\n")
     assert [line for _, line in _lines(track.fetch(uri, "b")[0])] == ["both", "other"]
 
 
+def test_a_forked_child_has_its_own(tmp_path: Path) -> None:
+    """A worker that was forked in the middle of a capture may have a trial, and one of its own."""
+    text = """
+with trial.capture_output(children=True):
+    print("parent", flush=True)
+    if os.fork() == 0:
+        with client.new_trial(name="b", parameters={"lr": 2}, force=True).capture_output(children=True):
+            os.write(1, b"of the child\\n")
+        client.protocol.flush()
+        os._exit(0)
+    os.wait()
+os.write(1, b"after\\n")
+"""
+    done, _ = _run(tmp_path, text)
+
+    uri = f"file:{tmp_path}/runs.json"
+    assert done.stdout.splitlines() == ["parent", "of the child", "after"], done.stderr
+    assert [line for _, line in _lines(track.fetch(uri, "a")[0])] == ["parent", "of the child"]
+    assert [line for _, line in _lines(track.fetch(uri, "b")[0])] == ["of the child"]
+
+
 def test_a_run_outlives_who_shows_its_output(tmp_path: Path) -> None:
     """Where that process is killed, the run goes on, and shows its output itself."""
     text = """

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from track.front.showing import KEPT
+from track.utils.lifecycle import at_fork
 
 logger = logging.getLogger(__name__)
 NAMES = {"stdout": 1, "stderr": 2}
@@ -168,8 +169,14 @@ class _Redirection:
         for spool in self._spools:
             spool.give_back()
         ends = [spool.size() for spool in self._spools]
-        with self._is_told:
-            self._is_told.wait_for(lambda: self._is_alone or all(map(_is_shown, self._spools, ends)), timeout=_PATIENCE)
+        try:
+            with self._is_told:
+                self._is_told.wait_for(lambda: self._is_alone or all(map(_is_shown, self._spools, ends)), _PATIENCE)
+        finally:
+            # Also where somebody is in a hurry, and interrupts it again.
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._is_over.set()
         with self._reading:
             self.read()
@@ -210,8 +217,18 @@ def flush() -> None:
     ctypes.CDLL(None).fflush(None)
 
 
-_changing = threading.Lock()
+# A signal handler may end a trial in the middle of another one's end.
+_changing = threading.RLock()
 _now: _Redirection | None = None
+
+
+def _after_fork() -> None:
+    """Let a child have its own: another thread may have been in the middle of it."""
+    global _changing  # noqa: PLW0603 - a lock that a thread of the parent holds is never given back
+    _changing = threading.RLock()
+
+
+at_fork(_after_fork)
 
 
 def listen(heard: Heard) -> bool:
