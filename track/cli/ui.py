@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
     from track.dashboard import Dashboard, PageServer, new_token
+    from track.persistence.rpc import is_loopback
 
     context, users = _security(given)
     token = "" if users else new_token()
@@ -59,7 +60,8 @@ def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
     try:
         server = PageServer(page, given.port, given.host, context)
     except (OSError, OverflowError) as error:
-        complain(f"{given.prog}: {given.host} port {given.port}", error)
+        where = "" if is_loopback(given.host) else f" of {given.host}"
+        complain(f"{given.prog}: port {given.port}{where}", error)
         return WRONG
     return _run(given, server, token)
 
