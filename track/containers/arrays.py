@@ -70,17 +70,13 @@ def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
     tail = {name: _array(column, points.tail) for name, column in columns.items() if column is not None}
     found: dict[str, Any] = {}
     # Steps that count up evenly need no copy of their own.
-    run = range(0) if "step" in tail and not points.tail else None
+    run = range(0) if "step" in tail else None
     for chunk in points.stored.plain_columns():
         if chunk is None:
             return None
         parts = dict(zip(columns, chunk, strict=True))
         if run is not None:
-            longer = _longer(run, parts["step"])
-            if longer is None and place:
-                found["step"] = numpy.empty(size, numpy.int64)
-                found["step"][:place] = counted(run)
-            run = longer
+            run = _longer(run, parts["step"], found, size)
         end = place + (len(parts["value"]) if isinstance(parts["value"], range) else len(parts["value"][1]) // _BYTES)
         for name in tail:
             if name == "step" and run is not None:
@@ -92,10 +88,13 @@ def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
                 return None
             found[name][place:end] = part
         place = end
-    if not place or (points.tail and any(found[name].dtype != part.dtype for name, part in tail.items())):
-        return None
+    if run is not None and points.tail:
+        run = _longer(run, points.step.counting(points.tail), found, size)
     if run is not None:
         found["step"] = counted(run)
+        del tail["step"]
+    if not place or (points.tail and any(found[name].dtype != part.dtype for name, part in tail.items())):
+        return None
     end = place + points.tail
     for name, part in tail.items():
         if points.tail:
@@ -105,12 +104,21 @@ def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
     return [found.get(name) for name in columns]
 
 
-def _longer(run: range, more: Any) -> range | None:
-    """Return numbers that count up evenly with others after them; None where they do not go on so."""
-    if not isinstance(more, range) or not run:
-        return more if isinstance(more, range) else None
-    is_next = more.step == run.step and more.start == run.stop
-    return range(run.start, more.stop, run.step) if is_next else None
+def _longer(run: range, more: Any, found: dict[str, Any], size: int) -> range | None:
+    """Return steps that count up evenly with others after them.
+
+    None where these do not go on so: then those so far are in a new array of this size, for others to follow.
+    """
+    if isinstance(more, range):
+        if not run:
+            return more
+        if more.start == run.stop and (more.step == run.step or len(more) == 1):
+            return range(run.start, run.stop + run.step * len(more), run.step)
+    if run:
+        numpy = import_numpy()
+        found["step"] = numpy.empty(size, numpy.int64)
+        found["step"][: len(run)] = counted(run)
+    return None
 
 
 @lru_cache(maxsize=8)

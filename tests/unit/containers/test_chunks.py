@@ -170,6 +170,19 @@ def test_arrays_of_chunks_are_those_of_the_points(
     assert [one.tolist() for one in found] == [steps, [one / 2 for one in steps], [1.0 + one for one in steps]]
 
 
+@pytest.mark.parametrize("last", [100.5, "end", 2**70])
+def test_a_last_step_of_another_kind_is_what_it_is(tmp_path: Path, last: Any) -> None:
+    """Even steps on the disk change none that comes after them."""
+    series = Series()
+    for step in range(100):
+        series.append(step, float(step), 1.0)
+    _moved(_file(tmp_path), series)
+    series.append(last, 1.0, 2.0)
+
+    assert series.points.stored is not None
+    assert series.to_numpy()[0].tolist() == [*range(100), last]
+
+
 def test_metrics_with_the_same_even_steps_share_them(tmp_path: Path) -> None:
     """A thousand metrics of as many steps take the memory of one array of steps, which nobody can write to."""
     arrays = []
