@@ -99,6 +99,11 @@ class Watched:
                 uids = [row.uid for row in latest if name in row.metrics]
                 self._protocol.fetch_buckets(uids, name, 2)
 
+    def look_again(self) -> None:
+        """Ask the store at the next call: it was changed here."""
+        with self._lock:
+            self._asked = None
+
     def matching(self, text: str) -> list[str]:
         """Return the uids of the trials that a filter means, oldest first.
 

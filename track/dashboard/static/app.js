@@ -24,26 +24,13 @@ const QUIET = 10;
 const MOST_LINES = 2000;
 
 class App extends Component {
-  cursor = null;
-  store = "";
-  failure = "";
-  quiet = 0;
-  marks = 0;
-  lit = "";
-  asked = "";
-  wrong = "";
-  foundAt = 0;
-  finding = null;
-  found = null;
+  cursor = null; store = ""; failure = ""; quiet = 0; marks = 0; timer = null;
+  lit = ""; opened = new Set(); openings = 0; help = false; choosing = false;
+  /** The filter: what is asked, what is wrong with it, and what was found. */
+  asked = ""; wrong = ""; found = null; foundAt = 0; finding = null;
   kept = {};
-  help = false;
-  choosing = false;
-  /** @type {string[][]} */
-  keys = [];
+  /** @type {string[][]} */ keys = [];
   nextView = () => {};
-  opened = new Set();
-  openings = 0;
-  timer = null;
 
   componentDidMount() {
     listen(() => this.setState({}));
