@@ -24,11 +24,12 @@ from track.table import HIDDEN_METADATA
 
 _DESCRIPTION = """
 Writes trials, or those that FILTER chooses, with all of their points. A file is there once it is whole; one that is
-there already is replaced. OUT may be - for standard output, of --csv and --jsonl.
+there already is replaced. OUT may be - for standard output, of --csv, --jsonl and --html.
 """
 _FORMS = {
     "csv": "a line a point: uid, name, metric, step, value, time",
     "jsonl": "a document a trial in each line, as track ls --json has it, with its points",
+    "html": "one file with table, charts, comparison and each run's page, under 5 MB, for any browser and without a program",
     "parquet": "a table of points (extra pyarrow), which DuckDB, polars and pandas read",
     "tensorboard": "a folder of event files, one a trial (extra tensorboard); those that are there are left alone",
 }
@@ -111,6 +112,16 @@ def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
     return 0
 
 
+def _to_html(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    from track.dashboard import as_document
+
+    made = as_document(protocol, [row.trial for row in rows])
+    with _whole(out) as file:
+        file.write(made.html)
+    tell(made.note)
+    return len(rows) - made.runs
+
+
 def _to_parquet(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
     try:
         from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -135,4 +146,4 @@ def _to_tensorboard(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
     return left
 
 
-_WRITERS = {"csv": _to_csv, "jsonl": _to_jsonl, "parquet": _to_parquet, "tensorboard": _to_tensorboard}
+_WRITERS = {"csv": _to_csv, "jsonl": _to_jsonl, "html": _to_html, "parquet": _to_parquet, "tensorboard": _to_tensorboard}

@@ -19,6 +19,7 @@ const MOST_LINES = 2000;
 class App extends Component {
   cursor = null;
   store = "";
+  still = null; // what a file says of itself
   failure = "";
   quiet = 0;
   marks = 0;
@@ -47,14 +48,14 @@ class App extends Component {
   /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
   async poll() {
     clearTimeout(this.timer);
-    if (document.hidden && this.cursor) return;
+    if ((document.hidden || this.still) && this.cursor) return;
     try {
       const said = await fetchRuns(this.cursor);
       this.quiet = said ? 0 : this.quiet + 1;
       const failed = this.failure;
       this.failure = "";
       if (said) {
-        [this.cursor, this.store] = [said.cursor, said.store];
+        [this.cursor, this.store, this.still] = [said.cursor, said.store, said.still ?? null];
         runs.take(said);
         this.marks += 1;
       }
@@ -163,6 +164,7 @@ class App extends Component {
       ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
       <span class="grow"></span>
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
+        : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
       <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${nextView}>◫</button>
       <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>

@@ -1,7 +1,8 @@
 /** A run's own page: all that is known of it. */
 import { fetchRun } from "./api.js";
 import { bytes, duration, moment, number, text } from "./format.js";
-import { kind, list, seconds } from "./runs.js";
+import * as runs from "./runs.js";
+import { kind, seconds } from "./runs.js";
 import { set } from "./state.js";
 import { statuses } from "./table.js";
 import { Component, html } from "./view.js";
@@ -51,7 +52,7 @@ export class RunPage extends Component {
       <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
         <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(seconds(run))}</span>`}
         ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code></p></header>
-      ${family("begun in", list.filter((one) => one.uid === run.parent))}${family("began", list.filter((one) => one.parent === run.uid))}
+      ${family("begun in", runs.list.filter((one) => one.uid === run.parent))}${family("began", runs.list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}

@@ -1,0 +1,73 @@
+/** What the page asks a server elsewhere, answered from what lies in the file. */
+import { bucketed } from "./curves.js";
+import { matching } from "./filter.js";
+
+/** @typedef {{said: any, packages: any[], pages: Record<string, any>, moment: number, planes: [string, number][],
+ *   curves: [string, any[]][]}} Head */
+
+const WIDTH = { f: 4, d: 8, H: 2, I: 4 };
+const KIND = { f: Float32Array, d: Float64Array, H: Uint16Array, I: Uint32Array };
+
+/** @type {Promise<{head: Head, plane: (place: number) => any, curves: Map<string, Map<string, any>>}> | null} */
+let opening = null;
+
+/** The data, once unpacked. */
+const opened = () => (opening ??= open());
+
+async function open() {
+  const place = document.getElementById("data");
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for this file: it cannot unpack what is in it");
+  const packed = Uint8Array.from(atob(place?.textContent ?? ""), (letter) => letter.charCodeAt(0));
+  place?.remove();
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bytes = new Uint8Array(await new Response(unpacked).arrayBuffer());
+  const size = new DataView(bytes.buffer).getUint32(0, true);
+  /** @type {Head} */
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
+  const starts = [4 + size];
+  for (const [code, count] of head.planes) starts.push(starts[starts.length - 1] + WIDTH[code] * count);
+  const known = new Map();
+  const plane = (which) => {
+    if (!known.has(which)) known.set(which, joined(bytes, starts[which], ...head.planes[which]));
+    return known.get(which);
+  };
+  const curves = new Map(head.curves.map(([name, of]) => [name, new Map(of.map((one) => [one.uid, one]))]));
+  return { head, plane, curves };
+}
+
+/** Numbers whose first bytes stand first, then their second ones, and so on.
+ * @param {Uint8Array} bytes @param {number} start @param {string} code @param {number} count */
+function joined(bytes, start, code, count) {
+  const width = WIDTH[code];
+  const found = new Uint8Array(width * count);
+  for (let part = 0; part < width; part += 1)
+    for (let i = 0, at = start + part * count; i < count; i += 1) found[i * width + part] = bytes[at + i];
+  return new KIND[code](found.buffer);
+}
+
+/** The rows; nothing changes after them. @param {string | null} cursor */
+export async function fetchRuns(cursor) {
+  return cursor ? null : (await opened()).head.said;
+}
+
+/** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
+export async function fetchFound(q) {
+  const { head } = await opened();
+  return matching(q, head.said.runs, head.pages, head.moment);
+}
+
+/** All about one run. @param {string} uid */
+export async function fetchRun(uid) {
+  const { head } = await opened();
+  if (!Object.hasOwn(head.pages, uid)) throw new Error("there is no such run");
+  const row = head.said.runs.find((one) => one.uid === uid);
+  return { ...head.pages[uid], row, packages: head.packages[head.pages[uid].packages] };
+}
+
+/** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] */
+export async function fetchChart(question, signal) {
+  const { head, plane, curves } = await opened();
+  signal?.throwIfAborted();
+  const started = new Map(head.said.runs.map((run) => [run.uid, run.started]));
+  return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => started.get(uid) ?? null);
+}

@@ -1,0 +1,160 @@
+"""Trials in one file that is looked at without a program: what the page would ask for, thinned until it fits."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from track.dashboard.bundle import document
+from track.dashboard.curves import Planes, curves_of, pieces_for
+from track.dashboard.rows import page_of
+from track.dashboard.source import Source, stored
+from track.metrics import briefs_of
+from track.persistence.protocol import Protocol
+from track.rows import Row
+from track.shown import cut
+from track.structure import Trial
+
+LIMIT = 5_000_000
+"""Bytes of a file."""
+_PAGE = 200_000
+"""What the page itself takes of them, at most."""
+_LEAST_PIECES = 60
+"""A curve in fewer pieces says too little: rather fewer runs."""
+_TEXTS = (200_000, 20_000, 4_000, 1_000, 200)
+"""How many letters of an output or an error are kept: the first of these with which all of them take no more than this
+part of the room."""
+_PART = 0.4
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+@dataclass(frozen=True)
+class Written:
+    """A document, and how much of what there is is in it.
+
+    Attributes
+    ----------
+    html: str
+        The document.
+    runs, total: int
+        How many runs it has, of how many.
+    pieces: int
+        In how many pieces a curve is at most; 0 where all have all of their points.
+    note: str
+        The same in words.
+    """
+
+    html: str
+    runs: int
+    total: int
+    pieces: int
+    note: str
+
+
+def written(source: Source, limit: int = LIMIT, now: float | None = None) -> Written:
+    """Return trials as a document of at most `limit` bytes: where not all of them have room, the newest.
+
+    Raises
+    ------
+    ValueError
+        The limit has no room for the page.
+    """
+    now = time.time() if now is None else now
+    room = (limit - _PAGE) * 3 // 4
+    if room < 10_000:
+        raise ValueError(f"a file of {limit:,} bytes has no room for the page: {_PAGE + 15_000:,} is the least")
+    trials = list(source.trials)
+    total = len(trials)
+    while True:
+        kept, head = _listed(source, trials, room, now)
+        counts = [brief.count for trial in kept for brief in briefs_of(trial.metrics).values()]
+        pieces = pieces_for(counts, room - len(zlib.compress(_encode(head), 1)) - 25 * len(counts))
+        if pieces >= _LEAST_PIECES or len(kept) <= 1:
+            break
+        trials = kept[-max(1, len(kept) * 3 // 4) :]
+    while True:
+        note, short = _noted(len(kept), total, counts, pieces, now)
+        head["said"]["still"] = [short, note]
+        planes = Planes()
+        head["curves"] = curves_of(source, kept, pieces, planes)
+        head["planes"] = planes.about
+        packed = _packed(head, planes)
+        if len(packed) <= room or pieces <= 2:
+            break
+        pieces = max(2, int(pieces * 0.95 * room / len(packed)))
+    title = f"{source.place}: {_counted(len(kept))}" if source.place else _counted(len(kept))
+    html = document(base64.b64encode(packed).decode(), title, note)
+    is_whole = max(counts, default=0) <= 2 * pieces
+    return Written(html, len(kept), total, 0 if is_whole else pieces, note)
+
+
+def as_document(protocol: Protocol, trials: Sequence[Trial], limit: int = LIMIT) -> Written:
+    """Return trials of a store, as `Protocol.brief_trials` returns them, as a document; see `written`."""
+    return written(stored(protocol, trials), limit)
+
+
+def _listed(source: Source, trials: list[Trial], room: int, now: float) -> tuple[list[Trial], dict[str, Any]]:
+    """Return the trials that have room, and all that is shown of them but their curves."""
+    while True:
+        for longest in _TEXTS:
+            head = _head(source, trials, longest, now)
+            size = len(zlib.compress(_encode(head), 1))
+            if size <= _PART * room:
+                return trials, head
+        if len(trials) <= 1:
+            return trials, head
+        trials = trials[-max(1, min(len(trials) - 1, int(len(trials) * 0.9 * _PART * room / size))) :]
+
+
+def _head(source: Source, trials: Sequence[Trial], longest: int, now: float) -> dict[str, Any]:
+    rows, pages, packages = [], {}, {"{}": 0}
+    for trial in trials:
+        page = page_of(trial, source.group_name, source.environment(trial))
+        rows.append(page.pop("row"))
+        said = _encode(page["packages"]).decode()
+        page["packages"] = packages.setdefault(said, len(packages))
+        page["output"] = _end(page["output"], longest)
+        page["errors"] = [_end(error, longest) for error in page["errors"]]
+        page["description"] = cut(page["description"], longest)
+        page["host"] = (trial.process or {}).get("host")
+        page["seconds"] = Row(trial, now=now).seconds
+        pages[trial.uid] = page
+    said = {"cursor": "still", "all": True, "runs": rows, "gone": [], "store": source.place}
+    return {"said": said, "pages": pages, "packages": [msgspec.json.decode(one) for one in packages], "moment": now}
+
+
+def _end(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"...{text[-longest:]}"
+
+
+def _packed(head: dict[str, Any], planes: Planes) -> bytes:
+    said = _encode(head)
+    return zlib.compress(b"".join((struct.pack("<I", len(said)), said, *planes.parts)), 9)
+
+
+def _noted(runs: int, total: int, counts: Sequence[int], pieces: int, now: float) -> tuple[str, str]:
+    """Return what somebody should know of the file, and the same shorter."""
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    long, short = [f"as it was on {day}"], [f"as of {day}"]
+    if runs < total:
+        long.append(f"the newest {runs:,} of {total:,} runs: more had no room")
+        short.append(f"the newest {runs:,} of {total:,} runs")
+    thinned = sum(count > 2 * pieces for count in counts)
+    if thinned:
+        long.append(
+            f"{thinned:,} of {len(counts):,} curves have more than {2 * pieces:,} points and are in {pieces:,} pieces, each "
+            "with its least, mean and greatest value"
+        )
+        short.append(f"long curves in {pieces:,} pieces")
+    return "; ".join(long), " · ".join(short)
+
+
+def _counted(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs:,} runs"
