@@ -29,7 +29,7 @@ there already is replaced. OUT may be - for standard output, of --csv, --jsonl a
 _FORMS = {
     "csv": "a line a point: uid, name, metric, step, value, time",
     "jsonl": "a document a trial in each line, as track ls --json has it, with its points",
-    "html": "one file with table, charts, comparison and each run's page, under 5 MB, for any browser and without a program",
+    "html": "one file under 5 MB with table, charts, comparison and each run's page, which any browser opens",
     "parquet": "a table of points (extra pyarrow), which DuckDB, polars and pandas read",
     "tensorboard": "a folder of event files, one a trial (extra tensorboard); those that are there are left alone",
 }
@@ -146,4 +146,10 @@ def _to_tensorboard(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
     return left
 
 
-_WRITERS = {"csv": _to_csv, "jsonl": _to_jsonl, "html": _to_html, "parquet": _to_parquet, "tensorboard": _to_tensorboard}
+_WRITERS = {
+    "csv": _to_csv,
+    "jsonl": _to_jsonl,
+    "html": _to_html,
+    "parquet": _to_parquet,
+    "tensorboard": _to_tensorboard,
+}

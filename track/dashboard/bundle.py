@@ -1,7 +1,7 @@
 """The page in one document: its modules joined to one script, its styles and its icon beside it.
 
-A browser does not let modules of a file on the disk import each other. Each becomes a block with its own names here; the
-order is that in which they need each other.
+A browser does not let modules of a file on the disk import each other. Each becomes a block with its own names here;
+the order is that in which they need each other.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Module:
 
     def _take_later(self, found: re.Match[str]) -> str:
         self.later.append(self._place(found["place"]))
-        return f"Promise.resolve({_variable(self.later[-1])})"
+        return f"Promise.resolve().then(() => {_variable(self.later[-1])})"
 
     def _pass_on(self, found: re.Match[str]) -> str:
         place = self._place(found["place"])

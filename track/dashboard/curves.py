@@ -17,7 +17,8 @@ from track.persistence.buckets import MOST_CELLS, Buckets, TrialBuckets
 from track.plain import nearest_double
 from track.structure import Trial
 
-_MOST_PIECES = 20_000
+MOST_PIECES = 20_000
+"""In so many pieces a curve is at most."""
 # Bytes that a point and a piece take, packed.
 _POINT, _PIECE = 6, 14
 _TICKS = 256
@@ -65,7 +66,7 @@ def pieces_for(counts: Sequence[int], room: int) -> int:
     def size(pieces: int) -> int:
         return sum(_POINT * count if count <= 2 * pieces else _PIECE * pieces for count in counts)
 
-    low, high = 1, _MOST_PIECES
+    low, high = 1, MOST_PIECES
     while low < high:
         middle = (low + high + 1) // 2
         if size(middle) <= room:
@@ -76,7 +77,7 @@ def pieces_for(counts: Sequence[int], room: int) -> int:
 
 
 def curves_of(source: Source, trials: Sequence[Trial], pieces: int, planes: Planes) -> list[tuple[str, list[Curve]]]:
-    """Return the curves of trials by metric, in so many pieces at most where they have more than twice as many points."""
+    """Return the curves of trials by metric; those of more than twice as many points are in so many pieces."""
     found: dict[str, list[Curve]] = {}
     long: dict[str, list[tuple[Trial, float]]] = {}
     for trial in trials:
@@ -112,7 +113,7 @@ def _number(value: Any) -> float:
 
 
 def _timed(times: Sequence[float], planes: Planes) -> Curve:
-    """Return when points were: as differences of parts of the time from the first to the last, which is enough to draw."""
+    """Return when points were: differences of parts of the time from the first to the last, enough to draw."""
     known = [at for at in times if at == at]
     if not known:
         return {}
@@ -171,7 +172,9 @@ def _piece_by_piece(uid: str, found: Buckets, planes: Planes) -> Curve:
         for i, count in enumerate(getattr(these, kind))
         if count
     ]
-    mean, low, high = (planes.add_numbers([float(one) for one in row]) for row in (these.mean, these.least, these.greatest))
+    mean, low, high = (
+        planes.add_numbers([float(one) for one in row]) for row in (these.mean, these.least, these.greatest)
+    )
     return {
         "uid": uid,
         "size": size,

@@ -6,14 +6,15 @@ import base64
 import struct
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from track.dashboard.bundle import document
-from track.dashboard.curves import Planes, curves_of, pieces_for
+from track.dashboard.curves import MOST_PIECES, Planes, curves_of, pieces_for
 from track.dashboard.rows import page_of
 from track.dashboard.source import Source, stored
 from track.metrics import briefs_of
@@ -24,14 +25,17 @@ from track.structure import Trial
 
 LIMIT = 5_000_000
 """Bytes of a file."""
-_PAGE = 200_000
-"""What the page itself takes of them, at most."""
+_SPARE = 5_000
+# What is packed has so many bytes, and takes so much of its room, at least; and what a curve takes beside its points.
+_LEAST_ROOM, _FULL, _CURVE = 10_000, 0.85, 25
 _LEAST_PIECES = 60
 """A curve in fewer pieces says too little: rather fewer runs."""
 _TEXTS = (200_000, 20_000, 4_000, 1_000, 200)
 """How many letters of an output or an error are kept: the first of these with which all of them take no more than this
 part of the room."""
 _PART = 0.4
+Noted = Callable[[int], tuple[str, str]]
+"""Returns what is noted of a file whose long curves are in so many pieces, and the same shorter."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -67,32 +71,45 @@ def written(source: Source, limit: int = LIMIT, now: float | None = None) -> Wri
         The limit has no room for the page.
     """
     now = time.time() if now is None else now
-    room = (limit - _PAGE) * 3 // 4
-    if room < 10_000:
-        raise ValueError(f"a file of {limit:,} bytes has no room for the page: {_PAGE + 15_000:,} is the least")
+    place = source.place
+    page = len(document("", place).encode())
+    room = (limit - page - _SPARE) * 3 // 4
+    if room < _LEAST_ROOM:
+        raise ValueError(f"limit={limit:,} has no room for the page: {page + _SPARE + 2 * _LEAST_ROOM:,} is the least")
     trials = list(source.trials)
     total = len(trials)
     while True:
         kept, head = _listed(source, trials, room, now)
         counts = [brief.count for trial in kept for brief in briefs_of(trial.metrics).values()]
-        pieces = pieces_for(counts, room - len(zlib.compress(_encode(head), 1)) - 25 * len(counts))
+        pieces = pieces_for(counts, room - len(zlib.compress(_encode(head), 1)) - _CURVE * len(counts))
         if pieces >= _LEAST_PIECES or len(kept) <= 1:
             break
         trials = kept[-max(1, len(kept) * 3 // 4) :]
-    while True:
-        note, short = _noted(len(kept), total, counts, pieces, now)
-        head["said"]["still"] = [short, note]
-        planes = Planes()
-        head["curves"] = curves_of(source, kept, pieces, planes)
-        head["planes"] = planes.about
-        packed = _packed(head, planes)
-        if len(packed) <= room or pieces <= 2:
-            break
-        pieces = max(2, int(pieces * 0.95 * room / len(packed)))
-    title = f"{source.place}: {_counted(len(kept))}" if source.place else _counted(len(kept))
+    noted = partial(_noted, len(kept), total, counts, now)
+    made = _fitted(source, kept, head, noted, pieces, room)
+    if max(counts, default=0) > 2 * made[0] and len(made[1]) < _FULL * room:
+        # It packs better than most: there is room for more.
+        more = min(MOST_PIECES, int(made[0] * 0.95 * room / len(made[1])))
+        made = max(made, _fitted(source, kept, head, noted, more, room))
+    pieces, packed, note = made
+    title = f"{place}: {_counted(len(kept))}" if place else _counted(len(kept))
     html = document(base64.b64encode(packed).decode(), title, note)
-    is_whole = max(counts, default=0) <= 2 * pieces
-    return Written(html, len(kept), total, 0 if is_whole else pieces, note)
+    return Written(html, len(kept), total, pieces if max(counts, default=0) > 2 * pieces else 0, note)
+
+
+def _fitted(  # noqa: PLR0917 - what it is of
+    source: Source, trials: list[Trial], head: dict[str, Any], noted: Noted, pieces: int, room: int
+) -> tuple[int, bytes, str]:
+    """Return in how many pieces long curves are, so many or as few as have room; the packed data; and what is noted."""
+    while True:
+        planes = Planes()
+        note, short = noted(pieces)
+        said = head["said"] | {"still": [short, note]}
+        curves = curves_of(source, trials, pieces, planes)
+        packed = _packed(head | {"said": said, "curves": curves, "planes": planes.about}, planes)
+        if len(packed) <= room or pieces <= 2:
+            return pieces, packed, note
+        pieces = max(2, int(pieces * 0.95 * room / len(packed)))
 
 
 def as_document(protocol: Protocol, trials: Sequence[Trial], limit: int = LIMIT) -> Written:
@@ -118,8 +135,8 @@ def _head(source: Source, trials: Sequence[Trial], longest: int, now: float) -> 
     for trial in trials:
         page = page_of(trial, source.group_name, source.environment(trial))
         rows.append(page.pop("row"))
-        said = _encode(page["packages"]).decode()
-        page["packages"] = packages.setdefault(said, len(packages))
+        installed = _encode(page["packages"]).decode()
+        page["packages"] = packages.setdefault(installed, len(packages))
         page["output"] = _end(page["output"], longest)
         page["errors"] = [_end(error, longest) for error in page["errors"]]
         page["description"] = cut(page["description"], longest)
@@ -139,7 +156,7 @@ def _packed(head: dict[str, Any], planes: Planes) -> bytes:
     return zlib.compress(b"".join((struct.pack("<I", len(said)), said, *planes.parts)), 9)
 
 
-def _noted(runs: int, total: int, counts: Sequence[int], pieces: int, now: float) -> tuple[str, str]:
+def _noted(runs: int, total: int, counts: Sequence[int], now: float, pieces: int) -> tuple[str, str]:
     """Return what somebody should know of the file, and the same shorter."""
     day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     long, short = [f"as it was on {day}"], [f"as of {day}"]
@@ -149,8 +166,8 @@ def _noted(runs: int, total: int, counts: Sequence[int], pieces: int, now: float
     thinned = sum(count > 2 * pieces for count in counts)
     if thinned:
         long.append(
-            f"{thinned:,} of {len(counts):,} curves have more than {2 * pieces:,} points and are in {pieces:,} pieces, each "
-            "with its least, mean and greatest value"
+            f"{thinned:,} of {len(counts):,} curves have more than {2 * pieces:,} points and are in {pieces:,} pieces, "
+            "each with its least, mean and greatest value"
         )
         short.append(f"long curves in {pieces:,} pieces")
     return "; ".join(long), " · ".join(short)
