@@ -131,10 +131,9 @@ def _listed(source: Source, trials: list[Trial], room: int, now: float) -> tuple
 
 
 def _head(source: Source, trials: Sequence[Trial], longest: int, now: float) -> dict[str, Any]:
-    rows, pages, packages = [], {}, {"{}": 0}
+    pages, packages = {}, {"{}": 0}
     for trial in trials:
         page = page_of(trial, source.group_name, source.environment(trial))
-        rows.append(page.pop("row"))
         installed = _encode(page["packages"]).decode()
         page["packages"] = packages.setdefault(installed, len(packages))
         page["output"] = _end(page["output"], longest)
@@ -143,7 +142,7 @@ def _head(source: Source, trials: Sequence[Trial], longest: int, now: float) -> 
         page["host"] = (trial.process or {}).get("host")
         page["seconds"] = Row(trial, now=now).seconds
         pages[trial.uid] = page
-    said = {"cursor": "still", "all": True, "runs": rows, "gone": [], "store": source.place}
+    said = {"cursor": "still", "all": True, "gone": [], "store": source.place}
     return {"said": said, "pages": pages, "packages": [msgspec.json.decode(one) for one in packages], "moment": now}
 
 

@@ -47,27 +47,28 @@ function joined(bytes, start, code, count) {
 
 /** The rows; nothing changes after them. @param {string | null} cursor */
 export async function fetchRuns(cursor) {
-  return cursor ? null : (await opened()).head.said;
+  if (cursor) return null;
+  const { head } = await opened();
+  return { ...head.said, runs: Object.values(head.pages).map((page) => page.row) };
 }
 
 /** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
 export async function fetchFound(q) {
   const { head } = await opened();
-  return matching(q, head.said.runs, head.pages, head.moment);
+  return matching(q, Object.values(head.pages), head.moment);
 }
 
 /** All about one run. @param {string} uid */
 export async function fetchRun(uid) {
   const { head } = await opened();
   if (!Object.hasOwn(head.pages, uid)) throw new Error("there is no such run");
-  const row = head.said.runs.find((one) => one.uid === uid);
-  return { ...head.pages[uid], row, packages: head.packages[head.pages[uid].packages] };
+  const page = head.pages[uid];
+  return { ...page, packages: head.packages[page.packages] };
 }
 
 /** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] */
 export async function fetchChart(question, signal) {
   const { head, plane, curves } = await opened();
   signal?.throwIfAborted();
-  const started = new Map(head.said.runs.map((run) => [run.uid, run.started]));
-  return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => started.get(uid) ?? null);
+  return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => head.pages[uid]?.row.started ?? null);
 }

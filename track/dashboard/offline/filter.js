@@ -13,11 +13,11 @@ const NOT_FINITE = new Map([["NaN", NaN], ["Infinity", Infinity], ["-Infinity", 
 
 /** @typedef {{row: any, page: any, moment: number}} Item */
 
-/** The uids of the runs that a filter means. @param {string} q @param {any[]} rows @param {Record<string, any>} pages
+/** The uids of the runs that a filter means. @param {string} q @param {any[]} pages of all runs
  * @param {number} moment unix seconds @returns {string[]} */
-export function matching(q, rows, pages, moment) {
+export function matching(q, pages, moment) {
   const holds = parse(q);
-  return rows.filter((row) => holds.every((one) => one({ row, page: pages[row.uid], moment }))).map((row) => row.uid);
+  return pages.filter((page) => holds.every((one) => one({ row: page.row, page, moment }))).map((page) => page.row.uid);
 }
 
 /** @param {string} q @returns {((item: Item) => boolean)[]} */
@@ -51,7 +51,7 @@ function ofKey(key, text, term) {
   if (!values.length) throw new Error(`'${term}' says no value: write ${key}:VALUE`);
   if (key === "tag") return (item) => values.some((value) => hasTag(item.row.tags, value));
   if (key === "uid") return (item) => values.some((value) => item.row.uid.startsWith(value));
-  if (key === "host") return (item) => values.includes(item.page?.host);
+  if (key === "host") return (item) => values.includes(item.page.host);
   if (key !== "status") return (item) => values.includes(item.row[key]);
   const wanted = values.map((value) => value.toLowerCase());
   if (wanted.includes("failed")) wanted.push(...FAILED);
@@ -93,6 +93,8 @@ function comparison(column, sign, written, term) {
     let value = valueOf(item, column);
     if (value === undefined) return sign === "!=" || (operand === null && sign !== "~");
     if (typeof operand === "string" && typeof value !== "string") value = shown(value);
+    // Whole numbers that no double says are digits here.
+    else if (typeof operand === "number" && typeof value === "string" && /^-?\d{16,}$/.test(value)) value = Number(value);
     return holds(sign, value, operand);
   };
 }
@@ -113,7 +115,7 @@ const shown = (value) => (value === true ? "True" : value === false ? "False" : 
 function valueOf({ row, page, moment }, name) {
   const facts = {
     uid: () => row.uid, name: () => row.name || null, revision: () => row.revision, status: () => row.status, group: () => row.group,
-    project: () => row.project, host: () => page?.host, error: () => row.error, time: () => page?.seconds, started: () => row.started,
+    project: () => row.project, host: () => page.host, error: () => row.error, time: () => page.seconds, started: () => row.started,
     finished: () => row.finished, age: () => (row.created ?? row.started) && Math.max(0, moment - (row.created ?? row.started)),
   };
   if (Object.hasOwn(facts, name)) return facts[name]() ?? undefined;
@@ -122,7 +124,7 @@ function valueOf({ row, page, moment }, name) {
   if (found !== undefined) return found;
   const [section, rest] = [name.slice(0, name.indexOf(".")), name.slice(name.indexOf(".") + 1)];
   if (section === "metrics") return measured(row.metrics, rest);
-  const from = { parameters: row.parameters, tags: row.tags, metadata: page?.metadata }[section];
+  const from = { parameters: row.parameters, tags: row.tags, metadata: page.metadata }[section];
   return from && Object.hasOwn(from, rest) ? from[rest] : undefined;
 }
 
@@ -136,7 +138,7 @@ function measured(metrics, name) {
 
 function words(wanted) {
   return ({ row, page }) => {
-    const texts = [row.name, row.uid, page?.description, row.project, row.group, row.error, row.status];
+    const texts = [row.name, row.uid, page.description, row.project, row.group, row.error, row.status];
     for (const [name, value] of Object.entries(row.parameters)) texts.push(`${name}=${shown(value)}`);
     for (const [name, value] of Object.entries(row.tags)) texts.push(value === true ? name : `${name}=${shown(value)}`);
     return texts.some((one) => one !== null && one !== undefined && String(one).toLowerCase().includes(wanted));
