@@ -159,12 +159,12 @@ class Dashboard:
     # what can be asked
 
     def _runs(self, environ: dict[str, Any]) -> Answer:
-        protocol, watched = self._store()
+        _, watched = self._store()
         cursor = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("since", [None])[0]
         found = watched.since(cursor)
         if found is None:
             return Answer(204, b"", "application/json")
-        return json_answer({**found, "store": mask_secrets(protocol.uri)})
+        return Answer(200, found, "application/octet-stream")
 
     def _run(self, environ: dict[str, Any]) -> Answer:
         protocol, watched = self._store()

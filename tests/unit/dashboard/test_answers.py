@@ -18,20 +18,22 @@ from track.persistence.buckets import Buckets
 
 def test_rows_say_what_the_table_shows(asker: Asker) -> None:
     """Each run once, oldest first: names, parameters, last, least and greatest of each metric, status and error."""
-    said = asker.json("/api/runs")
+    said = asker.runs()
 
     assert said["all"] is True
     assert [run["parameters"] for run in said["runs"]] == [{"lr": lr, "model.depth": 3} for lr in (0.1, 0.01, 0.001)]
     assert [run["status"] for run in said["runs"]] == ["completed", "completed", "exception"]
     assert [run["error"] for run in said["runs"]][:2] == [None, None]
     assert said["runs"][2]["error"] == "RuntimeError: CUDA out of memory"
-    assert said["runs"][0]["metrics"]["loss"] == [0.001, 0.001, 0.1, 100, 99, 99, 0]
+    assert said["runs"][0]["metrics"]["loss"] == [0.001, 0.001, 0.1, 100]
+    row = asker.json(f"/api/run?uid={said['runs'][0]['uid']}")["row"]
+    assert row["metrics"]["loss"] == [0.001, 0.001, 0.1, 100, 99, 99, 0]
     assert {run["project"] for run in said["runs"]} == {"digits"}
 
 
 def test_nothing_new_is_no_content(asker: Asker) -> None:
     """Who has seen everything is sent no byte."""
-    cursor = asker.json("/api/runs")["cursor"]
+    cursor = asker.runs()["cursor"]
 
     said = asker.ask(f"/api/runs?since={cursor}")
 
@@ -40,35 +42,35 @@ def test_nothing_new_is_no_content(asker: Asker) -> None:
 
 def test_only_rows_that_changed_are_sent(asker: Asker, uri: str) -> None:
     """A run that goes on is sent, with its new numbers, and the others are not."""
-    cursor = asker.json("/api/runs")["cursor"]
+    cursor = asker.runs()["cursor"]
     client = TrackClient(uri)
     client.set_project(name="digits")
     with client.new_trial(name="later", parameters={"lr": 1}) as trial:
         trial.log_metrics(step=0, loss=5)
         client.save()
 
-        said = asker.json(f"/api/runs?since={cursor}")
+        said = asker.runs(cursor)
 
         assert [(run["name"], run["status"]) for run in said["runs"]] == [("later", "running")]
         assert said["all"] is False
         trial.log_metrics(step=1, loss=4)
     client.save()
 
-    said = asker.json(f"/api/runs?since={said['cursor']}")
+    said = asker.runs(said["cursor"])
 
     assert [(run["status"], run["metrics"]["loss"][0]) for run in said["runs"]] == [("completed", 4)]
 
 
 def test_deleted_run_is_said_to_be_gone(asker: Asker, uri: str) -> None:
     """A run that is hidden leaves the page, and comes back when it is restored."""
-    said = asker.json("/api/runs")
+    said = asker.runs()
     uid = said["runs"][1]["uid"]
     client = TrackClient(uri)
     client.delete_trial(uid)
 
-    gone = asker.json(f"/api/runs?since={said['cursor']}")
+    gone = asker.runs(said["cursor"])
     client.restore_trial(uid)
-    back = asker.json(f"/api/runs?since={gone['cursor']}")
+    back = asker.runs(gone["cursor"])
 
     assert (gone["gone"], gone["runs"]) == ([uid], [])
     assert [run["uid"] for run in back["runs"]] == [uid]
@@ -77,14 +79,14 @@ def test_deleted_run_is_said_to_be_gone(asker: Asker, uri: str) -> None:
 def test_cursor_of_another_start_gets_everything(asker: Asker) -> None:
     """A tab that outlived the program is sent all rows anew; so is who sends nonsense."""
     for cursor in ("0123456789ab:1", "x", ":", "a:b", "%00"):
-        said = asker.json(f"/api/runs?since={cursor}")
+        said = asker.runs(cursor)
 
         assert (said["all"], len(said["runs"])) == (True, 3)
 
 
 def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> None:
     """What a chart is sent is what `fetch_buckets` answers."""
-    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+    uids = [run["uid"] for run in asker.runs()["runs"]]
 
     said = asker.ask("/api/chart", "POST", {"uids": [*uids, "nobody_0"], "metric": "loss", "buckets": 7})
 
@@ -98,7 +100,7 @@ def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> Non
 
 def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
     """The runs that a filter means are named; a mistake is a sentence."""
-    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+    uids = [run["uid"] for run in asker.runs()["runs"]]
 
     assert asker.json("/api/find?q=lr%3C0.05")["uids"] == uids[1:]
     assert asker.json("/api/find?q=status:failed+project:digits")["uids"] == uids[2:]
@@ -109,11 +111,12 @@ def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
 
 def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     """The error with its lines, parameters, environment and packages."""
-    failed = asker.json("/api/runs")["runs"][2]
+    failed = asker.runs()["runs"][2]
 
     said = asker.json(f"/api/run?uid={failed['uid']}")
 
-    assert said["row"] == failed
+    metrics = {name: parts[:4] for name, parts in said["row"]["metrics"].items()}
+    assert {**said["row"], "metrics": metrics} == failed
     assert "RuntimeError: CUDA out of memory" in said["errors"][0]
     assert said["environment"]["python"]
     assert "msgspec" in said["packages"]
@@ -129,7 +132,7 @@ def test_output_is_shown_while_it_is_printed(tmp_path: Path) -> None:
         print("epoch 1")
         asker = enter(Dashboard(uri, "t", interval=0), "t")
         wait_until(lambda: "epoch 1" in asker.json(f"/api/run?uid={trial.trial.uid}")["output"])
-        assert asker.json("/api/runs")["runs"][0]["status"] == "running"
+        assert asker.runs()["runs"][0]["status"] == "running"
 
 
 def test_run_that_is_not_there_is_said_so(asker: Asker) -> None:
@@ -162,7 +165,7 @@ def _row_of(tmp_path: Path, parameters: dict[str, Any], metrics: dict[str, float
     with client.new_trial(parameters=parameters) as trial:
         trial.log_metrics(step=0, **metrics)
     client.save()
-    return enter(Dashboard(uri, "t"), "t").json("/api/runs")["runs"][0]
+    return enter(Dashboard(uri, "t"), "t").runs()["runs"][0]
 
 
 def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with client.new_trial(parameters={}):
         pass
     client.save()
-    assert len(asker.json("/api/runs")["runs"]) == 1
+    assert len(asker.runs()["runs"]) == 1
 
 
 def test_head_has_no_body(asker: Asker) -> None:
@@ -202,7 +205,7 @@ def test_without_a_uri_it_is_the_configured_store_or_the_usual_file(
 ) -> None:
     """Who names no store sees the one that programs log to, else ``report.json`` of this folder."""
     monkeypatch.chdir(tmp_path)
-    assert len(enter(Dashboard(token="t"), "t").json("/api/runs")["runs"]) == 3
+    assert len(enter(Dashboard(token="t"), "t").runs()["runs"]) == 3
 
     monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file://{tmp_path}/other.json")
     asker = enter(Dashboard(token="t"), "t")

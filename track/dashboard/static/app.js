@@ -1,16 +1,17 @@
 /** The page: what is where, and what keeps it up to date. */
 import { fetchFound, fetchRuns } from "./api.js";
+import { brushed } from "./brushes.js";
 import { Chart, charted, Controls } from "./charts.js";
-import { Compare } from "./compare.js";
 import { text } from "./format.js";
 import { KEYS, listenToKeys, nextView } from "./keys.js";
-import { brushed, Parallel } from "./parallel.js";
-import { RunPage } from "./run.js";
 import * as runs from "./runs.js";
 import { follow, listen, set, state } from "./state.js";
 import { Table } from "./table.js";
-import { Component, html, render } from "./view.js";
+import { Component, html, later, render } from "./view.js";
 
+const Compare = later(async () => (await import("./compare.js")).Compare);
+const Parallel = later(async () => (await import("./parallel.js")).Parallel);
+const RunPage = later(async () => (await import("./run.js")).RunPage);
 const SOON = 2000;
 const LATE = 10000;
 const QUIET = 10;
@@ -32,6 +33,7 @@ class App extends Component {
   kept = {};
   help = false;
   opened = new Set();
+  openings = 0;
   timer = null;
 
   componentDidMount() {
@@ -76,6 +78,7 @@ class App extends Component {
 
   toggle = (id) => {
     if (!this.opened.delete(id)) this.opened.add(id);
+    this.openings += 1;
     this.setState({});
   };
 
@@ -92,7 +95,7 @@ class App extends Component {
         <section class="runs" aria-label="all runs">
           ${this.bar(shown, settings, chosen)}
           ${shown.length
-            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${shown.map((run) => run.id)}
+            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${() => shown.map((run) => run.id)}
                 lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} />`
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
@@ -153,8 +156,8 @@ class App extends Component {
   }
 
   head(shown, dark) {
-    const projects = [...new Set(runs.list.map((run) => run.project ?? ""))];
-    const running = shown.filter((run) => runs.kind(run) === "running").length;
+    const projects = this.keep("projects", [runs.list], () => [...new Set(runs.list.map((run) => run.project ?? ""))]);
+    const running = this.keep("running", [shown], () => shown.filter((run) => runs.kind(run) === "running").length);
     return html`<header class="top">
       <img src="icon.svg" alt="" width="22" height="22" /><b>track</b><span class="store" title=${text(this.store)}>${text(this.store)}</span>
       ${projects.length > 1 && html`<select aria-label="project" onChange=${(e) => set({ project: e.target.value, sel: [] }, true)}>
@@ -185,11 +188,11 @@ class App extends Component {
   }
 
   rows(settings) {
-    return settings.flatMap((setting) => {
+    return this.keep("rows", [settings, this.openings], () => settings.flatMap((setting) => {
       if (setting.runs.length === 1) return [{ setting, run: setting.runs[0], depth: 0 }];
       const members = this.opened.has(setting.id) ? setting.runs.map((run) => ({ setting, run, depth: 1 })) : [];
       return [{ setting, run: null, depth: 0 }, ...members];
-    });
+    }));
   }
 
   side(picked, chosen, paint, dark, unbrushed) {
@@ -200,7 +203,7 @@ class App extends Component {
     return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
         ${button("parameters", "parameters", runs.list.length > 1)}
         ${button("compare", `compare ${chosen.size}`, chosen.size > 1)} ${button("run", text(open?.name || "run"), Boolean(open))}</nav>
-      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${JSON.stringify(open)} />`
+      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${open.mark} />`
         : tab === "parameters" ? html`<${Parallel} all=${unbrushed} runs=${picked} dark=${dark} />`
         : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
   }
@@ -239,27 +242,19 @@ function drawn(picked) {
   const charts = (metric) => {
     const there = known.get(metric);
     if (there) return there;
-    const of = (run) => runs.own(run.metrics, metric);
-    const having = settings.filter((setting) => setting.runs.some(of));
-    const marks = having.flatMap((setting) => setting.runs.map((run) => of(run)?.slice(0, 5) ?? 0)).join();
+    const [count, last] = ["count", "last"].map((part) => runs.column("metrics", metric, part));
+    const having = settings.filter((setting) => setting.runs.some((run) => count?.at(run.row)));
+    const marks = having.flatMap((setting) => setting.runs.flatMap((run) => [count?.at(run.row), last?.at(run.row)])).join();
     known.set(metric, [having, marks]);
     return known.get(metric);
   };
-  const different = runs.names(picked, "parameters").filter((name) => runs.differs(picked.map((run) => runs.own(run.parameters, name))));
+  const different = runs.having(picked, "parameters").filter((column) => column.differs(picked)).map((column) => column.name);
   return { metrics: charted(picked), settings, charts, different, left: all.length - settings.length };
 }
 
 /** The least and greatest of each metric's column. */
-function ranges(shown, columns) {
-  return new Map(columns.filter((one) => one.kind === "metric").map((one) => {
-    let [low, high] = [Infinity, -Infinity];
-    for (const run of shown) {
-      const value = one.of(run);
-      if (typeof value === "number") [low, high] = [Math.min(low, value), Math.max(high, value)];
-    }
-    return [one.id, [low, high]];
-  }));
-}
+const ranges = (shown, columns) =>
+  new Map(columns.filter((one) => one.kind === "metric").map((one) => [one.id, one.from.range(shown)]));
 
 /** Twelve hues, each twice. */
 function colours(dark) {

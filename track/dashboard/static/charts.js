@@ -3,7 +3,7 @@ import { fetchChart } from "./api.js";
 import { number, text } from "./format.js";
 import { linesOf } from "./lines.js";
 import { extent, Plot } from "./plot.js";
-import { names, own } from "./runs.js";
+import { isOne, names } from "./runs.js";
 import { set, state } from "./state.js";
 import { Component, createRef, html } from "./view.js";
 
@@ -15,7 +15,7 @@ const TALL = 240;
 /** Which metrics have charts: those with more than a point. */
 export function charted(runs) {
   const all = names(runs, "metrics");
-  const several = all.filter((name) => runs.some((run) => (own(run.metrics, name)?.[3] ?? 0) > 1));
+  const several = all.filter((name) => !isOne(runs, name));
   return several.length ? several : all;
 }
 

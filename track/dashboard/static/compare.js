@@ -1,7 +1,7 @@
 /** Two runs or more, side by side: what differs between them. */
 import { fetchRun } from "./api.js";
 import { number, text } from "./format.js";
-import { differs, names, own } from "./runs.js";
+import { differs, names, own, value } from "./runs.js";
 import { set } from "./state.js";
 import { Component, html } from "./view.js";
 
@@ -45,8 +45,8 @@ export class Compare extends Component {
     add("parameters", runs.map((run) => run.parameters));
     add("tags", runs.map((run) => run.tags));
     for (const name of names(runs, "metrics"))
-      for (const [sub, place] of [["last", 0], ["min", 1], ["max", 2]])
-        rows.push(["metrics", `${name} ${sub}`, runs.map((run) => own(run.metrics, name)?.[place]), true]);
+      for (const sub of ["last", "min", "max"])
+        rows.push(["metrics", `${name} ${sub}`, runs.map((run) => value(run, "metrics", name, sub)), true]);
     rows.push(["run", "status", runs.map((run) => run.status), false]);
     rows.push(["run", "error", runs.map((run) => run.error), false]);
     if (pages.every(Boolean)) for (const part of ["environment", "metadata", "packages"]) add(part, pages.map((page) => page[part]));

@@ -56,9 +56,7 @@ export class RunPage extends Component {
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
-      ${metrics(run)}
-      ${section("parameters", run.parameters)} ${section("tags", run.tags)}
-      ${page && html`${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
+      ${page && html`${metrics(page.row)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${artifacts(page.artifacts)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;

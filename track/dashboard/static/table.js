@@ -39,7 +39,7 @@ export class Table extends Component {
       <table aria-label="runs" aria-rowcount=${rows.length}>
         <thead><tr>
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
-            onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
+            onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all() })} /></th>
           ${head("name", "name", "")} ${head("status", "status", "")}
           ${columns.map((one) => head(one.id, one.head, one.sub, one.kind))}
           ${head("started", "started", "")} ${head("seconds", "took", "")}

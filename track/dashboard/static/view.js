@@ -1,5 +1,30 @@
 /** The vendored view library, with what it leaves out. */
-export { Component, html, render } from "./vendor/htm-preact.js";
+import { Component, html, render } from "./vendor/htm-preact.js";
+
+export { Component, html, render };
 
 /** A place for an element. */
 export const createRef = () => ({ current: /** @type {any} */ (null) });
+
+/** A part of the page whose module comes when it is first shown. @param {() => Promise<any>} load */
+export function later(load) {
+  /** @type {any} */
+  let part = null;
+  return class extends Component {
+    failure = "";
+
+    async componentDidMount() {
+      try {
+        part ??= await load();
+      } catch (error) {
+        this.failure = error.message;
+      }
+      this.setState({});
+    }
+
+    render() {
+      if (this.failure) return html`<p class="empty failure" role="alert">${this.failure}</p>`;
+      return part ? html`<${part} ...${this.props} />` : html`<p class="empty">…</p>`;
+    }
+  };
+}
