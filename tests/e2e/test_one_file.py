@@ -248,7 +248,9 @@ def test_file_of_no_runs_says_so(visit: Callable[..., FileVisit], tmp_path: Path
 def test_frame_of_a_notebook_draws(visit: Callable[..., FileVisit], client: TrackClient, tmp_path: Path) -> None:
     """Without an origin, an address and a history of its own the page works as it does elsewhere."""
     cell = tmp_path / "notebook.html"
-    cell.write_text(f"<!doctype html><meta charset=utf-8><title>n</title>{show(client)._repr_html_()}", encoding="utf-8")
+    cell.write_text(
+        f"<!doctype html><meta charset=utf-8><title>n</title>{show(client)._repr_html_()}", encoding="utf-8"
+    )
     there = visit(cell)
     there.tab.goto(cell.as_uri())
     frame = there.tab.frame_locator("iframe")
@@ -273,7 +275,9 @@ def test_frame_of_a_notebook_works_where_the_notebook_is_strict(
     visit: Callable[..., FileVisit], client: TrackClient, tmp_path: Path
 ) -> None:
     """A frame has the policy of what it is in, beside its own: that of VS Code allows scripts inside of the document."""
-    policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; frame-src *"
+    policy = (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; frame-src *"
+    )
     cell = tmp_path / "strict.html"
     cell.write_text(
         f'<!doctype html><meta charset=utf-8><title>n</title><meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -78,7 +78,10 @@ def test_passed_on_names_and_lists_of_names() -> None:
         ({"first": 'import "./second.js";\n', "second": ""}, "is not understood"),
         ({"first": "import(name);\n"}, "is not understood"),
         (
-            {"first": 'import { a } from "./second.js";\nexport const b = 1;\n', "second": 'import { b } from "./first.js";\nexport const a = 1;\n'},
+            {
+                "first": 'import { a } from "./second.js";\nexport const b = 1;\n',
+                "second": 'import { b } from "./first.js";\nexport const a = 1;\n',
+            },
             "need each other",
         ),
     ],

@@ -11,7 +11,7 @@ import pytest
 import track.dashboard
 
 STATIC = Path(track.dashboard.__file__).with_name("static")
-OURS = sorted(STATIC.glob("*.js"))
+OURS = sorted([*STATIC.glob("*.js"), *STATIC.with_name("offline").glob("*.js")])
 # Of npm: uplot 1.6.32; htm 3.1.1, whose `preact/standalone.module.js` holds preact as well.
 VENDORED = {
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -38,17 +38,20 @@ def _taken(name: str) -> set[str]:
         if one not in found:
             found.add(one)
             text = (STATIC / one).read_text(encoding="utf-8")
-            waiting += [path.removeprefix("./") for path in re.findall(r"^(?:import|export) .*from \"(.*)\";$", text, re.M)]
+            waiting += [
+                path.removeprefix("./") for path in re.findall(r"^(?:import|export) .*from \"(.*)\";$", text, re.M)
+            ]
     return found
 
 
 def test_our_scripts_stay_small() -> None:
-    """At most 350 lines a file, 2,500 in all; 150 kB, with what is vendored, until table and charts are there."""
-    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in OURS}
+    """At most 350 lines a file, 2,500 in all, and 450 more in an exported file; 150 kB until table and charts are there."""
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in OURS}
     first = {STATIC / name for name in _taken("app.js")} | set((STATIC / "vendor").glob("*.js"))
 
     assert max(lines.values()) <= 350
-    assert sum(lines.values()) <= 2500
+    assert sum(count for path, count in lines.items() if path.parent == STATIC) <= 2500
+    assert sum(count for path, count in lines.items() if path.parent != STATIC) <= 450
     assert {path.name for path in first} > {"table.js", "charts.js", "htm-preact.js"}
     assert sum(path.stat().st_size for path in first) <= 150_000
 

@@ -109,7 +109,9 @@ def test_chart_of_all_points_is_that_of_the_store(short: Asked, asked: dict[str,
     question = {"x": "step", "start": None, "end": None, "smoothing": None} | asked
     (found,) = short.ask([("fetchChart", {**question, "uids": [*short.uids, "nobody_0"], "metric": "loss"})])
 
-    of = short.protocol.fetch_buckets(short.uids, "loss", *(question[name] for name in ("buckets", "x", "start", "end")))
+    of = short.protocol.fetch_buckets(
+        short.uids, "loss", *(question[name] for name in ("buckets", "x", "start", "end"))
+    )
     smooth = short.protocol.fetch_buckets(short.uids, "loss", **{**question, "buckets": question["buckets"]})
 
     assert found["edges"] == pytest.approx(list(of.edges))

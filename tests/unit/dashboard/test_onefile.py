@@ -276,7 +276,13 @@ def test_show_takes_what_people_have(tmp_path: Path) -> None:
     client.save()
     trials = fetch(uri)
 
-    given = {"trials": (trials, 3), "uri": (uri, 3), "client": (client, 3), "part": (trials[:2], 2), "logger": (logger, 1)}
+    given = {
+        "trials": (trials, 3),
+        "uri": (uri, 3),
+        "client": (client, 3),
+        "part": (trials[:2], 2),
+        "logger": (logger, 1),
+    }
     given |= {"trial": (trials[0], 1), "list": ([trials[0], logger], 2), "none": (Trials(), 0)}
     for what, (one, runs) in given.items():
         html = show(one)._repr_html_()
@@ -294,7 +300,9 @@ def test_show_is_a_frame_that_reaches_nothing() -> None:
 
     html = page._repr_html_()
 
-    assert re.fullmatch(r'<iframe title="trials" sandbox="allow-scripts" style="[^"<>]*" srcdoc="[^"<>]*"></iframe>', html)
+    assert re.fullmatch(
+        r'<iframe title="trials" sandbox="allow-scripts" style="[^"<>]*" srcdoc="[^"<>]*"></iframe>', html
+    )
     assert "height: 300px" in html
     assert re.fullmatch(r"<page of 1 trials, as it was on .*>", repr(page))
 

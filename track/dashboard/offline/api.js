@@ -1,10 +1,12 @@
 /** What the page asks a server elsewhere, answered from what lies in the file. */
+import { Column } from "./columns.js";
 import { bucketed } from "./curves.js";
 import { matching } from "./filter.js";
 
 /** @typedef {{said: any, packages: any[], pages: Record<string, any>, moment: number, planes: [string, number][],
  *   curves: [string, any[]][]}} Head */
 
+const PARTS = ["last", "min", "max", "count"];
 const WIDTH = { f: 4, d: 8, H: 2, I: 4 };
 const KIND = { f: Float32Array, d: Float64Array, H: Uint16Array, I: Uint32Array };
 
@@ -49,7 +51,33 @@ function joined(bytes, start, code, count) {
 export async function fetchRuns(cursor) {
   if (cursor) return null;
   const { head } = await opened();
-  return { ...head.said, runs: Object.values(head.pages).map((page) => page.row) };
+  const rows = Object.values(head.pages).map((page) => page.row);
+  return { ...head.said, rows: rows.length, columns: columnsOf(rows) };
+}
+
+/** What runs have, a column each. @param {any[]} rows */
+function columnsOf(rows) {
+  /** @type {Map<string, Column>} */
+  const found = new Map();
+  /** @type {(row: number, value: any, of: import("./columns.js").Section, name: string, part?: string, seed?: boolean) => void} */
+  const put = (row, value, of, name, part = "", seed = false) => {
+    const id = [of, name, part].join("\n");
+    let column = found.get(id);
+    if (!column) {
+      column = new Column(of, name, part, seed);
+      if (typeof value === "number") column.numbers = new Float64Array(rows.length).fill(NaN);
+      else column.codes = new Uint32Array(rows.length);
+      found.set(id, column);
+    }
+    column.set(row, value);
+  };
+  rows.forEach(({ parameters, tags, metrics, seeds, ...facts }, row) => {
+    for (const [name, value] of Object.entries(facts)) put(row, value, "run", name);
+    for (const [name, value] of Object.entries(parameters)) put(row, value, "parameters", name, "", seeds.includes(name));
+    for (const [name, value] of Object.entries(tags)) put(row, value, "tags", name);
+    for (const [name, of] of Object.entries(metrics)) PARTS.forEach((part, place) => put(row, of[place], "metrics", name, part));
+  });
+  return [...found.values()];
 }
 
 /** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
