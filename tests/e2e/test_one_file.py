@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browsing import Visit, chromium, require_chromium
+from tests.e2e.browsing import COLOURED, Visit, chromium, require_chromium
 from track import TrackClient, show
 from track.cli import main
 
@@ -96,6 +96,9 @@ def three(client: TrackClient, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+_HEAD = "<!doctype html><meta charset=utf-8><title>a notebook</title>"
+
+
 def _texts(tab: Any, selector: str) -> list[str]:
     return [text.strip() for text in tab.locator(selector).all_inner_texts()]
 
@@ -146,7 +149,7 @@ def test_spike_is_drawn_and_dragging_zooms(visit: Callable[..., FileVisit], thre
           const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
           const rows = new Set();
           for (let i = 0; i < data.length; i += 4)
-            if (data[i + 3] > 60 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 40)
+            if (data[i + 3] > 60 && Math.max(...data.slice(i, i + 3)) - Math.min(...data.slice(i, i + 3)) > 40)
               rows.add(Math.floor(i / 4 / canvas.width));
           return rows.size;
         }""",
@@ -245,12 +248,28 @@ def test_file_of_no_runs_says_so(visit: Callable[..., FileVisit], tmp_path: Path
     tab.get_by_text("This store has no runs yet.").wait_for()
 
 
+def test_run_that_was_running_lasted_as_long_as_it_had_then(visit: Callable[..., FileVisit], tmp_path: Path) -> None:
+    """Who opens the file a year later sees how long it had run, not that it runs for a year."""
+    client = TrackClient("ephemeral:", environment="none")
+    with client.new_trial(name="alive", parameters={}) as trial:
+        trial.log_metrics(step=1, loss=1.0)
+        show(client).save(tmp_path / "alive.html")
+    there = visit(tmp_path / "alive.html")
+    there.tab.add_init_script("const then = Date.now; Date.now = () => then() + 3.2e10;")
+
+    tab = there.open()
+
+    assert _texts(tab, "tbody .status") == ["running"]
+    started, took = _texts(tab, "tbody td.time")
+    assert started == "370 d ago"
+    assert " d" not in took
+    assert took
+
+
 def test_frame_of_a_notebook_draws(visit: Callable[..., FileVisit], client: TrackClient, tmp_path: Path) -> None:
     """Without an origin, an address and a history of its own the page works as it does elsewhere."""
     cell = tmp_path / "notebook.html"
-    cell.write_text(
-        f"<!doctype html><meta charset=utf-8><title>n</title>{show(client)._repr_html_()}", encoding="utf-8"
-    )
+    cell.write_text(f"{_HEAD}{show(client)._repr_html_()}", encoding="utf-8")
     there = visit(cell)
     there.tab.goto(cell.as_uri())
     frame = there.tab.frame_locator("iframe")
@@ -263,10 +282,7 @@ def test_frame_of_a_notebook_draws(visit: Callable[..., FileVisit], client: Trac
     frame.get_by_role("tab", name="charts").click()
     frame.locator("figure [data-done] canvas").wait_for()
 
-    drawn = frame.locator("figure canvas").evaluate(
-        "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((one) => one > 0)"
-    )
-    assert drawn
+    assert frame.locator("figure canvas").evaluate(COLOURED) > 500
     assert there.tab.url == cell.as_uri()
     assert frame.locator("body").evaluate("window.origin") == "null"
 
@@ -274,16 +290,13 @@ def test_frame_of_a_notebook_draws(visit: Callable[..., FileVisit], client: Trac
 def test_frame_of_a_notebook_works_where_the_notebook_is_strict(
     visit: Callable[..., FileVisit], client: TrackClient, tmp_path: Path
 ) -> None:
-    """A frame has the policy of what it is in, beside its own: that of VS Code allows scripts inside of the document."""
+    """A frame has the policy of what it is in, beside its own: such as one that allows scripts of the document alone."""
     policy = (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; frame-src *"
     )
     cell = tmp_path / "strict.html"
-    cell.write_text(
-        f'<!doctype html><meta charset=utf-8><title>n</title><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"{show(client)._repr_html_()}",
-        encoding="utf-8",
-    )
+    said = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    cell.write_text(f"{_HEAD}{said}{show(client)._repr_html_()}", encoding="utf-8")
     there = visit(cell)
     there.tab.goto(cell.as_uri())
 

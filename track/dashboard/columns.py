@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -28,10 +28,11 @@ def packed(rows: Sequence[Kept], about: Plain) -> bytes:
     """Return rows as a line of JSON and planes of numbers behind it.
 
     The line says `about`, how many `rows` there are, and of each of the `columns` whose it is (`of`, `name`, `part`,
-    whether it is a `seed`) and its `kind`: ``number`` has a plane of doubles, NaN where a run has none or ``odd`` says, by row, what it is
-    instead; ``word`` a plane of 32 bits with places in ``values``, from 1 on, 0 for none; ``list`` has all ``values`` in
-    the line, ``one`` the ``value`` of all, ``few`` those of some ``rows``, and ``as`` is the column at a ``place``.
-    A plane begins at a multiple of 8 bytes, as the first one does: the line ends in spaces.
+    whether it is a `seed`) and its `kind`: ``number`` has a plane of doubles, NaN where a run has none or ``odd``
+    says, by row, what it is instead; ``word`` a plane of 32 bits with places in ``values``, from 1 on, 0 for none;
+    ``list`` has all ``values`` in the line, ``one`` the ``value`` of all, ``few`` those of some ``rows``, and ``as``
+    is the column at a ``place``. A plane begins at a multiple of 8 bytes, as the first one does: the line ends in
+    spaces.
     """
     table = _Table(len(rows))
     for place, name in enumerate(FACTS):
@@ -131,7 +132,11 @@ def _doubles(values: list[Any]) -> tuple[array[float], dict[int, Any]]:
     said = [None if value is None else plain_number(value) for value in values]
     is_plain = [type(value) in {int, float} for value in said]
     odd = {row: value for row, value in enumerate(said) if value is not None and not is_plain[row]}
-    return array("d", [value if is_plain[row] else math.nan for row, value in enumerate(said)]), odd
+    plane = array("d", [math.nan]) * len(said)
+    for row, value in enumerate(said):
+        if is_plain[row]:
+            plane[row] = value  # type: ignore[assignment]
+    return plane, odd
 
 
 def _said(value: Any) -> Any:
@@ -146,7 +151,7 @@ def _mapped(field_of: Any, briefs: Found) -> Found:
     return list(map(field_of, briefs))
 
 
-def _by_name(rows: list[Plain]) -> Iterable[tuple[str, Found]]:
+def _by_name(rows: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, Found]]:
     """Return what is known by each name, in the order in which they first appear."""
     counted = Counter(chain.from_iterable(rows))
     rare: dict[str, dict[int, Any]] = {name: {} for name, count in counted.items() if count * _RARE < len(rows)}

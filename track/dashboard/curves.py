@@ -20,7 +20,7 @@ from track.structure import Trial
 MOST_PIECES = 20_000
 """In so many pieces a curve is at most."""
 # Bytes that a point and a piece take, packed.
-_POINT, _PIECE = 6, 14
+_POINT, _PIECE = 6, 11
 _TICKS = 256
 _UNKNOWN = 65_535
 Curve = dict[str, Any]
@@ -50,14 +50,29 @@ class Planes:
             self.parts.append(b"".join(data[part :: column.itemsize] for part in range(column.itemsize)))
         return self._known[name]
 
-    def add_numbers(self, values: Sequence[float]) -> int:
-        """Take doubles; as such only where a half of them would not show how they differ."""
+    def add_numbers(self, values: Sequence[float], towards: int | None = None) -> int:
+        """Take doubles; as such only where a half of them would not show how they differ.
+
+        `towards`: of pieces, whether what is stored may be a little less (-1), a little more (1), or either (0).
+        """
         sizes = [abs(value) for value in values if math.isfinite(value)]
         most, least = max(sizes, default=0.0), min((size for size in sizes if size), default=1.0)
         finite = [value for value in values if math.isfinite(value)]
         spread = max(finite, default=0.0) - min(finite, default=0.0)
         is_narrow = 0 < spread < 1e-3 * most
-        return self.add("d" if most > 1e38 or least < 1e-37 or is_narrow else "f", values)
+        if most > 1e38 or least < 1e-37 or is_narrow:
+            return self.add("d", values)
+        return self.add("f", values if towards is None else _shorter(values, towards))
+
+
+def _shorter(values: Sequence[float], towards: int) -> Iterable[float]:
+    """Return floats whose last byte is zero, which pack better: a part in 30,000 less or more at most."""
+    bits = array("I", array("f", values).tobytes())
+    for place, bit in enumerate(bits):
+        is_larger = bit & 0x80 if towards == 0 else (towards > 0) is (bit < 1 << 31)
+        # Of NaN a last byte that is zero stays so.
+        bits[place] = (bit + 0xFF if is_larger and towards else bit + 0x80 if is_larger else bit) & 0xFFFFFF00
+    return array("f", bits.tobytes())
 
 
 def pieces_for(counts: Sequence[int], room: int) -> int:
@@ -172,9 +187,8 @@ def _piece_by_piece(uid: str, found: Buckets, planes: Planes) -> Curve:
         for i, count in enumerate(getattr(these, kind))
         if count
     ]
-    mean, low, high = (
-        planes.add_numbers([float(one) for one in row]) for row in (these.mean, these.least, these.greatest)
-    )
+    rows = ((these.mean, 0), (these.least, -1), (these.greatest, 1))
+    mean, low, high = (planes.add_numbers([float(one) for one in row], towards) for row, towards in rows)
     return {
         "uid": uid,
         "size": size,

@@ -13,6 +13,10 @@ const KIND = { f: Float32Array, d: Float64Array, H: Uint16Array, I: Uint32Array 
 /** @type {Promise<{head: Head, plane: (place: number) => any, curves: Map<string, Map<string, any>>}> | null} */
 let opening = null;
 
+/** When the file was written, unix seconds: what ran then runs no longer. */
+let moment = 0;
+export const now = () => moment;
+
 /** The data, once unpacked. */
 const opened = () => (opening ??= open());
 
@@ -26,6 +30,7 @@ async function open() {
   const size = new DataView(bytes.buffer).getUint32(0, true);
   /** @type {Head} */
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
+  moment = head.moment;
   const starts = [4 + size];
   for (const [code, count] of head.planes) starts.push(starts[starts.length - 1] + WIDTH[code] * count);
   const known = new Map();
@@ -83,7 +88,7 @@ function columnsOf(rows) {
 /** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
 export async function fetchFound(q) {
   const { head } = await opened();
-  return matching(q, Object.values(head.pages), head.moment);
+  return matching(q, Object.values(head.pages), moment);
 }
 
 /** All about one run. @param {string} uid */

@@ -4,7 +4,7 @@
  * @typedef {{uid: string, size: number, first: number, by: number, steps?: number, mean: number, low?: number, high?: number,
  *   count?: number, time?: number, since?: number, span?: number, odd: [string, number, number][], ends: [number, number]}} Kept */
 /** @typedef {{x: Float64Array, mean: Float64Array, low: Float64Array, high: Float64Array, count: Float64Array,
- *   odd: {x: number, kind: string, count: number}[], unplaced: number}} Placed */
+ *   ends: [number, number] | null, odd: {x: number, kind: string, count: number}[], unplaced: number}} Placed */
 
 const UNKNOWN = 65535;
 const KINDS = { nan: 0, plus_inf: 1, minus_inf: 2 };
@@ -32,7 +32,8 @@ export function bucketed(question, find, plane, started) {
 function ends({ x, start, end }, lines) {
   let [low, high] = [Infinity, -Infinity];
   for (const { line } of lines) {
-    if (line.x.length) [low, high] = [Math.min(low, line.x[0]), Math.max(high, line.x[line.x.length - 1])];
+    if (line.ends) [low, high] = [Math.min(low, line.ends[0]), Math.max(high, line.ends[1])];
+    else if (line.x.length) [low, high] = [Math.min(low, line.x[0]), Math.max(high, line.x[line.x.length - 1])];
     for (const odd of line.odd) [low, high] = [Math.min(low, odd.x), Math.max(high, odd.x)];
   }
   if (low > high || x === "relative") [low, high] = [0, 1];
@@ -80,7 +81,7 @@ function placed(kept, axis, plane, started, find) {
   }
   const of = (values) => Float64Array.from(chosen, (i) => values[i]);
   return { x: of(along), mean: of(mean), low: of(low), high: of(high), count: count ? of(count) : new Float64Array(chosen.length).fill(1),
-    odd: odd.sort((a, b) => a.x - b.x), unplaced };
+    ends: axis === "step" && chosen.length + odd.length ? kept.ends : null, odd: odd.sort((a, b) => a.x - b.x), unplaced };
 }
 
 function axisOf(kept, axis, plane, started, find) {

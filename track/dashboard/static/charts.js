@@ -27,6 +27,7 @@ export class Chart extends Component {
   failure = "";
   seen = false;
   found = null;
+  drawings = 0;
 
   componentDidMount() {
     this.plot = new Plot(this.place.current, {
@@ -104,6 +105,7 @@ export class Chart extends Component {
     this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
       logy: state.logy, height: height ?? TALL, unit }, width);
     this.plot?.light(this.props.lit);
+    Object.assign(this.place.current.dataset, { drawn: String((this.drawings += 1)), end: String(high) });
     const densest = Math.max(0, ...(raw ?? found).curves.map((curve) => curve.densest));
     const strange = lines.reduce((sum, line) => sum + line.marks.length, 0);
     const unplaced = found.unplaced;

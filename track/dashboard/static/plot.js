@@ -163,15 +163,20 @@ export class Plot {
    * @param {Line} line @param {number} alpha */
   hatch(line, alpha) {
     const { ctx } = this.plot;
-    const { x: places, low, high } = line;
+    const { x: places, mean, low, high } = line;
     ctx.globalAlpha = alpha;
     ctx.lineWidth = devicePixelRatio;
     ctx.lineJoin = "bevel";
     ctx.beginPath();
+    // Far apart, what leads from one place to the next would be a saw: there it is from mean to mean.
+    const isFar = this.x(places[places.length - 1]) - this.x(places[0]) > 4 * devicePixelRatio * places.length;
     for (let i = 0; i < places.length; i += 1) {
       const [x, top] = [this.x(places[i]), this.y(high[i])];
+      const isSpread = low[i] < high[i];
+      if (isFar && isSpread) ctx.lineTo(x, this.y(mean[i]));
       ctx.lineTo(x, top);
-      if (low[i] < high[i]) ctx.lineTo(x, this.y(low[i]));
+      if (isSpread) ctx.lineTo(x, this.y(low[i]));
+      if (isFar && isSpread) ctx.lineTo(x, this.y(mean[i]));
     }
     ctx.stroke();
     if (places.length === 1) this.curve(line, alpha, 1);

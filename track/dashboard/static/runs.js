@@ -1,5 +1,6 @@
 /** The runs, which columns they have, and which of them are one setting with several seeds. */
 
+import { now } from "./api.js";
 import { Column } from "./columns.js";
 
 /** @typedef {{key: string, runs: Run[], id: string, colour: number}} Setting */
@@ -263,5 +264,5 @@ export function central(values) {
 /** How long it took, or has taken. @param {Run} run */
 export function seconds(run) {
   if (!run.started) return undefined;
-  return (run.finished && kind(run) !== "running" ? run.finished : kind(run) === "running" ? Date.now() / 1000 : NaN) - run.started;
+  return (run.finished && kind(run) !== "running" ? run.finished : kind(run) === "running" ? now() : NaN) - run.started;
 }
