@@ -290,7 +290,7 @@ def test_frame_of_a_notebook_draws(visit: Callable[..., FileVisit], client: Trac
 def test_frame_of_a_notebook_works_where_the_notebook_is_strict(
     visit: Callable[..., FileVisit], client: TrackClient, tmp_path: Path
 ) -> None:
-    """A frame has the policy of what it is in, beside its own: such as one that allows scripts of the document alone."""
+    """A frame has the policy of what it is in, beside its own: such as one for scripts of the document alone."""
     policy = (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; frame-src *"
     )

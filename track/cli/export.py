@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import secrets
 import sys
@@ -105,11 +106,22 @@ def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
         for row in rows:
             points = {
                 name: {"steps": list(steps), "values": list(values), "times": [at or None for at in times]}
+                | _special(values)
                 for name, steps, values, times in _points(protocol, row)
             }
             metadata = {name: one for name, one in row.trial.metadata.items() if name not in HIDDEN_METADATA}
             file.write(as_json(row.to_json() | {"metadata": printable(metadata), "points": points}) + "\n")
     return 0
+
+
+def _special(values: Sequence[Any]) -> dict[str, Any]:
+    """Return which values are null in JSON because they are not finite."""
+    found = {
+        str(place): str(value)
+        for place, value in enumerate(values)
+        if isinstance(value, float) and not math.isfinite(value)
+    }
+    return {"special": found} if found else {}
 
 
 def _to_html(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
