@@ -13,7 +13,7 @@ from typing import Any
 
 from track.dashboard.source import Source
 from track.metrics import briefs_of
-from track.persistence.buckets import MOST_CELLS, Buckets, TrialBuckets
+from track.persistence.buckets import MOST_CELLS, TrialBuckets
 from track.plain import nearest_double
 from track.structure import Trial
 
@@ -94,6 +94,7 @@ def pieces_for(counts: Sequence[int], room: int) -> int:
 def curves_of(source: Source, trials: Sequence[Trial], pieces: int, planes: Planes) -> list[tuple[str, list[Curve]]]:
     """Return the curves of trials by metric; those of more than twice as many points are in so many pieces."""
     found: dict[str, list[Curve]] = {}
+    places = {trial.uid: place for place, trial in enumerate(trials)}
     long: dict[str, list[tuple[Trial, float]]] = {}
     for trial in trials:
         short = []
@@ -104,15 +105,15 @@ def curves_of(source: Source, trials: Sequence[Trial], pieces: int, planes: Plan
                 short.append(name)
         points = source.points(trial.uid, short) if short else {}
         for name, these in points.items():
-            found.setdefault(name, []).append(_point_by_point(trial.uid, these, planes))
+            found.setdefault(name, []).append(_point_by_point(places[trial.uid], these, planes))
     for name, some in long.items():
-        found.setdefault(name, []).extend(_in_pieces(source, name, some, pieces, planes))
+        found.setdefault(name, []).extend(_in_pieces(source, name, some, places, pieces, planes))
     return list(found.items())
 
 
-def _point_by_point(uid: str, points: Any, planes: Planes) -> Curve:
+def _point_by_point(run: int, points: Any, planes: Planes) -> Curve:
     steps, values = [_number(step) for step in points.steps], [_number(value) for value in points.values]
-    curve: Curve = {"uid": uid, "size": len(values), "mean": planes.add_numbers(values), "odd": []}
+    curve: Curve = {"run": run, "size": len(values), "mean": planes.add_numbers(values), "odd": []}
     finite = [step for step in steps if math.isfinite(step)]
     curve["ends"] = [min(finite, default=0.0), max(finite, default=0.0)]
     by = steps[1] - steps[0] if len(steps) > 1 else 1.0
@@ -138,8 +139,13 @@ def _timed(times: Sequence[float], planes: Planes) -> Curve:
     return {"time": planes.add("H", changes), "since": since, "span": span}
 
 
-def _in_pieces(
-    source: Source, name: str, trials: Sequence[tuple[Trial, float]], pieces: int, planes: Planes
+def _in_pieces(  # noqa: PLR0917 - what it is of
+    source: Source,
+    name: str,
+    trials: Sequence[tuple[Trial, float]],
+    places: dict[str, int],
+    pieces: int,
+    planes: Planes,
 ) -> Iterator[Curve]:
     times: dict[str, tuple[Any, list[int]]] = {}
     spent = [(trial, _seconds(trial)) for trial, _ in trials if trial.timestamps.get("started")]
@@ -151,7 +157,9 @@ def _in_pieces(
         found = source.buckets([trial.uid for trial in some], name, pieces, "step")
         started = {trial.uid: float(trial.timestamps.get("started") or 0) for trial in some}
         for uid in found:
-            yield _piece_by_piece(uid, found, planes) | _timed(_times(found[uid], times.get(uid), started[uid]), planes)
+            yield _piece_by_piece(places[uid], found.edges, found[uid], planes) | _timed(
+                _times(found[uid], times.get(uid), started[uid]), planes
+            )
 
 
 def _seconds(trial: Trial) -> float:
@@ -174,8 +182,7 @@ def _alike(sized: Sequence[tuple[Trial, float]], buckets: int) -> Iterator[list[
         yield part
 
 
-def _piece_by_piece(uid: str, found: Buckets, planes: Planes) -> Curve:
-    these, edges = found[uid], found.edges
+def _piece_by_piece(run: int, edges: Any, these: TrialBuckets, planes: Planes) -> Curve:
     size = len(edges) - 1
     by = (float(edges[size]) - float(edges[0])) / size
     counts = [int(count) for count in these.count]
@@ -190,7 +197,7 @@ def _piece_by_piece(uid: str, found: Buckets, planes: Planes) -> Curve:
     rows = ((these.mean, 0), (these.least, -1), (these.greatest, 1))
     mean, low, high = (planes.add_numbers([float(one) for one in row], towards) for row, towards in rows)
     return {
-        "uid": uid,
+        "run": run,
         "size": size,
         "first": float(edges[0]) + by / 2,
         "by": by,

@@ -15,7 +15,7 @@ import msgspec
 
 from track.dashboard.bundle import document
 from track.dashboard.curves import MOST_PIECES, Planes, curves_of, pieces_for
-from track.dashboard.rows import page_of
+from track.dashboard.rows import Plain, page_of
 from track.dashboard.source import Source, stored
 from track.metrics import briefs_of
 from track.persistence.protocol import Protocol
@@ -33,7 +33,8 @@ _LEAST_PIECES = 60
 _TEXTS = (200_000, 20_000, 4_000, 1_000, 200)
 """How many letters of an output or an error are kept: the first of these with which all of them take no more than this
 part of the room."""
-_PART = 0.4
+_PART, _MOST = 0.4, 0.75
+"""And what all that is not curves takes at most, before runs are left out."""
 Noted = Callable[[int], tuple[str, str]]
 """Returns what is noted of a file whose long curves are in so many pieces, and the same shorter."""
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -76,25 +77,26 @@ def written(source: Source, limit: int = LIMIT, now: float | None = None) -> Wri
     room = (limit - page - _SPARE) * 3 // 4
     if room < _LEAST_ROOM:
         raise ValueError(f"limit={limit:,} has no room for the page: {page + _SPARE + 2 * _LEAST_ROOM:,} is the least")
-    trials = list(source.trials)
-    total = len(trials)
+    pages = _pages(source, now)
+    total = len(pages)
     while True:
-        kept, head = _listed(source, trials, room, now)
+        runs, head = _listed(source, pages, room, now)
+        kept = list(source.trials[total - runs :])
         counts = [brief.count for trial in kept for brief in briefs_of(trial.metrics).values()]
         pieces = pieces_for(counts, room - len(zlib.compress(_encode(head), 1)) - _CURVE * len(counts))
-        if pieces >= _LEAST_PIECES or len(kept) <= 1:
+        if pieces >= _LEAST_PIECES or runs <= 1:
             break
-        trials = kept[-max(1, len(kept) * 3 // 4) :]
-    noted = partial(_noted, len(kept), total, counts, now)
+        pages = pages[-max(1, runs * 3 // 4) :]
+    noted = partial(_noted, runs, total, counts, now)
     made = _fitted(source, kept, head, noted, pieces, room)
     if max(counts, default=0) > 2 * made[0] and len(made[1]) < _FULL * room:
         # It packs better than most: there is room for more.
         more = min(MOST_PIECES, int(made[0] * 0.95 * room / len(made[1])))
         made = max(made, _fitted(source, kept, head, noted, more, room))
     pieces, packed, note = made
-    title = f"{place}: {_counted(len(kept))}" if place else _counted(len(kept))
+    title = f"{place}: {_counted(runs)}" if place else _counted(runs)
     html = document(base64.b64encode(packed).decode(), title, note)
-    return Written(html, len(kept), total, pieces if max(counts, default=0) > 2 * pieces else 0, note)
+    return Written(html, runs, total, pieces if max(counts, default=0) > 2 * pieces else 0, note)
 
 
 def _fitted(  # noqa: PLR0917 - what it is of
@@ -117,33 +119,45 @@ def as_document(protocol: Protocol, trials: Sequence[Trial], limit: int = LIMIT)
     return written(stored(protocol, trials), limit)
 
 
-def _listed(source: Source, trials: list[Trial], room: int, now: float) -> tuple[list[Trial], dict[str, Any]]:
-    """Return the trials that have room, and all that is shown of them but their curves."""
+def _listed(source: Source, pages: list[Plain], room: int, now: float) -> tuple[int, dict[str, Any]]:
+    """Return how many of the newest runs have room, and all that is shown of them but their curves."""
+    runs = len(pages)
     while True:
         for longest in _TEXTS:
-            head = _head(source, trials, longest, now)
+            head = _head(source, pages[len(pages) - runs :], longest, now)
             size = len(zlib.compress(_encode(head), 1))
             if size <= _PART * room:
-                return trials, head
-        if len(trials) <= 1:
-            return trials, head
-        trials = trials[-max(1, min(len(trials) - 1, int(len(trials) * 0.9 * _PART * room / size))) :]
+                return runs, head
+        if size <= _MOST * room or runs <= 1:
+            return runs, head
+        runs = max(1, min(runs - 1, int(runs * 0.95 * _MOST * room / size)))
 
 
-def _head(source: Source, trials: Sequence[Trial], longest: int, now: float) -> dict[str, Any]:
-    pages, packages = {}, {"{}": 0}
-    for trial in trials:
+def _pages(source: Source, now: float) -> list[Plain]:
+    """Return what is known of each run, but its curves."""
+    pages = []
+    for trial in source.trials:
         page = page_of(trial, source.group_name, source.environment(trial))
+        page |= {"host": (trial.process or {}).get("host"), "seconds": Row(trial, now=now).seconds}
+        pages.append(page)
+    return pages
+
+
+def _head(source: Source, pages: list[Plain], longest: int, now: float) -> dict[str, Any]:
+    """Return the runs as they are in the file, their texts no longer than that, and lists of packages once each."""
+    packages = {"{}": 0}
+    made = []
+    for page in pages:
         installed = _encode(page["packages"]).decode()
-        page["packages"] = packages.setdefault(installed, len(packages))
-        page["output"] = _end(page["output"], longest)
-        page["errors"] = [_end(error, longest) for error in page["errors"]]
-        page["description"] = cut(page["description"], longest)
-        page["host"] = (trial.process or {}).get("host")
-        page["seconds"] = Row(trial, now=now).seconds
-        pages[trial.uid] = page
+        texts = {
+            "packages": packages.setdefault(installed, len(packages)),
+            "output": _end(page["output"], longest),
+            "errors": [_end(error, longest) for error in page["errors"]],
+            "description": cut(page["description"], longest),
+        }
+        made.append(page | texts)
     said = {"cursor": "still", "all": True, "gone": [], "store": source.place}
-    return {"said": said, "pages": pages, "packages": [msgspec.json.decode(one) for one in packages], "moment": now}
+    return {"said": said, "pages": made, "packages": [msgspec.json.decode(one) for one in packages], "moment": now}
 
 
 def _end(text: str, longest: int) -> str:

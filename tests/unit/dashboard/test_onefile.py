@@ -140,7 +140,7 @@ def test_more_runs_than_fit_are_the_newest_and_it_says_so() -> None:
 
     head, _ = unpacked(made.html)
     assert len(made.html.encode()) <= 240_000
-    names = [page["row"]["name"] for page in head["pages"].values()]
+    names = [page["row"]["name"] for page in head["pages"]]
     assert 5 < made.runs < 60
     assert names == [f"run{place}" for place in range(60 - made.runs, 60)]
     assert f"the newest {made.runs} of 60 runs" in made.note
@@ -178,7 +178,7 @@ def test_long_outputs_are_cut_where_there_is_no_room() -> None:
 
     head, _ = unpacked(made.html)
     assert made.runs == 20
-    assert all(page["output"].endswith("the end") for page in head["pages"].values())
+    assert all(page["output"].endswith("the end") for page in head["pages"])
 
 
 def test_nothing_that_is_named_is_in_the_markup() -> None:

@@ -3,14 +3,14 @@ import { Column } from "./columns.js";
 import { bucketed } from "./curves.js";
 import { matching } from "./filter.js";
 
-/** @typedef {{said: any, packages: any[], pages: Record<string, any>, moment: number, planes: [string, number][],
+/** @typedef {{said: any, packages: any[], pages: any[], moment: number, planes: [string, number][],
  *   curves: [string, any[]][]}} Head */
 
 const PARTS = ["last", "min", "max", "count"];
 const WIDTH = { f: 4, d: 8, H: 2, I: 4 };
 const KIND = { f: Float32Array, d: Float64Array, H: Uint16Array, I: Uint32Array };
 
-/** @type {Promise<{head: Head, plane: (place: number) => any, curves: Map<string, Map<string, any>>}> | null} */
+/** @type {Promise<{head: Head, pages: Map<string, any>, plane: (place: number) => any, curves: Map<string, Map<string, any>>}> | null} */
 let opening = null;
 
 /** When the file was written, unix seconds: what ran then runs no longer. */
@@ -38,8 +38,9 @@ async function open() {
     if (!known.has(which)) known.set(which, joined(bytes, starts[which], ...head.planes[which]));
     return known.get(which);
   };
-  const curves = new Map(head.curves.map(([name, of]) => [name, new Map(of.map((one) => [one.uid, one]))]));
-  return { head, plane, curves };
+  const pages = new Map(head.pages.map((page) => [page.row.uid, page]));
+  const curves = new Map(head.curves.map(([name, of]) => [name, new Map(of.map((one) => [head.pages[one.run].row.uid, one]))]));
+  return { head, pages, plane, curves };
 }
 
 /** Numbers whose first bytes stand first, then their second ones, and so on.
@@ -56,7 +57,7 @@ function joined(bytes, start, code, count) {
 export async function fetchRuns(cursor) {
   if (cursor) return null;
   const { head } = await opened();
-  const rows = Object.values(head.pages).map((page) => page.row);
+  const rows = head.pages.map((page) => page.row);
   return { ...head.said, rows: rows.length, columns: columnsOf(rows) };
 }
 
@@ -88,20 +89,20 @@ function columnsOf(rows) {
 /** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
 export async function fetchFound(q) {
   const { head } = await opened();
-  return matching(q, Object.values(head.pages), moment);
+  return matching(q, head.pages, moment);
 }
 
 /** All about one run. @param {string} uid */
 export async function fetchRun(uid) {
-  const { head } = await opened();
-  if (!Object.hasOwn(head.pages, uid)) throw new Error("there is no such run");
-  const page = head.pages[uid];
+  const { head, pages } = await opened();
+  const page = pages.get(uid);
+  if (!page) throw new Error("there is no such run");
   return { ...page, packages: head.packages[page.packages] };
 }
 
 /** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] */
 export async function fetchChart(question, signal) {
-  const { head, plane, curves } = await opened();
+  const { pages, plane, curves } = await opened();
   signal?.throwIfAborted();
-  return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => head.pages[uid]?.row.started ?? null);
+  return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => pages.get(uid)?.row.started ?? null);
 }

@@ -1,7 +1,7 @@
 /** From the curves in the file to the buckets that a chart asks for, as the server makes them of all points. */
 
 /** A curve as it is in the file: places along its steps, each of a point, or of several put together.
- * @typedef {{uid: string, size: number, first: number, by: number, steps?: number, mean: number, low?: number, high?: number,
+ * @typedef {{run: number, size: number, first: number, by: number, steps?: number, mean: number, low?: number, high?: number,
  *   count?: number, time?: number, since?: number, span?: number, odd: [string, number, number][], ends: [number, number]}} Kept */
 /** @typedef {{x: Float64Array, mean: Float64Array, low: Float64Array, high: Float64Array, count: Float64Array,
  *   ends: [number, number] | null, odd: {x: number, kind: string, count: number}[], unplaced: number}} Placed */
@@ -16,7 +16,7 @@ export function bucketed(question, find, plane, started) {
   for (const uid of question.uids) {
     const kept = find(question.metric, uid);
     if (!kept) continue;
-    const line = ordered(placed(kept, question.x, plane, started(uid), find));
+    const line = ordered(placed(kept, question.x, plane, started(uid), (metric) => find(metric, uid)));
     if (question.smoothing) line.mean = line.low = line.high = smoothed(line, question.smoothing);
     lines.push({ uid, line });
   }
@@ -58,7 +58,7 @@ function timesOf(kept, plane) {
 }
 
 /** The places of a curve along an x. @param {Kept} kept @param {string} axis @param {(which: number) => any} plane
- * @param {number | null} started @param {(metric: string, uid: string) => Kept | undefined} find @returns {Placed} */
+ * @param {number | null} started @param {(metric: string) => Kept | undefined} find @returns {Placed} */
 function placed(kept, axis, plane, started, find) {
   const along = axisOf(kept, axis, plane, started, find);
   const mean = plane(kept.mean);
@@ -96,7 +96,7 @@ function axisOf(kept, axis, plane, started, find) {
     const zero = axis === "wall" ? 0 : started || times.find((time) => !Number.isNaN(time)) || 0;
     return times.map((time) => time - zero);
   }
-  const other = find(axis.slice(7), kept.uid);
+  const other = find(axis.slice(7));
   if (!other) return new Float64Array(kept.size).fill(NaN);
   const [places, values] = [stepsOf(other, plane), plane(other.mean)];
   if (other.count === undefined && kept.count === undefined) {
