@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _page_peers
 from _common import Row, at_most, fresh, run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -47,14 +49,21 @@ _SORTED = """(() => {
 })()"""
 
 
-def measure(folder: str, runs: int, points: int, long: int, rows: int, columns: int) -> list[Row]:
-    """Return the rows of the table."""
+def measure(folder: str, runs: int, points: int, long: int, rows: int, columns: int, python: str = "") -> list[Row]:
+    """Return the rows of the table; with a Python that has other trackers, of their pages alone."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         return [Row("playwright is not installed", "")]
     if CHROMIUM is None:
         return [Row("Chromium is not installed", "")]
+    if python:
+        fresh(fill, f"file://{folder}/ours.json", 100, 2_000)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS.split())
+            return _page_peers.rows(
+                browser, python, partial(_ours, browser, f"file://{folder}/ours.json"), folder, 100, 2_000
+            )
     stores = {name: f"file://{folder}/{name}.json" for name in ("many", "some", "long", "wide")}
     fresh(fill, stores["many"], runs, points)
     fresh(fill, stores["some"], 100, 2_000)
@@ -73,6 +82,13 @@ def measure(folder: str, runs: int, points: int, long: int, rows: int, columns: 
             ]
         finally:
             browser.close()
+
+
+def _ours(browser: Any, uri: str) -> _page_peers.Seen:
+    with Page(browser, uri) as page:
+        found = _page_peers.look(browser, page.link)
+        assert found is not None
+        return found
 
 
 class Page:
@@ -247,13 +263,24 @@ def fill_wide(uri: str, rows: int, columns: int) -> None:
     client.save()
 
 
+def main() -> None:
+    """Read the one option that is not a number, and run."""
+    python = ""
+    if "--peers" in sys.argv:
+        place = sys.argv.index("--peers")
+        given = sys.argv[place + 1 : place + 2]
+        has_path = bool(given) and not given[0].startswith("-")
+        python = given[0] if has_path else sys.executable
+        del sys.argv[place : place + 1 + has_path]
+    sizes = {
+        "runs": (1000, 20),
+        "points": (10_000, 200),
+        "long": (10_000_000, 20_000),
+        "rows": (10_000, 50),
+        "columns": (100, 20),
+    }
+    run(__doc__, partial(measure, python=python), **sizes)
+
+
 if __name__ == "__main__":
-    run(
-        __doc__,
-        measure,
-        runs=(1000, 20),
-        points=(10_000, 200),
-        long=(10_000_000, 20_000),
-        rows=(10_000, 50),
-        columns=(100, 20),
-    )
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from functools import partial
 from typing import Any
 
@@ -40,14 +41,16 @@ def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
     from track.dashboard import Dashboard, PageServer, new_token
 
     token = new_token()
+    page = Dashboard(protocol, token, given.allow_host)
     try:
-        server = PageServer(Dashboard(protocol, token, given.allow_host), given.port)
+        server = PageServer(page, given.port)
     except (OSError, OverflowError) as error:
         complain(f"{given.prog}: port {given.port}", error)
         return WRONG
     link = f"http://127.0.0.1:{server.server_port}/?token={token}"
     try:
         say(f"track ui: {link}")
+        threading.Thread(target=page.read_ahead, daemon=True).start()
         if not given.no_browser:
             _open(link)
         server.serve_forever()
@@ -60,7 +63,6 @@ def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
 
 def _open(link: str) -> None:
     """Open the link in a browser; where there is none, it is printed anyway."""
-    import threading
     import webbrowser
 
     threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()

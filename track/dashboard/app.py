@@ -16,6 +16,7 @@ import msgspec
 
 from track.configuration import options
 from track.dashboard.answers import Answer, Refused, json_answer
+from track.dashboard.planes import chart_bytes
 from track.dashboard.rows import page_of
 from track.dashboard.security import HEADERS, Guard, body_of
 from track.dashboard.watching import Watched
@@ -110,6 +111,13 @@ class Dashboard:
         """
         return self._store()[0]
 
+    def read_ahead(self) -> None:
+        """Read what the page shows first, before somebody asks for it; what goes wrong is said to who asks."""
+        try:
+            self._store()[1].read_ahead()
+        except (TrackError, OSError):
+            logger.debug("nothing could be read ahead", exc_info=True)
+
     def _answer(self, environ: dict[str, Any]) -> Answer:
         try:
             if self._guard is None:
@@ -190,7 +198,7 @@ class Dashboard:
 
         for found in in_turns(question, uids_of(asked.uids), ask, _SECONDS):
             if found is not None:
-                return Answer(200, found.to_bytes(), "application/octet-stream")
+                return Answer(200, chart_bytes(found), "application/octet-stream")
         raise InvalidQuery("nothing was found")
 
 

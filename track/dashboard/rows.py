@@ -59,6 +59,11 @@ class Kept(NamedTuple):
         return str(self.facts[0])
 
     @property
+    def created(self) -> float:
+        """When it was, in unix seconds."""
+        return float(self.facts[FACTS.index("created")] or 0)
+
+    @property
     def is_running(self) -> bool:
         """Whether it runs, as far as is known."""
         return (self.facts[FACTS.index("code")] or 0) // 100 == 1

@@ -20,6 +20,9 @@ from track.rows import make_rows
 _FEW = 500
 """So many trials are asked for by their uids; of more, all."""
 
+_DRAWN, _CHARTS, _POINTS = 2000, 2, 20_000_000
+"""Of so many runs, in so many charts, at most so many points are read before they are asked for."""
+
 
 class Watched:
     """The rows of all trials of a store, each with the number of its last change.
@@ -77,6 +80,24 @@ class Watched:
     def _about(self, is_all: bool, gone: list[str]) -> Plain:
         cursor = f"{self._name}:{self._number}"
         return {"cursor": cursor, "all": is_all, "gone": gone, "store": mask_secrets(self._protocol.uri)}
+
+    def read_ahead(self) -> None:
+        """Read all rows, and the points of what is drawn first: a browser takes as long to begin."""
+        with self._lock:
+            self._catch_up()
+            self._all()
+            rows = [row for row in self._rows.values() if row is not None]
+        latest = sorted(rows, key=lambda row: row.created)[-_DRAWN:]
+        counts: dict[str, int] = {}
+        for row in latest:
+            for name, brief in row.metrics.items():
+                counts[name] = counts.get(name, 0) + brief.count
+        left = _POINTS
+        for name, count in [one for one in counts.items() if one[1] > len(latest)][:_CHARTS]:
+            left -= count
+            if left >= 0:
+                uids = [row.uid for row in latest if name in row.metrics]
+                self._protocol.fetch_buckets(uids, name, 2)
 
     def matching(self, text: str) -> list[str]:
         """Return the uids of the trials that a filter means, oldest first.

@@ -98,6 +98,23 @@ def rows_in(said: bytes) -> Any:
     return {**about, "runs": [{**dict.fromkeys(FACTS), **run} for run in runs]}
 
 
+def chart_in(said: bytes) -> Any:
+    """Return what is said of a chart: `edges`, and a list of rows by the name of each plane."""
+    head, _, _ = said.partition(b"\n")
+    about = json.loads(head)
+    at, size, rows = len(head) + 1, about["buckets"], len(about["uids"])
+    assert at % 8 == 0
+    about["edges"] = list(array("d", said[at : at + 8 * (size + 1)]))
+    at += 8 * (size + 1)
+    for name, width in about["planes"]:
+        length = size * rows * int(width[1])
+        plane = list(array({"f4": "f", "f8": "d", "u4": "I", "i8": "q"}[width], said[at : at + length]))
+        about[name] = [plane[row * size : (row + 1) * size] for row in range(rows)]
+        at += -(-length // 8) * 8
+    assert at == len(said)
+    return about
+
+
 def enter(page: Any, token: str) -> Asker:
     """Return somebody who has shown the token."""
     asker = Asker(page)

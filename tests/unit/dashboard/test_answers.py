@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from tests.servers import wait_until
-from tests.unit.dashboard.asking import Asker, enter
+from tests.unit.dashboard.asking import Asker, chart_in, enter
 from track import TrackClient
 from track.dashboard import Dashboard
-from track.persistence.buckets import Buckets
 
 
 def test_rows_say_what_the_table_shows(asker: Asker) -> None:
@@ -90,12 +89,63 @@ def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> Non
 
     said = asker.ask("/api/chart", "POST", {"uids": [*uids, "nobody_0"], "metric": "loss", "buckets": 7})
 
-    found, expected = Buckets.from_bytes(said), page.open().fetch_buckets(uids, "loss", 7)
+    found, expected = chart_in(said), page.open().fetch_buckets(uids, "loss", 7)
     assert asker.headers["Content-Type"] == "application/octet-stream"
-    assert found.uids == uids
-    assert found.edges.tolist() == expected.edges.tolist()
-    assert found.greatest.tolist() == expected.greatest.tolist()
-    assert found.count.tolist() == expected.count.tolist()
+    assert found["uids"] == uids
+    assert found["edges"] == list(expected.edges)
+    for name in ("least", "greatest", "mean"):
+        assert found[name] == [pytest.approx(list(row), rel=1e-6) for row in getattr(expected, name)]
+    assert found["count"] == [list(row) for row in expected.count]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1e9, 1e9 + 1e-3, 1e9 + 2e-3], [1e-300, 2e-300, 1.0], [1e300, -1e300, 0.0], [math.nan, math.inf, 7.0], [0.1] * 3],
+    ids=["close", "tiny", "huge", "strange", "equal"],
+)
+def test_chart_is_as_exact_as_it_must_be(tmp_path: Path, values: list[float]) -> None:
+    """Numbers are rounded only where nobody sees it: not what is close to one another, very small or very large."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    with client.new_trial(parameters={}) as trial:
+        for step, value in enumerate(values):
+            trial.log_metrics(step=step, loss=value)
+    client.save()
+
+    question = {"uids": [trial.trial.uid], "metric": "loss", "buckets": 3}
+    found = chart_in(enter(Dashboard(uri, "t"), "t").ask("/api/chart", "POST", question))
+
+    finite = [value for value in values if math.isfinite(value)]
+    assert [value for value in found["mean"][0] if value == value] == finite
+    assert [sum(found[name][0]) for name in ("nan", "plus_inf") if name in found] == [1, 1] * (len(finite) < 3)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 40])
+def test_rows_of_any_kind_come_as_they_are(tmp_path: Path, runs: int) -> None:
+    """Numbers, words, both in one parameter, true beside 1, what few have: a table is what was logged."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    expected = []
+    for number in range(runs):
+        mixed = [True, 1, "1", 1.5, math.inf, 2**70][number % 6]
+        parameters = {"same": 7, "word": "ab"[number % 2], "mixed": mixed, "yes": number % 2 == 0, "seed": number}
+        if number % 20 == 3:
+            parameters["rare"] = number
+        if number % 2:
+            parameters["half"] = number / 3
+        with client.new_trial(name=f"run{number}", parameters=parameters, force=True) as trial:
+            trial.log_metrics(step=0, **{"a": number, "b" if number % 3 else "c": math.nan})
+        said = {math.inf: "Infinity", 2**70: str(2**70)}.get(mixed, mixed) if mixed is not True else True
+        expected.append({**parameters, "mixed": said})
+    client.save()
+
+    found = enter(Dashboard(uri, "t"), "t").runs()["runs"]
+
+    assert [run["parameters"] for run in found] == expected
+    assert [type(run["parameters"]["mixed"]) is bool for run in found] == [one["mixed"] is True for one in expected]
+    assert [run["seeds"] for run in found] == [["seed"]] * runs
+    assert [run["metrics"]["a"] for run in found] == [[number, number, number, 1] for number in range(runs)]
+    assert [sorted(run["metrics"]) for run in found] == [["a", "b" if number % 3 else "c"] for number in range(runs)]
 
 
 def test_filter_is_that_of_the_command_line(asker: Asker) -> None:

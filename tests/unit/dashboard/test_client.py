@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import track.dashboard
 
 STATIC = Path(track.dashboard.__file__).with_name("static")
 OURS = sorted([*STATIC.glob("*.js"), *STATIC.with_name("offline").glob("*.js")])
+TSC = shutil.which("tsc")
 # Of npm: uplot 1.6.32; htm 3.1.1, whose `preact/standalone.module.js` holds preact as well.
 VENDORED = {
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -52,6 +55,17 @@ def test_our_scripts_stay_small() -> None:
     assert sum(count for path, count in lines.items() if path.parent != STATIC) <= 450
     assert {path.name for path in first} > {"table.js", "charts.js", "htm-preact.js"}
     assert sum(path.stat().st_size for path in first) <= 150_000
+
+
+@pytest.mark.skipif(TSC is None, reason="needs the compiler of TypeScript: npm install -g typescript")
+def test_types_in_comments_are_right() -> None:
+    """The types that comments give to functions and data are those with which they are used."""
+    options = "--noEmit --allowJs --checkJs --target es2022 --module es2022 --moduleResolution bundler --strict false"
+    command = [str(TSC), *options.split(), "--lib", "es2023,dom,dom.iterable", "app.js"]
+
+    done = subprocess.run(command, cwd=STATIC, capture_output=True, text=True, timeout=100, check=False)
+
+    assert [line for line in done.stdout.splitlines() if not line.startswith(("vendor", " "))] == []
 
 
 def test_first_modules_are_asked_for_at_once() -> None:

@@ -13,6 +13,7 @@ const Compare = later(async () => (await import("./compare.js")).Compare);
 const Parallel = later(async () => (await import("./parallel.js")).Parallel);
 const RunPage = later(async () => (await import("./run.js")).RunPage);
 const SOON = 2000;
+const LATER = 5000;
 const LATE = 10000;
 const QUIET = 10;
 const MOST_LINES = 2000;
@@ -67,7 +68,8 @@ class App extends Component {
       this.setState({});
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.quiet > (runs.list.some((run) => runs.kind(run) === "running") ? 20 * QUIET : QUIET) ? LATE : SOON);
+    const alive = runs.list.some((run) => runs.kind(run) === "running");
+    this.timer = setTimeout(() => this.poll(), this.quiet > (alive ? 20 * QUIET : QUIET) ? LATE : alive || !this.quiet ? SOON : LATER);
   }
 
   hover = (key) => {

@@ -19,6 +19,18 @@ export function charted(runs) {
   return several.length ? several : all;
 }
 
+const known = new WeakMap();
+
+/** The uids of settings, and a text that tells them from others. @param {import("./runs.js").Setting[]} settings */
+function uidsOf(settings) {
+  let there = known.get(settings);
+  if (!there) {
+    const uids = settings.flatMap((setting) => setting.runs.map((run) => run.uid));
+    known.set(settings, (there = { uids, key: uids.join() }));
+  }
+  return there;
+}
+
 /** One chart. It asks for what it shows when it is on the screen, and again when that is not what is there. */
 export class Chart extends Component {
   place = createRef();
@@ -60,12 +72,13 @@ export class Chart extends Component {
     const width = Math.floor(this.place.current?.clientWidth ?? 0);
     if (!this.seen || width < 60) return;
     const { settings, metric, marks, theme } = this.props;
-    const uids = settings.flatMap((setting) => setting.runs.map((run) => run.uid));
+    const { uids, key } = uidsOf(settings);
     const buckets = Math.max(2, Math.min(width - 64, Math.floor(MOST_CELLS / Math.max(1, uids.length)), uids.length > 200 ? 300 : 2000));
     const [start, end] = state.zoom.length && state.zoom[0] < state.zoom[1] ? state.zoom : [null, null];
     const smoothing = state.smooth || null;
-    const question = { uids, metric, buckets, x: state.x, start, end, smoothing };
-    const asked = JSON.stringify([question, marks]);
+    const rest = { metric, buckets, x: state.x, start, end, smoothing };
+    const question = { uids, ...rest };
+    const asked = [JSON.stringify(rest), key, marks].join("\n");
     const drawn = JSON.stringify([state.logx, state.logy, state.band, state.apart, width, this.props.height, theme]);
     if (asked === this.asked && (drawn === this.drawn || !this.found)) return;
     this.drawn = drawn;

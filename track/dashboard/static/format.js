@@ -34,7 +34,7 @@ export function duration(seconds) {
 export function age(at) {
   if (!at) return "";
   const s = Date.now() / 1000 - at;
-  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]])
+  for (const [unit, size] of /** @type {[string, number][]} */ ([["d", 86400], ["h", 3600], ["min", 60]]))
     if (s >= size) return `${Math.floor(s / size)} ${unit} ago`;
   return s > 10 ? `${Math.floor(s)} s ago` : "now";
 }

@@ -41,7 +41,7 @@ export function listenToKeys(help, rows) {
     Escape: () => (state.tab === "charts" ? set({ sel: [], only: "" }) : set({ tab: "charts" }, true)),
   };
   addEventListener("keydown", (event) => {
-    const at = event.target;
+    const at = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape" && at.matches("input, select")) return at.blur();
     if (at.matches("input:not([type=checkbox]):not([type=range]), select, textarea")) return;

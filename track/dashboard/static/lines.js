@@ -17,7 +17,7 @@ export function linesOf(settings, found, raw, paint, band, different) {
   for (const setting of settings) {
     const curves = setting.runs.flatMap((run) => smooth.get(run.uid) ?? []);
     if (!curves.length) continue;
-    const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour), detail: detail(setting, different) };
+    const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour), detail: () => detail(setting, different) };
     if (setting.runs.length > 1) {
       lines.push({ ...about, ...together(curves, band), runs: curves.length });
       continue;

@@ -39,6 +39,8 @@ export class Parallel extends Component {
   drag = null;
   known = null;
   painted = null;
+  from = null;
+  forMetric = "";
 
   componentDidMount() {
     this.size = new ResizeObserver(() => this.paint());

@@ -1,14 +1,18 @@
 /** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
 import { number, spread, text } from "./format.js";
+import { drawLines } from "./raster.js";
 
-/** @typedef {{key: string, label: string, detail: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
- *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
+/** @typedef {import("./api.js").Numbers} Numbers */
+/** @typedef {{key: string, label: string, detail: () => string, colour: string, x: Numbers, mean: Numbers, low: Numbers,
+ *   high: Numbers, count: Numbers, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
  *   members?: Float64Array, isRange?: boolean}} Line */
 /** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
  *   height: number, unit: string}} Picture */
 
 const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
 const NEAR = 40;
+/** More lines than that are drawn as pixels. */
+const MANY = 60;
 
 /** The least and the greatest of what is drawn. */
 export function extent(lines, log) {
@@ -42,6 +46,7 @@ export class Plot {
     this.plot = null;
     this.picture = null;
     this.x = this.y = scaler([0, 1], false, 0, 1);
+    this.sheet = null;
     this.lit = "";
     this.shape = "";
     this.tip = document.createElement("div");
@@ -62,7 +67,7 @@ export class Plot {
     }
     this.destroy();
     this.shape = shape;
-    this.plot = new uPlot(this.options(width, style), this.data(), this.place);
+    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), this.data(), this.place);
     this.plot.over.append(this.tip);
     this.plot.over.addEventListener("mouseleave", () => this.point(null));
     this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
@@ -137,18 +142,33 @@ export class Plot {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     ctx.lineJoin = "round";
-    const dimmed = this.lit && picture.lines.some((line) => line.key === this.lit);
-    const many = picture.lines.length > 60;
-    for (const line of picture.lines) if (!dimmed || line.key !== this.lit) this.draw(line, dimmed ? 0.2 : 1, many ? 1 : 1.6, many);
-    for (const line of picture.lines) if (dimmed && line.key === this.lit) this.draw(line, 1, 2.4, false);
+    const lit = this.lit && picture.lines.find((line) => line.key === this.lit);
+    const many = picture.lines.length > MANY;
+    // Where seeds or smoothing are drawn as well, each line is stroked.
+    const plain = many ? picture.lines.filter((line) => !line.raw && line.runs === 1) : [];
+    if (plain.length) {
+      ctx.globalAlpha = lit ? 0.2 : 1;
+      ctx.drawImage(this.sheetOf(plain), bbox.left, bbox.top);
+      ctx.globalAlpha = 1;
+    }
+    for (const line of picture.lines) if (line !== lit) this.draw(line, lit ? 0.2 : 1, many ? 1 : 1.6, many);
+    if (lit) this.draw(lit, 1, 2.4, false);
     ctx.restore();
+  }
+
+  /** The many lines as an image, which is made once: to point at one of them changes nothing of it. @param {Line[]} lines */
+  sheetOf(lines) {
+    const { left, top, width, height } = this.plot.bbox;
+    const of = [this.picture, left, top, width, height];
+    if (!this.sheet?.of.every((one, i) => one === of[i]))
+      this.sheet = { of, image: drawLines(lines, Math.round(width), Math.round(height), (value) => this.x(value) - left, (value) => this.y(value) - top) };
+    return this.sheet.image;
   }
 
   draw(line, alpha, width, many) {
     const ctx = this.plot.ctx;
     ctx.strokeStyle = ctx.fillStyle = line.colour;
-    if (many && !line.raw && line.runs === 1) this.hatch(line, alpha);
-    else {
+    if (!many || line.raw || line.runs > 1) {
       if (line.raw && !many) {
         this.band(line.raw, alpha * 0.7);
         this.curve(line.raw, alpha * 0.35, 1);
@@ -157,29 +177,6 @@ export class Plot {
     }
     this.marks(line, alpha);
     ctx.globalAlpha = 1;
-  }
-
-  /** One stroke through the least and the greatest of each place: what a thousand lines have time for.
-   * @param {Line} line @param {number} alpha */
-  hatch(line, alpha) {
-    const { ctx } = this.plot;
-    const { x: places, mean, low, high } = line;
-    ctx.globalAlpha = alpha;
-    ctx.lineWidth = devicePixelRatio;
-    ctx.lineJoin = "bevel";
-    ctx.beginPath();
-    // Far apart, what leads from one place to the next would be a saw: there it is from mean to mean.
-    const isFar = this.x(places[places.length - 1]) - this.x(places[0]) > 4 * devicePixelRatio * places.length;
-    for (let i = 0; i < places.length; i += 1) {
-      const [x, top] = [this.x(places[i]), this.y(high[i])];
-      const isSpread = low[i] < high[i];
-      if (isFar && isSpread) ctx.lineTo(x, this.y(mean[i]));
-      ctx.lineTo(x, top);
-      if (isSpread) ctx.lineTo(x, this.y(low[i]));
-      if (isFar && isSpread) ctx.lineTo(x, this.y(mean[i]));
-    }
-    ctx.stroke();
-    if (places.length === 1) this.curve(line, alpha, 1);
   }
 
   /** From the least to the greatest: where they differ, a line alone would hide it. */
@@ -288,7 +285,8 @@ export class Plot {
     else if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
     else if (!mark && line.count[i] > 1)
       parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
-    if (line.detail) parts.push(text(line.detail));
+    const detail = line.detail();
+    if (detail) parts.push(text(detail));
     const name = document.createElement("b");
     name.textContent = text(line.label);
     name.style.color = line.colour;

@@ -1,7 +1,10 @@
 /** The vendored view library, with what it leaves out. */
-import { Component, html, render } from "./vendor/htm-preact.js";
+import { Component as Vendored, html, render } from "./vendor/htm-preact.js";
 
-export { Component, html, render };
+export { html, render };
+
+/** @type {new (props?: any) => {props: any, setState: (change: object) => void}} */
+export const Component = /** @type {any} */ (Vendored);
 
 /** A place for an element. */
 export const createRef = () => ({ current: /** @type {any} */ (null) });
