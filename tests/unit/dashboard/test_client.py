@@ -58,12 +58,16 @@ def test_our_scripts_stay_small() -> None:
 
 
 @pytest.mark.skipif(TSC is None, reason="needs the compiler of TypeScript: npm install -g typescript")
-def test_types_in_comments_are_right() -> None:
-    """The types that comments give to functions and data are those with which they are used."""
+@pytest.mark.parametrize("is_file", [False, True], ids=["page", "file"])
+def test_types_in_comments_are_right(is_file: bool, tmp_path: Path) -> None:
+    """The types that comments give are those that are used, in a file as well, whose answers come from elsewhere."""
+    folder = shutil.copytree(STATIC, tmp_path / "static")
+    if is_file:
+        shutil.copytree(STATIC.with_name("offline"), folder, dirs_exist_ok=True)
     options = "--noEmit --allowJs --checkJs --target es2022 --module es2022 --moduleResolution bundler --strict false"
     command = [str(TSC), *options.split(), "--lib", "es2023,dom,dom.iterable", "app.js"]
 
-    done = subprocess.run(command, cwd=STATIC, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
 
     assert [line for line in done.stdout.splitlines() if not line.startswith(("vendor", " "))] == []
 

@@ -3,6 +3,10 @@ import { Column } from "./columns.js";
 import { bucketed } from "./curves.js";
 import { matching } from "./filter.js";
 
+/** @typedef {Float64Array} Numbers */
+/** @typedef {{uid: string, xs: Numbers, mean: Numbers, low: Numbers, high: Numbers, count: Numbers,
+ *   marks: {x: number, kind: string, count: number}[], densest: number}} Curve */
+/** @typedef {{curves: Curve[], low: number | null, high: number | null, edges: Float64Array, unplaced: number}} Buckets */
 /** @typedef {{said: any, packages: any[], pages: any[], moment: number, planes: [string, number][],
  *   curves: [string, any[]][]}} Head */
 
@@ -100,7 +104,7 @@ export async function fetchRun(uid) {
   return { ...page, packages: head.packages[page.packages] };
 }
 
-/** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] */
+/** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] @returns {Promise<Buckets>} */
 export async function fetchChart(question, signal) {
   const { pages, plane, curves } = await opened();
   signal?.throwIfAborted();

@@ -77,7 +77,7 @@ function read(written) {
 
 function comparison(column, sign, written, term) {
   if (!written) throw new Error(`'${term}' compares with nothing: write ${column}${sign}VALUE`);
-  let operand = read(written);
+  let operand = /** @type {any} */ (read(written));
   if (sign === "~") {
     try {
       operand = new RegExp(bare(written));
