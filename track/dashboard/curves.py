@@ -100,7 +100,8 @@ def curves_of(source: Source, trials: Sequence[Trial], pieces: int, planes: Plan
         short = []
         for name, brief in briefs_of(trial.metrics).items():
             if brief.count > 2 * pieces:
-                long.setdefault(name, []).append((trial, _number(brief.last_step)))
+                last = _number(brief.last_step)
+                long.setdefault(name, []).append((trial, last if math.isfinite(last) else brief.count))
             else:
                 short.append(name)
         points = source.points(trial.uid, short) if short else {}

@@ -14,6 +14,7 @@ from track.persistence.state import buckets_of
 from track.persistence.utils import mask_secrets
 from track.reading import environment_in
 from track.structure import Trial
+from track.utils.environment import ENVIRONMENT
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,24 @@ class Source:
 def stored(protocol: Protocol, trials: Sequence[Trial]) -> Source:
     """Return trials that a backend is asked about."""
     groups = {group.uid: str(group.name) for group in protocol.fetch_groups()}
+    packages: dict[Any, Any] = {}
+
+    def environment(trial: Trial) -> dict[str, Any]:
+        # Most trials have the packages of another one: these are read once.
+        recorded = trial.metadata.get(ENVIRONMENT)
+        facts = dict(recorded) if isinstance(recorded, dict) else {}
+        key = (trial.project_id, facts.pop("packages", None))
+        if key not in packages:
+            packages[key] = environment_in(protocol, trial).get("packages")
+        return facts | ({"packages": packages[key]} if packages[key] else {})
+
     return Source(
         trials,
         _named(protocol.uri),
         protocol.fetch_points,
         protocol.fetch_buckets,
         lambda uid: groups.get(uid, str(uid)),
-        lambda trial: environment_in(protocol, trial),
+        environment,
     )
 
 

@@ -351,3 +351,21 @@ def test_import_of_track_brings_no_page() -> None:
 
     assert done.stdout.split() == ["False", "True"]
     assert "track.dashboard" in sys.modules
+
+
+def test_packages_of_many_runs_are_read_and_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of one environment share its list, and a store is not asked for it again for each."""
+    client = TrackClient(f"sqlite:{tmp_path}/runs.db", environment="packages")
+    client.set_project(name="digits")
+    for _ in range(5):
+        with client.new_trial(parameters={}, force=True):
+            pass
+    trials, asked = client.protocol.brief_trials(), []
+    fetch_projects = client.protocol.fetch_projects
+    monkeypatch.setattr(client.protocol, "fetch_projects", lambda query: asked.append(query) or fetch_projects(query))
+
+    head, _ = unpacked(as_document(client.protocol, trials).html)
+
+    assert len(asked) == 1
+    assert [page["packages"] for page in head["pages"]] == [1] * 5
+    assert "msgspec" in head["packages"][1]
