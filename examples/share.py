@@ -17,7 +17,7 @@ def train(client, lr, seed):
 
 
 def main():
-    client = track.TrackClient("file://search.json")
+    client = track.TrackClient("file://shared.json")
     client.set_project(name="search")
     for lr in (0.01, 0.03, 0.1):
         for seed in range(3):
@@ -25,9 +25,9 @@ def main():
 
     # As the last line of a notebook's cell this is the page itself. `track export --html` does the same from a shell.
     page = track.show(client)
-    page.save("search.html")
-    size = Path("search.html").stat().st_size / 1e6
-    sys.stdout.write(f"{page}\nsearch.html has {size:.1f} MB: open it in a browser\n")
+    page.save("shared.html")
+    size = Path("shared.html").stat().st_size / 1e6
+    sys.stdout.write(f"{page}\nshared.html has {size:.1f} MB: open it in a browser\n")
 
 
 if __name__ == "__main__":
