@@ -63,8 +63,7 @@ _SERVE: dict[str, Callable[[str, int], list[str]]] = {
     "tensorboard": lambda folder, port: ["-m", "tensorboard.main", "--logdir", folder, "--port", str(port)],
     "trackio": lambda _, port: [
         "-c",
-        "import os, trackio, time; "
-        f"os.environ['GRADIO_SERVER_PORT'] = '{port}'; trackio.show(project='benchmark', open_browser=False); time.sleep(999)",
+        f"import trackio; trackio.show('benchmark', open_browser=False, block_thread=True, server_port={port})",
     ],
     "mlflow": lambda folder, port: [
         *("-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--port", str(port)),
@@ -80,7 +79,7 @@ _PLACE = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What a page took: milliseconds until its curves were seen, megabytes, of the heap too, and kilobytes when idle."""
+    """What a page took: milliseconds until curves were seen, megabytes sent and in the heap, kilobytes when idle."""
 
     after: float
     sent: float
@@ -92,7 +91,7 @@ def rows(browser: Any, python: str, ours: Callable[[], Seen], folder: str, runs:
     """Return rows for each tracker that a Python has."""
     found = []
     us = ours()
-    for name in _FILL:
+    for name, script in _FILL.items():
         version = _version(python, name)
         if version is None:
             found.append(Row(f"{name} is not installed", ""))
@@ -101,7 +100,7 @@ def rows(browser: Any, python: str, ours: Callable[[], Seen], folder: str, runs:
         home = Path(folder) / name
         home.mkdir()
         subprocess.run(
-            [python, "-c", _CURVES + _FILL[name], str(runs), str(points), str(home)], check=True, env=_quiet(home)
+            [python, "-c", _CURVES + script, str(runs), str(points), str(home)], check=True, env=_quiet(home)
         )
         peer = _visit(browser, python, name, str(home))
         if peer is None:
@@ -112,7 +111,7 @@ def rows(browser: Any, python: str, ours: Callable[[], Seen], folder: str, runs:
             against(f"{what}: curves are seen after", us.after, peer.after, said, "ms"),
             against("  transferred", us.sent, peer.sent, said, "MB"),
             against("  JavaScript's heap", us.heap, peer.heap, said, "MB"),
-            against(f"  {IDLE} idle seconds", us.idle, peer.idle, said, "kB"),
+            Row(f"  {IDLE} idle seconds", f"{us.idle:,.2f} kB", f"{said}: {peer.idle:,.2f} kB"),
         ]
     return found
 
@@ -124,13 +123,10 @@ def look(browser: Any, link: str, seconds: float = SECONDS) -> Seen | None:
         tab = context.new_page()
         session, sizes = context.new_cdp_session(tab), []
         session.send("Network.enable")
-        session.on(
-            "Network.dataReceived", lambda said: sizes.append(max(said["encodedDataLength"], said["dataLength"]))
-        )
-        session.on("Network.responseReceived", lambda said: sizes.append(said["response"]["encodedDataLength"]))
+        session.on("Network.loadingFinished", lambda said: sizes.append(said["encodedDataLength"]))
         start = time.perf_counter()
         tab.goto(link, wait_until="commit")
-        while not _has_curves(tab.screenshot()):
+        while not _has_curves(tab.screenshot(timeout=seconds * 1e3)):
             if time.perf_counter() > start + seconds:
                 return None
         after = (time.perf_counter() - start) * 1e3

@@ -16,6 +16,7 @@ import msgspec
 
 from track.configuration import options
 from track.dashboard.answers import Answer, Refused, json_answer
+from track.dashboard.code import differences
 from track.dashboard.planes import chart_bytes
 from track.dashboard.rows import page_of
 from track.dashboard.security import HEADERS, Guard, body_of
@@ -89,6 +90,7 @@ class Dashboard:
             ("GET", "/api/runs"): self._runs,
             ("GET", "/api/run"): self._run,
             ("GET", "/api/find"): self._find,
+            ("GET", "/api/code"): self._code,
             ("POST", "/api/chart"): self._chart,
         }
 
@@ -186,6 +188,13 @@ class Dashboard:
         _, watched = self._store()
         text = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("q", [""])[0]
         return json_answer({"uids": watched.matching(text)})
+
+    def _code(self, environ: dict[str, Any]) -> Answer:
+        protocol, _ = self._store()
+        uids = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("uid", [])
+        if len(uids) != 2:
+            raise Refused(400, "two runs are compared")
+        return json_answer({"files": differences(protocol, *uids)})
 
     def _chart(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()

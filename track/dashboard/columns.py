@@ -12,9 +12,8 @@ from typing import Any
 
 import msgspec
 
-from track.dashboard.answers import plain_number
+from track.dashboard.answers import little_endian, plain_number
 from track.dashboard.rows import FACTS, Kept, Plain, is_seed_name, name_of, value_of
-from track.persistence.buckets.result import packed_rows
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _LARGEST = 2**53
@@ -101,7 +100,7 @@ class _Table:
         if type(first) in {int, float} and abs(first) < _LARGEST and values.count(first) == len(values):
             return {"kind": "one", "value": first}
         numbers, odd = _doubles(values)
-        self.planes.append(packed_rows([numbers]))
+        self.planes.append(little_endian(numbers))
         return {"kind": "number", "odd": odd} if odd else {"kind": "number"}
 
     def _words(self, values: list[Any]) -> Plain:
@@ -114,7 +113,7 @@ class _Table:
         if 2 * len(different) > len(values):
             return {"kind": "list", "values": [_said(value) for value in values]}
         places = {value: place for place, value in enumerate([None, *different])}
-        plane = packed_rows([array("I", map(places.__getitem__, values))])
+        plane = little_endian(array("I", map(places.__getitem__, values)))
         self.planes.append(plane + bytes(-len(plane) % 8))
         return {"kind": "word", "values": [_said(value) for value in different]}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from track.dashboard.answers import little_endian
 from track.persistence.buckets import Buckets
-from track.persistence.buckets.result import packed_rows
 
 _NUMBERS = ("least", "greatest", "mean")
 _COUNTS = ("count", "nan", "plus_inf", "minus_inf")
@@ -39,9 +39,12 @@ def chart_bytes(found: Buckets) -> bytes:
         "planes": [[name, kind] for name, kind, _ in planes],
     }
     head = msgspec.json.encode(about)
-    parts = [head, b" " * (-(len(head) + 1) % 8), b"\n", packed_rows([found.edges])]
+    parts = [head, b" " * (-(len(head) + 1) % 8), b"\n", little_endian(found.edges)]
     for _, kind, plane in planes:
-        body = packed_rows(plane.astype(f"<{kind}", copy=False) if hasattr(plane, "astype") else plane)
+        if hasattr(plane, "astype"):
+            body = little_endian(plane.astype(kind, copy=False))
+        else:
+            body = b"".join(map(little_endian, plane))
         parts += [body, bytes(-len(body) % 8)]
     return b"".join(parts)
 

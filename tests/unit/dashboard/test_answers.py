@@ -159,6 +159,35 @@ def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
     assert (asker.status, b"compares with nothing" in said) == (400, True)
 
 
+def test_difference_of_code_is_that_of_the_stored_files(tmp_path: Path) -> None:
+    """Files that both have are compared, those of one are all new, equal ones and what is no text have no lines."""
+    uri = f"file://{tmp_path}/one.json"
+    client, uids = TrackClient(uri, environment="none"), []
+    for number in range(2):
+        with client.new_trial(parameters={"number": number}, force=True) as trial:
+            trial.log_artifact(f"a\nb = {number}\n".encode(), "code/train.py")
+            trial.log_artifact(b"same\n", "code/same.py")
+            trial.log_artifact(bytes([255, number]), "code/binary")
+            trial.log_artifact(b"no code", "model.bin")
+            if number:
+                trial.log_artifact(b"new\n", "code/uncommitted.diff")
+        uids.append(trial.trial.uid)
+    client.save()
+    asker = enter(Dashboard(uri, "t"), "t")
+
+    files = {file.pop("name"): file for file in asker.json(f"/api/code?uid={uids[0]}&uid={uids[1]}")["files"]}
+
+    assert files == {
+        "binary": {"lines": [], "why": "no text"},
+        "same.py": {"lines": []},
+        "train.py": {"lines": ["@@ -1,2 +1,2 @@", " a", "-b = 0", "+b = 1"]},
+        "uncommitted.diff": {"lines": ["@@ -0,0 +1 @@", "+new"]},
+    }
+    assert asker.json("/api/code?uid=nobody_0&uid=no_1") == {"files": []}
+    asker.ask(f"/api/code?uid={uids[0]}")
+    assert asker.status == 400
+
+
 def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     """The error with its lines, parameters, environment and packages."""
     failed = asker.runs()["runs"][2]

@@ -46,13 +46,13 @@ def _taken(name: str) -> set[str]:
 
 
 def test_our_scripts_stay_small() -> None:
-    """At most 350 lines a file, 2,500 of the page, 450 of a file alone; 150 kB, vendored and ours, come first."""
+    """At most 350 lines a file, 2,500 of the page, 460 of a file alone; 150 kB, vendored and ours, come first."""
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in OURS}
     first = {STATIC / name for name in _taken("app.js")} | set((STATIC / "vendor").glob("*.js"))
 
     assert max(lines.values()) <= 350
     assert sum(count for path, count in lines.items() if path.parent == STATIC) <= 2500
-    assert sum(count for path, count in lines.items() if path.parent != STATIC) <= 450
+    assert sum(count for path, count in lines.items() if path.parent != STATIC) <= 460
     assert {path.name for path in first} > {"table.js", "charts.js", "htm-preact.js"}
     assert sum(path.stat().st_size for path in first) <= 150_000
 

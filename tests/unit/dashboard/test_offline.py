@@ -32,7 +32,7 @@ const answers = [];
 const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
 const all = async () => {
   for (const [name, asked] of questions)
-    answers.push(await api[name](asked).catch((error) => ({ error: error.message })));
+    answers.push(await (name === "fetchCode" ? api.fetchCode(...asked) : api[name](asked)).catch((error) => ({ error: error.message })));
   console.log(JSON.stringify(answers, plain));
 };
 all();
@@ -304,3 +304,19 @@ def test_page_of_a_run_is_that_of_the_store(short: Asked) -> None:
     expected = page_of(trial, str, environment_in(short.protocol, trial))
     assert {name: found[name] for name in expected} == json.loads(json.dumps(expected, default=str))
     assert missing == {"error": "there is no such run"}
+
+
+def test_code_that_differs_is_named(tmp_path: Path) -> None:
+    """The file says which files of code differ; what is in them stays in the store."""
+    client = TrackClient(f"file://{tmp_path}/runs.json", environment="none")
+    for place, texts in enumerate(({"a.py": "1", "b.py": "1"}, {"a.py": "1", "b.py": "2", "c.py": "3"})):
+        with client.new_trial(parameters={"place": place}, force=True) as trial:
+            for name, text in texts.items():
+                (tmp_path / name).write_text(text)
+                trial.log_file(tmp_path / name, name=f"code/{name}")
+    asked = Asked(client)
+
+    (both,) = asked.ask([("fetchCode", asked.uids)])
+
+    assert [(one["name"], one["lines"]) for one in both] == [("a.py", []), ("b.py", []), ("c.py", [])]
+    assert [one.get("why") for one in both] == [None, "differs; how, is not in this file", "one run has it"]

@@ -104,6 +104,16 @@ export async function fetchRun(uid) {
   return { ...page, packages: head.packages[page.packages] };
 }
 
+/** Which files of code differ between two runs; their lines are not in the file. @param {string} one @param {string} other
+ * @returns {Promise<{name: string, lines: string[], why?: string}[]>} */
+export async function fetchCode(one, other) {
+  const { pages } = await opened();
+  const [before, after] = [one, other].map((uid) => new Map((pages.get(uid)?.artifacts ?? []).map((file) => [file.name, file.digest])));
+  const names = [...new Set([...before.keys(), ...after.keys()])].filter((name) => name.startsWith("code/")).sort();
+  return names.map((name) => ({ name: name.slice(5), lines: [],
+    ...(before.get(name) === after.get(name) ? {} : { why: before.has(name) && after.has(name) ? "differs; how, is not in this file" : "one run has it" }) }));
+}
+
 /** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] @returns {Promise<Buckets>} */
 export async function fetchChart(question, signal) {
   const { pages, plane, curves } = await opened();

@@ -37,6 +37,12 @@ export async function fetchRun(uid) {
   return (await ask(`api/run?uid=${encodeURIComponent(uid)}`)).json();
 }
 
+/** What differs between the code that two runs have stored. @param {string} one @param {string} other
+ * @returns {Promise<{name: string, lines: string[], why?: string}[]>} */
+export async function fetchCode(one, other) {
+  return (await (await ask(`api/code?uid=${encodeURIComponent(one)}&uid=${encodeURIComponent(other)}`)).json()).files;
+}
+
 /** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] @returns {Promise<Buckets>} */
 export async function fetchChart(question, signal) {
   const body = JSON.stringify(question);
@@ -64,8 +70,7 @@ export function decode(buffer, x) {
     at += 8 * Math.ceil((cells * Number(width[1])) / 8);
   }
   const places = placesOf(edges, x);
-  const curves = about.uids.map((uid, row) =>
-    curveOf(uid, planes, places, row * size));
+  const curves = about.uids.map((uid, row) => curveOf(uid, planes, places, row * size));
   return { curves, low: about.low, high: about.high, edges, unplaced: about.unplaced };
 }
 

@@ -103,7 +103,7 @@ export class Chart extends Component {
     this.draw();
   }
 
-  draw() {
+  async draw() {
     const { found, raw } = this.found;
     const { settings, paint, height } = this.props;
     const width = this.place.current?.clientWidth;
@@ -115,8 +115,9 @@ export class Chart extends Component {
     if (logx && !(low > 0)) [low, high] = [1, 10];
     if (low === high) [low, high] = logx ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
     const unit = state.x === "step" ? "step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
-    this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
+    await this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
       logy: state.logy, height: height ?? TALL, unit }, width);
+    if (!this.place.current) return;
     this.plot?.light(this.props.lit);
     Object.assign(this.place.current.dataset, { drawn: String((this.drawings += 1)), end: String(high) });
     const densest = Math.max(0, ...(raw ?? found).curves.map((curve) => curve.densest));
@@ -151,8 +152,7 @@ export class Chart extends Component {
 /** The line of controls above the charts. */
 export function Controls({ metrics, several }) {
   const axes = [...AXES, ...metrics.map((name) => [`metric:${name}`, text(name)])];
-  const box = (name, label) =>
-    html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
+  const box = (name, label) => html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
   return html`<div class="controls">
     <label>x <select aria-label="x axis" value=${state.x} onChange=${(e) => set({ x: e.target.value, zoom: [] }, true)}>
       ${axes.map(([value, label]) => html`<option key=${value} value=${value} selected=${value === state.x}>${label}</option>`)}</select></label>

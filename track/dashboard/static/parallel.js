@@ -2,7 +2,7 @@
 import { axesOf, parse, placeOn } from "./brushes.js";
 import { number, text } from "./format.js";
 import { set, state } from "./state.js";
-import { Component, createRef, html } from "./view.js";
+import { html, Painted } from "./view.js";
 
 const MOST = 9;
 const TALL = 380;
@@ -34,27 +34,12 @@ function ranks(values) {
   return found;
 }
 
-export class Parallel extends Component {
-  place = createRef();
+export class Parallel extends Painted {
   drag = null;
   known = null;
   painted = null;
   from = null;
   forMetric = "";
-
-  componentDidMount() {
-    this.size = new ResizeObserver(() => this.paint());
-    this.size.observe(this.place.current);
-    this.paint();
-  }
-
-  componentDidUpdate() {
-    this.paint();
-  }
-
-  componentWillUnmount() {
-    this.size.disconnect();
-  }
 
   /** The axes, the metric last; those that say most about it beside it. */
   axes() {

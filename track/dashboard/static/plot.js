@@ -1,6 +1,5 @@
 /** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
 import { number, spread, text } from "./format.js";
-import { drawLines } from "./raster.js";
 
 /** @typedef {import("./api.js").Numbers} Numbers */
 /** @typedef {{key: string, label: string, detail: () => string, colour: string, x: Numbers, mean: Numbers, low: Numbers,
@@ -13,6 +12,8 @@ const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
 const NEAR = 40;
 /** More lines than that are drawn as pixels. */
 const MANY = 60;
+/** @type {any} what draws them, which comes when it is first needed */
+let raster = null;
 
 /** The least and the greatest of what is drawn. */
 export function extent(lines, log) {
@@ -55,8 +56,10 @@ export class Plot {
   }
 
   /** Draw something else. */
-  show(picture, width) {
+  async show(picture, width) {
     this.picture = picture;
+    if (picture.lines.length > MANY && !raster) raster = await import("./raster.js");
+    if (this.picture !== picture || !this.place.isConnected) return;
     const style = getComputedStyle(document.documentElement);
     const shape = [picture.logx, picture.logy, picture.isTime, style.getPropertyValue("--line")].join();
     if (this.plot && shape === this.shape) {
@@ -95,11 +98,9 @@ export class Plot {
     const font = `11px ${style.getPropertyValue("--font")}`;
     const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
       grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
-    const short = (_, marks) =>
-      marks.map((mark) => (mark === null ? "" : number(mark)));
+    const short = (_, marks) => marks.map((mark) => (mark === null ? "" : number(mark)));
     // Where a logarithmic axis begins is no round number.
-    const round = (_, marks) =>
-      marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
+    const round = (_, marks) => marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
     return {
       width,
       height: picture.height,
@@ -161,7 +162,7 @@ export class Plot {
     const { left, top, width, height } = this.plot.bbox;
     const of = [this.picture, left, top, width, height];
     if (!this.sheet?.of.every((one, i) => one === of[i]))
-      this.sheet = { of, image: drawLines(lines, Math.round(width), Math.round(height), (value) => this.x(value) - left, (value) => this.y(value) - top) };
+      this.sheet = { of, image: raster.drawLines(lines, Math.round(width), Math.round(height), (value) => this.x(value) - left, (value) => this.y(value) - top) };
     return this.sheet.image;
   }
 

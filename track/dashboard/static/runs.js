@@ -178,7 +178,7 @@ export function settings(runs, apart) {
 }
 
 /** A column that is shown: where it comes from, and what it is of a run.
- * @typedef {{id: string, head: string, sub: string, of: (run: Run) => any, kind: string, from: Column | null}} Shown */
+ * @typedef {{id: string, head: string, sub: string, of: (run: Run) => any, kind: string, from: Column | null, pin?: number}} Shown */
 
 /** The columns after name, status and time: what differs, then metrics. @param {Run[]} runs @param {boolean} all
  * @param {boolean} apart @param {string[]} parts what is shown of a metric @returns {Shown[]} */

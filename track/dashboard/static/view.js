@@ -9,8 +9,29 @@ export const Component = /** @type {any} */ (Vendored);
 /** A place for an element. */
 export const createRef = () => ({ current: /** @type {any} */ (null) });
 
-/** A part of the page whose module comes when it is first shown. @param {() => Promise<any>} load */
-export function later(load) {
+/** A part that paints on a canvas at its `place`, again when that has another size. */
+export class Painted extends Component {
+  place = createRef();
+
+  componentDidMount() {
+    this.size = new ResizeObserver(() => this.paint());
+    this.size.observe(this.place.current);
+    this.paint();
+  }
+
+  componentDidUpdate() {
+    this.paint();
+  }
+
+  componentWillUnmount() {
+    this.size.disconnect();
+  }
+
+  paint() {}
+}
+
+/** A part of the page whose module comes when it is first shown. @param {() => Promise<any>} load @param {any} [until] */
+export function later(load, until = html`<p class="empty">…</p>`) {
   /** @type {any} */
   let part = null;
   return class extends Component {
@@ -27,7 +48,7 @@ export function later(load) {
 
     render() {
       if (this.failure) return html`<p class="empty failure" role="alert">${this.failure}</p>`;
-      return part ? html`<${part} ...${this.props} />` : html`<p class="empty">…</p>`;
+      return part ? html`<${part} ...${this.props} />` : until;
     }
   };
 }

@@ -135,8 +135,8 @@ class Buckets(Mapping[str, TrialBuckets]):
             "high": self.high,
             "planes": names,
         }
-        parts = [msgspec.json.encode(about), b"\n", packed_rows([self.edges])]
-        return b"".join([*parts, *(packed_rows(getattr(self, name)) for name in names)])
+        parts = [msgspec.json.encode(about), b"\n", _packed([self.edges])]
+        return b"".join([*parts, *(_packed(getattr(self, name)) for name in names)])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Buckets:
@@ -187,8 +187,8 @@ def _has_any(plane: Any) -> bool:
     return any(map(any, plane))
 
 
-def packed_rows(rows: Any) -> bytes:
-    """Return rows of numbers as bytes, little-endian."""
+def _packed(rows: Any) -> bytes:
+    """Return rows of numbers as bytes."""
     if hasattr(rows, "tobytes"):
         little = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
         return bytes(little.tobytes())
