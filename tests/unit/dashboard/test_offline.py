@@ -31,8 +31,8 @@ globalThis.document = { getElementById: () => ({ textContent: data, remove() {} 
 const answers = [];
 const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
 const all = async () => {
-  for (const [name, asked] of questions)
-    answers.push(await (name === "fetchCode" ? api.fetchCode(...asked) : api[name](asked)).catch((error) => ({ error: error.message })));
+  for (const [name, ...asked] of questions)
+    answers.push(await api[name](...asked).catch((error) => ({ error: error.message })));
   console.log(JSON.stringify(answers, plain));
 };
 all();
@@ -49,7 +49,7 @@ class Asked:
         html = as_document(self.protocol, self.trials, **options).html
         self._data = re.findall(r'id="data">([^<]*)<', html)[0]
 
-    def ask(self, questions: Iterable[tuple[str, Any]]) -> list[Any]:
+    def ask(self, questions: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Return what the scripts of the file answer."""
         texts = {path.name: path.read_text(encoding="utf-8") for path in (HERE / "static").glob("*.js")}
         texts |= {path.name: path.read_text(encoding="utf-8") for path in (HERE / "offline").glob("*.js")}
@@ -316,7 +316,7 @@ def test_code_that_differs_is_named(tmp_path: Path) -> None:
                 trial.log_file(tmp_path / name, name=f"code/{name}")
     asked = Asked(client)
 
-    (both,) = asked.ask([("fetchCode", asked.uids)])
+    (both,) = asked.ask([("fetchCode", *asked.uids)])
 
     assert [(one["name"], one["lines"]) for one in both] == [("a.py", []), ("b.py", []), ("c.py", [])]
     assert [one.get("why") for one in both] == [None, "differs; how, is not in this file", "one run has it"]
