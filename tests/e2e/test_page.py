@@ -361,6 +361,26 @@ def test_spike_of_one_point_in_a_million_is_drawn(visit: Callable[..., Visit], t
         assert rows > 100
 
 
+def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """So many lines are drawn as pixels: all of their colours are there, and the one under the cursor is named."""
+    client = _client(tmp_path / "many.json")
+    for number in range(100):
+        _log(client, f"run{number}", {"number": number}, [number, number + 0.5, number])
+    client.save()
+
+    with served(f"file://{tmp_path}/many.json") as link:
+        there = visit(link)
+        tab = there.open()
+
+        assert there.coloured("loss") > 20_000
+        box = tab.locator("figure .u-over").bounding_box()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.wait_for_selector(".tip b")
+        assert tab.inner_text(".tip b").startswith("run")
+        dimmed = there.coloured("loss")
+        assert dimmed < 20_000
+
+
 def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """Runs that differ in their seed alone are one row with mean, spread and count; they open, and come apart."""
     client = _client(tmp_path / "seeds.json")

@@ -262,6 +262,32 @@ def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     assert len(asker.runs()["runs"]) == 1
 
 
+def test_what_is_read_ahead_is_not_read_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks first is answered with what was read while the browser started, points of the first charts included."""
+    page = Dashboard(uri, "t", interval=60)
+    asked = []
+    store = page.open()
+    ask = store.fetch_buckets
+    monkeypatch.setattr(store, "fetch_buckets", lambda uids, name, *rest: asked.append(name) or ask(uids, name, *rest))
+
+    page.read_ahead()
+
+    monkeypatch.setattr(store, "brief_trials", lambda *_: pytest.fail("the store is read again"))
+    assert len(enter(page, "t").runs()["runs"]) == 3
+    assert asked == ["loss"]
+
+
+def test_store_that_cannot_be_read_ahead_is_said_to_who_asks(tmp_path: Path) -> None:
+    """Nothing is raised where nobody would see it."""
+    page = Dashboard(f"file://{tmp_path}/nothing.json", "t")
+
+    page.read_ahead()
+
+    asker = enter(page, "t")
+    assert b"no store" in asker.ask("/api/runs")
+    assert asker.status == 502
+
+
 def test_head_has_no_body(asker: Asker) -> None:
     """The headers are those of the page itself."""
     body = asker.ask("/", "HEAD")

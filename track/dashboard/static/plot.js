@@ -1,5 +1,5 @@
 /** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
-import { number, spread, text } from "./format.js";
+import { number } from "./format.js";
 
 /** @typedef {import("./api.js").Numbers} Numbers */
 /** @typedef {{key: string, label: string, detail: () => string, colour: string, x: Numbers, mean: Numbers, low: Numbers,
@@ -8,12 +8,12 @@ import { number, spread, text } from "./format.js";
 /** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
  *   height: number, unit: string}} Picture */
 
-const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
-const NEAR = 40;
 /** More lines than that are drawn as pixels. */
 const MANY = 60;
 /** @type {any} what draws them, which comes when it is first needed */
 let raster = null;
+/** @type {any} what says what is under the cursor, which comes with the first move */
+let hover = null;
 
 /** The least and the greatest of what is drawn. */
 export function extent(lines, log) {
@@ -251,62 +251,10 @@ export class Plot {
 
   /** Say what is under the cursor. */
   point(cursor) {
-    const found = cursor && cursor.left >= 0 ? this.nearest(cursor.left, cursor.top) : null;
-    this.tip.hidden = !found;
-    if (found) this.say(found, cursor);
-    const key = found ? found.line.key : "";
-    if (key !== this.lit) this.told.hover(key || null);
+    if (hover) return hover.point(this, cursor);
+    import("./hover.js").then((found) => {
+      hover = found;
+      this.point(cursor && this.plot?.cursor);
+    });
   }
-
-  nearest(left, top) {
-    const x = this.plot.posToVal(left, "x");
-    let best = null;
-    let least = NEAR;
-    for (const line of this.picture?.lines ?? []) {
-      const i = closest(line.x, x);
-      if (i < 0) continue;
-      const across = Math.abs(this.plot.valToPos(line.x[i], "x") - left);
-      const distance = Math.hypot(Math.max(0, across - 8), this.plot.valToPos(line.mean[i], "y") - top);
-      if (distance < least) [best, least] = [{ line, i }, distance];
-      for (const mark of line.marks) {
-        const edge = mark.kind === "plus_inf" ? 4 : this.plot.over.clientHeight - 4;
-        const away = Math.hypot(this.plot.valToPos(mark.x, "x") - left, edge - top);
-        if (away < Math.min(least, 8)) [best, least] = [{ line, i, mark }, away];
-      }
-    }
-    return best;
-  }
-
-  say({ line, i, mark }, cursor) {
-    const { picture } = this;
-    const place = mark ? mark.x : line.x[i];
-    const x = picture.isTime ? new Date(place * 1000).toLocaleString() : `${picture.unit} ${number(place)}`;
-    const parts = [x, mark ? `${MARKS[mark.kind]} × ${mark.count}` : number(line.mean[i])];
-    if (!mark && line.isRange) parts[1] += `, ${number(line.low[i])} to ${number(line.high[i])}, n = ${line.members[i]}`;
-    else if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
-    else if (!mark && line.count[i] > 1)
-      parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
-    const detail = line.detail();
-    if (detail) parts.push(text(detail));
-    const name = document.createElement("b");
-    name.textContent = text(line.label);
-    name.style.color = line.colour;
-    this.tip.replaceChildren(name, ...parts.map((part) => Object.assign(document.createElement("span"), { textContent: part })));
-    const isRight = cursor.left > this.plot.over.clientWidth / 2;
-    this.tip.style.left = isRight ? "auto" : `${cursor.left + 14}px`;
-    this.tip.style.right = isRight ? `${this.plot.over.clientWidth - cursor.left + 14}px` : "auto";
-    this.tip.style.top = `${Math.min(cursor.top + 10, this.plot.over.clientHeight - 60)}px`;
-  }
-}
-
-/** The index of the number closest to one, in a rising list. */
-export function closest(of, value) {
-  let [low, high] = [0, of.length - 1];
-  if (high < 0) return -1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (of[middle] < value) low = middle;
-    else high = middle;
-  }
-  return Math.abs(of[low] - value) <= Math.abs(of[high] - value) ? low : high;
 }

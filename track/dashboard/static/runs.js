@@ -11,20 +11,9 @@ export const COLOURS = 24;
 
 /** A run: what is known of every one, and its place in the columns. */
 export class Run {
-  /** @type {string} */ uid = "";
-  /** @type {string} */ name = "";
-  /** @type {number} */ revision = 0;
-  /** @type {string | null} */ project = null;
-  /** @type {string | null} */ group = null;
-  /** @type {string} */ status = "";
-  /** @type {number | null} */ code = null;
-  /** @type {number | null} */ created = null;
-  /** @type {number | null} */ started = null;
-  /** @type {number | null} */ finished = null;
-  /** @type {string | null} */ error = null;
-  /** @type {any} */ parent = null;
-  id = "";
-  colour = 0;
+  uid = ""; name = ""; status = ""; id = ""; revision = 0; colour = 0;
+  /** What is not known is null: texts, and unix seconds. */
+  project = null; group = null; error = null; parent = null; code = null; created = null; started = null; finished = null;
 
   /** @param {number} row @param {number} mark another one where something has changed */
   constructor(row, mark) {
