@@ -307,8 +307,7 @@ function drawn(picked) {
 }
 
 /** The least and greatest of each metric's column. */
-const ranges = (shown, columns) =>
-  new Map(columns.filter((one) => one.kind === "metric").map((one) => [one.id, one.from.range(shown)]));
+const ranges = (shown, columns) => new Map(columns.filter((one) => one.kind === "metric").map((one) => [one.id, one.from.range(shown)]));
 
 /** Twelve hues, each twice. */
 function colours(dark) {

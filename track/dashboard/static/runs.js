@@ -45,8 +45,7 @@ const seeds = () => [...columnsById.values()].filter((column) => column.seed);
 
 /** The columns of a section that runs have, in the order in which they came. @param {Run[]} runs @param {Section} section
  * @param {string} [part] */
-export const having = (runs, section, part = "") =>
-  [...columnsById.values()].filter((column) => column.of === section && column.part === part && column.some(runs));
+export const having = (runs, section, part = "") => [...columnsById.values()].filter((column) => column.of === section && column.part === part && column.some(runs));
 
 /** A column. @param {Section} section @param {string} name @param {string} [part] */
 export const column = (section, name, part = "") => columnsById.get([section, name, part].join("\n"));
