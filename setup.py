@@ -53,7 +53,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["track", "track.*"]),
-    package_data={"track": ["py.typed"], "track.dashboard": ["static/*", "static/vendor/*"]},
+    package_data={"track": ["py.typed"], "track.dashboard": ["static/*", "static/vendor/*", "offline/*"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
     entry_points={

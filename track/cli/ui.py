@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import threading
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,7 @@ def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
         where = "" if is_loopback(given.host) else f" of {given.host}"
         complain(f"{given.prog}: port {given.port}{where}", error)
         return WRONG
-    return _run(given, server, token)
+    return _run(given, server, page, token)
 
 
 def _security(given: argparse.Namespace) -> tuple[Any, Any]:
@@ -106,7 +107,7 @@ def _context(given: argparse.Namespace) -> Any:
     return context
 
 
-def _run(given: argparse.Namespace, server: Any, token: str) -> int:
+def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
     # All addresses of this machine are none for a browser.
     host = socket.gethostname() if given.host in _ALL_ADDRESSES else given.host
     address = f"[{host}]" if ":" in host else host
@@ -116,6 +117,7 @@ def _run(given: argparse.Namespace, server: Any, token: str) -> int:
             say_json(link=link, host=given.host, port=server.server_port, writes=given.write)
         else:
             say(f"track ui: {link}")
+        threading.Thread(target=page.read_ahead, daemon=True).start()
         if not given.no_browser:
             _open(link)
         server.serve_forever()
@@ -128,7 +130,6 @@ def _run(given: argparse.Namespace, server: Any, token: str) -> int:
 
 def _open(link: str) -> None:
     """Open the link in a browser; where there is none, it is printed anyway."""
-    import threading
     import webbrowser
 
     threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()

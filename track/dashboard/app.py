@@ -16,7 +16,9 @@ import msgspec
 
 from track.configuration import options
 from track.dashboard.answers import Answer, Refused, json_answer
+from track.dashboard.code import differences
 from track.dashboard.editing import STATUSES, edit, read_edit
+from track.dashboard.planes import chart_bytes
 from track.dashboard.rows import page_of
 from track.dashboard.security import HEADERS, Guard, body_of, check_change
 from track.dashboard.watching import Watched
@@ -101,6 +103,7 @@ class Dashboard:
             ("GET", "/api/runs"): self._runs,
             ("GET", "/api/run"): self._run,
             ("GET", "/api/find"): self._find,
+            ("GET", "/api/code"): self._code,
             ("POST", "/api/chart"): self._chart,
             ("POST", "/api/edit"): self._edit,
         }
@@ -123,6 +126,13 @@ class Dashboard:
             It is not there, or does not answer.
         """
         return self._store()[0]
+
+    def read_ahead(self) -> None:
+        """Read what the page shows first, before somebody asks for it; what goes wrong is said to who asks."""
+        try:
+            self._store()[1].read_ahead()
+        except (TrackError, OSError):
+            logger.debug("nothing could be read ahead", exc_info=True)
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         try:
@@ -173,12 +183,12 @@ class Dashboard:
     # what can be asked
 
     def _runs(self, environ: dict[str, Any]) -> Answer:
-        protocol, watched = self._store()
+        _, watched = self._store()
         cursor = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("since", [None])[0]
         found = watched.since(cursor)
         if found is None:
             return Answer(204, b"", "application/json")
-        return json_answer({**found, "store": mask_secrets(protocol.uri)})
+        return Answer(200, found, "application/octet-stream")
 
     def _run(self, environ: dict[str, Any]) -> Answer:
         protocol, watched = self._store()
@@ -195,6 +205,13 @@ class Dashboard:
         text = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("q", [""])[0]
         return json_answer({"uids": watched.matching(text)})
 
+    def _code(self, environ: dict[str, Any]) -> Answer:
+        protocol, _ = self._store()
+        uids = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("uid", [])
+        if len(uids) != 2:
+            raise Refused(400, "two runs are compared")
+        return json_answer({"files": differences(protocol, *uids)})
+
     def _chart(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()
         asked = msgspec.json.decode(body_of(environ), type=_Asked)
@@ -206,7 +223,7 @@ class Dashboard:
 
         for found in in_turns(question, uids_of(asked.uids), ask, _SECONDS):
             if found is not None:
-                return Answer(200, found.to_bytes(), "application/octet-stream")
+                return Answer(200, chart_bytes(found), "application/octet-stream")
         raise InvalidQuery("nothing was found")
 
     def _edit(self, environ: dict[str, Any]) -> Answer:

@@ -42,13 +42,13 @@ def _state(uri: str) -> dict[str, str]:
 def test_tags_note_and_status_are_changed(editor: Asker, uri: str) -> None:
     """What is sent is stored, and shown at once to all who look."""
     uid = _uid(uri)
-    cursor = editor.json("/api/runs")["cursor"]
+    cursor = editor.runs()["cursor"]
     said = {"uid": uid, "tags": {"paper": "v2", "good": True}, "note": "Best so far.\n<b>", "status": "pruned"}
 
     editor.ask("/api/edit", "POST", said, **BROWSER)
 
     assert editor.status == 200
-    (row,) = editor.json(f"/api/runs?since={cursor}")["runs"]
+    (row,) = editor.runs(cursor)["runs"]
     assert (row["tags"], row["status"]) == ({"paper": "v2", "good": True}, "pruned")
     assert editor.json(f"/api/run?uid={uid}")["note"] == "Best so far.\n<b>"
     trial = track.fetch(uri, "@last")[0]

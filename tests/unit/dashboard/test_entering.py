@@ -160,7 +160,7 @@ def test_a_removed_user_is_out_at_once(page: Dashboard, users: Users) -> None:
     for change in (lambda: users.remove("ann"), lambda: users.add("bob", "another", "read")):
         name, password = ("ann", "correct horse") if "ann" in users.list() else ("bob", "battery")
         asker.sign_in(name, password)
-        asker.json("/api/runs")
+        asker.runs()
         change()
 
         asker.ask("/api/runs")
