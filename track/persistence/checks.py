@@ -137,7 +137,7 @@ def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
 
 
 def numbers(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values as Python numbers.
+    """Return the values as Python numbers, those that are not finite as JSON-safe data.
 
     Raises InvalidEvent: one of them is no number.
     """
@@ -149,7 +149,7 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
                 f"metric {shown(name)} is {shown(value)}, of type {type(value).__name__}: a metric is a number; "
                 "other values belong in log_metadata"
             )
-        converted[name] = number
+        converted[name] = number if type(number) is not float or number - number == 0 else to_plain(number)
     return converted
 
 
@@ -200,7 +200,8 @@ def metric_specification(aggregator: Any) -> list[Any] | None:
     """
     if not callable(aggregator):
         refuse_unnamed(aggregator, "log_metrics", "loss=0.5")
-    return specification(aggregator)
+    spec: list[Any] | None = to_plain(specification(aggregator))
+    return spec
 
 
 def project_created(project: Project, at: float) -> ProjectCreated:

@@ -43,7 +43,7 @@ from track.persistence.checks import (
     trial_created,
 )
 from track.persistence.given import given_series
-from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
+from track.persistence.protocol import Factory, Forgotten, Listener, NumbersTaker, Protocol
 from track.persistence.query import ALSO_DELETED, Query, parse_query, parse_stored
 from track.persistence.state import DEATHS, DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
@@ -105,6 +105,10 @@ class EventProtocol(Protocol):
     def apply(self, *events: Event) -> None:
         """Store facts; see `Protocol` for what may be raised."""
         raise NotImplementedError
+
+    def keep(self, event: Event) -> None:
+        """Store a fact in which no number is NaN or infinite, as `apply` does: on the path of every log call."""
+        self.apply(event)
 
     def atomically(self, action: Callable[[], Result]) -> Result:
         raise NotImplementedError
@@ -189,30 +193,44 @@ class EventProtocol(Protocol):
         self, trial: Trial, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any
     ) -> None:
         """Record one number a name; InvalidEvent when a value is none."""
+        self._numbers_taker(trial)(step, aggregator, kwargs)
+
+    def numbers_taker(self, trial: Trial) -> NumbersTaker:
+        # Who has a method of their own is asked.
+        is_ours = type(self).log_trial_metrics is EventProtocol.log_trial_metrics
+        return self._numbers_taker(trial) if is_ours else super().numbers_taker(trial)
+
+    def _numbers_taker(self, trial: Trial) -> NumbersTaker:
+        # The uid is put together once; this is the path of every log call.
         uid = trial.uid
-        try:
-            attempt = self._known[uid]
-        except KeyError:
-            attempt = self._known[self._require(uid)]
-        if attempt is not None:
-            attempt = self._attempt_of(trial)
-        for value in kwargs.values():
-            if type(value) is not float:
-                kwargs = numbers(kwargs)
-                break
-        if step is not None and type(step) is not int:
-            step = metric_step(step, kwargs)
-        spec = None if aggregator is None else metric_specification(aggregator)
-        # Not `_moment`: this is the path of every log call.
-        at = self.clock()
-        if at >= self._latest:
-            self._latest = at
-        else:
-            at = self._latest
-        event = MetricsLogged(uid, kwargs, at, step, spec, attempt)
-        self.apply(event)
-        if self.listeners:
-            self._tell(event)
+
+        def take(step: Any, aggregator: Factory | None, values: dict[str, Any]) -> None:
+            try:
+                attempt = self._known[uid]
+            except KeyError:
+                attempt = self._known[self._require(uid)]
+            if attempt is not None:
+                attempt = self._attempt_of(trial)
+            for value in values.values():
+                # NaN and what is infinite are not 0 when they are taken from themselves.
+                if type(value) is not float or value - value:
+                    values = numbers(values)
+                    break
+            if step is not None and type(step) is not int:
+                step = metric_step(step, values)
+            spec = None if aggregator is None else metric_specification(aggregator)
+            # Not `_moment`: it would be a call more.
+            at = self.clock()
+            if at >= self._latest:
+                self._latest = at
+            else:
+                at = self._latest
+            event = MetricsLogged(uid, values, at, step, spec, attempt)
+            self.keep(event)
+            if self.listeners:
+                self._tell(event)
+
+        return take
 
     def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         uid, given = self._require(trial.uid), given_series(name, values, steps, times)

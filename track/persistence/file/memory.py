@@ -47,6 +47,14 @@ class MemoryStore:
             with self.lock:
                 self._drain()
 
+    def keep(self, event: Event) -> None:
+        """Add an event."""
+        inbox = self._inbox
+        inbox.append(event)
+        if len(inbox) > _INBOX:
+            with self.lock:
+                self._drain()
+
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events that somebody has numbered."""
         with self.reading() as state:
@@ -154,6 +162,9 @@ class BufferedStore(MemoryStore):
         with self.reading() as state:
             self._unsaved.extend(events)
             state.apply(events)
+
+    def keep(self, event: Event) -> None:
+        self.apply((event,))
 
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events; who numbers them wants them stored, which they are not before `save`: no number is kept."""
