@@ -137,7 +137,7 @@ def describe_error(exc_type: Any, exc_val: Any, exc_tb: Any) -> str:
 
 
 def numbers(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values as Python numbers, those that are not finite as JSON-safe data.
+    """Return the values as Python numbers.
 
     Raises InvalidEvent: one of them is no number.
     """
@@ -149,8 +149,13 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
                 f"metric {shown(name)} is {shown(value)}, of type {type(value).__name__}: a metric is a number; "
                 "other values belong in log_metadata"
             )
-        converted[name] = number if type(number) is not float or number - number == 0 else to_plain(number)
+        converted[name] = number
     return converted
+
+
+def are_finite(values: dict[str, Any]) -> bool:
+    """Return whether no number is NaN or infinite."""
+    return all(number - number == 0 for number in values.values())
 
 
 def metric_step(step: Any, values: dict[str, Any]) -> Any:

@@ -26,6 +26,7 @@ from track.events import (
 )
 from track.persistence.checks import (
     RESERVING,
+    are_finite,
     artifact_media,
     describe_error,
     final_status,
@@ -211,10 +212,13 @@ class EventProtocol(Protocol):
                 attempt = self._known[self._require(uid)]
             if attempt is not None:
                 attempt = self._attempt_of(trial)
+            keep = self.keep
             for value in values.values():
-                # NaN and what is infinite are not 0 when they are taken from themselves.
-                if type(value) is not float or value - value:
+                kind = type(value)
+                # What is not finite is not 0 when it is taken from itself.
+                if (kind is not float and kind is not int) or value - value:
                     values = numbers(values)
+                    keep = self.keep if are_finite(values) else self.apply
                     break
             if step is not None and type(step) is not int:
                 step = metric_step(step, values)
@@ -226,7 +230,7 @@ class EventProtocol(Protocol):
             else:
                 at = self._latest
             event = MetricsLogged(uid, values, at, step, spec, attempt)
-            self.keep(event)
+            keep(event)
             if self.listeners:
                 self._tell(event)
 
