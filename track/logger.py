@@ -420,11 +420,12 @@ class TrialLogger(OutputVerbs, FileVerbs):
         """
         if aggregator is not None and not callable(aggregator):
             refuse_unnamed(aggregator, "log_metadata", "gpu='V100'")
-        if self._pending is not None and aggregator is None:
+        if aggregator is not None:
+            self.protocol.log_trial_metadata(self._created(), aggregator=aggregator, **kwargs)
+        elif self._pending is not None:
             self._pending.add_arguments(metadata={**named_metadata(self._pending.arguments), **kwargs})
-            return
-        chosen = {} if aggregator is None else {"aggregator": aggregator}
-        self.protocol.log_trial_metadata(self._created(), **chosen, **kwargs)
+        else:
+            self.protocol.log_trial_metadata(self._trial, **kwargs)
 
     def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
         """Record tags; those that the project defines keep the project's value.

@@ -72,7 +72,12 @@ def _has_names(plain: Any) -> bool:
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return user-named values as JSON-safe data, whatever the names are."""
-    return {name: to_plain(value) for name, value in text_keys(values.items()).items()}
+    plain = {}
+    for name, value in values.items():
+        if type(name) is not str or not name.isascii():
+            return {name: to_plain(value) for name, value in text_keys(values.items()).items()}
+        plain[name] = to_plain(value)
+    return plain
 
 
 def normal_status(status: Any) -> Status | CustomStatus:

@@ -370,7 +370,9 @@ class EventProtocol(Protocol):
         self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
     ) -> None:
         spec = None if aggregator is METADATA_AGGREGATOR else specification(aggregator)
-        self._merge(trial, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
+        if spec is not None and spec == specification(METADATA_AGGREGATOR):
+            spec = None
+        self._merge(trial, "metadata", kwargs, spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial, "tags", kwargs)
@@ -647,7 +649,11 @@ class EventProtocol(Protocol):
         plain = plain_fields(values)
         if attempt is not None:
             attempt = self._attempt_of(trial)
-        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, attempt))
+        event = FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, attempt)
+        # An aggregator of somebody else's may be written down as anything.
+        (self.keep if spec is None else self.apply)(event)
+        if self.listeners:
+            self._tell(event)
 
 
 def _is_joined(trial: Trial, now: float) -> bool:

@@ -63,7 +63,7 @@ def _state_of(lists: list[list[Any]]) -> dict[str, Any]:
         state.apply(events)
     (trial,) = state.find_trials()
     plain = metrics_to_plain(trial.metrics)
-    metadata = {name: value for name, value in trial.metadata.items() if value == value}  # noqa: PLR0124 - not NaN
+    metadata = {name: value for name, value in trial.metadata.items() if value == value}
     marks = (state.count, dict(state.marks), set(state.changed))
     return {"metrics": repr(plain), "metadata": metadata, "latest": trial.latest, "marks": marks}
 

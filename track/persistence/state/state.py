@@ -175,6 +175,8 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            case FieldsMerged(kind="trial"):
+                self._update(event.uid, event)
             case FieldsMerged(kind="group" | "project"):
                 self._merge_into_owner(event)
             case FieldsMerged():
