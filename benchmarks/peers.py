@@ -2,7 +2,7 @@
 
 The same workload on each that is installed: ``loss`` and ``acc`` with a step, so many times. Processes are timed; two
 others send SIGKILL to themselves right after their last call, one after as many calls at once, one after fewer at 100 a
-second, and what a reader then finds is counted. Nothing leaves the machine: all work offline, with telemetry switched off.
+second, and what a reader then finds is counted. Nothing leaves the machine: all work offline, without telemetry.
 
 Two floors are measured in the same run, which are no trackers: the same facts encoded by msgspec, and given to
 ``write(2)``, or copied into a shared mapping of a file.
