@@ -118,7 +118,7 @@ class Metrics(MutableMapping[str, Any]):
     def log_column(self, name: str, steps: Column | None, values: Column, times: Any) -> None:
         """Add many values to a container that is made of points; `times` is an array of doubles, unix seconds."""
         containers = self._loaded()
-        container = containers.get(name)
+        container: Any = containers.get(name)
         if container is None:
             container = containers[name] = TimeSeriesAggregator() if steps is None else Series()
         elif steps is not None and type(container) is TimeSeriesAggregator:

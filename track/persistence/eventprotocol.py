@@ -212,7 +212,7 @@ class EventProtocol(Protocol):
                 attempt = self._known[self._require(uid)]
             if attempt is not None:
                 attempt = self._attempt_of(trial)
-            keep = self.keep
+            keep: Callable[[Event], None] = self.keep
             for value in values.values():
                 kind = type(value)
                 # What is not finite is not 0 when it is taken from itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -153,7 +153,7 @@ class State:
                 what = (self.place, clean(str(error)), shown(event))
                 logger.warning("an event in %s makes no sense (%s) and is skipped: %s", *what)
 
-    def prepared(self, records: list[Record]) -> Callable[[], None] | None:
+    def prepared(self, records: Sequence[Record]) -> Callable[[], None] | None:
         """Return what changes the state at once as all of the records say; None where they are not alike."""
         run = run_of(records)
         trial = None if run is None else self._trials.get(run.trial)
