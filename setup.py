@@ -38,7 +38,7 @@ FEATURES = {
 DEVELOPMENT = {
     "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
-    "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim"],
+    "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim", "goodseed", "expman-rs"],
     "engines": ["submitit", "dask[distributed]", "joblib"],
     "ray": ["ray"],
     "docs": ["sphinx", "furo", "myst-parser"],
