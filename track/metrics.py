@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 _loading = threading.RLock()
 _EVERYTHING = ["series"]
 _TAGS = ("float", "int", "bytes", "dict")
+_OF_POINTS = (type(None), Series, TimeSeriesAggregator)
 
 
 class Metrics(MutableMapping[str, Any]):
@@ -104,20 +105,30 @@ class Metrics(MutableMapping[str, Any]):
 
     def log_columns(self, columns: Columns, spec: list[Any] | None, at: float) -> None:
         """Add many values to one container, as `log_values` does one by one; `at` is when they were logged."""
-        containers = self._loaded()
         name, steps = utf8(columns.name), columns.steps()
-        container = containers.get(name)
-        if container is None and spec is None and not isinstance(steps, list):
+        is_made_of_points = self.is_made_of_points(name) and (spec is None or name in self)
+        if is_made_of_points and not isinstance(steps, list):
+            self.log_column(name, steps, columns.values(), columns.times(at))
+            return
+        for step, value, logged in columns.points(at):
+            self.log_values({name: value}, step, spec, logged)
+
+    def is_made_of_points(self, name: str) -> bool:
+        """Return whether the container of a name takes columns, or will: there is none yet."""
+        return type(self._loaded().get(name)) in _OF_POINTS
+
+    def log_column(self, name: str, steps: Column | None, values: Column, times: Any) -> None:
+        """Add many values to a container that is made of points; `times` is an array of doubles, unix seconds."""
+        containers = self._loaded()
+        container: Any = containers.get(name)
+        if container is None:
             container = containers[name] = TimeSeriesAggregator() if steps is None else Series()
-        elif isinstance(steps, Column) and type(container) is TimeSeriesAggregator:
+        elif steps is not None and type(container) is TimeSeriesAggregator:
             container = containers[name] = Series(container.points.numbered())
-        if type(container) is Series and not isinstance(steps, list):
-            container.extend(steps, columns.values(), columns.times(at))
-        elif type(container) is TimeSeriesAggregator and steps is None:
-            container.extend(columns.values(), columns.times(at))
+        if type(container) is Series:
+            container.extend(steps, values, times)
         else:
-            for step, value, logged in columns.points(at):
-                self.log_values({name: value}, step, spec, logged)
+            container.extend(values, times)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Add `seconds` to the named container; `spec` says which aggregator a new one is."""

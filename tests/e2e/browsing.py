@@ -21,7 +21,7 @@ _VIOLATIONS = (
     "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI))"
 )
 # How many pixels of a chart have a colour: greys are axes and grid.
-_COLOURED = """(canvas) => {
+COLOURED = """(canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   let count = 0;
   for (let i = 0; i < data.length; i += 4) {
@@ -95,7 +95,7 @@ class Visit:
     def coloured(self, name: str) -> int:
         """Return how many pixels of a chart are those of lines."""
         self.tab.wait_for_selector(f"figure[aria-label='chart of {name}'] [data-done] canvas")
-        return int(self.tab.eval_on_selector(f"figure[aria-label='chart of {name}'] canvas", _COLOURED))
+        return int(self.tab.eval_on_selector(f"figure[aria-label='chart of {name}'] canvas", COLOURED))
 
     def check(self) -> None:
         """Fail where something went wrong, or another place was asked."""

@@ -108,9 +108,9 @@ ORDER = (
     "track.monitor.*",
     "track.manager.*",
     "track.config",
+    "track.dashboard.*",
     "track",
     # programs and tools
-    "track.dashboard.*",
     "track.cli.*",
     "track.__main__",
     "track.testing.*",

@@ -64,8 +64,7 @@ def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
         where = "" if is_loopback(given.host) else f" of {given.host}"
         complain(f"{given.prog}: port {given.port}{where}", error)
         return WRONG
-    threading.Thread(target=page.read_ahead, daemon=True).start()
-    return _run(given, server, token)
+    return _run(given, server, page, token)
 
 
 def _security(given: argparse.Namespace) -> tuple[Any, Any]:
@@ -108,7 +107,7 @@ def _context(given: argparse.Namespace) -> Any:
     return context
 
 
-def _run(given: argparse.Namespace, server: Any, token: str) -> int:
+def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
     # All addresses of this machine are none for a browser.
     host = socket.gethostname() if given.host in _ALL_ADDRESSES else given.host
     address = f"[{host}]" if ":" in host else host
@@ -118,6 +117,7 @@ def _run(given: argparse.Namespace, server: Any, token: str) -> int:
             say_json(link=link, host=given.host, port=server.server_port, writes=given.write)
         else:
             say(f"track ui: {link}")
+        threading.Thread(target=page.read_ahead, daemon=True).start()
         if not given.no_browser:
             _open(link)
         server.serve_forever()

@@ -13,6 +13,9 @@ async function ask(path, how) {
   return answer;
 }
 
+/** Unix seconds as the runs have them. */
+export const now = () => Date.now() / 1000;
+
 /** Asked for while the rest of the page is on its way. @type {Promise<Response> | null} */
 let first = ask("api/runs");
 first.catch(() => {});
@@ -48,7 +51,14 @@ export async function fetchChart(question, signal) {
   return decode(await answer.arrayBuffer(), question.x);
 }
 
-/** @type {Record<string, any>} */ const WIDTHS = { f4: Float32Array, f8: Float64Array, u4: Uint32Array };
+/** Change a run, and fail with the server's words. @param {string} uid @param {object} change */
+export async function change(uid, change) {
+  const headers = { "Content-Type": "application/json" };
+  await ask("api/edit", { method: "POST", headers, body: JSON.stringify({ uid, ...change }) });
+}
+
+/** @type {Record<string, any>} */
+const WIDTHS = { f4: Float32Array, f8: Float64Array, u4: Uint32Array };
 
 /** The curves in what the server sent: a line of JSON, the edges, and planes of a row a run.
  * @param {ArrayBuffer} buffer @param {string} x @returns {Buckets} */
@@ -59,14 +69,23 @@ export function decode(buffer, x) {
   const cells = size * about.uids.length;
   const edges = new Float64Array(buffer, end + 1, size + 1);
   let at = end + 1 + 8 * (size + 1);
-  /** @type {Record<string, Numbers>} */ const planes = {};
+  /** @type {Record<string, Numbers>} */
+  const planes = {};
   for (const [name, width] of about.planes) {
-    planes[name] = width === "i8" ? Float64Array.from(new BigInt64Array(buffer, at, cells), Number) : new WIDTHS[width](buffer, at, cells);
+    planes[name] = width === "i8" ? whole(buffer, at, cells) : new WIDTHS[width](buffer, at, cells);
     at += 8 * Math.ceil((cells * Number(width[1])) / 8);
   }
   const places = placesOf(edges, x);
   const curves = about.uids.map((uid, row) => curveOf(uid, planes, places, row * size));
   return { curves, low: about.low, high: about.high, edges, unplaced: about.unplaced };
+}
+
+/** Whole numbers of 64 bits as doubles. @param {ArrayBuffer} buffer @param {number} start @param {number} cells */
+function whole(buffer, start, cells) {
+  const halves = new Uint32Array(buffer, start, 2 * cells);
+  const found = new Float64Array(cells);
+  for (let i = 0; i < cells; i += 1) found[i] = halves[2 * i] + 4294967296 * halves[2 * i + 1];
+  return found;
 }
 
 /** Where the points of each bucket are drawn: on their step where a bucket has room for one only.

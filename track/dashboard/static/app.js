@@ -24,13 +24,27 @@ const QUIET = 10;
 const MOST_LINES = 2000;
 
 class App extends Component {
-  cursor = null; store = ""; failure = ""; quiet = 0; marks = 0; timer = null;
-  lit = ""; opened = new Set(); openings = 0; help = false; choosing = false;
-  /** The filter: what is asked, what is wrong with it, and what was found. */
-  asked = ""; wrong = ""; found = null; foundAt = 0; finding = null;
+  cursor = null;
+  store = "";
+  still = null; // what a file says of itself
+  failure = "";
+  quiet = 0;
+  marks = 0;
+  lit = "";
+  asked = "";
+  wrong = "";
+  foundAt = 0;
+  finding = null;
+  found = null;
   kept = {};
-  /** @type {string[][]} */ keys = [];
+  help = false;
+  choosing = false;
+  /** @type {string[][]} */
+  keys = [];
   nextView = () => {};
+  opened = new Set();
+  openings = 0;
+  timer = null;
 
   componentDidMount() {
     listen(() => this.setState({}));
@@ -50,14 +64,14 @@ class App extends Component {
   /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
   async poll() {
     clearTimeout(this.timer);
-    if (document.hidden && this.cursor) return;
+    if ((document.hidden || this.still) && this.cursor) return;
     try {
       const said = await fetchRuns(this.cursor);
       this.quiet = said ? 0 : this.quiet + 1;
       const failed = this.failure;
       this.failure = "";
       if (said) {
-        [this.cursor, this.store] = [said.cursor, said.store];
+        [this.cursor, this.store, this.still] = [said.cursor, said.store, said.still ?? null];
         runs.take(said);
         this.marks += 1;
       }
@@ -195,6 +209,7 @@ class App extends Component {
       ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
       <span class="grow"></span>
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
+        : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
       <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${() => this.nextView()}>◫</button>
       <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
@@ -292,8 +307,7 @@ function drawn(picked) {
 }
 
 /** The least and greatest of each metric's column. */
-const ranges = (shown, columns) =>
-  new Map(columns.filter((one) => one.kind === "metric").map((one) => [one.id, one.from.range(shown)]));
+const ranges = (shown, columns) => new Map(columns.filter((one) => one.kind === "metric").map((one) => [one.id, one.from.range(shown)]));
 
 /** Twelve hues, each twice. */
 function colours(dark) {

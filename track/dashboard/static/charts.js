@@ -141,8 +141,7 @@ export class Chart extends Component {
 /** The line of controls above the charts. */
 export function Controls({ metrics, several }) {
   const axes = [...AXES, ...metrics.map((name) => [`metric:${name}`, text(name)])];
-  const box = (name, label) =>
-    html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
+  const box = (name, label) => html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
   return html`<div class="controls">
     <label>x <select aria-label="x axis" value=${state.x} onChange=${(e) => set({ x: e.target.value, zoom: [] }, true)}>
       ${axes.map(([value, label]) => html`<option key=${value} value=${value} selected=${value === state.x}>${label}</option>`)}</select></label>

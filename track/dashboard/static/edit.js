@@ -1,13 +1,7 @@
 /** What a person may change of a run: its tags, a note, its status. Taken only where the server lets it be changed. */
+import { change as send } from "./api.js";
 import { text } from "./format.js";
 import { Component, html } from "./view.js";
-
-/** Send a change, and fail with the server's words. @param {string} uid @param {object} change */
-async function send(uid, change) {
-  const headers = { "Content-Type": "application/json" };
-  const answer = await fetch("api/edit", { method: "POST", headers, body: JSON.stringify({ uid, ...change }) });
-  if (!answer.ok) throw new Error((await answer.text()).trim() || `the server said ${answer.status}`);
-}
 
 /** A tag as it is typed: `paper`, or `paper=v2`. @param {string} typed */
 export function tagOf(typed) {

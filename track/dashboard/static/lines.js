@@ -1,5 +1,4 @@
 /** From the curves that the server sent to the lines that are drawn: one a run, or one with a band for several seeds. */
-
 import { detail } from "./runs.js";
 
 /** @typedef {import("./api.js").Buckets} Buckets */

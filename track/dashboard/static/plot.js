@@ -95,11 +95,9 @@ export class Plot {
     const font = `11px ${style.getPropertyValue("--font")}`;
     const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
       grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
-    const short = (_, marks) =>
-      marks.map((mark) => (mark === null ? "" : number(mark)));
+    const short = (_, marks) => marks.map((mark) => (mark === null ? "" : number(mark)));
     // Where a logarithmic axis begins is no round number.
-    const round = (_, marks) =>
-      marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
+    const round = (_, marks) => marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
     return {
       width,
       height: picture.height,

@@ -1,5 +1,6 @@
 /** The runs, which columns they have, and which of them are one setting with several seeds. */
 
+import { now } from "./api.js";
 import { Column } from "./columns.js";
 
 /** @typedef {{key: string, runs: Run[], id: string, colour: number}} Setting */
@@ -43,8 +44,7 @@ const seeds = () => [...columnsById.values()].filter((column) => column.seed);
 
 /** The columns of a section that runs have, in the order in which they came. @param {Run[]} runs @param {Section} section
  * @param {string} [part] */
-export const having = (runs, section, part = "") =>
-  [...columnsById.values()].filter((column) => column.of === section && column.part === part && column.some(runs));
+export const having = (runs, section, part = "") => [...columnsById.values()].filter((column) => column.of === section && column.part === part && column.some(runs));
 
 /** A column. @param {Section} section @param {string} name @param {string} [part] */
 export const column = (section, name, part = "") => columnsById.get([section, name, part].join("\n"));
@@ -245,5 +245,5 @@ export function central(values) {
 /** How long it took, or has taken. @param {Run} run */
 export function seconds(run) {
   if (!run.started) return undefined;
-  return (run.finished && kind(run) !== "running" ? run.finished : kind(run) === "running" ? Date.now() / 1000 : NaN) - run.started;
+  return (run.finished && kind(run) !== "running" ? run.finished : kind(run) === "running" ? now() : NaN) - run.started;
 }

@@ -74,7 +74,9 @@ export function link(of) {
 export function set(change, step = false) {
   Object.assign(state, change);
   const to = link(state);
-  if (to !== (location.hash || "#")) history[step ? "pushState" : "replaceState"](null, "", to);
+  try {
+    if (to !== (location.hash || "#")) history[step ? "pushState" : "replaceState"](null, "", to);
+  } catch { /* Inside of a notebook a page has no address of its own. */ }
   tell();
 }
 

@@ -116,16 +116,14 @@ function head(id, label, sub, of, pin) {
 }
 
 /** How runs went. */
-export const statuses = (runs) => runs.map((run) =>
-  html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
+export const statuses = (runs) => runs.map((run) => html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
 
 /** How several runs went: each status once, with a number where there are others. */
 function tally(runs) {
   const found = new Map();
   for (const run of runs) found.set(run.status, [...(found.get(run.status) ?? []), run]);
   if (found.size === 1) return statuses(runs.slice(0, 1));
-  return [...found].map(([status, of]) =>
-    html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
+  return [...found].map(([status, of]) => html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
 }
 
 const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "○" };
