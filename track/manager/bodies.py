@@ -179,6 +179,7 @@ class Bodies:
             if not self._notice.is_told:
                 raise
             self._queue.settle()
+            self._queue.tell_given_back(trial)
             return None
         except Exception as error:  # noqa: BLE001 - the trial says it, too; the next one may be fine
             logger.warning("trial %r: %s: %s", label_of(trial), type(error).__name__, error)
