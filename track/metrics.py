@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from track.aggregators.base import add_to, tell_once
 from track.briefs import Brief, brief_of
 from track.columns import Columns
 from track.containers.series import Column, Points, Series
+from track.errors import MetricNotFound, suggestion
 from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
-from track.shown import clean, shown, text_of
+from track.shown import clean, cut, shown, text_of
 
 __all__ = [
     "Metrics",
@@ -32,6 +33,7 @@ __all__ = [
     "metrics_from_plain",
     "metrics_to_plain",
     "step_from_text",
+    "unknown_metric",
 ]
 
 
@@ -181,7 +183,18 @@ class Metrics(MutableMapping[str, Any]):
         return self._containers
 
     def __getitem__(self, name: str) -> Any:
-        return self._loaded()[name]
+        known = self._loaded()
+        try:
+            return known[name]
+        except KeyError:
+            raise unknown_metric(name, known, "nothing was measured as") from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a container, `default` where there is none."""
+        return self._loaded().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded()
 
     def __setitem__(self, name: str, container: Any) -> None:
         self._loaded()[name] = container
@@ -199,6 +212,19 @@ class Metrics(MutableMapping[str, Any]):
         if self._load is not None:
             return "<metrics in a store, read when one of them is looked at>"
         return shown(self._containers)
+
+
+def unknown_metric(name: Any, known: Iterable[str], what: str = "no trial has the metric") -> MetricNotFound:
+    """Return the error that there is no metric of this name, which says what there is.
+
+    Examples
+    --------
+    >>> unknown_metric("los", ["loss"])
+    MetricNotFound("no trial has the metric 'los'; did you mean 'loss'?")
+    """
+    names = sorted(map(str, known))
+    way_out = suggestion(str(name), names) or (f"; there are: {', '.join(names)}" if names else "")
+    return MetricNotFound(f"{what} {shown(name)}{cut(way_out, 300)}")
 
 
 def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:

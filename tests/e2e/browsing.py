@@ -54,7 +54,8 @@ def served(uri: str, *arguments: str) -> Iterator[str]:
     process = start_python("-m", "track", "ui", uri, "--no-browser", *arguments, stderr=subprocess.STDOUT)
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
+        # What is said beside it comes first.
+        yield next(line for line in process.stdout if line.startswith("track ui: http")).split()[-1]
     finally:
         kill(process.pid)
         process.communicate()

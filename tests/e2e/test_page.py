@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+import track
 from tests.children import ended, python, start_python
 from tests.e2e.browsing import Visit, chromium, require_chromium, served
 from tests.servers import wait_until
 from track import TrackClient
 from track.dashboard.server import MOST_CONNECTIONS
+from track.persistence.users import Users
 
 pytestmark = pytest.mark.slow
 
@@ -161,6 +163,91 @@ def test_run_has_a_page(visit: Callable[..., Visit], three: str) -> None:
     tab.wait_for_selector(".run pre.error")
     assert "RuntimeError: CUDA out of memory" in tab.inner_text(".run pre.error")
     assert "lr" in tab.inner_text(".run dl")
+
+
+def test_a_run_is_edited(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """With ``--write`` tags come and go, a note is kept, the status is chosen, by keyboard too; the table shows it."""
+    path = tmp_path / "report.json"
+    client = _client(path)
+    _log(client, "baseline", {"lr": 0.1}, [1.0, 0.5])
+    client.save()
+    with served(f"file://{path}", "--write") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.get_by_role("button", name="baseline").first.click()
+        tab.get_by_label("new tag").fill("paper=<b>v2</b>")
+        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="remove tag paper").wait_for()
+        tab.get_by_label("new tag").fill("draft")
+        tab.get_by_role("button", name="add tag").click()
+        tab.get_by_role("button", name="remove tag draft").click()
+        tab.get_by_role("button", name="remove tag draft").wait_for(state="detached")
+        tab.get_by_label("note", exact=True).fill("Best so far.\n</script><script>alert(1)</script>")
+        tab.get_by_role("button", name="save note").click()
+        tab.wait_for_function("document.querySelector('.edit textarea + p button').disabled")
+        tab.get_by_label("status").select_option("pruned")
+        tab.wait_for_selector("tbody .status:has-text('pruned')")
+
+    trial = track.fetch(f"file://{path}", "@last")[0]
+    assert {name: value for name, value in trial.tags.items() if value is not None} == {"paper": "<b>v2</b>"}
+    assert trial.metadata["note"] == "Best so far.\n</script><script>alert(1)</script>"
+    assert str(trial.status) == "pruned"
+
+
+def test_what_cannot_be_edited_is_said(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Where the store takes nothing, what was typed stays, and the page says why."""
+    path = tmp_path / "report.json"
+    client = _client(path)
+    _log(client, "baseline", {"lr": 0.1}, [1.0])
+    client.save()
+    with served(f"file://{path}", "--write") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.get_by_role("button", name="baseline").first.click()
+        tab.get_by_label("note", exact=True).fill("typed")
+        tab.evaluate("document.querySelector('.edit input').removeAttribute('maxlength')")
+        tab.get_by_label("new tag").fill("x" * 1001)
+        tab.get_by_role("button", name="add tag").click()
+        tab.get_by_role("alert").wait_for()
+
+        assert "at most 100 tags" in tab.get_by_role("alert").inner_text()
+        assert tab.get_by_label("note", exact=True).input_value() == "typed"
+        there.wrong = [text for text in there.wrong if "status of 400" not in text]
+
+
+def test_a_page_that_is_only_read_has_nothing_to_edit_with(visit: Callable[..., Visit], three: str) -> None:
+    """Neither its fields nor their script are there without ``--write``."""
+    there = visit(three)
+    tab = there.open()
+    tab.get_by_role("button", name="baseline").first.click()
+    tab.wait_for_selector(".run section")
+
+    assert tab.locator(".edit").count() == 0
+    assert not [url for url in there.asked if "edit.js" in url]
+
+
+def test_people_of_other_machines_sign_in(visit: Callable[..., Visit], tmp_path: Path, monkeypatch: Any) -> None:
+    """A browser that knows the password comes in over HTTPS, reads and edits; the password is asked for once."""
+    pytest.importorskip("cryptography")
+    monkeypatch.setenv("TRACK_SOCKET_FOLDER", str(tmp_path / "server"))
+    Users(tmp_path / "users.json", cost={"n": 2, "r": 1, "p": 1}).add("ann", "correct horse", "write")
+    client = _client(tmp_path / "report.json")
+    _log(client, "baseline", {"lr": 0.1}, [1.0, 0.5])
+    client.save()
+    options = ["--write", "--host", "0.0.0.0", "--users", str(tmp_path / "users.json"), "--security-layer", "AES"]
+    with served(f"file://{tmp_path}/report.json", *options) as link:
+        port = link.rstrip("/").rpartition(":")[2]
+        credentials = {"username": "ann", "password": "correct horse"}
+        there = visit(f"https://127.0.0.1:{port}/", http_credentials=credentials, ignore_https_errors=True)
+        there.place = f"https://127.0.0.1:{port}"
+        tab = there.tab
+        tab.goto(f"https://127.0.0.1:{port}/")
+        tab.get_by_role("button", name="baseline").first.click()
+        tab.get_by_label("new tag").fill("by-ann")
+        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="remove tag by-ann").wait_for()
+
+    assert track.fetch(f"file://{tmp_path}/report.json", "@last")[0].tags == {"by-ann": True}
 
 
 def test_two_runs_are_compared(visit: Callable[..., Visit], three: str) -> None:

@@ -87,6 +87,7 @@ ORDER = (
     "track.reading",
     "track.rows",
     "track.seeds",
+    "track.patterns",
     "track.filters",
     "track.artifacts.*",
     "track.front.*",

@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any, TextIO
 
 from track.cli.ls import selected
-from track.cli.shell import NOTHING, as_json, on_store, take_words, tell
+from track.cli.shell import NOTHING, as_json, on_store, say_json, take_words, tell
 from track.errors import InvalidCall, missing_extra
 from track.filters import parse_filter
 from track.frames import to_arrow
 from track.persistence.protocol import Protocol
+from track.persistence.utils import mask_secrets
 from track.plain import printable
 from track.rows import Row
 from track.table import HIDDEN_METADATA
@@ -42,6 +43,7 @@ def add_parser(verbs: Any, name: str) -> None:
     forms = parser.add_mutually_exclusive_group(required=True)
     for form, text in _FORMS.items():
         forms.add_argument(f"--{form}", metavar="OUT", help=text)
+    parser.add_argument("--json", action="store_true", help="say as one document of JSON what was written")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +57,13 @@ def _export(given: argparse.Namespace, protocol: Protocol, uri: str, words: list
     out = getattr(given, form)
     if out == "-" and form in ("parquet", "tensorboard"):
         raise InvalidCall(f"--{form} takes the path of a {'file' if form == 'parquet' else 'folder'}")
+    if out == "-" and given.json:
+        raise InvalidCall(f"--json goes to standard output, as --{form} - does: give the path of a file")
     left = _WRITERS[form](protocol, rows, out)
+    if given.json:
+        document = {"form": form, "out": out, "written": len(rows) - left, "left": left, "total": total}
+        say_json(uri=mask_secrets(uri), **document)
+        return 0 if rows else NOTHING
     trials = "1 trial" if len(rows) - left == 1 else f"{len(rows) - left:,} trials"
     tell(f"{trials} of {total:,} written to {'standard output' if out == '-' else out}")
     if left:

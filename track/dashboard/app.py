@@ -9,21 +9,25 @@ import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from track.configuration import options
 from track.dashboard.answers import Answer, Refused, json_answer
+from track.dashboard.editing import STATUSES, edit, read_edit
 from track.dashboard.rows import page_of
-from track.dashboard.security import HEADERS, Guard, body_of
+from track.dashboard.security import HEADERS, Guard, body_of, check_change
 from track.dashboard.watching import Watched
 from track.errors import InvalidQuery, TrackError
 from track.persistence.buckets import Question, in_turns, uids_of
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.reading import environment_in, open_to_read
+
+if TYPE_CHECKING:
+    from track.persistence.users import Users
 
 logger = logging.getLogger(__name__)
 _STATIC = Path(__file__).with_name("static")
@@ -52,9 +56,10 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Dashboard:
-    """The page of a store, as a WSGI callable. It reads, and changes nothing.
+    """The page of a store, as a WSGI callable. It reads, and changes nothing unless it is told that it may.
 
-    It answers only programs of this machine that came with the token once, and have its cookie since.
+    It answers only programs of this machine that came with the token once, and have its cookie since; or, where there
+    are users, who has said a password.
 
     Parameters
     ----------
@@ -67,6 +72,10 @@ class Dashboard:
         Names, with their ports, by which a proxy in front of it is called.
     interval: float
         Seconds for which the store is not asked again for what changed.
+    writes: bool
+        Tags, notes and statuses may be changed.
+    users: Users, optional
+        Who comes in by password instead of a token, over HTTPS from other machines, too.
     """
 
     def __init__(
@@ -75,11 +84,15 @@ class Dashboard:
         token: str | None = None,
         hosts: Iterable[str] = (),
         interval: float = 1.0,
+        *,
+        writes: bool = False,
+        users: Users | None = None,
     ) -> None:
         self._given = store
         self._token = token
         self._hosts = tuple(hosts)
         self._interval = interval
+        self._writes, self._users = writes, users
         self._opening = threading.Lock()
         self._guard: Guard | None = None
         self._opened: tuple[Protocol, Watched] | None = None
@@ -89,6 +102,7 @@ class Dashboard:
             ("GET", "/api/run"): self._run,
             ("GET", "/api/find"): self._find,
             ("POST", "/api/chart"): self._chart,
+            ("POST", "/api/edit"): self._edit,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -114,7 +128,7 @@ class Dashboard:
         try:
             if self._guard is None:
                 token = os.environ.get("TRACK_DASHBOARD_TOKEN", "") if self._token is None else self._token
-                self._guard = Guard(token, self._hosts)
+                self._guard = Guard(token, self._hosts, self._users)
             welcome = self._guard.check(environ)
             if welcome is not None:
                 return welcome
@@ -172,7 +186,9 @@ class Dashboard:
         trials = protocol.brief_trials({"uid": uid})
         if not trials:
             raise Refused(404, "there is no such run")
-        return json_answer(page_of(trials[0], watched.group_name, environment_in(protocol, trials[0])))
+        page = page_of(trials[0], watched.group_name, environment_in(protocol, trials[0]))
+        may = self._writes and environ.get("track.role", "write") != "read"
+        return json_answer(page | ({"statuses": STATUSES} if may else {}))
 
     def _find(self, environ: dict[str, Any]) -> Answer:
         _, watched = self._store()
@@ -192,6 +208,15 @@ class Dashboard:
             if found is not None:
                 return Answer(200, found.to_bytes(), "application/octet-stream")
         raise InvalidQuery("nothing was found")
+
+    def _edit(self, environ: dict[str, Any]) -> Answer:
+        if not self._writes:
+            raise Refused(403, "this page is only read: start it with `track ui --write`")
+        check_change(environ)
+        protocol, watched = self._store()
+        edit(protocol, read_edit(body_of(environ)))
+        watched.look_again()
+        return json_answer({})
 
 
 def _configured() -> str:

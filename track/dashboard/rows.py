@@ -17,6 +17,8 @@ from track.structure import Trial
 from track.table import HIDDEN_METADATA, time_cell
 from track.utils.environment import ENVIRONMENT
 
+NOTE = "note"
+"""The name in a trial's metadata of what a person has noted about it."""
 _LONGEST_NAME = 300
 _LONGEST_VALUE = 500
 _LONGEST_TEXT = 200_000
@@ -54,12 +56,13 @@ def row_of(trial: Trial, group_name: Names) -> Plain:
 def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
-    hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr"}
+    hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr", NOTE}
     packages = environment.get("packages")
     return {
         "row": row_of(trial, group_name),
         "version": text_of(trial.version or ""),
         "description": cut(text_of(trial.description or ""), _LONGEST_TEXT),
+        "note": cut(text_of(metadata.get(NOTE) or ""), _LONGEST_TEXT),
         "metadata": _cells({name: value for name, value in metadata.items() if name not in hidden}),
         "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},

@@ -65,6 +65,11 @@ class Watched:
                 "gone": [uid for uid in changed if self._rows[uid] is None] if is_known else [],
             }
 
+    def look_again(self) -> None:
+        """Ask the store at the next call: it was changed here."""
+        with self._lock:
+            self._asked = None
+
     def matching(self, text: str) -> list[str]:
         """Return the uids of the trials that a filter means, oldest first.
 

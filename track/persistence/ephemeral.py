@@ -122,7 +122,7 @@ class StateProtocol(EventProtocol):
         store = self.identity()
 
         def read(uids: Sequence[str]) -> list[tuple[str, Source]]:
-            with self.reading() as state:
+            with self.reading() as state, making(len(uids)):
                 return state.seen(uids, question)
 
         def line(uid: str, seen: Source) -> Any:

@@ -47,6 +47,20 @@ def test_tags_are_added(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", uri, "tag:fold=4"]) == 0
 
 
+def test_tags_are_taken_away(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tag that is taken away is in no list and found by no filter; one that is not there is said."""
+    main(["tag", uri, "@last", "paper", "fold=3"])
+    capsys.readouterr()
+
+    assert main(["tag", uri, "@last", "--remove", "paper", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tags"] == {"fold": 3}
+    assert main(["ls", uri, "tag:paper"]) == 1
+    assert main(["tag", uri, "@last", "--remove", "fodl"]) == 1
+    assert "did you mean 'fold'" in capsys.readouterr().err
+    assert main(["tag", uri, "@last", "paper"]) == 0
+    assert main(["ls", uri, "tag:paper"]) == 0
+
+
 def test_status_is_set_and_shown(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Known ones and one's own; one that is a letter off changes nothing."""
     assert main(["status", uri, "@last", "pruned"]) == 0

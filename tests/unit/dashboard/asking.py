@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from typing import Any
@@ -41,6 +42,12 @@ class Asker:
             self.status, self.headers = int(status[:3]), dict(headers)
 
         return b"".join(self.page({name: value for name, value in environ.items() if value is not None}, start))
+
+    def sign_in(self, name: str, password: str) -> None:
+        """Come in by name and password."""
+        self.ask("/", HTTP_AUTHORIZATION="Basic " + base64.b64encode(f"{name}:{password}".encode()).decode())
+        assert self.status == 303
+        self.cookie = self.headers["Set-Cookie"].partition(";")[0]
 
     def json(self, path: str, **tell: Any) -> Any:
         """Return what is answered, as data."""

@@ -10,6 +10,8 @@ export class RunPage extends Component {
   page = null;
   failure = "";
   asked = "";
+  /** What a run is edited with, where the server lets it be changed. @type {any} */
+  Edit = null;
 
   componentDidMount() {
     this.refresh();
@@ -38,6 +40,8 @@ export class RunPage extends Component {
       const page = await fetchRun(run.uid);
       if (this.asked !== asked) return;
       [this.page, this.failure] = [page, ""];
+      // Most pages are only read.
+      if (page.statuses) this.Edit ??= (await import("./edit.js")).Edit;
     } catch (error) {
       this.failure = error.message;
     }
@@ -54,6 +58,8 @@ export class RunPage extends Component {
       ${family("begun in", list.filter((one) => one.uid === run.parent))}${family("began", list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
+      ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
+      ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
       ${metrics(run)}
       ${section("parameters", run.parameters)} ${section("tags", run.tags)}
