@@ -241,7 +241,8 @@ class GlobalExperimentManager:
             Conditions that must all hold: ``"regex"``, ``"regex op value"`` or ``"value op regex op value"``, where op
             is one of ``<= == >= < > !=``. All parameters whose names begin with a match must satisfy it, and there
             must be one; each of them is a column. A regular expression that begins with ``_`` is about special ones,
-            too: ``"_status == finished"``.
+            too: ``"_status == finished"``; one that begins with ``messages.`` about what they have said, which is
+            a column of that name: ``"messages.accuracy > 0.9"``.
         types_match: several str, optional
             The types of sets that are meant.
         load_defaults: bool

@@ -1,4 +1,4 @@
-"""What experiments are found by: ``"lr"``, ``"lr < 0.1"``, ``"1 < a.* <= 2"``; read, and compared, never run."""
+"""What experiments are found by: ``"lr < 0.1"``, ``"1 < a.* <= 2"``, ``"messages.acc > 0.9"``; compared, never run."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ _ORDERS: dict[str, Callable[[Any, Any], Any]] = {
 }
 _NAMES = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _ONE_NAME = re.compile(r"\^(\w+)\$")
+MESSAGES = "messages."
+"""What stands before the names of messages, in a condition and in a column."""
+_OF_MESSAGES = re.compile(r"\^?messages\\?\.")
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 # What `str` makes of values that are no texts.
 _NO_WORDS = {"nan", "inf", "none", "null", "true", "false"}
@@ -73,6 +76,11 @@ class Condition:
         """Whether special parameters are meant, too: those that begin with ``_``."""
         return self.pattern.pattern.startswith("_")
 
+    @property
+    def is_of_messages(self) -> bool:
+        """Whether messages are meant, too, by their names after ``messages.``."""
+        return _OF_MESSAGES.match(self.pattern.pattern) is not None
+
     def found(self, parameters: Mapping[Any, Any]) -> list[Any] | None:
         """Return the names that match, where there are some and all satisfy the condition; else None."""
         names = list(filter(self._is_meant, parameters))
@@ -93,7 +101,8 @@ class Conditions:
     texts: str or several
         Each ``regex``, ``regex op value`` or ``value op regex op value``, where op is one of ``<= == >= < > !=``. The
         regular expression is matched at the beginning of names; all parameters that match must satisfy the condition,
-        and there must be one. Values are YAML, with or without quotes.
+        and there must be one. Values are YAML, with or without quotes. One that begins with ``_`` is about special
+        parameters, too, one that begins with ``messages.`` about messages: ``messages.accuracy > 0.9``.
 
     Raises
     ------
@@ -120,11 +129,20 @@ class Conditions:
         """Whether one of them is about special parameters, too."""
         return any(condition.is_special for condition in self.conditions)
 
-    def found(self, parameters: Mapping[Any, Any]) -> list[Any] | None:
-        """Return the names of the parameters that match, each once, where all conditions hold; else None."""
+    @property
+    def is_of_messages(self) -> bool:
+        """Whether one of them is about messages, too."""
+        return any(condition.is_of_messages for condition in self.conditions)
+
+    def found(self, parameters: Mapping[Any, Any], messages: Mapping[Any, Any] | None = None) -> list[Any] | None:
+        """Return the names of what matches, each once, where all conditions hold; else None.
+
+        `messages`: by names with ``messages.`` before them; only conditions that begin with that see them.
+        """
         names: dict[Any, None] = {}
+        all_of_them = {**parameters, **messages} if messages else parameters
         for condition in self.conditions:
-            found = condition.found(parameters)
+            found = condition.found(all_of_them if condition.is_of_messages else parameters)
             if found is None:
                 return None
             names.update(dict.fromkeys(found))

@@ -21,7 +21,7 @@ from track.experiment.parts import (
     place_of,
     stamp,
 )
-from track.manager.conditions import Conditions
+from track.manager.conditions import MESSAGES, Conditions
 from track.manager.sets import STATE_FILE
 from track.reading import open_to_read
 from track.structure import Trial
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     special: dict[str, Any]
     parameters: Mapping[str, Any]
     matching: list[str]
-    """The names of the parameters that conditions are about."""
+    """The names of the parameters, and of the messages, that conditions are about."""
 
 
 def matching(
@@ -52,12 +52,17 @@ def matching(
     """Return the row of an experiment where the conditions hold, else None; of most, what is special is not needed."""
     if not conditions.conditions:
         return Row(special(), parameters, [])
-    if not conditions.is_special:
+    if not (conditions.is_special or conditions.is_of_messages):
         names = conditions.found(parameters)
         return None if names is None else Row(special(), parameters, names)
     found = special()
-    names = conditions.found({**found, **parameters})
-    return None if names is None else Row(found, parameters, [name for name in names if name not in found])
+    messages = {}
+    if conditions.is_of_messages:
+        messages = {f"{MESSAGES}{name}": value for name, value in (found.get("_messages") or {}).items()}
+    names = conditions.found({**found, **parameters} if conditions.is_special else parameters, messages)
+    if names is None:
+        return None
+    return Row(found, {**messages, **parameters}, [name for name in names if name not in found])
 
 
 class KnownSet:

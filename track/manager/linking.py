@@ -30,12 +30,13 @@ def unlink(experiments: ExperimentSet, pattern: str) -> list[str]:
     """Let experiments go, and return their names: their folders stay, and their trials are hidden, so none is run."""
     with experiments.changing() as state:
         experiments.require_store()
-        names = matching(pattern, state.experiments)
-        trials = trials_of(experiments)
+        trials = {name: trial for name, trial in trials_of(experiments).items() if not trial.deleted}
+        # One that has no folder yet would be run, too.
+        names = matching(pattern, dict.fromkeys([*state.experiments, *trials]))
         for name in names:
-            if name in trials and not trials[name].deleted:
+            if name in trials:
                 experiments.protocol.delete_trial(trials[name])
-            del state.experiments[name]
+            state.experiments.pop(name, None)
         experiments.protocol.flush()
     return names
 

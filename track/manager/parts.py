@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.manager.conditions import Conditions
+from track.manager.conditions import MESSAGES, Conditions
 from track.manager.finding import (
     SPECIAL,
     SPECIAL_OF_DEFAULTS,
@@ -16,6 +16,6 @@ from track.manager.sets import FILES
 from track.manager.tables import ALL, Shown, columns_of
 
 __all__ = [
-    "ALL", "FILES", "SPECIAL", "SPECIAL_OF_DEFAULTS", "SPECIAL_OF_SETS", "Conditions", "KnownSet", "Row", "Shown",
-    "columns_of", "matching_names", "row_of_folder",
+    "ALL", "FILES", "MESSAGES", "SPECIAL", "SPECIAL_OF_DEFAULTS", "SPECIAL_OF_SETS", "Conditions", "KnownSet", "Row",
+    "Shown", "columns_of", "matching_names", "row_of_folder",
 ]  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import time
 import uuid
 from collections import Counter
@@ -11,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from track.errors import AlreadyExists
+from track.errors import AlreadyExists, BackendUnavailable, ItemNotFound, TrackError
 from track.events import Event, TrialAttached
 from track.experiment.parts import (
     NAME,
@@ -29,6 +31,7 @@ from track.manager.folders import content_of, locked, parameters_in, write_param
 from track.manager.sets import SCRIPT, ExperimentSet
 from track.parameters import as_data
 from track.persistence.checks import trial_created
+from track.shown import sentence_of
 from track.structure import Project, Trial, TrialGroup
 from track.utils.machine import identity
 from track.versioning import compute_hash, default_version_hash
@@ -79,11 +82,15 @@ def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str
     ------
     AlreadyExists
         There are a hundred experiments of one name. Nothing is registered.
+    BackendUnavailable
+        Something has failed, such as a disk that is full, and what was stored by then could not be taken back; the
+        message says how it is let go. Otherwise nothing of it is left, but what a worker has begun.
     """
     template = template_of(experiments, asked)
     _require_names(experiments, [name for name, _ in named])
     names = _make_folders(experiments, [name for name, _ in named])
     registered: dict[str, dict[str, Any]] = {}
+    trials: list[Trial] = []
     try:
         trials = [
             new_trial(template, experiments.path(name), overrides)
@@ -93,16 +100,60 @@ def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str
         for name, (_, overrides), trial in zip(names, named, trials, strict=True):
             write_folder(experiments, name, trial, template.defaults.comments)
             registered[name] = overrides
-    finally:
+        _list(experiments, registered)
+    except Exception as error:
+        _take_back(experiments, dict(zip(names, trials, strict=False)), error)
+        _remove_empty(experiments, names)
+        raise
+    except BaseException:
         # Those that are done when somebody loses patience are experiments of the set.
-        if registered:
-            with experiments.changing() as state:
-                state.experiments |= registered
-        for name in names:
-            if name not in registered:
-                with suppress(OSError):
-                    os.rmdir(experiments.path(name))
+        _list(experiments, registered)
+        _remove_empty(experiments, names)
+        raise
     return names
+
+
+def _list(experiments: ExperimentSet, registered: Mapping[str, dict[str, Any]]) -> None:
+    if registered:
+        with experiments.changing() as state:
+            state.experiments |= registered
+
+
+def _remove_empty(experiments: ExperimentSet, names: Sequence[str]) -> None:
+    for name in names:
+        with suppress(OSError):
+            os.rmdir(experiments.path(name))
+
+
+def _take_back(experiments: ExperimentSet, trials: Mapping[str, Trial], error: Exception) -> None:
+    """Remove the folders and hide the trials of what nobody has begun; the rest are experiments of the set.
+
+    Raises BackendUnavailable: the store does not say so, and some may be run.
+    """
+    begun, left = {}, []
+    for name, trial in trials.items():
+        try:
+            mine = {"uid": trial.uid, "status": REGISTERED}
+            experiments.protocol.fetch_and_update_trial(mine, "set_trial_status", status_of("default"))
+            experiments.protocol.delete_trial(trial)
+        except ItemNotFound:
+            if experiments.protocol.first_trial({"uid": trial.uid}) is not None:
+                begun[name] = dict(trial.metadata.get("overrides") or {})
+                continue
+        except (TrackError, OSError):
+            left.append(name)
+        shutil.rmtree(experiments.path(name), ignore_errors=True)
+    _list(experiments, begun)
+    with suppress(TrackError, OSError):
+        experiments.protocol.flush()
+    if experiments.protocol.unsaved():
+        left = [name for name in trials if name not in begun]
+    if left:
+        ways = "; ".join(f"exp unlink {shlex.quote(name)}" for name in left)
+        raise BackendUnavailable(
+            f"{sentence_of(error)}; {len(left)} experiments may be stored nevertheless, and are run then. Once the "
+            f"store can be written, let them go: {ways}"
+        ) from error
 
 
 def _require_names(experiments: ExperimentSet, wanted: Sequence[str]) -> None:

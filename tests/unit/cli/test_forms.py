@@ -18,9 +18,8 @@ from tests.children import kill, start_python
 from track import TrackClient
 from track.cli import main, make_parser
 
-# Its own program, of the original's words: see test_exp_cli.
-APART = {"exp"}
-# How each command is called, and the fields of its document; URI is a store with the runs a and b.
+# How each command is called, and the fields of its document; URI is a store with the runs a and b, `set` a set with an
+# experiment. The form stands at the end, or where FORM does.
 CALLS: dict[str, tuple[list[str], set[str]]] = {
     "ls": (["ls", "URI"], {"uri", "total", "matching", "trials"}),
     "ls --group": (["ls", "URI", "--group"], {"total", "groups"}),
@@ -65,13 +64,30 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
     "user list": (["user", "list", "--users", "users.json"], {"users"}),
     "doctor": (["doctor", "URI"], {"findings"}),
     "completion": (["completion", "bash"], {"shell", "script"}),
+    "exp python": (["exp", "python"], {"experiments"}),
+    "exp python --add": (["exp", "python", "--add", "collections", "Counter"], {"name", "path", "done"}),
+    "exp config": (["exp", "config", "--enable_prompt"], {"path", "settings"}),
+    "exp init": (["exp", "init", "-r", "new", "-d", "set/defaults.yml", "-s", "set/script.sh"], {"root", "type"}),
+    "exp link": (["exp", "link", "-r", "set", "-u", "{number: 2 | 3}"], {"root", "experiments", "later"}),
+    "exp sweep": (["exp", "sweep", "-r", "set", "-u", "{number: 1 .. 9}", "-t", "2"], {"root", "experiments", "later"}),
+    "exp run": (["exp", "run", "FORM", "-r", "set", "*", "bash"], {"root", "codes", "failed"}),
+    "exp work": (["exp", "work", "set"], {"root", "ran", "failed"}),
+    "exp note": (["exp", "note", "-r", "set", "*", "too loud"], {"root", "experiments", "note", "removed"}),
+    "exp reset": (["exp", "reset", "-r", "set", "*"], {"root", "experiments", "status"}),
+    "exp unlink": (["exp", "unlink", "-r", "set"], {"root", "experiments"}),
+    "exp relink": (["exp", "relink", "-r", "set", "-e", "*"], {"sets", "experiments"}),
+    "exp clean": (["exp", "clean", "-r", "set", "-y"], {"root", "deleted"}),
+    "exp rm": (["exp", "rm", "-y", "set"], {"root", "deleted", "remains"}),
+    "exp list": (["exp", "list", "set", "-s"], {"prefix", "experiments"}),
 }
 # These run until they are told to end.
 SERVING: dict[str, tuple[list[str], set[str]]] = {
     "ui": (["ui", "URI", "--no-browser"], {"link", "host", "port", "writes"}),
     "serve": (["serve", "URI", "--port", "0"], {"uri", "host", "port", "notes"}),
 }
-LISTS = ("ls", "ls --group", "metrics", "sql", "artifacts list", "user list")
+# Verbs of a set that ask its store; `list` shows what the files say where that is away.
+ASKING = tuple(f"exp {verb}" for verb in ("link", "run", "work", "note", "reset", "unlink", "relink", "rm"))
+LISTS = ("ls", "ls --group", "metrics", "sql", "artifacts list", "user list", "exp python", "exp list")
 
 
 def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -82,10 +98,12 @@ def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
         if not inside:
             yield name, parser
         for action in inside:
-            yield from ((f"{name} {one}", child) for one, child in action.choices.items())
+            # Aliases come after the names that they are of.
+            known = {id(child): (f"{name} {one}", child) for one, child in reversed(action.choices.items())}
+            yield from known.values()
 
 
-COMMANDS = {name: parser for name, parser in _commands() if name not in APART}
+COMMANDS = dict(_commands())
 
 
 @pytest.fixture
@@ -112,8 +130,28 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return made
 
 
-def _words(words: list[str], uri: str) -> list[str]:
-    return [uri if word == "URI" else word for word in words]
+def _words(words: list[str], uri: str, form: str = "") -> list[str]:
+    """Return what is called: the store and the form where they belong."""
+    if form and "FORM" not in words:
+        words = [*words, "FORM"]
+    given = {"URI": uri, "FORM": form}
+    return [word for word in (given.get(word, word) for word in words) if word]
+
+
+@pytest.fixture
+def _a_set(uri: str, request: pytest.FixtureRequest) -> None:
+    """A set with one experiment of bash, which prints, and a known experiment in Python, for the commands of sets."""
+    if not request.node.callspec.params["name"].startswith("exp"):
+        return
+    pytest.importorskip("yaml")
+    Path("defaults.yml").write_text("number: 0\n")
+    Path("script.sh").write_text("echo printed\n")
+    for words in (
+        ["init", "-r", "set"],
+        ["link", "-r", "set", "-u", "{number: 1}"],
+        ["python", "--add", "collections", "OrderedDict"],
+    ):
+        assert main(["exp", *words]) == 0
 
 
 def test_every_command_is_called_here() -> None:
@@ -130,17 +168,18 @@ def test_every_command_takes_json(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_json_is_one_document(name: str, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("_a_set")
+def test_json_is_one_document(name: str, uri: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Standard output is one line of JSON with the number of the schema and the fields that are documented."""
     if name == "sql":
         pytest.importorskip("duckdb")
         pytest.importorskip("pyarrow")
     words, fields = CALLS[name]
-    capsys.readouterr()
+    capfd.readouterr()
 
-    code = main([*_words(words, uri), "--json"])
+    code = main(_words(words, uri, "--json"))
 
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capfd.readouterr().out.splitlines()
     document = json.loads(line)
     assert (code, document.pop("schema")) == (0, 1)
     assert set(document) == fields
@@ -166,6 +205,7 @@ def test_who_serves_says_where_as_json(name: str, uri: str) -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
+@pytest.mark.usefixtures("_a_set")
 def test_lists_are_lines_and_columns_too(name: str, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``--jsonl`` is a document a row, ``--csv`` a row a row with a line of names."""
     if name == "sql":
@@ -200,7 +240,26 @@ def test_a_store_that_is_not_there_is_three(name: str, uri: str, tmp_path: Path,
     assert not Path("none.json").exists()
 
 
-@pytest.mark.parametrize("name", [name for name, (words, _) in CALLS.items() if {"a", "b", "c", "note"} & set(words)])
+@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.usefixtures("_a_set")
+def test_a_store_that_is_away_is_three(name: str, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """A set whose server does not answer ends with 3, and a sentence, and its files stay as they are."""
+    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", "socket://127.0.0.1:1")
+    monkeypatch.setattr("track.manager.queue.PATIENCE", 0.0)
+    before = {path: path.read_bytes() for path in Path("set").rglob("*.yml")}
+    capfd.readouterr()
+
+    code = main(_words(CALLS[name][0], "", "--json"))
+
+    said = capfd.readouterr()
+    assert (code, said.out) == (3, "")
+    assert said.err.startswith(f"{' '.join(['track', *name.split()])}: error: ")
+    assert {path: path.read_bytes() for path in Path("set").rglob("*.yml")} == before
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (words, _) in CALLS.items() if "URI" in words and {"a", "b", "c", "note"} & set(words)]
+)
 def test_what_is_not_there_is_one(name: str, uri: str, capsys: Any) -> None:
     """A trial, or a file, that no store has ends with 1, a sentence, and no document."""
     words = [
@@ -222,4 +281,6 @@ def test_wrong_usage_is_two_everywhere(name: str, uri: str, capsys: Any) -> None
         main([*name.split(), "--nonsense"])
 
     assert ended.value.code == 2
-    assert "usage: track" in capsys.readouterr().err
+    # The programs of the original say it in a sentence.
+    said = capsys.readouterr().err
+    assert said.startswith("track exp" if name.startswith("exp ") else "usage: track")

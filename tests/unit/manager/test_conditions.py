@@ -155,3 +155,34 @@ def test_query_finds_all_for_which_a_condition_holds(condition: str, value: Any)
 def test_names_that_are_no_texts_are_matched_as_texts() -> None:
     """A parameter whose name YAML reads as a number goes by its digits."""
     assert parse_condition("12 > 0").found({12: 1}) == [12]
+
+
+_SAID = {"messages.accuracy": 0.93, "messages.stage": "warm up", "messages.lost": None}
+
+
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        ("messages.accuracy > 0.9", ["messages.accuracy"]),
+        ("0.9 < messages.acc <= 1", ["messages.accuracy"]),
+        ("messages.accuracy > 0.95", None),
+        (r"^messages\.(accuracy|lost)$", ["messages.accuracy", "messages.lost"]),
+        ("messages.stage == warm up", ["messages.stage"]),
+        ("messages.lost > 0", None),
+        ("messages.nobody > 0", None),
+        # What does not begin so is about parameters, whatever it matches.
+        (".* < 1", ["lr"]),
+        ("accuracy > 0.9", None),
+        # A parameter may be called so.
+        ("messages_count == 3", None),
+        ("messages.accuracy > 0.9 and exit()", None),
+    ],
+)
+def test_conditions_on_messages(condition: str, names: list[str] | None) -> None:
+    """What begins with ``messages.`` is about what was said, by its name; nothing else sees it, and nothing is run."""
+    assert Conditions(condition).found({"lr": 0.1}, _SAID) == names
+
+
+def test_parameter_that_is_called_as_messages_are_stays_found() -> None:
+    """The expression is one of parameters, too, as it was before."""
+    assert Conditions("messages.count == 3").found({"messages_count": 3}) == ["messages_count"]

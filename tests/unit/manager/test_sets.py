@@ -18,6 +18,7 @@ from track.config import GlobalExperimentManager
 from track.errors import (
     AlreadyExists,
     AlreadyRuns,
+    BackendUnavailable,
     IncompatibleYmlException,
     InvalidCall,
     InvalidExperimentRoot,
@@ -325,6 +326,74 @@ def test_those_that_are_done_stay_when_it_is_interrupted(
         folder_of(found._set, trial)
     assert sorted(names(ExperimentManager(manager.root))) == ["a=1", "a=2", "a=3", "a=4"]
     assert found.load_params("a=4", experiment_name=True)["a"] == 4
+
+
+def test_what_fails_in_the_middle_leaves_nothing_that_would_run(
+    manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gets full is an error, and no folder, no experiment and no trial that waits; again is as at first."""
+    from track.manager import registering
+
+    write, count = registering.write_folder, iter(range(10))
+
+    def full(*arguments: Any) -> None:
+        if next(count) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registering, "write_folder", full)
+        with pytest.raises(OSError, match="No space left"):
+            manager.register(string_params="a: 1 | 2 | 3 | 4")
+
+    found = ExperimentManager(manager.root)
+    assert names(found) == []
+    assert not list(Path(manager.root).glob("a=*"))
+    assert all(trial.deleted for trial in trials_of(found._set).values())
+    assert work(manager.root) == 0
+    manager.register(string_params="a: 1 | 2")
+    assert names(manager) == ["a=1", "a=2"]
+
+
+def test_what_a_worker_has_begun_stays_when_others_fail(
+    manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was registered, and runs: it is listed, with its folder."""
+    from track.manager import registering
+
+    write = registering.write_folder
+
+    def full(experiments: ExperimentSet, name: str, trial: Trial, comments: Any) -> None:
+        write(experiments, name, trial, comments)
+        if name == "a=2":
+            experiments.protocol.fetch_and_update_trial({"name": "a=1"}, "log_trial_start")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(registering, "write_folder", full)
+    with pytest.raises(OSError, match="No space left"):
+        manager.register(string_params="a: 1 | 2 | 3")
+
+    assert names(ExperimentManager(manager.root)) == ["a=1"]
+    assert [path.parent.name for path in Path(manager.root).glob("a=*/params.yml")] == ["a=1"]
+
+
+def test_what_cannot_be_taken_back_is_said_with_the_way_out(
+    manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store takes nothing more either, the error names what would run, and what lets it go does so."""
+    from track.manager import registering
+
+    def full(*arguments: Any, **more: Any) -> None:
+        raise BackendUnavailable("the store cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registering, "write_folder", full)
+        patch.setattr(type(manager._set.protocol), "fetch_and_update_trial", full)
+        with pytest.raises(BackendUnavailable, match=r"cannot be written; 2 experiments.* exp unlink a=1; exp unlink"):
+            manager.register(string_params="a: 1 | 2")
+
+    assert [name for pattern in ("a=1", "a=2") for name in manager.unlink(pattern)] == ["a=1", "a=2"]
+    assert work(manager.root) == 0
 
 
 def test_a_worker_that_is_faster_is_not_overwritten(

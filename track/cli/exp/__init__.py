@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from track.cli.exp import listing, sets, settings
 from track.cli.exp.shell import Parser
-from track.cli.shell import complain
+from track.cli.shell import AWAY, WRONG, code_of, complain
 from track.errors import TrackError
 
 _PROGRAMS = ("exp", "xmen")
@@ -25,19 +26,27 @@ exp run '*' bash; exp list -ds -m
 
 def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program, which gives all words after it to `main`."""
-    verbs.add_parser(name, description=DESCRIPTION)
+    _add_verbs(verbs.add_parser(name, description=DESCRIPTION))
+
+
+def _add_verbs(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for module in (settings, sets, listing):
+        module.add_verbs(verbs)
 
 
 def main(arguments: Sequence[str] | None = None, program: str | None = None) -> int:
-    """Run a verb and return its exit code: 0 all is well, 1 an experiment has failed, 2 nothing could be done."""
+    """Run a verb and return its exit code.
+
+    0 all is well, 1 an experiment has failed, or somebody has said no, 2 nothing could be done, 3 the store cannot be
+    reached.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     started = os.path.basename(sys.argv[0])
     program = program or (started if started in _PROGRAMS else "track exp")
     words, command = _parted(words)
     parser = Parser(prog=program, description=DESCRIPTION, epilog=_EXAMPLE)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in (settings, sets, listing):
-        module.add_verbs(verbs)
+    _add_verbs(parser)
     if not words:
         parser.print_help()
         return 0
@@ -52,7 +61,8 @@ def main(arguments: Sequence[str] | None = None, program: str | None = None) -> 
         return 130
     except (TrackError, ValueError, OSError, EOFError) as error:
         complain(f"{program} {words[0]}", error)
-        return 2
+        # What is not found is a mistake in a name here, as a set where there is none.
+        return AWAY if code_of(error) == AWAY else WRONG
     return code
 
 
@@ -67,7 +77,7 @@ def _parted(words: list[str]) -> tuple[list[str], list[str]]:
     with_value = _TAKE_A_COMMAND[words[0]]
     place = 1
     while place < len(words) and words[place].startswith("-"):
-        if not with_value:
+        if not with_value and words[place] != "--json":
             # Flags of the verb itself: nothing is run.
             return words, []
         place += 2 if words[place] in with_value else 1

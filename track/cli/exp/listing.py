@@ -17,7 +17,8 @@ from typing import Any
 from track.cli.shell import SCHEMA, as_json, say
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot, suggestion
-from track.manager.parts import Conditions, Shown, columns_of
+from track.experiment.parts import load_file
+from track.manager.parts import MESSAGES, Conditions, Shown, columns_of
 from track.shown import clean, cut, text_of
 from track.utils.files import absolute_path, open_regular
 
@@ -52,7 +53,7 @@ def add_verbs(verbs: Any) -> None:
     ):
         shown.add_argument(*flags, dest=name, nargs="?", const=True, metavar="REGEX", help=text)
     chosen = parser.add_argument_group("which")
-    conditions = "that satisfy conditions: 'regex', 'lr < 0.1', '1 < a.* <= 2', '_status == finished'"
+    conditions = "that satisfy conditions: 'lr < 0.1', '1 < a.* <= 2', '_status == finished', 'messages.acc > 0.9'"
     chosen.add_argument(
         "-p",
         "--param_match",
@@ -74,6 +75,7 @@ def add_verbs(verbs: Any) -> None:
     form.add_argument("-i", "--interval", nargs="?", const=1.0, type=float, metavar="SECONDS", help="again and again")
     form.add_argument("--csv", "--to_csv", action="store_true", help="comma-separated values, whole")
     form.add_argument("--json", action="store_true", help="one document of JSON, whole")
+    form.add_argument("--jsonl", action="store_true", help="a document of JSON in each line, whole")
     form.add_argument("--sort", metavar="NAME", help="by a parameter, or _status, _created, ..., from the least")
     form.add_argument("--reverse", action="store_true", help="the other way round")
     form.add_argument(
@@ -90,20 +92,30 @@ def _list(given: argparse.Namespace, command: list[str]) -> int:
     place = absolute_path(pattern or ".")
     params = os.path.join(place, _PARAMS)
     if os.path.isfile(params):
+        if given.json or given.jsonl or given.csv:
+            say(_form_of_one(given, params))
+            return 0
         with open_regular(params) as file:
             text = (file.readall() or b"").decode("utf-8", "replace")
         say(f"# {clean(params)}")
         say("\n".join(clean(line, sys.maxsize) for line in text.splitlines()))
         return 0
     if given.interval is None:
-        say(_answer(given, place))
+        _say(given, _answer(given, place))
         return 0
     if given.interval <= 0:
         raise InvalidCall(f"-i takes the seconds between two looks, not {given.interval}")
     while True:
         text = _answer(given, place)
-        say(f"{_CLEAR if sys.stdout is not None and sys.stdout.isatty() else ''}{text}")
+        is_page = sys.stdout is not None and sys.stdout.isatty() and not (given.csv or given.json or given.jsonl)
+        _say(given, f"{_CLEAR if is_page else ''}{text}")
         time.sleep(given.interval)
+
+
+def _say(given: argparse.Namespace, text: str) -> None:
+    # No line is no document.
+    if text or not given.jsonl:
+        say(text)
 
 
 def _answer(given: argparse.Namespace, place: str) -> str:
@@ -116,7 +128,7 @@ def _answer(given: argparse.Namespace, place: str) -> str:
         load_defaults=given.load_defaults,
     )
     rows = _sorted(table, _meant(table, place), given)
-    if given.notebook:
+    if given.notebook and not (given.csv or given.json or given.jsonl):
         return notebook(table, rows, {root: facts.get("notes") or [] for root, facts in manager.experiments.items()})
     names = "|".join(f"(?:{one.pattern.pattern})" for one in shown_parameters.conditions)
     choice = Shown(given.date, given.status, given.purpose, given.version, given.messages, given.meta, names or None)
@@ -125,24 +137,37 @@ def _answer(given: argparse.Namespace, place: str) -> str:
         columns["created"] = list(map(_date, columns["created"]))
     if given.csv:
         return as_csv(columns)
+    experiments = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     if given.json:
-        experiments = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return as_json({"schema": SCHEMA, "experiments": experiments})
+        return as_json({"schema": SCHEMA, "prefix": prefix, "experiments": list(experiments)})
+    if given.jsonl:
+        return "\n".join(map(as_json, experiments))
     if not rows:
         if asked or given.type_match or table["_name"]:
-            return _unmatched(asked, manager.find(param_match=".*")) or "no experiment matches"
+            return _unmatched(asked, manager) or "no experiment matches"
         return "there are no experiments yet: exp link -u '{name: 1 | 2}' registers some"
     return f"{as_text(columns, given.max_width, given.max_rows)}\n\nRoots relative to: {clean(prefix)}"
 
 
-def _unmatched(asked: Conditions, table: Mapping[str, Any]) -> str:
-    """Return which condition is about a parameter that no experiment has, a slip perhaps; '' where there is none."""
-    names = [name for name in table if not name.startswith("_")]
+def _form_of_one(given: argparse.Namespace, path: str) -> str:
+    """Return what the ``params.yml`` of an experiment says, in the form that was asked for."""
+    content = dict(load_file(path))
+    if given.csv:
+        return as_csv({str(name): [value] for name, value in content.items()})
+    return as_json(content if given.jsonl else {"schema": SCHEMA, "path": path, "params": content})
+
+
+def _unmatched(asked: Conditions, manager: GlobalExperimentManager) -> str:
+    """Return which condition is about what no experiment has, a slip perhaps; '' where there is none."""
+    parameters = manager.find(param_match=".*").parameters
     for one in asked.conditions:
-        if one.is_special or any(map(one.pattern.match, names)):
+        what, names = "parameter", parameters
+        if one.is_of_messages:
+            what, names = "message", manager.find(param_match=MESSAGES).parameters
+        if one.is_special or any(map(one.pattern.match, [*names, *parameters])):
             continue
-        text, there = one.pattern.pattern, ", ".join(map(clean, names))
-        return f"no experiment has a parameter {text!r}{suggestion(text, names)} (there are: {there})"
+        text, there = one.pattern.pattern, ", ".join(map(clean, names)) or "none"
+        return f"no experiment has a {what} {text!r}{suggestion(text, names)} (there are: {there})"
     return ""
 
 

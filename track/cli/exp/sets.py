@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from track.cli.exp.shell import confirm, purpose_of, set_at
-from track.cli.shell import say
+from track.cli.exp.shell import answer, apart, confirm, purpose_of, set_at
+from track.cli.shell import say, take_forms, tell
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.manager import ExperimentManager
@@ -35,6 +35,7 @@ def add_verbs(verbs: Any) -> None:
 def _verb(verbs: Any, name: str, act: Act, text: str, *, aliases: tuple[str, ...] = (), root: bool = True) -> Any:
     parser = verbs.add_parser(name, aliases=list(aliases), help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(act=act)
+    take_forms(parser, is_list=False)
     if root:
         parser.add_argument(
             "-r", "--root", default="", metavar="ROOT", help="the set; the working directory by default"
@@ -74,7 +75,7 @@ def _add_declaring(verbs: Any) -> None:
 
 def _add_running(verbs: Any) -> None:
     run = _verb(verbs, "run", _run, "start a command for each registered experiment that matches, in order")
-    run.usage = "%(prog)s [-h] [-r ROOT] [-j N] PATTERN COMMAND ..."
+    run.usage = "%(prog)s [-h] [--json] [-r ROOT] [-j N] PATTERN COMMAND ..."
     run.add_argument("-j", "--parallel", type=int, default=1, metavar="N", help="how many at the same time")
     run.add_argument(
         "pattern", metavar="PATTERN", help="a glob of names, or all; then what is put before each run.sh: bash"
@@ -135,7 +136,7 @@ def _init(given: argparse.Namespace, command: list[str]) -> int:
     is_new = not os.path.lexists(root)
     manager = ExperimentManager(root)
     try:
-        with importable_here():
+        with importable_here(), apart(given):
             manager.initialise(
                 defaults=given.defaults, script=given.script, purpose=purpose, name=given.name, updates=given.update
             )
@@ -144,7 +145,8 @@ def _init(given: argparse.Namespace, command: list[str]) -> int:
             with suppress(OSError):
                 os.rmdir(root)
         raise
-    say(f"{clean(manager.root)} is a set now: exp link -u '{{name: 1 | 2}}' registers experiments in it")
+    text = f"{clean(manager.root)} is a set now: exp link -u '{{name: 1 | 2}}' registers experiments in it"
+    answer(given, [text], root=manager.root, type=manager.type)
     return 0
 
 
@@ -163,12 +165,14 @@ def _register(given: argparse.Namespace, **how: Any) -> int:
     manager = ExperimentManager(root)
     before = set(manager.experiments)
     purpose = purpose_of(given.purpose, "this")
-    manager.register(given.name, given.update, purpose=purpose, header=given.header, **how)
+    with apart(given):
+        manager.register(given.name, given.update, purpose=purpose, header=given.header, **how)
     names = [os.path.basename(path) for path in manager.experiments if path not in before]
-    for name in names:
-        say(clean(name))
-    if not names:
-        say(f"{how['trials']} experiments are made one after the other, as workers ask for them: exp work")
+    later = 0 if names else how["trials"]
+    lines = [clean(name) for name in names]
+    if later:
+        lines.append(f"{later} experiments are made one after the other, as workers ask for them: exp work")
+    answer(given, lines, root=manager.root, experiments=names, later=later)
     return 0
 
 
@@ -176,10 +180,12 @@ def _run(given: argparse.Namespace, command: list[str]) -> int:
     manager = ExperimentManager(set_at(given.root))
     if not command:
         raise InvalidCall(f"say what starts each run.sh: exp run {given.pattern!r} bash")
-    codes = manager.run(given.pattern, *command, parallel=given.parallel)
+    with apart(given):
+        codes = manager.run(given.pattern, *command, parallel=given.parallel)
     if not codes:
         _require_match(manager, given.pattern)
-        say("nothing to run: no experiment that matches is registered; exp reset PATTERN registers it again")
+    text = "nothing to run: no experiment that matches is registered; exp reset PATTERN registers it again"
+    answer(given, [] if codes else [text], root=manager.root, codes=codes, failed=sum(map(bool, codes)))
     return 1 if any(codes) else 0
 
 
@@ -192,8 +198,10 @@ def _work(given: argparse.Namespace, command: list[str]) -> int:
         "isolate": not given.no_isolate, "wait": given.wait, "stop_after_errors": given.stop_after_errors,
     }  # fmt: skip
     processes = _processes(given.processes)
-    done = work(root, **options) if processes == 1 else work_in_processes(root, processes, **options)
-    say(f"{_count(done, 'experiment')} ran here{f', and {done.failed} failed' if done.failed else ''}")
+    with apart(given):
+        done = work(root, **options) if processes == 1 else work_in_processes(root, processes, **options)
+    text = f"{_count(done, 'experiment')} ran here{f', and {done.failed} failed' if done.failed else ''}"
+    answer(given, [text], root=root, ran=int(done), failed=done.failed)
     return 1 if done.failed else 0
 
 
@@ -224,33 +232,38 @@ def _note(given: argparse.Namespace, command: list[str]) -> int:
     manager = ExperimentManager(set_at(given.root))
     if len(given.words) == 1:
         manager.annotate(given.words[0], remove=given.delete)
+        answer(given, [], root=manager.root, experiments=None, note=given.words[0], removed=given.delete)
         return 0
-    _require_match(manager, given.words[0])
+    names = _require_match(manager, given.words[0])
     pattern, message = given.words
     manager.note(pattern, message, remove=given.delete)
+    answer(given, [], root=manager.root, experiments=names, note=message, removed=given.delete)
     return 0
 
 
 def _reset(given: argparse.Namespace, command: list[str]) -> int:
     manager = ExperimentManager(set_at(given.root))
-    _require_match(manager, given.pattern)
+    names = _require_match(manager, given.pattern)
     manager.reset(given.pattern, given.status, force=given.force)
+    answer(given, [], root=manager.root, experiments=names, status=given.status)
     return 0
 
 
 def _unlink(given: argparse.Namespace, command: list[str]) -> int:
     manager = ExperimentManager(set_at(given.root))
-    _require_match(manager, given.pattern)
-    manager.unlink(given.pattern)
+    names = manager.unlink(given.pattern) or _require_match(manager, given.pattern)
+    answer(given, [], root=manager.root, experiments=names)
     return 0
 
 
-def _require_match(manager: ExperimentManager, pattern: str) -> None:
+def _require_match(manager: ExperimentManager, pattern: str) -> list[str]:
+    """Return the names of the experiments that match; InvalidCall where none does."""
     names = [os.path.basename(path) for path in manager.experiments]
     if not names:
         raise InvalidCall(f"{manager.root} has no experiments yet: exp link -u '{{name: 1 | 2}}' registers some")
-    if not matching_names(pattern, names):
+    if not (found := matching_names(pattern, names)):
         raise InvalidCall(f"no experiment in {manager.root} matches {pattern!r}; exp list shows all {len(names):,}")
+    return found
 
 
 def _relink(given: argparse.Namespace, command: list[str]) -> int:
@@ -258,9 +271,8 @@ def _relink(given: argparse.Namespace, command: list[str]) -> int:
         manager = ExperimentManager(set_at(given.root))
         before = set(manager.experiments)
         manager.relink(given.experiments)
-        for path in manager.experiments:
-            if path not in before:
-                say(clean(os.path.basename(path)))
+        names = [os.path.basename(path) for path in manager.experiments if path not in before]
+        answer(given, [clean(name) for name in names], sets=[manager.root], experiments=names)
         return 0
     top = absolute_path(given.root or ".")
     roots = sorted(_sets_below(top)) if given.recursive else [set_at(given.root)]
@@ -268,7 +280,9 @@ def _relink(given: argparse.Namespace, command: list[str]) -> int:
         raise InvalidExperimentRoot(f"there is no set in {top} or below. Try init?")
     for root in roots:
         ExperimentManager(root).relink(None)
-        say(f"{clean(root)} is known")
+        if not given.json:
+            say(f"{clean(root)} is known")
+    answer(given, [], sets=roots, experiments=[])
     return 0
 
 
@@ -288,14 +302,16 @@ def _clean(given: argparse.Namespace, command: list[str]) -> int:
     manager = ExperimentManager(set_at(given.root))
     going = manager.unmanaged()
     if not going:
-        say("nothing to delete: the set manages all experiments in its root")
+        text = "nothing to delete: the set manages all experiments in its root"
+        answer(given, [text], root=manager.root, deleted=[])
         return 0
     for name in going:
-        say(f"  {clean(name)}")
+        (tell if given.json else say)(f"  {clean(name)}")
     if not confirm(f"To delete {_count(len(going), 'folder')} in {manager.root}", given.yes):
-        say("nothing was deleted")
+        answer(given, ["nothing was deleted"], root=manager.root, deleted=[])
         return 1
-    say(f"deleted {_count(len(manager.clean()), 'folder')}")
+    names = manager.clean()
+    answer(given, [f"deleted {_count(len(names), 'folder')}"], root=manager.root, deleted=names)
     return 0
 
 
@@ -303,14 +319,12 @@ def _rm(given: argparse.Namespace, command: list[str]) -> int:
     manager = ExperimentManager(set_at(given.root))
     what = f"To delete {manager.root} with {_count(len(manager.experiments), 'experiment')}"
     if not confirm(what, given.yes):
-        say("nothing was deleted")
+        answer(given, ["nothing was deleted"], root=manager.root, deleted=False, remains=True)
         return 1
     manager.rm()
-    say(
-        f"deleted {clean(manager.root)}"
-        if not os.path.exists(manager.root)
-        else f"{clean(manager.root)} is no set any more"
-    )
+    remains = os.path.exists(manager.root)
+    text = f"{clean(manager.root)} is no set any more" if remains else f"deleted {clean(manager.root)}"
+    answer(given, [text], root=manager.root, deleted=True, remains=remains)
     return 0
 
 

@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from track import home
-from track.cli.shell import say
+from track.cli.exp.shell import answer, apart
+from track.cli.shell import as_json, say, say_csv, say_json, take_forms, tell
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall
 from track.shown import clean
@@ -38,6 +39,7 @@ def add_verbs(verbs: Any) -> None:
     actions.add_argument("-a", "--add", nargs=2, metavar=("MODULE", "NAME"), help="add a class or function of a module")
     actions.add_argument("-r", "--remove", metavar="NAME", help="forget one")
     python.add_argument("name", nargs="?", metavar="NAME", help="run this one")
+    take_forms(python)
     python.set_defaults(act=_python)
 
     config = verbs.add_parser("config", help="show or change settings", description="Shows or changes settings.")
@@ -53,6 +55,7 @@ def add_verbs(verbs: Any) -> None:
         config.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
     config.add_argument("--server_host", metavar="HOST", help=argparse.SUPPRESS)
     config.add_argument("--server_port", metavar="PORT", type=int, help=argparse.SUPPRESS)
+    take_forms(config, is_list=False)
     config.set_defaults(act=_config)
 
 
@@ -60,27 +63,44 @@ def _python(given: argparse.Namespace, command: list[str]) -> int:
     manager = GlobalExperimentManager()
     if given.add is not None:
         path = manager.add_experiment(*given.add)
-        say(f"added {clean(given.add[1])}: {clean(path)}")
+        answer(given, [f"added {clean(given.add[1])}: {clean(path)}"], name=given.add[1], path=path, done="added")
     elif given.remove is not None:
+        path = manager.program_of(given.remove)
         manager.remove_experiment(given.remove)
-        say(f"removed {clean(given.remove)}")
+        answer(given, [f"removed {clean(given.remove)}"], name=given.remove, path=path, done="removed")
     elif given.name is not None:
-        return _run(manager, given.name, command)
+        return _run(given, manager, given.name, command)
     else:
-        for name, path in manager.python_experiments.items():
-            say(f"{clean(name)}: {clean(path)}")
-        if not manager.python_experiments:
-            say("no experiment in Python is known yet: exp python --add MODULE NAME adds one")
+        _say_known(given, manager.python_experiments)
     return 0
 
 
-def _run(manager: GlobalExperimentManager, name: str, flags: list[str]) -> int:
+def _say_known(given: argparse.Namespace, programs: dict[str, str]) -> None:
+    known = [{"name": name, "path": path} for name, path in programs.items()]
+    if given.json:
+        say_json(experiments=known)
+    elif given.jsonl:
+        for one in known:
+            say(as_json(one))
+    elif given.csv:
+        say_csv(["name", "path"], [list(one.values()) for one in known])
+    else:
+        for name, path in programs.items():
+            say(f"{clean(name)}: {clean(path)}")
+        if not programs:
+            say("no experiment in Python is known yet: exp python --add MODULE NAME adds one")
+
+
+def _run(given: argparse.Namespace, manager: GlobalExperimentManager, name: str, flags: list[str]) -> int:
     path = manager.program_of(name)
     if not os.path.isfile(path):
         raise InvalidCall(f"the program of {name!r} is gone, {path}: exp python --add MODULE {name} makes it again")
-    code = subprocess.call([sys.executable, path, *flags])
+    with apart(given):
+        code = subprocess.call([sys.executable, path, *flags])
     # A shell says so of one that was killed.
-    return code if code >= 0 else 128 - code
+    code = code if code >= 0 else 128 - code
+    answer(given, [], name=name, path=path, code=code)
+    return code
 
 
 def _config(given: argparse.Namespace, command: list[str]) -> int:
@@ -100,8 +120,11 @@ def _config(given: argparse.Namespace, command: list[str]) -> int:
         GlobalExperimentManager().clean()
     is_of_servers = [flag for flag in _OF_SERVERS if getattr(given, flag.lstrip("-"))]
     for flag in is_of_servers:
-        say(f"{flag} does nothing: there are no accounts, and no server is asked")
-    if given.list or not (changed or given.clean or is_of_servers):
+        text = f"{flag} does nothing: there are no accounts, and no server is asked"
+        tell(text) if given.json else say(text)
+    if given.json:
+        say_json(path=home.path(), settings=home.read())
+    elif given.list or not (changed or given.clean or is_of_servers):
         settings = home.read()
         say(f"# {clean(home.path())}\n{dump(settings)}".rstrip("\n"))
     return 0

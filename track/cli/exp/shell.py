@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NoReturn
 
 from track import home
+from track.cli.shell import say, say_json
 from track.errors import InvalidCall, InvalidExperimentRoot
 from track.utils.files import absolute_path
 
@@ -33,7 +36,7 @@ def purpose_of(words: list[str] | None, what: str) -> str:
     """Return the purpose that was given, or that a person who is there gives when asked."""
     if words is not None:
         return " ".join(words)
-    return input(f"What is {what} for? ").strip() if may_ask() else ""
+    return _ask(f"What is {what} for? ") if may_ask() else ""
 
 
 def confirm(what: str, is_sure: bool) -> bool:
@@ -45,7 +48,15 @@ def confirm(what: str, is_sure: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise InvalidCall(f"{what} cannot be undone, and there is no terminal to ask at: -y does it unasked")
-    return input(f"{what} cannot be undone. Go on? [y/N] ").strip().lower() in ("y", "yes")
+    return _ask(f"{what} cannot be undone. Go on? [y/N] ").lower() in ("y", "yes")
+
+
+def _ask(question: str) -> str:
+    """Return what a person answers; the question is no answer of ours, and stands on standard error."""
+    if sys.stderr is not None:
+        sys.stderr.write(question)
+        sys.stderr.flush()
+    return input().strip()
 
 
 def set_at(root: str) -> str:
@@ -57,3 +68,30 @@ def set_at(root: str) -> str:
     if not os.path.isfile(os.path.join(path, "experiment.yml")):
         raise InvalidExperimentRoot(f"{path} is not the root of a set of experiments. Try init?")
     return path
+
+
+def answer(given: argparse.Namespace, lines: list[str], **fields: Any) -> None:
+    """Print what a verb has done: one document of these fields, or lines for a person."""
+    if given.json:
+        say_json(**fields)
+        return
+    for line in lines:
+        say(line)
+
+
+@contextmanager
+def apart(given: argparse.Namespace) -> Iterator[None]:
+    """Have programs of the user print to standard error while the block runs, where the answer is a document."""
+    if not given.json or sys.stdout is None:
+        yield
+        return
+    sys.stdout.flush()
+    kept, other = os.dup(1), os.dup(2) if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(other, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(other)
