@@ -28,6 +28,7 @@ from track.front import (
     open_keyed,
     own_choice,
     parent_in,
+    require_queue,
     reserve,
     show_arguments,
     store_trial,
@@ -397,7 +398,10 @@ class TrackClient:
         ------
         BackendUnavailable
             It was busy or away for so long.
+        NotFound
+            The store is a file that is not there; none is made.
         """
+        require_queue(self.protocol)
         trial = reserve(self.protocol, waiting_query(query, self.project, self.group), patience)
         if trial is None:
             return None

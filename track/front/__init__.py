@@ -36,7 +36,7 @@ from track.front.files import FileVerbs
 from track.front.live import LINE, OUTPUT, pieces_of
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
-from track.front.reserving import reserve, waiting_query
+from track.front.reserving import require_queue, reserve, waiting_query
 
 __all__ = [
     "LINE",
@@ -73,6 +73,7 @@ __all__ = [
     "pickled_uri",
     "pieces_of",
     "record_environment",
+    "require_queue",
     "reserve",
     "resume_rule",
     "show_arguments",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from track.errors import BackendUnavailable, ConcurrentWrite, InvalidQuery, ItemNotFound, LockTimeout
+from track.errors import BackendUnavailable, ConcurrentWrite, InvalidQuery, ItemNotFound, LockTimeout, NotFound
 from track.persistence.checks import RESERVING
 from track.persistence.protocol import Protocol
+from track.persistence.utils import is_stored, mask_secrets
 from track.shown import shown
 from track.structure import Project, Trial, TrialGroup
 from track.utils.lifecycle import backoff
@@ -16,6 +18,16 @@ from track.utils.lifecycle import backoff
 WAITING = ("submitted", "createdgroup", "broken")
 """What a trial is that a worker may take: it was never begun, or its process is gone."""
 _PAUSE, _LONGEST_PAUSE = 0.02, 5.0
+
+
+def require_queue(protocol: Protocol) -> None:
+    """Return if there is a store to take trials from; NotFound where it is a file that nobody has made."""
+    file = protocol.file
+    if file is not None and not is_stored(file):
+        raise NotFound(
+            f"there is no store at {mask_secrets(protocol.uri)}: no file {os.path.realpath(file)}. Whoever creates trials "
+            "makes it"
+        )
 
 
 def waiting_query(query: Any, project: Project | None, group: TrialGroup | None) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from track import TrackClient
-from track.errors import BackendUnavailable, InvalidQuery
+from track.errors import BackendUnavailable, InvalidQuery, NotFound
 from track.events import MetricsLogged, StatusChanged
 from track.front import reserving
 from track.logger import TrialLogger
@@ -43,6 +43,27 @@ def test_name_is_no_query(client: TrackClient) -> None:
         client.next_trial("digits")
 
     assert {trial.status.name for trial in client.protocol.fetch_trials()} == {"submitted"}
+
+
+@pytest.mark.parametrize("uri", ["file:qeue.json", "sqlite:qeue.db", "file:folder/qeue.json"])
+def test_store_that_is_not_there_is_no_queue(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slip in the URI is one error that names the file, which a worker does not make."""
+    monkeypatch.chdir(tmp_path)
+    client = TrackClient(uri)
+
+    with pytest.raises(NotFound, match=rf"there is no store at .*: no file {tmp_path}.*qeue"):
+        client.next_trial()
+
+    client.protocol.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_store_that_its_own_client_begins_is_a_queue(tmp_path: Path) -> None:
+    """One with a project and no trial is there, and empty."""
+    client = TrackClient(f"file:{tmp_path}/queue.json")
+    client.set_project(name="digits")
+
+    assert client.next_trial() is None
 
 
 def test_worker_loop_runs_each_trial(client: TrackClient) -> None:
