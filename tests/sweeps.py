@@ -8,9 +8,13 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+from tests.children import deadline, fork, wait
 from track.experiment import Experiment
 from track.manager import ExperimentManager
 
@@ -38,6 +42,26 @@ def bodies(log: Path) -> dict[str, list[Body]]:
         name, *numbers = line.split()
         found[name].append(Body(*map(int, numbers)))
     return dict(found)
+
+
+def wait_for_a_body(log: Path, pid: int) -> None:
+    """Return once a child has begun a body."""
+    with deadline(pid):
+        while not log.exists() or not log.read_bytes().count(b"\n"):
+            time.sleep(0.002)
+
+
+def interrupt(log: Path, action: Callable[[], object]) -> None:
+    """Call a function in a child, press Ctrl-C in its first body, and require that it raises KeyboardInterrupt."""
+
+    def interrupted() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            action()
+
+    pid = fork(interrupted)
+    wait_for_a_body(log, pid)
+    os.kill(pid, signal.SIGINT)
+    assert wait(pid) == 0
 
 
 def write_line(name: str, attempt: int) -> None:

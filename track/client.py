@@ -11,7 +11,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any
 
-from track.configuration import options
+from track.configuration import ATTEMPT_VARIABLE, options
 from track.errors import InvalidCall, MissingExtra, NotChosen, NotFound, TrialDoesNotExist, UnknownAttribute
 from track.front import (
     Current,
@@ -105,7 +105,7 @@ class TrackClient:
         self._version: Callable[[], str] = default_version_hash
         self.protocol.check_writable()
         # What a worker has started may open another store as well.
-        attempt = os.environ.get("TRACK_ATTEMPT", "")
+        attempt = os.environ.get(ATTEMPT_VARIABLE, "")
         if is_configured or not attempt:
             self._attach_to_environment(attempt)
 

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-__all__ = ["OPTIONS", "find_configuration", "none", "options", "reset_configuration"]
+__all__ = ["ATTEMPT_VARIABLE", "OPTIONS", "find_configuration", "none", "options", "reset_configuration"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ OPTIONS: dict[str, tuple[Any, str]] = {
 
 _FILE_NAME = "track.config"
 _FILE_VARIABLE = "TRACK_CONFIG"
+ATTEMPT_VARIABLE = "TRACK_ATTEMPT"
+"""Of the environment: the attempt in which a worker has reserved its trial for the processes that it starts."""
 # Options whose default does not show the type of their values.
 _KINDS: dict[str, type] = {
     "log.backend.lock_timeout": float,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from track.configuration import ATTEMPT_VARIABLE
 from track.experiment.ending import TimeLimit, put_back_into_queue
 from track.experiment.messages import changed_notes
 from track.experiment.names import folder_name
 from track.experiment.params import DEFAULTS, NAME, SPECIAL, TRIAL, as_now, load_file
 from track.experiment.record import (
-    ATTEMPT_VARIABLE,
     FOLDER_VARIABLE,
     SET_FILE,
     SET_FOLDER,

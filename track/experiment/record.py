@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from track.aggregators.aggregator import METADATA_AGGREGATOR
-from track.configuration import options
+from track.configuration import ATTEMPT_VARIABLE, options
 from track.errors import AlreadyRuns, BackendUnavailable, ItemNotFound
 from track.experiment.messages import Offer, applied, changed_notes, is_kept, query_of
 from track.experiment.status import WAITING, name_of, status_of
@@ -29,8 +29,8 @@ SET_FOLDER, SET_FILE, STORE_FILE = ".track", "set.json", "report.json"
 _MESSAGES, _NOTES = "messages.", "notes"
 # Parameters of the method that logs metrics: such messages are no metrics.
 _TAKEN = ("step", "aggregator")
-TRIAL_VARIABLE, ATTEMPT_VARIABLE, FOLDER_VARIABLE = "TRACK_TRIAL_ID", "TRACK_ATTEMPT", "TRACK_EXPERIMENT"
-"""Of the environment: which trial a worker has reserved for this process to run, in which attempt and which folder."""
+TRIAL_VARIABLE, FOLDER_VARIABLE = "TRACK_TRIAL_ID", "TRACK_EXPERIMENT"
+"""Of the environment: which trial a worker has reserved for this process, in which folder, beside `ATTEMPT_VARIABLE`."""
 _ATTEMPTS = 100
 _PATIENCE = 60.0
 """Seconds for which a store that is busy or away is asked for an experiment that others may take."""

@@ -25,8 +25,8 @@ def require_queue(protocol: Protocol) -> None:
     file = protocol.file
     if file is not None and not is_stored(file):
         raise NotFound(
-            f"there is no store at {mask_secrets(protocol.uri)}: no file {os.path.realpath(file)}. Whoever creates trials "
-            "makes it"
+            f"there is no store at {mask_secrets(protocol.uri)}: no file {os.path.realpath(file)}. Whoever creates "
+            "trials makes it"
         )
 
 

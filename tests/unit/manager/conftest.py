@@ -1,4 +1,4 @@
-"""A set of experiments for the tests: a program of bash, with defaults of every kind."""
+"""Sets of experiments for the tests: a program of bash with defaults of every kind, and where bodies write lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sweeps import LOG
 from track.manager import ExperimentManager
 
 DEFAULTS = """\
@@ -39,3 +40,20 @@ def manager(program: Path, tmp_path: Path) -> ExperimentManager:
     made = ExperimentManager(tmp_path / "it's a $(root)", headless=True)
     made.initialise(purpose="to see")
     return made
+
+
+# sets whose bodies write lines
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the file that bodies write to."""
+    path = tmp_path / "bodies"
+    monkeypatch.setenv(LOG, str(path))
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Give a root with what a shell would take for something else in its name."""
+    return tmp_path / 'a $(set) of "them"'

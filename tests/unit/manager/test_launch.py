@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.children import deadline, fork, run_all, wait
-from tests.sweeps import LOG, bodies, python_set, shell_set
+from tests.children import run_all
+from tests.sweeps import bodies, interrupt, python_set, shell_set
 from track import fetch
 from track.errors import InvalidCall, TrackError
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager, work, work_in_processes
 
 pytest.importorskip("yaml")
-
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the file that bodies write to."""
-    path = tmp_path / "bodies"
-    monkeypatch.setenv(LOG, str(path))
-    return path
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Give a root with what a shell would take for something else in its name."""
-    return tmp_path / 'a $(set) of "them"'
+pytestmark = pytest.mark.usefixtures("log")
 
 
 @pytest.fixture
@@ -141,17 +126,8 @@ def test_ctrl_c_ends_what_runs_and_starts_nothing_more(root: Path, log: Path) ->
     """The child is terminated, which is stopped then; the others stay registered."""
     manager = shell_set(root, "{number: 1 | 2}", "sleep 60\n")
 
-    def interrupted() -> None:
-        with pytest.raises(KeyboardInterrupt):
-            manager.run("*", "bash")
+    interrupt(log, lambda: manager.run("*", "bash"))
 
-    pid = fork(interrupted)
-    with deadline(pid):
-        while not bodies(log):
-            time.sleep(0.002)
-    os.kill(pid, signal.SIGINT)
-
-    assert wait(pid) == 0
     assert list(bodies(log)) == ["number=1"]
     assert _statuses(root) == {"number=1": "stopped", "number=2": "registered"}
 

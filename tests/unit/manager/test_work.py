@@ -6,13 +6,12 @@ import logging
 import os
 import pickle
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.children import deadline, fork, wait
-from tests.sweeps import LOG, bodies, python_set, shell_set
+from tests.children import fork, wait
+from tests.sweeps import bodies, interrupt, python_set, shell_set, wait_for_a_body
 from track import fetch
 from track.errors import InvalidCall
 from track.experiment_utils import load_param
@@ -21,21 +20,8 @@ from track.structure import Trial
 from track.utils.system import hostname, is_process_alive
 
 pytest.importorskip("yaml")
+pytestmark = pytest.mark.usefixtures("log")
 _KILL_WORKER = 'kill -9 "$worker"; sleep 60\n'
-
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the file that bodies write to."""
-    path = tmp_path / "bodies"
-    monkeypatch.setenv(LOG, str(path))
-    return path
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Give a root with what a shell would take for something else in its name."""
-    return tmp_path / 'a $(set) of "them"'
 
 
 def _trials(root: Path) -> dict[str, Trial]:
@@ -47,12 +33,6 @@ def _statuses(root: Path) -> dict[str, tuple[str, str]]:
     return {
         name: (str(trial.status), load_param(root / name)["_status"]) for name, trial in sorted(_trials(root).items())
     }
-
-
-def _wait_for_a_body(log: Path, pid: int, count: int = 1) -> None:
-    with deadline(pid):
-        while not log.exists() or log.read_bytes().count(b"\n") < count:
-            time.sleep(0.002)
 
 
 def test_what_waits_is_run_once_in_its_order(root: Path, log: Path) -> None:
@@ -182,7 +162,7 @@ def test_a_worker_that_is_told_to_end_gives_its_trial_back(
         work(root, isolate=isolate)
 
     pid = fork(told)
-    _wait_for_a_body(log, pid)
+    wait_for_a_body(log, pid)
 
     os.kill(pid, signum)
 
@@ -199,15 +179,8 @@ def test_ctrl_c_gives_the_trial_back_and_goes_on_as_ctrl_c(root: Path, log: Path
     """Who calls the worker gets KeyboardInterrupt."""
     shell_set(root, "{number: 1}", "sleep 60\n")
 
-    def interrupted() -> None:
-        with pytest.raises(KeyboardInterrupt):
-            work(root)
+    interrupt(log, lambda: work(root))
 
-    pid = fork(interrupted)
-    _wait_for_a_body(log, pid)
-    os.kill(pid, signal.SIGINT)
-
-    assert wait(pid) == 0
     assert _statuses(root) == {"number=1": ("requeue", "requeue")}
 
 
@@ -220,7 +193,7 @@ def test_what_the_program_does_about_the_signal_is_done_last(root: Path, log: Pa
         work(root)
 
     pid = fork(told)
-    _wait_for_a_body(log, pid)
+    wait_for_a_body(log, pid)
     os.kill(pid, signal.SIGTERM)
 
     assert wait(pid) == 0
@@ -231,7 +204,7 @@ def test_a_body_dies_with_its_worker_and_runs_again(root: Path, log: Path) -> No
     """The processes of a script are gone with the worker; the next one takes the trial, in its next attempt."""
     shell_set(root, "{number: 1}", '[ "$TRACK_ATTEMPT" = 2 ] || sleep 60\n')
     pid = fork(work, root)
-    _wait_for_a_body(log, pid)
+    wait_for_a_body(log, pid)
 
     os.kill(pid, signal.SIGKILL)
     assert wait(pid) == -signal.SIGKILL
@@ -324,7 +297,7 @@ def test_a_body_that_does_not_end_is_killed(root: Path, log: Path, monkeypatch: 
     monkeypatch.setattr("track.manager.child.GRACE", 0.05)
     shell_set(root, "{number: 1}", "trap '' TERM\nsleep 60\n")
     pid = fork(work, root)
-    _wait_for_a_body(log, pid)
+    wait_for_a_body(log, pid)
 
     os.kill(pid, signal.SIGTERM)
 
@@ -416,15 +389,8 @@ def test_ctrl_c_at_a_body_says_nothing_of_ours(root: Path, log: Path, capfd: pyt
     """What starts the body ends as the body does, by the same signal, without a traceback."""
     shell_set(root, "{number: 1}", 'echo "$$ is there"; sleep 60\n')
 
-    def interrupted() -> None:
-        with pytest.raises(KeyboardInterrupt):
-            work(root)
+    interrupt(log, lambda: work(root))
 
-    pid = fork(interrupted)
-    _wait_for_a_body(log, pid)
-    os.kill(pid, signal.SIGINT)
-
-    assert wait(pid) == 0
     assert "Traceback" not in capfd.readouterr().err
 
 

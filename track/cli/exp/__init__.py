@@ -30,7 +30,7 @@ def add_parser(verbs: Any, name: str) -> None:
 
 
 def _add_verbs(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, help="see exp VERB --help")
     for module in (settings, sets, listing):
         module.add_verbs(verbs)
 
