@@ -15,6 +15,7 @@ from tests.e2e.processes import start, stored
 from track import TrackClient
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
+from track.manager import ExperimentManager, work
 
 
 def _log_until_full(trial: TrialLogger, first: int, last: int) -> None:
@@ -197,3 +198,32 @@ def test_read_only_disk_is_refused_at_the_start(tmp_path: Path) -> None:
         _expect_refusal(folder / "runs.json")
 
         assert list(folder.iterdir()) == []
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("store", ["here", "elsewhere"])
+def test_experiments_that_have_no_room_are_not_registered(
+    small_disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """A set that gets no room in the middle is as it was, though its store has some; once there is room, it grows."""
+    pytest.importorskip("yaml")
+    if store == "elsewhere":
+        monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file:{tmp_path_factory.mktemp('store')}/runs.json")
+    (small_disk / "defaults.yml").write_text("a: 0\n")
+    (small_disk / "script.sh").write_text("exit 0\n")
+    monkeypatch.chdir(small_disk)
+    manager = ExperimentManager("set", headless=True)
+    manager.initialise()
+    manager.register(string_params="{a: 100}")
+
+    with full(small_disk):
+        os.truncate(small_disk / "ballast", (small_disk / "ballast").stat().st_size - 40 * 4096)
+        with pytest.raises(OSError, match="No space left"):
+            manager.register(string_params=f"{{a: {' | '.join(map(str, range(30)))}}}")
+
+    assert [path.parent.name for path in Path("set").glob("*/params.yml")] == ["a=100"]
+    assert ExperimentManager("set", headless=True).overides == [{"a": 100}]
+    assert work("set") == 1
+    manager.register(string_params="{a: 1}")
+    assert work("set") == 1
+    manager.close()

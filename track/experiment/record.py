@@ -30,7 +30,7 @@ _MESSAGES, _NOTES = "messages.", "notes"
 # Parameters of the method that logs metrics: such messages are no metrics.
 _TAKEN = ("step", "aggregator")
 TRIAL_VARIABLE, FOLDER_VARIABLE = "TRACK_TRIAL_ID", "TRACK_EXPERIMENT"
-"""Of the environment: which trial a worker has reserved for this process, in which folder, beside `ATTEMPT_VARIABLE`."""
+"""Of the environment: which trial a worker has reserved for this process, in which folder; also `ATTEMPT_VARIABLE`."""
 _ATTEMPTS = 100
 _PATIENCE = 60.0
 """Seconds for which a store that is busy or away is asked for an experiment that others may take."""

@@ -151,8 +151,8 @@ def _take_back(experiments: ExperimentSet, trials: Mapping[str, Trial], error: E
     if left:
         ways = "; ".join(f"exp unlink {shlex.quote(name)}" for name in left)
         raise BackendUnavailable(
-            f"{sentence_of(error)}; {len(left)} experiments may be stored nevertheless, and are run then. Once the "
-            f"store can be written, let them go: {ways}"
+            f"{sentence_of(error)}; what was registered may be stored nevertheless, and is run then. Once the store "
+            f"can be written, let it go: {ways}"
         ) from error
 
 

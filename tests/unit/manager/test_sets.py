@@ -389,7 +389,9 @@ def test_what_cannot_be_taken_back_is_said_with_the_way_out(
     with monkeypatch.context() as patch:
         patch.setattr(registering, "write_folder", full)
         patch.setattr(type(manager._set.protocol), "fetch_and_update_trial", full)
-        with pytest.raises(BackendUnavailable, match=r"cannot be written; 2 experiments.* exp unlink a=1; exp unlink"):
+        with pytest.raises(
+            BackendUnavailable, match=r"cannot be written; what was registered .*: exp unlink a=1; exp unlink a=2"
+        ):
             manager.register(string_params="a: 1 | 2")
 
     assert [name for pattern in ("a=1", "a=2") for name in manager.unlink(pattern)] == ["a=1", "a=2"]
