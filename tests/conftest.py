@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,13 @@ def _clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     reset_configuration()
     yield
     reset_configuration()
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the file to which the bodies of `tests.sweeps` write."""
+    from tests.sweeps import LOG
+
+    path = tmp_path / "bodies"
+    monkeypatch.setenv(LOG, str(path))
+    return path

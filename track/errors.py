@@ -307,6 +307,8 @@ class BackendUnavailable(TrackError, ConnectionError):
 
     needs_repair = False
     """Whether it has answered, and will not do otherwise before somebody has changed something there."""
+    is_full = False
+    """Whether what it wants is room on a disk, which somebody may make at any time."""
 
 
 class RPCCallFailure(BackendUnavailable):

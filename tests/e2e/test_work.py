@@ -18,7 +18,7 @@ import pytest
 from tests.children import deadline, fork, wait
 from tests.e2e.deliveries import IS_FULL, Place, rounds
 from tests.servers.track import Process
-from tests.sweeps import LOG, bodies, python_set, shell_set
+from tests.sweeps import bodies, python_set, shell_set
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager, work
 from track.persistence import get_protocol
@@ -26,18 +26,11 @@ from track.structure import Status, Trial
 from track.utils import system
 
 pytest.importorskip("yaml")
+pytestmark = pytest.mark.usefixtures("log")
 _EXPERIMENTS = rounds(8, 300)
 _WORKERS = rounds(3, 32)
 _LAUNCHERS = rounds(2, 4)
 _HANG = f'[ "$name $TRACK_ATTEMPT" != "number=0 1" ] || sleep 60\nsleep {0.5 * IS_FULL}\n'
-
-
-@pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the file that bodies write to."""
-    path = tmp_path / "bodies"
-    monkeypatch.setenv(LOG, str(path))
-    return path
 
 
 @pytest.fixture(params=["file", "sqlite", "postgresql", "socket"])

@@ -15,7 +15,7 @@ import pytest
 from tests.children import ROOT, fork, wait
 from tests.e2e.test_work import _stopped, _trials, _wait_until
 from tests.servers.track import Process
-from tests.sweeps import LOG, bodies, python_set, shell_set
+from tests.sweeps import bodies, python_set, shell_set
 from track.experiment import Experiment
 from track.experiment_utils import load_param
 from track.front import innermost_block
@@ -29,12 +29,10 @@ on_linux = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="nee
 
 
 @pytest.fixture(autouse=True)
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the file that bodies write to."""
-    path = tmp_path / "bodies"
-    monkeypatch.setenv(LOG, str(path))
+def log(log: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the file that bodies write to, of programs of this library, too."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return path
+    return log
 
 
 @pytest.fixture

@@ -96,7 +96,9 @@ class Queue:
             except _AWAY as error:
                 failures += 1
                 pause = backoff(failures, _PAUSE, _LONGEST_PAUSE)
-                if getattr(error, "needs_repair", False) or time.monotonic() + pause > deadline:
+                # Somebody may make room on a disk that is full; nobody repairs the rest beside a worker.
+                is_vain = isinstance(error, BackendUnavailable) and error.needs_repair and not error.is_full
+                if is_vain or time.monotonic() + pause > deadline:
                     raise
                 logger.log(logging.WARNING if failures == _TOLD_AT else logging.DEBUG, "the worker waits: %s", error)
             self._notice.pause(pause)

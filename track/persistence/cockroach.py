@@ -20,6 +20,7 @@ from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_o
 
 __all__ = ["OPTIONS", "Cockroach", "PostgresDriver", "make_cockroach"]
 
+_DISK_FULL = "53100"
 _OUTCOMES = {
     "40001": Outcome.AGAIN,  # serialization failure: the documented way is to run the whole transaction again
     "40P01": Outcome.AGAIN,  # deadlock
@@ -166,7 +167,9 @@ class PostgresDriver(Driver):
     def translate(self, error: Exception) -> Exception:
         text = _reason(str(error))
         way_out = next((way for sign, way in _WAYS_OUT if sign in text), "see the server's log")
-        return BackendUnavailable(f"{mask_secrets(self.uri)} cannot be used ({text}): {way_out}")
+        said = BackendUnavailable(f"{mask_secrets(self.uri)} cannot be used ({text}): {way_out}")
+        said.is_full = getattr(error, "pgcode", None) == _DISK_FULL
+        return said
 
     @contextmanager
     def watched(self, connection: Any, seconds: float) -> Iterator[None]:

@@ -27,6 +27,8 @@ from track.utils.mounts import file_system_of, keeps_numbers, numbers_of
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 
 logger = logging.getLogger(__name__)
+_LEAST_ROOM = 1 << 16
+"""Bytes: what the files beside the database take when it is opened."""
 
 
 class SqliteDriver(Driver):
@@ -101,7 +103,8 @@ class SqliteDriver(Driver):
         except (OSError, sqlite3.OperationalError) as error:
             if isinstance(error, sqlite3.Error) and self.outcome(error) is Outcome.AGAIN:
                 raise
-            raise _unusable(f"{self.path} cannot be opened ({error}): choose another folder") from error
+            text = f"{self.path} cannot be opened ({error}): choose another folder"
+            raise _unusable(text, self._is_full(error)) from error
         except sqlite3.DatabaseError as error:
             raise self.translate(error) from error
 
@@ -180,13 +183,20 @@ class SqliteDriver(Driver):
             return _unusable(f"{self.path}: {error}; put it back, or make a new client")
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
             return CorruptJournal(f"{self.path} is no SQLite database and was left as it is")
-        return _unusable(f"{self.path} cannot be used: {error}")
+        return _unusable(f"{self.path} cannot be used: {error}", self._is_full(error))
+
+    def _is_full(self, error: Exception) -> bool:
+        """Return whether the disk is full, which SQLite does not say of its files in shared memory."""
+        if "disk I/O error" in str(error):
+            with contextlib.suppress(OSError):
+                return shutil.disk_usage(os.path.dirname(self.path)).free < _LEAST_ROOM
+        return "is full" in str(error)
 
 
-def _unusable(text: str) -> BackendUnavailable:
+def _unusable(text: str, is_full: bool = False) -> BackendUnavailable:
     """Return an error that stays: a file is never away."""
     error = BackendUnavailable(text)
-    error.needs_repair = True
+    error.needs_repair, error.is_full = True, is_full
     return error
 
 

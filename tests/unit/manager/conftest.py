@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps import LOG
 from track.manager import ExperimentManager
 
 DEFAULTS = """\
@@ -43,14 +42,6 @@ def manager(program: Path, tmp_path: Path) -> ExperimentManager:
 
 
 # sets whose bodies write lines
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the file that bodies write to."""
-    path = tmp_path / "bodies"
-    monkeypatch.setenv(LOG, str(path))
-    return path
 
 
 @pytest.fixture
