@@ -118,11 +118,9 @@ class Recording:
 
     # in other places
 
-    def __copy__(self) -> Recording:
-        return self
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Recording:
-        return self
+        """Return itself while a loop runs; before that a copy, whose loop has a trial of its own."""
+        return self if self.is_open else Recording(self._given, self._client, self._key, self._fields)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: who began a trial ends it, so that there it is no longer its own."""
@@ -217,7 +215,11 @@ class Recording:
                 logger.warning("the checkpoint is of trial %r, which is not stored here: another one is begun", uid)
         if self._key is not None:
             return client.open_trial(self._key, **self._fields)
-        return client.new_trial(force=True, **{"parameters": dict(parameters or {}), **self._fields})
+        return self.new_trial(parameters)
+
+    def new_trial(self, parameters: Mapping[str, Any] | None) -> TrialLogger:
+        """Return another trial, with the fields that were given."""
+        return self.client().new_trial(force=True, **{"parameters": dict(parameters or {}), **self._fields})
 
     def _add_parameters(self, parameters: Mapping[str, Any] | None) -> None:
         """Give the trial the parameters that it does not have."""
@@ -232,6 +234,10 @@ class Recording:
         found = numbers(values, rename)
         if found and self.trial is not None:
             self.trial.log_metrics(found, step=step)
+
+    def outcome(self) -> BaseException | None:
+        """Return how its loop ended, of which the framework has said nothing: None for well."""
+        return None if self._watch is None else self._watch.outcome()
 
     def note(self, **facts: Any) -> None:
         """Record facts that are no parameters."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-NAMES = ["keras", "lightning", "transformers"]
+NAMES = ["accelerate", "keras", "lightgbm", "lightning", "transformers", "xgboost"]
 """One module of this folder for each."""
 
 At = Callable[[int], Any]
