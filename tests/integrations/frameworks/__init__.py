@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-NAMES = ["accelerate", "keras", "lightgbm", "lightning", "transformers", "xgboost"]
+NAMES = ["accelerate", "ignite", "keras", "lightgbm", "lightning", "transformers", "xgboost"]
 """One module of this folder for each."""
 
 At = Callable[[int], Any]
