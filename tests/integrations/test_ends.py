@@ -53,7 +53,9 @@ def test_crash_that_the_program_handles_is_no_good_end(folder: Path) -> None:
     assert len(trial.errors) == 1
 
 
-@pytest.mark.parametrize(("way", "said"), [("is_terminated", "SIGTERM"), ("is_interrupted", "KeyboardInterrupt|SIGINT")])
+@pytest.mark.parametrize(
+    ("way", "said"), [("is_terminated", "SIGTERM"), ("is_interrupted", "KeyboardInterrupt|SIGINT")]
+)
 def test_signal_interrupts_the_trial(folder: Path, way: str, said: str) -> None:
     """SIGTERM and Ctrl-C are seen as such, whatever the framework makes of them."""
     trial = _only_trial(folder, way)

@@ -286,4 +286,3 @@ class _LoopEnd(ProgramEnd):
         if self._end is not None:
             return self._end()
         return LoopLeft("the training loop was left by an exception, which the program has handled")
-

@@ -33,9 +33,7 @@ def _package() -> str:
 
 
 _BASES = tuple(
-    importlib.import_module(f"{name}.loggers").Logger
-    for name in _PACKAGES
-    if name in sys.modules or name == _package()
+    importlib.import_module(f"{name}.loggers").Logger for name in _PACKAGES if name in sys.modules or name == _package()
 )
 
 

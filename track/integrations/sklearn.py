@@ -127,7 +127,9 @@ def log_search(
         with trial:
             if parent is not None:
                 trial.log_metadata(None, parent=parent._created().uid, candidate=number)
-            whole = {name: values[number] for name, values in results.items() if not name.startswith(("param", "split"))}
+            whole = {
+                name: values[number] for name, values in results.items() if not name.startswith(("param", "split"))
+            }
             trial.log_metrics(numbers(whole))
             splits = {name.partition("_")[2] for name in results if name.startswith("split")}
             for name in sorted(splits):

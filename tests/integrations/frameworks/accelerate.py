@@ -20,9 +20,7 @@ def callback(**options: Any) -> TrackTracker:
     return TrackTracker(**options)
 
 
-def fit(
-    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False
-) -> None:
+def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
     """Train."""
     accelerator = Accelerator(cpu=True, log_with=callback)
     accelerator.init_trackers("lines", config={"rate": 0.1, "steps": steps})

@@ -20,9 +20,7 @@ def callback(**options: Any) -> TrackLogger:
     return TrackLogger(parameters={"rate": 0.1}, **options)
 
 
-def fit(
-    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False
-) -> None:
+def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
     """Train."""
     layer = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)

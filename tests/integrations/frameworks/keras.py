@@ -34,9 +34,7 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(
-    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False
-) -> None:
+def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
     """Train."""
     folder.mkdir(exist_ok=True)
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])

@@ -48,9 +48,7 @@ def callback(**options: Any) -> TrackLogger:
     return TrackLogger(**options)
 
 
-def fit(
-    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False
-) -> None:
+def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
     """Train."""
     saving = ModelCheckpoint(folder, filename="last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False)
     trainer = pl.Trainer(

@@ -39,9 +39,7 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(
-    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False
-) -> None:
+def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
     """Train."""
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = BertForSequenceClassification(BertConfig(vocab_size=80, **size))

@@ -31,9 +31,7 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(
-    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False
-) -> None:
+def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
     """Train."""
     folder.mkdir(exist_ok=True)
     model = folder / "model.ubj"
