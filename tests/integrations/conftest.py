@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,14 @@ import pytest
 from tests.integrations import frameworks
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the frameworks warn: it is their own business."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the frameworks warn, which is their own business, and load each in one process of several (``-n 2``)."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("default"))
+            group = getattr(item, "callspec", None) and item.callspec.params.get("name")  # type: ignore[attr-defined]
+            if config.pluginmanager.hasplugin("xdist"):
+                item.add_marker(pytest.mark.xdist_group(group or item.path.stem))
 
 
 @pytest.fixture(params=frameworks.NAMES, scope="module")
@@ -34,9 +36,9 @@ def framework(name: str) -> frameworks.Framework:
 
 
 @pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give the URI of the store that is configured."""
     monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file:{tmp_path}/runs.json")
     monkeypatch.setenv("TRACK_LOG_ENVIRONMENT", "0")
     monkeypatch.chdir(tmp_path)
-    yield f"file:{tmp_path}/runs.json"
+    return f"file:{tmp_path}/runs.json"

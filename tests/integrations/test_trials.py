@@ -94,7 +94,7 @@ def test_training_that_goes_on_from_a_checkpoint_goes_on_with_its_trial(
 
 def test_field_that_does_not_exist_is_an_error_at_once(framework: Framework) -> None:
     """A misspelt field is told where the callback is made, with the one that is there."""
-    with pytest.raises(InvalidCall, match="nmae.*name"):
+    with pytest.raises(InvalidCall, match=r"nmae.*name"):
         framework.callback(nmae="first")
     with pytest.raises(InvalidCall, match="TrackClient"):
         framework.callback(client=Protocol)

@@ -10,9 +10,7 @@ from typing import Any, TypeVar
 
 from track.client import TrackClient
 from track.errors import InvalidCall, Pruned, TrialDoesNotExist
-from track.front import check_fields, innermost_block
-from track.front.ending import ProgramEnd
-from track.front.elsewhere import pickled_uri, with_password
+from track.front import ProgramEnd, check_fields, innermost_block, pickled_uri, with_password
 from track.logger import TrialLogger
 from track.plain import flatten, to_number
 from track.structure import Trial
@@ -199,7 +197,7 @@ class Recording:
         return trial
 
     def _taken_over(self, trial: TrialLogger) -> TrialLogger:
-        """Return the logger of another loop of this process that was left in this trial; it is this one's from now on."""
+        """Return the logger of another loop of this process that was left in this trial, and take it from it."""
         other = _open.pop(trial._created().uid, None)
         if other is None or other is self or other.trial is None or other.trial.has_finished:
             return trial

@@ -1,17 +1,22 @@
-"""Trials of Accelerate: ``Accelerator(log_with="track")`` once this module is imported, or ``log_with=TrackTracker()``."""
+"""Trials of Accelerate: ``Accelerator(log_with=TrackTracker())``, or ``"track"`` once this module is imported."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 from accelerate import tracking
 
 from track.client import TrackClient
-from track.integrations._recording import Recording, safely
+from track.integrations._recording import Method, Recording, safely
 from track.logger import TrialLogger
 
 __all__ = ["TrackTracker"]
+
+
+def _main_process(method: Method) -> Method:
+    """Let a method do nothing on other processes, and never raise."""
+    return cast("Method", tracking.on_main_process(safely(method)))
 
 
 class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore]
@@ -60,29 +65,25 @@ class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore
         """The trial; None before it has begun."""
         return self._recording.trial
 
-    @tracking.on_main_process
-    @safely
+    @_main_process
     def start(self) -> None:
         """Choose the project; the trial begins with its configuration."""
         client = self._recording.client()
         if self._project and client.project is None:
             client.set_project(name=self._project)
 
-    @tracking.on_main_process
-    @safely
+    @_main_process
     def store_init_configuration(self, values: dict[str, Any]) -> None:
         """Begin the trial with its parameters."""
         self._recording.begin(values)
 
-    @tracking.on_main_process
-    @safely
+    @_main_process
     def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
         """Record numbers."""
         self._recording.begin()
         self._recording.log(values, step=step)
 
-    @tracking.on_main_process
-    @safely
+    @_main_process
     def finish(self) -> None:
         """End the trial, where it is the tracker's own: well, or by the exception that is being handled."""
         self._recording.end(sys.exc_info()[1])

@@ -80,7 +80,10 @@ class TrackCallback(Callback):  # type: ignore[misc, unused-ignore]
         if trial is not None:
             left = job_return._return_value
             error = left if isinstance(left, BaseException) else None
-            trial.__exit__(None if error is None else type(error), error, error and error.__traceback__)
+            if error is None:
+                trial.__exit__(None, None, None)
+            else:
+                trial.__exit__(type(error), error, error.__traceback__)
 
 
 def _value(config: Any, name: str) -> Any:

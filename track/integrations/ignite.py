@@ -58,7 +58,7 @@ class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
 
     def attach_engine(self, engine: Engine) -> None:
         """Let the trial begin and end with an engine: well, or by the exception that leaves it."""
-        engine.add_event_handler(Events.STARTED, lambda: self._begin())
+        engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.COMPLETED, lambda: self._end(None))
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
 

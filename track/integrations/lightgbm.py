@@ -1,4 +1,4 @@
-"""Trials of boosters of LightGBM: ``lightgbm.train(..., callbacks=[TrackCallback()])``, ``cv`` and the estimators too."""
+"""Trials of LightGBM: ``lightgbm.train(..., callbacks=[TrackCallback()])``, ``cv`` and the estimators too."""
 
 from __future__ import annotations
 

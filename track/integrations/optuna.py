@@ -1,4 +1,4 @@
-"""Trials of Optuna's studies: ``study.optimize(objective, callbacks=[TrackCallback()])``, or live, by `track_objective`."""
+"""Trials of Optuna: ``study.optimize(objective, callbacks=[TrackCallback()])``, or live, by `track_objective`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials of scikit-learn: ``estimator.set_callbacks(TrackCallback())`` from version 1.9 on, `log_search` for searches."""
+"""Trials of scikit-learn: ``estimator.set_callbacks(TrackCallback())`` from 1.9 on, `log_search` for searches."""
 
 from __future__ import annotations
 
@@ -70,7 +70,14 @@ class TrackCallback:
 
     @safely
     def on_fit_task_end(
-        self, estimator: Any, context: Any, *, X: Any = None, y: Any = None, fitted_estimator: Any = None, **kwargs: Any
+        self,
+        estimator: Any,
+        context: Any,
+        *,
+        X: Any = None,  # noqa: N803 - its name there
+        y: Any = None,
+        fitted_estimator: Any = None,
+        **kwargs: Any,
     ) -> None:
         """Record a step."""
         if context.parent is None:

@@ -81,7 +81,7 @@ class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unu
         uid = noted.get("attributes", {}).get("trial") if isinstance(noted, dict) else None
         parameters = args.to_sanitized_dict()
         config = getattr(model, "config", None)
-        if hasattr(config, "to_dict"):
+        if config is not None and hasattr(config, "to_dict"):
             parameters["model"] = config.to_dict()
         resumed = state.global_step if state.global_step else None
         self._recording.begin(parameters, uid if resumed else None, None if resumed is None else resumed + 1)

@@ -82,7 +82,7 @@ class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
 
     @safely
     def _record(self, epoch: int, evals_log: Mapping[str, Mapping[str, Any]]) -> None:
-        found = {}
+        found: dict[str, Any] = {}
         for data, metrics in evals_log.items():
             for metric, values in metrics.items():
                 last = values[-1]
@@ -94,7 +94,7 @@ class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
 
     @safely
     def _end(self, model: Any) -> None:
-        best = getattr(model, "attributes", dict)().get("best_iteration")
+        best = model.attributes().get("best_iteration") if hasattr(model, "attributes") else None
         if best is not None:
             self._recording.note(best_iteration=int(best))
         self._recording.end()

@@ -12,6 +12,7 @@ import numpy as np
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import torch  # noqa: F401 - the backend
+
 import keras  # isort: skip
 
 from track.integrations.keras import TrackCallback
