@@ -14,7 +14,16 @@ from tests.integrations import frameworks
 from track import TrackClient
 
 STEPS = 4
-WAYS = ["completes", "crashes", "crashes_and_goes_on", "is_terminated", "is_interrupted", "is_given", "exits"]
+WAYS = [
+    "completes",
+    "crashes",
+    "crashes_and_goes_on",
+    "is_terminated",
+    "is_interrupted",
+    "is_given",
+    "exits",
+    "stops_early",
+]
 
 
 def end(framework: frameworks.Framework, way: str, folder: Path) -> None:
@@ -37,13 +46,21 @@ def end(framework: frameworks.Framework, way: str, folder: Path) -> None:
     given = client.new_trial(name="given", parameters={"lr": 0.5}) if way == "is_given" else None
     options = {"client": client} if given is None else {"trial": given}
     try:
-        framework.fit(framework.callback(**options), folder / f"{way}.out", STEPS, at)
+        if way == "stops_early":
+            framework.fit(framework.callback(**options), folder / f"{way}.out", 8 * STEPS, early=True)
+        else:
+            framework.fit(framework.callback(**options), folder / f"{way}.out", STEPS, at)
     except ArithmeticError:
         if way != "crashes_and_goes_on":
             raise
     if given is not None:
         given.log_metrics(after=1.0)
         raise KeyError("after the training")
+
+
+def trains(name: str, callback: object, folder: Path) -> None:
+    """Train with a callback that another process has made."""
+    frameworks.load(name).fit(callback, folder, 2)
 
 
 def main(name: str, folder: Path) -> None:

@@ -64,6 +64,14 @@ def test_signal_interrupts_the_trial(folder: Path, way: str, said: str) -> None:
     assert any(word in str(trial.errors) for word in said.split("|"))
 
 
+def test_early_stopping_is_a_good_end(name: str, folder: Path) -> None:
+    """What the framework's own early stopping ends has completed, with the steps there were."""
+    trial = _only_trial(folder, "stops_early")
+
+    assert (trial.status, trial.errors) == (Status.Completed, [])
+    assert 0 < len(trial.metrics[frameworks.load(name).METRIC]) < 8 * STEPS
+
+
 def test_exit_with_a_code_is_no_good_end(folder: Path) -> None:
     """``sys.exit(3)`` inside a training is what it is elsewhere."""
     assert _only_trial(folder, "exits").status is Status.Exception

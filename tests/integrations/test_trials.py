@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import logging
+import multiprocessing
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import track
+from tests.integrations.ends import trains
 from tests.integrations.frameworks import Framework
 from track import TrackClient
-from track.errors import InvalidCall
+from track.errors import InvalidCall, Pruned
+from track.monitor import Hook
 from track.persistence.protocol import Protocol
 from track.structure import Status
 
@@ -90,6 +94,46 @@ def test_training_that_goes_on_from_a_checkpoint_goes_on_with_its_trial(
     (stored,) = track.fetch(uri)
     assert (stored.name, stored.status) == ("long", Status.Completed)
     assert list(stored.metrics[framework.METRIC]) == framework.expected(4)
+
+
+def test_hook_that_prunes_ends_the_trial_as_pruned(
+    framework: Framework, uri: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A hook of `track.monitor` counts as the framework does, and ends the training; the trial is no failure."""
+    if not framework.HOOKED_BY:
+        pytest.skip("the loop is the program's own: it has a monitor for it")
+    seen: list[dict[str, Any]] = []
+
+    class Prunes(Hook):
+        def __call__(self, var_dict: Any, monitor: Any) -> None:
+            seen.append(dict(var_dict))
+            raise Pruned("it does badly")
+
+    hook = Prunes(f"^{re.escape(framework.METRIC)}$@2{framework.HOOKED_BY}")
+    with pytest.raises(Exception, match="it does badly"):
+        framework.fit(framework.callback(hooks=[hook]), tmp_path / "out", 4)
+
+    (stored,) = track.fetch(uri)
+    assert (str(stored.status), stored.errors) == ("pruned", [])
+    assert [list(one) for one in seen] == [[framework.METRIC]]
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(4)[:2]
+
+
+def test_child_that_is_spawned_trains_with_the_callback(
+    framework: Framework, name: str, uri: str, tmp_path: Path
+) -> None:
+    """A callback is sent to another process before the training, which has its trial there."""
+    context = multiprocessing.get_context("spawn")
+    callback = framework.callback(name="spawned", client=TrackClient(uri))
+
+    child = context.Process(target=trains, args=(name, callback, tmp_path / "out"))
+    child.start()
+    child.join(100)
+
+    assert child.exitcode == 0
+    (stored,) = track.fetch(uri)
+    assert (stored.name, stored.status) == ("spawned", Status.Completed)
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(2)
 
 
 def test_field_that_does_not_exist_is_an_error_at_once(framework: Framework) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from track.client import TrackClient
 from track.errors import InvalidCall, Pruned, TrialDoesNotExist
-from track.front import ProgramEnd, check_fields, innermost_block, pickled_uri, with_password
+from track.front import ProgramEnd, as_dict, check_fields, innermost_block, pickled_uri, with_password
 from track.logger import TrialLogger
+from track.monitor import Hook, Monitor
 from track.plain import flatten, to_number
 from track.structure import Trial
 
@@ -30,14 +31,15 @@ class LoopLeft(RuntimeError):
 def safely(method: Method) -> Method:
     """Let a method of a callback never raise into the framework: what fails in it is a warning, once for each method.
 
-    `Pruned` goes through: it is raised on purpose.
+    `Pruned` goes through, which is raised on purpose, and ends the trial: many frameworks do not say what left them.
     """
 
     @functools.wraps(method)
     def guarded(self: Any, *arguments: Any, **named: Any) -> Any:
         try:
             return method(self, *arguments, **named)
-        except Pruned:
+        except Pruned as error:
+            self._recording.end(error)
             raise
         except Exception as error:
             told = vars(self).setdefault("_track_told", set())
@@ -89,11 +91,13 @@ class Recording:
         Of the trial, as for `TrackClient.open_trial`: after a crash it goes on, and all ranks of a job share it.
     fields: mapping
         Fields of the trial that is made: ``name``, ``tags``, ...
+    hooks: iterable of Hook
+        Of `track.monitor`: they are called with what is logged, and count as the framework does.
 
     Raises
     ------
     InvalidCall
-        A field does not exist, or what is given is no trial, no client.
+        A field does not exist, or what is given is no trial, no client, no hook.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Recording:
         client: TrackClient | None = None,
         key: str | None = None,
         fields: Mapping[str, Any] | None = None,
+        hooks: Iterable[Hook] = (),
     ) -> None:
         if trial is not None and not isinstance(trial, TrialLogger):
             raise InvalidCall(f"trial is what client.new_trial() returns, not {type(trial).__name__}")
@@ -109,6 +114,11 @@ class Recording:
             raise InvalidCall(f"client is a TrackClient, not {type(client).__name__}: TrackClient('file:runs.json')")
         check_fields(Trial, fields or {})
         self._given, self._client, self._key, self._fields = trial, client, key, dict(fields or {})
+        self._hooks = tuple(hooks)
+        for hook in self._hooks:
+            if not isinstance(hook, Hook):
+                raise InvalidCall(f"hooks are those of track.monitor, not {type(hook).__name__}")
+        self._monitor: Monitor | None = None
         self._place: tuple[str, Any, Any] | None = None
         self.trial: TrialLogger | None = None
         self.is_own = False
@@ -118,11 +128,11 @@ class Recording:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recording:
         """Return itself while a loop runs; before that a copy, whose loop has a trial of its own."""
-        return self if self.is_open else Recording(self._given, self._client, self._key, self._fields)
+        return self if self.is_open else Recording(self._given, self._client, self._key, self._fields, self._hooks)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: who began a trial ends it, so that there it is no longer its own."""
-        state = {**vars(self), "_client": None, "_watch": None, "is_own": False}
+        state = {**vars(self), "_client": None, "_watch": None, "_monitor": None, "is_own": False}
         if self._client is not None:
             project, group = self._client.project, self._client.group
             place = (pickled_uri(self._client.protocol), project and project.name, group and group.name)
@@ -151,7 +161,7 @@ class Recording:
 
     def begin(
         self,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Any = None,
         uid: str | None = None,
         step: float | None = None,
         end: Callable[[], BaseException | None] | None = None,
@@ -161,7 +171,7 @@ class Recording:
 
         Parameters
         ----------
-        parameters: mapping
+        parameters: mapping or object with fields
             Of the loop; a trial that is there keeps those it has, and gets the others.
         uid, step: optional
             Of the trial that the checkpoint belongs to which the loop goes on from, and after which step.
@@ -170,6 +180,7 @@ class Recording:
         goes_on: bool
             Whether its own trial, once it has ended, goes on, and no other one is begun.
         """
+        parameters = as_dict(parameters)
         if self.is_open:
             assert self.trial is not None
             self._add_parameters(parameters)
@@ -183,7 +194,7 @@ class Recording:
         else:
             trial = self.trial
         if trial.is_pending:
-            trial.log_arguments(parameters or {})
+            trial.log_arguments(parameters)
         if self.is_own:
             self.trial = trial = self._taken_over(trial)
             _open[trial._created().uid] = self
@@ -194,6 +205,7 @@ class Recording:
         if uid is not None and step is not None and trial._created().uid == uid:
             trial.resume_from(step)
         self._add_parameters(parameters)
+        self._monitor = Monitor(hooks=self._hooks, trial=trial) if self._hooks else None
         return trial
 
     def _taken_over(self, trial: TrialLogger) -> TrialLogger:
@@ -227,11 +239,29 @@ class Recording:
         if missing:
             self.trial.protocol.log_trial_arguments(stored, **missing)
 
-    def log(self, values: Mapping[str, Any], step: Any = None, rename: Callable[[str], str] | None = None) -> None:
-        """Record what of the values is a number, where a loop has begun."""
+    def log(
+        self,
+        values: Mapping[str, Any],
+        step: Any = None,
+        rename: Callable[[str], str] | None = None,
+        done: Mapping[str, int] | None = None,
+    ) -> None:
+        """Record what of the values is a number, where a loop has begun.
+
+        Parameters
+        ----------
+        values, step
+            What is recorded, and where.
+        rename: callable, optional
+            Gives what a number is called here.
+        done: mapping, optional
+            How many steps, epochs, ... are done, for hooks.
+        """
         found = numbers(values, rename)
         if found and self.trial is not None:
             self.trial.log_metrics(found, step=step)
+            if self._monitor is not None and done is not None:
+                self._monitor.report(found, **done)
 
     def outcome(self) -> BaseException | None:
         """Return how its loop ended, of which the framework has said nothing: None for well."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -12,6 +12,7 @@ from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, 
 from track.client import TrackClient
 from track.integrations._recording import Recording, safely
 from track.logger import TrialLogger
+from track.monitor import Hook
 
 __all__ = ["OptimizerParamsHandler", "OutputHandler", "TrackLogger", "global_step_from_engine"]
 
@@ -30,13 +31,15 @@ class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
         Of its own trial, as for `TrackClient.open_trial`.
     parameters: mapping, optional
         Of its own trial.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^training/loss$@1s")]``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
     Raises
     ------
     InvalidCall
-        There is no such field, or what is given is no trial, no client.
+        There is no such field, or what is given is no trial, no client, no hook.
     """
 
     def __init__(
@@ -46,9 +49,10 @@ class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
         client: TrackClient | None = None,
         key: str | None = None,
         parameters: Any = None,
+        hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
-        self._recording = Recording(trial, client, key, fields)
+        self._recording = Recording(trial, client, key, fields, hooks)
         self._parameters = parameters
 
     @property
@@ -66,7 +70,7 @@ class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
     def log(self, values: dict[str, Any], step: Any = None) -> None:
         """Record numbers."""
         self._begin()
-        self._recording.log(values, step=step)
+        self._recording.log(values, step=step, done={} if step is None else {"step": int(step)})
 
     def close(self) -> None:
         """End the trial, where it is the logger's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from track.client import TrackClient
 from track.errors import InvalidCall
 from track.integrations._recording import Recording, numbers, safely
 from track.logger import TrialLogger
+from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
@@ -31,13 +33,15 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
         on with the trial of this key, from the epoch at which it begins again.
     freq: int, optional
         Record the numbers every so many batches too, as ``batch_loss``, at the count of batches from 0 on.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^val_loss$@1e")]``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
     Raises
     ------
     InvalidCall
-        There is no such field, or what is given is no trial, no client, no number of batches.
+        There is no such field, or what is given is no trial, no client, no hook, no number of batches.
     """
 
     def __init__(
@@ -47,12 +51,13 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
         client: TrackClient | None = None,
         key: str | None = None,
         freq: int | None = None,
+        hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         super().__init__()
         if freq is not None and (not isinstance(freq, int) or freq < 1):
             raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
-        self._recording = Recording(trial, client, key, fields)
+        self._recording = Recording(trial, client, key, fields, hooks)
         self._freq, self._batches, self._is_first = freq, 0, True
 
     @property
@@ -77,7 +82,9 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Record the numbers of a batch, where that was asked for."""
         if self._freq is not None and self._batches % self._freq == 0:
-            self._recording.log(logs or {}, step=self._batches, rename="batch_{}".format)
+            self._recording.log(
+                logs or {}, step=self._batches, rename="batch_{}".format, done={"step": self._batches + 1}
+            )
         self._batches += 1
 
     @safely
@@ -85,7 +92,7 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
         """Record the numbers of an epoch, and the learning rate."""
         rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
         known = {} if rate is None else numbers({"learning_rate": keras.ops.convert_to_numpy(rate)})
-        self._recording.log({**known, **(logs or {})}, step=epoch)
+        self._recording.log({**known, **(logs or {})}, step=epoch, done={"epoch": epoch + 1})
 
     @safely
     def on_train_end(self, logs: Any = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import lightgbm  # noqa: F401 - who imports this module without it is told
@@ -10,6 +11,7 @@ import lightgbm  # noqa: F401 - who imports this module without it is told
 from track.client import TrackClient
 from track.integrations._recording import LoopLeft, Recording, safely
 from track.logger import TrialLogger
+from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
@@ -31,13 +33,15 @@ class TrackCallback:
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`: a training that goes on with a booster (``init_model``) goes
         on with the trial of this key.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^valid_0/l2$@1s")]``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
     Raises
     ------
     InvalidCall
-        There is no such field, or what is given is no trial, no client.
+        There is no such field, or what is given is no trial, no client, no hook.
     """
 
     order = 20
@@ -50,9 +54,10 @@ class TrackCallback:
         *,
         client: TrackClient | None = None,
         key: str | None = None,
+        hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
-        self._recording = Recording(trial, client, key, fields)
+        self._recording = Recording(trial, client, key, fields, hooks)
 
     @property
     def trial(self) -> TrialLogger | None:
@@ -69,7 +74,7 @@ class TrackCallback:
             found[f"{data}/{metric}"] = value
             if len(rest) > 1:
                 found[f"{data}/{metric}-stdv"] = rest[1]
-        self._recording.log(found, step=env.iteration)
+        self._recording.log(found, step=env.iteration, done={"step": env.iteration + 1})
         if env.iteration == env.end_iteration - 1:
             self._recording.end()
 

@@ -10,15 +10,15 @@ import importlib
 import importlib.util
 import os
 import sys
-from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from track.client import TrackClient
 from track.integrations._recording import Recording, safely
 from track.logger import TrialLogger
+from track.monitor import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["TrackLogger"]
 
@@ -62,13 +62,15 @@ class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
         Of its own trial, as for `TrackClient.open_trial`.
     checkpoints: {"best", "last", "all"}, optional
         Which checkpoints of a ``ModelCheckpoint`` are kept with the trial, as artifacts ``checkpoint-best``, ...
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^val_loss$@1e")]``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
     Raises
     ------
     InvalidCall
-        There is no such field, or what is given is no trial, no client.
+        There is no such field, or what is given is no trial, no client, no hook.
     """
 
     def __init__(
@@ -78,10 +80,11 @@ class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
         client: TrackClient | None = None,
         key: str | None = None,
         checkpoints: str | None = None,
+        hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         super().__init__()
-        self._recording = Recording(trial, client, key, fields)
+        self._recording = Recording(trial, client, key, fields, hooks)
         self._checkpoints = checkpoints
         self._kept: dict[str, float] = {}
         self._resumed: tuple[str, int] | None = None
@@ -116,17 +119,20 @@ class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
     # recording
 
     @safely
-    def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *arguments: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, params: Any, *arguments: Any, **kwargs: Any) -> None:
         """Record parameters, and begin the trial."""
         if _rank() == 0:
-            self._begun(vars(params) if isinstance(params, Namespace) else dict(params or {}))
+            self._begun(params)
 
     @safely
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Record numbers."""
         if _rank() == 0:
             self._begun()
-            self._recording.log(metrics, step=step)
+            done = {} if step is None else {"step": int(step) + 1}
+            if "epoch" in metrics:
+                done["epoch"] = int(metrics["epoch"]) + 1
+            self._recording.log(metrics, step=step, done=done)
 
     @safely
     def log_graph(self, model: Any, input_array: Any = None) -> None:
@@ -161,7 +167,7 @@ class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
         """Let the training, which goes on from a checkpoint, go on with the trial of this uid, after this step."""
         self._resumed = uid, step
 
-    def _begun(self, parameters: Mapping[str, Any] | None = None) -> TrialLogger:
+    def _begun(self, parameters: Any = None) -> TrialLogger:
         uid, step = self._resumed or (None, None)
         self._resumed = None
         return self._recording.begin(parameters, uid, step, goes_on=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from transformers import TrainerCallback
@@ -15,6 +16,7 @@ from transformers.trainer_callback import ExportableState
 from track.client import TrackClient
 from track.integrations._recording import Recording, safely
 from track.logger import TrialLogger
+from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
@@ -36,13 +38,15 @@ class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unu
         Of its own trial, as for `TrackClient.open_trial`.
     checkpoints: bool
         Whether each checkpoint is kept with the trial, as a new version of the artifact ``checkpoint``.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^eval_loss$@1s")]``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
     Raises
     ------
     InvalidCall
-        There is no such field, or what is given is no trial, no client.
+        There is no such field, or what is given is no trial, no client, no hook.
     """
 
     def __init__(
@@ -52,9 +56,10 @@ class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unu
         client: TrackClient | None = None,
         key: str | None = None,
         checkpoints: bool = False,
+        hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
-        self._recording = Recording(trial, client, key, fields)
+        self._recording = Recording(trial, client, key, fields, hooks)
         self._checkpoints = checkpoints
 
     @property
@@ -90,7 +95,8 @@ class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unu
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Record numbers."""
         if state.is_world_process_zero:
-            self._recording.log(logs or {}, step=state.global_step)
+            done = {"step": state.global_step, "epoch": int(state.epoch or 0)}
+            self._recording.log(logs or {}, step=state.global_step, done=done)
 
     @safely
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -109,4 +115,4 @@ class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unu
             self._recording.end()
 
 
-integration_utils.INTEGRATION_TO_CALLBACK["track"] = TrackCallback
+integration_utils.INTEGRATION_TO_CALLBACK.update(track=TrackCallback)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from xgboost.callback import TrainingCallback
@@ -11,6 +11,7 @@ from xgboost.callback import TrainingCallback
 from track.client import TrackClient
 from track.integrations._recording import Recording, safely
 from track.logger import TrialLogger
+from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
@@ -31,13 +32,15 @@ class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`: a training that goes on with a booster (``xgb_model``) goes
         on with the trial of this key.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^eval-rmse$@1s")]``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
     Raises
     ------
     InvalidCall
-        There is no such field, or what is given is no trial, no client.
+        There is no such field, or what is given is no trial, no client, no hook.
     """
 
     def __init__(
@@ -46,10 +49,11 @@ class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
         *,
         client: TrackClient | None = None,
         key: str | None = None,
+        hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         super().__init__()
-        self._recording = Recording(trial, client, key, fields)
+        self._recording = Recording(trial, client, key, fields, hooks)
         self._before = 0
 
     @property
@@ -90,7 +94,7 @@ class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
                     found |= {f"{data}-{metric}-mean": last[0], f"{data}-{metric}-std": last[1]}
                 else:
                     found[f"{data}-{metric}"] = last
-        self._recording.log(found, step=self._before + epoch)
+        self._recording.log(found, step=self._before + epoch, done={"step": self._before + epoch + 1})
 
     @safely
     def _end(self, model: Any) -> None:

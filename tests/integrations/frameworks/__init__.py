@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-NAMES = ["accelerate", "ignite", "keras", "lightgbm", "lightning", "transformers", "xgboost"]
+NAMES = ["accelerate", "catboost", "fastai", "ignite", "keras", "lightgbm", "lightning", "transformers", "xgboost"]
 """One module of this folder for each."""
 
 At = Callable[[int], Any]
@@ -22,11 +22,19 @@ class Framework(Protocol):
     RESUMED_BY: dict[str, Any] | None
     """What a callback is given, beside, by which a training that goes on finds its trial; None where none can go on."""
 
+    HOOKED_BY: str
+    """What its steps are for a hook: ``s`` for steps, ``e`` for epochs; nothing where the program has a loop."""
+
     def callback(self, **options: Any) -> Any:
         """Return the callback, logger or tracker of this framework."""
 
-    def fit(self, callback: Any, folder: Path, steps: int, at: At | None = None, resume: bool = False) -> None:
-        """Train for so many steps, and keep checkpoints in the folder; `resume` goes on from the last one."""
+    def fit(
+        self, callback: Any, folder: Path, steps: int, at: At | None = None, resume: bool = False, early: bool = False
+    ) -> None:
+        """Train for so many steps, and keep checkpoints in the folder.
+
+        With `resume` it goes on from the last one; with `early` the framework's own early stopping ends it at once.
+        """
 
     def expected(self, steps: int) -> list[int]:
         """Return the steps at which the number is logged."""

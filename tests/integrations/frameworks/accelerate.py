@@ -13,6 +13,7 @@ from track.integrations.accelerate import TrackTracker
 
 METRIC = "loss"
 RESUMED_BY: dict[str, Any] | None = None
+HOOKED_BY = ""
 
 
 def callback(**options: Any) -> TrackTracker:
@@ -20,7 +21,10 @@ def callback(**options: Any) -> TrackTracker:
     return TrackTracker(**options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     accelerator = Accelerator(cpu=True, log_with=callback)
     accelerator.init_trackers("lines", config={"rate": 0.1, "steps": steps})
@@ -34,6 +38,8 @@ def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None
         accelerator.log({"loss": loss}, step=step)
         if at is not None:
             at(step)
+        if early and step:
+            break
     accelerator.end_training()
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping
 
 from track.integrations.ignite import TrackLogger
 
 METRIC = "training/loss"
 RESUMED_BY: dict[str, Any] | None = None
+HOOKED_BY = "s"
 
 
 def callback(**options: Any) -> TrackLogger:
@@ -20,7 +22,10 @@ def callback(**options: Any) -> TrackLogger:
     return TrackLogger(parameters={"rate": 0.1}, **options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     layer = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -40,6 +45,9 @@ def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None
     callback.attach_opt_params_handler(trainer, Events.ITERATION_COMPLETED, optimizer)
     if at is not None:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: at(engine.state.iteration))
+    if early:
+        stops = EarlyStopping(1, lambda engine: -engine.state.iteration, trainer)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, stops)
     trainer.run([torch.ones(2, 4)] * steps, max_epochs=1)
 
 

@@ -19,6 +19,7 @@ from track.integrations.keras import TrackCallback
 
 METRIC = "loss"
 RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
+HOOKED_BY = "e"
 
 
 class _At(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
@@ -35,7 +36,10 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     folder.mkdir(exist_ok=True)
     model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
@@ -43,6 +47,8 @@ def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None
     backup = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
     inputs = np.arange(64.0).reshape(16, 4) / 64
     callbacks = [callback, backup] + ([] if at is None else [_At(at)])
+    if early:
+        callbacks.append(keras.callbacks.EarlyStopping("loss", mode="max", patience=1))
     model.fit(inputs, inputs[:, :1], epochs=steps, verbose=0, callbacks=callbacks)
 
 

@@ -13,6 +13,7 @@ from track.integrations.lightgbm import TrackCallback
 
 METRIC = "all/l2"
 RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
+HOOKED_BY = "s"
 
 
 def callback(**options: Any) -> TrackCallback:
@@ -20,7 +21,10 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     folder.mkdir(exist_ok=True)
     model = folder / "model.txt"
@@ -36,9 +40,11 @@ def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None
     data = lightgbm.Dataset(inputs, inputs[:, 0], free_raw_data=False)
     parameters = {"num_leaves": 4, "min_data_in_leaf": 2, "verbose": -1, "num_threads": 1}
     left = steps - (before.current_iteration() if before else 0)
+    evaluated = {"all": data, **({"again": lightgbm.Dataset(inputs, inputs[:, 0], reference=data)} if early else {})}
     lightgbm.train(
-        parameters, data, left, valid_sets=[data], valid_names=["all"], callbacks=[callback, after], init_model=before
-    )
+        parameters, data, left, valid_sets=[*evaluated.values()], valid_names=[*evaluated], init_model=before,
+        callbacks=[callback, after, *([lightgbm.early_stopping(1, verbose=False, min_delta=1e9)] if early else [])],
+    )  # fmt: skip
 
 
 def expected(steps: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from track.integrations.lightning import TrackLogger
 
 METRIC = "loss"
 RESUMED_BY: dict[str, Any] | None = {}
+HOOKED_BY = "s"
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="lightning")
 
@@ -48,20 +50,27 @@ def callback(**options: Any) -> TrackLogger:
     return TrackLogger(**options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     saving = ModelCheckpoint(folder, filename="last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False)
+    callbacks = [saving] if at is None else [_At(at), saving]
+    if early:
+        callbacks.append(EarlyStopping("loss", patience=1, mode="max", check_on_train_epoch_end=True))
     trainer = pl.Trainer(
         max_steps=steps,
+        devices=int(os.environ.get("WORLD_SIZE", "1")),
         logger=callback,
         log_every_n_steps=1,
-        callbacks=[saving] if at is None else [_At(at), saving],
+        callbacks=callbacks,
         accelerator="cpu",
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    data = torch.utils.data.DataLoader(torch.arange(256.0).reshape(64, 4) / 256, batch_size=4)
+    data = torch.utils.data.DataLoader(torch.arange(256.0).reshape(64, 4) / 256, batch_size=4 if not early else 64)
     trainer.fit(_Line(), data, ckpt_path=folder / "last.ckpt" if resume else None)
 
 

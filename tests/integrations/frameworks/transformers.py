@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from track.integrations.transformers import TrackCallback
 
 METRIC = "loss"
 RESUMED_BY: dict[str, Any] | None = {}
+HOOKED_BY = "s"
 
 
 class _Sentences(torch.utils.data.Dataset[Any]):
@@ -39,15 +47,26 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = BertForSequenceClassification(BertConfig(vocab_size=80, **size))
+    best = {"metric_for_best_model": "loss", "greater_is_better": True, "load_best_model_at_end": True}
+    evaluated = {"eval_strategy": "steps", "eval_steps": 1, **best} if early else {}
     arguments = TrainingArguments(
-        str(folder), max_steps=steps, logging_steps=1, save_steps=1, report_to="none", use_cpu=True, disable_tqdm=True
-    )
+        str(folder), max_steps=steps, logging_steps=1, save_steps=1, report_to="none", use_cpu=True, disable_tqdm=True,
+        learning_rate=1e-3, **evaluated,
+    )  # fmt: skip
     callbacks = [callback] if at is None else [callback, _At(at)]
-    Trainer(model, arguments, train_dataset=_Sentences(), callbacks=callbacks).train(resume_from_checkpoint=resume)
+    if early:
+        callbacks.append(EarlyStoppingCallback(1))
+    trainer = Trainer(
+        model, arguments, train_dataset=_Sentences(), eval_dataset=_Sentences() if early else None, callbacks=callbacks
+    )
+    trainer.train(resume_from_checkpoint=resume)
 
 
 def expected(steps: int) -> list[int]:

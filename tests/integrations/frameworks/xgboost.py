@@ -13,6 +13,7 @@ from track.integrations.xgboost import TrackCallback
 
 METRIC = "all-rmse"
 RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
+HOOKED_BY = "s"
 
 
 class _At(xgboost.callback.TrainingCallback):  # type: ignore[misc, unused-ignore]
@@ -31,7 +32,10 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
-def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False) -> None:
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
     """Train."""
     folder.mkdir(exist_ok=True)
     model = folder / "model.ubj"
@@ -39,6 +43,8 @@ def fit(callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None
     inputs = np.arange(64.0).reshape(16, 4)
     data = xgboost.DMatrix(inputs, inputs[:, 0])
     callbacks = [callback, _At(at or (lambda _: None), model)]
+    if early:
+        callbacks.append(xgboost.callback.EarlyStopping(1, min_delta=1e9))
     left = steps - (before.num_boosted_rounds() if before else 0)
     xgboost.train(
         {"eta": 0.3, "nthread": 1}, data, left, evals=[(data, "all")], callbacks=callbacks, xgb_model=before,
