@@ -40,10 +40,10 @@ def fit(
     data = lightgbm.Dataset(inputs, inputs[:, 0], free_raw_data=False)
     parameters = {"num_leaves": 4, "min_data_in_leaf": 2, "verbose": -1, "num_threads": 1}
     left = steps - (before.current_iteration() if before else 0)
-    evaluated = {"all": data, **({"again": lightgbm.Dataset(inputs, inputs[:, 0], reference=data)} if early else {})}
+    evaluated = {"all": data, **({"again": lightgbm.Dataset(inputs, -inputs[:, 0], reference=data)} if early else {})}
     lightgbm.train(
         parameters, data, left, valid_sets=[*evaluated.values()], valid_names=[*evaluated], init_model=before,
-        callbacks=[callback, after, *([lightgbm.early_stopping(1, verbose=False, min_delta=1e9)] if early else [])],
+        callbacks=[callback, after, *([lightgbm.early_stopping(1, verbose=False)] if early else [])],
     )  # fmt: skip
 
 
