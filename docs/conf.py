@@ -31,7 +31,7 @@ html_title = f"track {release}"
 # Frameworks that are not installed are made up, so that what serves them is documented.
 _FRAMEWORKS = (
     "accelerate", "catboost", "fastai", "hydra", "ignite", "keras", "lightgbm", "lightning", "omegaconf", "optuna",
-    "ray", "sklearn", "transformers", "xgboost",
+    "ray", "sklearn", "torch", "transformers", "xgboost",
 )  # fmt: skip
 autodoc_mock_imports = [name for name in _FRAMEWORKS if importlib.util.find_spec(name) is None]
 autodoc_default_options = {"members": True, "show-inheritance": True}

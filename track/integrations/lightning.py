@@ -145,9 +145,11 @@ class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
         """Keep a checkpoint, where that was asked for."""
         if self._checkpoints is None or _rank() != 0:
             return
-        paths = {"best": checkpoint_callback.best_model_path, "last": checkpoint_callback.last_model_path}
-        if self._checkpoints == "all":
-            paths = {"": getattr(checkpoint_callback, "_last_checkpoint_saved", "") or paths["last"] or paths["best"]}
+        best = checkpoint_callback.best_model_path
+        newest = (
+            checkpoint_callback.last_model_path or getattr(checkpoint_callback, "_last_checkpoint_saved", "") or best
+        )
+        paths = {"best": best, "last": newest} if self._checkpoints != "all" else {"": newest}
         for kind, path in paths.items():
             if path and kind in {"", self._checkpoints} and os.path.exists(path):
                 written = os.stat(path).st_mtime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ray.tune.logger import LoggerCallback
@@ -67,9 +68,16 @@ class TrackCallback(LoggerCallback):  # type: ignore[misc, unused-ignore]
         if not failed:
             logger._finish(None, None, None)
             return
-        error = trial.get_error() or TrialFailed("Tune says of the trial that it has failed, and not how")
-        logger.finish(type(error), error, error.__traceback__)
+        error = TrialFailed(_said_of(trial) or "Tune says of the trial that it has failed, and not how")
+        logger.finish(TrialFailed, error, None)
 
 
 class TrialFailed(RuntimeError):
-    """Tune says of a trial that it has failed, and not how."""
+    """A trial of Tune has failed, in a process of its own."""
+
+
+def _said_of(trial: Any) -> str:
+    """Return the last line of the error of a trial, which Tune writes into its folder."""
+    path = trial.error_file
+    text = Path(path).read_text(encoding="utf-8", errors="replace") if path and Path(path).is_file() else ""
+    return text.strip().rpartition("\n")[2]
