@@ -27,6 +27,7 @@ NAMES = (
     "experiments",
     "growing",
     "walks",
+    "integrations",
     "paired",
     "peers",
 )
