@@ -9,6 +9,7 @@ import pytest
 from tests.integrations import frameworks
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the frameworks warn, which is their own business, and load each in one process of several (``-n 2``)."""
     for item in items:

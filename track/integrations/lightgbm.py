@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -79,18 +78,19 @@ class TrackCallback:
             self._recording.end()
 
     def _begin(self, env: Any) -> None:
-        model = weakref.ref(env.model)
+        # What is noted in the model, without the model: that may go before the program ends.
+        noted = vars(env.model)
         if self._recording.is_own and self._recording.is_open:
             # The training before this one has ended early, or an exception left it.
             self._recording.end(self._recording.outcome())
         parameters = {name: value for name, value in env.params.items() if not callable(value)}
-        self._recording.begin({**parameters, "num_iterations": env.end_iteration}, end=lambda: _outcome(model()))
+        self._recording.begin({**parameters, "num_iterations": env.end_iteration}, end=lambda: _outcome(noted))
         if env.begin_iteration:
             self._recording.resume(env.begin_iteration)
 
 
-def _outcome(model: Any) -> BaseException | None:
+def _outcome(noted: dict[str, Any]) -> BaseException | None:
     """Return how a training ended that has not come to its last round: None where it was stopped early."""
-    best = getattr(model, "best_iteration", 0)
+    best = noted.get("best_iteration", 0)
     is_stopped = isinstance(best, int) and best > 0
     return None if is_stopped else LoopLeft("the training was left by an exception, which the program has handled")
