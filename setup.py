@@ -38,7 +38,7 @@ FEATURES = {
 DEVELOPMENT = {
     "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
-    "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim"],
+    "benchmarks": ["tensorboardX", "wandb", "trackio", "mlflow", "aim", "goodseed", "expman-rs"],
     "engines": ["submitit", "dask[distributed]", "joblib"],
     "ray": ["ray"],
     "docs": ["sphinx", "furo", "myst-parser"],
@@ -53,7 +53,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["track", "track.*"]),
-    package_data={"track": ["py.typed"], "track.dashboard": ["static/*", "static/vendor/*"]},
+    package_data={"track": ["py.typed"], "track.dashboard": ["static/*", "static/vendor/*", "offline/*"]},
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
     entry_points={

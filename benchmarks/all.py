@@ -26,6 +26,7 @@ NAMES = (
     "em",
     "experiments",
     "growing",
+    "page",
     "walks",
     "integrations",
     "paired",

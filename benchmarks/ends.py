@@ -1,8 +1,8 @@
 """What the end of a run costs, however long it was, and many short ones after another.
 
 The end of a long run: what is left to do for the process after the last log call, ``trial.report(style="table")``
-included, and the memory that it adds. Then short trials in one file: a client each in one process, a process each; and
-listing very many.
+included, and the memory that it adds. Then short trials in one file: a client each in one process, measured in seconds
+of a core, since others may work beside it; a process each; and listing very many.
 """
 
 from __future__ import annotations
@@ -98,23 +98,27 @@ def _in_one_process(here: Path, short: int, rounds: int) -> list[Row]:
     few, some, many = (statistics.median(seconds) for seconds in taken.values())
     return [
         Row(
-            f"{short:,} trials, a client each in one process", f"{few:,.2f} s", "", f"{few / short * 1e3:,.2f} ms each"
+            f"{short:,} trials, a client each in one process",
+            f"{few:,.2f} s of a core",
+            "",
+            f"{few / short * 1e3:,.2f} ms each",
         ),
-        against(f"{counts[1]:,} trials", some, few, f"{short:,} trials", "s", 4.4),
-        against(f"{counts[2]:,} trials", many, some, f"{counts[1]:,} trials", "s", 4.4),
+        against(f"{counts[1]:,} trials", some, few, f"{short:,} trials", "s of a core", 4.4),
+        against(f"{counts[2]:,} trials", many, some, f"{counts[1]:,} trials", "s of a core", 4.4),
     ]
 
 
 def run_trials(uri: str, count: int, first: int = 0) -> float:
+    """Run short trials, and return the seconds of a core that took."""
     from track import TrackClient
 
-    start = time.perf_counter()
+    start = time.process_time()
     for number in range(first, first + count):
         client = TrackClient(uri)
         client.set_project(name="benchmark")
         with client.new_trial(parameters={"number": number}) as trial:
             trial.log_metrics(step=0, loss=0.5)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _a_process_each(here: Path, short: int) -> list[Row]:

@@ -1,24 +1,31 @@
 """The cost of other trackers, and how many points each keeps when the process is killed.
 
-The same workload on each that is installed: ``loss`` and ``acc`` with a step, so many times. One process is timed;
-another sends SIGKILL to itself right after its last call, and what a reader then finds is counted. Nothing leaves
-the machine: all work offline, with telemetry switched off.
+The same workload on each that is installed: ``loss`` and ``acc`` with a step, so many times. Processes are timed; two
+others send SIGKILL to themselves right after their last call, one after as many calls at once, one after fewer at 100 a
+second, and what a reader then finds is counted. Nothing leaves the machine: all work offline, without telemetry.
+
+Two floors are measured in the same run, which are no trackers: the same facts encoded by msgspec, and given to
+``write(2)``, or copied into a shared mapping of a file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import mmap
 import os
 import signal
+import sqlite3
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from _common import MET, MISSED, Cost, Row, cost_of, new_trial, run, time_calls, timer_cost
+from _common import MET, MISSED, Cost, cost_of, median_cost, new_trial, run, time_calls, timer_cost
 
 QUIET = {
     "AIM_UI_TELEMETRY_ENABLED": "0",
@@ -38,44 +45,80 @@ QUIET = {
 }
 _SETTLE = 3.0
 """Seconds that a helper process of a peer has, after the kill, to write what it was given."""
+_TIMED = 3
+"""Processes that are timed: the medians of what they measure count."""
+_PACE = 0.01
+"""Seconds between two calls of a training that logs at 100 a second."""
+HEADER = ("tracker", "median", "mean", "p99", "against track", "kept at once", "kept at 100 a second", "verdict")
 
 
-def measure(folder: str, points: int) -> list[Row]:
+@dataclass(frozen=True)
+class Peer:
+    """One line of the table."""
+
+    name: str
+    median: str
+    mean: str = ""
+    p99: str = ""
+    ratio: str = ""
+    kept: str = ""
+    kept_paced: str = ""
+    verdict: str = ""
+
+
+class Measured(NamedTuple):
+    """What a call of a tracker costs, and how many points it kept."""
+
+    cost: Cost
+    kept: int
+    kept_paced: int
+
+
+def measure(folder: str, points: int, paced: int) -> list[Peer]:
     os.environ |= QUIET
-    rows: list[Row] = []
+    rows: list[Peer] = []
     mine: Cost | None = None
     for name, (package, *_) in PEERS.items():
         if importlib.util.find_spec(package) is None:
-            rows.append(Row(name, "not installed"))
+            rows.append(Peer(name, "not installed"))
             continue
         try:
-            cost, kept = _measured(name, Path(folder), points)
+            found = _measured(name, Path(folder), points, paced)
         except Exception as error:
             lines = str(error).strip().splitlines()
-            rows.append(Row(name, f"failed: {lines[-1][:100] if lines else type(error).__name__}"))
+            rows.append(Peer(name, f"failed: {lines[-1][:100] if lines else type(error).__name__}"))
             continue
-        mine = mine or cost
-        measured = f"median {cost.median:,.1f} us, mean {cost.mean:,.1f} us, p99 {cost.p99:,.1f} us"
-        verdict = (MET if kept == points else MISSED) if name == "track" else ""
-        rows.append(Row(name, measured, f"track: mean {mine.mean:,.1f} us", f"{cost.mean / mine.mean:,.1f}", verdict))
-        rows.append(Row("  points kept after SIGKILL", f"{kept:,}", f"logged: {points:,}", f"{kept / points:.2f}"))
+        cost, mine = found.cost, mine or found.cost
+        kept = f"{found.kept:,} of {points:,}", f"{found.kept_paced:,} of {paced:,}"
+        verdict = (MET if (found.kept, found.kept_paced) == (points, paced) else MISSED) if name == "track" else ""
+        times = (f"{part:,.2f} us" for part in (cost.median, cost.mean, cost.p99))
+        rows.append(Peer(name, *times, f"{cost.mean / mine.mean:,.2f}", *kept, verdict))
     return rows
 
 
-def _measured(name: str, folder: Path, points: int) -> tuple[Cost, int]:
-    timed, killed = folder / f"{name}-timed", folder / f"{name}-killed"
-    *_, line = _child(name, "time", timed, points).splitlines()
-    *_, whole = _child(name, "count", timed, points).splitlines()
-    if int(whole) != points:
-        raise RuntimeError(f"after a clean end {whole} of {points} points are found")
-    _child(name, "kill", killed, points)
+def _measured(name: str, folder: Path, points: int, paced: int) -> Measured:
+    costs = []
+    for number in range(_TIMED):
+        timed = folder / f"{name}-timed-{number}"
+        *_, line = _child(name, "time", timed, points).splitlines()
+        *_, whole = _child(name, "count", timed, points).splitlines()
+        if int(whole) != points:
+            raise RuntimeError(f"after a clean end {whole} of {points} points are found")
+        costs.append(Cost(*map(float, line.split())))
+    kept = [_kept(name, action, folder, number) for action, number in (("kill", points), ("pace", paced))]
+    return Measured(median_cost(costs), *kept)
+
+
+def _kept(name: str, action: str, folder: Path, points: int) -> int:
+    killed = folder / f"{name}-{action}"
+    _child(name, action, killed, points)
     time.sleep(_SETTLE)
     *_, kept = _child(name, "count", killed, points).splitlines()
-    return Cost(*map(float, line.split())), int(kept)
+    return int(kept)
 
 
 def _child(name: str, action: str, folder: Path, points: int) -> str:
-    """Return what a new process of this script prints; the end by SIGKILL is expected of ``kill``."""
+    """Return what a new process of this script prints; the end by SIGKILL is expected of ``kill`` and ``pace``."""
     folder.mkdir(exist_ok=True)
     places = {"AIM_REPO": folder, "TRACKIO_DIR": folder, "WANDB_DIR": folder, "HOME": folder, "XDG_CACHE_HOME": folder}
     environment = {**os.environ, **{variable: str(place) for variable, place in places.items()}}
@@ -85,13 +128,13 @@ def _child(name: str, action: str, folder: Path, points: int) -> str:
         ended = subprocess.call(command, cwd=folder, env=environment, stdout=output, stderr=errors, timeout=900)
         output.seek(0)
         errors.seek(0)
-        if ended != (-signal.SIGKILL if action == "kill" else 0):
+        if ended != (-signal.SIGKILL if action in ("kill", "pace") else 0):
             raise RuntimeError(errors.read())
         return output.read()
 
 
 def child(name: str, action: str, folder: str, points: str) -> None:
-    """Do one of time, kill, count, in the process that `_child` started."""
+    """Do one of time, kill, pace, count, in the process that `_child` started."""
     _, logging, count = PEERS[name]
     if action == "count":
         print(count(Path(folder)))
@@ -101,7 +144,10 @@ def child(name: str, action: str, folder: str, points: str) -> None:
         if action == "time":
             cost = cost_of(time_calls(call, 0, number), timer_cost())
         else:
+            start = time.monotonic()
             for step in range(number):
+                if action == "pace":
+                    time.sleep(max(0.0, start + step * _PACE - time.monotonic()))
                 call(step)
             os.kill(os.getpid(), signal.SIGKILL)
     print(cost.median, cost.mean, cost.p99)
@@ -121,6 +167,93 @@ def _count_track(folder: Path) -> int:
     import track
 
     return len(track.fetch(f"file:{folder / 'store.json'}")[0].metrics["loss"])
+
+
+def _facts(step: int) -> dict[str, Any]:
+    """Return what a line of a journal says, of a trial whose uid has as many letters."""
+    values = {"loss": 1 / (step + 1), "acc": 0.37 + step}
+    return {"event": "metrics", "trial": "0" * 66, "values": values, "at": time.time(), "step": step}
+
+
+@contextlib.contextmanager
+def _write(folder: Path) -> Iterator[Callable[[int], Any]]:
+    import msgspec
+
+    encode, write = msgspec.json.Encoder().encode, os.write
+    descriptor = os.open(folder / "lines", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    yield lambda step: write(descriptor, encode(_facts(step)) + b"\n")
+    os.close(descriptor)
+
+
+def _count_lines(folder: Path) -> int:
+    return (folder / "lines").read_bytes().count(b"\n")
+
+
+_LENGTH = struct.Struct("<Q")
+_MAPPED = 16 << 20
+
+
+@contextlib.contextmanager
+def _mapping(folder: Path) -> Iterator[Callable[[int], Any]]:
+    """Copy lines into a file that has its room already; its first eight bytes say how far it is whole."""
+    import msgspec
+
+    encode, commit, end = msgspec.json.Encoder().encode, _LENGTH.pack_into, _LENGTH.size
+    descriptor = os.open(folder / "lines", os.O_RDWR | os.O_CREAT)
+    os.posix_fallocate(descriptor, 0, _MAPPED)
+    memory = mmap.mmap(descriptor, _MAPPED)
+
+    def call(step: int) -> None:
+        nonlocal end
+        line = encode(_facts(step)) + b"\n"
+        start, end = end, end + len(line)
+        memory[start:end] = line
+        commit(memory, 0, end)
+
+    yield call
+    memory.close()
+    os.close(descriptor)
+
+
+def _count_mapped(folder: Path) -> int:
+    data = (folder / "lines").read_bytes()
+    return data.count(b"\n", _LENGTH.size, _LENGTH.unpack_from(data)[0])
+
+
+@contextlib.contextmanager
+def _goodseed(folder: Path) -> Iterator[Callable[[int], Any]]:
+    import goodseed
+
+    names = ("hardware_metrics", "stdout", "stderr", "traceback")
+    options: dict[str, Any] = {f"capture_{name}": False for name in names}
+    place = {"storage": "local", "goodseed_home": folder / "goodseed", "run_id": "run"}
+    started = goodseed.Run(project="benchmark", git_ref=False, **place, **options)
+    yield lambda step: started.log_metrics({"loss": 1 / (step + 1), "acc": 0.37 + step}, step=step)
+    started.close()
+
+
+def _count_goodseed(folder: Path) -> int:
+    """Count the rows of its database: its own questions are asked of its server."""
+    (file,) = folder.rglob("run.sqlite")
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        query = "select count(*) from metric_points join metric_series on id = series_id where path = 'loss'"
+        return int(database.execute(query).fetchone()[0])
+
+
+@contextlib.contextmanager
+def _expman(folder: Path) -> Iterator[Callable[[int], Any]]:
+    from expman import Experiment
+
+    options = {"redirect_console": False, "capture_provenance": False, "system_metrics_interval_secs": 0}
+    started = Experiment("benchmark", run_name="run", base_dir=str(folder / "expman"), **options)
+    yield lambda step: started.log_vector({"loss": 1 / (step + 1), "acc": 0.37 + step}, step=step)
+    started.close()
+
+
+def _count_expman(folder: Path) -> int:
+    from expman import read_metrics
+
+    return sum(row.get("loss") is not None for row in read_metrics(str(folder / "expman" / "benchmark" / "run")))
 
 
 @contextlib.contextmanager
@@ -267,6 +400,10 @@ def _count_aim(folder: Path) -> int:
 
 PEERS: dict[str, tuple[str, Any, Callable[[Path], int]]] = {
     "track": ("track", _track, _count_track),
+    "floor: encode and write(2)": ("msgspec", _write, _count_lines),
+    "floor: encode and mapping": ("msgspec", _mapping, _count_mapped),
+    "expman-rs": ("expman", _expman, _count_expman),
+    "goodseed": ("goodseed", _goodseed, _count_goodseed),
     "tensorboardX": ("tensorboardX", _tensorboard, _count_tensorboard),
     "wandb": ("wandb", _wandb, _count_wandb),
     "trackio": ("trackio", _trackio, _count_trackio),
@@ -280,4 +417,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         child(*sys.argv[2:])
     else:
-        run(__doc__, measure, points=(3_000, 20))
+        run(__doc__, measure, header=HEADER, points=(3_000, 20), paced=(300, 10))

@@ -125,9 +125,9 @@ def fork(action: Callable[..., Any], *arguments: Any) -> int:
         os._exit(code)
 
 
-def wait(pid: int) -> int:
+def wait(pid: int, seconds: float = SECONDS) -> int:
     """Return the exit code of a child; minus the signal that ended it."""
-    with deadline(pid):
+    with deadline(pid, seconds):
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

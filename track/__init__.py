@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from track.client import TrackClient
+    from track.dashboard import show
     from track.experiment import Experiment
     from track.functional import Root, functional_experiment
     from track.logger import TrialLogger
@@ -45,6 +46,7 @@ __all__ = [
     "fetch",
     "functional_experiment",
     "get_git_version",
+    "show",
     "to_arrow",
     "to_json",
     "to_pandas",
@@ -68,6 +70,7 @@ _homes = {
     "environment": "track.reading",
     "fetch": "track.reading",
     "functional_experiment": "track.functional",
+    "show": "track.dashboard",
     "to_arrow": "track.reading",
     "to_json": "track.serialization",
     "to_pandas": "track.reading",

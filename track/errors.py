@@ -6,6 +6,7 @@
     ├── NotFound                (LookupError)
     │   ├── TrialDoesNotExist
     │   ├── ItemNotFound
+    │   ├── MetricNotFound      (KeyError)
     │   ├── NothingThere        (RuntimeError)
     │   ├── CheckpointNotFound  (RuntimeWarning, ValueError)
     │   ├── InvalidExperimentRoot (ValueError)
@@ -81,6 +82,7 @@ __all__ = [
     "InvalidUri",
     "ItemNotFound",
     "LockTimeout",
+    "MetricNotFound",
     "MissingExtra",
     "MissingIdentity",
     "NotChosen",
@@ -129,6 +131,13 @@ class TrialDoesNotExist(NotFound):
 
 class ItemNotFound(NotFound):
     """No stored object matches the query of a ``fetch_and_update_*`` call."""
+
+
+class MetricNotFound(NotFound, KeyError):
+    """A trial has measured nothing of this name, or none of some trials has."""
+
+    # A KeyError shows its text in quotes.
+    __str__ = Exception.__str__
 
 
 class NothingThere(NotFound, RuntimeError):

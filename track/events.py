@@ -38,6 +38,7 @@ __all__ = [
     "decode_records",
     "encode",
     "encode_batch",
+    "encode_plain",
 ]
 
 FORMAT = 1
@@ -226,6 +227,9 @@ Record: TypeAlias = Event | Batch
 # The last one: nested too deep.
 _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+# What the encoder raises for what JSON cannot say, but for numbers that are not finite.
+_UNSAYABLE = (TypeError, OverflowError, ValueError)
+
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Event)
 _record_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
@@ -244,12 +248,26 @@ def encode(event: Event) -> bytes:
     """
     try:
         line = _encode(event)
-    except (TypeError, OverflowError, ValueError):
+    except _UNSAYABLE:
         line = b"null"
     # msgspec writes NaN as null: a line with a null anywhere is encoded again with its values tagged.
     if b"null" in line:
         line = _encode(_plain_event(event))
     return line + b"\n"
+
+
+def encode_plain(event: Event) -> bytes:
+    r"""Return the line of an event in which no number is NaN or infinite: the same as `encode`, without the search.
+
+    Examples
+    --------
+    >>> encode_plain(MetricsLogged("ab_0", {"loss": 0.5}, at=1.0, step=3))
+    b'{"event":"metrics","trial":"ab_0","values":{"loss":0.5},"at":1.0,"step":3}\n'
+    """
+    try:
+        return _encode(event) + b"\n"
+    except _UNSAYABLE:
+        return encode(event)
 
 
 def decode(line: bytes) -> Event:

@@ -4,7 +4,7 @@
 ``!`` before it must not.
 
 - ``COLUMN<VALUE``, with ``< <= > >= = == != ~``: a column, as `track.rows.Row.value` has it: a parameter, a metric's
-  last value, ``loss.min``, ``time``; ``~`` is a regular expression.
+  last value, ``loss.min``, ``time``; ``~`` is a regular expression, see `track.patterns`.
 - ``KEY:VALUE``: ``status``, ``tag``, ``group``, ``project``, ``name``, ``uid``, ``host``; several values with commas.
 - a word, or several in double quotes: is in the name, the uid, a tag, the description, a parameter or the error.
 """
@@ -12,12 +12,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from track.errors import InvalidQuery, suggestion
+from track.patterns import Pattern
 from track.persistence.query import OPERATORS, parse_query
 from track.rows import FACTS, MISSING, SECTIONS, Row
 from track.shown import cut, text_of
@@ -30,7 +30,7 @@ _COMPARED = re.compile(
     r"(?P<column>(?:\"[^\"]*\"|[^\s\"<>=!~:])+)(?P<sign><=|>=|==|!=|<|>|=|~)(?P<value>.*)", re.DOTALL
 )
 _KEYED = re.compile(r"(?P<key>[A-Za-z_]+):(?P<value>.*)", re.DOTALL)
-_SIGNS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte", "=": "$eq", "==": "$eq", "!=": "$ne", "~": "$regex"}
+_SIGNS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte", "=": "$eq", "==": "$eq", "!=": "$ne"}
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST = 10_000
@@ -153,17 +153,12 @@ def _has_tag(row: Row, value: str) -> bool:
 def _compared(column: str, sign: str, written: str, term: str) -> Predicate:
     if not written:
         raise InvalidQuery(f"{cut(term)!r} compares with nothing: write {column}{sign}VALUE")
+    if sign == "~":
+        pattern = Pattern(_bare(written))
+        return lambda row: _is_said(value := row.value(column)) and pattern.is_in(text_of(value))
     operator = OPERATORS[_SIGNS[sign]]
     operand: Any = read_value(written)
-    if sign == "~":
-        try:
-            # Of a pattern that Python may read in another way one day it warns, to standard error.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                operand = re.compile(_bare(written))
-        except (re.error, RecursionError, OverflowError) as error:
-            raise InvalidQuery(f"{cut(written)} is no regular expression: {error}") from error
-    elif sign in ("<", "<=", ">", ">=") and not isinstance(operand, (int, float)):
+    if sign in ("<", "<=", ">", ">=") and not isinstance(operand, (int, float)):
         seconds = _seconds(written) if column in ("age", "time") else None
         if seconds is None and not written.startswith('"'):
             raise InvalidQuery(f"{cut(term)!r}: nothing is less or greater than {cut(written)}, which is no number")
@@ -172,13 +167,17 @@ def _compared(column: str, sign: str, written: str, term: str) -> Predicate:
     def holds(row: Row) -> bool:
         value = row.value(column)
         if value is MISSING:
-            return sign == "!=" or (operand is None and sign != "~")
+            return sign == "!=" or operand is None
         if isinstance(operand, str) and not isinstance(value, str):
             # As it is written in a table: a tuple, a status.
             value = text_of(value)
         return operator(value, operand)
 
     return holds
+
+
+def _is_said(value: Any) -> bool:
+    return value is not MISSING and value is not None
 
 
 def _seconds(written: str) -> float | None:

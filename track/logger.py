@@ -34,7 +34,7 @@ from track.front import (
     resume_rule,
 )
 from track.persistence.checks import plain_tags
-from track.persistence.protocol import Factory, Protocol
+from track.persistence.protocol import Factory, NumbersTaker, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore
 from track.shown import cut, label_of, short_uid, text_of
@@ -96,7 +96,8 @@ class TrialLogger(OutputVerbs, FileVerbs):
         else:
             self._trial = trial
         self._signals: LogSignalHandler | None = None
-        self._log_metrics: Callable[..., None] = protocol.log_trial_metrics
+        # Of a trial that has started.
+        self._log_numbers: NumbersTaker
         self._previous: Trial | None = None
         self._life = threading.RLock()
         self._late: LateNumbers | None = None
@@ -200,7 +201,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self.has_started, self.has_finished = True, False
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
-        self._log_metrics = self.protocol.log_trial_metrics
+        self._log_numbers = self.protocol.numbers_taker(self._trial)
         self._previous = get_current_trial()
         set_current_trial(self._trial)
         if options("process.hooks", True):
@@ -259,7 +260,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
                 self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
-            self._log_metrics = self._late = LateNumbers(self.protocol)
+            self._log_numbers = self._late = LateNumbers(self.protocol, self._trial)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -345,7 +346,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
             self.start()
         if metrics is not _UNGIVEN:
             step, aggregator, kwargs = named_metrics(metrics, step, aggregator, kwargs)
-        self._log_metrics(self._trial, step, aggregator, **kwargs)
+        self._log_numbers(step, aggregator, kwargs)
 
     def log_series(self, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         """Record many numbers under one name in one call: as `log_metrics` does one by one, and much faster.
@@ -377,7 +378,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if not self.has_started:
             self.start()
         elif self._late is not None and self.has_finished:
-            self._late.tell(self._trial)
+            self._late.tell()
         self.protocol.log_trial_series(self._trial, name, values, steps, times)
 
     def log_arguments(self, args: Any = None, /, **kwargs: Any) -> argparse.Namespace:
@@ -419,11 +420,12 @@ class TrialLogger(OutputVerbs, FileVerbs):
         """
         if aggregator is not None and not callable(aggregator):
             refuse_unnamed(aggregator, "log_metadata", "gpu='V100'")
-        if self._pending is not None and aggregator is None:
+        if aggregator is not None:
+            self.protocol.log_trial_metadata(self._created(), aggregator=aggregator, **kwargs)
+        elif self._pending is not None:
             self._pending.add_arguments(metadata={**named_metadata(self._pending.arguments), **kwargs})
-            return
-        chosen = {} if aggregator is None else {"aggregator": aggregator}
-        self.protocol.log_trial_metadata(self._created(), **chosen, **kwargs)
+        else:
+            self.protocol.log_trial_metadata(self._trial, **kwargs)
 
     def add_tags(self, /, *unnamed: Any, **kwargs: Any) -> None:
         """Record tags; those that the project defines keep the project's value.
@@ -517,7 +519,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if not self.has_started:
             self.start()
         elif self._late is not None and self.has_finished:
-            self._late.tell(self._trial)
+            self._late.tell()
         times = self.chronos.get(name)
         if times is None:
             times = self.chronos[name] = aggregator()
@@ -590,5 +592,6 @@ class _UnpickledLogger(TrialLogger):
             connected.protocol.share_attempt(self._address[1], self._attempt)
         # It logs to a trial that another process has started, and says nothing about its end.
         connected.has_started = connected._is_guest = True
+        connected._log_numbers = connected.protocol.numbers_taker(connected._trial)
         vars(self).update(vars(connected))
         self.__class__ = TrialLogger  # type: ignore[assignment]

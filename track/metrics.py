@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from track.aggregators.base import add_to, tell_once
 from track.briefs import Brief, brief_of
 from track.columns import Columns
 from track.containers.series import Column, Points, Series
+from track.errors import MetricNotFound, suggestion
 from track.plain import is_number, printable, restore, text_keys, to_plain, utf8
-from track.shown import clean, shown, text_of
+from track.shown import clean, cut, shown, text_of
 
 __all__ = [
     "Metrics",
@@ -32,6 +33,7 @@ __all__ = [
     "metrics_from_plain",
     "metrics_to_plain",
     "step_from_text",
+    "unknown_metric",
 ]
 
 
@@ -39,6 +41,7 @@ logger = logging.getLogger(__name__)
 _loading = threading.RLock()
 _EVERYTHING = ["series"]
 _TAGS = ("float", "int", "bytes", "dict")
+_OF_POINTS = (type(None), Series, TimeSeriesAggregator)
 
 
 class Metrics(MutableMapping[str, Any]):
@@ -102,20 +105,30 @@ class Metrics(MutableMapping[str, Any]):
 
     def log_columns(self, columns: Columns, spec: list[Any] | None, at: float) -> None:
         """Add many values to one container, as `log_values` does one by one; `at` is when they were logged."""
-        containers = self._loaded()
         name, steps = utf8(columns.name), columns.steps()
-        container = containers.get(name)
-        if container is None and spec is None and not isinstance(steps, list):
+        is_made_of_points = self.is_made_of_points(name) and (spec is None or name in self)
+        if is_made_of_points and not isinstance(steps, list):
+            self.log_column(name, steps, columns.values(), columns.times(at))
+            return
+        for step, value, logged in columns.points(at):
+            self.log_values({name: value}, step, spec, logged)
+
+    def is_made_of_points(self, name: str) -> bool:
+        """Return whether the container of a name takes columns, or will: there is none yet."""
+        return type(self._loaded().get(name)) in _OF_POINTS
+
+    def log_column(self, name: str, steps: Column | None, values: Column, times: Any) -> None:
+        """Add many values to a container that is made of points; `times` is an array of doubles, unix seconds."""
+        containers = self._loaded()
+        container: Any = containers.get(name)
+        if container is None:
             container = containers[name] = TimeSeriesAggregator() if steps is None else Series()
-        elif isinstance(steps, Column) and type(container) is TimeSeriesAggregator:
+        elif steps is not None and type(container) is TimeSeriesAggregator:
             container = containers[name] = Series(container.points.numbered())
-        if type(container) is Series and not isinstance(steps, list):
-            container.extend(steps, columns.values(), columns.times(at))
-        elif type(container) is TimeSeriesAggregator and steps is None:
-            container.extend(columns.values(), columns.times(at))
+        if type(container) is Series:
+            container.extend(steps, values, times)
         else:
-            for step, value, logged in columns.points(at):
-                self.log_values({name: value}, step, spec, logged)
+            container.extend(values, times)
 
     def log_time(self, name: str, seconds: float, spec: list[Any] | None, at: float) -> None:
         """Add `seconds` to the named container; `spec` says which aggregator a new one is."""
@@ -181,7 +194,18 @@ class Metrics(MutableMapping[str, Any]):
         return self._containers
 
     def __getitem__(self, name: str) -> Any:
-        return self._loaded()[name]
+        known = self._loaded()
+        try:
+            return known[name]
+        except KeyError:
+            raise unknown_metric(name, known, "nothing was measured as") from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a container, `default` where there is none."""
+        return self._loaded().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded()
 
     def __setitem__(self, name: str, container: Any) -> None:
         self._loaded()[name] = container
@@ -199,6 +223,19 @@ class Metrics(MutableMapping[str, Any]):
         if self._load is not None:
             return "<metrics in a store, read when one of them is looked at>"
         return shown(self._containers)
+
+
+def unknown_metric(name: Any, known: Iterable[str], what: str = "no trial has the metric") -> MetricNotFound:
+    """Return the error that there is no metric of this name, which says what there is.
+
+    Examples
+    --------
+    >>> unknown_metric("los", ["loss"])
+    MetricNotFound("no trial has the metric 'los'; did you mean 'loss'?")
+    """
+    names = sorted(map(str, known))
+    way_out = suggestion(str(name), names) or (f"; there are: {', '.join(names)}" if names else "")
+    return MetricNotFound(f"{what} {shown(name)}{cut(way_out, 300)}")
 
 
 def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:

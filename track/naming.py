@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from track.errors import AmbiguousName, InvalidQuery, NotFound, TrialDoesNotExist, suggestion
-from track.metrics import briefs_of
+from track.metrics import briefs_of, unknown_metric
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED, DEEPEST
 from track.persistence.utils import mask_secrets
@@ -75,8 +75,7 @@ def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "
         known = {str(name) for trial in found for name in briefs_of(trial.metrics)}
         if metric in known:
             raise NotFound(f"no trial is best by {metric!r}: every trial has NaN there, or nothing")
-        way_out = suggestion(metric, known) or (f"; there are: {', '.join(sorted(known))}" if known else "")
-        raise NotFound(f"no trial has the metric {metric!r}{cut(way_out, 300)}")
+        raise unknown_metric(metric, known)
     return (min if mode == "min" else max)(values, key=lambda one: one[0])[1]
 
 

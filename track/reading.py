@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from track.errors import InvalidCall, NotFound
 from track.frames import summary, to_arrow, to_pandas
+from track.metrics import briefs_of, unknown_metric
 from track.naming import best_of, best_stored, named, owners_of, with_uids
 from track.persistence.buckets import Buckets, Question
 from track.persistence.protocol import Protocol
@@ -164,6 +165,11 @@ class Trials(list[Trial]):
         The store is asked, for what it has now; trials of several stores are looked at as they were fetched. See
         `Protocol.fetch_buckets` for what may be said of `x`, `start`, `end` and `smoothing`.
 
+        Raises
+        ------
+        MetricNotFound
+            None of the trials has the metric, or the one that `x` names, and they have others.
+
         Examples
         --------
         >>> from track import TrackClient
@@ -175,10 +181,22 @@ class Trials(list[Trial]):
         >>> [round(float(value), 4) for value in found[trial.trial.uid].mean]
         [0.0136, 0.0014]
         """
+        question = Question(metric, buckets, x, start, end, smoothing)
         uids = [trial.uid for trial in self]
-        if self._store is not None:
-            return self._store.fetch_buckets(uids, metric, buckets, x, start, end, smoothing)
-        return buckets_of(self, Question(metric, buckets, x, start, end, smoothing))
+        if self._store is None:
+            found = buckets_of(self, question)
+        else:
+            found = self._store.fetch_buckets(uids, metric, buckets, x, start, end, smoothing)
+        if found.low is None:
+            self._require_metrics(question.names)
+        return found
+
+    def _require_metrics(self, names: Iterable[str]) -> None:
+        """Return if one of the trials has each of these metrics, or nobody has logged any yet."""
+        known = {name for trial in self for name in briefs_of(trial.metrics)}
+        for name in names if known else ():
+            if name not in known:
+                raise unknown_metric(name, known)
 
 
 def fetch(uri: str, query: Any = None, *, sort: str | Iterable[str] | None = None, limit: int | None = None) -> Trials:

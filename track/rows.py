@@ -41,7 +41,8 @@ class Row:
         self._now = time.time() if now is None else now
         self.parameters = flatten(trial.parameters) if isinstance(trial.parameters, dict) else {}
         self.metrics: Mapping[str, Brief] = briefs_of(trial.metrics)
-        self.tags = named_tags(trial.tags)
+        # One that was taken away is none.
+        self.tags = {name: value for name, value in named_tags(trial.tags).items() if value is not None}
         stamps = trial.timestamps
         self.created: float | None = stamps.get("created", stamps.get("started"))
         self.group = group

@@ -438,7 +438,7 @@ def test_buckets_of_a_version_before_are_read_and_go_on(store: Callable[[], Mong
         odd = [[2, '{"step":"end","value":{"dtype":"float","value":"nan"}}']]
         database["buckets"].update_one({}, {"$set": {**arrays, "odd": odd}, "$unset": {"parts": ""}})
         unset = {f"series.0.{name}": "" for name in ("brief", "briefed", "state", "parts")}
-        database["trials"].update_one({}, {"$unset": unset})
+        database["trials"].update_one({}, {"$unset": unset | {"measured": ""}})
 
     found = store().brief_trials()[0]
     shown = [repr(list(found.metrics["loss"].items())), found.metrics.briefs()["loss"].greatest]
@@ -449,6 +449,49 @@ def test_buckets_of_a_version_before_are_read_and_go_on(store: Callable[[], Mong
     assert shown == ["[(0, 0.5), (1, 1.5), ('end', nan)]", 1.5]
     assert list(found.metrics["loss"]) == [0, 1, "end", *range(7, 47)]
     assert found.metrics.briefs()["loss"].greatest == 46.5
+
+
+def test_listing_in_brief_is_one_question(store: Callable[[], MongoProtocol], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What metrics come to, and times, come with the trials: nobody asks for the parts of each name."""
+    writer = store()
+    for number in range(3):
+        trial = writer.new_trial(Trial(parameters={"n": number}))
+        writer.log_trial_start(trial)
+        writer.log_trial_metrics(trial, step=number, loss=number / 2)
+        writer.log_trial_finish(trial, None, None, None)
+    reader = store()
+    reader.brief_trials(limit=1)
+    asked: list[tuple[str, tuple[str, ...]]] = []
+    find = reader.mongo.find
+
+    def heard(collection: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append((collection, kwargs.get("only") or args[-1]))
+        return find(collection, *args, **kwargs)
+
+    monkeypatch.setattr(reader.mongo, "find", heard)
+    found = reader.brief_trials()
+
+    assert [trial.metrics.briefs()["loss"].last for trial in found] == [0.0, 0.5, 1.0]
+    assert all(trial.chronos["runtime"].val >= 0 for trial in found)
+    assert [collection for collection, _ in asked] == ["projects", "trials"]
+    assert "series" not in asked[-1][1]
+
+
+def test_listing_believes_no_text_of_before(store: Callable[[], MongoProtocol], mongo_uri: str) -> None:
+    """A version that knows nothing of the text of briefs may go on with a trial: its points are seen all the same."""
+    protocol = store()
+    protocol.receive("writer", 0, [TrialCreated("aa", 0, 1.0), TrialCreated("bb", 0, 1.0)])
+    protocol.receive("writer", 2, [MetricsLogged(f"{one}_0", {"loss": 0.5}, 1e9, 0) for one in ("aa", "bb")])
+    with mongo.connected(mongo_uri) as database:
+        before = database["trials"].find_one({"_id": "aa_0"})["measured"]
+    protocol.receive("writer", 4, [MetricsLogged("aa_0", {"loss": 7.5}, 1e9 + 1, 1)])
+    with mongo.connected(mongo_uri) as database:
+        database["trials"].update_one({"_id": "aa_0"}, {"$set": {"measured": before}})
+
+    found = store().brief_trials()
+
+    assert [trial.metrics.briefs()["loss"].last for trial in found] == [7.5, 0.5]
+    assert dict(found[0].metrics["loss"]) == {0: 0.5, 1: 7.5}
 
 
 def test_long_steps_do_not_fill_a_document(store: Callable[[], MongoProtocol], mongo_uri: str) -> None:

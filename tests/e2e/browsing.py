@@ -21,7 +21,7 @@ _VIOLATIONS = (
     "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI))"
 )
 # How many pixels of a chart have a colour: greys are axes and grid.
-_COLOURED = """(canvas) => {
+COLOURED = """(canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   let count = 0;
   for (let i = 0; i < data.length; i += 4) {
@@ -54,7 +54,8 @@ def served(uri: str, *arguments: str) -> Iterator[str]:
     process = start_python("-m", "track", "ui", uri, "--no-browser", *arguments, stderr=subprocess.STDOUT)
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
+        # What is said beside it comes first.
+        yield next(line for line in process.stdout if line.startswith("track ui: http")).split()[-1]
     finally:
         kill(process.pid)
         process.communicate()
@@ -94,7 +95,7 @@ class Visit:
     def coloured(self, name: str) -> int:
         """Return how many pixels of a chart are those of lines."""
         self.tab.wait_for_selector(f"figure[aria-label='chart of {name}'] [data-done] canvas")
-        return int(self.tab.eval_on_selector(f"figure[aria-label='chart of {name}'] canvas", _COLOURED))
+        return int(self.tab.eval_on_selector(f"figure[aria-label='chart of {name}'] canvas", COLOURED))
 
     def check(self) -> None:
         """Fail where something went wrong, or another place was asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import platform
 import subprocess
@@ -506,6 +507,21 @@ def test_list_finds_sets_by_folders_and_globs(
     assert len(_lines(run("list", "link")[1])) == 7
     monkeypatch.chdir(link)
     assert len(_lines(run("list")[1])) == 7
+
+
+def test_experiments_are_sorted_and_data(greetings: Path, run: Run) -> None:
+    """By a parameter or a fact, forth and back; JSON is one document of what is shown."""
+    shown = ("--json", "-s", "-p", ".*")
+    first = json.loads(run("list", "--sort", "b", *shown)[1])
+    last = json.loads(run("list", "--sort", "b", "--reverse", *shown)[1])
+
+    assert first["schema"] == 1
+    assert [one["b"] for one in first["experiments"]] == ["Planet", "Planet", "World", "World"]
+    assert [one["b"] for one in last["experiments"]] == ["World", "World", "Planet", "Planet"]
+    assert {one["status"] for one in first["experiments"]} == {"registered"}
+    assert run("list", "--sort", "status")[0] == 0
+    code, _, complaint = run("list", "--sort", "nothing")
+    assert (code, complaint.count("\n")) == (2, 1)
 
 
 def test_csv_is_whole(greetings: Path, run: Run) -> None:

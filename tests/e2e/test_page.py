@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+import track
 from tests.children import ended, python, start_python
 from tests.e2e.browsing import Visit, chromium, require_chromium, served
 from tests.servers import wait_until
 from track import TrackClient
 from track.dashboard.server import MOST_CONNECTIONS
+from track.persistence.users import Users
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +165,91 @@ def test_run_has_a_page(visit: Callable[..., Visit], three: str) -> None:
     assert "lr" in tab.inner_text(".run dl")
 
 
+def test_a_run_is_edited(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """With ``--write`` tags come and go, a note is kept, the status is chosen, by keyboard too; the table shows it."""
+    path = tmp_path / "report.json"
+    client = _client(path)
+    _log(client, "baseline", {"lr": 0.1}, [1.0, 0.5])
+    client.save()
+    with served(f"file://{path}", "--write") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.get_by_role("button", name="baseline").first.click()
+        tab.get_by_label("new tag").fill("paper=<b>v2</b>")
+        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="remove tag paper").wait_for()
+        tab.get_by_label("new tag").fill("draft")
+        tab.get_by_role("button", name="add tag").click()
+        tab.get_by_role("button", name="remove tag draft").click()
+        tab.get_by_role("button", name="remove tag draft").wait_for(state="detached")
+        tab.get_by_label("note", exact=True).fill("Best so far.\n</script><script>alert(1)</script>")
+        tab.get_by_role("button", name="save note").click()
+        tab.wait_for_function("document.querySelector('.edit textarea + p button').disabled")
+        tab.get_by_label("status").select_option("pruned")
+        tab.wait_for_selector("tbody .status:has-text('pruned')")
+
+    trial = track.fetch(f"file://{path}", "@last")[0]
+    assert {name: value for name, value in trial.tags.items() if value is not None} == {"paper": "<b>v2</b>"}
+    assert trial.metadata["note"] == "Best so far.\n</script><script>alert(1)</script>"
+    assert str(trial.status) == "pruned"
+
+
+def test_what_cannot_be_edited_is_said(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Where the store takes nothing, what was typed stays, and the page says why."""
+    path = tmp_path / "report.json"
+    client = _client(path)
+    _log(client, "baseline", {"lr": 0.1}, [1.0])
+    client.save()
+    with served(f"file://{path}", "--write") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.get_by_role("button", name="baseline").first.click()
+        tab.get_by_label("note", exact=True).fill("typed")
+        tab.evaluate("document.querySelector('.edit input').removeAttribute('maxlength')")
+        tab.get_by_label("new tag").fill("x" * 1001)
+        tab.get_by_role("button", name="add tag").click()
+        tab.get_by_role("alert").wait_for()
+
+        assert "at most 100 tags" in tab.get_by_role("alert").inner_text()
+        assert tab.get_by_label("note", exact=True).input_value() == "typed"
+        there.wrong = [text for text in there.wrong if "status of 400" not in text]
+
+
+def test_a_page_that_is_only_read_has_nothing_to_edit_with(visit: Callable[..., Visit], three: str) -> None:
+    """Neither its fields nor their script are there without ``--write``."""
+    there = visit(three)
+    tab = there.open()
+    tab.get_by_role("button", name="baseline").first.click()
+    tab.wait_for_selector(".run section")
+
+    assert tab.locator(".edit").count() == 0
+    assert not [url for url in there.asked if "edit.js" in url]
+
+
+def test_people_of_other_machines_sign_in(visit: Callable[..., Visit], tmp_path: Path, monkeypatch: Any) -> None:
+    """A browser that knows the password comes in over HTTPS, reads and edits; the password is asked for once."""
+    pytest.importorskip("cryptography")
+    monkeypatch.setenv("TRACK_SOCKET_FOLDER", str(tmp_path / "server"))
+    Users(tmp_path / "users.json", cost={"n": 2, "r": 1, "p": 1}).add("ann", "correct horse", "write")
+    client = _client(tmp_path / "report.json")
+    _log(client, "baseline", {"lr": 0.1}, [1.0, 0.5])
+    client.save()
+    options = ["--write", "--host", "0.0.0.0", "--users", str(tmp_path / "users.json"), "--security-layer", "AES"]
+    with served(f"file://{tmp_path}/report.json", *options) as link:
+        port = link.rstrip("/").rpartition(":")[2]
+        credentials = {"username": "ann", "password": "correct horse"}
+        there = visit(f"https://127.0.0.1:{port}/", http_credentials=credentials, ignore_https_errors=True)
+        there.place = f"https://127.0.0.1:{port}"
+        tab = there.tab
+        tab.goto(f"https://127.0.0.1:{port}/")
+        tab.get_by_role("button", name="baseline").first.click()
+        tab.get_by_label("new tag").fill("by-ann")
+        tab.keyboard.press("Enter")
+        tab.get_by_role("button", name="remove tag by-ann").wait_for()
+
+    assert track.fetch(f"file://{tmp_path}/report.json", "@last")[0].tags == {"by-ann": True}
+
+
 def test_two_runs_are_compared(visit: Callable[..., Visit], three: str) -> None:
     """What differs stands side by side; what is equal is shown when it is asked for."""
     there = visit(three)
@@ -193,6 +280,128 @@ def test_filter_leaves_the_runs_it_means(visit: Callable[..., Visit], three: str
     tab.get_by_label("filter").fill("nothing of this")
 
     tab.get_by_text("No run matches.").wait_for()
+
+
+def test_columns_are_chosen_and_stay_in_sight(visit: Callable[..., Visit], three: str) -> None:
+    """A column is left out, another is shown, one is kept beside the names; the link has it all."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+    tab.get_by_role("button", name="columns", exact=True).click()
+    chooser = tab.get_by_role("dialog", name="columns")
+    chooser.get_by_role("checkbox", name="loss max").uncheck()
+    chooser.get_by_role("checkbox", name="depth").check()
+    chooser.get_by_label("keep loss min in sight").click()
+    chooser.get_by_label("close columns").click()
+
+    heads = _texts(tab, "thead th")
+    assert [" ".join(head.split()) for head in heads[2:]] == [
+        *("status", "loss min", "lr", "loss last", "depth", "started ↓", "took")
+    ]
+    tab.set_viewport_size({"width": 500, "height": 700})
+    tab.locator(".list").evaluate("(list) => { list.scrollLeft = 300; }")
+    name, pinned = (tab.locator(f"thead th.{kind}").first.bounding_box() for kind in ("name", "pinned"))
+    assert pinned["x"] == pytest.approx(name["x"] + name["width"], abs=1)
+
+    again = visit(three)
+    tab = again.open(tab.url.partition("#")[2])
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+    assert _texts(tab, "thead th") == heads
+
+
+def test_columns_come_as_they_are_scrolled_to(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Of hundreds of columns those near the window are made at once, and the last one is reached."""
+    client = _client(tmp_path / "wide.json")
+    for number in range(2):
+        _log(client, f"run{number}", {f"p{place}": number for place in range(120)}, [1.0])
+    client.save()
+
+    with served(f"file://{tmp_path}/wide.json") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.wait_for_selector("tbody tr:nth-child(2)")
+        assert 20 < tab.locator("thead th").count() < 80
+
+        tab.wait_for_function(
+            """() => {
+              const list = document.querySelector(".list");
+              list.scrollLeft = list.scrollWidth;
+              return document.querySelector("thead").textContent.includes("p119");
+            }"""
+        )
+
+
+def test_baseline_is_first_and_others_say_how_they_differ(visit: Callable[..., Visit], three: str) -> None:
+    """Of the others, metrics say how many percent they are away, and parameters whether they are others."""
+    there = visit(three)
+    tab = there.open()
+    tab.get_by_role("button", name="baseline").click()
+
+    tab.get_by_role("button", name="make it the baseline").click()
+
+    tab.wait_for_selector("tbody .by")
+    assert tab.locator("tbody tr").first.inner_text().split()[:2] == ["baseline", "baseline"]
+    wide = tab.locator("tbody tr", has_text="wide")
+    assert "+100 %" in wide.inner_text()
+    assert wide.locator(".other").inner_text() == "0.2"
+    tab.keyboard.press("b")
+    tab.wait_for_selector("tbody .by", state="detached")
+
+
+def test_scatter_has_a_point_for_each_run(visit: Callable[..., Visit], three: str) -> None:
+    """Two columns are its axes, which are chosen; a click on a point opens its run."""
+    there = visit(three)
+    tab = there.open("tab=scatter")
+    tab.get_by_label("y of the points").select_option("metrics.loss")
+    canvas = tab.locator(".scatter canvas")
+    canvas.wait_for()
+    box = canvas.bounding_box()
+
+    tab.mouse.move(box["x"] + box["width"] - 16, box["y"] + 14)
+    tab.get_by_text("loss 4").wait_for()
+    tab.mouse.down()
+    tab.mouse.up()
+
+    tab.wait_for_selector(".run pre.error")
+    assert "sy=metrics.loss" in tab.url
+
+
+def test_running_run_has_its_course_in_the_table(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A run that is alive has a small curve beside its status; one that has ended has none."""
+    client = _client(tmp_path / "alive.json")
+    _log(client, "ended", {"lr": 1}, [3.0, 2.0, 1.0])
+    with client.new_trial(name="alive", parameters={"lr": 2}, force=True) as trial:
+        for step in range(20):
+            trial.log_metrics(step=step, loss=1 / (step + 1))
+        client.save()
+
+        with served(f"file://{tmp_path}/alive.json") as link:
+            there = visit(link)
+            tab = there.open()
+
+            tab.locator("tbody tr", has_text="alive").locator("svg.spark polyline").wait_for(state="attached")
+            assert tab.locator("svg.spark").count() == 1
+
+
+def test_comparison_shows_how_the_code_differs(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Where two runs have stored their code, the lines that differ are beside the rest; markup is text."""
+    client = _client(tmp_path / "code.json")
+    for name, line in (("one", "rate = 1"), ("two", "rate = '<img src=x onerror=alert(1)>'")):
+        with client.new_trial(name=name, parameters={"name": name}, force=True) as trial:
+            trial.log_artifact(f"import this\n{line}\n".encode(), "code/train.py")
+            trial.log_metrics(loss=1)
+    client.save()
+
+    with served(f"file://{tmp_path}/code.json") as link:
+        there = visit(link)
+        tab = there.open()
+        for name in ("one", "two"):
+            tab.get_by_label(f"choose {name}").check()
+        tab.get_by_role("tab", name="compare 2").click()
+
+        tab.wait_for_selector(".code .plus")
+        assert _texts(tab, ".code .minus") == ["-rate = 1"]
+        assert _texts(tab, ".code .plus") == ["+rate = '<img src=x onerror=alert(1)>'"]
 
 
 def test_mistake_in_a_filter_is_said(visit: Callable[..., Visit], three: str) -> None:
@@ -237,6 +446,26 @@ def test_spike_of_one_point_in_a_million_is_drawn(visit: Callable[..., Visit], t
             }""",
         )
         assert rows > 100
+
+
+def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """So many lines are drawn as pixels: all of their colours are there, and the one under the cursor is named."""
+    client = _client(tmp_path / "many.json")
+    for number in range(100):
+        _log(client, f"run{number}", {"number": number}, [number, number + 0.5, number])
+    client.save()
+
+    with served(f"file://{tmp_path}/many.json") as link:
+        there = visit(link)
+        tab = there.open()
+
+        assert there.coloured("loss") > 20_000
+        box = tab.locator("figure .u-over").bounding_box()
+        tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        tab.wait_for_selector(".tip b")
+        assert tab.inner_text(".tip b").startswith("run")
+        dimmed = there.coloured("loss")
+        assert dimmed < 20_000
 
 
 def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: Path) -> None:

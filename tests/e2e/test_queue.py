@@ -30,6 +30,9 @@ _PATIENCE = 50.0
 _WORKERS = rounds(6, 32)
 _TRIALS = {"mongodb": rounds(20, 200)}
 _KILLS = rounds(3, 20)
+# Many workers and trials on a machine with few cores.
+_SECONDS = rounds(60, 300)
+_slow = pytest.mark.timeout(2 * _SECONDS)
 
 
 @pytest.fixture(params=["file", "sqlite", "postgresql", "socket", "mongodb"])
@@ -122,10 +125,10 @@ def _run_workers(uri: str, log: Path, kills: int) -> dict[int, float]:
         os.waitpid(pid, 0)
         killed[pid] = time.monotonic()
         alive ^= {pid, fork(_work, uri, log, stops)}
-    codes = [wait(pid) for pid in alive]
+    codes = [wait(pid, _SECONDS) for pid in alive]
     assert codes == [0] * len(codes)
     # What the last that was killed has left.
-    assert wait(fork(_work, uri, log)) == 0
+    assert wait(fork(_work, uri, log), _SECONDS) == 0
     os.close(stops)
     os.close(killer)
     return killed
@@ -133,7 +136,7 @@ def _run_workers(uri: str, log: Path, kills: int) -> dict[int, float]:
 
 def _stopped_one(pids: set[int]) -> int:
     """Wait until one of some children has stopped itself, and return it; others may have ended meanwhile."""
-    with deadline(min(pids)):
+    with deadline(min(pids), _SECONDS):
         while True:
             for pid in pids:
                 # An ended child would be an error to who asks for stopped ones only.
@@ -147,6 +150,7 @@ def _trials(request: pytest.FixtureRequest) -> int:
     return _TRIALS.get(request.node.callspec.params["uri"], rounds(60, 2_000))
 
 
+@_slow
 def test_each_trial_is_run_once(uri: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Workers that take what waits run each body exactly once, counted by what the bodies have written."""
     uids = _submit(uri, _trials(request))
@@ -161,6 +165,7 @@ def test_each_trial_is_run_once(uri: str, tmp_path: Path, request: pytest.Fixtur
     }
 
 
+@_slow
 def test_only_bodies_of_killed_workers_run_again(uri: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Workers are killed meanwhile: every trial ends, and none has a second owner while the first one lives."""
     uids = _submit(uri, _trials(request))

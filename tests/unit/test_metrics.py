@@ -10,6 +10,7 @@ import pytest
 
 from track.aggregators.aggregator import RingAggregator, StatAggregator, TimeSeriesAggregator
 from track.containers.series import Series
+from track.errors import NotFound
 from track.metrics import Metrics, container_from_plain, container_to_plain, metrics_to_plain, step_from_text
 
 
@@ -197,3 +198,16 @@ def test_containers_say_what_they_are(container: Any, dtype: str) -> None:
 def test_canonical_numbers_are_steps_again(text: str, step: Any) -> None:
     """A key that is exactly how a number prints is that number; other text stays text."""
     assert repr(step_from_text(text)) == repr(step)
+
+
+@pytest.mark.parametrize(("name", "said"), [("los", "did you mean 'loss'"), (7, "7"), ("x", "there are: acc, loss")])
+def test_unknown_metric_is_named_with_what_is_there(name: Any, said: str) -> None:
+    """Who asks for a metric that nobody has logged is told which there are, by an error that is a KeyError, too."""
+    metrics = Metrics()
+    metrics.log_values({"loss": 0.5, "acc": 1.0}, 0, None, 1.0)
+
+    with pytest.raises(NotFound, match=f"nothing was measured as .*{said}") as found:
+        metrics[name]
+
+    assert isinstance(found.value, KeyError)
+    assert (metrics.get(name), metrics.get(name, 3), name in metrics, metrics.pop(name, 4)) == (None, 3, False, 4)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from track.cli.shell import store_and_words, take_words
-from track.errors import TrackError
+from track.cli.shell import on_store, say, say_json, take_forms, take_words
+from track.persistence.protocol import Protocol
+from track.persistence.utils import mask_secrets
 from track.reading import open_stored
 
 _DESCRIPTION = """
@@ -23,21 +25,20 @@ def add_parser(verbs: Any, name: str) -> None:
     parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.set_defaults(run=run, prog=parser.prog)
     take_words(parser, "", most=0)
+    take_forms(parser, is_list=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fold a store, and return the exit code."""
-    try:
-        protocol = open_stored(store_and_words(arguments)[0])
-        try:
-            is_folded = protocol.compact(_bar() if sys.stderr.isatty() else None)
-        finally:
-            protocol.close()
-    except (TrackError, OSError) as error:
-        print(f"{arguments.prog}: {error}", file=sys.stderr)
-        return 2
-    if not is_folded:
-        print("nothing to do: this backend has no journal")
+    return on_store(arguments, partial(_compact, arguments), open_stored)
+
+
+def _compact(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
+    is_folded = protocol.compact(_bar() if sys.stderr.isatty() else None)
+    if given.json:
+        say_json(uri=mask_secrets(uri), is_folded=is_folded)
+    elif not is_folded:
+        say("nothing to do: this backend has no journal")
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from track.cli.codes import Difference, code_differences, say_differences
 from track.cli.grid import Column, cell, painted, table, terminal_width
 from track.cli.shell import on_store, say, say_json, take_forms, take_words, tell
 from track.cli.show import code_of
@@ -18,6 +19,7 @@ from track.rows import MISSING, Row, make_rows, measured, short_uids
 
 _DESCRIPTION = """
 Compares trials: parameters, what their metrics come to, packages, code, where they ran. What is the same is left out.
+Of code that trial.log_code() has stored, the lines that differ are shown, where two trials are compared.
 """
 _FACTS = ("name", "revision", "status", "group", "project", "time", "error")
 _PLACE = ("python", "host", "user", "folder", "gpus")
@@ -40,20 +42,35 @@ def run(arguments: argparse.Namespace) -> int:
 def _compare(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
     rows = make_rows([named(protocol, name, in_brief=True) for name in words], partial(owners_of(protocol), "group_id"))
     sections = _sections(protocol, rows)
+    differences = code_differences(protocol, rows)
+    sections["code"] |= _counted(differences)
     if not given.all:
         sections = {
             title: {name: values for name, values in lines.items() if not _is_same(values)}
             for title, lines in sections.items()
         }
     if given.json:
-        say_json(trials=[row.uid for row in rows], **sections)
+        documents = [[one.to_json() for one in some] for some in differences]
+        say_json(trials=[row.uid for row in rows], **sections, difference=documents)
         return 0
     short = short_uids(row.uid for row in rows)
     if not any(sections.values()):
         tell("nothing differs")
         return 0
     _say(sections, [short[row.uid] for row in rows])
+    if len(rows) == 2:
+        say_differences(differences[1], given.all)
     return 0
+
+
+def _counted(differences: Sequence[Sequence[Difference]]) -> dict[str, list[Any]]:
+    """Return how many lines of each file differ from the first trial's: a value a trial."""
+    names = dict.fromkeys(one.name for some in differences for one in some)
+    found: dict[str, list[Any]] = {}
+    for name in names:
+        by_trial = [next((one for one in some if one.name == name), None) for some in differences]
+        found[name] = [None if one is None else f"+{one.added:,} -{one.removed:,}" for one in by_trial]
+    return found
 
 
 def _sections(protocol: Protocol, rows: Sequence[Row]) -> dict[str, dict[str, list[Any]]]:

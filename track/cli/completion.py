@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from track.cli.shell import say
+from track.cli.shell import say, say_json, take_forms
 
 _DESCRIPTION = """
 Prints a script that completes commands and options: eval "$(track completion bash)" in ~/.bashrc, the same with zsh in
@@ -35,6 +35,7 @@ def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
     parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell")
+    take_forms(parser, is_list=False)
     parser.set_defaults(run=run)
 
 
@@ -44,7 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     (verbs,) = [one for one in make_parser()._actions if isinstance(one, argparse._SubParsersAction)]
     helps = {one.dest: str(one.help) for one in verbs._get_subactions()}
-    say(_fish(verbs.choices, helps) if arguments.shell == "fish" else _bash(verbs.choices, arguments.shell == "zsh"))
+    is_fish, is_zsh = arguments.shell == "fish", arguments.shell == "zsh"
+    script = _fish(verbs.choices, helps) if is_fish else _bash(verbs.choices, is_zsh)
+    if arguments.json:
+        say_json(shell=arguments.shell, script=script)
+    else:
+        say(script)
     return 0
 
 

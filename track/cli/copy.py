@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.artifacts import shared
+from track.cli.shell import code_of, opened, say_json, take_forms
 from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
@@ -49,6 +50,7 @@ def add_parser(verbs: Any, name: str) -> None:
         "trials", metavar="TRIAL", nargs="*", default=[], help=f"only these trials: {WAYS} (default: all)"
     )
     parser.add_argument("--running", action="store_true", help="copy trials that are running, too, as they are now")
+    take_forms(parser, is_list=False)
     parser.set_defaults(run=run)
 
 
@@ -59,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         copying.run(arguments.running)
     except (TrackError, OSError) as error:
         print(f"track copy: {error}", file=sys.stderr)
-        return 2
-    return copying.report()
+        return code_of(error)
+    return copying.report(arguments.json)
 
 
 class _Copying:
@@ -68,7 +70,7 @@ class _Copying:
 
     def __init__(self, source: str, target: str, names: list[str]) -> None:
         self._places = (mask_secrets(source), mask_secrets(target))
-        self._source, self._target = open_to_read(source), get_protocol(target)
+        self._source, self._target = opened(open_to_read, source), get_protocol(target)
         known = self._source.fetch_trials()
         chosen = {named(self._source, name).uid for name in names}
         self._trials = [trial for trial in known if trial.uid in chosen] if names else known
@@ -82,6 +84,7 @@ class _Copying:
         self._writer, self._sent = f"copy-{secrets.token_hex(8)}", 0
         self._moments = {(trial.uid, _created(trial)) for trial in known}
         self._outcomes: dict[str, list[str]] = {}
+        self._uids: dict[str, list[str]] = {}
         self._files: dict[str, int] = {}
 
     def run(self, with_running: bool) -> None:
@@ -90,7 +93,7 @@ class _Copying:
         self._copy_owners(*self._owners(self._source.fetch_projects(), groups))
         for trial in self._trials:
             if trial.status == Status.Running and not with_running:
-                self._note("running", _shown(trial))
+                self._note("running", trial)
                 continue
             # The group that it was put into last is its own.
             members = [group.uid for group in groups if trial.uid in group.trials]
@@ -98,7 +101,7 @@ class _Copying:
             try:
                 self._copy(trial, members)
             except InvalidEvent as error:
-                self._note("refused", f"{_shown(trial)} ({error})")
+                self._note("refused", trial, f" ({error})")
         self._target.commit()
         for store in (self._source, self._target):
             store.close()
@@ -143,22 +146,22 @@ class _Copying:
         if same is None:
             taken = self._target.revisions(trial.hash)
             if trial.revision in taken - {found.revision for found in there}:
-                self._note("forgotten", _shown(trial))
+                self._note("forgotten", trial)
                 return
             revision = max(taken) + 1 if trial.revision in taken else trial.revision
         elif events.is_large and -1 < self._target.last(events.writer) < events.count - 1:
             revision = same.revision
         else:
             if same.deleted:
-                self._note("deleted", _shown(trial))
+                self._note("deleted", trial)
                 return
-            self._note("present" if _changes(trial) <= _changes(same) else "changed", _shown(trial))
+            self._note("present" if _changes(trial) <= _changes(same) else "changed", trial)
             return
         events.created = replace(events.created, revision=revision, artifacts=self._manifest(trial))
         self._send_trial(events)
-        self._note("copied", _shown(trial))
+        self._note("copied", trial)
         if revision != trial.revision:
-            self._note("renumbered", f"{_shown(trial)} is revision {revision}")
+            self._note("renumbered", trial, f" is revision {revision}")
 
     def _is_same(self, found: Trial, trial: Trial) -> bool:
         """Return whether a trial of the target is the copy of this one: both were created at the same moment."""
@@ -194,11 +197,21 @@ class _Copying:
             self._files[place] = self._files.get(place, 0) + 1
         return to_plain(lines)  # type: ignore[no-any-return]
 
-    def _note(self, outcome: str, trial: str) -> None:
-        self._outcomes.setdefault(outcome, []).append(trial)
+    def _note(self, outcome: str, trial: Trial, more: str = "") -> None:
+        self._outcomes.setdefault(outcome, []).append(f"{_shown(trial)}{more}")
+        self._uids.setdefault(outcome, []).append(trial.uid)
 
-    def report(self) -> int:
+    def report(self, as_json: bool) -> int:
         """Say what was copied and what was not, and return the exit code."""
+        if as_json:
+            outcomes = {outcome: self._uids.get(outcome, []) for outcome in ("copied", *_TEXTS)}
+            places = {mask_secrets(place): count for place, count in self._files.items()}
+            say_json(source=self._places[0], target=self._places[1], **outcomes, files=places)
+        else:
+            self._say()
+        return 1 if self._outcomes.keys() & {"running", "changed", "refused"} else 0
+
+    def _say(self) -> None:
         source, target = self._places
         print(f"copied {_count(self._outcomes.get('copied', []), 'trial')} from {source} to {target}")
         for outcome, text in _TEXTS.items():
@@ -209,7 +222,6 @@ class _Copying:
                 print(f"  {_count(trials, 'trial')} {text}{names}")
         for place, count in self._files.items():
             print(f"  files of {count} of them stay in {mask_secrets(place)}: keep that place")
-        return 1 if self._outcomes.keys() & {"running", "changed", "refused"} else 0
 
 
 _TEXTS = {

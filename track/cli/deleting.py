@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
+from functools import partial
 from typing import Any
 
-from track.cli.shell import all_stored, store_and_words, take_words
-from track.errors import TrackError
+from track.cli.shell import NOTHING, all_stored, on_store, say, say_json, take_forms, take_words
 from track.naming import WAYS, named
 from track.persistence.protocol import Protocol
+from track.persistence.utils import mask_secrets
 from track.reading import open_stored
 from track.structure import Status, Trial
 
@@ -36,8 +36,10 @@ def add_parser(verbs: Any, name: str) -> None:
     if name != "gc":
         of = "; of those that were deleted" if name == "restore" else ""
         take_words(parser, f"trials, each by {WAYS}{of}", "TRIAL", least=1)
+        take_forms(parser, is_list=False)
         return
     take_words(parser, "", most=0)
+    take_forms(parser, is_list=False)
     parser.add_argument(
         "--older",
         metavar="AGE",
@@ -57,55 +59,59 @@ def _age(given: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Hide, show or remove trials, and return the exit code."""
-    try:
-        uri, arguments.trials = store_and_words(arguments)
-        protocol = open_stored(uri)
-        try:
-            code: int = arguments.act(protocol, arguments)
-        finally:
-            protocol.close()
-    except (TrackError, OSError) as error:
-        print(f"{arguments.prog}: {error}", file=sys.stderr)
-        return 2
-    return code
+    return on_store(arguments, partial(arguments.act, arguments), open_stored)
 
 
-def _delete(protocol: Protocol, arguments: argparse.Namespace) -> int:
-    trials = _named(protocol, arguments, deleted=False)
+def _delete(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
+    trials = _named(protocol, words, deleted=False)
     for trial in trials:
         protocol.delete_trial(trial)
-    code = all_stored(protocol, arguments.prog)
+    code = all_stored(protocol, given.prog)
+    if given.json:
+        say_json(uri=mask_secrets(uri), deleted=list(map(_document, trials)))
+        return code
     for trial in trials:
         goes_on = "; it is running, and goes on" if trial.status is Status.Running else ""
-        print(f"deleted {_shown(trial)}{goes_on}")
+        say(f"deleted {_shown(trial)}{goes_on}")
     return code
 
 
-def _restore(protocol: Protocol, arguments: argparse.Namespace) -> int:
-    trials = _named(protocol, arguments, deleted=True)
+def _restore(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
+    trials = _named(protocol, words, deleted=True)
     for trial in trials:
         protocol.restore_trial(trial)
-    code = all_stored(protocol, arguments.prog)
+    code = all_stored(protocol, given.prog)
+    if given.json:
+        say_json(uri=mask_secrets(uri), restored=list(map(_document, trials)))
+        return code
     for trial in trials:
-        print(f"restored {_shown(trial)}")
+        say(f"restored {_shown(trial)}")
     return code
 
 
-def _named(protocol: Protocol, arguments: argparse.Namespace, deleted: bool) -> list[Trial]:
+def _named(protocol: Protocol, names: list[str], deleted: bool) -> list[Trial]:
     """Return the trials that are meant, each once: all of them, or none is changed."""
-    found = {trial.uid: trial for trial in (named(protocol, name, deleted) for name in arguments.trials)}
+    found = {trial.uid: trial for trial in (named(protocol, name, deleted) for name in names)}
     return list(found.values())
 
 
-def _forget(protocol: Protocol, arguments: argparse.Namespace) -> int:
-    found = protocol.forget_trials(arguments.older)
-    print(f"removed {_count(len(found.trials))}")
+def _document(trial: Trial) -> dict[str, Any]:
+    return {"uid": trial.uid, "name": trial.name, "revision": trial.revision, "status": str(trial.status)}
+
+
+def _forget(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
+    found = protocol.forget_trials(given.older)
+    code = NOTHING if found.running else 0
+    if given.json:
+        say_json(uri=mask_secrets(uri), removed=list(found.trials), late=found.late, running=found.running)
+        return code
+    say(f"removed {_count(len(found.trials))}")
     if found.late:
         events = "1 event" if found.late == 1 else f"{found.late:,} events"
-        print(f"{events} came later for trials that were removed, and dropped")
+        say(f"{events} came later for trials that were removed, and dropped")
     if found.running:
-        print(f"{_count(found.running)} may still be running: run it again later")
-    return 1 if found.running else 0
+        say(f"{_count(found.running)} may still be running: run it again later")
+    return code
 
 
 def _shown(trial: Trial) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from track.cli.grid import cell
 from track.cli.shell import all_stored, on_store, say, say_json, take_forms, take_words
 from track.cli.show import row_of
-from track.errors import InvalidCall
+from track.errors import InvalidCall, NotFound, suggestion
 from track.filters import read_value
 from track.naming import WAYS
 from track.persistence.protocol import Protocol
@@ -20,7 +20,8 @@ from track.structure import Trial
 from track.structure import status as make_status
 
 _TAG = """
-Gives a trial tags, or shows those that it has: paper, or paper=v2; a tag that it has gets the new value.
+Gives a trial tags, or shows those that it has: paper, or paper=v2; a tag that it has gets the new value. --remove takes
+one away.
 """
 _STATUS = """
 Sets the status of a trial, or shows it: completed, interrupted, suspended, exception, pruned, submitted, or one of your
@@ -35,6 +36,7 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.set_defaults(run=run, act=act)
     if name == "tag":
         take_words(parser, f"the trial: {WAYS}; TAG: name or name=value", "TRIAL TAG", least=1)
+        parser.add_argument("--remove", metavar="TAG", action="append", default=[], help="take a tag away")
     else:
         take_words(parser, f"the trial: {WAYS}; NAME: the status", "TRIAL NAME", least=1, most=2)
         parser.add_argument("--code", type=int, metavar="N", help="of a status of your own; its hundreds say the kind")
@@ -48,12 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tag(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
     row = row_of(protocol, words[0])
-    tags = dict(map(_read_tag, words[1:]))
+    tags = dict(map(_read_tag, words[1:])) | dict.fromkeys(given.remove)
+    if missing := [name for name in given.remove if name not in row.tags]:
+        raise NotFound(f"{_called(row)} has no tag {missing[0]!r}{suggestion(missing[0], row.tags)}")
     if tags:
         protocol.check_writable()
         protocol.add_trial_tags(row.trial, **tags)
     code = all_stored(protocol, given.prog)
-    tags = {**row.tags, **named_tags(tags)}
+    tags = {name: value for name, value in {**row.tags, **named_tags(tags)}.items() if value is not None}
     if given.json:
         say_json(uid=row.uid, tags=tags)
     else:

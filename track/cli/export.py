@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 import secrets
 import sys
@@ -13,22 +14,24 @@ from functools import partial
 from typing import Any, TextIO
 
 from track.cli.ls import selected
-from track.cli.shell import NOTHING, as_json, on_store, take_words, tell
+from track.cli.shell import NOTHING, as_json, on_store, say_json, take_words, tell
 from track.errors import InvalidCall, missing_extra
 from track.filters import parse_filter
 from track.frames import to_arrow
 from track.persistence.protocol import Protocol
+from track.persistence.utils import mask_secrets
 from track.plain import printable
 from track.rows import Row
 from track.table import HIDDEN_METADATA
 
 _DESCRIPTION = """
 Writes trials, or those that FILTER chooses, with all of their points. A file is there once it is whole; one that is
-there already is replaced. OUT may be - for standard output, of --csv and --jsonl.
+there already is replaced. OUT may be - for standard output, of --csv, --jsonl and --html.
 """
 _FORMS = {
     "csv": "a line a point: uid, name, metric, step, value, time",
     "jsonl": "a document a trial in each line, as track ls --json has it, with its points",
+    "html": "one file under 5 MB with table, charts, comparison and each run's page, which any browser opens",
     "parquet": "a table of points (extra pyarrow), which DuckDB, polars and pandas read",
     "tensorboard": "a folder of event files, one a trial (extra tensorboard); those that are there are left alone",
 }
@@ -42,6 +45,7 @@ def add_parser(verbs: Any, name: str) -> None:
     forms = parser.add_mutually_exclusive_group(required=True)
     for form, text in _FORMS.items():
         forms.add_argument(f"--{form}", metavar="OUT", help=text)
+    parser.add_argument("--json", action="store_true", help="say as one document of JSON what was written")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +59,13 @@ def _export(given: argparse.Namespace, protocol: Protocol, uri: str, words: list
     out = getattr(given, form)
     if out == "-" and form in ("parquet", "tensorboard"):
         raise InvalidCall(f"--{form} takes the path of a {'file' if form == 'parquet' else 'folder'}")
+    if out == "-" and given.json:
+        raise InvalidCall(f"--json goes to standard output, as --{form} - does: give the path of a file")
     left = _WRITERS[form](protocol, rows, out)
+    if given.json:
+        document = {"form": form, "out": out, "written": len(rows) - left, "left": left, "total": total}
+        say_json(uri=mask_secrets(uri), **document)
+        return 0 if rows else NOTHING
     trials = "1 trial" if len(rows) - left == 1 else f"{len(rows) - left:,} trials"
     tell(f"{trials} of {total:,} written to {'standard output' if out == '-' else out}")
     if left:
@@ -104,11 +114,32 @@ def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
         for row in rows:
             points = {
                 name: {"steps": list(steps), "values": list(values), "times": [at or None for at in times]}
+                | _special(values)
                 for name, steps, values, times in _points(protocol, row)
             }
             metadata = {name: one for name, one in row.trial.metadata.items() if name not in HIDDEN_METADATA}
             file.write(as_json(row.to_json() | {"metadata": printable(metadata), "points": points}) + "\n")
     return 0
+
+
+def _special(values: Sequence[Any]) -> dict[str, Any]:
+    """Return which values are null in JSON because they are not finite."""
+    found = {
+        str(place): str(value)
+        for place, value in enumerate(values)
+        if isinstance(value, float) and not math.isfinite(value)
+    }
+    return {"special": found} if found else {}
+
+
+def _to_html(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
+    from track.dashboard import as_document
+
+    made = as_document(protocol, [row.trial for row in rows])
+    with _whole(out) as file:
+        file.write(made.html)
+    tell(made.note)
+    return len(rows) - made.runs
 
 
 def _to_parquet(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
@@ -135,4 +166,10 @@ def _to_tensorboard(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
     return left
 
 
-_WRITERS = {"csv": _to_csv, "jsonl": _to_jsonl, "parquet": _to_parquet, "tensorboard": _to_tensorboard}
+_WRITERS = {
+    "csv": _to_csv,
+    "jsonl": _to_jsonl,
+    "html": _to_html,
+    "parquet": _to_parquet,
+    "tensorboard": _to_tensorboard,
+}

@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any
 
+from track.cli.shell import code_of, say, say_json, take_forms, take_security, tell
 from track.errors import TrackError
 from track.persistence.rpc import DEFAULT_PORT
 from track.persistence.server import LIMITS, SocketServer
@@ -27,14 +28,8 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default: {DEFAULT_PORT}; 0: any)"
     )
-    parser.add_argument(
-        "--security-layer",
-        choices=("AES", "TLS"),
-        help="encrypt: AES with a certificate made here, which clients know by its fingerprint; TLS with your own",
-    )
     parser.add_argument("--users", metavar="FILE", help="who may come in; see `track user`")
-    parser.add_argument("--certificate", metavar="FILE", help="your own certificate (PEM)")
-    parser.add_argument("--key", metavar="FILE", help="its private key (PEM)")
+    take_security(parser)
     parser.add_argument(
         "--limit",
         metavar="NAME=VALUE",
@@ -42,6 +37,7 @@ def add_parser(verbs: Any, name: str) -> None:
         default=[],
         help=f"change a limit, as in clients=500; there are {', '.join(LIMITS)}",
     )
+    take_forms(parser, is_list=False)
     parser.set_defaults(run=run)
 
 
@@ -51,17 +47,26 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in ("users", "certificate", "key")}
     limits = dict(limit.partition("=")[::2] for limit in arguments.limit)
     layer = arguments.security_layer
+    stopped = "stopped: everything that was acknowledged is stored"
     try:
         server = SocketServer(server_uri(arguments.uri, arguments.host, arguments.port, layer, **given, **limits))
+    except (TrackError, OSError) as error:
+        print(f"track serve: {error}", file=sys.stderr)
+        return code_of(error)
+    try:
         host, port = server.listen()
-        print(f"serving {mask_secrets(arguments.uri)} on {host}:{port}", flush=True)
-        for line in server.notes():
-            print(line, flush=True)
+        if arguments.json:
+            say_json(uri=mask_secrets(arguments.uri), host=host, port=port, notes=server.notes())
+        else:
+            say("\n".join([f"serving {mask_secrets(arguments.uri)} on {host}:{port}", *server.notes()]))
         server.run_server()
     except KeyboardInterrupt:
         pass
     except (TrackError, OSError) as error:
         print(f"track serve: {error}", file=sys.stderr)
         return 2
-    print("stopped: everything that was acknowledged is stored")
+    if arguments.json:
+        tell(stopped)
+    else:
+        say(stopped)
     return 0

@@ -100,38 +100,62 @@ def configured_store() -> str:
 # running
 
 
-def on_store(given: argparse.Namespace, act: Callable[[Protocol, str, list[str]], int]) -> int:
+def on_store(
+    given: argparse.Namespace,
+    act: Callable[[Protocol, str, list[str]], int],
+    open_it: Callable[[str], Protocol] = open_to_read,
+) -> int:
     """Open the store that is meant, give it to `act` with its URI and the words, and return the exit code."""
     try:
         uri, words = store_and_words(given)
     except (TrackError, ValueError, OSError) as error:
         complain(given.prog, error)
         return WRONG
+
+    def act_on_it() -> int:
+        protocol = opened(open_it, uri)
+        try:
+            return act(protocol, uri, words)
+        finally:
+            protocol.close()
+
+    return attempt(given.prog, act_on_it)
+
+
+def opened(open_it: Callable[[str], Protocol], uri: str) -> Protocol:
+    """Return the backend of a store.
+
+    Raises
+    ------
+    BackendUnavailable
+        It is not there, or does not answer.
+    """
     try:
-        protocol = open_to_read(uri)
-    except (NotFound, BackendUnavailable, OSError) as error:
-        complain(given.prog, error)
-        return AWAY
-    except TrackError as error:
-        complain(given.prog, error)
-        return WRONG
+        return open_it(uri)
+    except (NotFound, OSError) as error:
+        if isinstance(error, BackendUnavailable):
+            raise
+        raise BackendUnavailable(sentence_of(error)) from error
+
+
+def attempt(program: str, act: Callable[[], int]) -> int:
+    """Return the exit code of what a verb does, and print in one sentence what is wrong with it."""
     try:
-        return act(protocol, uri, words)
+        return act()
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (BackendUnavailable, LockTimeout) as error:
-        complain(given.prog, error)
-        return AWAY
-    except NotFound as error:
-        complain(given.prog, error)
-        return NOTHING
     except (TrackError, ValueError, OSError) as error:
-        complain(given.prog, error)
-        return WRONG
-    finally:
-        protocol.close()
+        complain(program, error)
+        return code_of(error)
+
+
+def code_of(error: Exception) -> int:
+    """Return the exit code that says what is wrong."""
+    if isinstance(error, (BackendUnavailable, LockTimeout)):
+        return AWAY
+    return NOTHING if isinstance(error, NotFound) else WRONG
 
 
 def all_stored(protocol: Protocol, program: str) -> int:
@@ -220,3 +244,14 @@ def take_forms(parser: argparse.ArgumentParser, is_list: bool = True) -> None:
     if is_list:
         forms.add_argument("--jsonl", action="store_true", help="a document of JSON in each line")
         forms.add_argument("--csv", action="store_true", help="comma-separated values")
+
+
+def take_security(parser: argparse.ArgumentParser) -> None:
+    """Let a verb encrypt the connections that it takes."""
+    parser.add_argument(
+        "--security-layer",
+        choices=("AES", "TLS"),
+        help="encrypt: AES with a certificate made here, which is known by its fingerprint; TLS with your own",
+    )
+    parser.add_argument("--certificate", metavar="FILE", help="your own certificate (PEM)")
+    parser.add_argument("--key", metavar="FILE", help="its private key (PEM)")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from track.cli.shell import code_of, say_json, take_forms
 from track.errors import AnotherStore, TrackError
 from track.persistence.delivery import (
     UNREAD,
@@ -41,25 +43,57 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.add_argument(
         "--refused", action="store_true", help="send again what a store has refused: it may know the trials now"
     )
+    take_forms(parser, is_list=False)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Send, or list, and return the exit code."""
+    said = _Said(arguments.json)
     try:
-        servers = _servers(arguments.uri)
+        code = _run(arguments, said)
     except TrackError as error:
         print(f"track sync: {error}", file=sys.stderr)
-        return 2
+        return code_of(error)
+    if arguments.json:
+        say_json(servers=list(said.servers.values()))
+    return code
+
+
+def _run(arguments: argparse.Namespace, said: _Said) -> int:
+    servers = _servers(arguments.uri)
     if not servers:
-        print("nothing is waiting here")
+        said.line("nothing is waiting here")
         return 0
     if arguments.status:
-        return max([_show(uri, folder) for uri, folder in servers])
-    codes = [_send(uri, folder, arguments.refused) for uri, folder in servers]
+        return max([_show(uri, folder, said) for uri, folder in servers])
+    codes = [_send(uri, folder, arguments.refused, said) for uri, folder in servers]
     if arguments.uri is not None:
-        codes += _send_strays(arguments.uri, {folder for _, folder in servers})
+        codes += _send_strays(arguments.uri, {folder for _, folder in servers}, said)
     return max(codes)
+
+
+class _Said:
+    """What was said: lines for people, or a document of what waits and what was sent, by server."""
+
+    def __init__(self, as_document: bool) -> None:
+        self.line: Callable[[str], None] = (lambda _: None) if as_document else print
+        self.servers: dict[str, dict[str, Any]] = {}
+
+    def note(self, uri: str, field: str, **facts: Any) -> None:
+        """Note something of a server."""
+        self.of(uri)[field].append(facts)
+
+    def of(self, uri: str) -> dict[str, Any]:
+        """Return what is known of a server."""
+        place = mask_secrets(uri)
+        empty = {"server": place, "waiting": [], "sent": [], "refused": [], "unread": [], "errors": []}
+        return self.servers.setdefault(place, empty)
+
+    def wrong(self, uri: str, text: str) -> None:
+        """Say what is wrong with a server, to standard error, too."""
+        print(f"{uri}: {text}", file=sys.stderr)
+        self.of(uri)["errors"].append(text)
 
 
 def _servers(uri: str | None) -> list[tuple[str, Path]]:
@@ -76,35 +110,42 @@ def _open(uri: str) -> Protocol:
     return protocol
 
 
-def _show(uri: str, folder: Path) -> int:
-    print(mask_secrets(uri))
+def _show(uri: str, folder: Path, said: _Said) -> int:
+    said.line(mask_secrets(uri))
+    said.of(uri)
     left = 0
     for leftover in leftovers(folder):
         if problem := leftover.problem():
             left += 1
-            print(f"  {leftover.name}  cannot be read, and nobody knows how many events are in it: {problem}")
+            said.note(uri, "waiting", name=leftover.name, events=None, problem=str(problem))
+            said.line(f"  {leftover.name}  cannot be read, and nobody knows how many events are in it: {problem}")
             continue
         count = leftover.count_unsent()
         left += count
-        state = "being sent by its process" if leftover.is_alive() else "left behind"
+        is_alive = leftover.is_alive()
+        facts = {"events": count, "seconds": leftover.age, "is_alive": is_alive, "store": leftover.store or None}
+        said.note(uri, "waiting", name=leftover.name, **facts)
+        state = "being sent by its process" if is_alive else "left behind"
         store = f", for the store {leftover.store[:8]}" if leftover.store else ""
-        print(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}{store}")
+        said.line(f"  {leftover.name}  {count} events unsent, last written {_ago(leftover.age)} ago, {state}{store}")
     for refused in refused_in(folder):
-        _show_refused(refused)
+        _show_refused(uri, refused, said)
     for path in sorted(folder.glob(f"*{UNREAD}")):
-        print(f"  {path} was sent, but for lines that could not be read")
+        said.note(uri, "unread", path=str(path))
+        said.line(f"  {path} was sent, but for lines that could not be read")
     if not left:
-        print("  nothing is waiting")
+        said.line("  nothing is waiting")
     return 1 if left else 0
 
 
-def _show_refused(refused: Refused) -> None:
+def _show_refused(uri: str, refused: Refused, said: _Said) -> None:
     reasons = refused.reasons()
-    print(f"  {refused.path} holds {sum(reasons.values())} events that the server refused")
+    said.note(uri, "refused", path=str(refused.path), events=sum(reasons.values()), reasons=dict(reasons))
+    said.line(f"  {refused.path} holds {sum(reasons.values())} events that the server refused")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:_REASONS]:
-        print(f"    {count}: {cut(reason)}")
+        said.line(f"    {count}: {cut(reason)}")
     if len(reasons) > _REASONS:
-        print(f"    and {len(reasons) - _REASONS} other reasons")
+        said.line(f"    and {len(reasons) - _REASONS} other reasons")
 
 
 def _ago(seconds: float) -> str:
@@ -114,33 +155,35 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _send(uri: str, folder: Path, is_refused: bool) -> int:
+def _send(uri: str, folder: Path, is_refused: bool, said: _Said) -> int:
+    said.of(uri)
     refused = refused_in(folder)
     if refused and is_refused and "***" in uri:
-        print(f"{uri}: give the URI with its password to send what was refused", file=sys.stderr)
+        said.wrong(uri, "give the URI with its password to send what was refused")
         return 1
     if refused and is_refused:
         refused = [one for one in refused if not one.release()]
     waiting = leftovers(folder)
     if not waiting:
-        print(f"{mask_secrets(uri)}: nothing is waiting")
-        return _tell_refused(refused)
+        said.line(f"{mask_secrets(uri)}: nothing is waiting")
+        return _tell_refused(uri, refused, said)
     if "***" in uri:
-        print(f"{uri}: give the URI with its password to send {_count(waiting)} events", file=sys.stderr)
+        said.wrong(uri, f"give the URI with its password to send {_count(waiting)} events")
         return 1
     try:
         protocol = _open(uri)
     except TrackError as error:
-        print(f"{mask_secrets(uri)}: {error}", file=sys.stderr)
+        said.wrong(mask_secrets(uri), str(error))
         return 1
     try:
-        return max([*(_send_one(leftover, protocol) for leftover in waiting), _tell_refused(refused)])
+        codes = [_send_one(leftover, protocol, said) for leftover in waiting]
+        return max([*codes, _tell_refused(uri, refused, said)])
     finally:
         protocol.server.close()
         protocol.close()
 
 
-def _send_strays(uri: str, own: set[Path]) -> list[int]:
+def _send_strays(uri: str, own: set[Path], said: _Said) -> list[int]:
     """Send what was logged for a store while it was somewhere else, as its id says, and return the exit codes."""
     named = [
         (leftover, place)
@@ -161,20 +204,21 @@ def _send_strays(uri: str, own: set[Path]) -> list[int]:
                 continue
             except TrackError as error:
                 text = "what waits for other addresses may be for it, which cannot be asked"
-                print(f"{protocol.uri}: {text}: {error}", file=sys.stderr)
+                said.wrong(protocol.uri, f"{text}: {error}")
                 return [*codes, 1]
-            print(f"{protocol.uri}: {leftover.name} was logged for the same store when it was at {place}")
-            codes.append(_send_one(leftover, protocol))
+            said.line(f"{protocol.uri}: {leftover.name} was logged for the same store when it was at {place}")
+            codes.append(_send_one(leftover, protocol, said))
     finally:
         protocol.server.close()
         protocol.close()
     return codes
 
 
-def _send_one(leftover: Leftover, protocol: Protocol) -> int:
+def _send_one(leftover: Leftover, protocol: Protocol, said: _Said) -> int:
     before = leftover.count_unsent()
     if leftover.is_alive():
-        print(f"{protocol.uri}: {leftover.name} is being sent by its process ({before} events wait)")
+        said.note(protocol.uri, "waiting", name=leftover.name, events=before, is_alive=True)
+        said.line(f"{protocol.uri}: {leftover.name} is being sent by its process ({before} events wait)")
         return 1 if before else 0
     stored = refused = 0
     try:
@@ -183,19 +227,22 @@ def _send_one(leftover: Leftover, protocol: Protocol) -> int:
             refused += batch.refused
     except (TrackError, OSError) as error:
         what = leftover.name if leftover.problem() else f"{leftover.count_unsent()} events wait in {leftover.name}"
-        print(f"{protocol.uri}: {what}: {error}", file=sys.stderr)
+        said.wrong(protocol.uri, f"{what}: {error}")
         return 1
-    print(f"{protocol.uri}: sent {stored} events of {leftover.name}")
+    said.note(protocol.uri, "sent", name=leftover.name, events=stored, refused=refused)
+    said.line(f"{protocol.uri}: sent {stored} events of {leftover.name}")
     if refused:
         print(f"  {refused} were refused, and are kept in {leftover.folder}: --status says why", file=sys.stderr)
     return 1 if refused or leftover.count_unsent() else 0
 
 
-def _tell_refused(refused: list[Refused]) -> int:
+def _tell_refused(uri: str, refused: list[Refused], said: _Said) -> int:
     """Say what was refused before, and return 0: it does not wait."""
     for one in refused:
-        print(
-            f"  {one.path} holds {sum(one.reasons().values())} events that the server refused; --status says why, "
+        reasons = one.reasons()
+        said.note(uri, "refused", path=str(one.path), events=sum(reasons.values()), reasons=dict(reasons))
+        said.line(
+            f"  {one.path} holds {sum(reasons.values())} events that the server refused; --status says why, "
             "--refused sends them again"
         )
     return 0

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import socket
+import threading
 from functools import partial
 from typing import Any
 
-from track.cli.shell import WRONG, complain, on_store, say, take_words
+from track.cli.shell import WRONG, complain, on_store, say, say_json, take_forms, take_security, take_words, tell
+from track.errors import InvalidCall
 from track.persistence.protocol import Protocol
 
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - they are looked for, not listened on
 _DESCRIPTION = """
 Opens a page with the runs of a store: a table, and their charts, which grow while the runs do. It is for this machine
-only, and for who has the link that is printed; it reads the store, and changes nothing of it.
+only, and for who has the link that is printed; it reads the store, and changes nothing of it. With --write tags, notes
+and statuses can be changed; with --users it is for who has a password, and with --security-layer on other machines too.
 """
 
 
@@ -21,14 +26,24 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.set_defaults(run=run)
     take_words(parser, most=0)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="where to listen; another machine's browser comes in with --users and --security-layer only",
+    )
+    parser.add_argument("--write", action="store_true", help="let tags, notes and statuses be changed")
+    parser.add_argument("--users", metavar="FILE", help="who may come in, by password; see `track user`")
+    take_security(parser)
     parser.add_argument("--no-browser", action="store_true", help="only print the link")
     parser.add_argument(
         "--allow-host",
         metavar="NAME[:PORT]",
         action="append",
         default=[],
-        help="a name by which a proxy in front of the page is called",
+        help="a name by which the page, or a proxy in front of it, is called",
     )
+    take_forms(parser, is_list=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,16 +53,71 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
     from track.dashboard import Dashboard, PageServer, new_token
+    from track.persistence.rpc import is_loopback
 
-    token = new_token()
+    context, users = _security(given)
+    token = "" if users else new_token()
+    page = Dashboard(protocol, token, given.allow_host, writes=given.write, users=users)
     try:
-        server = PageServer(Dashboard(protocol, token, given.allow_host), given.port)
+        server = PageServer(page, given.port, given.host, context)
     except (OSError, OverflowError) as error:
-        complain(f"{given.prog}: port {given.port}", error)
+        where = "" if is_loopback(given.host) else f" of {given.host}"
+        complain(f"{given.prog}: port {given.port}{where}", error)
         return WRONG
-    link = f"http://127.0.0.1:{server.server_port}/?token={token}"
+    return _run(given, server, page, token)
+
+
+def _security(given: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the context of encrypted connections, and the users; None for those that are not asked for.
+
+    Raises InvalidCall: the page would be open to who may not come in.
+    """
+    from track.persistence.rpc import is_loopback
+
+    if not is_loopback(given.host) and not (given.users and given.security_layer):
+        raise InvalidCall(
+            f"--host {given.host} is open to other machines: it takes --users FILE, which track user makes, and "
+            "--security-layer AES, or TLS with --certificate and --key"
+        )
+    if given.certificate and not given.security_layer:
+        raise InvalidCall("--certificate is for --security-layer TLS")
+    if given.security_layer and not given.users:
+        raise InvalidCall("--security-layer is for a page with --users FILE")
+    users = None
+    if given.users:
+        from track.persistence.users import Users
+
+        users = Users(given.users)
+        if not users.list():
+            tell(f"nobody may come in yet: track user add NAME --users {given.users}")
+    return _context(given), users
+
+
+def _context(given: argparse.Namespace) -> Any:
+    if not given.security_layer:
+        return None
+    from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
+
+    if given.certificate:
+        return certificate_context(given.certificate, given.key)
+    if given.security_layer == "TLS":
+        raise InvalidCall("--security-layer TLS takes --certificate FILE and --key FILE; AES makes its own")
+    context = server_context(server_folder())
+    tell(f"the browser will ask about a certificate that nobody signed: {fingerprint(server_folder())}")
+    return context
+
+
+def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
+    # All addresses of this machine are none for a browser.
+    host = socket.gethostname() if given.host in _ALL_ADDRESSES else given.host
+    address = f"[{host}]" if ":" in host else host
+    link = f"http{'s' if server.context else ''}://{address}:{server.server_port}/{f'?token={token}' if token else ''}"
     try:
-        say(f"track ui: {link}")
+        if given.json:
+            say_json(link=link, host=given.host, port=server.server_port, writes=given.write)
+        else:
+            say(f"track ui: {link}")
+        threading.Thread(target=page.read_ahead, daemon=True).start()
         if not given.no_browser:
             _open(link)
         server.serve_forever()
@@ -60,7 +130,6 @@ def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
 
 def _open(link: str) -> None:
     """Open the link in a browser; where there is none, it is printed anyway."""
-    import threading
     import webbrowser
 
     threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()

@@ -7,6 +7,7 @@ import getpass
 import sys
 from typing import Any
 
+from track.cli.shell import as_json, code_of, say, say_csv, say_json, take_forms
 from track.errors import TrackError
 from track.persistence.users import ROLES, Users
 
@@ -35,6 +36,7 @@ def add_parser(verbs: Any, name: str) -> None:
     show.set_defaults(act=_list)
     for action in (add, remove, show):
         action.add_argument("--users", required=True, metavar="FILE", help="the file of users of the server")
+        take_forms(action, is_list=action is show)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         code: int = arguments.act(Users(arguments.users), arguments)
     except (TrackError, ValueError, OSError) as error:
         print(f"track user: {error}", file=sys.stderr)
-        return 2
+        return code_of(error)
     return code
 
 
@@ -51,7 +53,11 @@ def _add(users: Users, arguments: argparse.Namespace) -> int:
     is_known = arguments.name in users.list()
     password = _password_of_a_line() if arguments.password_stdin else _password_of_a_person(arguments.name)
     users.add(arguments.name, password, arguments.role)
-    print(f"{'changed' if is_known else 'added'} {arguments.name} ({arguments.role}) in {users.path}")
+    what = "changed" if is_known else "added"
+    if arguments.json:
+        say_json(user=arguments.name, role=arguments.role, done=what, users=str(users.path))
+    else:
+        say(f"{what} {arguments.name} ({arguments.role}) in {users.path}")
     return 0
 
 
@@ -70,14 +76,23 @@ def _password_of_a_person(name: str) -> str:
 
 def _remove(users: Users, arguments: argparse.Namespace) -> int:
     users.remove(arguments.name)
-    print(f"removed {arguments.name} from {users.path}")
+    if arguments.json:
+        say_json(user=arguments.name, done="removed", users=str(users.path))
+    else:
+        say(f"removed {arguments.name} from {users.path}")
     return 0
 
 
 def _list(users: Users, arguments: argparse.Namespace) -> int:
     roles = users.list()
-    for name, role in roles.items():
-        print(f"{name}  {role}")
-    if not roles:
-        print(f"{users.path} has no users")
+    rows = [{"user": name, "role": role} for name, role in roles.items()]
+    if arguments.json:
+        say_json(users=rows)
+    elif arguments.jsonl:
+        for row in rows:
+            say(as_json(row))
+    elif arguments.csv:
+        say_csv(("user", "role"), roles.items())
+    else:
+        say("\n".join(f"{name}  {role}" for name, role in roles.items()) or f"{users.path} has no users")
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from track.cli.grid import is_terminal
 from track.cli.ls import lines_of, selected
-from track.cli.shell import NOTHING, as_json, on_store, say, take_words, tell, write
+from track.cli.shell import NOTHING, as_json, on_store, say, say_json, take_words, tell, write
 from track.errors import InvalidCall
 from track.filters import Filter, parse_filter
 from track.persistence.protocol import Protocol
@@ -39,7 +39,9 @@ def add_parser(verbs: Any, name: str) -> None:
         "-i", "--interval", type=float, default=_INTERVAL, metavar="SECONDS", help="between two looks (default: 1)"
     )
     parser.add_argument("--until-done", action="store_true", help="end once none of them runs")
-    parser.add_argument("--jsonl", action="store_true", help="no table: each trial that has changed, as JSON in a line")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--jsonl", action="store_true", help="no table: each trial that has changed, as JSON in a line")
+    forms.add_argument("--json", action="store_true", help="no table: what has changed at a look, as one document")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,10 +85,16 @@ class _Table:
         """Read what there is now, and show it where it is something else."""
         self.rows, self._total, self._short = selected(self._protocol, self._chosen)
         uids = set(changed)
+        new = [row for row in self.rows if row.uid in uids]
         if self._given.jsonl:
-            for row in self.rows:
-                if row.uid in uids:
-                    say(as_json(row.to_json()))
+            for row in new:
+                say(as_json(row.to_json()))
+            return
+        if self._given.json:
+            if new:
+                running = sum(row.is_running for row in self.rows)
+                trials = [row.to_json() for row in new]
+                say_json(total=self._total, matching=len(self.rows), running=running, trials=trials)
             return
         for key in [key for key in self._drawn if key[0] in uids]:
             del self._drawn[key]
@@ -94,7 +102,7 @@ class _Table:
 
     def draw(self) -> None:
         """Draw the table, in its place on a terminal; elsewhere below the one before, where it differs."""
-        if self._given.jsonl:
+        if self._given.jsonl or self._given.json:
             return
         rows = self._arranged()
         columns = [name for one in (self._given.columns or "").split(",") if (name := one.strip())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from track.containers.columns import Column
@@ -12,7 +13,9 @@ from track.errors import missing_extra
 _EXACT = 2**53
 # So many numbers times their range are sorted as whole numbers.
 _PACKED = 2**62
-_VALUES, _COLUMNS = 1, 3
+_BYTES = 8
+# Steps of so many points are kept for the next metric that has the same ones.
+_SHARED = 1 << 16
 
 
 def to_arrays(points: Any, times: bool) -> tuple[Any, ...]:
@@ -63,30 +66,71 @@ def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
     import numpy
 
     size, place = len(points), 0
-    named = enumerate((points.step, points.value, points.at if with_times else None))
-    tail = {number: _array(column, points.tail) for number, column in named if column is not None}
-    found: dict[int, Any] = {}
-    for columns in points.stored.plain_columns():
-        if columns is None:
+    columns = {"step": points.step, "value": points.value, "at": points.at if with_times else None}
+    tail = {name: _array(column, points.tail) for name, column in columns.items() if column is not None}
+    found: dict[str, Any] = {}
+    # Steps that count up evenly need no copy of their own.
+    run = range(0) if "step" in tail else None
+    for chunk in points.stored.plain_columns():
+        if chunk is None:
             return None
-        parts = {number: _plain_array(columns[number]) for number in tail}
-        end = place + len(parts[_VALUES])
-        for number, part in parts.items():
-            if not place:
-                found[number] = numpy.empty(size, part.dtype)
-            if found[number].dtype != part.dtype:
+        parts = dict(zip(columns, chunk, strict=True))
+        if run is not None:
+            run = _longer(run, parts["step"], found, size)
+        end = place + (len(parts["value"]) if isinstance(parts["value"], range) else len(parts["value"][1]) // _BYTES)
+        for name in tail:
+            if name == "step" and run is not None:
+                continue
+            part = _plain_array(parts[name])
+            if name not in found:
+                found[name] = numpy.empty(size, part.dtype)
+            if found[name].dtype != part.dtype:
                 return None
-            found[number][place:end] = part
+            found[name][place:end] = part
         place = end
-    if not place or (points.tail and any(found[number].dtype != part.dtype for number, part in tail.items())):
+    if run is not None and points.tail:
+        run = _longer(run, points.step.counting(points.tail), found, size)
+    if run is not None:
+        found["step"] = counted(run)
+        del tail["step"]
+    if not place or (points.tail and any(found[name].dtype != part.dtype for name, part in tail.items())):
         return None
     end = place + points.tail
-    for number, part in tail.items():
+    for name, part in tail.items():
         if points.tail:
-            found[number][place:end] = part
+            found[name][place:end] = part
         # Fewer, where a chunk turned out to be damaged.
-        found[number] = found[number] if end == size else found[number][:end]
-    return [found.get(number) for number in range(_COLUMNS)]
+        found[name] = found[name] if end == size else found[name][:end]
+    return [found.get(name) for name in columns]
+
+
+def _longer(run: range, more: Any, found: dict[str, Any], size: int) -> range | None:
+    """Return steps that count up evenly with others after them.
+
+    None where these do not go on so: then those so far are in a new array of this size, for others to follow.
+    """
+    if isinstance(more, range):
+        if not run:
+            return more
+        if more.start == run.stop and (more.step == run.step or len(more) == 1):
+            return range(run.start, run.stop + run.step * len(more), run.step)
+    if run:
+        numpy = import_numpy()
+        found["step"] = numpy.empty(size, numpy.int64)
+        found["step"][: len(run)] = counted(run)
+    return None
+
+
+@lru_cache(maxsize=8)
+def _counted(run: range) -> Any:
+    array = import_numpy().arange(run.start, run.stop, run.step)
+    array.flags.writeable = False
+    return array
+
+
+def counted(run: range) -> Any:
+    """Return numbers that count up evenly: the same array for the many metrics that have the same steps."""
+    return _counted(run) if len(run) <= _SHARED else import_numpy().arange(run.start, run.stop, run.step)
 
 
 def _plain_array(column: Any) -> Any:

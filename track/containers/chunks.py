@@ -244,6 +244,8 @@ class StoredChunk:
     def _checked_head(self, data: bytes) -> Head:
         if zlib.crc32(data) != self.named.sum:
             raise DamagedChunk("its head is not what was written")
+        if self._head is not None:
+            return self._head
         head = _decode_head(data[_PREFIX.size :])
         if head.count != self.named.points:
             raise DamagedChunk("it has another number of points than its name says")

@@ -123,6 +123,12 @@ class Column:
         found: array[Any] = self._data
         return found
 
+    def counting(self, size: int) -> range | None:
+        """Return the first values, at least one, where they are whole numbers that count up evenly; else None."""
+        if self._type is not int or self._odd:
+            return None
+        return evenly(self._data[:size])
+
     def unroll(self) -> None:
         """Let numbers that count up evenly take room, and be appended to."""
         if isinstance(self._data, range):

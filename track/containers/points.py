@@ -96,9 +96,13 @@ class Points:
 
     def extend(self, steps: Column | None, values: Column, times: Any) -> None:
         """Add many points, much faster than one by one; `times` is an array of doubles, unix seconds."""
-        latest = self.latest
-        # Those of one call have one time, mostly.
-        for at in times[:1] if times[:1].tobytes() * len(times) == times.tobytes() else times:
+        latest, known = self.latest, times.tolist()
+        # Those of one call have one time, mostly, and those of many calls rise.
+        if times[:1].tobytes() * len(times) == times.tobytes():
+            known = known[:1]
+        elif known[0] >= latest and known == sorted(known):
+            known = known[-1:]
+        for at in known:
             if at >= latest:
                 latest = at
             elif at:

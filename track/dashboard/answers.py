@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,16 @@ class Refused(Exception):
 def json_answer(what: Any) -> Answer:
     """Return data as an answer; what JSON has no word for must be text by then: see `plain_number`."""
     return Answer(200, _encode(what), "application/json")
+
+
+def little_endian(numbers: Any) -> bytes:
+    """Return an array of numbers, of numpy or of the standard library, as bytes."""
+    if hasattr(numbers, "dtype"):
+        return bytes(numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes())
+    if sys.byteorder != "little":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return bytes(numbers.tobytes())
 
 
 def plain_number(value: Any) -> Any:

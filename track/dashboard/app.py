@@ -9,21 +9,27 @@ import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from track.configuration import options
 from track.dashboard.answers import Answer, Refused, json_answer
+from track.dashboard.code import differences
+from track.dashboard.editing import STATUSES, edit, read_edit
+from track.dashboard.planes import chart_bytes
 from track.dashboard.rows import page_of
-from track.dashboard.security import HEADERS, Guard, body_of
+from track.dashboard.security import HEADERS, Guard, body_of, check_change
 from track.dashboard.watching import Watched
 from track.errors import InvalidQuery, TrackError
 from track.persistence.buckets import Question, in_turns, uids_of
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets, names_no_store
 from track.reading import environment_in, open_to_read
+
+if TYPE_CHECKING:
+    from track.persistence.users import Users
 
 logger = logging.getLogger(__name__)
 _STATIC = Path(__file__).with_name("static")
@@ -52,9 +58,10 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Dashboard:
-    """The page of a store, as a WSGI callable. It reads, and changes nothing.
+    """The page of a store, as a WSGI callable. It reads, and changes nothing unless it is told that it may.
 
-    It answers only programs of this machine that came with the token once, and have its cookie since.
+    It answers only programs of this machine that came with the token once, and have its cookie since; or, where there
+    are users, who has said a password.
 
     Parameters
     ----------
@@ -67,6 +74,10 @@ class Dashboard:
         Names, with their ports, by which a proxy in front of it is called.
     interval: float
         Seconds for which the store is not asked again for what changed.
+    writes: bool
+        Tags, notes and statuses may be changed.
+    users: Users, optional
+        Who comes in by password instead of a token, over HTTPS from other machines, too.
     """
 
     def __init__(
@@ -75,11 +86,15 @@ class Dashboard:
         token: str | None = None,
         hosts: Iterable[str] = (),
         interval: float = 1.0,
+        *,
+        writes: bool = False,
+        users: Users | None = None,
     ) -> None:
         self._given = store
         self._token = token
         self._hosts = tuple(hosts)
         self._interval = interval
+        self._writes, self._users = writes, users
         self._opening = threading.Lock()
         self._guard: Guard | None = None
         self._opened: tuple[Protocol, Watched] | None = None
@@ -88,7 +103,9 @@ class Dashboard:
             ("GET", "/api/runs"): self._runs,
             ("GET", "/api/run"): self._run,
             ("GET", "/api/find"): self._find,
+            ("GET", "/api/code"): self._code,
             ("POST", "/api/chart"): self._chart,
+            ("POST", "/api/edit"): self._edit,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -110,11 +127,18 @@ class Dashboard:
         """
         return self._store()[0]
 
+    def read_ahead(self) -> None:
+        """Read what the page shows first, before somebody asks for it; what goes wrong is said to who asks."""
+        try:
+            self._store()[1].read_ahead()
+        except (TrackError, OSError):
+            logger.debug("nothing could be read ahead", exc_info=True)
+
     def _answer(self, environ: dict[str, Any]) -> Answer:
         try:
             if self._guard is None:
                 token = os.environ.get("TRACK_DASHBOARD_TOKEN", "") if self._token is None else self._token
-                self._guard = Guard(token, self._hosts)
+                self._guard = Guard(token, self._hosts, self._users)
             welcome = self._guard.check(environ)
             if welcome is not None:
                 return welcome
@@ -159,12 +183,12 @@ class Dashboard:
     # what can be asked
 
     def _runs(self, environ: dict[str, Any]) -> Answer:
-        protocol, watched = self._store()
+        _, watched = self._store()
         cursor = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("since", [None])[0]
         found = watched.since(cursor)
         if found is None:
             return Answer(204, b"", "application/json")
-        return json_answer({**found, "store": mask_secrets(protocol.uri)})
+        return Answer(200, found, "application/octet-stream")
 
     def _run(self, environ: dict[str, Any]) -> Answer:
         protocol, watched = self._store()
@@ -172,12 +196,21 @@ class Dashboard:
         trials = protocol.brief_trials({"uid": uid})
         if not trials:
             raise Refused(404, "there is no such run")
-        return json_answer(page_of(trials[0], watched.group_name, environment_in(protocol, trials[0])))
+        page = page_of(trials[0], watched.group_name, environment_in(protocol, trials[0]))
+        may = self._writes and environ.get("track.role", "write") != "read"
+        return json_answer(page | ({"statuses": STATUSES} if may else {}))
 
     def _find(self, environ: dict[str, Any]) -> Answer:
         _, watched = self._store()
         text = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("q", [""])[0]
         return json_answer({"uids": watched.matching(text)})
+
+    def _code(self, environ: dict[str, Any]) -> Answer:
+        protocol, _ = self._store()
+        uids = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("uid", [])
+        if len(uids) != 2:
+            raise Refused(400, "two runs are compared")
+        return json_answer({"files": differences(protocol, *uids)})
 
     def _chart(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()
@@ -190,8 +223,17 @@ class Dashboard:
 
         for found in in_turns(question, uids_of(asked.uids), ask, _SECONDS):
             if found is not None:
-                return Answer(200, found.to_bytes(), "application/octet-stream")
+                return Answer(200, chart_bytes(found), "application/octet-stream")
         raise InvalidQuery("nothing was found")
+
+    def _edit(self, environ: dict[str, Any]) -> Answer:
+        if not self._writes:
+            raise Refused(403, "this page is only read: start it with `track ui --write`")
+        check_change(environ)
+        protocol, watched = self._store()
+        edit(protocol, read_edit(body_of(environ)))
+        watched.look_again()
+        return json_answer({})
 
 
 def _configured() -> str:

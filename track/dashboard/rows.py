@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
+from track.briefs import Brief
 from track.dashboard.answers import plain_number
 from track.front import pieces_of
 from track.plain import flatten, printable
@@ -17,6 +18,8 @@ from track.structure import Trial
 from track.table import HIDDEN_METADATA, time_cell
 from track.utils.environment import ENVIRONMENT
 
+NOTE = "note"
+"""The name in a trial's metadata of what a person has noted about it."""
 _LONGEST_NAME = 300
 _LONGEST_VALUE = 500
 _LONGEST_TEXT = 200_000
@@ -27,39 +30,100 @@ Names = Callable[[Any], str]
 """Returns the name of a group by its uid."""
 
 
-def row_of(trial: Trial, group_name: Names) -> Plain:
+FACTS = (
+    "uid",
+    "name",
+    "revision",
+    "project",
+    "group",
+    "status",
+    "code",
+    "created",
+    "started",
+    "finished",
+    "error",
+    "parent",
+)
+"""What the table knows of every run, in the order of `Kept.facts`."""
+
+
+class Kept(NamedTuple):
+    """A run as a table of thousands keeps it: nothing is made of a cell before it is sent."""
+
+    facts: tuple[Any, ...]
+    parameters: Plain
+    tags: Plain
+    metrics: Mapping[str, Brief]
+
+    @property
+    def uid(self) -> str:
+        """Whose it is."""
+        return str(self.facts[0])
+
+    @property
+    def created(self) -> float:
+        """When it was, in unix seconds."""
+        return float(self.facts[FACTS.index("created")] or 0)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, as far as is known."""
+        return (self.facts[FACTS.index("code")] or 0) // 100 == 1
+
+
+def kept_of(trial: Trial, group_name: Names) -> Kept:
     """Return what the table shows of a trial."""
-    row, times = Row(trial), trial.timestamps
-    started, finished = times.get("started"), times.get("finished")
+    return _kept(Row(trial), group_name)
+
+
+def _kept(row: Row, group_name: Names) -> Kept:
+    trial = row.trial
+    times = trial.timestamps
+    facts = (
+        trial.uid,
+        cut(text_of(trial.name or ""), _LONGEST_NAME),
+        trial.revision,
+        None if trial.project_id is None else cut(text_of(trial.project_id), _LONGEST_NAME),
+        None if trial.group_id is None else cut(group_name(trial.group_id), _LONGEST_NAME),
+        text_of(trial.status),
+        getattr(trial.status, "value", None),
+        times.get("created"),
+        times.get("started"),
+        times.get("finished"),
+        cut(row.error, _LONGEST_VALUE) if row.error else None,
+        trial.metadata.get("parent") if isinstance(trial.metadata, dict) else None,
+    )
+    tags = flatten(row.tags) if isinstance(row.tags, dict) else {"": row.tags} if row.tags else {}
+    return Kept(facts, *(_first(part) for part in (row.parameters, tags, row.metrics)))
+
+
+def _first(values: Mapping[str, Any]) -> Any:
+    return values if len(values) <= _MOST_FIELDS else dict(islice(values.items(), _MOST_FIELDS))
+
+
+def row_of(trial: Trial, group_name: Names) -> Plain:
+    """Return what is in the row of a trial, and where its least and greatest values were."""
+    row = Row(trial)
+    kept = _kept(row, group_name)
     return {
-        "uid": trial.uid,
-        "name": cut(text_of(trial.name or ""), _LONGEST_NAME),
-        "revision": trial.revision,
-        "project": None if trial.project_id is None else cut(text_of(trial.project_id), _LONGEST_NAME),
-        "group": None if trial.group_id is None else cut(group_name(trial.group_id), _LONGEST_NAME),
-        "status": text_of(trial.status),
-        "code": getattr(trial.status, "value", None),
-        "created": times.get("created"),
-        "started": started,
-        "finished": finished,
-        "error": cut(row.error, _LONGEST_VALUE) if row.error else None,
-        "parent": trial.metadata.get("parent") if isinstance(trial.metadata, dict) else None,
-        "tags": _cells(row.tags),
-        "parameters": _flat_cells(row.parameters),
-        "seeds": [_name(name) for name in islice(row.parameters, _MOST_FIELDS) if _is_seed(name)],
-        "metrics": _metrics(row),
+        **dict(zip(FACTS, kept.facts, strict=True)),
+        "tags": _flat_cells(kept.tags),
+        "parameters": _flat_cells(kept.parameters),
+        "seeds": [name_of(name) for name in kept.parameters if is_seed_name(name)],
+        "metrics": _metrics(kept.metrics),
     }
 
 
 def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
-    hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr"}
+    hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr", NOTE}
     packages = environment.get("packages")
     return {
         "row": row_of(trial, group_name),
         "version": text_of(trial.version or ""),
         "description": cut(text_of(trial.description or ""), _LONGEST_TEXT),
+        "note": cut(text_of(metadata.get(NOTE) or ""), _LONGEST_TEXT),
         "metadata": _cells({name: value for name, value in metadata.items() if name not in hidden}),
         "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
@@ -79,38 +143,40 @@ def _artifact(record: dict[str, Any]) -> Plain:
     }
 
 
-def _metrics(row: Row) -> dict[str, list[Any]]:
+def _metrics(briefs: Mapping[str, Brief]) -> dict[str, list[Any]]:
     """Return last, least, greatest, count, and the steps of the three, by metric."""
     found = {}
-    for name, brief in islice(row.metrics.items(), _MOST_FIELDS):
+    for name, brief in briefs.items():
         numbers = (brief.last, brief.least, brief.greatest, brief.count)
         steps = (brief.last_step, brief.least_step, brief.greatest_step)
-        found[name] = [_value(number) for number in (*numbers, *steps)]
+        found[name_of(name)] = [value_of(number) for number in (*numbers, *steps)]
     return found
 
 
 def _cells(values: Any) -> Plain:
     """Return values by dotted name."""
     if not isinstance(values, dict):
-        return {"": _value(values)} if values else {}
+        return {"": value_of(values)} if values else {}
     return _flat_cells(flatten(values))
 
 
 def _flat_cells(flat: Mapping[str, Any]) -> Plain:
     if len(flat) > _MOST_FIELDS:
         flat = dict(islice(flat.items(), _MOST_FIELDS))
-    return {_name(name): _value(value) for name, value in flat.items()}
+    return {name_of(name): value_of(value) for name, value in flat.items()}
 
 
 @lru_cache(10_000)
-def _name(name: Any) -> str:
+def name_of(name: Any) -> str:
+    """Return a name as it is shown."""
     return cut(text_of(name), _LONGEST_NAME)
 
 
-_is_seed = lru_cache(10_000)(is_seed)
+is_seed_name = lru_cache(10_000)(is_seed)
 
 
-def _value(value: Any) -> Any:
+def value_of(value: Any) -> Any:
+    """Return a value as JSON and a browser have it, and no longer than a cell."""
     if type(value) is float and value - value == 0:
         # Finite, as most are: of many runs there are millions.
         return value

@@ -6,12 +6,17 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import socket
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from track.dashboard.answers import Answer, Refused
+
+if TYPE_CHECKING:
+    from track.dashboard.entering import Entrance
+    from track.persistence.users import Users
 
 MOST_BYTES = 1 << 20
 """The longest body of a request."""
@@ -45,11 +50,15 @@ class Guard:
         Without one nobody comes in.
     hosts: iterable of str
         Names, beside this machine's own, by which a proxy calls it.
+    users: Users, optional
+        Who comes in by password, and not by the token; over an encrypted connection from other machines, too.
     """
 
-    def __init__(self, token: str, hosts: Iterable[str] = ()) -> None:
+    def __init__(self, token: str, hosts: Iterable[str] = (), users: Users | None = None) -> None:
+        self._entrance = None if users is None else _entrance_for(users)
         self._token = token.encode()
-        self._hosts = frozenset(host.lower() for host in hosts)
+        own = () if users is None else (socket.gethostname(), socket.gethostname().partition(".")[0])
+        self._hosts = frozenset(host.lower() for host in (*hosts, *own))
         self._cookie = hmac.new(self._token, b"the cookie of the page", hashlib.sha256).hexdigest()
 
     def check(self, environ: dict[str, Any]) -> Answer | None:
@@ -61,17 +70,30 @@ class Guard:
             It may not.
         """
         self._check_place(environ)
+        if self._entrance is not None:
+            return self._check_user(environ, self._entrance)
         if not self._token:
             raise Refused(403, "this page has no token: start it with `track ui`")
         given = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("token")
         if given and environ["REQUEST_METHOD"] == "GET" and environ.get("PATH_INFO", "/") == "/":
             if not hmac.compare_digest(given[0].encode(), self._token):
                 raise Refused(403, "this link is of an earlier start: use the one that `track ui` printed last")
-            return self._welcome(environ)
-        if not self._is_known(environ):
+            return self._welcome(environ, self._cookie)
+        if not hmac.compare_digest((self._cookie_of(environ) or "").encode(), self._cookie.encode()):
             raise Refused(403, "open the link that `track ui` has printed: it lets this browser in")
         self._check_method(environ)
         return None
+
+    def _check_user(self, environ: dict[str, Any], entrance: Entrance) -> Answer | None:
+        role = entrance.role_of(self._cookie_of(environ) or "")
+        if role is not None:
+            environ["track.role"] = role
+            self._check_method(environ)
+            return None
+        if environ["REQUEST_METHOD"] != "GET" or environ.get("PATH_INFO", "/") not in ("/", ""):
+            raise Refused(403, "open the page itself: it asks for a user name and a password")
+        cookie = entrance.enter(environ.get("HTTP_AUTHORIZATION", ""), environ.get("REMOTE_ADDR", ""))
+        return self._welcome(environ, cookie)
 
     def _check_place(self, environ: dict[str, Any]) -> None:
         """Refuse who is not on this machine, and names that are not ours: a stranger's may lead here, too."""
@@ -79,11 +101,15 @@ class Guard:
             is_here = ipaddress.ip_address(environ.get("REMOTE_ADDR", "")).is_loopback
         except ValueError:
             is_here = False
-        if not is_here:
+        is_open = self._entrance is not None and environ.get("wsgi.url_scheme") == "https"
+        if not is_here and not is_open:
             raise Refused(403, "this page is for its own machine only")
         name = environ.get("HTTP_HOST", "").lower()
-        host, _, port = name.rpartition(":") if not name.endswith("]") and ":" in name else (name, "", "80")
-        is_ours = host in _LOCAL_NAMES and port == str(environ.get("SERVER_PORT", ""))
+        host, _, port = (
+            name.rpartition(":") if not name.endswith("]") and ":" in name else (name, "", _usual_port(environ))
+        )
+        is_name = host in _LOCAL_NAMES or (is_open and (host in self._hosts or _is_address(host)))
+        is_ours = is_name and port == str(environ.get("SERVER_PORT", ""))
         if not is_ours and name not in self._hosts:
             raise Refused(403, "this page has another name")
 
@@ -91,16 +117,17 @@ class Guard:
         # Cookies know no ports: two pages of one machine would take each other's.
         return f"track-{environ.get('SERVER_PORT', '')}"
 
-    def _welcome(self, environ: dict[str, Any]) -> Answer:
-        cookie = f"{self._cookie_name(environ)}={self._cookie}; HttpOnly; SameSite=Lax; Path=/"
+    def _welcome(self, environ: dict[str, Any], cookie: str) -> Answer:
+        secure = "; Secure" if environ.get("wsgi.url_scheme") == "https" else ""
+        cookie = f"{self._cookie_name(environ)}={cookie}; HttpOnly; SameSite=Lax; Path=/{secure}"
         return Answer(303, b"", "text/plain", (("Location", "./"), ("Set-Cookie", cookie)))
 
-    def _is_known(self, environ: dict[str, Any]) -> bool:
+    def _cookie_of(self, environ: dict[str, Any]) -> str | None:
         try:
             morsel = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(self._cookie_name(environ))
         except CookieError:
-            return False
-        return morsel is not None and hmac.compare_digest(morsel.value.encode(), self._cookie.encode())
+            return None
+        return None if morsel is None else morsel.value
 
     def _check_method(self, environ: dict[str, Any]) -> None:
         """Refuse what could change something, and questions with a body that another site's page has sent."""
@@ -116,6 +143,40 @@ class Guard:
             raise Refused(403, "another site's page has asked")
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, "questions are application/json")
+
+
+def _entrance_for(users: Users) -> Entrance:
+    # With what a server needs for it, which most pages do not.
+    from track.dashboard.entering import Entrance
+
+    return Entrance(users)
+
+
+def check_change(environ: dict[str, Any]) -> None:
+    """Refuse a change that is not said to come from this very page by a browser, or of who may only look.
+
+    Raises
+    ------
+    Refused
+        It is not.
+    """
+    if environ.get("HTTP_SEC_FETCH_SITE") != "same-origin" or "HTTP_ORIGIN" not in environ:
+        raise Refused(403, "changes are made in the page, with a browser that says so (Sec-Fetch-Site, Origin)")
+    if environ.get("track.role", "write") == "read":
+        raise Refused(403, "this user may only look")
+
+
+def _is_address(host: str) -> bool:
+    """Return whether a host is a number: a name may be a stranger's that leads here."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _usual_port(environ: dict[str, Any]) -> str:
+    return "443" if environ.get("wsgi.url_scheme") == "https" else "80"
 
 
 def body_of(environ: dict[str, Any]) -> bytes:

@@ -1,27 +1,34 @@
-"""A server for the page on this machine: threads of the standard library, connections that stay open."""
+"""A server for the page: threads of the standard library, connections that stay open, TLS for other machines."""
 
 from __future__ import annotations
 
 import io
 import logging
 import socket
+import ssl
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
 from track.dashboard.security import MOST_BYTES
+from track.errors import InvalidCall
+from track.persistence.rpc import is_loopback
 
 logger = logging.getLogger(__name__)
 MOST_CONNECTIONS = 128
 """Each has a thread; more are closed. A browser opens six to one place, however many tabs it has."""
+_MOST_OF_ONE = 40
+"""Of one other machine."""
+_HANDSHAKE_SECONDS = 10.0
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves a WSGI callable to this machine, and to no other.
+    """Serves a WSGI callable to this machine, or, encrypted, to others.
 
     Parameters
     ----------
@@ -29,14 +36,31 @@ class PageServer(ThreadingHTTPServer):
         The page.
     port: int
         0 for any that is free; `server_port` says which.
+    host: str
+        Where it listens.
+    context: ssl.SSLContext, optional
+        The certificate of an encrypted one.
+
+    Raises
+    ------
+    InvalidCall
+        It would be for other machines, and is not encrypted.
     """
 
     daemon_threads = True
 
-    def __init__(self, application: Application, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
-        self.application = application
+    def __init__(
+        self, application: Application, port: int = 0, host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    ) -> None:
+        if context is None and not is_loopback(host):
+            raise InvalidCall(f"{host} is open to other machines: the page is encrypted there")
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), _Handler)
+        self.application, self.context = application, context
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._counting = threading.Lock()
+        self._by_address: Counter[str] = Counter()
 
     def server_bind(self) -> None:
         # That of `HTTPServer` asks for the name of this machine, which may take seconds.
@@ -46,16 +70,43 @@ class PageServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
+        if self._take(client_address[0]):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            if self.context is not None:
+                request = self._encrypted(request, self.context)
+            if request is not None:
+                super().process_request_thread(request, client_address)
         finally:
+            with self._counting:
+                self._by_address[client_address[0]] -= 1
+                self._by_address += Counter()
             self._room.release()
+
+    def _take(self, address: str) -> bool:
+        """Return whether there is room for one more connection of a machine."""
+        with self._counting:
+            if self._by_address[address] >= _MOST_OF_ONE and not is_loopback(address):
+                return False
+            if not self._room.acquire(blocking=False):
+                return False
+            self._by_address[address] += 1
+            return True
+
+    def _encrypted(self, request: Any, context: ssl.SSLContext) -> Any:
+        """Return a connection once both sides have agreed on keys, in its own thread; None where they do not."""
+        try:
+            request.settimeout(_HANDSHAKE_SECONDS)
+            return context.wrap_socket(request, server_side=True)
+        except (OSError, ValueError) as error:
+            # Of a browser that does not know the certificate yet, too.
+            logger.debug("no encrypted connection: %s", error)
+            self.shutdown_request(request)
+            return None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A browser that goes away is no error.
@@ -109,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": self.headers.get("Content-Length", ""),
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
+            "wsgi.url_scheme": "http" if self.server.context is None else "https",
             "wsgi.input": io.BytesIO(body or b""),
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,

@@ -9,14 +9,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from track.dashboard.rows import Plain, row_of
+from track.dashboard.columns import packed
+from track.dashboard.rows import Kept, Plain, kept_of
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
+from track.persistence.utils import mask_secrets
 from track.rows import make_rows
 
 _FEW = 500
 """So many trials are asked for by their uids; of more, all."""
+
+_DRAWN, _CHARTS, _POINTS = 2000, 2, 20_000_000
+"""Of so many runs, in so many charts, at most so many points are read before they are asked for."""
 
 
 class Watched:
@@ -39,16 +44,18 @@ class Watched:
         self._lock = threading.Lock()
         self._cursor: str | None = None
         self._asked: float | None = None
-        self._rows: dict[str, Plain | None] = {}
+        self._rows: dict[str, Kept | None] = {}
+        self._everything: tuple[int, bytes] | None = None
         self._numbers: dict[str, int] = {}
         self._number = 0
         self._name = secrets.token_hex(6)
         self._groups: dict[str, str] = {}
 
-    def since(self, cursor: str | None) -> dict[str, Any] | None:
+    def since(self, cursor: str | None) -> bytes | None:
         """Return the rows that changed since an earlier call, and those that are gone; None where nothing did.
 
-        Without a cursor, or with one of another start, all rows: then ``all`` is true.
+        They are columns, as `packed` says. Without a cursor, or with one of another start, all rows: then ``all`` is
+        true.
         """
         with self._lock:
             self._catch_up()
@@ -57,13 +64,45 @@ class Watched:
             last = int(number) if is_known else -1
             if last == self._number:
                 return None
+            if not is_known:
+                return self._all()
             changed = [uid for uid, number_of_it in self._numbers.items() if number_of_it > last]
-            return {
-                "cursor": f"{self._name}:{self._number}",
-                "all": not is_known,
-                "runs": [row for uid in changed if (row := self._rows[uid]) is not None],
-                "gone": [uid for uid in changed if self._rows[uid] is None] if is_known else [],
-            }
+            rows = [row for uid in changed if (row := self._rows[uid]) is not None]
+            return packed(rows, self._about(False, [uid for uid in changed if self._rows[uid] is None]))
+
+    def _all(self) -> bytes:
+        """Return all rows: they are packed once, for all tabs that open."""
+        if self._everything is None or self._everything[0] != self._number:
+            rows = [row for row in self._rows.values() if row is not None]
+            self._everything = self._number, packed(rows, self._about(True, []))
+        return self._everything[1]
+
+    def _about(self, is_all: bool, gone: list[str]) -> Plain:
+        cursor = f"{self._name}:{self._number}"
+        return {"cursor": cursor, "all": is_all, "gone": gone, "store": mask_secrets(self._protocol.uri)}
+
+    def read_ahead(self) -> None:
+        """Read all rows, and the points of what is drawn first: a browser takes as long to begin."""
+        with self._lock:
+            self._catch_up()
+            self._all()
+            rows = [row for row in self._rows.values() if row is not None]
+        latest = sorted(rows, key=lambda row: row.created)[-_DRAWN:]
+        counts: dict[str, int] = {}
+        for row in latest:
+            for name, brief in row.metrics.items():
+                counts[name] = counts.get(name, 0) + brief.count
+        left = _POINTS
+        for name, count in [one for one in counts.items() if one[1] > len(latest)][:_CHARTS]:
+            left -= count
+            if left >= 0:
+                uids = [row.uid for row in latest if name in row.metrics]
+                self._protocol.fetch_buckets(uids, name, 2)
+
+    def look_again(self) -> None:
+        """Ask the store at the next call: it was changed here."""
+        with self._lock:
+            self._asked = None
 
     def matching(self, text: str) -> list[str]:
         """Return the uids of the trials that a filter means, oldest first.
@@ -93,21 +132,28 @@ class Watched:
         self._cursor, changed = self._protocol.changes(self._cursor)
         # That a process died is no change of the store.
         wanted = dict.fromkeys(changed) | dict.fromkeys(
-            uid for uid, row in self._rows.items() if row is not None and (row["code"] or 0) // 100 == 1
+            uid for uid, row in self._rows.items() if row is not None and row.is_running
         )
         if wanted:
             query = None if first or len(wanted) > _FEW else {"uid": {"$in": list(wanted)}}
             found = self._protocol.brief_trials(query)
-            self._take({trial.uid: row_of(trial, self.group_name) for trial in found}, wanted)
+            self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
         self._asked = self._clock()
 
-    def _take(self, found: dict[str, Plain], wanted: dict[str, None]) -> None:
+    def _take(self, found: dict[str, Kept], wanted: dict[str, None]) -> None:
         number = self._number + 1
         for uid in wanted:
             row = found.get(uid)
-            if uid in self._rows and self._rows[uid] == row:
+            if uid in self._rows and _same(self._rows[uid], row):
                 continue
             if row is None and uid not in self._rows:
                 continue
             self._rows[uid] = row
             self._numbers[uid] = self._number = number
+
+
+def _same(before: Kept | None, now: Kept | None) -> bool:
+    """Return whether two rows show the same; to Python no NaN is another."""
+    if before is None or now is None:
+        return before is now
+    return before == now or packed([before], {}) == packed([now], {})

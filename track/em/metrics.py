@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from time import time
 from typing import Any, TypeAlias
 
+import msgspec
+
 from track.em.folders import timestamp
 from track.em.texts import is_torn, parse, read_content
 from track.errors import CorruptJournal
@@ -27,6 +29,7 @@ ALIASES = {
 """What the published types are called in files; any other type keeps its name."""
 
 Tell: TypeAlias = Callable[[tuple[str, ...], tuple[float, ...], Any, Any], None]
+_encode = msgspec.json.Encoder().encode
 _OWN = b'- {"value":'
 _MANY = 1000
 _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
@@ -47,7 +50,7 @@ class MetricsFile:
         self._started = 0
         # Whether a line ever had to wait: asking each time whether one does would cost more than a template.
         self._has_waited = self._has_failed = False
-        self._templates: dict[tuple[str, ...], str] = {}
+        self._templates: dict[tuple[str, ...], bytes] = {}
         self._second = 0
 
     def _write_first(self, data: bytes) -> int | None:
@@ -62,22 +65,23 @@ class MetricsFile:
         if type(step) is not int or (epoch is not None and type(epoch) is not int):
             step, epoch = whole("step", step), None if epoch is None else whole("epoch", epoch)
         try:
-            texts = values = tuple(metrics.values())
+            values = tuple(metrics.values())
         except AttributeError:
             raise TypeError(f"metrics are a mapping of names to numbers, not {type(metrics).__name__}") from None
         for value in values:
-            # Most numbers are written as Python shows them; exponents, nan and inf are not.
+            # Most numbers are written as JSON has them, which is how Python shows them; exponents, nan and inf are not.
             if type(value) is not float or not (1e-4 <= value < 1e16 or value == 0):
                 values = tuple(map(_number, metrics, values))
-                texts = tuple(map(number_text, values))
+                texts = [number_text(value).encode() for value in values]
                 break
+        else:
+            texts = _encode(values)[1:-1].split(b",") if values else []
         if int(time()) != self._second:
             # They say what time it is, to the second.
             self._templates.clear()
         names = tuple(metrics)
         template = self._templates.get(names) or self._new_template(names)
-        sequence = step if epoch is None else f'{step}, "epoch": {epoch}'
-        line = (template % (*texts, sequence)).encode()
+        line = template % (*texts, b"%d" % step if epoch is None else b'%d, "epoch": %d' % (step, epoch))
         try:
             written = 0 if self._has_waited and self._backlog else self._write(line)
         except OSError as error:
@@ -88,7 +92,7 @@ class MetricsFile:
         if self.tell is not None:
             self.tell(names, values, step, epoch)
 
-    def _new_template(self, names: tuple[str, ...]) -> str:
+    def _new_template(self, names: tuple[str, ...]) -> bytes:
         # Somebody may make up a name for every item.
         if len(self._templates) > _MANY:
             self._templates.clear()
@@ -96,8 +100,8 @@ class MetricsFile:
             self._second = int(time())
         stamp = timestamp(self._second)
         values = ", ".join(f"{flow(str(name)).replace('%', '%%')}: %s" for name in names)
-        template = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "{stamp}"}}}}\n'
-        self._templates[names] = template
+        text = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "{stamp}"}}}}\n'
+        template = self._templates[names] = text.encode()
         return template
 
     def _append_later(self, line: bytes, written: int) -> None:

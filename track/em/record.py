@@ -58,7 +58,7 @@ class RunRecord:
             if epoch is not None:
                 named[f"{kind}/epoch"] = epoch
             # What `log_metrics` does with a trial that has started, without another copy of the names.
-            trial._log_metrics(trial._trial, step, None, **named)
+            trial._log_numbers(step, None, named)
 
         return log_item
 

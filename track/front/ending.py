@@ -28,18 +28,20 @@ class LateNumbers:
     Parameters
     ----------
     protocol: Protocol
+    trial: Trial
     """
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, trial: Trial) -> None:
         self._protocol = protocol
+        self._trial = trial
         self._is_told = False
 
-    def __call__(self, trial: Trial, /, *arguments: Any, **kwargs: Any) -> None:
+    def __call__(self, step: Any, aggregator: Any, values: dict[str, Any]) -> None:
         """Store metrics."""
-        self.tell(trial)
-        self._protocol.log_trial_metrics(trial, *arguments, **kwargs)
+        self.tell()
+        self._protocol.log_trial_metrics(self._trial, step, aggregator, **values)
 
-    def tell(self, trial: Trial) -> None:
+    def tell(self) -> None:
         """Warn, the first time."""
         if self._is_told:
             return
@@ -47,7 +49,7 @@ class LateNumbers:
         logger.warning(
             "trial %r has finished: what is logged now is kept, but its status and run time stay as they are; "
             "`with trial:` or trial.start() goes on with it",
-            label_of(trial),
+            label_of(self._trial),
         )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import RingAggregator
 from track.configuration import options
-from track.front.live import OUTPUT, LiveOutput
+from track.front.live import OUTPUT, LiveOutput, visible
 from track.utils.eta import EstimatedTime
 from track.utils.out import RingOutputDecorator
 from track.utils.throttle import throttled
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+_DESCRIPTORS = {"stdout": 1, "stderr": 2}
 
 
 class OutputVerbs:
@@ -48,16 +51,26 @@ class OutputVerbs:
         """The tee on standard error; None when it is not captured."""
         return None if self._capture is None else self._capture.stderr
 
-    def capture_output(self, output_size: int = 50) -> Self:
+    def capture_output(self, output_size: int = 50, *, children: bool = False) -> Self:
         """Keep the last `output_size` writes to standard output and error; they join the metadata at the end.
 
         While the trial lives, its last lines are recorded from a thread, at most five times a second: ``track output
         TRIAL -f`` follows them, and a kill loses those of its last moment only.
+
+        Parameters
+        ----------
+        output_size: int
+            How many writes to keep, or lines with `children`, >= 1.
+        children: bool
+            Also what child processes and C code write, that is whatever reaches the descriptors 1 and 2. They lead to a
+            file in memory meanwhile, and another process shows what is written to it; nobody who writes waits.
         """
         if self._capture is None:
             kept = RingAggregator.lazy(output_size, "lines")
             self._capture = OutputCapture(
-                output_size, lambda name, value: self.note_output(name, value, kept if name == OUTPUT else None)
+                output_size,
+                lambda name, value: self.note_output(name, value, kept if name == OUTPUT else None),
+                children,
             )
         return self
 
@@ -136,7 +149,12 @@ class Tee(RingOutputDecorator):
     def __init__(self, stream: str, size: int) -> None:
         super().__init__(getattr(sys, stream), size)
         self._stream = stream
+        # Where its descriptor leads may change meanwhile, and back.
+        self._is_terminal = super().isatty()
         setattr(sys, stream, self)
+
+    def isatty(self) -> bool:
+        return self._is_terminal
 
     def follow(self, live: LiveOutput | None) -> None:
         """Let what is written be heard of at once, that of handlers of `logging` too which have the stream already."""
@@ -175,17 +193,24 @@ class OutputCapture:
         win.
     record: callable, optional
         Takes what was printed meanwhile; see `track.front.live`.
+    with_descriptors: bool
+        Also what child processes and C code write.
     """
 
-    def __init__(self, size: int = 50, record: Callable[[str, Any], bool] | None = None) -> None:
+    def __init__(
+        self, size: int = 50, record: Callable[[str, Any], bool] | None = None, with_descriptors: bool = False
+    ) -> None:
         # The same object twice would be written twice.
         is_one = sys.stderr is sys.stdout
-        self.stdout = Tee("stdout", options("log.stdout_capture", size))
-        self.stderr = None if is_one else Tee("stderr", options("log.stderr_capture", size))
+        sizes = {name: options(f"log.{name}_capture", size) for name in _DESCRIPTORS}
+        self.stdout = Tee("stdout", sizes["stdout"])
+        self.stderr = None if is_one else Tee("stderr", sizes["stderr"])
         self._live = None if record is None else LiveOutput(record)
-        for tee in (self.stdout, self.stderr):
+        self._written = _Written.listening(sizes, self._live) if with_descriptors else None
+        for name, tee in (("stdout", self.stdout), ("stderr", self.stderr)):
             if tee is not None:
-                tee.follow(self._live)
+                # What reaches a descriptor is heard there.
+                tee.follow(None if self._written is not None and self._written.takes(name, tee.file) else self._live)
 
     def close(self) -> dict[str, str]:
         """Give the streams back, and return what was kept by stream name."""
@@ -194,6 +219,56 @@ class OutputCapture:
             if tee is not None:
                 tee.give_back()
                 kept[name] = tee.output()
+        if self._written is not None:
+            kept |= self._written.close()
         if self._live is not None:
             self._live.close()
         return {name: text for name, text in kept.items() if text}
+
+
+class _Written:
+    """The last lines of what was written to the descriptors of the standard streams."""
+
+    def __init__(self, sizes: dict[str, int], live: LiveOutput | None) -> None:
+        self._kept = {name: deque[str](maxlen=size) for name, size in sizes.items()}
+        self._open = dict.fromkeys(sizes, "")
+        self._live = live
+        self._buffered: list[Any] = []
+
+    @classmethod
+    def listening(cls, sizes: dict[str, int], live: LiveOutput | None) -> _Written | None:
+        """Return what hears of what is written from now on; None where that is not possible, which is said."""
+        from track.front.descriptors import listen
+
+        written = cls(sizes, live)
+        return written if listen(written.hear) else None
+
+    def takes(self, name: str, stream: Any) -> bool:
+        """Return whether a stream writes to its descriptor; from now on each line at once."""
+        try:
+            is_it = bool(stream.fileno() == _DESCRIPTORS[name])
+        except (AttributeError, OSError, ValueError):
+            return False
+        if is_it and getattr(stream, "line_buffering", True) is False and hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+            self._buffered.append(stream)
+        return is_it
+
+    def hear(self, name: str, text: str) -> None:
+        """Take what was written."""
+        *lines, rest = (self._open[name] + text).split("\n")
+        self._kept[name].extend(f"{visible(line)}\n" for line in lines)
+        self._open[name] = visible(rest) + ("\r" if rest.endswith("\r") else "")
+        if self._live is not None:
+            self._live.feed(name, text)
+
+    def close(self) -> dict[str, str]:
+        """Give the descriptors back, let the streams write when they did, and return what is kept by stream name."""
+        from track.front.descriptors import unlisten
+
+        unlisten(self.hear)
+        for stream in self._buffered:
+            with contextlib.suppress(ValueError, OSError):
+                stream.reconfigure(line_buffering=False)
+        found = {name: "".join([*lines, visible(self._open[name])]) for name, lines in self._kept.items()}
+        return {name: text for name, text in found.items() if text}

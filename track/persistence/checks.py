@@ -72,7 +72,12 @@ def _has_names(plain: Any) -> bool:
 
 def plain_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return user-named values as JSON-safe data, whatever the names are."""
-    return {name: to_plain(value) for name, value in text_keys(values.items()).items()}
+    plain = {}
+    for name, value in values.items():
+        if type(name) is not str or not name.isascii():
+            return {name: to_plain(value) for name, value in text_keys(values.items()).items()}
+        plain[name] = to_plain(value)
+    return plain
 
 
 def normal_status(status: Any) -> Status | CustomStatus:
@@ -153,6 +158,11 @@ def numbers(values: dict[str, Any]) -> dict[str, Any]:
     return converted
 
 
+def are_finite(values: dict[str, Any]) -> bool:
+    """Return whether no number is NaN or infinite."""
+    return all(number - number == 0 for number in values.values())
+
+
 def metric_step(step: Any, values: dict[str, Any]) -> Any:
     """Return the step of metrics as JSON-safe data.
 
@@ -200,7 +210,8 @@ def metric_specification(aggregator: Any) -> list[Any] | None:
     """
     if not callable(aggregator):
         refuse_unnamed(aggregator, "log_metrics", "loss=0.5")
-    return specification(aggregator)
+    spec: list[Any] | None = to_plain(specification(aggregator))
+    return spec
 
 
 def project_created(project: Project, at: float) -> ProjectCreated:

@@ -26,6 +26,7 @@ from track.events import (
 )
 from track.persistence.checks import (
     RESERVING,
+    are_finite,
     artifact_media,
     describe_error,
     final_status,
@@ -43,7 +44,7 @@ from track.persistence.checks import (
     trial_created,
 )
 from track.persistence.given import given_series
-from track.persistence.protocol import Factory, Forgotten, Listener, Protocol
+from track.persistence.protocol import Factory, Forgotten, Listener, NumbersTaker, Protocol
 from track.persistence.query import ALSO_DELETED, Query, parse_query, parse_stored
 from track.persistence.state import DEATHS, DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy
 from track.persistence.utils import fixed_place, mask_secrets
@@ -105,6 +106,10 @@ class EventProtocol(Protocol):
     def apply(self, *events: Event) -> None:
         """Store facts; see `Protocol` for what may be raised."""
         raise NotImplementedError
+
+    def keep(self, event: Event) -> None:
+        """Store a fact in which no number is NaN or infinite, as `apply` does: on the path of every log call."""
+        self.apply(event)
 
     def atomically(self, action: Callable[[], Result]) -> Result:
         raise NotImplementedError
@@ -189,30 +194,47 @@ class EventProtocol(Protocol):
         self, trial: Trial, /, step: Any = None, aggregator: Factory | None = None, **kwargs: Any
     ) -> None:
         """Record one number a name; InvalidEvent when a value is none."""
+        self._numbers_taker(trial)(step, aggregator, kwargs)
+
+    def numbers_taker(self, trial: Trial) -> NumbersTaker:
+        # Who has a method of their own is asked.
+        is_ours = type(self).log_trial_metrics is EventProtocol.log_trial_metrics
+        return self._numbers_taker(trial) if is_ours else super().numbers_taker(trial)
+
+    def _numbers_taker(self, trial: Trial) -> NumbersTaker:
+        # The uid is put together once; this is the path of every log call.
         uid = trial.uid
-        try:
-            attempt = self._known[uid]
-        except KeyError:
-            attempt = self._known[self._require(uid)]
-        if attempt is not None:
-            attempt = self._attempt_of(trial)
-        for value in kwargs.values():
-            if type(value) is not float:
-                kwargs = numbers(kwargs)
-                break
-        if step is not None and type(step) is not int:
-            step = metric_step(step, kwargs)
-        spec = None if aggregator is None else metric_specification(aggregator)
-        # Not `_moment`: this is the path of every log call.
-        at = self.clock()
-        if at >= self._latest:
-            self._latest = at
-        else:
-            at = self._latest
-        event = MetricsLogged(uid, kwargs, at, step, spec, attempt)
-        self.apply(event)
-        if self.listeners:
-            self._tell(event)
+
+        def take(step: Any, aggregator: Factory | None, values: dict[str, Any]) -> None:
+            try:
+                attempt = self._known[uid]
+            except KeyError:
+                attempt = self._known[self._require(uid)]
+            if attempt is not None:
+                attempt = self._attempt_of(trial)
+            keep: Callable[[Event], None] = self.keep
+            for value in values.values():
+                kind = type(value)
+                # What is not finite is not 0 when it is taken from itself.
+                if (kind is not float and kind is not int) or value - value:
+                    values = numbers(values)
+                    keep = self.keep if are_finite(values) else self.apply
+                    break
+            if step is not None and type(step) is not int:
+                step = metric_step(step, values)
+            spec = None if aggregator is None else metric_specification(aggregator)
+            # Not `_moment`: it would be a call more.
+            at = self.clock()
+            if at >= self._latest:
+                self._latest = at
+            else:
+                at = self._latest
+            event = MetricsLogged(uid, values, at, step, spec, attempt)
+            keep(event)
+            if self.listeners:
+                self._tell(event)
+
+        return take
 
     def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         uid, given = self._require(trial.uid), given_series(name, values, steps, times)
@@ -348,7 +370,9 @@ class EventProtocol(Protocol):
         self, trial: Trial, /, aggregator: Factory | None = METADATA_AGGREGATOR, **kwargs: Any
     ) -> None:
         spec = None if aggregator is METADATA_AGGREGATOR else specification(aggregator)
-        self._merge(trial, "metadata", kwargs, None if spec == specification(METADATA_AGGREGATOR) else spec)
+        if spec is not None and spec == specification(METADATA_AGGREGATOR):
+            spec = None
+        self._merge(trial, "metadata", kwargs, spec)
 
     def add_trial_tags(self, trial: Trial, /, **kwargs: Any) -> None:
         self._merge(trial, "tags", kwargs)
@@ -625,7 +649,11 @@ class EventProtocol(Protocol):
         plain = plain_fields(values)
         if attempt is not None:
             attempt = self._attempt_of(trial)
-        self._record(FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, attempt))
+        event = FieldsMerged("trial", uid, field, plain, self._moment(trial), spec, attempt)
+        # An aggregator of somebody else's may be written down as anything.
+        (self.keep if spec is None else self.apply)(event)
+        if self.listeners:
+            self._tell(event)
 
 
 def _is_joined(trial: Trial, now: float) -> bool:

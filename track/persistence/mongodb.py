@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice, repeat
 from typing import Any, TypeVar
 
@@ -21,12 +21,15 @@ from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.identity import new_identity, require_one_of
 from track.persistence.mongo import (
+    MUCH,
     Document,
     Filter,
     Mongo,
     Reads,
     brief_known,
+    briefs_said,
     can_hold,
+    is_measured,
     last_number,
     made_of,
     read_address,
@@ -35,6 +38,7 @@ from track.persistence.mongo import (
     read_series,
     render_parts,
     store,
+    times_said,
 )
 from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import Query, parse_limit, parse_query, parse_stored
@@ -60,6 +64,8 @@ Result = TypeVar("Result")
 _decode = msgspec.json.decode
 _MOST = 10_000
 """Trials in one question, at most."""
+_IN_BRIEF = ("document", "measured", "position", "version")
+_MEASURED = frozenset({"chronos", "metrics"})
 _COLLECTIONS = {Trial: "trials", TrialGroup: "groups", Project: "projects"}
 
 
@@ -174,6 +180,13 @@ class MongoProtocol(EventProtocol):
         with nothing_collected():
             return self._asked(lambda: list(islice(self._find_trials(parsed), most)))
 
+    def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
+        parsed, most = parse_stored(query), parse_limit(limit)
+        if sort or any(condition.path[0] in _MEASURED for condition in parsed.flat()):
+            return super().brief_trials(query, sort, limit)
+        with nothing_collected():
+            return self._asked(lambda: list(islice(self._find_trials(parsed, in_brief=True), most)))
+
     def changes(self, since: str | None = None) -> tuple[str, list[str]]:
         is_numbered = self.mongo.retried(self.mongo.has_numbers)
         if not is_numbered:
@@ -222,12 +235,13 @@ class MongoProtocol(EventProtocol):
 
     def _stamps(self, uids: Sequence[str]) -> dict[str, Any]:
         """Return by uid what is another one after each change of a trial."""
-        return {found["_id"]: found["version"] for found in self._trials_of(uids, ("document", "parameters", "series"))}
+        return {found["_id"]: found["version"] for found in self._trials_of(uids, MUCH)}
 
     def _trials_of(self, uids: Sequence[str], omit: tuple[str, ...]) -> list[Document]:
         parts = [{"_id": {"$in": list(uids[begin : begin + _MOST])}} for begin in range(0, len(uids), _MOST)]
+        omit = ("measured", "notes", *omit)
         return self.mongo.retried(
-            lambda: [found for where in parts for found in self.mongo.find("trials", where, (), (*omit, "notes"))]
+            lambda: [found for where in parts for found in self.mongo.find("trials", where, (), omit)]
         )
 
     def _fetch_for(self, question: Question, uids: Sequence[str]) -> dict[str, Measured]:
@@ -261,11 +275,10 @@ class MongoProtocol(EventProtocol):
         wheres: list[Document] = [{} if above < 0 else {"changed": {"$gt": above}}]
         if others:
             wheres.append({"changed": {"$in": others}})
-        omitted = ("document", "parameters", "series", "notes")
 
         def read() -> list[tuple[str, int]]:
             # Sorted here, for the index of the numbers.
-            found = [one for where in wheres for one in self.mongo.find("trials", where, (), omitted)]
+            found = [one for where in wheres for one in self.mongo.find("trials", where, (), MUCH)]
             found.sort(key=lambda one: int(one["position"]))
             return [(one["_id"], int(one.get("changed", 0))) for one in found]
 
@@ -282,11 +295,11 @@ class MongoProtocol(EventProtocol):
         return self._asked(lambda: next(self._find_trials(parsed), None))
 
     def revisions(self, digest: str) -> set[int]:
-        found = partial(self.mongo.find, "trials", {"hash": digest}, (), ("document", "parameters", "series", "notes"))
+        found = partial(self.mongo.find, "trials", {"hash": digest}, (), MUCH)
         return self._asked(lambda: {trial["revision"] for trial in found()}) if can_hold(digest) else set()
 
     def has(self, kind: type, uid: Any) -> bool:
-        found = partial(self.mongo.find, _COLLECTIONS[kind], {"_id": uid}, (), ("document", "parameters", "series"))
+        found = partial(self.mongo.find, _COLLECTIONS[kind], {"_id": uid}, (), MUCH)
         return can_hold(uid) and self._asked(lambda: next(found(), None) is not None)
 
     def _asked(self, question: Callable[[], Result]) -> Result:
@@ -311,33 +324,38 @@ class MongoProtocol(EventProtocol):
         def members() -> list[str]:
             known = [found["trial"] for found in self.mongo.find("members", {"group": group}, ("group", "position"))]
             where = {"_id": {"$in": known}, "deleted": {"$in": [True, FORGOTTEN]}}
-            hidden = {found["_id"] for found in self.mongo.find("trials", where, omit=("document", "parameters"))}
+            hidden = {found["_id"] for found in self.mongo.find("trials", where, omit=MUCH)}
             return [uid for uid in known if uid not in hidden]
 
         return self.mongo.retried(members)
 
-    def _find(self, collection: str, where: Document) -> Iterator[Document]:
+    def _find(self, collection: str, where: Document, only: tuple[str, ...] = ()) -> Iterator[Document]:
         """Yield documents, oldest first, and remember as what they were read while something is decided."""
-        for document in self.mongo.find(collection, where, ("position",), ("notes", "parameters")):
+        for document in self.mongo.find(collection, where, ("position",), ("measured", "notes", "parameters"), only):
             if self._reads is not None:
                 self._reads[collection, document["_id"]] = document["version"]
             yield document
 
-    def _find_trials(self, query: Query) -> Iterator[Trial]:
+    def _find_trials(self, query: Query, in_brief: bool = False) -> Iterator[Trial]:
         parts = render_parts(query, partial(self.mongo.count, "trials"))
         projects = self.mongo.find("projects", {})
         tags = {found["_id"]: restore(_decode(found["document"]).get("tags")) for found in projects}
         alive: dict[Any, bool | None] = {}
-        for chosen, document in self._chosen(parts):
-            trial = self._trial(document)
+        unsaid: list[int] = []
+        # Of all that are listed at once, when somebody asks for it.
+        series = cache(lambda: self._series_of(unsaid))
+        for chosen, document in self._chosen(parts, _IN_BRIEF if in_brief else ()):
+            if in_brief and not is_measured(document):
+                unsaid.append(document["position"])
+            trial = self._trial_in_brief(document, series) if in_brief else self._trial(document)
             if fields := shown_fields(trial, tags.get, self.liveness, alive):
                 vars(trial).update(fields)
             if chosen.matches(trial, document):
                 yield trial
 
-    def _chosen(self, parts: list[Filter]) -> Iterator[tuple[Filter, Document]]:
-        """Yield the documents that one of some filters lets through, oldest first."""
-        found = (zip(repeat(chosen), self._find("trials", chosen.where)) for chosen in parts)
+    def _chosen(self, parts: list[Filter], only: tuple[str, ...]) -> Iterator[tuple[Filter, Document]]:
+        """Yield the documents that one of some filters lets through, oldest first: all of them, or some fields."""
+        found = (zip(repeat(chosen), self._find("trials", chosen.where, only)) for chosen in parts)
         if len(parts) == 1:
             return next(found)
         return iter(sorted(chain.from_iterable(found), key=lambda pair: pair[1]["position"]))
@@ -347,6 +365,31 @@ class MongoProtocol(EventProtocol):
         metrics = Metrics(partial(read, "metrics"), partial(self._briefs, document["position"], document["series"]))
         chronos = Metrics(partial(read, "times"))
         return trial_from_text(document["document"], metrics, chronos)
+
+    def _trial_in_brief(self, document: Document, unsaid: Callable[[], dict[int, list[Document]]]) -> Trial:
+        """Return a trial whose document has all that it measured in one text; `unsaid` returns what others measured."""
+        position = document["position"]
+        measured = document["measured"] if is_measured(document) else None
+
+        def series() -> list[Document]:
+            return (unsaid() if measured is None else self._series_of([position])).get(position, [])
+
+        def briefs() -> dict[str, Brief]:
+            said = None if measured is None else briefs_said(measured)
+            return self._briefs(position, series()) if said is None else said
+
+        def times() -> dict[str, Any]:
+            said = None if measured is None else times_said(measured)
+            return self._read_points(position, series(), "times") if said is None else said
+
+        metrics = Metrics(lambda: self._read_points(position, series(), "metrics"), briefs)
+        return trial_from_text(document["document"], metrics, Metrics(times))
+
+    def _series_of(self, positions: Sequence[int]) -> dict[int, list[Document]]:
+        """Return what is known of the names of trials, and maybe of others between them, by their positions."""
+        where = {"position": {"$gte": min(positions), "$lte": max(positions)}}
+        found = partial(self.mongo.find, "trials", where, only=("position", "series"))
+        return self.mongo.retried(lambda: {one["position"]: one["series"] for one in found()})
 
     def _read_points(self, position: int, series: list[Document], kind: str) -> dict[str, Any]:
         """Return the containers of a trial, as they were when it was read."""

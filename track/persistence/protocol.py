@@ -38,12 +38,14 @@ from track.utils.environment import ENVIRONMENT
 if TYPE_CHECKING:
     from track.persistence.buckets import Buckets, Question
 
-__all__ = ["Factory", "Forgotten", "Listener", "Protocol", "call_method"]
+__all__ = ["Factory", "Forgotten", "Listener", "NumbersTaker", "Protocol", "call_method"]
 
 Factory = Callable[[], Aggregator]
 """Makes an aggregator: ``StatAggregator.lazy(1)``."""
 Listener = Callable[[Sequence[Event]], None]
 """Is told what was stored."""
+NumbersTaker = Callable[[Any, Factory | None, dict[str, Any]], None]
+"""Is told the numbers of a call: the step, the aggregator, and number by name, which it may keep."""
 Result = TypeVar("Result")
 
 
@@ -263,6 +265,13 @@ class Protocol:
             Number by metric name.
         """
         raise NotImplementedError
+
+    def numbers_taker(self, trial: Trial) -> NumbersTaker:
+        """Return what the numbers of a trial that has started are told to: `log_trial_metrics`, by default.
+
+        It gets the step, the aggregator, and a dictionary of the numbers, which it may keep.
+        """
+        return lambda step, aggregator, values: self.log_trial_metrics(trial, step, aggregator, **values)
 
     def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         """Record many numbers under one name, as `log_trial_metrics` does one by one, which is the default.

@@ -8,6 +8,8 @@ import io
 import itertools
 import os
 import re
+import secrets
+import shutil
 import socket
 import struct
 import threading
@@ -58,7 +60,10 @@ class TensorBoardProtocol(SinkProtocol):
 
     def run_open(self, trial: Trial) -> Any:
         """Begin an event file, with the trial's parameters, tags and metadata as texts."""
-        run = _Run(self._tensorboard, os.path.join(self.folder, run_name(trial)))
+        return self._begun(trial, os.path.join(self.folder, run_name(trial)))
+
+    def _begun(self, trial: Trial, folder: str) -> _Run:
+        run = _Run(self._tensorboard, folder)
         facts = {"parameters": trial.parameters, "tags": named_tags(trial.tags), "metadata": trial.metadata}
         for kind, values in facts.items():
             self.run_facts(run, kind, values)
@@ -91,21 +96,29 @@ class TensorBoardProtocol(SinkProtocol):
     def export(self, trial: Trial, metrics: Iterable[tuple[str, Any, Any, Any]]) -> None:
         """Write the event file of a trial that is stored elsewhere, its points at the times at which they were logged.
 
+        Its folder is there once it is whole.
+
         Parameters
         ----------
         metrics: iterable of (name, steps, values, times)
             Values that are no numbers are left out.
         """
         shown = {name: value for name, value in trial.metadata.items() if not name.startswith("_")}
-        run = self.run_open(replace(trial, metadata=shown))
+        folder = os.path.join(self.folder, run_name(trial))
+        part = f"{folder}.{secrets.token_hex(4)}.part"
+        run = self._begun(replace(trial, metadata=shown), part)
         try:
             for name, steps, values, times in metrics:
                 for step, value, at in zip(steps, values, times, strict=True):
                     if isinstance(value, (int, float)):
                         run.write_number(name, value, step, at or None)
             self.run_status(run, trial.status, "\n".join(map(str, trial.errors)) or None)
-        finally:
             self.run_end(run)
+            os.replace(part, folder)
+        except BaseException:
+            run.close()
+            shutil.rmtree(part, ignore_errors=True)
+            raise
 
 
 def run_name(trial: Trial) -> str:
@@ -162,6 +175,11 @@ class _Run:
             simple = {name: _simple(value) for name, value in self.parameters.items()}
             for summary in self._tensorboard.summary.hparams(simple, dict.fromkeys(map(_tag, sorted(self._names)))):
                 self._write(summary=summary)
+            self.close()
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        with self._writing:
             if self._file is not None:
                 self._file.close()
                 self._file = None
@@ -201,4 +219,5 @@ def _tag(name: str) -> str:
 
 
 def _simple(value: Any) -> bool | float | int | str:
-    return value if isinstance(value, (bool, float, int)) else utf8(str(value))
+    is_small = not isinstance(value, int) or -LARGEST <= value < LARGEST
+    return value if isinstance(value, (bool, float, int)) and is_small else utf8(str(value))

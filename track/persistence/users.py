@@ -188,6 +188,17 @@ class Users:
         """Return what is the same for the same name and password, and says nothing about them."""
         return hmac.digest(self._secret, _encoded(f"{len(name)} {name} {password}"), "sha256")
 
+    def mark(self, name: str) -> bytes:
+        """Return what is another one once a user has another password, or is gone; it says nothing about either.
+
+        Raises
+        ------
+        CorruptJournal
+            The file is no file of users.
+        """
+        user = self._read().get(name, self._nobody)
+        return hmac.digest(self._secret, f"{user.salt} {user.hash}".encode(), "sha256")
+
     def _known(self, name: Any, password: Any) -> _User | None:
         """Return a user, or what stands for one that is not there; None where it could not be right."""
         if not isinstance(name, str) or not isinstance(password, str) or len(password) > _LONGEST:

@@ -161,6 +161,19 @@ class LivingTests(BackendTests):
 
         assert (silent, self.stored(protocol, trial).status) == (Status.Broken, Status.Running)
 
+    @pytest.mark.parametrize("ahead", [3 * 3600.0, 86400.0])
+    def test_writer_whose_clock_is_hours_ahead_is_alive(self, protocol: Protocol, trial: Trial, ahead: float) -> None:
+        """A process of another host whose clock is far ahead runs while it is heard of."""
+        if not protocol.takes_events:
+            pytest.skip("a backend of methods is told of one process")
+        process = {"host": "elsewhere", "pid": 1, "started": 1}
+        now = time.time() + ahead
+        protocol.apply(StatusChanged(trial.uid, ("Running", 101), now, process=process, attempt=1))
+
+        protocol.apply(MetricsLogged(trial.uid, {"loss": 0.5}, now + 1, 0))
+
+        assert self.reopen(protocol).fetch_trials()[0].status is Status.Running
+
     def test_status_that_the_program_set_stays(self, protocol: Protocol, trial: Trial) -> None:
         """An end that the program itself has set is not replaced by the end of its block; a new start replaces it."""
         protocol.log_trial_start(trial)

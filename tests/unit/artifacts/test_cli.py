@@ -61,21 +61,22 @@ def test_artifact_is_downloaded(uri: str, tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
-        (["download", "URI", "other"], "no artifact 'other'"),
-        (["list", "file:none.json"], "there is no store at file:none.json"),
-        (["gc", "flie://x"], "did you mean 'file:'"),
+        (["download", "URI", "other"], (1, "no artifact 'other'")),
+        (["list", "file:none.json"], (3, "there is no store at file:none.json")),
+        (["gc", "flie://x"], (2, "did you mean 'file:'")),
     ],
 )
 def test_mistakes_are_said(
-    uri: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    uri: str, arguments: list[str], expected: tuple[int, str], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """What is wrong is one line, and the exit code is 2."""
+    """What is wrong is one line, and the exit code says whether it is the store, its content or the command line."""
     monkeypatch.chdir(tmp_path)
+    code, said = expected
 
-    assert main(["artifacts", *[uri if argument == "URI" else argument for argument in arguments]]) == 2
+    assert main(["artifacts", *[uri if argument == "URI" else argument for argument in arguments]]) == code
 
     assert said in capsys.readouterr().err
     assert not Path("none.json").exists()

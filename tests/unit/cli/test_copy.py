@@ -215,18 +215,18 @@ def _refuse_once(real: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "problem"),
+    ("source", "target", "problem", "expected"),
     [
-        ("file:{0}/nowhere.json", "file:{0}/b.json", "there is no store at"),
-        ("file:{0}/source.json", "flie:{0}/b.json", "did you mean 'file:'"),
-        ("file:{0}/source.json", "file:{0}/../{1}/source.json", "are one store"),
-        ("file:{0}/source.json", "byob:x", "is no store that runs can be copied to"),
+        ("file:{0}/nowhere.json", "file:{0}/b.json", "there is no store at", 3),
+        ("file:{0}/source.json", "flie:{0}/b.json", "did you mean 'file:'", 2),
+        ("file:{0}/source.json", "file:{0}/../{1}/source.json", "are one store", 2),
+        ("file:{0}/source.json", "byob:x", "is no store that runs can be copied to", 2),
     ],
 )
 def test_mistakes_are_told(
-    tmp_path: Path, source: str, target: str, problem: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, source: str, target: str, problem: str, expected: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A store that is not there, a slip in a URI and a target that keeps nothing are exit code 2, and a sentence."""
+    """A store that is not there is exit code 3; a slip in a URI, and a target that keeps nothing, are 2."""
     _log(f"file:{tmp_path}/source.json", 0.1)
     register("byob", lambda _: Protocol())
     try:
@@ -234,7 +234,7 @@ def test_mistakes_are_told(
     finally:
         unregister("byob")
 
-    assert code == 2
+    assert code == expected
     assert problem in capsys.readouterr().err
 
 
@@ -242,7 +242,7 @@ def test_passwords_are_not_printed(source: str) -> None:
     """What the command says shows no secret of a URI."""
     done = python("-m", "track", "copy", source, "socket://ann:secret@127.0.0.1:1")
 
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert "secret" not in done.stdout + done.stderr
 
 

@@ -44,9 +44,9 @@ def test_deleted_and_restored(uri: str, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_all_are_deleted_or_none(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is wrong changes nothing, and is said."""
-    assert main(["delete", uri, "run-a", "run-z"]) == 2
+    assert main(["delete", uri, "run-a", "run-z"]) == 1
 
-    assert "track delete: no trial 'run-z'" in capsys.readouterr().err
+    assert "track delete: error: no trial 'run-z'" in capsys.readouterr().err
     assert _names(uri) == ["run-a", "run-b", "run-c"]
 
 
@@ -54,17 +54,17 @@ def test_what_is_deleted_already_or_not_is_said(uri: str, capsys: pytest.Capture
     """Deleting twice says how to restore, and restoring what was not deleted says so."""
     main(["delete", uri, "run-a"])
 
-    assert main(["delete", uri, "run-a"]) == 2
+    assert main(["delete", uri, "run-a"]) == 1
     assert "'run-a' was deleted" in capsys.readouterr().err
-    assert main(["restore", uri, "run-b"]) == 2
+    assert main(["restore", uri, "run-b"]) == 1
     assert "was not deleted" in capsys.readouterr().err
 
 
 def test_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is created to delete from."""
     for verb in (["delete", "x"], ["restore", "x"], ["gc"]):
-        assert main([verb[0], f"file:{tmp_path}/none.json", *verb[1:]]) == 2
-        assert f"track {verb[0]}: there is no store" in capsys.readouterr().err
+        assert main([verb[0], f"file:{tmp_path}/none.json", *verb[1:]]) == 3
+        assert f"track {verb[0]}: error: there is no store" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,7 +77,7 @@ def test_deleted_runs_are_removed_for_good(uri: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "removed 0 deleted trials\n"
     assert main(["gc", uri]) == 0
     assert capsys.readouterr().out == "removed 2 deleted trials\n"
-    assert main(["restore", uri, "run-a"]) == 2
+    assert main(["restore", uri, "run-a"]) == 1
     assert _names(uri) == ["run-b"]
 
 
@@ -136,7 +136,7 @@ def test_file_in_use_is_left(tmp_path: Path) -> None:
     printed = printed_by(script)
 
     assert "is in use by another process" in printed
-    assert printed.endswith("\n2")
+    assert printed.endswith("\n3")
     client.protocol.close()
     assert _names(uri, deleted=True) == ["a"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,20 @@ def test_tags_are_added(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["tags"] == {"paper": True, "fold": 4, "who": "ann"}
     assert main(["tag", uri, "@last", "=3"]) == 2
     assert main(["ls", uri, "tag:fold=4"]) == 0
+
+
+def test_tags_are_taken_away(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tag that is taken away is in no list and found by no filter; one that is not there is said."""
+    main(["tag", uri, "@last", "paper", "fold=3"])
+    capsys.readouterr()
+
+    assert main(["tag", uri, "@last", "--remove", "paper", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tags"] == {"fold": 3}
+    assert main(["ls", uri, "tag:paper"]) == 1
+    assert main(["tag", uri, "@last", "--remove", "fodl"]) == 1
+    assert "did you mean 'fold'" in capsys.readouterr().err
+    assert main(["tag", uri, "@last", "paper"]) == 0
+    assert main(["ls", uri, "tag:paper"]) == 0
 
 
 def test_status_is_set_and_shown(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,6 +165,53 @@ def test_export_to_parquet(uri: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["export", uri, "--parquet", str(out), "lr=0.2"]) == 0
     table = parquet.read_table(out).to_pydict()
     assert table["value"][:5] == [0.2 + step for step in range(5)]
+
+
+def test_export_of_strange_runs_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever runs are called and log, each form has all of them; none is left half written."""
+    uri = f"sqlite:{tmp_path}/strange.db"
+    client = TrackClient(uri, environment="none")
+    for name in ("</script>", 'a,\n"q"', "__proto__", "\u202e", "../../up", "x" * 1000):
+        with client.new_trial(name=name, parameters={name: name, "large": 2**80}, force=True) as trial:
+            trial.log_metrics(step=1, loss=math.nan, **{name: math.inf})
+            trial.log_metrics(step="end", text=1.0)
+            trial.log_metrics(step=2**70, large=2**70)
+            trial.log_metrics(once=-math.inf)
+    with client.new_trial(parameters={}, force=True):
+        pass
+    forms = ["csv", "jsonl", "html"]
+    forms += ["parquet"] if importlib.util.find_spec("pyarrow") else []
+    forms += ["tensorboard"] if importlib.util.find_spec("tensorboardX") else []
+
+    for form in forms:
+        assert main(["export", uri, f"--{form}", str(tmp_path / f"out.{form}")]) == 0, form
+        assert "7 trials of 7 written" in capsys.readouterr().err
+
+    documents = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert documents[2]["points"]["__proto__"]["special"] == {"0": "inf"}
+    assert documents[2]["points"]["once"]["special"] == {"0": "-inf"}
+    assert "special" not in documents[2]["points"]["text"]
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 6 * 5
+    if "tensorboard" in forms:
+        assert len(list((tmp_path / "out.tensorboard").iterdir())) == 7
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_export_to_tensorboard_that_fails_leaves_no_half_run(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is half written would be left alone the next time, as if it were whole."""
+    pytest.importorskip("tensorboardX")
+    from track.persistence.tensorboard import TensorBoardProtocol
+
+    with monkeypatch.context() as broken:
+        broken.setattr(TensorBoardProtocol, "run_end", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        assert main(["export", uri, "--tensorboard", str(tmp_path / "tb")]) == 2
+    assert list((tmp_path / "tb").iterdir()) == []
+
+    assert main(["export", uri, "--tensorboard", str(tmp_path / "tb")]) == 0
+    assert len(list((tmp_path / "tb").iterdir())) == 2
 
 
 def test_doctor_finds_nothing_wrong(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,20 +112,25 @@ def test_users_are_changed_listed_and_removed(
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("words", "problem", "code"),
     [
-        (["remove", "eve"], "no user 'eve'"),
-        (["add", "a b", "--password-stdin"], "'a b' cannot be the name"),
-        (["add", "ann", "--password-stdin"], "the password of 'ann' is empty"),
+        (["remove", "eve"], "no user 'eve'", 1),
+        (["add", "a b", "--password-stdin"], "'a b' cannot be the name", 2),
+        (["add", "ann", "--password-stdin"], "the password of 'ann' is empty", 2),
     ],
 )
-def test_mistakes_are_two(
-    words: list[str], problem: str, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_mistakes_are_said(
+    words: list[str],
+    problem: str,
+    code: int,
+    path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What cannot be done is wrong usage, and says why."""
+    """What is not there is exit code 1, what cannot be done is wrong usage; both say why."""
     _pipe(monkeypatch, "")
 
-    assert main(["user", *words, "--users", path]) == 2
+    assert main(["user", *words, "--users", path]) == code
     assert f"track user: {problem}" in capsys.readouterr().err
 
 

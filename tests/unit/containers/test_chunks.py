@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import pickle
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,56 @@ def test_a_part_reads_its_chunks_only(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(read) < 3
     assert series[9_000] == 4_500.0
     assert len(read) < 4
+
+
+@settings(deadline=None)
+@given(strides=some.lists(some.sampled_from([1, 1, 1, 5]), min_size=1, max_size=40), kept=some.integers(0, 3))
+def test_arrays_of_chunks_are_those_of_the_points(
+    tmp_path_factory: pytest.TempPathFactory, strides: list[int], kept: int
+) -> None:
+    """Steps are the same whether they count up evenly through all chunks, in some, or go on in memory."""
+    series, steps = Series(), list(accumulate(strides))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(placing, "SMALLEST", 1)
+        patched.setattr(chunks, "LARGEST", 7)
+        for step in steps[: len(steps) - kept]:
+            series.append(step, step / 2, 1.0 + step)
+        _moved(_file(tmp_path_factory.mktemp("arrays")), series)
+    for step in steps[len(steps) - kept :] if len(steps) > kept else steps:
+        series.append(step, step / 2, 1.0 + step)
+
+    found = series.to_numpy(times=True)
+
+    assert [one.tolist() for one in found] == [steps, [one / 2 for one in steps], [1.0 + one for one in steps]]
+
+
+@pytest.mark.parametrize("last", [100.5, "end", 2**70])
+def test_a_last_step_of_another_kind_is_what_it_is(tmp_path: Path, last: Any) -> None:
+    """Even steps on the disk change none that comes after them."""
+    series = Series()
+    for step in range(100):
+        series.append(step, float(step), 1.0)
+    _moved(_file(tmp_path), series)
+    series.append(last, 1.0, 2.0)
+
+    assert series.points.stored is not None
+    assert series.to_numpy()[0].tolist() == [*range(100), last]
+
+
+def test_metrics_with_the_same_even_steps_share_them(tmp_path: Path) -> None:
+    """A thousand metrics of as many steps take the memory of one array of steps, which nobody can write to."""
+    arrays = []
+    for place in range(2):
+        series = Series()
+        for step in range(5_000):
+            series.append(step, float(step), 1.0)
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        _moved(_file(folder), series)
+        arrays.append(series.to_numpy()[0])
+
+    assert arrays[0] is arrays[1]
+    assert not arrays[0].flags.writeable
 
 
 def test_points_on_disk_can_be_pickled(tmp_path: Path) -> None:

@@ -10,28 +10,29 @@ from typing import Any
 import pytest
 
 from tests.servers import wait_until
-from tests.unit.dashboard.asking import Asker, enter
+from tests.unit.dashboard.asking import Asker, chart_in, enter
 from track import TrackClient
 from track.dashboard import Dashboard
-from track.persistence.buckets import Buckets
 
 
 def test_rows_say_what_the_table_shows(asker: Asker) -> None:
     """Each run once, oldest first: names, parameters, last, least and greatest of each metric, status and error."""
-    said = asker.json("/api/runs")
+    said = asker.runs()
 
     assert said["all"] is True
     assert [run["parameters"] for run in said["runs"]] == [{"lr": lr, "model.depth": 3} for lr in (0.1, 0.01, 0.001)]
     assert [run["status"] for run in said["runs"]] == ["completed", "completed", "exception"]
     assert [run["error"] for run in said["runs"]][:2] == [None, None]
     assert said["runs"][2]["error"] == "RuntimeError: CUDA out of memory"
-    assert said["runs"][0]["metrics"]["loss"] == [0.001, 0.001, 0.1, 100, 99, 99, 0]
+    assert said["runs"][0]["metrics"]["loss"] == [0.001, 0.001, 0.1, 100]
+    row = asker.json(f"/api/run?uid={said['runs'][0]['uid']}")["row"]
+    assert row["metrics"]["loss"] == [0.001, 0.001, 0.1, 100, 99, 99, 0]
     assert {run["project"] for run in said["runs"]} == {"digits"}
 
 
 def test_nothing_new_is_no_content(asker: Asker) -> None:
     """Who has seen everything is sent no byte."""
-    cursor = asker.json("/api/runs")["cursor"]
+    cursor = asker.runs()["cursor"]
 
     said = asker.ask(f"/api/runs?since={cursor}")
 
@@ -40,35 +41,35 @@ def test_nothing_new_is_no_content(asker: Asker) -> None:
 
 def test_only_rows_that_changed_are_sent(asker: Asker, uri: str) -> None:
     """A run that goes on is sent, with its new numbers, and the others are not."""
-    cursor = asker.json("/api/runs")["cursor"]
+    cursor = asker.runs()["cursor"]
     client = TrackClient(uri)
     client.set_project(name="digits")
     with client.new_trial(name="later", parameters={"lr": 1}) as trial:
         trial.log_metrics(step=0, loss=5)
         client.save()
 
-        said = asker.json(f"/api/runs?since={cursor}")
+        said = asker.runs(cursor)
 
         assert [(run["name"], run["status"]) for run in said["runs"]] == [("later", "running")]
         assert said["all"] is False
         trial.log_metrics(step=1, loss=4)
     client.save()
 
-    said = asker.json(f"/api/runs?since={said['cursor']}")
+    said = asker.runs(said["cursor"])
 
     assert [(run["status"], run["metrics"]["loss"][0]) for run in said["runs"]] == [("completed", 4)]
 
 
 def test_deleted_run_is_said_to_be_gone(asker: Asker, uri: str) -> None:
     """A run that is hidden leaves the page, and comes back when it is restored."""
-    said = asker.json("/api/runs")
+    said = asker.runs()
     uid = said["runs"][1]["uid"]
     client = TrackClient(uri)
     client.delete_trial(uid)
 
-    gone = asker.json(f"/api/runs?since={said['cursor']}")
+    gone = asker.runs(said["cursor"])
     client.restore_trial(uid)
-    back = asker.json(f"/api/runs?since={gone['cursor']}")
+    back = asker.runs(gone["cursor"])
 
     assert (gone["gone"], gone["runs"]) == ([uid], [])
     assert [run["uid"] for run in back["runs"]] == [uid]
@@ -77,28 +78,79 @@ def test_deleted_run_is_said_to_be_gone(asker: Asker, uri: str) -> None:
 def test_cursor_of_another_start_gets_everything(asker: Asker) -> None:
     """A tab that outlived the program is sent all rows anew; so is who sends nonsense."""
     for cursor in ("0123456789ab:1", "x", ":", "a:b", "%00"):
-        said = asker.json(f"/api/runs?since={cursor}")
+        said = asker.runs(cursor)
 
         assert (said["all"], len(said["runs"])) == (True, 3)
 
 
 def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> None:
     """What a chart is sent is what `fetch_buckets` answers."""
-    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+    uids = [run["uid"] for run in asker.runs()["runs"]]
 
     said = asker.ask("/api/chart", "POST", {"uids": [*uids, "nobody_0"], "metric": "loss", "buckets": 7})
 
-    found, expected = Buckets.from_bytes(said), page.open().fetch_buckets(uids, "loss", 7)
+    found, expected = chart_in(said), page.open().fetch_buckets(uids, "loss", 7)
     assert asker.headers["Content-Type"] == "application/octet-stream"
-    assert found.uids == uids
-    assert found.edges.tolist() == expected.edges.tolist()
-    assert found.greatest.tolist() == expected.greatest.tolist()
-    assert found.count.tolist() == expected.count.tolist()
+    assert found["uids"] == uids
+    assert found["edges"] == list(expected.edges)
+    for name in ("least", "greatest", "mean"):
+        assert found[name] == [pytest.approx(list(row), rel=1e-6) for row in getattr(expected, name)]
+    assert found["count"] == [list(row) for row in expected.count]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1e9, 1e9 + 1e-3, 1e9 + 2e-3], [1e-300, 2e-300, 1.0], [1e300, -1e300, 0.0], [math.nan, math.inf, 7.0], [0.1] * 3],
+    ids=["close", "tiny", "huge", "strange", "equal"],
+)
+def test_chart_is_as_exact_as_it_must_be(tmp_path: Path, values: list[float]) -> None:
+    """Numbers are rounded only where nobody sees it: not what is close to one another, very small or very large."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    with client.new_trial(parameters={}) as trial:
+        for step, value in enumerate(values):
+            trial.log_metrics(step=step, loss=value)
+    client.save()
+
+    question = {"uids": [trial.trial.uid], "metric": "loss", "buckets": 3}
+    found = chart_in(enter(Dashboard(uri, "t"), "t").ask("/api/chart", "POST", question))
+
+    finite = [value for value in values if math.isfinite(value)]
+    assert [value for value in found["mean"][0] if value == value] == finite
+    assert [sum(found[name][0]) for name in ("nan", "plus_inf") if name in found] == [1, 1] * (len(finite) < 3)
+
+
+@pytest.mark.parametrize("runs", [1, 3, 40])
+def test_rows_of_any_kind_come_as_they_are(tmp_path: Path, runs: int) -> None:
+    """Numbers, words, both in one parameter, true beside 1, what few have: a table is what was logged."""
+    uri = f"file://{tmp_path}/one.json"
+    client = TrackClient(uri, environment="none")
+    expected = []
+    for number in range(runs):
+        mixed = [True, 1, "1", 1.5, math.inf, 2**70][number % 6]
+        parameters = {"same": 7, "word": "ab"[number % 2], "mixed": mixed, "yes": number % 2 == 0, "seed": number}
+        if number % 20 == 3:
+            parameters["rare"] = number
+        if number % 2:
+            parameters["half"] = number / 3
+        with client.new_trial(name=f"run{number}", parameters=parameters, force=True) as trial:
+            trial.log_metrics(step=0, **{"a": number, "b" if number % 3 else "c": math.nan})
+        said = {math.inf: "Infinity", 2**70: str(2**70)}.get(mixed, mixed) if mixed is not True else True
+        expected.append({**parameters, "mixed": said})
+    client.save()
+
+    found = enter(Dashboard(uri, "t"), "t").runs()["runs"]
+
+    assert [run["parameters"] for run in found] == expected
+    assert [type(run["parameters"]["mixed"]) is bool for run in found] == [one["mixed"] is True for one in expected]
+    assert [run["seeds"] for run in found] == [["seed"]] * runs
+    assert [run["metrics"]["a"] for run in found] == [[number, number, number, 1] for number in range(runs)]
+    assert [sorted(run["metrics"]) for run in found] == [["a", "b" if number % 3 else "c"] for number in range(runs)]
 
 
 def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
     """The runs that a filter means are named; a mistake is a sentence."""
-    uids = [run["uid"] for run in asker.json("/api/runs")["runs"]]
+    uids = [run["uid"] for run in asker.runs()["runs"]]
 
     assert asker.json("/api/find?q=lr%3C0.05")["uids"] == uids[1:]
     assert asker.json("/api/find?q=status:failed+project:digits")["uids"] == uids[2:]
@@ -107,13 +159,43 @@ def test_filter_is_that_of_the_command_line(asker: Asker) -> None:
     assert (asker.status, b"compares with nothing" in said) == (400, True)
 
 
+def test_difference_of_code_is_that_of_the_stored_files(tmp_path: Path) -> None:
+    """Files that both have are compared, those of one are all new, equal ones and what is no text have no lines."""
+    uri = f"file://{tmp_path}/one.json"
+    client, uids = TrackClient(uri, environment="none"), []
+    for number in range(2):
+        with client.new_trial(parameters={"number": number}, force=True) as trial:
+            trial.log_artifact(f"a\nb = {number}\n".encode(), "code/train.py")
+            trial.log_artifact(b"same\n", "code/same.py")
+            trial.log_artifact(bytes([255, number]), "code/binary")
+            trial.log_artifact(b"no code", "model.bin")
+            if number:
+                trial.log_artifact(b"new\n", "code/uncommitted.diff")
+        uids.append(trial.trial.uid)
+    client.save()
+    asker = enter(Dashboard(uri, "t"), "t")
+
+    files = {file.pop("name"): file for file in asker.json(f"/api/code?uid={uids[0]}&uid={uids[1]}")["files"]}
+
+    assert files == {
+        "binary": {"lines": [], "why": "no text"},
+        "same.py": {"lines": []},
+        "train.py": {"lines": ["@@ -1,2 +1,2 @@", " a", "-b = 0", "+b = 1"]},
+        "uncommitted.diff": {"lines": ["@@ -0,0 +1 @@", "+new"]},
+    }
+    assert asker.json("/api/code?uid=nobody_0&uid=no_1") == {"files": []}
+    asker.ask(f"/api/code?uid={uids[0]}")
+    assert asker.status == 400
+
+
 def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     """The error with its lines, parameters, environment and packages."""
-    failed = asker.json("/api/runs")["runs"][2]
+    failed = asker.runs()["runs"][2]
 
     said = asker.json(f"/api/run?uid={failed['uid']}")
 
-    assert said["row"] == failed
+    metrics = {name: parts[:4] for name, parts in said["row"]["metrics"].items()}
+    assert {**said["row"], "metrics": metrics} == failed
     assert "RuntimeError: CUDA out of memory" in said["errors"][0]
     assert said["environment"]["python"]
     assert "msgspec" in said["packages"]
@@ -129,7 +211,7 @@ def test_output_is_shown_while_it_is_printed(tmp_path: Path) -> None:
         print("epoch 1")
         asker = enter(Dashboard(uri, "t", interval=0), "t")
         wait_until(lambda: "epoch 1" in asker.json(f"/api/run?uid={trial.trial.uid}")["output"])
-        assert asker.json("/api/runs")["runs"][0]["status"] == "running"
+        assert asker.runs()["runs"][0]["status"] == "running"
 
 
 def test_run_that_is_not_there_is_said_so(asker: Asker) -> None:
@@ -162,7 +244,7 @@ def _row_of(tmp_path: Path, parameters: dict[str, Any], metrics: dict[str, float
     with client.new_trial(parameters=parameters) as trial:
         trial.log_metrics(step=0, **metrics)
     client.save()
-    return enter(Dashboard(uri, "t"), "t").json("/api/runs")["runs"][0]
+    return enter(Dashboard(uri, "t"), "t").runs()["runs"][0]
 
 
 def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
@@ -177,7 +259,33 @@ def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with client.new_trial(parameters={}):
         pass
     client.save()
-    assert len(asker.json("/api/runs")["runs"]) == 1
+    assert len(asker.runs()["runs"]) == 1
+
+
+def test_what_is_read_ahead_is_not_read_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks first is answered with what was read while the browser started, points of the first charts included."""
+    page = Dashboard(uri, "t", interval=60)
+    asked = []
+    store = page.open()
+    ask = store.fetch_buckets
+    monkeypatch.setattr(store, "fetch_buckets", lambda uids, name, *rest: asked.append(name) or ask(uids, name, *rest))
+
+    page.read_ahead()
+
+    monkeypatch.setattr(store, "brief_trials", lambda *_: pytest.fail("the store is read again"))
+    assert len(enter(page, "t").runs()["runs"]) == 3
+    assert asked == ["loss"]
+
+
+def test_store_that_cannot_be_read_ahead_is_said_to_who_asks(tmp_path: Path) -> None:
+    """Nothing is raised where nobody would see it."""
+    page = Dashboard(f"file://{tmp_path}/nothing.json", "t")
+
+    page.read_ahead()
+
+    asker = enter(page, "t")
+    assert b"no store" in asker.ask("/api/runs")
+    assert asker.status == 502
 
 
 def test_head_has_no_body(asker: Asker) -> None:
@@ -202,7 +310,7 @@ def test_without_a_uri_it_is_the_configured_store_or_the_usual_file(
 ) -> None:
     """Who names no store sees the one that programs log to, else ``report.json`` of this folder."""
     monkeypatch.chdir(tmp_path)
-    assert len(enter(Dashboard(token="t"), "t").json("/api/runs")["runs"]) == 3
+    assert len(enter(Dashboard(token="t"), "t").runs()["runs"]) == 3
 
     monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", f"file://{tmp_path}/other.json")
     asker = enter(Dashboard(token="t"), "t")

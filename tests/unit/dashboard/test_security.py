@@ -291,7 +291,7 @@ def test_looking_changes_no_byte_of_the_store(asker: Asker, uri: str) -> None:
     """All questions together leave every file as it was."""
     folder = Path(uri.removeprefix("file://")).parent
     before = _sums(folder)
-    uid = asker.json("/api/runs")["runs"][0]["uid"]
+    uid = asker.runs()["runs"][0]["uid"]
 
     asker.json(f"/api/run?uid={uid}")
     asker.ask("/api/chart", "POST", {"uids": [uid], "metric": "loss", "buckets": 5})

@@ -217,7 +217,7 @@ def test_files_of_one_trial(uri: str, tmp_path: Path, capsys: pytest.CaptureFixt
 
     assert listed == f"digits/model.bin:v2  6 bytes  {listed.split()[3]}  ef9900_0\n"
     assert (code, (tmp_path / "model").read_text()) == (0, "abcd11")
-    assert main(["artifacts", "list", uri, "--trial", "nobody"]) == 2
+    assert main(["artifacts", "list", uri, "--trial", "nobody"]) == 1
 
 
 # groups and projects

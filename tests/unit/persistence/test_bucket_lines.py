@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from track import TrackClient, fetch
 from track.aggregators.aggregator import TimeSeriesAggregator
+from track.errors import NotFound
 from track.persistence import get_protocol
 from track.persistence.buckets import Buckets, Curve, Found, Question, arrays, lines
 from track.persistence.buckets.cache import Cache
@@ -274,3 +275,20 @@ def test_trials_that_were_fetched_have_buckets(tmp_path: Path) -> None:
     assert both.buckets("loss", 1).greatest.tolist() == [[9.0], [4.5]]
     for logger in loggers:
         logger.finish()
+
+
+@pytest.mark.parametrize("scheme", ["file:{}/runs.json", "sqlite:{}/runs.db"])
+def test_buckets_of_a_misspelt_metric_name_the_one_that_is_there(tmp_path: Path, scheme: str) -> None:
+    """A chart of nothing is an error where other metrics were logged; before the first numbers it is empty."""
+    uri = scheme.format(tmp_path)
+    with TrackClient(uri).new_trial(parameters={}) as logger:
+        empty = fetch(uri).buckets("los", 4)
+        logger.log_metrics(step=0, loss=0.5)
+    found = fetch(uri)
+
+    assert len(empty) == 0
+    for name, x in (("los", "step"), ("loss", "metric:los")):
+        for some in (found, found + found[:0], found[:1]):
+            with pytest.raises(NotFound, match="no trial has the metric 'los'; did you mean 'loss'"):
+                some.buckets(name, 4, x)
+    assert len(found[:0].buckets("los", 4)) == 0

@@ -109,7 +109,7 @@ def test_parameters_are_in_the_table_of_hparams(client: TrackClient, tmp_path: P
     """The page that compares runs has the parameters of each."""
     from tensorboard.plugins.hparams import plugin_data_pb2
 
-    with client.new_trial(parameters={"lr": 0.1, "optimizer": "sgd", "sizes": [1, 2]}) as log:
+    with client.new_trial(parameters={"lr": 0.1, "optimizer": "sgd", "sizes": [1, 2], "large": 2**80}) as log:
         log.log_metrics(step=0, loss=0.5)
 
     content = _read(_run(tmp_path / "runs")).summary_metadata["_hparams_/session_start_info"].plugin_data.content
@@ -117,6 +117,7 @@ def test_parameters_are_in_the_table_of_hparams(client: TrackClient, tmp_path: P
     assert started["lr"].number_value == 0.1
     assert started["optimizer"].string_value == "sgd"
     assert started["sizes"].string_value == "[1, 2]"
+    assert started["large"].string_value == str(2**80)
 
 
 def test_pictures_and_a_record_that_lasts(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from track.cli.shell import say
+from track.cli.shell import SCHEMA, as_json, say
 from track.config import GlobalExperimentManager
 from track.errors import InvalidCall, InvalidExperimentRoot, suggestion
 from track.manager.parts import Conditions, Shown, columns_of
@@ -73,6 +73,9 @@ def add_verbs(verbs: Any) -> None:
     )
     form.add_argument("-i", "--interval", nargs="?", const=1.0, type=float, metavar="SECONDS", help="again and again")
     form.add_argument("--csv", "--to_csv", action="store_true", help="comma-separated values, whole")
+    form.add_argument("--json", action="store_true", help="one document of JSON, whole")
+    form.add_argument("--sort", metavar="NAME", help="by a parameter, or _status, _created, ..., from the least")
+    form.add_argument("--reverse", action="store_true", help="the other way round")
     form.add_argument(
         "--max_width", type=int, default=_WIDEST, metavar="N", help=f"of a column, {_WIDEST} by default; 0: any"
     )
@@ -112,7 +115,7 @@ def _answer(given: argparse.Namespace, place: str) -> str:
         types_match=given.type_match,
         load_defaults=given.load_defaults,
     )
-    rows = _meant(table, place)
+    rows = _sorted(table, _meant(table, place), given)
     if given.notebook:
         return notebook(table, rows, {root: facts.get("notes") or [] for root, facts in manager.experiments.items()})
     names = "|".join(f"(?:{one.pattern.pattern})" for one in shown_parameters.conditions)
@@ -122,6 +125,9 @@ def _answer(given: argparse.Namespace, place: str) -> str:
         columns["created"] = list(map(_date, columns["created"]))
     if given.csv:
         return as_csv(columns)
+    if given.json:
+        experiments = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return as_json({"schema": SCHEMA, "experiments": experiments})
     if not rows:
         if asked or given.type_match or table["_name"]:
             return _unmatched(asked, manager.find(param_match=".*")) or "no experiment matches"
@@ -226,6 +232,24 @@ def _cell(value: Any, widest: int) -> str:
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else clean(text_of(value), max(4 * widest, 2000))
     return cut(text, widest) if widest > 3 else text
+
+
+def _sorted(table: Mapping[str, list[Any]], rows: Sequence[int], given: argparse.Namespace) -> Sequence[int]:
+    """Return rows in the order that was asked for: numbers, then texts; those without a value are last."""
+    if given.sort is not None:
+        name = given.sort if given.sort in table else f"_{given.sort}"
+        if name not in table:
+            raise InvalidCall(f"no experiment has {given.sort!r}{suggestion(given.sort, table)}")
+        known = [row for row in rows if table[name][row] is not None]
+        known.sort(key=lambda row: _order(table[name][row]), reverse=given.reverse)
+        return known + [row for row in rows if table[name][row] is None]
+    return rows[::-1] if given.reverse else rows
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    if isinstance(value, (int, float)) and value == value:
+        return False, float(value), ""
+    return True, 0.0, text_of(value)
 
 
 def as_csv(columns: Mapping[str, list[Any]]) -> str:

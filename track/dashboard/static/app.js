@@ -1,17 +1,24 @@
 /** The page: what is where, and what keeps it up to date. */
 import { fetchFound, fetchRuns } from "./api.js";
 import { Chart, charted, Controls } from "./charts.js";
-import { Compare } from "./compare.js";
 import { text } from "./format.js";
-import { KEYS, listenToKeys, nextView } from "./keys.js";
-import { brushed, Parallel } from "./parallel.js";
-import { RunPage } from "./run.js";
 import * as runs from "./runs.js";
 import { follow, listen, set, state } from "./state.js";
 import { Table } from "./table.js";
-import { Component, html, render } from "./view.js";
+import { Component, html, later, render } from "./view.js";
 
+const Compare = later(async () => (await import("./compare.js")).Compare);
+/** @type {any} what knows the runs inside brushes: it comes with what makes these, or with a link that has some */
+let brushes = null;
+const Parallel = later(async () => {
+  brushes = await import("./brushes.js");
+  return (await import("./parallel.js")).Parallel;
+});
+const Scatter = later(async () => (await import("./scatter.js")).Scatter);
+const Chooser = later(async () => (await import("./chooser.js")).Chooser, "");
+const RunPage = later(async () => (await import("./run.js")).RunPage);
 const SOON = 2000;
+const LATER = 5000;
 const LATE = 10000;
 const QUIET = 10;
 const MOST_LINES = 2000;
@@ -19,6 +26,7 @@ const MOST_LINES = 2000;
 class App extends Component {
   cursor = null;
   store = "";
+  still = null; // what a file says of itself
   failure = "";
   quiet = 0;
   marks = 0;
@@ -30,7 +38,12 @@ class App extends Component {
   found = null;
   kept = {};
   help = false;
+  choosing = false;
+  /** @type {string[][]} */
+  keys = [];
+  nextView = () => {};
   opened = new Set();
+  openings = 0;
   timer = null;
 
   componentDidMount() {
@@ -39,7 +52,11 @@ class App extends Component {
     addEventListener("hashchange", follow);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
-    listenToKeys(() => ((this.help = !this.help), this.setState({})), () => this.shown);
+    import("./keys.js").then(({ KEYS, listenToKeys, nextView }) => {
+      [this.keys, this.nextView] = [KEYS, nextView];
+      listenToKeys(() => this.flip("help"), () => this.shown);
+      this.setState({});
+    });
     follow();
     this.poll();
   }
@@ -47,14 +64,14 @@ class App extends Component {
   /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
   async poll() {
     clearTimeout(this.timer);
-    if (document.hidden && this.cursor) return;
+    if ((document.hidden || this.still) && this.cursor) return;
     try {
       const said = await fetchRuns(this.cursor);
       this.quiet = said ? 0 : this.quiet + 1;
       const failed = this.failure;
       this.failure = "";
       if (said) {
-        [this.cursor, this.store] = [said.cursor, said.store];
+        [this.cursor, this.store, this.still] = [said.cursor, said.store, said.still ?? null];
         runs.take(said);
         this.marks += 1;
       }
@@ -64,7 +81,8 @@ class App extends Component {
       this.setState({});
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.quiet > (runs.list.some((run) => runs.kind(run) === "running") ? 20 * QUIET : QUIET) ? LATE : SOON);
+    const alive = runs.list.some((run) => runs.kind(run) === "running");
+    this.timer = setTimeout(() => this.poll(), this.quiet > (alive ? 20 * QUIET : QUIET) ? LATE : alive || !this.quiet ? SOON : LATER);
   }
 
   hover = (key) => {
@@ -75,6 +93,7 @@ class App extends Component {
 
   toggle = (id) => {
     if (!this.opened.delete(id)) this.opened.add(id);
+    this.openings += 1;
     this.setState({});
   };
 
@@ -82,7 +101,7 @@ class App extends Component {
     const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     document.documentElement.dataset.theme = dark ? "dark" : "light";
     if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}</p>` : html`<p class="empty">Reading the store …</p>`;
-    const { unbrushed, shown, columns, settings, chosen, picked, spans } = this.derived();
+    const { unbrushed, shown, columns, settings, chosen, picked, spans, baseline } = this.derived();
     this.shown = settings;
     const paint = dark ? paintDark : paintLight;
     return html`<div class=${`page view-${state.view}`}>
@@ -91,8 +110,8 @@ class App extends Component {
         <section class="runs" aria-label="all runs">
           ${this.bar(shown, settings, chosen)}
           ${shown.length
-            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${shown.map((run) => run.id)}
-                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} />`
+            ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${() => shown.map((run) => run.id)}
+                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} base=${baseline} />`
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
@@ -101,8 +120,15 @@ class App extends Component {
           onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[e.key]; if (by) widen(state.split + by); }}></div>
         <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
-      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
+      ${this.choosing && html`<${Chooser} every=${this.every()} shown=${columns} usual=${this.derived().usual} close=${() => this.flip("choosing")} />`}
+      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${this.keys.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
     </div>`;
+  }
+
+  /** Open what is closed. @param {"help" | "choosing"} what */
+  flip(what) {
+    this[what] = !this[what];
+    this.setState({});
   }
 
   /** What was made of the same things before, else what is made now. */
@@ -117,19 +143,39 @@ class App extends Component {
   derived() {
     const { project, apart, all, brush, parts, sort, sel, q } = state;
     this.find(q);
-    const base = this.keep("base", [this.marks, project, this.foundAt, apart, all, String(parts), String(brush)], () => {
+    const base = this.keep("base", [this.marks, project, this.foundAt, apart, all, String(parts), String(brush), brushes], () => {
       const unbrushed = runs.visible(state, this.found);
-      const shown = brushed(unbrushed, brush);
-      const columns = runs.columns(shown, all, apart, parts);
-      return { unbrushed, shown, columns, unsorted: runs.settings(shown, apart), spans: ranges(shown, columns) };
+      const shown = brush.length ? this.brushed(unbrushed, brush) : unbrushed;
+      return { unbrushed, shown, usual: runs.columns(shown, all, apart, parts), unsorted: runs.settings(shown, apart) };
     });
-    const settings = this.keep("settings", [base, sort], () => runs.sorted(base.unsorted, sort, base.columns));
+    const { columns, spans } = this.keep("columns", [base, String([state.show, state.hide, state.pin])], () => {
+      const columns = chosenColumns(base.usual, state.show.length ? this.every(base.shown) : []);
+      return { columns, spans: ranges(base.shown, columns) };
+    });
+    const baseline = runs.byId.get(state.base) ?? null;
+    const settings = this.keep("settings", [base, columns, sort, baseline], () => {
+      const all = runs.sorted(base.unsorted, sort, columns);
+      const first = all.findIndex((setting) => setting.runs.includes(baseline));
+      return first > 0 ? [all[first], ...all.slice(0, first), ...all.slice(first + 1)] : all;
+    });
     const choice = this.keep("choice", [base, sel], () => {
       const chosen = new Set(sel.filter((id) => runs.byId.has(id)));
       const picked = chosen.size ? base.shown.filter((run) => chosen.has(run.id)) : base.shown;
       return { chosen, picked, drawn: drawn(picked) };
     });
-    return { ...base, ...choice, settings };
+    return { ...base, ...choice, settings, columns, spans, baseline };
+  }
+
+  /** The runs inside brushes; all until what knows these is here. */
+  brushed(unbrushed, brush) {
+    if (brushes) return brushes.brushed(unbrushed, brush);
+    import("./brushes.js").then((found) => ((brushes = found), this.setState({})));
+    return unbrushed;
+  }
+
+  /** All columns that could be shown. */
+  every(shown = this.derived().shown) {
+    return this.keep("every", [shown], () => runs.columns(shown, true, true, ["last", "min", "max"]));
   }
 
   /** Ask which runs a filter means, once it is written; until then those of before are shown. */
@@ -152,8 +198,8 @@ class App extends Component {
   }
 
   head(shown, dark) {
-    const projects = [...new Set(runs.list.map((run) => run.project ?? ""))];
-    const running = shown.filter((run) => runs.kind(run) === "running").length;
+    const projects = this.keep("projects", [runs.list], () => [...new Set(runs.list.map((run) => run.project ?? ""))]);
+    const running = this.keep("running", [shown], () => shown.filter((run) => runs.kind(run) === "running").length);
     return html`<header class="top">
       <img src="icon.svg" alt="" width="22" height="22" /><b>track</b><span class="store" title=${text(this.store)}>${text(this.store)}</span>
       ${projects.length > 1 && html`<select aria-label="project" onChange=${(e) => set({ project: e.target.value, sel: [] }, true)}>
@@ -163,10 +209,11 @@ class App extends Component {
       ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
       <span class="grow"></span>
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
+        : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
-      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${nextView}>◫</button>
+      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${() => this.nextView()}>◫</button>
       <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
-      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => ((this.help = !this.help), this.setState({}))}>?</button>
+      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => this.flip("help")}>?</button>
     </header>`;
   }
 
@@ -176,30 +223,33 @@ class App extends Component {
       ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
       ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}
       ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
+      ${state.base && html`<button class="chip" onClick=${() => set({ base: "" })}>baseline ×</button>`}
       <span class="grow"></span>
+      <button class="chip" aria-expanded=${this.choosing} onClick=${() => this.flip("choosing")}>columns</button>
       ${seeds && html`<label class="toggle"><input type="checkbox" checked=${!state.apart} onChange=${() => set({ apart: !state.apart })} />seeds together</label>`}
       <span class="parts" role="group" aria-label="of each metric">${["last", "min", "max"].map((part) => html`<button key=${part} aria-pressed=${state.parts.includes(part)} onClick=${() => showPart(part)}>${part}</button>`)}</span>
       <label class="toggle"><input type="checkbox" checked=${state.all} onChange=${() => set({ all: !state.all })} />also equal columns</label></div>`;
   }
 
   rows(settings) {
-    return settings.flatMap((setting) => {
+    return this.keep("rows", [settings, this.openings], () => settings.flatMap((setting) => {
       if (setting.runs.length === 1) return [{ setting, run: setting.runs[0], depth: 0 }];
       const members = this.opened.has(setting.id) ? setting.runs.map((run) => ({ setting, run, depth: 1 })) : [];
       return [{ setting, run: null, depth: 0 }, ...members];
-    });
+    }));
   }
 
   side(picked, chosen, paint, dark, unbrushed) {
     const open = runs.byId.get(state.open);
-    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : state.tab === "parameters" ? "parameters" : "charts";
+    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : ["parameters", "scatter"].includes(state.tab) ? state.tab : "charts";
     const button = (name, label, there) => there &&
       html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
     return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
-        ${button("parameters", "parameters", runs.list.length > 1)}
+        ${button("parameters", "parameters", runs.list.length > 1)} ${button("scatter", "scatter", runs.list.length > 1)}
         ${button("compare", `compare ${chosen.size}`, chosen.size > 1)} ${button("run", text(open?.name || "run"), Boolean(open))}</nav>
-      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${JSON.stringify(open)} />`
+      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${open.mark} />`
         : tab === "parameters" ? html`<${Parallel} all=${unbrushed} runs=${picked} dark=${dark} />`
+        : tab === "scatter" ? html`<${Scatter} runs=${picked} paint=${paint} />`
         : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
   }
 
@@ -216,6 +266,15 @@ class App extends Component {
       })}</div>
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
+}
+
+/** The columns that are shown: those that stay in sight first. @param {runs.Shown[]} usual @param {runs.Shown[]} every */
+function chosenColumns(usual, every) {
+  const [show, hide, pin] = [state.show, state.hide, state.pin].map((list) => list.map(decodeURIComponent));
+  const known = new Set(usual.map((one) => one.id));
+  const shown = [...usual.filter((one) => !hide.includes(one.id)), ...every.filter((one) => show.includes(one.id) && !known.has(one.id))];
+  const pinned = pin.flatMap((id) => shown.find((one) => one.id === id) ?? []);
+  return [...pinned.map((one, place) => ({ ...one, pin: place })), ...shown.filter((one) => !pinned.includes(one))];
 }
 
 /** Give the table another part of the width. */
@@ -237,27 +296,18 @@ function drawn(picked) {
   const charts = (metric) => {
     const there = known.get(metric);
     if (there) return there;
-    const of = (run) => runs.own(run.metrics, metric);
-    const having = settings.filter((setting) => setting.runs.some(of));
-    const marks = having.flatMap((setting) => setting.runs.map((run) => of(run)?.slice(0, 5) ?? 0)).join();
+    const [count, last] = ["count", "last"].map((part) => runs.column("metrics", metric, part));
+    const having = settings.filter((setting) => setting.runs.some((run) => count?.at(run.row)));
+    const marks = having.flatMap((setting) => setting.runs.flatMap((run) => [count?.at(run.row), last?.at(run.row)])).join();
     known.set(metric, [having, marks]);
     return known.get(metric);
   };
-  const different = runs.names(picked, "parameters").filter((name) => runs.differs(picked.map((run) => runs.own(run.parameters, name))));
+  const different = runs.having(picked, "parameters").filter((column) => column.differs(picked)).map((column) => column.name);
   return { metrics: charted(picked), settings, charts, different, left: all.length - settings.length };
 }
 
 /** The least and greatest of each metric's column. */
-function ranges(shown, columns) {
-  return new Map(columns.filter((one) => one.kind === "metric").map((one) => {
-    let [low, high] = [Infinity, -Infinity];
-    for (const run of shown) {
-      const value = one.of(run);
-      if (typeof value === "number") [low, high] = [Math.min(low, value), Math.max(high, value)];
-    }
-    return [one.id, [low, high]];
-  }));
-}
+const ranges = (shown, columns) => new Map(columns.filter((one) => one.kind === "metric").map((one) => [one.id, one.from.range(shown)]));
 
 /** Twelve hues, each twice. */
 function colours(dark) {

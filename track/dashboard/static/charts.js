@@ -3,7 +3,7 @@ import { fetchChart } from "./api.js";
 import { number, text } from "./format.js";
 import { linesOf } from "./lines.js";
 import { extent, Plot } from "./plot.js";
-import { names, own } from "./runs.js";
+import { isOne, names } from "./runs.js";
 import { set, state } from "./state.js";
 import { Component, createRef, html } from "./view.js";
 
@@ -15,24 +15,26 @@ const TALL = 240;
 /** Which metrics have charts: those with more than a point. */
 export function charted(runs) {
   const all = names(runs, "metrics");
-  const several = all.filter((name) => runs.some((run) => (own(run.metrics, name)?.[3] ?? 0) > 1));
+  const several = all.filter((name) => !isOne(runs, name));
   return several.length ? several : all;
+}
+
+const known = new WeakMap();
+
+/** The uids of settings, and a text that tells them from others. @param {import("./runs.js").Setting[]} settings */
+function uidsOf(settings) {
+  const uids = known.has(settings) ? [] : settings.flatMap((setting) => setting.runs.map((run) => run.uid));
+  if (!known.has(settings)) known.set(settings, { uids, key: uids.join() });
+  return known.get(settings);
 }
 
 /** One chart. It asks for what it shows when it is on the screen, and again when that is not what is there. */
 export class Chart extends Component {
   place = createRef();
-  asking = null;
-  asked = "";
-  failure = "";
-  seen = false;
-  found = null;
+  asking = null; asked = ""; failure = ""; seen = false; found = null; drawings = 0;
 
   componentDidMount() {
-    this.plot = new Plot(this.place.current, {
-      zoom: (zoom) => set({ zoom }, true),
-      hover: this.props.hover,
-    });
+    this.plot = new Plot(this.place.current, { zoom: (zoom) => set({ zoom }, true), hover: this.props.hover });
     this.watch = new IntersectionObserver((entries) => {
       this.seen = entries[entries.length - 1].isIntersecting;
       this.refresh();
@@ -59,12 +61,13 @@ export class Chart extends Component {
     const width = Math.floor(this.place.current?.clientWidth ?? 0);
     if (!this.seen || width < 60) return;
     const { settings, metric, marks, theme } = this.props;
-    const uids = settings.flatMap((setting) => setting.runs.map((run) => run.uid));
+    const { uids, key } = uidsOf(settings);
     const buckets = Math.max(2, Math.min(width - 64, Math.floor(MOST_CELLS / Math.max(1, uids.length)), uids.length > 200 ? 300 : 2000));
     const [start, end] = state.zoom.length && state.zoom[0] < state.zoom[1] ? state.zoom : [null, null];
     const smoothing = state.smooth || null;
-    const question = { uids, metric, buckets, x: state.x, start, end, smoothing };
-    const asked = JSON.stringify([question, marks]);
+    const rest = { metric, buckets, x: state.x, start, end, smoothing };
+    const question = { uids, ...rest };
+    const asked = [JSON.stringify(rest), key, marks].join("\n");
     const drawn = JSON.stringify([state.logx, state.logy, state.band, state.apart, width, this.props.height, theme]);
     if (asked === this.asked && (drawn === this.drawn || !this.found)) return;
     this.drawn = drawn;
@@ -89,7 +92,7 @@ export class Chart extends Component {
     this.draw();
   }
 
-  draw() {
+  async draw() {
     const { found, raw } = this.found;
     const { settings, paint, height } = this.props;
     const width = this.place.current?.clientWidth;
@@ -101,9 +104,11 @@ export class Chart extends Component {
     if (logx && !(low > 0)) [low, high] = [1, 10];
     if (low === high) [low, high] = logx ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
     const unit = state.x === "step" ? "step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
-    this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
+    await this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
       logy: state.logy, height: height ?? TALL, unit }, width);
+    if (!this.place.current) return;
     this.plot?.light(this.props.lit);
+    Object.assign(this.place.current.dataset, { drawn: String((this.drawings += 1)), end: String(high) });
     const densest = Math.max(0, ...(raw ?? found).curves.map((curve) => curve.densest));
     const strange = lines.reduce((sum, line) => sum + line.marks.length, 0);
     const unplaced = found.unplaced;
@@ -136,8 +141,7 @@ export class Chart extends Component {
 /** The line of controls above the charts. */
 export function Controls({ metrics, several }) {
   const axes = [...AXES, ...metrics.map((name) => [`metric:${name}`, text(name)])];
-  const box = (name, label) =>
-    html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
+  const box = (name, label) => html`<label class="toggle"><input type="checkbox" checked=${state[name]} onChange=${() => set({ [name]: !state[name] })} />${label}</label>`;
   return html`<div class="controls">
     <label>x <select aria-label="x axis" value=${state.x} onChange=${(e) => set({ x: e.target.value, zoom: [] }, true)}>
       ${axes.map(([value, label]) => html`<option key=${value} value=${value} selected=${value === state.x}>${label}</option>`)}</select></label>

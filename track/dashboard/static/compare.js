@@ -1,7 +1,7 @@
 /** Two runs or more, side by side: what differs between them. */
-import { fetchRun } from "./api.js";
-import { number, text } from "./format.js";
-import { differs, names, own } from "./runs.js";
+import { fetchCode, fetchRun } from "./api.js";
+import { change, number, text } from "./format.js";
+import { differs, names, own, value } from "./runs.js";
 import { set } from "./state.js";
 import { Component, html } from "./view.js";
 
@@ -9,8 +9,9 @@ const MOST = 12;
 
 export class Compare extends Component {
   pages = new Map();
-  equal = false;
-  failure = "";
+  /** What differs between the code of the first run and the others. @type {Map<string, any[]>} */
+  code = new Map();
+  equal = false; failure = "";
 
   componentDidMount() {
     this.refresh();
@@ -31,6 +32,30 @@ export class Compare extends Component {
       }
     }));
     if (missing.length) this.setState({});
+    this.refreshCode();
+  }
+
+  async refreshCode() {
+    const [first, ...others] = this.props.runs.slice(0, MOST);
+    for (const { uid } of others) {
+      const key = `${first.uid} ${uid}`;
+      if (this.code.has(key) || ![first.uid, uid].every((one) => this.pages.get(one)?.artifacts.some((file) => file.name.startsWith("code/")))) continue;
+      this.code.set(key, []);
+      try {
+        this.code.set(key, await fetchCode(first.uid, uid));
+      } catch (error) {
+        this.failure = error.message;
+      }
+      this.setState({});
+    }
+  }
+
+  /** The lines of code that differ between the first run and another. */
+  difference(first, run) {
+    const files = (this.code.get(`${first.uid} ${run.uid}`) ?? []).filter((file) => file.lines.length || file.why);
+    return files.map((file) => html`<section key=${run.uid + file.name} class="code" aria-label=${`difference of ${text(file.name)}`}>
+      <h3>${text(file.name)}</h3> <small>${text(first.name || first.id)} → ${text(run.name || run.id)} ${text(file.why)}</small>
+      <pre tabindex="0">${file.lines.map((line, i) => html`<span key=${i} class=${{ "+": "plus", "-": "minus", "@": "place" }[line[0]] ?? ""}>${text(line)}${"\n"}</span>`)}</pre></section>`);
   }
 
   render() {
@@ -45,8 +70,8 @@ export class Compare extends Component {
     add("parameters", runs.map((run) => run.parameters));
     add("tags", runs.map((run) => run.tags));
     for (const name of names(runs, "metrics"))
-      for (const [sub, place] of [["last", 0], ["min", 1], ["max", 2]])
-        rows.push(["metrics", `${name} ${sub}`, runs.map((run) => own(run.metrics, name)?.[place]), true]);
+      for (const sub of ["last", "min", "max"])
+        rows.push(["metrics", `${name} ${sub}`, runs.map((run) => value(run, "metrics", name, sub)), true]);
     rows.push(["run", "status", runs.map((run) => run.status), false]);
     rows.push(["run", "error", runs.map((run) => run.error), false]);
     if (pages.every(Boolean)) for (const part of ["environment", "metadata", "packages"]) add(part, pages.map((page) => page[part]));
@@ -59,16 +84,10 @@ export class Compare extends Component {
         html`<th key=${run.uid}><i class="dot" style=${{ background: this.props.paint(run.colour) }}></i><button class="link" onClick=${() => set({ open: run.id, tab: "run" }, true)}>${text(run.name || run.uid.slice(0, 8))}${run.revision ? `/${run.revision}` : ""}</button>${place ? "" : html`<small> first</small>`}</th>`)}</tr></thead>
       <tbody>${shown.map(([part, name, values, isMetric], place) => html`${shown[place - 1]?.[0] !== part && html`<tr key=${part} class="part"><th colspan=${runs.length + 1}>${part}</th></tr>`}
         <tr key=${`${part}.${name}`}><th title=${text(name)}>${text(name)}</th>${values.map((value, i) =>
-          html`<td key=${i} class=${typeof value === "number" ? "number" : ""} title=${text(value)}>${value === undefined || value === null ? "–" : number(value)}${isMetric && i > 0 ? change(values[0], value) : ""}</td>`)}</tr>`)}
+          html`<td key=${i} class=${typeof value === "number" ? "number" : ""} title=${text(value)}>${value === undefined || value === null ? "–" : number(value)}${isMetric && i > 0 && change(values[0], value) ? html`<small> ${change(values[0], value)}</small>` : ""}</td>`)}</tr>`)}
       </tbody></table></div>
+      ${runs.slice(1).map((run) => this.difference(runs[0], run))}
       ${!shown.length && html`<p class="empty">Nothing differs.</p>`}
     </article>`;
   }
-}
-
-/** How much a number is above or below the first. */
-function change(from, to) {
-  if (typeof from !== "number" || typeof to !== "number" || from === 0 || from === to) return "";
-  const part = (100 * (to - from)) / Math.abs(from);
-  return html`<small> ${part > 0 ? "+" : "−"}${number(Number(Math.abs(part).toPrecision(2)))} %</small>`;
 }

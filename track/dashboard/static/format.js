@@ -12,6 +12,13 @@ export function number(value) {
 /** How far something is spread, as short as it deserves. @param {number} value */
 export const spread = (value) => (Number.isFinite(value) ? number(Number(value.toPrecision(2))) : "");
 
+/** How much a number is above or below another. @param {any} from @param {any} to */
+export function change(from, to) {
+  if (typeof from !== "number" || typeof to !== "number" || from === 0 || from === to) return "";
+  const part = (100 * (to - from)) / Math.abs(from);
+  return `${part > 0 ? "+" : "−"}${number(Number(Math.abs(part).toPrecision(2)))} %`;
+}
+
 /** A value of any kind, with what could mislead made visible. @param {any} value */
 export function text(value) {
   if (value === null || value === undefined) return "";
@@ -34,7 +41,7 @@ export function duration(seconds) {
 export function age(at) {
   if (!at) return "";
   const s = Date.now() / 1000 - at;
-  for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]])
+  for (const [unit, size] of /** @type {[string, number][]} */ ([["d", 86400], ["h", 3600], ["min", 60]]))
     if (s >= size) return `${Math.floor(s / size)} ${unit} ago`;
   return s > 10 ? `${Math.floor(s)} s ago` : "now";
 }

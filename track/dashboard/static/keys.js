@@ -3,7 +3,7 @@ import { pick } from "./table.js";
 import { set, state } from "./state.js";
 
 export const KEYS = [
-  ["/", "filter"], ["j k", "next, previous run"], ["x", "choose the run that is open"], ["c", "compare the chosen runs"], ["g", "charts"], ["p", "parameters"],
+  ["/", "filter"], ["j k", "next, previous run"], ["x", "choose the run that is open"], ["c", "compare the chosen runs"], ["b", "the run that is open is the baseline, or no longer"], ["g", "charts"], ["p", "parameters"], ["o", "scatter"],
   ["l", "logarithmic y"], ["s", "more smoothing; S: none"], ["z", "all of x again"], ["v", "table, charts or both"], ["d", "dark or light"],
   ["Esc", "close, then choose nothing"], ["?", "these keys"],
 ];
@@ -30,8 +30,8 @@ export function listenToKeys(help, rows) {
     k: () => move(-1),
     x: () => state.open && pick([state.open], state.sel.includes(state.open)),
     c: () => set({ tab: "compare" }, true),
-    p: () => set({ tab: "parameters" }, true),
-    g: () => set({ tab: "charts" }, true),
+    b: () => state.open && set({ base: state.base === state.open ? "" : state.open }),
+    ...Object.fromEntries([["p", "parameters"], ["o", "scatter"], ["g", "charts"]].map(([key, tab]) => [key, () => set({ tab }, true)])),
     l: () => set({ logy: !state.logy }),
     s: () => set({ smooth: state.smooth < 0.5 ? 0.6 : state.smooth < 0.85 ? 0.9 : 0.97 }),
     S: () => set({ smooth: 0 }),
@@ -41,7 +41,7 @@ export function listenToKeys(help, rows) {
     Escape: () => (state.tab === "charts" ? set({ sel: [], only: "" }) : set({ tab: "charts" }, true)),
   };
   addEventListener("keydown", (event) => {
-    const at = event.target;
+    const at = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape" && at.matches("input, select")) return at.blur();
     if (at.matches("input:not([type=checkbox]):not([type=range]), select, textarea")) return;

@@ -1,5 +1,4 @@
 /** From the curves that the server sent to the lines that are drawn: one a run, or one with a band for several seeds. */
-
 import { detail } from "./runs.js";
 
 /** @typedef {import("./api.js").Buckets} Buckets */
@@ -17,7 +16,7 @@ export function linesOf(settings, found, raw, paint, band, different) {
   for (const setting of settings) {
     const curves = setting.runs.flatMap((run) => smooth.get(run.uid) ?? []);
     if (!curves.length) continue;
-    const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour), detail: detail(setting, different) };
+    const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour), detail: () => detail(setting, different) };
     if (setting.runs.length > 1) {
       lines.push({ ...about, ...together(curves, band), runs: curves.length });
       continue;

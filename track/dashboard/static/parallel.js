@@ -1,68 +1,11 @@
-/** Parallel coordinates: an axis a parameter that differs, and the metric that they are for. Brushes filter everything. */
+/** Parallel coordinates: an axis a parameter that differs, and the metric that they are for. */
+import { axesOf, parse, placeOn } from "./brushes.js";
 import { number, text } from "./format.js";
-import { differs, names, own } from "./runs.js";
 import { set, state } from "./state.js";
-import { Component, createRef, html } from "./view.js";
-
-/** @typedef {import("./runs.js").Run} Run */
-/** @typedef {{id: string, name: string, of: (run: Run) => any, log: boolean, low: number, high: number, values: any[] | null}} Axis */
+import { html, Painted } from "./view.js";
 
 const MOST = 9;
 const TALL = 380;
-
-/** The axes that runs have: parameters that differ, but for seeds, and the last value of each metric. */
-export function axesOf(runs) {
-  const found = [];
-  for (const name of names(runs, "parameters")) {
-    const of = (run) => own(run.parameters, name);
-    if (differs(runs.map(of)) && !runs.some((run) => run.seeds.includes(name))) found.push(axis(`parameters.${name}`, name, of, runs));
-  }
-  for (const name of names(runs, "metrics"))
-    found.push(axis(`metrics.${name}`, name, (run) => own(run.metrics, name)?.[0], runs));
-  return found;
-}
-
-function axis(id, name, of, runs) {
-  const all = runs.map(of).filter((value) => value !== undefined && value !== null && value !== "NaN");
-  const numbers = all.filter((value) => typeof value === "number");
-  if (numbers.length < all.length || !numbers.length) {
-    const values = [...new Set(all.map(String))].sort();
-    return { id, name, of, log: false, low: -0.5, high: values.length - 0.5, values };
-  }
-  const low = numbers.reduce((a, b) => Math.min(a, b));
-  const high = numbers.reduce((a, b) => Math.max(a, b));
-  return { id, name, of, log: low > 0 && high / low > 50, low, high, values: null };
-}
-
-/** Where a run is on an axis, from 0 below to 1 above; null for nowhere. */
-export function placeOn(on, run) {
-  const value = on.of(run);
-  if (value === undefined || value === null) return null;
-  const at = on.values ? on.values.indexOf(String(value)) : value;
-  if (typeof at !== "number" || (on.values && at < 0)) return null;
-  if (on.high === on.low) return 0.5;
-  return on.log ? Math.log(at / on.low) / Math.log(on.high / on.low) : (at - on.low) / (on.high - on.low);
-}
-
-/** The runs inside all brushes. */
-export function brushed(runs, brushes) {
-  if (!brushes.length) return runs;
-  const axes = new Map(axesOf(runs).map((one) => [one.id, one]));
-  const limits = brushes.map(parse).filter(({ id }) => axes.has(id));
-  return runs.filter((run) => limits.every(({ id, low, high }) => {
-    const place = placeOn(axes.get(id), run);
-    return place !== null && place >= low && place <= high;
-  }));
-}
-
-function parse(brush) {
-  const [id, low, high] = brush.split("~");
-  try {
-    return { id: decodeURIComponent(id), low: Number(low), high: Number(high) };
-  } catch {
-    return { id: "", low: 0, high: 1 };
-  }
-}
 
 /** How much one number says about the order of another: Spearman's rank correlation. */
 export function correlation(a, b) {
@@ -91,25 +34,8 @@ function ranks(values) {
   return found;
 }
 
-export class Parallel extends Component {
-  place = createRef();
-  drag = null;
-  known = null;
-  painted = null;
-
-  componentDidMount() {
-    this.size = new ResizeObserver(() => this.paint());
-    this.size.observe(this.place.current);
-    this.paint();
-  }
-
-  componentDidUpdate() {
-    this.paint();
-  }
-
-  componentWillUnmount() {
-    this.size.disconnect();
-  }
+export class Parallel extends Painted {
+  drag = null; known = null; painted = null; from = null; forMetric = "";
 
   /** The axes, the metric last; those that say most about it beside it. */
   axes() {

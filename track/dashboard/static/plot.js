@@ -1,14 +1,19 @@
 /** A chart: axes, zoom and cursor are uPlot's; the curves are painted here, with all their spikes. */
-import { number, spread, text } from "./format.js";
+import { number } from "./format.js";
 
-/** @typedef {{key: string, label: string, detail: string, colour: string, x: Float64Array, mean: Float64Array, low: Float64Array,
- *   high: Float64Array, count: Float64Array, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
+/** @typedef {import("./api.js").Numbers} Numbers */
+/** @typedef {{key: string, label: string, detail: () => string, colour: string, x: Numbers, mean: Numbers, low: Numbers,
+ *   high: Numbers, count: Numbers, marks: {x: number, kind: string, count: number}[], raw?: Line, runs: number,
  *   members?: Float64Array, isRange?: boolean}} Line */
 /** @typedef {{lines: Line[], x: [number, number], y: [number, number], isTime: boolean, logx: boolean, logy: boolean,
  *   height: number, unit: string}} Picture */
 
-const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
-const NEAR = 40;
+/** More lines than that are drawn as pixels. */
+const MANY = 60;
+/** @type {any} what draws them, which comes when it is first needed */
+let raster = null;
+/** @type {any} what says what is under the cursor, which comes with the first move */
+let hover = null;
 
 /** The least and the greatest of what is drawn. */
 export function extent(lines, log) {
@@ -39,19 +44,19 @@ export class Plot {
   constructor(place, told) {
     this.place = place;
     this.told = told;
-    this.plot = null;
-    this.picture = null;
+    this.plot = this.picture = this.sheet = null;
     this.x = this.y = scaler([0, 1], false, 0, 1);
-    this.lit = "";
-    this.shape = "";
+    this.lit = this.shape = "";
     this.tip = document.createElement("div");
     this.tip.className = "tip";
     this.tip.hidden = true;
   }
 
   /** Draw something else. */
-  show(picture, width) {
+  async show(picture, width) {
     this.picture = picture;
+    if (picture.lines.length > MANY && !raster) raster = await import("./raster.js");
+    if (this.picture !== picture || !this.place.isConnected) return;
     const style = getComputedStyle(document.documentElement);
     const shape = [picture.logx, picture.logy, picture.isTime, style.getPropertyValue("--line")].join();
     if (this.plot && shape === this.shape) {
@@ -62,7 +67,7 @@ export class Plot {
     }
     this.destroy();
     this.shape = shape;
-    this.plot = new uPlot(this.options(width, style), this.data(), this.place);
+    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), this.data(), this.place);
     this.plot.over.append(this.tip);
     this.plot.over.addEventListener("mouseleave", () => this.point(null));
     this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
@@ -90,11 +95,9 @@ export class Plot {
     const font = `11px ${style.getPropertyValue("--font")}`;
     const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
       grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
-    const short = (_, marks) =>
-      marks.map((mark) => (mark === null ? "" : number(mark)));
+    const short = (_, marks) => marks.map((mark) => (mark === null ? "" : number(mark)));
     // Where a logarithmic axis begins is no round number.
-    const round = (_, marks) =>
-      marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
+    const round = (_, marks) => marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
     return {
       width,
       height: picture.height,
@@ -137,18 +140,33 @@ export class Plot {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     ctx.lineJoin = "round";
-    const dimmed = this.lit && picture.lines.some((line) => line.key === this.lit);
-    const many = picture.lines.length > 60;
-    for (const line of picture.lines) if (!dimmed || line.key !== this.lit) this.draw(line, dimmed ? 0.2 : 1, many ? 1 : 1.6, many);
-    for (const line of picture.lines) if (dimmed && line.key === this.lit) this.draw(line, 1, 2.4, false);
+    const lit = this.lit && picture.lines.find((line) => line.key === this.lit);
+    const many = picture.lines.length > MANY;
+    // Where seeds or smoothing are drawn as well, each line is stroked.
+    const plain = many ? picture.lines.filter((line) => !line.raw && line.runs === 1) : [];
+    if (plain.length) {
+      ctx.globalAlpha = lit ? 0.2 : 1;
+      ctx.drawImage(this.sheetOf(plain), bbox.left, bbox.top);
+      ctx.globalAlpha = 1;
+    }
+    for (const line of picture.lines) if (line !== lit) this.draw(line, lit ? 0.2 : 1, many ? 1 : 1.6, many);
+    if (lit) this.draw(lit, 1, 2.4, false);
     ctx.restore();
+  }
+
+  /** The many lines as an image, which is made once: to point at one of them changes nothing of it. @param {Line[]} lines */
+  sheetOf(lines) {
+    const { left, top, width, height } = this.plot.bbox;
+    const of = [this.picture, left, top, width, height];
+    if (!this.sheet?.of.every((one, i) => one === of[i]))
+      this.sheet = { of, image: raster.drawLines(lines, Math.round(width), Math.round(height), (value) => this.x(value) - left, (value) => this.y(value) - top) };
+    return this.sheet.image;
   }
 
   draw(line, alpha, width, many) {
     const ctx = this.plot.ctx;
     ctx.strokeStyle = ctx.fillStyle = line.colour;
-    if (many && !line.raw && line.runs === 1) this.hatch(line, alpha);
-    else {
+    if (!many || line.raw || line.runs > 1) {
       if (line.raw && !many) {
         this.band(line.raw, alpha * 0.7);
         this.curve(line.raw, alpha * 0.35, 1);
@@ -157,24 +175,6 @@ export class Plot {
     }
     this.marks(line, alpha);
     ctx.globalAlpha = 1;
-  }
-
-  /** One stroke through the least and the greatest of each place: what a thousand lines have time for.
-   * @param {Line} line @param {number} alpha */
-  hatch(line, alpha) {
-    const { ctx } = this.plot;
-    const { x: places, low, high } = line;
-    ctx.globalAlpha = alpha;
-    ctx.lineWidth = devicePixelRatio;
-    ctx.lineJoin = "bevel";
-    ctx.beginPath();
-    for (let i = 0; i < places.length; i += 1) {
-      const [x, top] = [this.x(places[i]), this.y(high[i])];
-      ctx.lineTo(x, top);
-      if (low[i] < high[i]) ctx.lineTo(x, this.y(low[i]));
-    }
-    ctx.stroke();
-    if (places.length === 1) this.curve(line, alpha, 1);
   }
 
   /** From the least to the greatest: where they differ, a line alone would hide it. */
@@ -248,61 +248,10 @@ export class Plot {
 
   /** Say what is under the cursor. */
   point(cursor) {
-    const found = cursor && cursor.left >= 0 ? this.nearest(cursor.left, cursor.top) : null;
-    this.tip.hidden = !found;
-    if (found) this.say(found, cursor);
-    const key = found ? found.line.key : "";
-    if (key !== this.lit) this.told.hover(key || null);
+    if (hover) return hover.point(this, cursor);
+    import("./hover.js").then((found) => {
+      hover = found;
+      this.point(cursor && this.plot?.cursor);
+    });
   }
-
-  nearest(left, top) {
-    const x = this.plot.posToVal(left, "x");
-    let best = null;
-    let least = NEAR;
-    for (const line of this.picture?.lines ?? []) {
-      const i = closest(line.x, x);
-      if (i < 0) continue;
-      const across = Math.abs(this.plot.valToPos(line.x[i], "x") - left);
-      const distance = Math.hypot(Math.max(0, across - 8), this.plot.valToPos(line.mean[i], "y") - top);
-      if (distance < least) [best, least] = [{ line, i }, distance];
-      for (const mark of line.marks) {
-        const edge = mark.kind === "plus_inf" ? 4 : this.plot.over.clientHeight - 4;
-        const away = Math.hypot(this.plot.valToPos(mark.x, "x") - left, edge - top);
-        if (away < Math.min(least, 8)) [best, least] = [{ line, i, mark }, away];
-      }
-    }
-    return best;
-  }
-
-  say({ line, i, mark }, cursor) {
-    const { picture } = this;
-    const place = mark ? mark.x : line.x[i];
-    const x = picture.isTime ? new Date(place * 1000).toLocaleString() : `${picture.unit} ${number(place)}`;
-    const parts = [x, mark ? `${MARKS[mark.kind]} × ${mark.count}` : number(line.mean[i])];
-    if (!mark && line.isRange) parts[1] += `, ${number(line.low[i])} to ${number(line.high[i])}, n = ${line.members[i]}`;
-    else if (!mark && line.members) parts[1] += ` ± ${spread((line.high[i] - line.low[i]) / 2)}, n = ${line.members[i]}`;
-    else if (!mark && line.count[i] > 1)
-      parts.push(`${number(line.count[i])} points, ${number(line.low[i])} to ${number(line.high[i])}`);
-    if (line.detail) parts.push(text(line.detail));
-    const name = document.createElement("b");
-    name.textContent = text(line.label);
-    name.style.color = line.colour;
-    this.tip.replaceChildren(name, ...parts.map((part) => Object.assign(document.createElement("span"), { textContent: part })));
-    const isRight = cursor.left > this.plot.over.clientWidth / 2;
-    this.tip.style.left = isRight ? "auto" : `${cursor.left + 14}px`;
-    this.tip.style.right = isRight ? `${this.plot.over.clientWidth - cursor.left + 14}px` : "auto";
-    this.tip.style.top = `${Math.min(cursor.top + 10, this.plot.over.clientHeight - 60)}px`;
-  }
-}
-
-/** The index of the number closest to one, in a rising list. */
-export function closest(of, value) {
-  let [low, high] = [0, of.length - 1];
-  if (high < 0) return -1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (of[middle] < value) low = middle;
-    else high = middle;
-  }
-  return Math.abs(of[low] - value) <= Math.abs(of[high] - value) ? low : high;
 }

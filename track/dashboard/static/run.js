@@ -1,21 +1,21 @@
 /** A run's own page: all that is known of it. */
 import { fetchRun } from "./api.js";
 import { bytes, duration, moment, number, text } from "./format.js";
-import { kind, list, seconds } from "./runs.js";
-import { set } from "./state.js";
+import * as runs from "./runs.js";
+import { set, state } from "./state.js";
 import { statuses } from "./table.js";
 import { Component, html } from "./view.js";
 
 export class RunPage extends Component {
-  page = null;
-  failure = "";
-  asked = "";
+  page = null; failure = ""; asked = "";
+  /** What a run is edited with, where the server lets it be changed. @type {any} */
+  Edit = null;
 
   componentDidMount() {
     this.refresh();
     // What it prints is in no row of the table.
     this.timer = setInterval(() => {
-      if (document.hidden || kind(this.props.run) !== "running") return;
+      if (document.hidden || runs.kind(this.props.run) !== "running") return;
       this.asked = "";
       this.refresh();
     }, 2000);
@@ -38,6 +38,8 @@ export class RunPage extends Component {
       const page = await fetchRun(run.uid);
       if (this.asked !== asked) return;
       [this.page, this.failure] = [page, ""];
+      // Most pages are only read.
+      if (page.statuses) this.Edit ??= (await import("./edit.js")).Edit;
     } catch (error) {
       this.failure = error.message;
     }
@@ -49,15 +51,16 @@ export class RunPage extends Component {
     const page = this.page?.row.uid === run.uid ? this.page : null;
     return html`<article class="run" aria-label=${`run ${text(run.name)}`}>
       <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
-        <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(seconds(run))}</span>`}
-        ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code></p></header>
-      ${family("begun in", list.filter((one) => one.uid === run.parent))}${family("began", list.filter((one) => one.parent === run.uid))}
+        <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(runs.seconds(run))}</span>`}
+        ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code>
+        <button class="chip" aria-pressed=${state.base === run.id} onClick=${() => set({ base: state.base === run.id ? "" : run.id })}>${state.base === run.id ? "baseline ×" : "make it the baseline"}</button></p></header>
+      ${family("begun in", runs.list.filter((one) => one.uid === run.parent))}${family("began", runs.list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
+      ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
+      ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
-      ${metrics(run)}
-      ${section("parameters", run.parameters)} ${section("tags", run.tags)}
-      ${page && html`${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
+      ${page && html`${metrics(page.row)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${artifacts(page.artifacts)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;
@@ -65,7 +68,7 @@ export class RunPage extends Component {
 }
 
 /** Runs that were begun in one another's blocks. */
-const family = (how, runs) => runs.length > 0 && html`<p class="facts"><span>${how}</span>${runs.slice(0, 50).map((one) =>
+const family = (how, some) => some.length > 0 && html`<p class="facts"><span>${how}</span>${some.slice(0, 50).map((one) =>
   html`<button key=${one.id} class="link" onClick=${() => set({ open: one.id }, true)}>${text(one.name || one.id)}${one.revision ? `/${one.revision}` : ""}</button>`)}</p>`;
 
 /** Text of several lines. */

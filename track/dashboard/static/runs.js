@@ -1,16 +1,62 @@
 /** The runs, which columns they have, and which of them are one setting with several seeds. */
 
-/** @typedef {{uid: string, id: string, name: string, revision: number, project: string | null, group: string | null,
- *   status: string, code: number | null, created: number | null, started: number | null, finished: number | null,
- *   error: string | null, parent: any, tags: Record<string, any>, parameters: Record<string, any>, seeds: string[],
- *   metrics: Record<string, any[]>, colour: number}} Run */
+import { now } from "./api.js";
+import { Column } from "./columns.js";
+
 /** @typedef {{key: string, runs: Run[], id: string, colour: number}} Setting */
+/** @typedef {import("./columns.js").Section} Section */
 
 /** How many colours there are. */
 export const COLOURS = 24;
 
+/** A run: what is known of every one, and its place in the columns. */
+export class Run {
+  uid = ""; name = ""; status = ""; id = ""; revision = 0; colour = 0; row = 0; mark = 0;
+  /** What is not known is null: texts, and unix seconds. */
+  project = null; group = null; error = null; parent = null; code = null; created = null; started = null; finished = null;
+
+  /** @param {number} row @param {number} mark another one where something has changed */
+  constructor(row, mark) {
+    [this.row, this.mark] = [row, mark];
+  }
+
+  get parameters() {
+    return values(this, "parameters");
+  }
+
+  get tags() {
+    return values(this, "tags");
+  }
+}
+
+/** What a run has, by name: names like `__proto__` are names. @param {Run} run @param {Section} section */
+function values(run, section) {
+  const found = Object.create(null);
+  for (const column of columnsById.values()) {
+    if (column.of !== section) continue;
+    const value = column.at(run.row);
+    if (value !== undefined) found[column.name] = value;
+  }
+  return found;
+}
+
+const seeds = () => [...columnsById.values()].filter((column) => column.seed);
+
+/** The columns of a section that runs have, in the order in which they came. @param {Run[]} runs @param {Section} section
+ * @param {string} [part] */
+export const having = (runs, section, part = "") => [...columnsById.values()].filter((column) => column.of === section && column.part === part && column.some(runs));
+
+/** A column. @param {Section} section @param {string} name @param {string} [part] */
+export const column = (section, name, part = "") => columnsById.get([section, name, part].join("\n"));
+
+/** What a run has there. @param {Run} run @param {Section} section @param {string} name @param {string} [part] */
+export const value = (run, section, name, part = "") => column(section, name, part)?.at(run.row);
+
 /** @type {Map<string, Run>} by uid */
 const known = new Map();
+/** @type {Map<string, Column>} */ let columnsById = new Map();
+let rows = 0;
+let changes = 0;
 /** @type {Run[]} oldest first */
 export let list = [];
 /** @type {Map<string, number>} the colours of settings with several seeds, by their keys */
@@ -18,15 +64,29 @@ const lead = new Map();
 /** @type {Map<string, Run>} by the short name that links have */
 export const byId = new Map();
 
-/** Take over what the server said. @param {{all: boolean, runs: any[], gone: string[]}} said */
+/** Take over what the server said. @param {import("./columns.js").Said} said */
 export function take(said) {
-  if (said.all) known.clear();
+  changes += 1;
+  if (said.all) {
+    known.clear();
+    columnsById = new Map(said.columns.map((column) => [column.id, column]));
+    rows = 0;
+  }
   for (const uid of said.gone) known.delete(uid);
-  for (const run of said.runs) known.set(run.uid, run);
+  const facts = said.columns.filter((column) => column.of === "run");
+  const uids = facts.find((column) => column.name === "uid");
+  /** @type {Run[]} */ const taken = [];
+  for (let i = 0; i < said.rows; i += 1) {
+    const uid = uids?.at(i);
+    const run = new Run(known.get(uid)?.row ?? rows++, changes);
+    for (const fact of facts) run[fact.name] = fact.at(i) ?? null;
+    known.set(uid, run);
+    taken.push(run);
+  }
+  if (!said.all) merge(taken, said.columns.filter((column) => column.of !== "run"));
   list = [...known.values()].sort((a, b) => (a.created ?? 0) - (b.created ?? 0) || (a.uid < b.uid ? -1 : 1));
   byId.clear();
-  /** @type {number[]} */
-  const recent = [];
+  /** @type {number[]} */ const recent = [];
   for (const run of list) {
     run.colour = slot(run.uid, recent);
     const [digest, revision] = [run.uid.slice(0, run.uid.lastIndexOf("_")), run.uid.slice(run.uid.lastIndexOf("_"))];
@@ -41,6 +101,20 @@ export function take(said) {
     const colour = slot(setting.runs[0].uid, recent);
     if (setting.runs.length === 1) setting.runs[0].colour = colour;
     else lead.set(setting.key, colour);
+  }
+}
+
+/** Put the cells of some runs into the columns of all. @param {Run[]} runs @param {Column[]} said */
+function merge(runs, said) {
+  for (const column of columnsById.values()) for (const run of runs) column.set(run.row, undefined);
+  for (const one of said) {
+    let column = columnsById.get(one.id);
+    if (!column) {
+      column = new Column(one.of, one.name, one.part, one.seed);
+      if (one.numbers) column.numbers = new Float64Array(rows).fill(NaN);
+      columnsById.set(one.id, column);
+    }
+    runs.forEach((run, i) => column.set(run.row, one.at(i)));
   }
 }
 
@@ -70,10 +144,13 @@ export function visible(state, found) {
 /** The runs by setting, in the order of their first: alike in all but seeds. @param {Run[]} runs @param {boolean} apart
  * @returns {Setting[]} */
 export function settings(runs, apart) {
-  /** @type {Map<string, Setting>} */
-  const found = new Map();
+  const ofSeeds = apart ? [] : seeds();
+  if (!ofSeeds.length) return runs.map((run) => ({ key: run.uid, runs: [run], id: run.id, colour: run.colour }));
+  const others = [...columnsById.values()].filter((column) => column.of === "parameters" && !column.seed);
+  /** @type {Map<string, Setting>} */ const found = new Map();
   for (const run of runs) {
-    const key = !apart && run.seeds.length ? settingKey(run) : run.uid;
+    const seeded = ofSeeds.some((column) => column.at(run.row) !== undefined);
+    const key = seeded ? JSON.stringify([run.name, run.project, run.group, others.map((column) => column.at(run.row))]) : run.uid;
     const there = found.get(key);
     if (there) there.runs.push(run);
     else found.set(key, { key, runs: [run], id: run.id, colour: run.colour });
@@ -83,60 +160,51 @@ export function settings(runs, apart) {
   return [...found.values()];
 }
 
-/** What is alike in all seeds of a setting. @param {Run} run */
-function settingKey(run) {
-  const names = Object.keys(run.parameters).filter((name) => !run.seeds.includes(name)).sort();
-  return JSON.stringify([run.name, run.project, run.group, names.map((name) => [name, run.parameters[name]])]);
-}
-
-/** A column: where it comes from, and what it is of a run.
- * @typedef {{id: string, head: string, sub: string, of: (run: Run) => any, kind: string}} Column */
-
-const PARTS = /** @type {[string, number][]} */ ([["last", 0], ["min", 1], ["max", 2]]);
+/** A column that is shown: where it comes from, and what it is of a run.
+ * @typedef {{id: string, head: string, sub: string, of: (run: Run) => any, kind: string, from: Column | null, pin?: number}} Shown */
 
 /** The columns after name, status and time: what differs, then metrics. @param {Run[]} runs @param {boolean} all
- * @param {boolean} apart @param {string[]} parts what is shown of a metric @returns {Column[]} */
+ * @param {boolean} apart @param {string[]} parts what is shown of a metric @returns {Shown[]} */
 export function columns(runs, all, apart, parts) {
-  /** @type {Column[]} */
-  const found = [];
-  if (differs(runs.map((run) => run.group)))
-    found.push({ id: "group", head: "group", sub: "", of: (run) => run.group, kind: "text" });
-  for (const field of ["parameters", "tags"]) {
-    for (const name of names(runs, field)) {
-      const of = (run) => own(run[field], name);
-      if (!apart && !all && field === "parameters" && runs.some((run) => run.seeds.includes(name))) continue;
-      if (all || runs.length < 2 || differs(runs.map(of)))
-        found.push({ id: `${field}.${name}`, head: name, sub: field === "tags" ? "tag" : "", of, kind: "value" });
+  /** @type {Shown[]} */ const found = [];
+  if (runs.some((run) => run.group !== runs[0].group))
+    found.push({ id: "group", head: "group", sub: "", of: (run) => run.group, kind: "text", from: null });
+  for (const section of /** @type {Section[]} */ (["parameters", "tags"])) {
+    for (const from of having(runs, section)) {
+      if (!apart && !all && from.seed) continue;
+      if (all || runs.length < 2 || from.differs(runs))
+        found.push({ id: `${section}.${from.name}`, head: from.name, sub: section === "tags" ? "tag" : "", of: (run) => from.at(run.row), kind: "value", from });
     }
   }
-  for (const name of names(runs, "metrics")) {
-    const one = runs.every((run) => (own(run.metrics, name)?.[3] ?? 0) < 2);
-    for (const [sub, place] of PARTS) {
-      if (one ? place : !parts.includes(sub)) continue;
-      const of = (run) => own(run.metrics, name)?.[place];
-      found.push({ id: `metrics.${name}.${sub}`, head: name, sub: one ? "" : sub, of, kind: "metric" });
+  for (const { name } of having(runs, "metrics", "count")) {
+    const one = isOne(runs, name);
+    for (const part of ["last", "min", "max"]) {
+      const from = column("metrics", name, part);
+      if (!from || (one ? part !== "last" : !parts.includes(part))) continue;
+      found.push({ id: `metrics.${name}.${part}`, head: name, sub: one ? "" : part, of: (run) => from.at(run.row), kind: "metric", from });
     }
   }
   return found;
 }
 
+/** Whether no run has more than a point of a metric. @param {Run[]} runs @param {string} name */
+export function isOne(runs, name) {
+  const count = column("metrics", name, "count");
+  return !count || !(count.range(runs)[1] > 1);
+}
+
 /** What a mapping itself has under a name: names like `__proto__` are names. @param {any} from @param {string} name */
 export const own = (from, name) => (Object.hasOwn(from, name) ? from[name] : undefined);
 
-/** @param {Run[]} runs @param {"parameters" | "tags" | "metrics"} field */
-export function names(runs, field) {
-  /** @type {Set<string>} */
-  const found = new Set();
-  for (const run of runs) for (const name of Object.keys(run[field])) found.add(name);
-  return [...found];
-}
+/** @param {Run[]} runs @param {"parameters" | "tags" | "metrics"} section */
+export const names = (runs, section) => having(runs, section, section === "metrics" ? "count" : "").map((column) => column.name);
 
 /** What tells a setting from the others, in a line. @param {Setting} setting @param {string[]} different */
 export function detail({ runs }, different) {
   return different.flatMap((name) => {
-    const values = new Set(runs.map((run) => own(run.parameters, name)));
-    const value = [...values][0];
-    return values.size > 1 || value === undefined ? [] : [`${name} ${value}`];
+    const from = column("parameters", name);
+    const said = from?.at(runs[0].row);
+    return !from || said === undefined || from.differs(runs) ? [] : [`${name} ${said}`];
   }).slice(0, 6).join(" · ");
 }
 
@@ -145,25 +213,27 @@ export function differs(values) {
   return values.some((value) => String(value) !== String(values[0]) || typeof value !== typeof values[0]);
 }
 
-/** A value to sort by: numbers before texts, what is missing or NaN last. @param {any} value */
-function rank(value) {
-  if (typeof value === "number") return [0, value];
-  if (value === "Infinity" || value === "-Infinity") return [0, Number(value)];
-  if (value === null || value === undefined || value === "NaN") return [2, 0];
-  return [1, String(value)];
-}
-
-/** Settings in another order: of several runs by their mean. @param {Setting[]} of @param {string} sort @param {Column[]} cols */
+/** Settings in another order: of several runs by their mean. Numbers come before texts, what is missing or NaN last.
+ * @param {Setting[]} of @param {string} sort @param {Shown[]} cols */
 export function sorted(of, sort, cols) {
   const sign = sort.startsWith("-") ? -1 : 1;
   const id = sort.replace(/^-/, "");
-  const column = cols.find((one) => one.id === id);
-  const value = column ? column.of : (run) =>
+  const shown = cols.find((one) => one.id === id);
+  const value = shown ? shown.of : (/** @type {Run} */ run) =>
     id === "name" ? run.name : id === "status" ? run.status : id === "seconds" ? seconds(run) : run.started ?? run.created;
-  const keyed = of.map((setting) => ({ setting, key: rank(central(setting.runs.map(value))) }));
-  keyed.sort((a, b) => a.key[0] - b.key[0] ||
-    (a.key[1] === b.key[1] ? 0 : a.key[1] < b.key[1] ? -1 : 1) * (a.key[0] < 2 ? sign : 1));
-  return keyed.map((one) => one.setting);
+  const numbers = new Float64Array(of.length);
+  const kinds = new Uint8Array(of.length);
+  /** @type {string[]} */ const texts = [];
+  of.forEach(({ runs }, i) => {
+    const key = runs.length > 1 ? central(runs.map(value)) : value(runs[0]);
+    if (typeof key === "number") [kinds[i], numbers[i]] = [key === key ? 0 : 2, key];
+    else if (key === "Infinity" || key === "-Infinity") numbers[i] = Number(key);
+    else if (key === null || key === undefined || key === "NaN") kinds[i] = 2;
+    else [kinds[i], texts[i]] = [1, String(key)];
+  });
+  const order = Uint32Array.from(of, (_, i) => i).sort((a, b) => kinds[a] - kinds[b] || sign * (kinds[a] === 0
+    ? numbers[a] - numbers[b] : kinds[a] === 1 ? (texts[a] < texts[b] ? -1 : texts[a] > texts[b] ? 1 : 0) : 0) || a - b);
+  return Array.from(order, (i) => of[i]);
 }
 
 /** The mean of numbers, else the first value. @param {any[]} values */
@@ -175,5 +245,5 @@ export function central(values) {
 /** How long it took, or has taken. @param {Run} run */
 export function seconds(run) {
   if (!run.started) return undefined;
-  return (run.finished && kind(run) !== "running" ? run.finished : kind(run) === "running" ? Date.now() / 1000 : NaN) - run.started;
+  return (run.finished && kind(run) !== "running" ? run.finished : kind(run) === "running" ? now() : NaN) - run.started;
 }

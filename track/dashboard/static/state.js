@@ -7,7 +7,7 @@ const DEFAULTS = {
   sel: [], // chosen runs; none: all are drawn
   brush: [], // parts of axes of parallel coordinates: only runs inside
   target: "", // the metric that parameters are for
-  tab: "charts", // what the right side shows: charts, parameters, run, compare
+  tab: "charts", // what the right side shows: charts, parameters, scatter, run, compare
   open: "", // the run whose page is open
   x: "step",
   logx: false,
@@ -20,6 +20,12 @@ const DEFAULTS = {
   band: "std",
   all: false, // columns that do not differ, too
   parts: ["last", "min", "max"], // what is shown of a metric
+  show: [], // columns that are shown beside the usual ones
+  hide: [], // usual ones that are not
+  pin: [], // those that stay in sight
+  base: "", // the run to which the others are compared
+  sx: "", // the columns of the scatter
+  sy: "",
   split: 48, // how much of the width the table has
   view: "both", // both, table, charts
   theme: "",
@@ -68,7 +74,9 @@ export function link(of) {
 export function set(change, step = false) {
   Object.assign(state, change);
   const to = link(state);
-  if (to !== (location.hash || "#")) history[step ? "pushState" : "replaceState"](null, "", to);
+  try {
+    if (to !== (location.hash || "#")) history[step ? "pushState" : "replaceState"](null, "", to);
+  } catch { /* Inside of a notebook a page has no address of its own. */ }
   tell();
 }
 

@@ -1,21 +1,34 @@
 /** The table of runs: only the rows that are on the screen are there, so ten thousand are as quick as ten. */
-import { age, duration, moment, number, spread, text } from "./format.js";
+import { age, change, duration, moment, number, spread, text } from "./format.js";
 import { summary } from "./lines.js";
 import { kind, seconds } from "./runs.js";
 import { set, state } from "./state.js";
-import { Component, createRef, html } from "./view.js";
+import { Component, createRef, html, later } from "./view.js";
 
+const Spark = later(async () => (await import("./spark.js")).Spark, "");
 const ROW = 34;
 const SPARE = 8;
+const NARROW = 36;
 
 export class Table extends Component {
   place = createRef();
-  top = 0;
-  height = 800;
+  top = 0; height = 800;
+  known = Math.ceil(innerWidth / NARROW);
 
   componentDidMount() {
     this.size = new ResizeObserver(() => this.measure());
     this.size.observe(this.place.current);
+  }
+
+  /** Columns that stay in sight are beside one another: how wide they are is known when they are there. */
+  componentDidUpdate() {
+    if (this.props.columns[0]?.pin === undefined) return;
+    const heads = [...this.place.current.querySelectorAll("thead th.name, thead th.pinned")];
+    let left = 36;
+    heads.forEach((head, place) => {
+      this.place.current.style.setProperty(`--pin-${place - 1}`, `${left}px`);
+      left += head.offsetWidth;
+    });
   }
 
   componentWillUnmount() {
@@ -23,25 +36,30 @@ export class Table extends Component {
   }
 
   measure() {
-    const { scrollTop, clientHeight } = this.place.current;
-    if (Math.abs(scrollTop - this.top) < ROW && clientHeight === this.height) return;
-    [this.top, this.height] = [scrollTop, clientHeight];
+    const { scrollTop, clientHeight, scrollLeft, scrollWidth, clientWidth } = this.place.current;
+    // Columns are made when they come into sight, and are there from then on.
+    const isNear = scrollLeft > 0 && scrollLeft + clientWidth > scrollWidth - clientWidth;
+    const known = isNear ? Math.min(Math.max(this.known, this.props.columns.length), this.known + Math.ceil(clientWidth / NARROW)) : this.known;
+    if (Math.abs(scrollTop - this.top) < ROW && clientHeight === this.height && known === this.known) return;
+    [this.top, this.height, this.known] = [scrollTop, clientHeight, known];
     this.setState({});
   }
 
   render() {
-    const { rows, columns, ranges } = this.props;
+    const { rows, ranges } = this.props;
+    const columns = this.props.columns.slice(0, this.known);
     const first = Math.max(0, Math.floor(this.top / ROW) - SPARE);
     const some = rows.slice(first, first + Math.ceil(this.height / ROW) + 2 * SPARE);
     const after = Math.max(0, rows.length - first - some.length);
     const width = columns.length + 4;
+    this.alive = some.flatMap(({ setting, run }) => (run ? [run] : setting.runs)).filter((run) => kind(run) === "running");
     return html`<div class="list" ref=${this.place} onScroll=${() => this.measure()}>
-      <table aria-label="runs" aria-rowcount=${rows.length}>
+      <table aria-label="runs" aria-rowcount=${rows.length} aria-colcount=${this.props.columns.length + 5}>
         <thead><tr>
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}
-            onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all })} /></th>
+            onChange=${() => set({ sel: this.props.chosen.size ? [] : this.props.all() })} /></th>
           ${head("name", "name", "")} ${head("status", "status", "")}
-          ${columns.map((one) => head(one.id, one.head, one.sub, one.kind))}
+          ${columns.map((one) => head(one.id, one.head, one.sub, one.kind, one.pin))}
           ${head("started", "started", "")} ${head("seconds", "took", "")}
         </tr></thead>
         <tbody>
@@ -54,7 +72,7 @@ export class Table extends Component {
   }
 
   row({ setting, run, depth }, columns, ranges) {
-    const { chosen, lit, hover, paint, opened, toggle } = this.props;
+    const { chosen, lit, hover, paint, opened, toggle, base } = this.props;
     const runs = run ? [run] : setting.runs;
     const ids = runs.map((one) => one.id);
     const picked = ids.every((id) => chosen.has(id));
@@ -71,10 +89,11 @@ export class Table extends Component {
               <span>${label}</span> <small class="count">${opened.has(setting.id) ? "▾" : "▸"} ${runs.length} seeds</small></button>`
           : html`<button class="name" onClick=${() => set({ open: runs[0].id, tab: "run" }, true)} title=${`${label} ${runs[0].uid}`}>
               <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}</button>`}
+        ${base && ids.includes(base.id) && html` <small class="count">baseline</small>`}
         ${why && html`<span class="why" title=${text(why)}>${text(why)}</span>`}
       </td>
-      <td>${runs.length > 1 ? tally(runs) : statuses(runs)}</td>
-      ${columns.map((one) => cell(one, runs, ranges.get(one.id)))}
+      <td>${runs.length > 1 ? tally(runs) : statuses(runs)}${runs.length === 1 && kind(runs[0]) === "running" && html`<${Spark} run=${runs[0]} runs=${this.alive} colour=${paint(runs[0].colour)} />`}</td>
+      ${columns.map((one) => cell(one, runs, ranges.get(one.id), base))}
       <td class="time" title=${moment(runs[0].started ?? runs[0].created)}>${age(runs[0].started ?? runs[0].created)}</td>
       <td class="time">${spans(runs)}</td>
     </tr>`;
@@ -87,26 +106,24 @@ export function pick(ids, picked) {
   set({ sel: picked ? kept : [...kept, ...ids] });
 }
 
-function head(id, label, sub, of) {
+function head(id, label, sub, of, pin) {
   const by = state.sort.replace(/^-/, "") === id;
   const down = by && state.sort.startsWith("-");
   const next = by ? (down ? id : `-${id}`) : id === "started" ? "-started" : id;
-  return html`<th key=${id} class=${id === "name" ? "name" : of ?? ""} aria-sort=${by ? (down ? "descending" : "ascending") : null}>
+  return html`<th key=${id} class=${`${id === "name" ? "name" : of ?? ""} ${pin === undefined ? "" : "pinned"}`} style=${sticky(pin)} aria-sort=${by ? (down ? "descending" : "ascending") : null}>
     <button onClick=${() => set({ sort: next })} title=${`sort by ${text(label)} ${sub}`}>
     <span>${text(label)}</span>${sub && html`<small>${sub}</small>`}${by && html`<em>${down ? "↓" : "↑"}</em>`}</button></th>`;
 }
 
 /** How runs went. */
-export const statuses = (runs) => runs.map((run) =>
-  html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
+export const statuses = (runs) => runs.map((run) => html`<span key=${run.uid} class=${`status ${kind(run)}`} title=${text(run.error ?? run.status)}>${text(run.status)}</span>`);
 
 /** How several runs went: each status once, with a number where there are others. */
 function tally(runs) {
   const found = new Map();
   for (const run of runs) found.set(run.status, [...(found.get(run.status) ?? []), run]);
   if (found.size === 1) return statuses(runs.slice(0, 1));
-  return [...found].map(([status, of]) =>
-    html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
+  return [...found].map(([status, of]) => html`<span key=${status} class=${`status ${kind(of[0])}`} title=${`${of.length} ${text(status)}`} aria-label=${`${of.length} ${text(status)}`}>${of.length} ${MARK[kind(of[0])]}</span>`);
 }
 
 const MARK = { running: "▶", failed: "✕", done: "✓", paused: "‖", new: "○" };
@@ -116,19 +133,26 @@ function spans(runs) {
   return all.length ? duration(all.reduce((sum, one) => sum + one, 0) / all.length) : "";
 }
 
-function cell(column, runs, range) {
+/** Where a column stays that is kept in sight. @param {number | undefined} pin */
+const sticky = (pin) => (pin === undefined ? {} : { left: `var(--pin-${pin})` });
+
+function cell(column, runs, range, base) {
   const values = runs.map(column.of).filter((value) => value !== undefined && value !== null);
   const numbers = values.filter((value) => typeof value === "number");
-  if (!values.length) return html`<td key=${column.id} class="none">–</td>`;
-  if (runs.length > 1 && column.kind === "metric" && numbers.length) {
-    const of = summary(numbers);
-    return html`<td key=${column.id} class="number">${bar(of.mean, range)}${number(of.mean)} <small>± ${spread(of.std)} (${of.n})</small></td>`;
+  const of = (kinds, inside, title) => html`<td key=${column.id} class=${column.pin === undefined ? kinds : `${kinds} pinned`} style=${sticky(column.pin)} title=${title}>${inside}</td>`;
+  if (!values.length) return of("none", "–");
+  const isMetric = column.kind === "metric";
+  const against = base && !runs.includes(base) ? column.of(base) : undefined;
+  const by = (value) => against !== undefined && isMetric && change(against, value) && html` <small class="by">${change(against, value)}</small>`;
+  if (runs.length > 1 && isMetric && numbers.length) {
+    const { mean, std, n } = summary(numbers);
+    return of("number", html`${bar(mean, range)}${number(mean)} <small>± ${spread(std)} (${n})</small>${by(mean)}`);
   }
   const different = new Set(values.map(String));
-  if (different.size > 1) return html`<td key=${column.id} class="various" title=${text([...different].join(", "))}>${different.size} values</td>`;
-  const strange = column.kind === "metric" && typeof values[0] !== "number";
-  return html`<td key=${column.id} class=${strange ? "number strange" : typeof values[0] === "number" ? "number" : ""} title=${text(values[0])}>
-    ${column.kind === "metric" ? bar(values[0], range) : ""}${number(values[0])}</td>`;
+  if (different.size > 1) return of("various", `${different.size} values`, text([...different].join(", ")));
+  const strange = isMetric && typeof values[0] !== "number";
+  const other = against !== undefined && !isMetric && String(against) !== String(values[0]) ? " other" : "";
+  return of((strange ? "number strange" : typeof values[0] === "number" ? "number" : "") + other, html`${isMetric ? bar(values[0], range) : ""}${number(values[0])}${by(values[0])}`, text(values[0]));
 }
 
 /** Where a number is among those of its column. */

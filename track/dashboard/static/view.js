@@ -1,5 +1,53 @@
 /** The vendored view library, with what it leaves out. */
-export { Component, html, render } from "./vendor/htm-preact.js";
+import { Component as Vendored, html, render } from "./vendor/htm-preact.js";
+
+export { html, render };
+
+/** @type {new (props?: any) => {props: any, setState: (change: object) => void}} */
+export const Component = /** @type {any} */ (Vendored);
 
 /** A place for an element. */
 export const createRef = () => ({ current: /** @type {any} */ (null) });
+
+/** A part that paints on a canvas at its `place`, again when that has another size. */
+export class Painted extends Component {
+  place = createRef();
+
+  componentDidMount() {
+    this.size = new ResizeObserver(() => this.paint());
+    this.size.observe(this.place.current);
+    this.paint();
+  }
+
+  componentDidUpdate() {
+    this.paint();
+  }
+
+  componentWillUnmount() {
+    this.size.disconnect();
+  }
+
+  paint() {}
+}
+
+/** A part of the page whose module comes when it is first shown. @param {() => Promise<any>} load @param {any} [until] */
+export function later(load, until = html`<p class="empty">…</p>`) {
+  /** @type {any} */ let part = null;
+  return class extends Component {
+    failure = "";
+
+    async componentDidMount() {
+      try {
+        part ??= await load();
+      } catch (error) {
+        this.failure = error.message;
+      }
+      this.setState({});
+    }
+
+    render() {
+      if (this.failure) return html`<p class="empty failure" role="alert">${this.failure}</p>`;
+      return part ? html`<${part} ...${this.props} />` : until;
+    }
+  };
+}

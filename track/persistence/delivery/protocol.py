@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
-from track.events import Event, TrialCreated, decode_lines, encode
+from track.events import Event, TrialCreated, decode_lines, encode, encode_plain
 from track.persistence.checks import RESERVING, group_created, project_created
 from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
@@ -139,6 +139,9 @@ class DeliveredProtocol(EventProtocol):
         """Store facts, in the spill."""
         for event in events:
             self._append(encode(event))
+
+    def keep(self, event: Event) -> None:
+        self._append(encode_plain(event))
 
     def append_late(self, lines: bytes) -> None:
         """Take the lines of a thread that was about to write when the spill was closed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import secrets
@@ -10,6 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice, repeat
 from typing import Any, TypeVar
 
 from track.errors import ConcurrentWrite
@@ -47,6 +47,14 @@ class MemoryStore:
             with self.lock:
                 self._drain()
 
+    def keep(self, event: Event) -> None:
+        """Add an event."""
+        inbox = self._inbox
+        inbox.append(event)
+        if len(inbox) > _INBOX:
+            with self.lock:
+                self._drain()
+
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events that somebody has numbered."""
         with self.reading() as state:
@@ -55,13 +63,21 @@ class MemoryStore:
     def _drain(self) -> None:
         """Change the state as the events say that wait; the caller holds the lock."""
         # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
-        if self._is_draining or not self._inbox:
+        if self._is_draining:
             return
         self._is_draining = True
         try:
-            # Each is taken when its turn comes, also those that come meanwhile; an IndexError says that none is left.
-            with contextlib.suppress(IndexError):
-                self._state.apply(iter(self._inbox.popleft, None))
+            # Also those that come meanwhile.
+            while waiting := list(islice(self._inbox, _INBOX)):
+                taken = map(deque.popleft, repeat(self._inbox, len(waiting)))
+                change = self._state.prepared(waiting)
+                if change is None:
+                    # Each is taken when its turn comes.
+                    self._state.apply(taken)
+                    continue
+                # In one step, which no signal interrupts.
+                deque(taken, maxlen=0)
+                change()
         finally:
             self._is_draining = False
 
@@ -105,8 +121,8 @@ class MemoryStore:
     @property
     def unapplied(self) -> dict[str, int]:
         """How many events were about something that is not stored, by its uid."""
-        self._drain()
-        return dict(self._state.unapplied)
+        with self.reading() as state:
+            return dict(state.unapplied)
 
     def glimpse(self, uid: str) -> None:
         """Return None: nothing is left unread."""
@@ -154,6 +170,9 @@ class BufferedStore(MemoryStore):
         with self.reading() as state:
             self._unsaved.extend(events)
             state.apply(events)
+
+    def keep(self, event: Event) -> None:
+        self.apply((event,))
 
     def receive(self, batch: Batch, line: bytes | None = None) -> None:
         """Add events; who numbers them wants them stored, which they are not before `save`: no number is kept."""

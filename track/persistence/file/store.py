@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
-from track.events import Batch, Event, MetricsLogged, encode, encode_batch
+from track.events import Batch, Event, MetricsLogged, encode, encode_batch, encode_plain
 from track.persistence.file.folding import Folding
 from track.persistence.file.glimpse import MOST, glimpse_of
 from track.persistence.file.guarding import Guard
@@ -74,16 +74,23 @@ class FileStore:
 
     def apply(self, events: Sequence[Event]) -> None:
         """Add events: one write to the journal each."""
-        if not self._known.is_writing:
-            self.start_writing()
         for event in events:
-            line = encode(event)
-            if type(event) is not MetricsLogged:
-                self._known.facts.note(line)
-            if self.lock_appends:
-                self._append_locked(line)
-            else:
-                self.journal.append(line)
+            self._append(event, encode(event))
+
+    def keep(self, event: Event) -> None:
+        """Add an event in which no number is NaN or infinite."""
+        self._append(event, encode_plain(event))
+
+    def _append(self, event: Event, line: bytes) -> None:
+        known = self._known
+        if not known.is_writing:
+            self.start_writing()
+        if type(event) is not MetricsLogged:
+            known.facts.note(line)
+        if self.lock_appends:
+            self._append_locked(line)
+        else:
+            self.journal.append(line)
 
     def receive(self, batch: Batch, lines: bytes | None = None) -> None:
         """Add events that somebody has numbered, which are on the disk when this returns.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from track.persistence.mongo.buckets import brief_known, made_of, read_containers, read_points, read_series
-from track.persistence.mongo.client import Document, Mongo
+from track.persistence.mongo.client import MUCH, Document, Mongo
 from track.persistence.mongo.filter import Filter, can_hold, render_parts
+from track.persistence.mongo.measured import briefs_said, is_measured, times_said
 from track.persistence.mongo.setup import read_address
 from track.persistence.mongo.write import Reads, last_number, store
 
 __all__ = [
+    "MUCH",
     "Document",
     "Filter",
     "Mongo",
     "Reads",
     "brief_known",
+    "briefs_said",
     "can_hold",
+    "is_measured",
     "last_number",
     "made_of",
     "read_address",
@@ -23,4 +27,5 @@ __all__ = [
     "read_series",
     "render_parts",
     "store",
+    "times_said",
 ]

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Document = dict[str, Any]
 Operation = tuple[str, Document, Document]
+MUCH = ("document", "measured", "notes", "parameters", "series")
+"""What of a trial's document says much: all but by what it is found."""
 _RECONNECTIONS = 2
 _CLOSE = 1.0
 _DUPLICATE = 11000
@@ -78,12 +80,17 @@ class Mongo:
     # inside a transaction, or on its own
 
     def find(
-        self, collection: str, where: Document, sort: tuple[str, ...] = (), omit: tuple[str, ...] = ()
+        self,
+        collection: str,
+        where: Document,
+        sort: tuple[str, ...] = (),
+        omit: tuple[str, ...] = (),
+        only: tuple[str, ...] = (),
     ) -> Iterator[Document]:
-        """Yield the documents that match, in the order of some fields, without some others."""
+        """Yield the documents that match, in the order of some fields, without some others, or nothing but some."""
         order = [(name, 1) for name in sort] or None
-        omitted = dict.fromkeys(omit, 0) or None
-        yield from self._database[collection].find(where, omitted, sort=order, session=self._session)
+        fields = dict.fromkeys(only, 1) or dict.fromkeys(omit, 0) or None
+        yield from self._database[collection].find(where, fields, sort=order, session=self._session)
 
     def write(self, collection: str, operations: Sequence[Operation]) -> bool:
         """Write many documents at once, and return whether every one was written.

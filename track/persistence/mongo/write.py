@@ -30,8 +30,9 @@ from track.persistence.cells import (
     trial_document,
 )
 from track.persistence.mongo.buckets import Addition, fill, join, push
-from track.persistence.mongo.client import Changed, Document, Mongo, Operation
+from track.persistence.mongo.client import MUCH, Changed, Document, Mongo, Operation
 from track.persistence.mongo.filter import status_key
+from track.persistence.mongo.measured import measured_text
 from track.persistence.state import RESUMES, is_forgetting, is_overtaken, make_trial, update
 from track.serialization import trial_from_text
 from track.shown import clean
@@ -40,7 +41,6 @@ from track.structure import FORGOTTEN, Trial
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
 _NOTES = 8
-_MUCH = ("document", "parameters", "series", "notes")
 _CREATIONS = (ProjectCreated, GroupCreated, TrialCreated)
 Reads = dict[tuple[str, str], int]
 """The versions of documents that a decision is based on, by collection and uid."""
@@ -206,6 +206,10 @@ class TrialEntry(Entry):
         numbered = {"position": self.position, "changed": self.number}
         return self.changing({**_fields(self._trial), **numbered, "series": series, **note})
 
+    def changing(self, fields: Document) -> list[Operation]:
+        series = fields["series"] if "series" in fields or self.stored is None else self.stored["series"]
+        return super().changing(fields | {"measured": measured_text(self.version + 1, series)})
+
     def _advance_note(self) -> list[Operation]:
         """Note that a part of what was interrupted is complete: it was sent again in smaller batches."""
         counts = {(known["kind"], known["name"]): known for known in self.own["counts"]}
@@ -266,7 +270,7 @@ def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads:
     attached = [event for _, event in numbered if isinstance(event, TrialAttached) and event.kind == "group"]
     if attached:
         where = {"_id": {"$in": [event.trial for event in attached]}, "deleted": FORGOTTEN}
-        forgotten = {found["_id"] for found in mongo.find("trials", where, omit=("document",))}
+        forgotten = {found["_id"] for found in mongo.find("trials", where, omit=MUCH)}
         lost = _overtaken(mongo, [event for event in attached if event.attempt is not None])
         attached = [event for event in attached if event.trial not in forgotten and event not in lost]
     if attached and not mongo.write("members", _members(mongo, attached)):
@@ -277,7 +281,7 @@ def store(mongo: Mongo, writer: str, first: int, events: Iterable[Event], reads:
 def _overtaken(mongo: Mongo, attached: list[TrialAttached]) -> list[TrialAttached]:
     """Return those that are said by who has lost the trial."""
     where = {"_id": {"$in": [event.trial for event in attached]}}
-    found = mongo.find("trials", where, omit=("parameters", "series")) if attached else ()
+    found = mongo.find("trials", where, omit=("measured", "parameters", "series")) if attached else ()
     trials = {one["_id"]: trial_from_text(one["document"], {}, {}) for one in found}
     return [event for event in attached if event.trial in trials and is_overtaken(trials[event.trial], event)]
 
@@ -309,7 +313,7 @@ def _write(mongo: Mongo, collection: str, entries: list[Entry]) -> None:
         # Trials are shown with the tags of their project.
         retagged = [entry.uid for entry in entries if isinstance(entry, Owner) and entry.has_new_tags]
         of_these = {"project_id": {"$in": retagged}}
-        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), _MUCH)] if retagged else [])
+        _mark(mongo, [document["_id"] for document in mongo.find("trials", of_these, (), MUCH)] if retagged else [])
 
 
 def _write_points(mongo: Mongo, trials: list[TrialEntry]) -> None:

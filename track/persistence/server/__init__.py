@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from track.persistence.server.listener import LIMITS
+from track.persistence.server.login import Login
 from track.persistence.server.server import ServerSignalHandler, SocketServer
 
 __all__ = [
     "LIMITS",
+    "Login",
     "ServerSignalHandler",
     "SocketServer",
 ]

@@ -25,6 +25,7 @@ from track.events import (
 from track.metrics import metrics_from_plain
 from track.persistence.checks import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
+from track.persistence.state.runs import Run
 from track.plain import LEAVES, named_tags, restore
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
@@ -59,6 +60,17 @@ def update(trial: Trial, event: Event) -> None:
     metadata = trial.metadata
     metadata["_update_count"] = count + 1
     metadata["_last_change"] = at
+
+
+def update_by(trial: Trial, run: Run) -> None:
+    """Change `trial` as a run says, which is what `update` does with one log call after another."""
+    count, latest, at = trial.metadata.get("_update_count", 0), trial.latest, max(run.times)
+    if at > latest:
+        trial.latest = at if latest or not count else max(at, counted(trial, "_last_change"))
+    for name, values in run.values.items():
+        trial.metrics.log_column(name, run.steps, values, run.times)
+    trial.metadata["_update_count"] = count + len(run.times)
+    trial.metadata["_last_change"] = run.times[-1]
 
 
 def is_overtaken(trial: Trial, event: Event) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator
@@ -22,11 +23,20 @@ from track.events import (
 from track.persistence.buckets import Question, Source
 from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
 from track.persistence.query import Query, parse_query, parse_stored
-from track.persistence.state.apply import is_forgetting, is_overtaken, make_group, make_project, make_trial, update
+from track.persistence.state.apply import (
+    is_forgetting,
+    is_overtaken,
+    make_group,
+    make_project,
+    make_trial,
+    update,
+    update_by,
+)
 from track.persistence.state.liveness import Liveness
 from track.persistence.state.looking import seen_trial
 from track.persistence.state.order import newer
 from track.persistence.state.outside import PointsFiles
+from track.persistence.state.runs import Run, run_of
 from track.persistence.state.statuses import StatusIndex
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
@@ -121,6 +131,10 @@ class State:
 
     def apply(self, records: Iterable[Record]) -> None:
         """Change the state as the events say; one that names a trial that is not here is reported and skipped."""
+        change = self.prepared(records) if isinstance(records, list) else None
+        if change is not None:
+            change()
+            return
         trials, changed, marks = self._trials, self.changed, self.marks
         for event in records:
             self.count = count = self.count + 1
@@ -139,6 +153,20 @@ class State:
                 what = (self.place, clean(str(error)), shown(event))
                 logger.warning("an event in %s makes no sense (%s) and is skipped: %s", *what)
 
+    def prepared(self, records: Sequence[Record]) -> Callable[[], None] | None:
+        """Return what changes the state at once as all of the records say; None where they are not alike."""
+        run = run_of(records)
+        trial = None if run is None else self._trials.get(run.trial)
+        if run is None or trial is None or trial.deleted or not trial.metrics.is_loaded:
+            return None
+        return partial(self._apply_run, trial, run) if all(map(trial.metrics.is_made_of_points, run.values)) else None
+
+    def _apply_run(self, trial: Trial, run: Run) -> None:
+        self.count += len(run.times)
+        self.changed.add(run.trial)
+        self.marks[run.trial] = self.count
+        update_by(trial, run)
+
     def _apply_batch(self, batch: Batch) -> None:
         """Apply what is new: the events after the last one of this writer, however often they were written."""
         last = self.writers.get(batch.writer, -1)
@@ -147,6 +175,8 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            case FieldsMerged(kind="trial"):
+                self._update(event.uid, event)
             case FieldsMerged(kind="group" | "project"):
                 self._merge_into_owner(event)
             case FieldsMerged():

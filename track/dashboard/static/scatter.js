@@ -1,0 +1,102 @@
+/** A point a run, in two of its columns. */
+import { axesOf, placeOn } from "./brushes.js";
+import { number, text } from "./format.js";
+import { set, state } from "./state.js";
+import { html, Painted } from "./view.js";
+
+const TALL = 420;
+const [LEFT, RIGHT, TOP, BOTTOM] = [64, 16, 14, 34];
+const NEAR = 14;
+
+export class Scatter extends Painted {
+  known = null; from = null; over = null;
+
+  /** All axes, and the two that are meant: unless something is chosen, the first parameter and the first metric. */
+  axes() {
+    if (this.from !== this.props.runs) [this.known, this.from] = [axesOf(this.props.runs), this.props.runs];
+    const all = this.known;
+    const [parameters, metrics] = [false, true].map((is) => all.filter((one) => one.id.startsWith("metrics.") === is));
+    const x = all.find((one) => one.id === state.sx) ?? parameters[0] ?? metrics[0];
+    return { all, x, y: all.find((one) => one.id === state.sy) ?? metrics.find((one) => one !== x) ?? x };
+  }
+
+  /** Where runs are, in pixels. */
+  points() {
+    const { x, y } = this.axes();
+    const width = this.place.current?.clientWidth ?? 0;
+    if (!x || !y) return [];
+    return this.props.runs.flatMap((run) => {
+      const [across, up] = [placeOn(x, run), placeOn(y, run)];
+      if (across === null || up === null) return [];
+      return [{ run, left: LEFT + across * (width - LEFT - RIGHT), top: TALL - BOTTOM - up * (TALL - TOP - BOTTOM) }];
+    });
+  }
+
+  paint() {
+    const canvas = this.place.current;
+    const { x, y } = this.axes();
+    if (!canvas || !x) return;
+    [canvas.width, canvas.height] = [canvas.clientWidth * devicePixelRatio, TALL * devicePixelRatio];
+    const ctx = canvas.getContext("2d");
+    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const style = getComputedStyle(canvas);
+    ctx.font = `11px ${style.getPropertyValue("--font")}`;
+    ctx.strokeStyle = style.getPropertyValue("--line");
+    ctx.fillStyle = style.getPropertyValue("--faint");
+    const [width, height] = [canvas.clientWidth - LEFT - RIGHT, TALL - TOP - BOTTOM];
+    ctx.textAlign = "center";
+    for (const { at, label } of marks(x)) {
+      ctx.strokeRect(LEFT + at * width, TOP, 0, height);
+      ctx.fillText(label, LEFT + at * width, TALL - BOTTOM + 16, 90);
+    }
+    ctx.textAlign = "right";
+    for (const { at, label } of marks(y)) {
+      ctx.strokeRect(LEFT, TOP + (1 - at) * height, width, 0);
+      ctx.fillText(label, LEFT - 6, TOP + (1 - at) * height + 4, LEFT - 10);
+    }
+    const points = this.points();
+    ctx.globalAlpha = Math.max(0.35, Math.min(0.9, 400 / Math.max(1, points.length)));
+    for (const { run, left, top } of points) {
+      ctx.fillStyle = this.props.paint(run.colour);
+      ctx.beginPath();
+      ctx.arc(left, top, this.over?.run === run ? 7 : 4, 0, 7);
+      ctx.fill();
+    }
+  }
+
+  at = (event) => {
+    const box = this.place.current.getBoundingClientRect();
+    const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+    let [best, least] = [null, NEAR];
+    for (const point of this.points()) {
+      const away = Math.hypot(point.left - left, point.top - top);
+      if (away < least) [best, least] = [point, away];
+    }
+    if (best?.run === this.over?.run) return;
+    this.over = best;
+    this.setState({});
+  };
+
+  render() {
+    const { all, x, y } = this.axes();
+    const { over } = this;
+    const choice = (label, field, chosen) => html`<label>${label} <select aria-label=${`${label} of the points`} onChange=${(e) => set({ [field]: e.target.value })}>
+      ${all.map((one) => html`<option key=${one.id} value=${one.id} selected=${one === chosen}>${text(one.name)}</option>`)}</select></label>`;
+    return html`<div class="controls">${choice("x", "sx", x)} ${choice("y", "sy", y)}<span>${x?.log ? "log x" : ""} ${y?.log ? "log y" : ""}</span></div>
+      <figure class="scatter" aria-label="scatter of runs"><canvas ref=${this.place} style=${{ height: `${TALL}px` }}
+        onPointerMove=${this.at} onPointerLeave=${() => { this.over = null; this.setState({}); }} onClick=${() => over && set({ open: over.run.id, tab: "run" }, true)}></canvas>
+        ${over && html`<div class="tip" style=${{ left: `${Math.min(over.left + 12, (this.place.current?.clientWidth ?? 400) - 180)}px`, top: `${over.top + 10}px` }}><b>${text(over.run.name || over.run.id)}</b>
+          <span>${text(x.name)} ${number(x.of(over.run))}</span><span>${text(y.name)} ${number(y.of(over.run))}</span></div>`}</figure>
+      ${!all.length && html`<p class="empty">These runs have no columns that differ.</p>`}`;
+  }
+}
+
+/** Where an axis has labels. @param {import("./brushes.js").Axis} on */
+function marks(on) {
+  if (on.values) return on.values.slice(0, 12).map((value, i) => ({ at: (i + 0.5) / on.values.length, label: text(value).slice(0, 14) }));
+  if (on.high === on.low) return [{ at: 0.5, label: number(on.low) }];
+  return [0, 0.25, 0.5, 0.75, 1].map((at) => {
+    const value = on.log ? on.low * (on.high / on.low) ** at : on.low + at * (on.high - on.low);
+    return { at, label: number(Number(value.toPrecision(3))) };
+  });
+}
