@@ -11,7 +11,7 @@ from track.client import TrackClient
 from track.integrations._recording import Recording, numbers, safely
 from track.logger import TrialLogger
 
-__all__ = ["TrackCallback"]
+__all__ = ["TrackCallback", "TrialFailed"]
 
 _OF_THE_PROCESS = {"done", "pid", "should_checkpoint", "timestamp"}
 
