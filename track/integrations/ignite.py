@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ignite import distributed
 from ignite.engine import Engine, Events
 from ignite.handlers import global_step_from_engine
 from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, BaseOutputHandler
@@ -18,7 +19,7 @@ __all__ = ["OptimizerParamsHandler", "OutputHandler", "TrackLogger", "global_ste
 
 
 class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
-    """Records the output and metrics of engines.
+    """Records the output and metrics of engines, in the process of rank zero.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
 
     @safely
     def _begin(self) -> None:
-        self._recording.begin(self._parameters)
+        if distributed.get_rank() == 0:
+            self._recording.begin(self._parameters)
 
     @safely
     def _end(self, error: BaseException | None) -> None:
