@@ -202,6 +202,10 @@ def _keras() -> tuple[Fit, dict[str, Callable[[Path], Any]]]:
         inputs = np.ones((16 * steps, 32), dtype=np.float32)
         model.fit(inputs, inputs[:, :1], batch_size=16, verbose=0, callbacks=[] if recorder is None else [recorder])
 
+    class Nothing(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            pass
+
     def wandb(place: Path) -> Any:
         import wandb
         from wandb.integration.keras import WandbMetricsLogger
@@ -217,7 +221,7 @@ def _keras() -> tuple[Fit, dict[str, Callable[[Path], Any]]]:
         return mlflow.keras.MlflowCallback(log_every_epoch=False, log_every_n_steps=1)
 
     return fit, {
-        "nothing": lambda place: keras.callbacks.Callback(),
+        "nothing": lambda place: Nothing(),
         "track": lambda place: TrackCallback(client=_client(place), freq=1),
         "TensorBoard": lambda place: keras.callbacks.TensorBoard(place, update_freq=1),
         "wandb, offline": wandb,

@@ -59,6 +59,10 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
             raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
         self._recording = Recording(trial, client, key, fields, hooks)
         self._freq, self._batches, self._is_first = freq, 0, True
+        if freq is not None:
+            # Keras reads its numbers after each batch where any callback wants to hear of batches, which takes longer
+            # than to record them.
+            self.on_train_batch_end = self._record_batch
 
     @property
     def trial(self) -> TrialLogger | None:
@@ -79,7 +83,7 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
         self._is_first = False
 
     @safely
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def _record_batch(self, batch: int, logs: Any = None) -> None:
         """Record the numbers of a batch, where that was asked for."""
         if self._freq is not None and self._batches % self._freq == 0:
             self._recording.log(
