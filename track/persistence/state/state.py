@@ -17,12 +17,14 @@ from track.events import (
     MetricsLogged,
     ProjectCreated,
     Record,
+    StatusChanged,
+    TimeLogged,
     TrialAttached,
     TrialCreated,
 )
 from track.persistence.buckets import Question, Source
 from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
-from track.persistence.query import Query, parse_query, parse_stored
+from track.persistence.query import OPERATORS, Query, parse_query, parse_stored
 from track.persistence.state.apply import (
     is_forgetting,
     is_overtaken,
@@ -41,7 +43,7 @@ from track.persistence.state.statuses import StatusIndex
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
-from track.structure import FORGOTTEN, Project, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
 _JOURNALS = 1000
@@ -175,6 +177,8 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            case StatusChanged() | TimeLogged():
+                self._update(event.trial, event)
             case FieldsMerged(kind="trial"):
                 self._update(event.uid, event)
             case FieldsMerged(kind="group" | "project"):
@@ -284,8 +288,14 @@ class State:
     def find_trials(self, query: Any = None) -> Iterator[Trial]:
         """Return the trials that match, oldest first, as views that later events do not change."""
         parsed = parse_stored(query)
+        asked = parsed.of_status
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
+            # So a worker that looks for one that waits looks at no more of those that run.
+            if asked and trial.status is Status.Running:
+                status = self.liveness.shown_status(trial, alive)
+                if not all(OPERATORS[one.name](status, one.operand) for one in asked):
+                    continue
             fields = shown_fields(trial, self._project_tags, self.liveness, alive)
             seen = _view(trial, fields) if fields else trial
             if parsed.matches(seen):
