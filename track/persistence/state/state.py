@@ -40,6 +40,7 @@ from track.persistence.state.order import newer
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.runs import Run, run_of
 from track.persistence.state.statuses import StatusIndex
+from track.persistence.state.unread import UnreadTrial
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
@@ -211,7 +212,8 @@ class State:
         self.marks[uid] = self.count
         before = trial.status
         try:
-            update(trial, event)
+            if type(trial) is not UnreadTrial or not trial.keep(event):
+                update(trial, event)
         finally:
             if trial.status is not before:
                 self._by_status.move(uid, before, trial.status)
