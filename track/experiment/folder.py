@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from track.experiment.output import OutputFile
 
 logger = logging.getLogger(__name__)
+_clock = time.monotonic
 
 
 class Folder:
@@ -347,7 +348,7 @@ def _machine() -> dict[str, Any]:
         folder = os.getcwd()
     except OSError:
         folder = ""
-    measured = _measured(os.getpid(), folder, int(time.monotonic()))
+    measured = _measured(os.getpid(), folder, int(_clock()))
     return {**measured, **get_meta(get_slurm=True, get_conda=True, get_environ=True)}
 
 

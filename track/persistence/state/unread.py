@@ -54,7 +54,7 @@ class UnreadTrial(Trial):
             if not is_status and type(event) is not TimeLogged and not _is_metadata(event):
                 return False
             ahead = fields["_ahead"]
-            if not lines:
+            if type(ahead) is float:
                 ahead = fields["_ahead"] = _blank(fields["status"], ahead)
             if is_status:
                 update(ahead, event)
