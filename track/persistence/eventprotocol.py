@@ -51,6 +51,7 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
+from track.utils.clocks import APART
 from track.utils.environment import ENVIRONMENT, PACKAGES
 from track.utils.system import process_began, process_identity
 
@@ -60,7 +61,7 @@ logger = logging.getLogger(__name__)
 # Seconds by which the start of a process may be told too early: two ticks, and some.
 _CLOCK = 0.05
 # Seconds by which the clocks of one job's machines differ, at most.
-_SKEW = 60.0
+_SKEW = APART
 # Seconds by which another machine's clock may be ahead for this one to follow it.
 _AHEAD = 3600.0
 _SHOWN = 5
@@ -94,6 +95,7 @@ class EventProtocol(Protocol):
         self._timers = Timers()
         self._begun: dict[str, tuple[float, int]] = {}
         self._latest = 0.0
+        self._has_looked = False
         self._deciding = threading.local()
         self._named: set[tuple[str, Any]] = set()
         # The working directory may be another one when the first file is logged.
@@ -129,6 +131,8 @@ class EventProtocol(Protocol):
         """
         if about is not None:
             known = about.latest
+        if not self._has_looked:
+            self._follow_store()
         at = self.clock()
         if at >= self._latest:
             self._latest = at
@@ -139,6 +143,14 @@ class EventProtocol(Protocol):
         if known < at + _AHEAD:
             self._latest = known
         return known
+
+    def _follow_store(self) -> None:
+        """Go by the clock of the store from now on, where it is far from this machine's: before the first fact."""
+        self._has_looked = True
+        now = self.store_time()
+        if now is not None and abs(ahead := now - self.clock()) >= APART:
+            logger.info("the clock of %s is %.0f s ahead of ours: facts have its time", self.place, ahead)
+            self.clock = partial(_later, self.clock, ahead)
 
     # storing what a method has decided, and telling those who listen
 
@@ -449,8 +461,8 @@ class EventProtocol(Protocol):
 
     def _forget(self, older: float) -> Forgotten:
         self._require_alone()
-        until = self.clock() - older
-        chosen, running, alive, liveness = [], 0, {}, Liveness()  # type: ignore[var-annotated]
+        until = self._moment() - older
+        chosen, running, alive, liveness = [], 0, {}, Liveness(clock=self.clock)  # type: ignore[var-annotated]
         for trial in self.fetch_trials({DELETED: True}):
             if trial.moments.get(DELETED, {}).get(DELETED, 0.0) > until:
                 continue
@@ -626,6 +638,8 @@ class EventProtocol(Protocol):
             if not self.has(Trial, uid):
                 raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.place}: create it with new_trial")
             self._known.setdefault(uid)
+            if not self._has_looked:
+                self._follow_store()
         return uid
 
     def _require_project(self, uid: Any) -> None:
@@ -656,6 +670,10 @@ class EventProtocol(Protocol):
             self._tell(event)
 
 
+def _later(clock: Callable[[], float], seconds: float) -> float:
+    return clock() + seconds
+
+
 def _is_joined(trial: Trial, now: float) -> bool:
     """Return whether a process that begins a trial shares the present attempt; else it begins the next one.
 
@@ -666,7 +684,8 @@ def _is_joined(trial: Trial, now: float) -> bool:
     if not trial.attempt or trial.status is Status.Running:
         return trial.attempt > 0
     # A shell that becomes its last command keeps its own beginning: its children are no siblings of it.
-    family, began = (process_identity()["host"], os.getppid()), process_began()
+    # When it began is said by this machine's clock, and what is known of the others by the store's.
+    family, began = (process_identity()["host"], os.getppid()), process_began() + now - time.time()
     return any(
         (one.get("host"), one.get("parent")) == family and began + _CLOCK < one.get("at", 0.0) < now + _SKEW
         for one in trial.processes
