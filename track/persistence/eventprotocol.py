@@ -51,7 +51,7 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
-from track.utils.clocks import APART
+from track.utils.clocks import following
 from track.utils.environment import ENVIRONMENT, PACKAGES
 from track.utils.system import process_began, process_identity
 
@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 # Seconds by which the start of a process may be told too early: two ticks, and some.
 _CLOCK = 0.05
 # Seconds by which the clocks of one job's machines differ, at most.
-_SKEW = APART
+_SKEW = 60.0
 # Seconds by which another machine's clock may be ahead for this one to follow it.
 _AHEAD = 3600.0
 _SHOWN = 5
@@ -147,10 +147,7 @@ class EventProtocol(Protocol):
     def _follow_store(self) -> None:
         """Go by the clock of the store from now on, where it is far from this machine's: before the first fact."""
         self._has_looked = True
-        now = self.store_time()
-        if now is not None and abs(ahead := now - self.clock()) >= APART:
-            logger.info("the clock of %s is %.0f s ahead of ours: facts have its time", self.place, ahead)
-            self.clock = partial(_later, self.clock, ahead)
+        self.clock = following(self.clock, self.store_time())
 
     # storing what a method has decided, and telling those who listen
 
@@ -668,10 +665,6 @@ class EventProtocol(Protocol):
         (self.keep if spec is None else self.apply)(event)
         if self.listeners:
             self._tell(event)
-
-
-def _later(clock: Callable[[], float], seconds: float) -> float:
-    return clock() + seconds
 
 
 def _is_joined(trial: Trial, now: float) -> bool:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 APART = 60.0
 """Seconds by which two clocks may differ and still count as one: an answer takes its time, too."""
+
+
+def following(clock: Callable[[], float], now: float | None) -> Callable[[], float]:
+    """Return what tells the time: a clock, set by what time it is elsewhere where that is far from what it says.
+
+    `now`: unix seconds; None where nothing is known.
+    """
+    ahead = 0.0 if now is None else now - clock()
+    return clock if abs(ahead) < APART else partial(_later, clock, ahead)
+
+
+def _later(clock: Callable[[], float], seconds: float) -> float:
+    return clock() + seconds
 
 
 class StoreClock:
@@ -29,8 +44,7 @@ class StoreClock:
         return None if self._ahead is None else time.time() + self._ahead
 
     def __call__(self) -> float:
-        now, told = time.time(), self.told()
-        return now if told is None or abs(told - now) < APART else told
+        return following(time.time, self.told())()
 
 
 class DiskClock(StoreClock):
@@ -48,7 +62,7 @@ class DiskClock(StoreClock):
         # Once, when somebody asks.
         if self._ahead is None and self._path is not None:
             # Another user's, or it is not there yet.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.utime(self._path)
                 self.note(os.stat(self._path).st_mtime)
         return super().told()
