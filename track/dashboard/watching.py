@@ -13,6 +13,7 @@ from track.dashboard.columns import packed
 from track.dashboard.rows import Kept, Plain, kept_of
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
+from track.persistence.buckets import NOWHERE
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.rows import make_rows
@@ -122,7 +123,7 @@ class Watched:
             left -= count
             if left >= 0:
                 uids = [row.uid for row in latest if name in row.metrics]
-                self._protocol.fetch_buckets(uids, name, 2)
+                self._protocol.fetch_buckets(uids, name, 1, "step", *NOWHERE)
 
     def look_again(self) -> None:
         """Ask the store at the next call: it was changed here."""

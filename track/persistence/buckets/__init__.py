@@ -6,7 +6,7 @@ took long to make is kept by `lines`, and of the others a `pyramid`. Of very man
 the `table` of what their chunks come to.
 """
 
-from track.persistence.buckets.asking import bucketed, engine, found_by_points, in_turns, joined
+from track.persistence.buckets.asking import NOWHERE, bucketed, engine, found_by_points, in_turns, joined
 from track.persistence.buckets.cache import Kept
 from track.persistence.buckets.columns import Curve, Found, relative
 from track.persistence.buckets.heads import ChunkedLine, Looked, Part, sums_of
@@ -17,6 +17,7 @@ from track.persistence.buckets.result import Buckets, TrialBuckets
 __all__ = [
     "MOST_BUCKETS",
     "MOST_CELLS",
+    "NOWHERE",
     "Buckets",
     "ChunkedLine",
     "Curve",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from track.containers.arrays import order_of
+from track.containers.arrays import counted, order_of
 from track.persistence.buckets.columns import Curve, Found, edges_of
 from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.buckets.question import Question
@@ -215,7 +215,7 @@ def _ends(places: Any, is_sorted: bool) -> tuple[float, float]:
 def _whole_or_double(steps: Any, size: int, is_sorted: bool) -> Any:
     """Return steps as whole numbers, where doubles say these exactly, else as doubles: NaN for what is no number."""
     if steps is None:
-        return numpy.arange(size)
+        return counted(range(size))
     if not isinstance(steps, numpy.ndarray) and set(map(type, steps)) == {int}:
         try:
             steps = numpy.array(steps, numpy.int64)
