@@ -144,6 +144,17 @@ class Query:
                 return condition.operand
         return None
 
+    def choices(self, attribute: str) -> Choices | None:
+        """Return the texts of which `attribute` must equal one, None when the query does not say."""
+        for condition in self.conditions:
+            if (
+                condition.path == (attribute,)
+                and condition.is_list_of_one_kind
+                and isinstance(condition.operand[0], str)
+            ):
+                return Choices(condition.operand)
+        return None
+
 
 _DELETED = ("deleted",)
 _SHOWN = Condition(_DELETED, "$eq", False)

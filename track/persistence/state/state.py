@@ -390,6 +390,11 @@ class State:
         uid, digest = query.exact("uid"), query.exact("hash")
         if uid is not None:
             return [self._trials[uid]] if uid in self._trials else []
+        chosen = query.choices("uid")
+        if chosen is not None:
+            # Of the others nothing is decoded.
+            wanted = frozenset(chosen)
+            return [trial for uid, trial in self._trials.items() if uid in wanted]
         if digest is not None:
             return [self._trials[uid] for uid in self._by_hash.get(digest, ())]
         waiting = self._by_status.candidates(query)
