@@ -110,6 +110,8 @@ def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str
         _list(experiments, registered)
         _remove_empty(experiments, names)
         raise
+    # So that each worker that starts need not read all of it line by line.
+    experiments.protocol.tidy()
     return names
 
 

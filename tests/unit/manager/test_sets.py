@@ -398,6 +398,13 @@ def test_what_cannot_be_taken_back_is_said_with_the_way_out(
     assert work(manager.root) == 0
 
 
+def test_workers_start_from_what_is_folded(manager: ExperimentManager) -> None:
+    """What is registered is in the snapshot at once, though who has registered it goes on."""
+    manager.register("lr: " + " | ".join(map(str, range(1, 61))))
+    store = Path(manager.root) / ".track" / "report.json"
+    assert all(trial.uid in store.read_text() for trial in trials_of(manager._set).values())
+
+
 def test_a_worker_that_is_faster_is_not_overwritten(
     manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
