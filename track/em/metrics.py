@@ -50,7 +50,7 @@ class MetricsFile:
         self._started = 0
         # Whether a line ever had to wait: asking each time whether one does would cost more than a template.
         self._has_waited = self._has_failed = False
-        self._templates: dict[tuple[str, ...], bytes] = {}
+        self._templates: dict[tuple[str, ...], tuple[bytes, bytes]] = {}
         self._second = 0
 
     def _write_first(self, data: bytes) -> int | None:
@@ -76,12 +76,12 @@ class MetricsFile:
                 break
         else:
             texts = _encode(values)[1:-1].split(b",") if values else []
-        if int(time()) != self._second:
+        if not self._second <= time() < self._second + 1:
             # They say what time it is, to the second.
             self._templates.clear()
         names = tuple(metrics)
-        template = self._templates.get(names) or self._new_template(names)
-        line = template % (*texts, b"%d" % step if epoch is None else b'%d, "epoch": %d' % (step, epoch))
+        without, with_epoch = self._templates.get(names) or self._new_templates(names)
+        line = without % (*texts, step) if epoch is None else with_epoch % (*texts, step, epoch)
         try:
             written = 0 if self._has_waited and self._backlog else self._write(line)
         except OSError as error:
@@ -89,10 +89,12 @@ class MetricsFile:
             written = 0
         if written != len(line):
             self._append_later(line, written or 0)
-        if self.tell is not None:
-            self.tell(names, values, step, epoch)
+        tell = self.tell
+        if tell is not None:
+            tell(names, values, step, epoch)
 
-    def _new_template(self, names: tuple[str, ...]) -> bytes:
+    def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes]:
+        """Return the line of items with these names, without and with an epoch."""
         # Somebody may make up a name for every item.
         if len(self._templates) > _MANY:
             self._templates.clear()
@@ -100,9 +102,13 @@ class MetricsFile:
             self._second = int(time())
         stamp = timestamp(self._second)
         values = ", ".join(f"{flow(str(name)).replace('%', '%%')}: %s" for name in names)
-        text = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "{stamp}"}}}}\n'
-        template = self._templates[names] = text.encode()
-        return template
+        texts = (
+            f'- {{"value": {{{values}}}, "sequence": {{"step": %d{epoch}, "timestamp": "{stamp}"}}}}\n'
+            for epoch in ("", ', "epoch": %d')
+        )
+        without, with_epoch = map(str.encode, texts)
+        self._templates[names] = without, with_epoch
+        return without, with_epoch
 
     def _append_later(self, line: bytes, written: int) -> None:
         self._has_waited = True

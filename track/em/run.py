@@ -268,9 +268,12 @@ class Run(Item):
         RunFinished
             The run has ended (a RuntimeError).
         """
-        # A type that cannot be a key is no type either.
-        stream = self._streams.get(type) if isinstance(type, str) else None
-        (stream or self._open_stream(type))(metrics, step, epoch)
+        try:
+            stream = self._streams[type]
+        except (KeyError, TypeError):
+            # A type that cannot be a key is no type either.
+            stream = self._open_stream(type)
+        stream(metrics, step, epoch)
         uploader = self._uploader
         if uploader is not None:
             uploader.notify()

@@ -10,6 +10,7 @@ from typing import Any
 
 from track.aggregators.aggregator import Aggregator
 from track.events import (
+    ArtifactAdded,
     Batch,
     Event,
     FieldsMerged,
@@ -17,6 +18,8 @@ from track.events import (
     MetricsLogged,
     ProjectCreated,
     Record,
+    StatusChanged,
+    TimeLogged,
     TrialAttached,
     TrialCreated,
 )
@@ -175,6 +178,9 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            # Those of which each trial has several.
+            case StatusChanged() | TimeLogged() | MetricsLogged() | ArtifactAdded():
+                self._update(event.trial, event)
             case FieldsMerged(kind="trial"):
                 self._update(event.uid, event)
             case FieldsMerged(kind="group" | "project"):
@@ -195,8 +201,6 @@ class State:
                 self._attach_trial(event)
             case Batch():
                 self._apply_batch(event)
-            case _:
-                self._update(event.trial, event)
 
     def _update(self, uid: str, event: Event) -> None:
         trial = self._trials.get(uid)
@@ -211,7 +215,7 @@ class State:
         finally:
             if trial.status is not before:
                 self._by_status.move(uid, before, trial.status)
-        if is_forgetting(event):
+        if trial.deleted and is_forgetting(event):
             self.unknown.pop(("trial", uid), None)
             for members in self._members.values():
                 members.pop(uid, None)
