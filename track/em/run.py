@@ -287,8 +287,8 @@ class Run(Item):
             self._begin()
             name = ALIASES.get(kind, kind)
             file = self._files.open_metrics(name)
-            if self._record is not None and file.tell is None:
-                file.tell = self._record.metrics(name)
+            if self._record is not None:
+                file.tell_to(self._record.metrics(name))
             self._streams[kind] = file.append
             return file.append
 
