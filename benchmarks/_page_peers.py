@@ -124,6 +124,7 @@ def look(browser: Any, link: str, seconds: float = SECONDS) -> Seen | None:
         session, sizes = context.new_cdp_session(tab), []
         session.send("Network.enable")
         session.on("Network.loadingFinished", lambda said: sizes.append(said["encodedDataLength"]))
+        session.on("Network.responseReceived", lambda said: sizes.append(_empty(said["response"])))
         start = time.perf_counter()
         tab.goto(link, wait_until="commit")
         while not _has_curves(tab.screenshot(timeout=seconds * 1e3)):
@@ -140,6 +141,11 @@ def look(browser: Any, link: str, seconds: float = SECONDS) -> Seen | None:
         return Seen(after, sent / 1e6, heap / 1e6, idle / 1e3)
     finally:
         context.close()
+
+
+def _empty(response: dict[str, Any]) -> float:
+    """Return the bytes of an answer without a body, after which nothing is said to have been loaded."""
+    return float(response["encodedDataLength"]) if response["status"] == 204 else 0.0
 
 
 def _has_curves(picture: bytes) -> bool:

@@ -66,10 +66,11 @@ def _declared(root: Path, count: int, hangs: bool = False) -> None:
 
     manager = ExperimentManager(root, headless=True)
     manager.initialise(name=Nothing)
-    manager.register(string_params=f"{{hangs: {str(hangs).lower()}}}", name="x", repeats=min(count, 100))
-    # More of one name than there may be folders: another name for each hundred.
-    for number in range(1, -(-count // 100)):
-        manager.register(string_params=f"{{number: {number}}}", name=f"x{number}", repeats=100)
+    if count == 1:
+        manager.register(string_params=f"{{hangs: {str(hangs).lower()}}}", name="x")
+    else:
+        # In one call, as a grid is: each further one reads and writes experiment.yml.
+        manager.register(string_params=f"number: {' | '.join(map(str, range(count)))}")
 
 
 def _measure_queue(folder: str, calls: int) -> list[Row]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 from track.errors import CorruptJournal, IncompatibleYmlException, missing_extra
+from track.plain import LEAVES
 from track.shape import MOST_YAML, check_events
 
 # Readers of YAML take these for other than what they are, or refuse them, where they stand as they are.
@@ -22,6 +23,7 @@ WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./+@=-]| (?=[A-Za-z0-9_./+@=-]))*")
 _COMMENT = re.compile(r"(?:^|\s)#\s?(.*)")
 _WIDEST = 100
+_SHORT = 100
 _TAG = "tag:yaml.org,2002:"
 _CORE = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -98,24 +100,28 @@ def dump(mapping: Mapping[Any, Any], comments: Mapping[Any, str] | None = None) 
         return "{}\n"
     if comments is None:
         comments = getattr(mapping, "comments", {})
-    return "".join(line for key, value in mapping.items() for line in _entry(key, value, "", comments.get(key)))
+    lines: list[str] = []
+    for key, value in mapping.items():
+        _add_entry(lines, key, value, "", comments.get(key))
+    return "".join(lines)
 
 
-def _entry(key: Any, value: Any, indent: str, comment: str | None = None) -> Iterator[str]:
-    head = f"{indent}{scalar(key)}:"
-    tail = f"  # {' '.join(comment.split())}" if comment else ""
-    tail = _UNPRINTABLE.sub(" ", tail)
-    if isinstance(value, Mapping) and value:
-        yield f"{head}{tail}\n"
+def _add_entry(lines: list[str], key: Any, value: Any, indent: str, comment: str | None = None) -> None:
+    head, kind = f"{indent}{scalar(key)}:", type(value)
+    tail = f"  # {_UNPRINTABLE.sub(' ', ' '.join(comment.split()))}" if comment else ""
+    if value is None:
+        lines.append(f"{head}{tail}\n")
+    elif kind in LEAVES:
+        lines.append(f"{head} {scalar(value)}{tail}\n")
+    elif (kind is dict or isinstance(value, Mapping)) and value:
+        lines.append(f"{head}{tail}\n")
         for inner, item in value.items():
-            yield from _entry(inner, item, f"{indent}  ")
+            _add_entry(lines, inner, item, f"{indent}  ")
     elif isinstance(value, (list, tuple)) and len(line := f"{head} {_line(value)}") > _WIDEST and value:
-        yield f"{head}{tail}\n"
-        yield from (f"{indent}- {_line(item)}\n" for item in value)
-    elif value is None:
-        yield f"{head}{tail}\n"
+        lines.append(f"{head}{tail}\n")
+        lines.extend(f"{indent}- {_line(item)}\n" for item in value)
     else:
-        yield f"{line if isinstance(value, (list, tuple)) else f'{head} {_line(value)}'}{tail}\n"
+        lines.append(f"{line if isinstance(value, (list, tuple)) else f'{head} {_line(value)}'}{tail}\n")
 
 
 def _line(value: Any) -> str:
@@ -134,9 +140,18 @@ def scalar(value: Any) -> str:
     >>> scalar("adam"), scalar("no"), scalar("012"), scalar("12:30:45"), scalar(True)
     ('adam', '"no"', '"012"', '"12:30:45"', 'true')
     """
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in WORDS:
-        return str.__str__(value)
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return _known_text(text) if len(text) <= _SHORT else _text(text)
     return flow(value)
+
+
+def _text(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) and text.lower() not in WORDS else flow(text)
+
+
+# What is said of a machine and of a program is the same in many files.
+_known_text = functools.lru_cache(maxsize=1024)(_text)
 
 
 # reading

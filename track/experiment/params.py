@@ -17,6 +17,7 @@ NAME, DEFAULTS = "params.yml", "defaults.yml"
 SPECIAL = ("_root", "_status", "_purpose", "_notes", "_user", "_host", "_timestamps", "_messages", "_version", "_meta")
 TRIAL = "_trial"
 _NAMES = {*SPECIAL, TRIAL, "_name", "_created"}
+_NUMBERS = ("bool", "int", "float")
 # As other versions of the original have called them.
 _GIT = {
     "local_path": "local", "remote_url": "remote", "hash": "commit", "git_local": "local", "git_remote": "remote",
@@ -73,7 +74,9 @@ def from_content(content: Mapping[Any, Any], known: Mapping[str, Parameter]) -> 
         if name in _NAMES:
             loaded.special[name] = value
         elif name in known:
-            loaded.parameters[name] = restored(value, known[name].default)
+            loaded.parameters[name] = found = restored(value, known[name].default)
+            if isinstance(found, str) and known[name].type in _NUMBERS:
+                logger.warning("the parameter %s is a text in the file, %r, and no %s", name, found, known[name].type)
         else:
             logger.debug("there is no parameter %r: it is not read", name)
             loaded.more[name] = value

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 from track.errors import AlreadyExists, IncompatibleYmlException, InvalidCall, TrackError
@@ -71,9 +72,14 @@ class Bodies:
         self._queue = queue
         self._notice = notice
         queue.ended = lambda trial: self._show(trial, self.folder(trial))
+        self._beats = Heartbeats()
 
-    def _heartbeats(self, trial: Trial, lost: Callable[[], None]) -> Heartbeats:
-        return Heartbeats(lambda: self._queue.is_ours(trial), lost)
+    def close(self) -> None:
+        """Run no more."""
+        self._beats.end()
+
+    def _heartbeats(self, trial: Trial, lost: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._beats.of(lambda: self._queue.is_ours(trial), lost)
 
     def folder(self, trial: Trial) -> str:
         """Return the folder of a trial, which is made from the record where it is missing, as is the program."""
@@ -173,6 +179,7 @@ class Bodies:
             if not self._notice.is_told:
                 raise
             self._queue.settle()
+            self._queue.tell_given_back(trial)
             return None
         except Exception as error:  # noqa: BLE001 - the trial says it, too; the next one may be fine
             logger.warning("trial %r: %s: %s", label_of(trial), type(error).__name__, error)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from track.configuration import options
 from track.errors import TrackError
@@ -98,35 +98,57 @@ class Notice:
 class Heartbeats:
     """Says that a trial runs, as long as its body is silent, and notices that another worker has taken it.
 
-    Parameters
-    ----------
-    beat: callable
-        Says it, and returns whether the trial still belongs to this worker.
-    lost: callable
-        Is called, once, when it does not any more, unless the body has ended.
+    One thread does so for all bodies of a worker, one after the other: it begins with the first one.
     """
 
-    def __init__(self, beat: Callable[[], bool], lost: Callable[[], None]) -> None:
-        self._beat, self._lost = beat, lost
+    def __init__(self) -> None:
+        self._body: _Body | None = None
         self._turn = threading.Lock()
         self._is_over = threading.Event()
-        self._seconds = float(options("log.heartbeat_timeout", 900.0)) / _BEATS
+        self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Heartbeats:
-        threading.Thread(target=self._run, name="track-heartbeats", daemon=True).start()
-        return self
+    @contextmanager
+    def of(self, beat: Callable[[], bool], lost: Callable[[], None]) -> Iterator[None]:
+        """Say it for a body, during the block.
 
-    def __exit__(self, *_: object) -> None:
-        with self._turn:
-            self._is_over.set()
+        Parameters
+        ----------
+        beat: callable
+            Says it, and returns whether the trial still belongs to this worker.
+        lost: callable
+            Is called, once, when it does not any more, unless the body has ended.
+        """
+        self._body = _Body(beat, lost)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="track-heartbeats", daemon=True)
+            self._thread.start()
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._body = None
+
+    def end(self) -> None:
+        """Say no more."""
+        self._is_over.set()
 
     def _run(self) -> None:
-        is_ours = True
-        while is_ours and not self._is_over.wait(self._seconds):
-            try:
-                is_ours = self._beat()
-            except TrackError as error:
-                logger.debug("no sign of life was given: %s", error)
-        with self._turn:
-            if not self._is_over.is_set():
-                self._lost()
+        while not self._is_over.wait(float(options("log.heartbeat_timeout", 900.0)) / _BEATS):
+            body = self._body
+            if body is not None and not self._is_ours(body):
+                with self._turn:
+                    if self._body is body:
+                        self._body = None
+                        body.lost()
+
+    def _is_ours(self, body: _Body) -> bool:
+        try:
+            return body.beat()
+        except TrackError as error:
+            logger.debug("no sign of life was given: %s", error)
+            return True
+
+
+class _Body(NamedTuple):
+    beat: Callable[[], bool]
+    lost: Callable[[], None]

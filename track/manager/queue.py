@@ -17,6 +17,7 @@ from track.manager.sets import ExperimentSet
 from track.persistence.protocol import Protocol
 from track.persistence.state import DEATHS
 from track.persistence.utils import mask_secrets
+from track.shown import label_of
 from track.structure import Status, Trial, TrialGroup
 from track.utils.lifecycle import backoff
 
@@ -139,6 +140,11 @@ class Queue:
     def give_back(self, trial: Trial) -> None:
         """Let another worker go on with a trial."""
         self.end(trial, status_of("requeue"))
+        self.tell_given_back(trial)
+
+    def tell_given_back(self, trial: Trial) -> None:
+        """Say that another worker may go on with a trial that this one had."""
+        logger.warning("trial %r is given back: a worker that starts later goes on with it", label_of(trial))
 
     def end(self, trial: Trial, status: Any = None, error: Exception | None = None) -> None:
         """Store how a trial has ended: what its processes say, unless a status is given."""

@@ -117,6 +117,7 @@ class _Worker:
         except Told:
             pass
         finally:
+            self._bodies.close()
             self._queue.release()
             self._set.close()
         if self._notice.is_told:

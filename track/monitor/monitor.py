@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from time import perf_counter
@@ -18,6 +19,7 @@ from track.front import innermost_block
 from track.monitor.hooks import Hook, Logger, Metrics, Probe, Timer, XmenMessenger, formatted, numbers_in, write_line
 from track.monitor.loops import Loops, fraction_done, totals
 from track.monitor.spec import SHORT, TRIGGERS, Spec, level_of
+from track.monitor.unmatched import Unmatched
 from track.monitor.variables import frame_of, tell_nothing_found, with_variables
 
 Item = TypeVar("Item")
@@ -99,6 +101,9 @@ class Monitor:
         self._loops = Loops()
         self._stopped: str | None = None
         self._unfound: set[int] = set()
+        self._unmatched = Unmatched()
+        # When nobody has the monitor any more, or the program ends: until then a later loop may have the variable.
+        weakref.finalize(self, self._unmatched.tell)
         self.limit: list[Spec] = [Spec(one) for (one,) in paired("limit", limit)]
         self._limits: list[float] = [_NEVER] * len(TRIGGERS)
         for spec in self.limit:
@@ -260,7 +265,9 @@ class Monitor:
 
     def _call(self, due: list[Hook], namespace: Mapping[str, Any], code: CodeType | None) -> None:
         for hook in due:
-            hook(hook.chosen(namespace, code), self)
+            chosen = hook.chosen(namespace, code)
+            self._unmatched.note(hook, chosen, namespace)
+            hook(chosen, self)
 
     # by hand, and by frameworks that own the loop
 
@@ -300,7 +307,9 @@ class Monitor:
             called += [id(hook) for hooks in passed for hook in hooks]
         for hook in self._active():
             if id(hook) in called or hook.modulo is None:
-                hook(hook.chosen(values), self)
+                chosen = hook.chosen(values)
+                self._unmatched.note(hook, chosen, values)
+                hook(chosen, self)
         for level, count in enumerate(self._counts):
             if count >= self._limits[level]:
                 self._reach(level)

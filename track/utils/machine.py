@@ -5,6 +5,7 @@ Nothing is imported that is not installed, and what cannot be found out is left 
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -55,7 +56,7 @@ def cpu(is_live: bool = False) -> dict[str, Any]:
     psutil = _psutil()
     if psutil is None:
         return facts
-    facts["physical"] = psutil.cpu_count(logical=False)
+    facts["physical"] = _physical_processors()
     speed = _asked(psutil.cpu_freq)
     if speed is not None:
         facts |= {"max_freq": speed.max, "min_freq": speed.min, "cur_freq": speed.current}
@@ -63,6 +64,13 @@ def cpu(is_live: bool = False) -> dict[str, Any]:
         # Since the last call: nobody waits for it.
         facts["usage"] = psutil.cpu_percent(interval=None)
     return facts
+
+
+@functools.lru_cache(maxsize=1)
+def _physical_processors() -> int | None:
+    # They do not change, and a worker asks for each of its experiments.
+    found: int | None = _psutil().cpu_count(logical=False)
+    return found
 
 
 def memory() -> dict[str, Any]:
@@ -141,10 +149,8 @@ def environment(more: Callable[[str], bool] | None = None) -> dict[str, str]:
 
     What is named like a secret, or looks like a key, or a URL with a password, is ``***`` in any case.
     """
-    chosen = {
-        name: value for name, value in os.environ.items() if _SHOWN.match(name) or (more is not None and more(name))
-    }
-    return {name: masked(name, value) for name, value in sorted(chosen.items())}
+    chosen = sorted(name for name in os.environ if _SHOWN.match(name) or (more is not None and more(name)))
+    return {name: masked(name, os.environ[name]) for name in chosen}
 
 
 def masked(name: str, value: str) -> str:

@@ -593,6 +593,21 @@ def test_parameters_that_were_edited_are_used_and_recorded(store: str) -> None:
     assert load_param("runs/a")["_messages"] == {"loss": 2.0}
 
 
+def test_text_in_the_place_of_a_number_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What a person has edited into the file runs as it stands there, with a warning where it is no number."""
+    Train("runs/a")
+    file = Path("runs/a/params.yml")
+    file.write_text(file.read_text().replace("lr: 0.1", "lr: 0.1x").replace("name: x", "name: y"))
+    loaded = Train()
+
+    loaded.from_yml("runs/a/params.yml")
+
+    assert (loaded.lr, loaded.name) == ("0.1x", "y")
+    assert [text for text in caplog.messages if "is a text" in text] == [
+        "the parameter lr is a text in the file, '0.1x', and no float"
+    ]
+
+
 def test_an_experiment_is_taken_by_one_process(store: str) -> None:
     """Two that have loaded the same one: the second is told that it is taken, and nothing of it is changed."""
     Train("runs/a")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.children import run
 from track import TrackClient
-from track.manager.notice import Notice
+from track.manager.notice import Heartbeats, Notice
 from track.utils.signal import SignalHandler
 
 
@@ -74,3 +75,29 @@ def test_of_one_that_is_told_the_handlers_of_this_library_are_not_the_programs()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
     assert run(be_told) == 0
+
+
+def test_one_thread_beats_for_all_bodies_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each body is beaten for while it runs, by the same thread, and only its own loss is told to it."""
+    monkeypatch.setenv("TRACK_LOG_HEARTBEAT_TIMEOUT", "0.02")
+    beats, threads, told = Heartbeats(), set(), []
+
+    for number in range(3):
+        has_beaten, is_lost = threading.Event(), threading.Event()
+
+        def beat(number: int = number, has_beaten: threading.Event = has_beaten) -> bool:
+            threads.add(threading.get_ident())
+            has_beaten.set()
+            return number != 1
+
+        def lost(number: int = number, is_lost: threading.Event = is_lost) -> None:
+            told.append(number)
+            is_lost.set()
+
+        with beats.of(beat, lost):
+            assert has_beaten.wait(60)
+            assert number != 1 or is_lost.wait(60)
+    beats.end()
+
+    assert told == [1]
+    assert len(threads) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -171,16 +172,22 @@ def test_errors_are_tried_again_when_that_is_asked_for(root: Path, log: Path) ->
 @pytest.mark.parametrize("isolate", [True, False], ids=["apart", "here"])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_worker_that_is_told_to_end_gives_its_trial_back(
-    root: Path, log: Path, signum: signal.Signals, isolate: bool
+    root: Path, log: Path, signum: signal.Signals, isolate: bool, tmp_path: Path
 ) -> None:
-    """It ends well, in the middle of a message as well; the next worker goes on, with what was said."""
+    """It says so and ends well, in the middle of a message as well; the next worker goes on, with what was said."""
     python_set(root, "{how: say}")
-    pid = fork(lambda: work(root, isolate=isolate))
+
+    def told() -> None:
+        logging.basicConfig(filename=tmp_path / "said", force=True)
+        work(root, isolate=isolate)
+
+    pid = fork(told)
     _wait_for_a_body(log, pid)
 
     os.kill(pid, signum)
 
     assert wait(pid) == 0
+    assert "'how=say' is given back" in (tmp_path / "said").read_text()
     assert _statuses(root) == {"how=say": ("requeue", "requeue")}
     assert work(root, isolate=False) == 1
     assert _statuses(root) == {"how=say": ("completed", "finished")}

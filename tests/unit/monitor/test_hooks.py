@@ -370,3 +370,21 @@ def test_a_hook_that_raises_stops_the_loop_and_closes_it() -> None:
         list(m(range(5)))
 
     assert m.step == 2
+
+
+def test_a_hook_that_never_matches_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """At the end of the monitor: it names the hook, and the variables that were there; a later loop may have it."""
+
+    def train() -> None:
+        m = Monitor(metrics=["^los$@2s", "^val_loss$@2s", "^never_due$@100s"])
+        for _ in m(range(4)):
+            loss = 0.5  # noqa: F841
+        for _ in m(range(2)):
+            val_loss = 0.5  # noqa: F841
+        assert not caplog.messages
+
+    train()
+
+    (text,) = caplog.messages
+    assert "Metrics '^los$@2step' has matched no variable" in text
+    assert "'loss'" in text

@@ -103,6 +103,35 @@ def test_process_is_alive_until_it_has_ended() -> None:
     assert (running, zombie, gone) == (True, False, False)
 
 
+def test_process_is_seen_to_end_without_a_descriptor_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no descriptors of processes, what it says of them is read each time."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    child = start_python("-c", "input()")
+    identity = process_identity(child.pid)
+
+    running = is_process_alive(identity)
+    ended(child)
+
+    assert (running, is_process_alive(identity)) == (True, False)
+
+
+@on_linux
+def test_watched_processes_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many processes are asked for, few descriptors are held."""
+    monkeypatch.setattr(system, "_MOST_WATCHED", 2)
+    monkeypatch.setattr(system, "_watched", {})
+    children = [start_python("-c", "input()") for _ in range(4)]
+    before = len(os.listdir("/proc/self/fd"))
+
+    alive = [is_process_alive(process_identity(child.pid)) for child in children]
+    held = len(os.listdir("/proc/self/fd")) - before
+    for child in children:
+        ended(child)
+
+    assert alive == [True] * 4
+    assert held <= 2
+
+
 @on_linux
 def test_recycled_pid_is_another_process() -> None:
     """The same pid with another start time is not the process that was recorded."""

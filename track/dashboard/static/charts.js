@@ -23,29 +23,18 @@ const known = new WeakMap();
 
 /** The uids of settings, and a text that tells them from others. @param {import("./runs.js").Setting[]} settings */
 function uidsOf(settings) {
-  let there = known.get(settings);
-  if (!there) {
-    const uids = settings.flatMap((setting) => setting.runs.map((run) => run.uid));
-    known.set(settings, (there = { uids, key: uids.join() }));
-  }
-  return there;
+  const uids = known.has(settings) ? [] : settings.flatMap((setting) => setting.runs.map((run) => run.uid));
+  if (!known.has(settings)) known.set(settings, { uids, key: uids.join() });
+  return known.get(settings);
 }
 
 /** One chart. It asks for what it shows when it is on the screen, and again when that is not what is there. */
 export class Chart extends Component {
   place = createRef();
-  asking = null;
-  asked = "";
-  failure = "";
-  seen = false;
-  found = null;
-  drawings = 0;
+  asking = null; asked = ""; failure = ""; seen = false; found = null; drawings = 0;
 
   componentDidMount() {
-    this.plot = new Plot(this.place.current, {
-      zoom: (zoom) => set({ zoom }, true),
-      hover: this.props.hover,
-    });
+    this.plot = new Plot(this.place.current, { zoom: (zoom) => set({ zoom }, true), hover: this.props.hover });
     this.watch = new IntersectionObserver((entries) => {
       this.seen = entries[entries.length - 1].isIntersecting;
       this.refresh();

@@ -8,12 +8,9 @@ export class Column {
   numbers = null;
   /** Places in `words`, 0 for none. @type {Uint32Array | null} */
   codes = null;
-  /** @type {any[]} */
-  words = [undefined];
-  /** @type {Map<any, number> | null} */
-  places = null;
-  /** @type {Map<number, any>} */
-  odd = new Map();
+  /** @type {any[]} */ words = [undefined];
+  /** @type {Map<any, number> | null} */ places = null;
+  /** @type {Map<number, any>} */ odd = new Map();
 
   /** @param {Section} of @param {string} name @param {string} [part] @param {boolean} [seed] */
   constructor(of, name, part = "", seed = false) {
@@ -111,8 +108,7 @@ export function decodeRuns(buffer) {
   const end = bytes.indexOf(10);
   const said = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
   let at = end + 1;
-  /** @type {Column[]} */
-  const columns = [];
+  /** @type {Column[]} */ const columns = [];
   for (const one of said.columns) {
     const column = new Column(one.of, one.name, one.part, one.seed);
     columns.push(column);
@@ -133,23 +129,10 @@ export function decodeRuns(buffer) {
     } else if (one.kind === "few") one.rows.forEach((row, place) => column.odd.set(row, one.values[place]));
     else if (one.kind === "one" && typeof one.value === "number") column.numbers = new Float64Array(said.rows).fill(one.value);
     else if (one.kind === "one") [column.codes, column.words] = [new Uint32Array(said.rows).fill(1), [undefined, one.value]];
-    else [column.codes, column.words] = listed(one.values);
+    else {
+      column.codes = new Uint32Array(said.rows);
+      one.values.forEach((value, row) => column.set(row, value));
+    }
   }
   return { ...said, columns };
-}
-
-/** @param {any[]} values @returns {[Uint32Array, any[]]} */
-function listed(values) {
-  const places = new Map([[undefined, 0], [null, 0]]);
-  /** @type {any[]} */
-  const words = [undefined];
-  const codes = Uint32Array.from(values, (value) => {
-    let place = places.get(value);
-    if (place === undefined) {
-      place = words.push(value) - 1;
-      places.set(value, place);
-    }
-    return place;
-  });
-  return [codes, words];
 }

@@ -11,8 +11,7 @@ export class Compare extends Component {
   pages = new Map();
   /** What differs between the code of the first run and the others. @type {Map<string, any[]>} */
   code = new Map();
-  equal = false;
-  failure = "";
+  equal = false; failure = "";
 
   componentDidMount() {
     this.refresh();

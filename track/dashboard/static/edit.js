@@ -9,7 +9,6 @@ export function tagOf(typed) {
   return { name: name.trim(), value: rest.length ? rest.join("=").trim() : true };
 }
 
-/** @extends {Component<{page: any, saved: () => void}>} */
 export class Edit extends Component {
   /** What is typed and not saved; null where nothing is. @type {string | null} */
   note = null;

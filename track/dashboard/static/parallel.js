@@ -35,11 +35,7 @@ function ranks(values) {
 }
 
 export class Parallel extends Painted {
-  drag = null;
-  known = null;
-  painted = null;
-  from = null;
-  forMetric = "";
+  drag = null; known = null; painted = null; from = null; forMetric = "";
 
   /** The axes, the metric last; those that say most about it beside it. */
   axes() {

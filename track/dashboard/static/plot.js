@@ -44,12 +44,9 @@ export class Plot {
   constructor(place, told) {
     this.place = place;
     this.told = told;
-    this.plot = null;
-    this.picture = null;
+    this.plot = this.picture = this.sheet = null;
     this.x = this.y = scaler([0, 1], false, 0, 1);
-    this.sheet = null;
-    this.lit = "";
-    this.shape = "";
+    this.lit = this.shape = "";
     this.tip = document.createElement("div");
     this.tip.className = "tip";
     this.tip.hidden = true;

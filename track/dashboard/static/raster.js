@@ -2,8 +2,7 @@
 
 /** @type {Map<string, number>} colours as a pixel has them */
 const known = new Map();
-/** @type {any} */
-let probe = null;
+/** @type {any} */ let probe = null;
 
 /** @param {string} colour @returns {number} */
 function pixelOf(colour) {

@@ -7,9 +7,7 @@ import { statuses } from "./table.js";
 import { Component, html } from "./view.js";
 
 export class RunPage extends Component {
-  page = null;
-  failure = "";
-  asked = "";
+  page = null; failure = ""; asked = "";
   /** What a run is edited with, where the server lets it be changed. @type {any} */
   Edit = null;
 

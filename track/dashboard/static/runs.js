@@ -11,14 +11,13 @@ export const COLOURS = 24;
 
 /** A run: what is known of every one, and its place in the columns. */
 export class Run {
-  uid = ""; name = ""; status = ""; id = ""; revision = 0; colour = 0;
+  uid = ""; name = ""; status = ""; id = ""; revision = 0; colour = 0; row = 0; mark = 0;
   /** What is not known is null: texts, and unix seconds. */
   project = null; group = null; error = null; parent = null; code = null; created = null; started = null; finished = null;
 
   /** @param {number} row @param {number} mark another one where something has changed */
   constructor(row, mark) {
-    this.row = row;
-    this.mark = mark;
+    [this.row, this.mark] = [row, mark];
   }
 
   get parameters() {
@@ -55,8 +54,7 @@ export const value = (run, section, name, part = "") => column(section, name, pa
 
 /** @type {Map<string, Run>} by uid */
 const known = new Map();
-/** @type {Map<string, Column>} */
-let columnsById = new Map();
+/** @type {Map<string, Column>} */ let columnsById = new Map();
 let rows = 0;
 let changes = 0;
 /** @type {Run[]} oldest first */
@@ -77,8 +75,7 @@ export function take(said) {
   for (const uid of said.gone) known.delete(uid);
   const facts = said.columns.filter((column) => column.of === "run");
   const uids = facts.find((column) => column.name === "uid");
-  /** @type {Run[]} */
-  const taken = [];
+  /** @type {Run[]} */ const taken = [];
   for (let i = 0; i < said.rows; i += 1) {
     const uid = uids?.at(i);
     const run = new Run(known.get(uid)?.row ?? rows++, changes);
@@ -89,8 +86,7 @@ export function take(said) {
   if (!said.all) merge(taken, said.columns.filter((column) => column.of !== "run"));
   list = [...known.values()].sort((a, b) => (a.created ?? 0) - (b.created ?? 0) || (a.uid < b.uid ? -1 : 1));
   byId.clear();
-  /** @type {number[]} */
-  const recent = [];
+  /** @type {number[]} */ const recent = [];
   for (const run of list) {
     run.colour = slot(run.uid, recent);
     const [digest, revision] = [run.uid.slice(0, run.uid.lastIndexOf("_")), run.uid.slice(run.uid.lastIndexOf("_"))];
@@ -151,8 +147,7 @@ export function settings(runs, apart) {
   const ofSeeds = apart ? [] : seeds();
   if (!ofSeeds.length) return runs.map((run) => ({ key: run.uid, runs: [run], id: run.id, colour: run.colour }));
   const others = [...columnsById.values()].filter((column) => column.of === "parameters" && !column.seed);
-  /** @type {Map<string, Setting>} */
-  const found = new Map();
+  /** @type {Map<string, Setting>} */ const found = new Map();
   for (const run of runs) {
     const seeded = ofSeeds.some((column) => column.at(run.row) !== undefined);
     const key = seeded ? JSON.stringify([run.name, run.project, run.group, others.map((column) => column.at(run.row))]) : run.uid;
@@ -171,8 +166,7 @@ export function settings(runs, apart) {
 /** The columns after name, status and time: what differs, then metrics. @param {Run[]} runs @param {boolean} all
  * @param {boolean} apart @param {string[]} parts what is shown of a metric @returns {Shown[]} */
 export function columns(runs, all, apart, parts) {
-  /** @type {Shown[]} */
-  const found = [];
+  /** @type {Shown[]} */ const found = [];
   if (runs.some((run) => run.group !== runs[0].group))
     found.push({ id: "group", head: "group", sub: "", of: (run) => run.group, kind: "text", from: null });
   for (const section of /** @type {Section[]} */ (["parameters", "tags"])) {
@@ -229,8 +223,7 @@ export function sorted(of, sort, cols) {
     id === "name" ? run.name : id === "status" ? run.status : id === "seconds" ? seconds(run) : run.started ?? run.created;
   const numbers = new Float64Array(of.length);
   const kinds = new Uint8Array(of.length);
-  /** @type {string[]} */
-  const texts = [];
+  /** @type {string[]} */ const texts = [];
   of.forEach(({ runs }, i) => {
     const key = runs.length > 1 ? central(runs.map(value)) : value(runs[0]);
     if (typeof key === "number") [kinds[i], numbers[i]] = [key === key ? 0 : 2, key];

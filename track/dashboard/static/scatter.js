@@ -9,9 +9,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [64, 16, 14, 34];
 const NEAR = 14;
 
 export class Scatter extends Painted {
-  known = null;
-  from = null;
-  over = null;
+  known = null; from = null; over = null;
 
   /** All axes, and the two that are meant: unless something is chosen, the first parameter and the first metric. */
   axes() {

@@ -10,8 +10,7 @@ const [WIDE, TALL, BUCKETS, MOST] = [64, 16, 24, 60];
 
 /** What was last asked, and the curves by uid. */
 let [asked, asking] = ["", Promise.resolve()];
-/** @type {Map<string, string>} */
-let paths = new Map();
+/** @type {Map<string, string>} */ let paths = new Map();
 let metric = "";
 
 /** Ask for the curves of runs, all at once, unless those are there. @param {Run[]} runs */

@@ -12,8 +12,7 @@ const NARROW = 36;
 
 export class Table extends Component {
   place = createRef();
-  top = 0;
-  height = 800;
+  top = 0; height = 800;
   known = Math.ceil(innerWidth / NARROW);
 
   componentDidMount() {

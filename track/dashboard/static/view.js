@@ -32,8 +32,7 @@ export class Painted extends Component {
 
 /** A part of the page whose module comes when it is first shown. @param {() => Promise<any>} load @param {any} [until] */
 export function later(load, until = html`<p class="empty">…</p>`) {
-  /** @type {any} */
-  let part = null;
+  /** @type {any} */ let part = null;
   return class extends Component {
     failure = "";
 

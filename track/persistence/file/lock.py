@@ -33,7 +33,7 @@ _LOCAL_FUSE = {
     "fuse.mergerfs", "fuse.ntfs", "fuse.ntfs-3g", "fuse.squashfuse", "fuse.unionfs",
 }  # fmt: skip
 _POLL = 0.005
-_MEANWHILE = 0.02
+_MEANWHILE = 0.05
 
 
 _Given = TypeVar("_Given")

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 SLICE = 32 << 20
 """Bytes of the journal whose points may be in memory: when more are read, these move to the disk."""
 
+_WORTH = 1 << 15
+"""Bytes for which it is worth to be woken: less is read when it is this process's turn."""
+
 
 class Replay:
     """What a process knows of a store, and from which bytes of which files.
@@ -126,7 +129,7 @@ class Replay:
         """Replay what others decide while this process waits for its turn, which is the shorter then."""
         # What is wrong with the files is said by the turn itself.
         with contextlib.suppress(OSError, TrackError):
-            if self.is_writing and self.is_whole and not self.has_all():
+            if self.is_writing and self.is_whole and self.journal.size > self.offset + _WORTH:
                 self.catch_up()
 
     def go_on_from_snapshot(self) -> None:

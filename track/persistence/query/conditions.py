@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -262,11 +263,17 @@ def _refuse_bare_operators(attribute: str, condition: Mapping[Any, Any]) -> None
     )
 
 
+@lru_cache(maxsize=64)
+def _like(status: str) -> str:
+    # Whoever takes trials that wait asks for the same ones each time.
+    return suggestion(status, (name for name in _STATUSES if not name.endswith("group")))
+
+
 def _refuse_misspelt_status(operand: Any) -> None:
     """A status may have any name, but hardly one that differs from a known one by a letter or two."""
     if not isinstance(operand, str) or operand.lower() in _STATUSES:
         return
-    close = suggestion(operand.lower(), (name for name in _STATUSES if not name.endswith("group")))
+    close = _like(operand.lower())
     if close:
         raise InvalidQuery(f"no status is called {operand!r}{close} (For one of your own: CustomStatus(name, code))")
 
