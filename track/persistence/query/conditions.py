@@ -126,6 +126,11 @@ class Query:
         """How many conditions it has, with those of queries inside; an empty one counts as one."""
         return sum(1 + sum(max(1, query.size) for query in condition.queries) for condition in self.conditions)
 
+    @property
+    def of_status(self) -> list[Condition]:
+        """The conditions on the status, which must all hold."""
+        return [condition for condition in self.conditions if condition.path == ("status",)]
+
     def unknown_statuses(self) -> list[str]:
         """Return the names of statuses that are asked for and that the library does not know."""
         asked = [c for c in self.flat() if c.path == ("status",) and c.name in ("$eq", "$in")]

@@ -25,7 +25,7 @@ from track.events import (
 )
 from track.persistence.buckets import Question, Source
 from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
-from track.persistence.query import Query, parse_query, parse_stored
+from track.persistence.query import OPERATORS, Query, parse_query, parse_stored
 from track.persistence.state.apply import (
     is_forgetting,
     is_overtaken,
@@ -41,10 +41,11 @@ from track.persistence.state.order import newer
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.runs import Run, run_of
 from track.persistence.state.statuses import StatusIndex
+from track.persistence.state.unread import UnreadTrial
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
-from track.structure import FORGOTTEN, Project, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
 _JOURNALS = 1000
@@ -211,11 +212,12 @@ class State:
         self.marks[uid] = self.count
         before = trial.status
         try:
-            update(trial, event)
+            if type(trial) is not UnreadTrial or not trial.keep(event):
+                update(trial, event)
         finally:
             if trial.status is not before:
                 self._by_status.move(uid, before, trial.status)
-        if trial.deleted and is_forgetting(event):
+        if is_forgetting(event):
             self.unknown.pop(("trial", uid), None)
             for members in self._members.values():
                 members.pop(uid, None)
@@ -288,8 +290,14 @@ class State:
     def find_trials(self, query: Any = None) -> Iterator[Trial]:
         """Return the trials that match, oldest first, as views that later events do not change."""
         parsed = parse_stored(query)
+        asked = parsed.of_status
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
+            # So a worker that looks for one that waits looks at no more of those that run.
+            if asked and trial.status is Status.Running:
+                status = self.liveness.shown_status(trial, alive)
+                if not all(OPERATORS[one.name](status, one.operand) for one in asked):
+                    continue
             fields = shown_fields(trial, self._project_tags, self.liveness, alive)
             seen = _view(trial, fields) if fields else trial
             if parsed.matches(seen):
