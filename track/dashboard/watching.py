@@ -60,7 +60,7 @@ class Watched:
         with self._lock:
             self._catch_up()
             name, _, number = (cursor or "").partition(":")
-            is_known = name == self._name and number.isdecimal() and int(number) <= self._number
+            is_known = name == self._name and number.isdecimal() and len(number) < 20 and int(number) <= self._number
             last = int(number) if is_known else -1
             if last == self._number:
                 return None

@@ -83,6 +83,14 @@ def test_cursor_of_another_start_gets_everything(asker: Asker) -> None:
         assert (said["all"], len(said["runs"])) == (True, 3)
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "x", "", "\u0663"])
+def test_cursor_that_is_none_gets_everything(asker: Asker, number: str) -> None:
+    """A number that this start has not given, of any length, is not known to it."""
+    start = str(asker.runs()["cursor"]).partition(":")[0]
+
+    assert asker.runs(f"{start}:{number}")["all"] is True
+
+
 def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> None:
     """What a chart is sent is what `fetch_buckets` answers."""
     uids = [run["uid"] for run in asker.runs()["runs"]]

@@ -242,6 +242,18 @@ def test_nonsense_is_refused_with_a_reason(asker: Asker, asked: bytes) -> None:
     assert said.strip()
 
 
+@pytest.mark.parametrize("path", ["/", "/api/run", "/api/runs", "/api/find", "/api/code"])
+def test_question_of_too_many_parts_is_refused(
+    asker: Asker, stranger: Asker, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """It is nobody's question: neither a fault of the page, nor does a stranger write into its log with it."""
+    for somebody in (asker, stranger):
+        somebody.ask(f"{path}?{'uid=a&' * 40}")
+
+        assert somebody.status == 400
+    assert not caplog.records
+
+
 def test_more_buckets_than_one_answer_has_are_refused(asker: Asker) -> None:
     """Runs times buckets have a limit."""
     asked = {"uids": [f"{number}_0" for number in range(300)], "metric": "loss", "buckets": 10_000}

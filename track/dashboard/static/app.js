@@ -54,7 +54,7 @@ class App extends Component {
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
     import("./keys.js").then(({ KEYS, listenToKeys, nextView }) => {
       [this.keys, this.nextView] = [KEYS, nextView];
-      listenToKeys(() => this.flip("help"), () => this.shown);
+      listenToKeys(() => this.flip("help"), () => this.shown, () => this.shut());
       this.setState({});
     });
     follow();
@@ -129,6 +129,14 @@ class App extends Component {
   flip(what) {
     this[what] = !this[what];
     this.setState({});
+  }
+
+  /** Close what lies above the page; whether there was something. */
+  shut() {
+    if (!this.help && !this.choosing) return false;
+    this.help = this.choosing = false;
+    this.setState({});
+    return true;
   }
 
   /** What was made of the same things before, else what is made now. */
