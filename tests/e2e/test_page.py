@@ -645,6 +645,29 @@ def test_points_of_a_running_program_appear(visit: Callable[..., Visit], tmp_pat
         assert "took" not in tab.inner_text("article.run header")
 
 
+def test_page_goes_on_after_a_time_without_answers(visit: Callable[..., Visit], three: str) -> None:
+    """What could not be asked while there was no answer is asked again, and says so until then."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+    there.coloured("loss")
+
+    tab.route("**/api/**", lambda route: route.abort())
+    tab.get_by_label("log x").check()
+    tab.get_by_label("x axis").select_option("time")
+    tab.get_by_label("filter").fill("wide")
+    for place in (".chart .failure", ".wrong", ".live.failed"):
+        assert "no answer" in tab.wait_for_selector(place).inner_text()
+    assert tab.locator("tbody tr").count() == 3
+    tab.unroute("**/api/**")
+
+    for place in (".chart .failure", ".wrong", ".live.failed", "tbody tr:nth-child(2)"):
+        tab.wait_for_selector(place, state="detached")
+    assert _texts(tab, "tbody button.name span") == ["wide"]
+    assert there.coloured("loss") > 0
+    there.wrong = [said for said in there.wrong if "ERR_FAILED" not in said]
+
+
 def test_idle_page_asks_little(visit: Callable[..., Visit], three: str) -> None:
     """While nothing happens, only the cursor is asked about, and no byte comes."""
     there = visit(three)

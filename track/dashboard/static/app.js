@@ -70,6 +70,8 @@ class App extends Component {
       this.quiet = said ? 0 : this.quiet + 1;
       const failed = this.failure;
       this.failure = "";
+      // A filter that nobody has answered is asked again.
+      if (failed) this.asked = "";
       if (said) {
         [this.cursor, this.store, this.still] = [said.cursor, said.store, said.still ?? null];
         runs.take(said);
@@ -227,7 +229,7 @@ class App extends Component {
 
   bar(shown, settings, chosen) {
     const seeds = state.apart || settings.length < shown.length;
-    return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} runs</b>
+    return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} ${runs.list.length === 1 ? "run" : "runs"}</b>
       ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
       ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}
       ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}

@@ -13,9 +13,9 @@ export class RunPage extends Component {
 
   componentDidMount() {
     this.refresh();
-    // What it prints is in no row of the table.
+    // What it prints is in no row of the table; what failed is asked for again.
     this.timer = setInterval(() => {
-      if (document.hidden || runs.kind(this.props.run) !== "running") return;
+      if (document.hidden || (runs.kind(this.props.run) !== "running" && !this.failure)) return;
       this.asked = "";
       this.refresh();
     }, 2000);
