@@ -94,7 +94,7 @@ class Dashboard:
         self._hosts = tuple(hosts)
         self._interval = interval
         self._writes, self._users = writes, users
-        self._opening = threading.Lock()
+        self._opening, self._editing = threading.Lock(), threading.Lock()
         self._guard: Guard | None = None
         self._opened: tuple[Protocol, Watched] | None = None
         self._room = threading.BoundedSemaphore(_MOST_AT_ONCE)
@@ -230,7 +230,10 @@ class Dashboard:
             raise Refused(403, "this page is only read: start it with `track ui --write`")
         check_change(environ)
         protocol, watched = self._store()
-        edit(protocol, read_edit(body_of(environ)))
+        asked = read_edit(body_of(environ))
+        # One after the other: what another one is about to store would look like one's own that waits.
+        with self._editing:
+            edit(protocol, asked)
         watched.look_again()
         return json_answer({})
 

@@ -199,7 +199,7 @@ def body_of(environ: dict[str, Any]) -> bytes:
     Raises
     ------
     Refused
-        It does not say its length, or is too long.
+        It does not say its length, is too long, or is no text.
     """
     length = environ.get("CONTENT_LENGTH") or ""
     if not (length.isascii() and length.isdecimal()):
@@ -207,4 +207,8 @@ def body_of(environ: dict[str, Any]) -> bytes:
     if len(length) > 9 or int(length) > MOST_BYTES:
         raise Refused(413, f"a question has at most {MOST_BYTES:,} bytes")
     body: bytes = environ["wsgi.input"].read(int(length))
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(400, "a question is text in UTF-8") from error
     return body
