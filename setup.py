@@ -57,7 +57,11 @@ setup(
     zip_safe=False,
     install_requires=["msgspec>=0.19", "filelock>=3.30"],
     entry_points={
-        "console_scripts": ["track = track.cli:main", "exp = track.cli.exp:main", "xmen = track.cli.exp:main"]
+        "console_scripts": ["track = track.cli:main", "exp = track.cli.exp:main", "xmen = track.cli.exp:main"],
+        "lightning.pytorch.callbacks_factory": ["track = track.integrations._lightning_checkpoints:of_lightning"],
+        "pytorch_lightning.callbacks_factory": [
+            "track = track.integrations._lightning_checkpoints:of_pytorch_lightning"
+        ],
     },
     extras_require={
         **FEATURES,

@@ -28,6 +28,7 @@ NAMES = (
     "growing",
     "page",
     "walks",
+    "integrations",
     "paired",
     "peers",
 )

@@ -1,6 +1,7 @@
 """Settings of the documentation."""
 
 import doctest
+import importlib.util
 import posixpath
 import re
 from pathlib import Path
@@ -27,6 +28,12 @@ html_theme = "furo"
 html_show_copyright = False
 html_title = f"track {release}"
 
+# Frameworks that are not installed are made up, so that what serves them is documented.
+_FRAMEWORKS = (
+    "accelerate", "catboost", "fastai", "hydra", "ignite", "keras", "lightgbm", "lightning", "omegaconf", "optuna",
+    "ray", "sklearn", "torch", "transformers", "xgboost",
+)  # fmt: skip
+autodoc_mock_imports = [name for name in _FRAMEWORKS if importlib.util.find_spec(name) is None]
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False

@@ -29,7 +29,7 @@ from track.front.choosing import (
     tell_what_stays,
     unfinished,
 )
-from track.front.elsewhere import attach, pickled_uri
+from track.front.elsewhere import attach, pickled_uri, with_password
 from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_interruption, finish_with
 from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
@@ -84,4 +84,5 @@ __all__ = [
     "tell_what_stays",
     "unfinished",
     "waiting_query",
+    "with_password",
 ]

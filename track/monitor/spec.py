@@ -69,7 +69,8 @@ class Spec:
         """Return whether a variable of this name is meant."""
         known = self._known.get(name)
         if known is None:
-            is_own = name.isidentifier() and not name.startswith("__")
+            # What a framework reports may be called "valid/loss"; what Python itself adds begins otherwise.
+            is_own = name[:1].isidentifier() and not name.startswith("__")
             known = self._known[name] = is_own and any(pattern.match(name) for pattern in self._patterns)
         return known
 

@@ -354,6 +354,16 @@ def test_counts_of_a_framework_are_taken() -> None:
     assert (m.step, m.epoch) == (30, 1)
 
 
+def test_names_of_a_framework_need_not_be_those_of_variables() -> None:
+    """What is reported may be called ``valid/loss`` or ``eval-rmse``."""
+    seen = Seen("^(valid/loss|eval-rmse)$@2s")
+    m = Monitor(hooks=[seen])
+
+    m.report({"valid/loss": 1, "eval-rmse": 2, "train/loss": 3}, step=2)
+
+    assert seen.values == [{"valid/loss": 1, "eval-rmse": 2}]
+
+
 def test_what_cannot_be_looped_over_opens_no_loop() -> None:
     """A number is no iterable: the error is Python's, and no level is left open."""
     m = Monitor()

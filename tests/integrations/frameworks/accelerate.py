@@ -1,0 +1,48 @@
+"""A linear layer in a loop of the program's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from track.integrations.accelerate import TrackTracker
+
+METRIC = "loss"
+RESUMED_BY: dict[str, Any] | None = None
+HOOKED_BY = ""
+
+
+def callback(**options: Any) -> TrackTracker:
+    """Return the tracker."""
+    return TrackTracker(**options)
+
+
+def fit(
+    callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
+    early: bool = False,
+) -> None:  # fmt: skip
+    """Train."""
+    accelerator = Accelerator(cpu=True, log_with=callback)
+    accelerator.init_trackers("lines", config={"rate": 0.1, "steps": steps})
+    layer = torch.nn.Linear(4, 1)
+    model, optimizer = accelerator.prepare(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
+    for step in range(steps):
+        loss = model(torch.ones(2, 4)).square().mean()
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        accelerator.log({"loss": loss}, step=step)
+        if at is not None:
+            at(step)
+        if early and step:
+            break
+    accelerator.end_training()
+
+
+def expected(steps: int) -> list[int]:
+    """Return the steps: counted from 0."""
+    return list(range(steps))

@@ -1,0 +1,144 @@
+"""Which trial a training writes to, and that nothing of it is in the way of the training."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import multiprocessing
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import track
+from tests.integrations.ends import trains
+from tests.integrations.frameworks import Framework
+from track import TrackClient
+from track.errors import InvalidCall, Pruned
+from track.monitor import Hook
+from track.persistence.protocol import Protocol
+from track.structure import Status
+
+
+def test_trial_whose_block_the_program_is_in_gets_the_numbers(framework: Framework, uri: str, tmp_path: Path) -> None:
+    """It is not ended by the training: its block ends it."""
+    client = TrackClient(uri)
+    with client.new_trial(name="mine") as trial:
+        framework.fit(framework.callback(), tmp_path / "out", 2)
+        assert not trial.has_finished
+
+    (stored,) = track.fetch(uri)
+    assert (stored.name, stored.status) == ("mine", Status.Completed)
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(2)
+
+
+def test_each_training_has_a_trial_of_its_own(framework: Framework, uri: str, tmp_path: Path) -> None:
+    """Several trainings of one process, with the same configuration, are as many trials."""
+    for number in range(2):
+        framework.fit(framework.callback(name=f"run {number}"), tmp_path / f"out{number}", 2)
+
+    found = track.fetch(uri)
+    assert [trial.name for trial in found] == ["run 0", "run 1"]
+    assert all(list(trial.metrics[framework.METRIC]) == framework.expected(2) for trial in found)
+
+
+def test_store_that_fails_does_not_stop_the_training(
+    framework: Framework, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The training comes to its end, and a warning says once what is not recorded."""
+    client = TrackClient(uri)
+
+    def fails(*arguments: Any, **named: Any) -> None:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(client.protocol, "numbers_taker", lambda trial: fails)
+    reached = []
+    with caplog.at_level(logging.WARNING):
+        framework.fit(framework.callback(client=client), tmp_path / "out", 3, reached.append)
+
+    assert reached == framework.expected(3)
+    assert sum("the disk is on fire" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_copy_writes_to_the_same_trial(framework: Framework, uri: str, tmp_path: Path) -> None:
+    """``copy.deepcopy`` and pickling, as `clone` and workers do, begin no other trial."""
+    client = TrackClient(uri)
+    trial = client.new_trial(name="mine")
+    callback = framework.callback(trial=trial)
+    for made in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
+        framework.fit(made, tmp_path / "out", 2)
+    trial.finish()
+
+    (stored,) = track.fetch(uri)
+    assert (stored.name, stored.status) == ("mine", Status.Completed)
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(2)
+
+
+def test_training_that_goes_on_from_a_checkpoint_goes_on_with_its_trial(
+    framework: Framework, uri: str, tmp_path: Path
+) -> None:
+    """The steps after the checkpoint are those of the second training, in the trial of the first."""
+    if framework.RESUMED_BY is None:
+        pytest.skip("it has no checkpoints of its own")
+
+    def crash(step: int) -> None:
+        if step == framework.expected(4)[2]:
+            raise ArithmeticError("no loss today")
+
+    with pytest.raises(ArithmeticError):
+        framework.fit(framework.callback(name="long", **framework.RESUMED_BY), tmp_path / "out", 4, crash)
+    framework.fit(framework.callback(**framework.RESUMED_BY), tmp_path / "out", 4, resume=True)
+
+    (stored,) = track.fetch(uri)
+    assert (stored.name, stored.status) == ("long", Status.Completed)
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(4)
+
+
+def test_hook_that_prunes_ends_the_trial_as_pruned(
+    framework: Framework, uri: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A hook of `track.monitor` counts as the framework does, and ends the training; the trial is no failure."""
+    if not framework.HOOKED_BY:
+        pytest.skip("the loop is the program's own: it has a monitor for it")
+    seen: list[dict[str, Any]] = []
+
+    class Prunes(Hook):
+        def __call__(self, var_dict: Any, monitor: Any) -> None:
+            seen.append(dict(var_dict))
+            raise Pruned("it does badly")
+
+    hook = Prunes(f"^{re.escape(framework.METRIC)}$@2{framework.HOOKED_BY}")
+    with pytest.raises(Exception, match="it does badly"):
+        framework.fit(framework.callback(hooks=[hook]), tmp_path / "out", 4)
+
+    (stored,) = track.fetch(uri)
+    assert (str(stored.status), stored.errors) == ("pruned", [])
+    assert [list(one) for one in seen] == [[framework.METRIC]]
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(4)[:2]
+
+
+def test_child_that_is_spawned_trains_with_the_callback(
+    framework: Framework, name: str, uri: str, tmp_path: Path
+) -> None:
+    """A callback is sent to another process before the training, which has its trial there."""
+    context = multiprocessing.get_context("spawn")
+    callback = framework.callback(name="spawned", client=TrackClient(uri))
+
+    child = context.Process(target=trains, args=(name, callback, tmp_path / "out"))
+    child.start()
+    child.join(100)
+
+    assert child.exitcode == 0
+    (stored,) = track.fetch(uri)
+    assert (stored.name, stored.status) == ("spawned", Status.Completed)
+    assert list(stored.metrics[framework.METRIC]) == framework.expected(2)
+
+
+def test_field_that_does_not_exist_is_an_error_at_once(framework: Framework) -> None:
+    """A misspelt field is told where the callback is made, with the one that is there."""
+    with pytest.raises(InvalidCall, match=r"nmae.*name"):
+        framework.callback(nmae="first")
+    with pytest.raises(InvalidCall, match="TrackClient"):
+        framework.callback(client=Protocol)

@@ -1,0 +1,122 @@
+"""Trials of PyTorch-Ignite: ``TrackLogger().attach_output_handler(trainer, ...)`` as of its other loggers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ignite import distributed
+from ignite.engine import Engine, Events
+from ignite.handlers import global_step_from_engine
+from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, BaseOutputHandler
+
+from track.client import TrackClient
+from track.integrations._recording import Recording, safely
+from track.logger import TrialLogger
+from track.monitor import Hook
+
+__all__ = ["OptimizerParamsHandler", "OutputHandler", "TrackLogger", "global_step_from_engine"]
+
+
+class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
+    """Records the output and metrics of engines, in the process of rank zero.
+
+    Parameters
+    ----------
+    trial: TrialLogger, optional
+        Where to; by default the trial whose block the program is in, else one of its own, which begins and ends with
+        the engine that is attached by `attach_engine`, or with `close` and the ``with`` block of the logger.
+    client: TrackClient, optional
+        In whose store, project and group its own trial is made; by default the store that is configured.
+    key: str, optional
+        Of its own trial, as for `TrackClient.open_trial`.
+    parameters: mapping, optional
+        Of its own trial.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^training/loss$@1s")]``.
+    **fields
+        Of its own trial: ``name="baseline"``, ``tags={...}``.
+
+    Raises
+    ------
+    InvalidCall
+        There is no such field, or what is given is no trial, no client, no hook.
+    """
+
+    def __init__(
+        self,
+        trial: TrialLogger | None = None,
+        *,
+        client: TrackClient | None = None,
+        key: str | None = None,
+        parameters: Any = None,
+        hooks: Iterable[Hook] = (),
+        **fields: Any,
+    ) -> None:
+        self._recording = Recording(trial, client, key, fields, hooks)
+        self._parameters = parameters
+
+    @property
+    def trial(self) -> TrialLogger | None:
+        """The trial; None before it has begun."""
+        return self._recording.trial
+
+    def attach_engine(self, engine: Engine) -> None:
+        """Let the trial begin and end with an engine: well, or by the exception that leaves it."""
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.COMPLETED, lambda: self._end(None))
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+
+    @safely
+    def log(self, values: dict[str, Any], step: Any = None) -> None:
+        """Record numbers."""
+        self._begin()
+        self._recording.log(values, step=step, done={} if step is None else {"step": int(step)})
+
+    def close(self) -> None:
+        """End the trial, where it is the logger's own."""
+        self._end(None)
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        self._end(error)
+
+    @safely
+    def _begin(self) -> None:
+        if distributed.get_rank() == 0:
+            self._recording.begin(self._parameters)
+
+    @safely
+    def _end(self, error: BaseException | None) -> None:
+        self._recording.end(error)
+
+    def _failed(self, error: BaseException) -> None:
+        self._end(error)
+        # Ignite takes an exception that has a handler for handled.
+        raise error
+
+    def _create_output_handler(self, *arguments: Any, **named: Any) -> OutputHandler:
+        return OutputHandler(*arguments, **named)
+
+    def _create_opt_params_handler(self, *arguments: Any, **named: Any) -> OptimizerParamsHandler:
+        return OptimizerParamsHandler(*arguments, **named)
+
+
+class OutputHandler(BaseOutputHandler):  # type: ignore[misc, unused-ignore]
+    """Records an engine's output and metrics, ``tag/name``, at the engine's own count of the event."""
+
+    def __call__(self, engine: Engine, logger: TrackLogger, event_name: Any) -> None:
+        """Record what there is at an event."""
+        values = self._setup_output_metrics_state_attrs(engine, key_tuple=False)
+        transform: Callable[..., int] = self.global_step_transform
+        logger.log(values, step=transform(engine, event_name))
+
+
+class OptimizerParamsHandler(BaseOptimizerParamsHandler):  # type: ignore[misc, unused-ignore]
+    """Records a parameter of an optimizer, its learning rate by default."""
+
+    def __call__(self, engine: Engine, logger: TrackLogger, event_name: Any) -> None:
+        """Record what there is at an event."""
+        tag = f"{self.tag}/" if self.tag else ""
+        groups = self.optimizer.param_groups
+        values = {f"{tag}{self.param_name}/group_{number}": one[self.param_name] for number, one in enumerate(groups)}
+        logger.log(values, step=engine.state.get_event_attrib_value(event_name))

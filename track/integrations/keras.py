@@ -1,0 +1,114 @@
+"""Trials of models that Keras 3 trains: ``model.fit(..., callbacks=[TrackCallback()])``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from track.client import TrackClient
+from track.errors import InvalidCall
+from track.integrations._recording import Recording, numbers, safely
+from track.logger import TrialLogger
+from track.monitor import Hook
+
+__all__ = ["TrackCallback"]
+
+
+class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    """Records the numbers of each epoch, with the configuration of optimizer and training as parameters.
+
+    The numbers keep the names that Keras gives them (``loss``, ``val_loss``), at the number of the epoch, from 0 on.
+
+    Parameters
+    ----------
+    trial: TrialLogger, optional
+        Where to; by default the trial whose block the program is in, else one of its own, which begins and ends with
+        the training.
+    client: TrackClient, optional
+        In whose store, project and group its own trial is made; by default the store that is configured.
+    key: str, optional
+        Of its own trial, as for `TrackClient.open_trial`: a training that goes on, as with ``BackupAndRestore``, goes
+        on with the trial of this key, from the epoch at which it begins again.
+    freq: int, optional
+        Record the numbers every so many batches too, as ``batch_loss``, at the count of batches from 0 on.
+    hooks: iterable of Hook
+        Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^val_loss$@1e")]``.
+    **fields
+        Of its own trial: ``name="baseline"``, ``tags={...}``.
+
+    Raises
+    ------
+    InvalidCall
+        There is no such field, or what is given is no trial, no client, no hook, no number of batches.
+    """
+
+    def __init__(
+        self,
+        trial: TrialLogger | None = None,
+        *,
+        client: TrackClient | None = None,
+        key: str | None = None,
+        freq: int | None = None,
+        hooks: Iterable[Hook] = (),
+        **fields: Any,
+    ) -> None:
+        super().__init__()
+        if freq is not None and (not isinstance(freq, int) or freq < 1):
+            raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
+        self._recording = Recording(trial, client, key, fields, hooks)
+        self._freq, self._batches, self._is_first = freq, 0, True
+        if freq is not None:
+            # Keras reads its numbers after each batch where any callback wants to hear of batches, which takes longer
+            # than to record them.
+            self.on_train_batch_end = self._record_batch
+
+    @property
+    def trial(self) -> TrialLogger | None:
+        """The trial; None before the training has begun."""
+        return self._recording.trial
+
+    @safely
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin the trial."""
+        self._is_first = True
+        self._recording.begin(self._parameters())
+
+    @safely
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Take note of the epoch from which a training goes on."""
+        if self._is_first and epoch > 0:
+            self._recording.resume(epoch)
+        self._is_first = False
+
+    @safely
+    def _record_batch(self, batch: int, logs: Any = None) -> None:
+        """Record the numbers of a batch, where that was asked for."""
+        if self._freq is not None and self._batches % self._freq == 0:
+            self._recording.log(
+                logs or {}, step=self._batches, rename="batch_{}".format, done={"step": self._batches + 1}
+            )
+        self._batches += 1
+
+    @safely
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Record the numbers of an epoch, and the learning rate."""
+        rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
+        known = {} if rate is None else numbers({"learning_rate": keras.ops.convert_to_numpy(rate)})
+        self._recording.log({**known, **(logs or {})}, step=epoch, done={"epoch": epoch + 1})
+
+    @safely
+    def on_train_end(self, logs: Any = None) -> None:
+        """End the trial, where it is the callback's own."""
+        self._recording.end()
+
+    def _parameters(self) -> dict[str, Any]:
+        optimizer = getattr(self.model, "optimizer", None)
+        found = {"model": self.model.name, "weights": self.model.count_params() if self.model.built else None}
+        if optimizer is not None:
+            found["optimizer"] = optimizer.get_config()
+        loss = getattr(self.model, "loss", None)
+        if loss is not None:
+            found["loss"] = loss if isinstance(loss, str) else getattr(loss, "name", None) or type(loss).__name__
+        return {**(self.params or {}), **found}
