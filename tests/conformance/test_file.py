@@ -15,6 +15,7 @@ from track.persistence.protocol import Protocol
 from track.persistence.utils import parse_uri
 from track.structure import Project
 from track.testing import ProtocolTests
+from track.testing.clocks import ClockTests
 
 
 class TestFile(ProtocolTests):
@@ -56,6 +57,19 @@ class TestFileLazy(ProtocolTests):
     def protocol(self, tmp_path: Path) -> Protocol:
         """Give an empty store."""
         return FileProtocol(f"file:{tmp_path}/runs.json?eager=0")
+
+
+class TestFileOfSeveralHosts(ClockTests):
+    """A file that is used as on a network file system, which has a clock of its own."""
+
+    @pytest.fixture
+    def protocol(self, tmp_path: Path) -> Protocol:
+        """Give a store in a new folder."""
+        return FileProtocol(f"file:{tmp_path}/runs.json?lock=always")
+
+    def reopen(self, protocol: Protocol) -> Protocol:
+        """Return another client of the store."""
+        return FileProtocol(protocol.uri)
 
 
 @pytest.mark.parametrize("scheme", ["file", "pickled", "sqlite"])

@@ -907,3 +907,19 @@ def test_interrupt_ends_the_program_well(tmp_path: Path) -> None:
 
     done = ended(program)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_latest_of_very_many_runs_are_seen_first(tmp_path: Path, visit: Callable[..., Visit]) -> None:
+    """The others, and the charts, follow by themselves."""
+    client = _client(tmp_path / "report.json")
+    for number in range(2100):
+        _log(client, f"run{number}", {"number": number}, [1.0, 1 / (number + 1)] if number > 2090 else [])
+    client.save()
+    with served(f"file://{tmp_path}/report.json") as link:
+        page = visit(link)
+        page.open()
+        page.tab.locator("tbody tr").first.wait_for()
+
+        page.tab.locator(".controls b", has_text="2100 runs").wait_for()
+        page.tab.locator("[data-drawn]").first.wait_for()
+        assert page.tab.locator(".controls [role=status]").count() == 0

@@ -148,8 +148,9 @@ def _answers(protocol: Protocol) -> Iterator[Finding]:
     protocol.changes(cursor)
     took = (time.perf_counter() - started) / 2
     yield Finding("round trip", _GOOD if took < _SLOW else _DOUBTFUL, f"{took * 1000:.1f} ms")
-    if protocol.server is not None:
-        apart = abs(protocol.clock() - time.time())
+    told = protocol.store_time() if protocol.server is not None else None
+    if told is not None:
+        apart = abs(told - time.time())
         text = f"that of the server and ours are {apart:.1f} s apart"
         yield Finding("server's clock", _GOOD if apart < _APART else _BAD, text)
     left = protocol.left_behind()

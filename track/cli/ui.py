@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import threading
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from track.errors import InvalidCall
 from track.persistence.protocol import Protocol
 
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - they are looked for, not listened on
+_TURN = 0.0005
 _DESCRIPTION = """
 Opens a page with the runs of a store: a table, and their charts, which grow while the runs do. It is for this machine
 only, and for who has the link that is printed; it reads the store, and changes nothing of it. With --write tags, notes
@@ -117,6 +119,8 @@ def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
             say_json(link=link, host=given.host, port=server.server_port, writes=given.write)
         else:
             say(f"track ui: {link}")
+        # Who asks need not wait long for the thread that reads.
+        sys.setswitchinterval(_TURN)
         threading.Thread(target=page.read_ahead, daemon=True).start()
         if not given.no_browser:
             _open(link)

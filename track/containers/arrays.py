@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 from track.containers.columns import Column
@@ -102,6 +103,34 @@ def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
         # Fewer, where a chunk turned out to be damaged.
         found[name] = found[name] if end == size else found[name][:end]
     return [found.get(name) for name in columns]
+
+
+def chunk_arrays(
+    stored: Any, chosen: Sequence[tuple[Any, int]], stepped: bool, with_times: bool
+) -> tuple[Any, ...] | None:
+    """Return steps, values and, where asked for, times of some chunks of stored points, one after the other; or None.
+
+    These can only be had where each column has numbers of one type, and no chunk is damaged. `chosen`: the chunks, and
+    how many points are before each, which are its steps where there are none (not `stepped`).
+    """
+    import numpy
+
+    places = [0, *accumulate(chunk.named.points for chunk, _ in chosen)]
+    found: dict[int, Any] = {}
+    for (chunk, position), (place, end) in zip(chosen, pairwise(places), strict=True):
+        columns = stored.plain_of(chunk, with_times)
+        if columns is None:
+            return None
+        steps = columns[0] if stepped else range(position, position + end - place)
+        for number, column in enumerate((steps, *columns[1 : 2 + with_times])):
+            part = _plain_array(column)
+            if number not in found:
+                found[number] = numpy.empty(places[-1], part.dtype)
+            if found[number].dtype != part.dtype:
+                return None
+            found[number][place:end] = part
+    times = found[2].astype(numpy.float64, copy=False) if with_times else None
+    return found[0], found[1], times
 
 
 def _longer(run: range, more: Any, found: dict[str, Any], size: int) -> range | None:

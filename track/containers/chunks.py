@@ -146,6 +146,14 @@ class ChunkFile:
         """Bytes in the file; 0 where it is missing."""
         return 0 if self.file is None else os.fstat(self.file.fileno()).st_size
 
+    @property
+    def stamp(self) -> tuple[int, int] | None:
+        """What is another one after the file was written to; None where it is missing."""
+        if self.file is None:
+            return None
+        status = os.fstat(self.file.fileno())
+        return status.st_mtime_ns, status.st_size
+
     def append(self, data: bytes) -> int:
         """Write a chunk at the end, and return its offset; OSError where there is no room. The caller is alone."""
         assert self.file is not None
@@ -183,12 +191,13 @@ class StoredChunk:
         Whether it turned out to be damaged, or is missing.
     """
 
-    __slots__ = ("_head", "file", "is_lost", "named")
+    __slots__ = ("_checked", "_head", "file", "is_lost", "named")
 
     def __init__(self, file: ChunkFile, named: Named, head: Head | None = None) -> None:
         self.file = file
         self.named = named
         self._head = head
+        self._checked: tuple[int, int] | None = None
         self.is_lost = False
 
     def head(self) -> Head:
@@ -206,13 +215,27 @@ class StoredChunk:
         data = self.data()
         return _unpack(self.head(), memoryview(data)[_head_end(data) :])
 
-    def plain_columns(self) -> PlainColumns | None:
+    def plain_columns(self, with_times: bool = True) -> PlainColumns | None:
         """Return its points as they are in the file; None where that is not all numbers of one type in each column.
 
-        DamagedChunk where they cannot be read.
+        Without the times, these may be anything: where the data were checked before, and nothing was written to the
+        file since, they are not read. DamagedChunk where the points cannot be read.
         """
-        data = self.data()
-        head, place = self.head(), _head_end(data)
+        head = self.head()
+        kinds = [kind for kind in head.columns if kind is not None and kind[0] != "run"]
+        begin, place = self.named.size - 8 * head.count * len(kinds), 0
+        stamp = None if with_times else self.file.stamp
+        if stamp is None or stamp != self._checked:
+            data = self.data()
+            place = _head_end(data)
+            if place != begin or any(kind[0] not in _PACKED for kind in kinds):
+                return None
+            self._checked = stamp or self._checked
+        else:
+            size = 8 * head.count * (len(kinds) - (head.columns[2] in kinds))
+            data = self.file.read(self.named.offset + begin, size)
+            if len(data) != size:
+                raise DamagedChunk("its points are not what was written")
         columns: list[PlainColumn] = []
         for kind in head.columns:
             match kind:
@@ -220,13 +243,11 @@ class StoredChunk:
                     columns.append(None)
                 case ["run", first, stride]:
                     columns.append(range(first, first + head.count * stride, stride))
-                case ["d" | "q" as code]:
-                    end = place + 8 * head.count
-                    columns.append((code, memoryview(data)[place:end]))
-                    place = end
                 case _:
-                    return None
-        return (columns[0], columns[1], columns[2]) if place == len(data) else None
+                    end = place + 8 * head.count
+                    columns.append((kind[0], memoryview(data)[place:end]))
+                    place = end
+        return columns[0], columns[1], columns[2]
 
     def data(self) -> bytes:
         """Return its bytes, which are checked; DamagedChunk where they cannot be read."""

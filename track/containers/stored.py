@@ -35,12 +35,13 @@ class Stored:
         How many points are there: those of the chunks that are not known to be lost.
     """
 
-    __slots__ = ("_read_last", "_rises", "chunks", "count", "metric", "trial")
+    __slots__ = ("_headed", "_read_last", "_rises", "chunks", "count", "metric", "trial")
 
     def __init__(self, trial: str, metric: str, chunks: Sequence[StoredChunk]) -> None:
         self.trial = trial
         self.metric = metric
         self.chunks = tuple(chunks)
+        self._headed: list[tuple[StoredChunk, Head]] | None = None
         self._read_last: tuple[StoredChunk, StepsValuesTimes] | None = None
         self._count()
 
@@ -66,7 +67,13 @@ class Stored:
 
     def heads(self) -> list[Head]:
         """Return what each chunk that is there comes to, in their order."""
-        return [head for _, head in self.with_heads()]
+        return [head for _, head in self.headed()]
+
+    def headed(self) -> list[tuple[StoredChunk, Head]]:
+        """Return the chunks that are there, and what each comes to, in their order."""
+        if self._headed is None or any(chunk.is_lost for chunk, _ in self._headed):
+            self._headed = list(self.with_heads())
+        return self._headed
 
     def with_heads(self) -> Iterator[tuple[StoredChunk, Head]]:
         """Yield the chunks that are there, and what each comes to."""
@@ -140,16 +147,25 @@ class Stored:
         """Yield the points of each chunk that is there as they are in the file; None for one that says more."""
         for chunk in self.chunks:
             if not chunk.is_lost:
-                try:
-                    columns = chunk.plain_columns()
-                    first = chunk.head().position
-                except DamagedChunk as error:
-                    self._lose(chunk, error)
-                    continue
-                if columns is not None and columns[0] is None:
-                    # They were without steps, and count from 0 since the metric has some.
-                    columns = range(first, first + chunk.named.points), columns[1], columns[2]
-                yield columns
+                columns = self.plain_of(chunk)
+                if not chunk.is_lost:
+                    yield columns
+
+    def plain_of(self, chunk: StoredChunk, with_times: bool = True) -> PlainColumns | None:
+        """Return the points of one chunk as they are in the file; None where it says more, or is damaged.
+
+        Without the times, these may be anything.
+        """
+        try:
+            columns = chunk.plain_columns(with_times)
+            first = chunk.head().position
+        except DamagedChunk as error:
+            self._lose(chunk, error)
+            return None
+        if columns is not None and columns[0] is None:
+            # They were without steps, and count from 0 since the metric has some.
+            return range(first, first + chunk.named.points), columns[1], columns[2]
+        return columns
 
     def part(self, place: int, first: int, end: int) -> list[Any]:
         """Return a part of one column, from a position on, before another one.

@@ -13,12 +13,17 @@ from track.dashboard.columns import packed
 from track.dashboard.rows import Kept, Plain, kept_of
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
+from track.persistence.buckets import NOWHERE
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.rows import make_rows
+from track.utils.collecting import making
 
 _FEW = 500
 """So many trials are asked for by their uids; of more, all."""
+
+_MANY, _LATEST = 2000, 100
+"""Of more than so many trials, so many are shown while the others are read."""
 
 _DRAWN, _CHARTS, _POINTS = 2000, 2, 20_000_000
 """Of so many runs, in so many charts, at most so many points are read before they are asked for."""
@@ -41,7 +46,9 @@ class Watched:
         self._protocol = protocol
         self._interval = interval
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock, self._beginning = threading.Lock(), threading.Lock()
+        self._begun: tuple[str, list[str]] | None = None
+        self._latest: bytes | None = None
         self._cursor: str | None = None
         self._asked: float | None = None
         self._checked: str | None = None
@@ -56,8 +63,11 @@ class Watched:
         """Return the rows that changed since an earlier call, and those that are gone; None where nothing did.
 
         They are columns, as `packed` says. Without a cursor, or with one of another start, all rows: then ``all`` is
-        true.
+        true. Where these are very many and not read yet, the latest of them: then ``more`` is true, too.
         """
+        latest = None if cursor else self._latest_rows()
+        if latest is not None:
+            return latest
         with self._lock:
             self._catch_up()
             name, _, number = (cursor or "").partition(":")
@@ -70,6 +80,21 @@ class Watched:
             changed = [uid for uid, number_of_it in self._numbers.items() if number_of_it > last]
             rows = [row for uid in changed if (row := self._rows[uid]) is not None]
             return packed(rows, self._about(False, [uid for uid in changed if self._rows[uid] is None]))
+
+    def _latest_rows(self) -> bytes | None:
+        """Return the latest rows of very many; None where all are read, or they are few."""
+        with self._beginning:
+            if self._number:
+                return None
+            if self._begun is None:
+                self._begun = self._protocol.changes(None)
+                uids = self._begun[1]
+                if len(uids) > _MANY:
+                    found = self._protocol.brief_trials({"uid": {"$in": uids[-_LATEST:]}})
+                    # Its cursor is none that is known: what is said after it is all.
+                    about = {**self._about(True, []), "cursor": f"{self._name}:", "more": True}
+                    self._latest = packed([kept_of(trial, self.group_name) for trial in found], about)
+            return self._latest
 
     def _all(self) -> bytes:
         """Return all rows: they are packed once, for all tabs that open."""
@@ -84,6 +109,7 @@ class Watched:
 
     def read_ahead(self) -> None:
         """Read all rows, and the points of what is drawn first: a browser takes as long to begin."""
+        self._latest_rows()
         with self._lock:
             self._catch_up()
             self._all()
@@ -98,7 +124,7 @@ class Watched:
             left -= count
             if left >= 0:
                 uids = [row.uid for row in latest if name in row.metrics]
-                self._protocol.fetch_buckets(uids, name, 2)
+                self._protocol.fetch_buckets(uids, name, 1, "step", *NOWHERE)
 
     def look_again(self) -> None:
         """Ask the store at the next call: it was changed here."""
@@ -130,15 +156,17 @@ class Watched:
         if self._asked is not None and now < self._asked + self._interval:
             return
         first = self._cursor is None
-        self._cursor, changed = self._protocol.changes(self._cursor)
+        begun, self._begun = (self._begun, None) if first else (None, None)
+        self._cursor, changed = begun or self._protocol.changes(self._cursor)
         # That a process died is no change of the store.
         wanted = dict.fromkeys(changed) | dict.fromkeys(
             uid for uid, row in self._rows.items() if row is not None and row.is_running
         )
         if wanted:
             query = None if first or len(wanted) > _FEW else {"uid": {"$in": list(wanted)}}
-            found = self._protocol.brief_trials(query)
-            self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
+            with making(len(wanted)):
+                found = self._protocol.brief_trials(query)
+                self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
         self._asked = self._clock()
         if self._cursor != self._checked:
             self._checked = self._cursor

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from track.experiment.output import OutputFile
 
 logger = logging.getLogger(__name__)
+_clock = time.monotonic
 
 
 class Folder:
@@ -285,7 +288,7 @@ class Folder:
         record.start(experiment._status in WAITING)
         experiment._status = RUNNING
         experiment._timestamps = {**experiment._timestamps, "start": stamp()}
-        experiment._meta = get_meta(True, True, True, True, True, True, True, True, True)
+        experiment._meta = _machine()
         record.set_facts(meta=experiment._meta, purpose=experiment._purpose)
         used = {name: as_data(value) for name, value in experiment._parameters().items() if is_data(value)}
         if record.set_parameters(used):
@@ -337,6 +340,23 @@ class Folder:
         output.close()
         if self.record.is_stored and os.path.exists(output.path):
             self.record.logger.log_file(output.path)
+
+
+def _machine() -> dict[str, Any]:
+    """Return what there is to say of this machine, and of the variables of this process as they are now."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = ""
+    measured = _measured(os.getpid(), folder, int(_clock()))
+    return {**measured, **get_meta(get_slurm=True, get_conda=True, get_environ=True)}
+
+
+@functools.lru_cache(maxsize=1)
+def _measured(pid: int, folder: str, second: int) -> dict[str, Any]:
+    # Most of what a short experiment costs: it is measured once for those that begin in one second.
+    names = ("platform", "cpu", "memory", "disk", "network", "gpu")
+    return get_meta(**{f"get_{name}": True for name in names})
 
 
 def _nothing() -> None:

@@ -102,6 +102,8 @@ def register_all(experiments: ExperimentSet, named: Sequence[tuple[str, dict[str
             if name not in registered:
                 with suppress(OSError):
                     os.rmdir(experiments.path(name))
+    # So that each worker that starts need not read all of it line by line.
+    experiments.protocol.tidy()
     return names
 
 

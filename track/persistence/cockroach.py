@@ -62,6 +62,7 @@ _WAYS_OUT = (
 # What a server was given when it was set up: its replicas have it too.
 _SYSTEM = "SELECT system_identifier FROM pg_control_system()"
 _CLUSTER = "SELECT crdb_internal.cluster_id()"
+_TIME = "SELECT EXTRACT(EPOCH FROM clock_timestamp())"
 _BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 # It keeps nobody else waiting, and comes first: what is seen is as of the first statement after it.
 _TAKE_TURN = "LOCK TABLE format IN SHARE UPDATE EXCLUSIVE MODE"
@@ -154,6 +155,11 @@ class PostgresDriver(Driver):
         with suppress(self.Error), self.watched(connection, self._arguments["connect_timeout"]):
             return {"server": str(self.execute(connection, _CLUSTER if is_cockroach else _SYSTEM, ())[0][0])}
         return {}
+
+    def time(self, connection: Any) -> float | None:
+        with suppress(self.Error), self.watched(connection, self._arguments["connect_timeout"]):
+            return float(self.execute(connection, _TIME, ())[0][0])
+        return None
 
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means, by its SQLSTATE; without one the connection broke."""

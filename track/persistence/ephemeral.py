@@ -77,6 +77,9 @@ class StateProtocol(EventProtocol):
     def identity(self) -> str:
         return self.store.identity()
 
+    def store_time(self) -> float | None:
+        return self.store.clock.told()
+
     def unread(self) -> list[str]:
         return self.store.unread()
 

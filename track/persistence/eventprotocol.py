@@ -51,6 +51,7 @@ from track.persistence.utils import fixed_place, mask_secrets
 from track.plain import utf8
 from track.shown import cut, text_of
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
+from track.utils.clocks import following
 from track.utils.environment import ENVIRONMENT, PACKAGES
 from track.utils.system import process_began, process_identity
 
@@ -94,6 +95,7 @@ class EventProtocol(Protocol):
         self._timers = Timers()
         self._begun: dict[str, tuple[float, int]] = {}
         self._latest = 0.0
+        self._has_looked = False
         self._deciding = threading.local()
         self._named: set[tuple[str, Any]] = set()
         # The working directory may be another one when the first file is logged.
@@ -129,6 +131,8 @@ class EventProtocol(Protocol):
         """
         if about is not None:
             known = about.latest
+        if not self._has_looked:
+            self._follow_store()
         at = self.clock()
         if at >= self._latest:
             self._latest = at
@@ -139,6 +143,11 @@ class EventProtocol(Protocol):
         if known < at + _AHEAD:
             self._latest = known
         return known
+
+    def _follow_store(self) -> None:
+        """Go by the clock of the store from now on, where it is far from this machine's: before the first fact."""
+        self._has_looked = True
+        self.clock = following(self.clock, self.store_time())
 
     # storing what a method has decided, and telling those who listen
 
@@ -449,8 +458,8 @@ class EventProtocol(Protocol):
 
     def _forget(self, older: float) -> Forgotten:
         self._require_alone()
-        until = self.clock() - older
-        chosen, running, alive, liveness = [], 0, {}, Liveness()  # type: ignore[var-annotated]
+        until = self._moment() - older
+        chosen, running, alive, liveness = [], 0, {}, Liveness(clock=self.clock)  # type: ignore[var-annotated]
         for trial in self.fetch_trials({DELETED: True}):
             if trial.moments.get(DELETED, {}).get(DELETED, 0.0) > until:
                 continue
@@ -626,6 +635,8 @@ class EventProtocol(Protocol):
             if not self.has(Trial, uid):
                 raise TrialDoesNotExist(f"no trial {uid!r} is stored in {self.place}: create it with new_trial")
             self._known.setdefault(uid)
+            if not self._has_looked:
+                self._follow_store()
         return uid
 
     def _require_project(self, uid: Any) -> None:
@@ -666,7 +677,8 @@ def _is_joined(trial: Trial, now: float) -> bool:
     if not trial.attempt or trial.status is Status.Running:
         return trial.attempt > 0
     # A shell that becomes its last command keeps its own beginning: its children are no siblings of it.
-    family, began = (process_identity()["host"], os.getppid()), process_began()
+    # When it began is said by this machine's clock, and what is known of the others by the store's.
+    family, began = (process_identity()["host"], os.getppid()), process_began() + now - time.time()
     return any(
         (one.get("host"), one.get("parent")) == family and began + _CLOCK < one.get("at", 0.0) < now + _SKEW
         for one in trial.processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from itertools import chain, islice, repeat
@@ -86,7 +87,7 @@ class MongoProtocol(EventProtocol):
     def __init__(self, uri: str, has_transactions: bool | None = None) -> None:
         super().__init__(uri)
         self.mongo = Mongo(uri, has_transactions)
-        self.liveness = Liveness()
+        self.liveness = Liveness(clock=self.mongo.clock)
         self._reads: Reads | None = None
         self._growing = Growing()
         # What is known was asked, and the store named, over the connection of this number.
@@ -114,6 +115,9 @@ class MongoProtocol(EventProtocol):
     def _store(self, writer: str, first: int, events: Sequence[Event]) -> None:
         self._identify()
         store(self.mongo, writer, first, events)
+
+    def store_time(self) -> float | None:
+        return self.mongo.clock.told()
 
     def last(self, writer: str) -> int:
         return self.mongo.retried(partial(last_number, self.mongo, writer))
@@ -194,7 +198,7 @@ class MongoProtocol(EventProtocol):
         settling = max(60.0, 2 * self.mongo.patience)
         # First: what is numbered from now on is found the next time.
         newest = self.mongo.retried(lambda: self.mongo.given("changes"))
-        found = changes_by_number(since, self.identity(), newest, self._numbered, now=self.clock(), settling=settling)
+        found = changes_by_number(since, self.identity(), newest, self._numbered, now=time.time(), settling=settling)
         return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
 
     def fetch_points(self, uid: str, names: Sequence[str] | None = None, since: Since = 0) -> dict[str, FetchedPoints]:

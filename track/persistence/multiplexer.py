@@ -143,6 +143,9 @@ class ProtocolMultiplexer(Protocol):
     def former_identities(self) -> list[str]:
         return self._main.former_identities()
 
+    def store_time(self) -> float | None:
+        return self._main.store_time()
+
     def unread(self) -> list[str]:
         return self._main.unread()
 

@@ -642,6 +642,13 @@ class Protocol:
         found = self.fetch_projects({"uid": project}) if project is not None else []
         return found[0].tags if found else {}
 
+    def store_time(self) -> float | None:
+        """Return what time it is by the clock of the store, unix seconds, without asking for it now.
+
+        None where the store has no clock of its own, or it was not asked yet: the clock of this machine counts.
+        """
+        return None
+
     def unsaved(self) -> int:
         """Return how many events this backend was told and could not store (yet)."""
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from track.testing.asking import AskingTests
 from track.testing.bucketing import BucketTests
+from track.testing.clocks import ClockTests
 from track.testing.contract import ContractTests
 from track.testing.creating import CreatingTests
 from track.testing.deleting import DeletingTests
@@ -22,6 +23,7 @@ class ProtocolTests(
     SeriesTests,
     EnvironmentTests,
     LivingTests,
+    ClockTests,
     QueueTests,
     OrderingTests,
     DeletingTests,

@@ -8,14 +8,17 @@ import io
 import json
 import math
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import track
+from tests.servers.track import serving
 from track import TrackClient
 from track.cli import main
+from track.persistence.ephemeral import StateProtocol
 from track.persistence.registry import get_protocol
 
 
@@ -235,6 +238,25 @@ def test_doctor_says_what_is_wrong(
     assert main(["doctor", uri]) == 1
     assert "wrong  disk" in capsys.readouterr().out
     assert main(["doctor", "nonsense"]) == 2
+
+
+@pytest.mark.parametrize(("ahead", "code", "found"), [(0.0, 0, "ok     server's clock"), (90.0, 1, "wrong  server's")])
+def test_doctor_compares_the_clock_of_a_server(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ahead: float,
+    code: int,
+    found: str,
+) -> None:
+    """A clock that is not ours is said as it is, and one that is far away is wrong."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path))
+    # It is behind the server, which passes it on.
+    monkeypatch.setattr(StateProtocol, "store_time", lambda _: time.time() + ahead)
+    with serving("ephemeral:") as port:
+        assert main(["doctor", f"socket://127.0.0.1:{port}"]) == code
+
+    assert found in capsys.readouterr().out
 
 
 def test_completion_completes(capsys: pytest.CaptureFixture[str]) -> None:

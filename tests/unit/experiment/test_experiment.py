@@ -16,9 +16,11 @@ import pytest
 import track
 from track import Experiment, TrackClient, fetch
 from track.errors import IncompatibleYmlException
+from track.experiment import folder
 from track.experiment_utils import load_param, save_param
 from track.parameters import param
 from track.structure import CustomStatus, Status
+from track.utils import machine
 
 pytest.importorskip("yaml")
 
@@ -322,6 +324,30 @@ def test_a_run_is_recorded() -> None:
     assert experiment.messages == found["_messages"] == {"loss": 0.2}
     assert None not in found["_timestamps"].values()
     assert found["_meta"]["system"]["system"] == os.uname().sysname
+
+
+def test_short_ones_measure_the_machine_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors, memory and disks are those of the second; variables are those of each beginning."""
+    folder._measured.cache_clear()
+    asked: list[None] = []
+
+    def cpu(is_live: bool) -> dict[str, int]:
+        asked.append(None)
+        return {"total": len(asked)}
+
+    monkeypatch.setattr(machine, "cpu", cpu)
+    monkeypatch.setattr(folder, "_clock", lambda: 100.5)
+    found = []
+    for number in range(3):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(number))
+        if number == 2:
+            monkeypatch.setattr(folder, "_clock", lambda: 101.0)
+        experiment = Train(f"runs/{number}")
+        experiment()
+        meta = load_param(f"runs/{number}")["_meta"]
+        found.append((meta["cpu"]["total"], meta["environ"]["CUDA_VISIBLE_DEVICES"]))
+
+    assert found == [(1, "0"), (1, "1"), (2, "2")]
 
 
 def test_one_that_is_not_registered_does_not_run() -> None:

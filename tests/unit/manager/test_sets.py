@@ -327,6 +327,13 @@ def test_those_that_are_done_stay_when_it_is_interrupted(
     assert found.load_params("a=4", experiment_name=True)["a"] == 4
 
 
+def test_workers_start_from_what_is_folded(manager: ExperimentManager) -> None:
+    """What is registered is in the snapshot at once, though who has registered it goes on."""
+    manager.register("lr: " + " | ".join(map(str, range(1, 61))))
+    store = Path(manager.root) / ".track" / "report.json"
+    assert all(trial.uid in store.read_text() for trial in trials_of(manager._set).values())
+
+
 def test_a_worker_that_is_faster_is_not_overwritten(
     manager: ExperimentManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

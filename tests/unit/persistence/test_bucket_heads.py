@@ -87,7 +87,7 @@ def asked(
 def in_full(question: Question, container: Any, started: float = 0.0) -> Buckets:
     """Return what is made of all points."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Seen, "chunked", lambda _: None)
+        patch.setattr(Seen, "chunked", lambda *_: None)
         return asked(question, container, started)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from track import TrackClient
+from track.events import FieldsMerged, StatusChanged, TimeLogged
 from track.persistence.local import FileProtocol
-from track.persistence.state import placing
+from track.persistence.state import State, placing, read_snapshot
 from track.persistence.state.outside import points_files
 from track.persistence.state.unread import UnreadTrial
+from track.serialization import trial_to_document
 from track.structure import CustomStatus, Status, Trial
 
 _TRIALS = 5
@@ -141,3 +145,83 @@ def test_assignment_to_an_unread_trial_stays(path: Path) -> None:
     trial.name = "new"
 
     assert (trial.name, type(trial), trial.parameters) == ("new", Trial, {"number": 0})
+
+
+_STATUSES: list[Any] = [Status.Running, Status.Completed, Status.Exception, Status.Broken, CustomStatus("requeue", 2)]
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Path:
+    """Return a file with three trials that nobody has begun."""
+    path = tmp_path / "waiting.json"
+    store = FileProtocol(f"file:{path}")
+    for number in range(3):
+        trial = store.new_trial(Trial(parameters={"number": number}))
+        assert trial is not None
+        store.log_trial_metadata(trial, overrides={"number": number})
+    store.commit()
+    store.close()
+    return path
+
+
+def _happens(uids: list[str], chance: random.Random) -> Iterator[FieldsMerged | StatusChanged | TimeLogged]:
+    """Yield what processes may say of trials, in order and out of order, of attempts that are over and that begin."""
+    at = time.time()
+    for _ in range(chance.randrange(1, 25)):
+        at += chance.choice([1.0, 1.0, 0.0, -2.5])
+        uid, attempt = chance.choice(uids), chance.choice([1, 1, 1, 2, None])
+        status = chance.choice(_STATUSES)
+        process: dict[str, Any] | None = {"host": "away", "pid": chance.randrange(2), "started": "x"}
+        match chance.randrange(6):
+            case 0:
+                yield TimeLogged(uid, "runtime", chance.random(), at, ["sum"], attempt)
+            case 1:
+                yield FieldsMerged("trial", uid, "metadata", {"meta": {"a": [at, None]}}, at, attempt=attempt)
+            case 2:
+                yield FieldsMerged("trial", uid, chance.choice(["tags", "deleted"]), {"deleted": True}, at)
+            case _:
+                said = process if chance.random() < 0.85 else None
+                error = chance.choice([None, None, "it is odd"])
+                yield StatusChanged(uid, (status.name, status.value), at, error, said, attempt)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_happens_to_unread_trials_is_what_happens_to_others(waiting: Path, seed: int) -> None:
+    """Their status, who runs them, and all else once they are read: as of trials that were read before it happened."""
+    unread, others, chance = State(), State(), random.Random(seed)
+    read_snapshot(str(waiting), unread)
+    read_snapshot(str(waiting), others)
+    assert all(trial.name is None for trial in others._trials.values())
+
+    for event in _happens(list(unread._trials), chance):
+        for state in (unread, others):
+            state.apply((event,))
+        statuses = [{uid: trial.status for uid, trial in state._trials.items()} for state in (unread, others)]
+        uid = event.uid if isinstance(event, FieldsMerged) else event.trial
+        seen = [(one.processes, one.latest, one.attempt) for one in (unread._trials[uid], others._trials[uid])]
+        assert (statuses[0], seen[0]) == (statuses[1], seen[1])
+        query = {"status": {"$in": ["running", "requeue", "broken"]}}
+        if chance.random() < 0.1:
+            assert [one.uid for one in unread.find_trials(query)] == [one.uid for one in others.find_trials(query)]
+    assert (unread.count, unread.marks, unread.changed) == (others.count, others.marks, others.changed)
+    for uid, trial in others._trials.items():
+        assert trial_to_document(unread._trials[uid]) == trial_to_document(trial)
+
+
+def test_who_waits_for_a_trial_reads_none_that_others_run(waiting: Path) -> None:
+    """A worker among many pays for the trials that it takes: what others run, and have run, stays unread."""
+    state = State()
+    read_snapshot(str(waiting), state)
+    first, second, _ = state._trials
+    away = {"host": "away", "pid": 1, "started": "x", "reserved": True}
+
+    state.apply([
+        StatusChanged(first, ("Running", 101), time.time(), None, away, 1),
+        FieldsMerged("trial", first, "metadata", {"meta": {"a": 1}}, time.time(), attempt=1),
+    ])  # fmt: skip
+    found = next(state.find_trials({"status": {"$in": ["createdgroup", "broken"]}}))
+    state.apply((StatusChanged(first, ("Completed", 302), time.time(), None, away, 1),))
+
+    assert found.uid == second
+    assert type(state._trials[first]) is UnreadTrial
+    assert next(state.find_trials({"status": "completed"})).metadata["meta"] == {"a": 1}

@@ -28,6 +28,7 @@ class App extends Component {
   store = "";
   still = null; // what a file says of itself
   failure = "";
+  more = false; // whether these are the latest runs, and others are on their way
   quiet = 0;
   marks = 0;
   lit = "";
@@ -73,7 +74,7 @@ class App extends Component {
       // A filter that nobody has answered is asked again.
       if (failed) this.asked = "";
       if (said) {
-        [this.cursor, this.store, this.still] = [said.cursor, said.store, said.still ?? null];
+        [this.cursor, this.store, this.still, this.more] = [said.cursor, said.store, said.still ?? null, said.more ?? false];
         runs.take(said);
         this.marks += 1;
       }
@@ -84,7 +85,7 @@ class App extends Component {
     }
     clearTimeout(this.timer);
     const alive = runs.list.some((run) => runs.kind(run) === "running");
-    this.timer = setTimeout(() => this.poll(), this.quiet > (alive ? 20 * QUIET : QUIET) ? LATE : alive || !this.quiet ? SOON : LATER);
+    this.timer = setTimeout(() => this.poll(), this.more && !this.failure ? 0 : this.quiet > (alive ? 20 * QUIET : QUIET) ? LATE : alive || !this.quiet ? SOON : LATER);
   }
 
   hover = (key) => {
@@ -230,6 +231,7 @@ class App extends Component {
   bar(shown, settings, chosen) {
     const seeds = state.apart || settings.length < shown.length;
     return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} ${runs.list.length === 1 ? "run" : "runs"}</b>
+      ${this.more && html`<span role="status">the latest: others are on their way …</span>`}
       ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
       ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}
       ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
@@ -264,6 +266,7 @@ class App extends Component {
   }
 
   charts(picked, paint, dark) {
+    if (this.more) return html`<p class="empty">Reading the other runs …</p>`;
     const { metrics, settings, charts, different, left } = this.derived().drawn;
     const some = metrics.includes(state.only) ? [state.only] : metrics;
     const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;

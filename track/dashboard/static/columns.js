@@ -1,7 +1,7 @@
 /** What runs have, a column each: numbers in a plane, words by their place in a list. A row is made only where one is seen. */
 
 /** @typedef {"run" | "parameters" | "tags" | "metrics"} Section */
-/** @typedef {{cursor: string, store: string, all: boolean, gone: string[], rows: number, columns: Column[], still?: string[]}} Said */
+/** @typedef {{cursor: string, store: string, all: boolean, gone: string[], rows: number, columns: Column[], still?: string[], more?: boolean}} Said */
 
 export class Column {
   /** Numbers; NaN where there is none, or where `odd` says something else. @type {Float64Array | null} */

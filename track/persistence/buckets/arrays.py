@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from track.containers.arrays import order_of
+from track.containers.arrays import counted, order_of
 from track.persistence.buckets.columns import Curve, Found, edges_of
 from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.buckets.question import Question
@@ -60,7 +60,7 @@ class Line:
 
     def fill(self, edges: Any, planes: dict[str, Any], row: int) -> int:
         """Put the points into buckets: a row of the planes, which are empty. Return how many are outside."""
-        offsets = _offsets(self.x, edges)
+        offsets = grid_places(self.x, edges)
         counts = numpy.diff(offsets)
         planes["count"][row] = counts
         inside = int(offsets[-1] - offsets[0])
@@ -68,7 +68,7 @@ class Line:
             self._fill_numbers(offsets, counts > 0, {name: planes[name][row] for name in NUMBERS})
         total = len(self.x)
         for name, places in self.odd.items():
-            found = _offsets(places, edges)
+            found = grid_places(places, edges)
             planes[name][row] = numpy.diff(found)
             inside += int(found[-1] - found[0])
             total += len(places)
@@ -100,7 +100,7 @@ def _means(values: Any, firsts: Any, counts: Any) -> Any:
         return numpy.add.reduceat(values * _SCALE, firsts) / counts / _SCALE
 
 
-def _offsets(x: Any, edges: Any) -> Any:
+def grid_places(x: Any, edges: Any) -> Any:
     """Return where in sorted places each bucket begins, and where the last one ends."""
     last = edges[-1]
     if x.dtype == numpy.int64:
@@ -215,7 +215,7 @@ def _ends(places: Any, is_sorted: bool) -> tuple[float, float]:
 def _whole_or_double(steps: Any, size: int, is_sorted: bool) -> Any:
     """Return steps as whole numbers, where doubles say these exactly, else as doubles: NaN for what is no number."""
     if steps is None:
-        return numpy.arange(size)
+        return counted(range(size))
     if not isinstance(steps, numpy.ndarray) and set(map(type, steps)) == {int}:
         try:
             steps = numpy.array(steps, numpy.int64)

@@ -20,6 +20,8 @@ Make = Callable[[str, Any], Any]
 _TURN = 0.1
 # Bytes of points that are kept, at most, until it is known where the grid begins and ends.
 _KEPT = 1 << 28
+NOWHERE = (-1.7e308, -1.6e308)
+"""A part of x without points: who asks about it is told where these begin and end, and nothing is made of them."""
 
 
 def bucketed(question: Question, uids: Sequence[str], read: Read, make: Make | None = None) -> Buckets:
@@ -133,8 +135,8 @@ def in_turns(question: Question, uids: Sequence[str], ask: Ask, seconds: float) 
     end = time.monotonic() + seconds
     ends = _ends(question)
     if ends is None and len(uids) > 1:
-        bounds = Bounds()
-        for part in _parts(replace(question, buckets=1, smoothing=None), uids, ask, end):
+        bounds, (start, stop) = Bounds(), NOWHERE
+        for part in _parts(replace(question, buckets=1, start=start, end=stop, smoothing=None), uids, ask, end):
             yield None
             bounds.take(part.low, part.high)
         ends = bounds.ends(question.start, question.end)

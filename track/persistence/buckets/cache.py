@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 _MOST = 1 << 28
+Made = TypeVar("Made")
 
 
 class Cache:
@@ -55,3 +56,21 @@ class Cache:
     def _drop(self, key: Hashable) -> None:
         if key in self._known:
             self.nbytes -= self._known.pop(key)[2]
+
+
+class Kept:
+    """What a cache knows of one metric, which had a stamp; without a cache nothing is kept."""
+
+    def __init__(self, cache: Cache | None = None, key: tuple[Hashable, ...] = (), stamp: Any = None) -> None:
+        self._cache, self._key, self._stamp = cache, key, stamp
+
+    def made(self, name: Hashable, make: Callable[[], Made], size: Callable[[Made], int]) -> Made:
+        """Return what was made before under a name, else make it. `size`: returns how many bytes it has."""
+        if self._cache is None:
+            return make()
+        key = (*self._key, name)
+        found: Made | None = self._cache.get(key, self._stamp)
+        if found is None:
+            found = make()
+            self._cache.put(key, self._stamp, found, size(found))
+        return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from track.containers.chunks import Head
 from track.persistence.buckets.asking import engine
-from track.persistence.buckets.cache import Cache
+from track.persistence.buckets.cache import Kept
 from track.persistence.buckets.columns import Found
 from track.persistence.buckets.question import Question
 from track.persistence.buckets.result import COUNTS, NUMBERS
@@ -17,7 +17,8 @@ from track.persistence.buckets.result import COUNTS, NUMBERS
 # Below it a number is the same as a double, or nearly so; a sum of 4,096 of them is finite.
 _HUGE = 2.0**900
 _NUMBERS = frozenset({float, int, bool})
-_BYTES = 1 << 10
+# Bytes of a number, and of a line whose parts are looked up when they are asked for.
+_NUMBER, _BYTES = 8, 1 << 10
 _NOTHING = dict.fromkeys(NUMBERS, math.nan) | dict.fromkeys(COUNTS, 0)
 
 
@@ -57,6 +58,24 @@ def sums_of(head: Head) -> dict[str, Any] | None:
     return sums | {"count": head.finite, "least": least, "greatest": greatest, "mean": mean, "last": last}
 
 
+class Looked(NamedTuple):
+    """The parts of a metric, as they are at one moment.
+
+    Attributes
+    ----------
+    parts: callable
+        Returns them in the order of x, at least one.
+    tail: Line or None
+        The points after them.
+    read: callable
+        Returns the points of the parts at some places, one after the other; None where these cannot be had at once.
+    """
+
+    parts: Callable[[], Sequence[Part]]
+    tail: Any
+    read: Callable[[Sequence[int]], Found | None]
+
+
 class ChunkedLine:
     """The points of a metric in the order of x, as `arrays.Line`, of which only those at the edges of buckets are read.
 
@@ -66,52 +85,70 @@ class ChunkedLine:
     Parameters
     ----------
     look: callable
-        Returns the parts in the order of x, at least one at first, and the line of points after them, None for none.
+        Looks at the parts.
+    kept: Kept
+        What is remembered of the line: what its parts come to, and what was made of them, but not the points.
     """
 
-    def __init__(self, question: Question, look: Callable[[], tuple[Sequence[Part], Any]]) -> None:
+    def __init__(self, question: Question, look: Callable[[], Looked], kept: Kept) -> None:
         self._question = question
-        self._look = look
-        self._kept: tuple[Cache, tuple[Any, ...], Any] | None = None
-        self._parts, self._tail = parts, tail = look()
+        self._look, self._looked = look, look()
+        self._kept = kept
+        self._table = self._table_of() if engine().HAS_PYRAMIDS else None
+        tail = self._looked.tail
         self.unplaced = 0 if tail is None else tail.unplaced
-        self.low, self.high = parts[0].low, parts[-1].high
+        self.low, self.high = self._ends()
         if tail is not None and tail.high is not None:
             self.high = tail.high
-        self.nbytes = _BYTES * len(parts) + (0 if tail is None else tail.nbytes)
+        self.nbytes = (_BYTES if self._table is None else self._table.nbytes) + (0 if tail is None else tail.nbytes)
 
-    def keep(self, cache: Cache, key: tuple[Any, ...], stamp: Any) -> None:
-        """Let what was made of it be kept, but for the points, for who asks for the same buckets again."""
-        self._kept = cache, key, stamp
+    def _table_of(self) -> Any:
+        from track.persistence.buckets.table import HeadTable
+
+        return self._kept.made("heads", lambda: HeadTable(self._looked.parts()), lambda table: int(table.nbytes))
+
+    def _ends(self) -> tuple[float, float]:
+        if self._table is not None:
+            return self._table.low, self._table.high
+        parts = self._looked.parts()
+        return parts[0].low, parts[-1].high
 
     def fill(self, edges: Any, planes: dict[str, Any], row: int) -> int:
         """Put the points into buckets: a row of the planes, which are empty. Return how many are outside."""
-        filled, outside = self._filled(edges)
-        for place, sums in filled.items():
-            for name, number in sums.items():
-                planes[name][row][place] = number
-        return outside
+        named = len(edges), float(edges[0]), float(edges[-1])
+        size = _NUMBER * len(_NOTHING) * len(edges)
+        filled, outside = self._kept.made(named, lambda: self._filled(edges), lambda _: size)
+        for name, plane in filled.items():
+            planes[name][row][:] = plane[0]
+        return int(outside)
 
-    def _filled(self, edges: Any) -> tuple[dict[int, dict[str, Any]], int]:
-        """Return what the buckets come to, by their places; and how many points are outside."""
-        if self._kept is None:
-            return self._made(edges)
-        cache, key, stamp = self._kept
-        key = (*key, len(edges), float(edges[0]), float(edges[-1]))
-        found: tuple[dict[int, dict[str, Any]], int] | None = cache.get(key, stamp)
-        if found is None:
-            found = self._made(edges)
-            cache.put(key, stamp, found, _BYTES * len(found[0]))
-        return found
-
-    def _made(self, edges: Any) -> tuple[dict[int, dict[str, Any]], int]:
+    def _filled(self, edges: Any) -> tuple[dict[str, Any], int]:
+        """Return the planes of this one trial, and how many points are outside."""
+        if self._table is not None:
+            found: tuple[dict[str, Any], int] | None = self._table.filled(edges, self._placed_tail(), self._line_of)
+            if found is not None:
+                return found
         filling = _Filling(edges, self._question)
-        while not all(map(filling.add, self._parts)):
-            self._parts, self._tail = self._look()
+        while not all(map(filling.add, self._looked.parts())):
+            self._looked = self._look()
             filling = _Filling(edges, self._question)
-        if self._tail is not None and self._tail.low is not None:
-            filling.add_line(self._tail)
-        return {place: bucket.sums() for place, bucket in filling.buckets.items()}, filling.outside
+        tail = self._placed_tail()
+        if tail is not None:
+            filling.add_line(tail)
+        planes = engine().planes_of(1, len(edges) - 1)
+        for place, bucket in filling.buckets.items():
+            for name, number in bucket.sums().items():
+                planes[name][0][place] = number
+        return planes, filling.outside
+
+    def _placed_tail(self) -> Any:
+        """Return the line of the points after the parts, if one of them has a place."""
+        tail = self._looked.tail
+        return None if tail is None or tail.low is None else tail
+
+    def _line_of(self, places: Sequence[int]) -> Any:
+        found = self._looked.read(places)
+        return None if found is None else engine().line_of(found, self._question)
 
 
 class _Filling:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from track.persistence.buckets.asking import engine
-from track.persistence.buckets.cache import Cache
+from track.persistence.buckets.cache import Cache, Kept
 from track.persistence.buckets.columns import Found
 from track.persistence.buckets.heads import ChunkedLine
 from track.persistence.buckets.question import Question
@@ -34,8 +34,11 @@ class Source:
         """Return the points that are shown; None where there are none."""
         raise NotImplementedError
 
-    def chunked(self) -> ChunkedLine | None:
-        """Return the line of a metric of which most points stay on the disk; None where they are read, and kept."""
+    def chunked(self, kept: Kept) -> ChunkedLine | None:
+        """Return the line of a metric of which most points stay on the disk; None where they are read, and kept.
+
+        `kept`: where it is remembered what the chunks come to.
+        """
         return None
 
     def as_stored(self) -> Found:
@@ -69,10 +72,8 @@ def line_from(source: Source, question: Question, key: tuple[str, ...]) -> Any:
     if known is not None:
         is_line = isinstance(known, module.Line)
         return known if is_line else module.plain_line(source.as_stored(), question, known)
-    chunked = source.chunked()
+    chunked = source.chunked(Kept(LINES, _key(question, key), source.stamp) if key else Kept())
     if chunked is not None:
-        if key:
-            chunked.keep(LINES, _key(question, key), source.stamp)
         return chunked
     found = source.found()
     if found is None:

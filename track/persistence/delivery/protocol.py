@@ -127,6 +127,9 @@ class DeliveredProtocol(EventProtocol):
     def former_identities(self) -> list[str]:
         return self.remote.former_identities()
 
+    def store_time(self) -> float | None:
+        return self.remote.store_time()
+
     def unread(self) -> list[str]:
         return self.remote.unread()
 

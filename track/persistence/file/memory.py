@@ -18,6 +18,7 @@ from track.persistence.file.lock import Held, StoreLock
 from track.persistence.file.store import FileStore
 from track.persistence.identity import new_identity
 from track.persistence.state import State
+from track.utils.clocks import StoreClock
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -34,6 +35,7 @@ class MemoryStore:
 
     def __init__(self, lock_timeout: float = math.inf) -> None:
         self.lock = StoreLock(None, lock_timeout)
+        self.clock = StoreClock()
         self._state = State()
         self._state.identity = new_identity()
         self._inbox: deque[Event] = deque()

@@ -26,6 +26,7 @@ from track.persistence.file.replaying import Replay
 from track.persistence.identity import is_elsewhere, new_identity
 from track.persistence.state import State, unread_points
 from track.structure import Trial
+from track.utils.clocks import DiskClock
 from track.utils.files import reaching, require_writable, stamp_of
 from track.utils.mounts import file_system_of
 
@@ -59,6 +60,8 @@ class FileStore:
         self.new_identity = new_identity
         self._known = Replay(path, self.journal, self.lock)
         self.folding = Folding(self._known, self.journal, self.lock, kind, is_cut=not self.lock_appends)
+        self.clock = DiskClock(self.lock.path, is_shared=self.lock_appends)
+        self._known.state.liveness.clock = self.clock
         self._guard = Guard(self._known, self.journal, self.folding)
         self._fold_from = 0
         self._looked_at = -math.inf

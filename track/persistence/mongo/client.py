@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from datetime import timezone
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from track.persistence.mongo.setup import (
 )
 from track.persistence.utils import mask_secrets
 from track.utils import lifecycle
+from track.utils.clocks import StoreClock
 from track.utils.lifecycle import backoff
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Mongo:
         self.connections = 0
         """How many the driver has made: another one may be to another server."""
         self._prepared_at, self._version = -1, 0
+        self.clock = StoreClock()
         self._lock = threading.RLock()
         lifecycle.watch_forks(self)
 
@@ -298,6 +301,8 @@ class Mongo:
 
     def _prepare(self, client: Any) -> None:
         hello = client.admin.command("hello")
+        if "localTime" in hello:
+            self.clock.note(hello["localTime"].replace(tzinfo=timezone.utc).timestamp())
         able = "setName" in hello or hello.get("msg") == "isdbgrid"
         self.has_transactions = able if self._given is None else able and self._given
         # Always of the primary: what is written is based on what was read.

@@ -126,6 +126,11 @@ class Query:
         """How many conditions it has, with those of queries inside; an empty one counts as one."""
         return sum(1 + sum(max(1, query.size) for query in condition.queries) for condition in self.conditions)
 
+    @property
+    def of_status(self) -> list[Condition]:
+        """The conditions on the status, which must all hold."""
+        return [condition for condition in self.conditions if condition.path == ("status",)]
+
     def unknown_statuses(self) -> list[str]:
         """Return the names of statuses that are asked for and that the library does not know."""
         asked = [c for c in self.flat() if c.path == ("status",) and c.name in ("$eq", "$in")]
@@ -137,6 +142,17 @@ class Query:
         for condition in self.conditions:
             if condition.path == (attribute,) and condition.name == "$eq" and isinstance(condition.operand, str):
                 return condition.operand
+        return None
+
+    def choices(self, attribute: str) -> Choices | None:
+        """Return the texts of which `attribute` must equal one, None when the query does not say."""
+        for condition in self.conditions:
+            if (
+                condition.path == (attribute,)
+                and condition.is_list_of_one_kind
+                and isinstance(condition.operand[0], str)
+            ):
+                return Choices(condition.operand)
         return None
 
 

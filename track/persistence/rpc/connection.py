@@ -13,6 +13,7 @@ from typing import Any
 
 from track.errors import BackendUnavailable, OutcomeUnknown, RPCCallFailure, TrackError
 from track.persistence.rpc.wire import LARGEST, Call, Reply, decode_reply, encode_message, frame, raised, recv_frame
+from track.utils.clocks import StoreClock
 from track.utils.lifecycle import backoff, keep_inherited, watch_forks
 
 _Credentials = Callable[[], tuple[str | None, str | None]]
@@ -55,6 +56,7 @@ class Link:
         self.largest = LARGEST
         self.connections = 0
         """How many there were: another one may be to another server."""
+        self.clock = StoreClock()
         self._credentials = credentials
         self._lock = threading.RLock()
         self._socket: socket.socket | None = None
@@ -133,6 +135,9 @@ class Link:
             attempt += 1
             time.sleep(min(backoff(attempt, _PAUSE, _LONGEST_PAUSE), max(0.0, deadline - time.monotonic())))
         self.token, self.largest = reply.value, reply.largest
+        # One of before does not say.
+        if reply.now is not None:
+            self.clock.note(reply.now)
 
     def _asked_in(self, deadline: float) -> Reply | None:
         """Connect, say who this is, and return the reply; None where it is to be said again.

@@ -112,6 +112,9 @@ class RemoteStore(EventProtocol):
         with self.link.turn():
             if self._reads is not None:
                 return action()
+            if not self.link.connections:
+                # What is decided has a time: the server says first what time it is.
+                self._identities()
             for attempt in range(self.tries):
                 self._reads, self._fresh, self._guesses = {}, {}, attempt == 0
                 try:
@@ -136,6 +139,9 @@ class RemoteStore(EventProtocol):
             found = self.link.call("identity", {})[0]
             self._known_ids, self._asked_at = list(map(str, found)), self.link.connections
         return self._known_ids
+
+    def store_time(self) -> float | None:
+        return self.link.clock.told()
 
     def unread(self) -> list[str]:
         answer = self._asked_if_known("unread", {})

@@ -100,7 +100,8 @@ class LongCall(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the server answers: `status` 0 and a value, or 1, an error and the name of its class.
 
-    `more` says that further lines of the same answer follow in a frame of their own.
+    `more` says that further lines of the same answer follow in a frame of their own. `now` is what time it is there,
+    in the first.
     """
 
     id: int
@@ -110,6 +111,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str = ""
     more: bool = False
     largest: int = LARGEST
+    now: float | None = None
 
 
 SHORT = 1 << 14

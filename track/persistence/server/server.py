@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -196,7 +197,9 @@ class SocketServer(Protocol):
             await connection.send(error_reply(call.id, RPCCallFailure(text)))
             return False
         self._listener.let_in(connection, session)
-        await connection.send(Reply(call.id, 0, True, largest=self.limits.frame))
+        # The clock that is behind this server, where it has heard of one.
+        now = self.backend.store_time() or time.time()
+        await connection.send(Reply(call.id, 0, True, largest=self.limits.frame, now=now))
         return True
 
     async def _session(

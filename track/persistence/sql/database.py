@@ -17,6 +17,7 @@ import msgspec
 
 from track.errors import BackendUnavailable, InvalidEvent, OutcomeUnknown
 from track.utils import lifecycle
+from track.utils.clocks import StoreClock
 from track.utils.lifecycle import backoff
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,10 @@ class Driver(Protocol):
     def origin(self, connection: Any) -> dict[str, str]:
         """Return what a copy on another machine has otherwise, see `is_elsewhere`; inside the transaction that runs."""
 
+    def time(self, connection: Any) -> float | None:
+        """Return what time it is on the server, unix seconds; None where the clock is this machine's."""
+        return None
+
     def outcome(self, error: Exception) -> Outcome:
         """Return what an error means for the transaction."""
 
@@ -139,6 +144,7 @@ class Database:
     def __init__(self, driver: Driver, patience: float) -> None:
         self.driver = driver
         self.patience = patience
+        self.clock = StoreClock()
         self.on_connect: Callable[[], None] | None = None
         self._connection: Any = None
         self._lock = threading.RLock()
@@ -345,6 +351,8 @@ class Database:
 
     def _connect(self) -> None:
         self._connection = self.driver.connect()
+        if (now := self.driver.time(self._connection)) is not None:
+            self.clock.note(now)
         if self.on_connect is not None:
             try:
                 self.on_connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
@@ -88,7 +89,7 @@ class SqlProtocol(EventProtocol):
     def __init__(self, uri: str, database: Database, strict: bool = True) -> None:
         super().__init__(uri, strict)
         self.database = database
-        self.liveness = Liveness()
+        self.liveness = Liveness(clock=database.clock)
         self._identity, self._is_identified, self._is_identifying = "", False, False
         self._version = 0
         self._points = PointsReader(database)
@@ -176,6 +177,9 @@ class SqlProtocol(EventProtocol):
     def former_identities(self) -> list[str]:
         return self.database.reading(self._identities)[:-1]
 
+    def store_time(self) -> float | None:
+        return self.database.clock.told()
+
     def require_store(self, identity: str) -> None:
         # As it is now, in the transaction that stores: the tables may have been replaced.
         if identity:
@@ -252,7 +256,7 @@ class SqlProtocol(EventProtocol):
         newest = int(self.database.rows("SELECT COALESCE(MAX(changed), 0) FROM trials")[0][0])
         # A transaction that takes longer than the patience is broken off.
         settling = self.database.driver.settling and max(self.database.driver.settling, 2 * self.database.patience)
-        found = changes_by_number(since, store, newest, self._numbered, now=self.clock(), settling=settling)
+        found = changes_by_number(since, store, newest, self._numbered, now=time.time(), settling=settling)
         return (found[0], super().changes(since)[1]) if is_of_sums(since) else found
 
     def _numbered(self, above: int, others: list[int]) -> list[tuple[str, int]]:

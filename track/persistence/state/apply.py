@@ -273,6 +273,9 @@ def _is_reserved(trial: Trial) -> bool:
 def status_of_all(statuses: Iterable[Any]) -> Any:
     """Return the status of a trial with several processes: running while one is, then the worst of their ends."""
     found = list(statuses)
+    if len(found) == 1:
+        # Nearly always.
+        return found[0]
     for status in _WORST_FIRST:
         if status in found:
             return status

@@ -12,6 +12,7 @@ from track.persistence.buckets import (
     ChunkedLine,
     Curve,
     Found,
+    Kept,
     Question,
     Source,
     bucketed,
@@ -54,11 +55,11 @@ class Seen(Source):
         columns = self._columns(self._question.name)
         return None if columns is None else Found(columns, self._columns(self._question.other), self._started)
 
-    def chunked(self) -> ChunkedLine | None:
+    def chunked(self, kept: Kept) -> ChunkedLine | None:
         container = self._kept.get(self._question.name)
         if container is None or (self._resumes is not None and self._resumes.val and isinstance(container, Series)):
             return None
-        return chunked_line(container, self._question, self._started)
+        return chunked_line(container, self._question, self._started, kept)
 
     def as_stored(self) -> Found:
         from track.containers.arrays import logged_arrays

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from track.containers.chunks import Head, StepsValuesTimes, StoredChunk
 from track.containers.columns import Column
 from track.containers.points import Points
 from track.containers.series import Series
-from track.persistence.buckets import ChunkedLine, Curve, Found, Part, Question, engine, relative, sums_of
+from track.persistence.buckets import ChunkedLine, Curve, Found, Kept, Looked, Part, Question, engine, relative, sums_of
 
 _WHOLE = 1 << 20
 """Points of a metric that are read whole, and kept for the next look."""
@@ -20,12 +21,13 @@ _CHUNKS = 8
 """Chunks in a bucket that make it faster to read those at its edges only."""
 
 
-def chunked_line(container: Any, question: Question, started: float) -> ChunkedLine | None:
+def chunked_line(container: Any, question: Question, started: float, kept: Kept) -> ChunkedLine | None:
     """Return the line of a metric whose points stay in their chunks; None where they are better read, or must be.
 
     They must where a step was logged again, where they are smoothed, and along the values of another metric.
 
-    `started`: when the trial was, unix seconds, 0 where it is not known.
+    `started`: when the trial was, unix seconds, 0 where it is not known. `kept`: where it is remembered what the chunks
+    come to.
     """
     points = container.points
     stored, must = points.stored, bool(question.smoothing) or question.other is not None
@@ -36,7 +38,7 @@ def chunked_line(container: Any, question: Question, started: float) -> ChunkedL
     if isinstance(container, Series) and not container.is_rising():
         return None
     chunked = _Chunked(points, question, started)
-    return ChunkedLine(question, chunked.look) if chunked.is_sorted() else None
+    return ChunkedLine(question, chunked.look, kept) if chunked.is_sorted() else None
 
 
 class _Chunked:
@@ -58,20 +60,24 @@ class _Chunked:
         bounds = [at for head in heads for at in (head.since, head.until)] + times
         return all(head.timed for head in heads) and all(before <= after for before, after in pairwise(bounds))
 
-    def look(self) -> tuple[list[Part], Any]:
+    def look(self) -> Looked:
         """Return the parts, and the line of what is in memory after them, as they are now: chunks may turn out lost."""
-        heads = list(self._stored.with_heads())
+        heads = self._stored.headed()
         tail = self._points.view()
         tail.stored = None
         if heads:
             self._measure(heads[0][1], heads[-1][1], tail)
-        parts, position = [], 0
-        for chunk, head in heads:
+        chunks = [chunk for chunk, _ in heads]
+        positions = [0, *accumulate(chunk.named.points for chunk in chunks)]
+        line = engine().line_of(self._found(tail.columns(), positions[-1]), self._question) if len(tail) else None
+        return Looked(partial(self._parts, heads, positions), line, partial(self._together, chunks, positions))
+
+    def _parts(self, heads: Sequence[tuple[StoredChunk, Head]], positions: Sequence[int]) -> list[Part]:
+        parts = []
+        for (chunk, head), position in zip(heads, positions, strict=False):
             low, high = self._places(head, position)
             parts.append(Part(low, high, head.count, sums_of(head), partial(self._read, chunk, position)))
-            position += head.count
-        line = engine().line_of(self._found(tail.columns(), position), self._question) if len(tail) else None
-        return parts, line
+        return parts
 
     def _measure(self, first: Head, last: Head, tail: Points) -> None:
         """Note where steps and times begin and end."""
@@ -99,6 +105,15 @@ class _Chunked:
     def _read(self, chunk: StoredChunk, position: int) -> Found | None:
         columns = self._stored.columns_of(chunk)
         return None if columns is None else self._found(columns, position)
+
+    def _together(self, chunks: Sequence[StoredChunk], positions: Sequence[int], places: Sequence[int]) -> Found | None:
+        """Return the points of some chunks; None where one is damaged, or has not all numbers of one type."""
+        from track.containers.arrays import chunk_arrays
+
+        with_times = self._question.x in ("wall", "time")
+        chosen = [(chunks[place], positions[place]) for place in places]
+        found = chunk_arrays(self._stored, chosen, self._points.step is not None, with_times)
+        return None if found is None else Found(Curve(*found), None, self._started, self._ends)
 
     def _found(self, columns: StepsValuesTimes, position: int) -> Found:
         """Return points, the first of which is at a position, as a part of the metric."""

@@ -304,7 +304,7 @@ def _documents(
         if digest and order:
             revision, status = int(head.revision or 0), status_from_json(head.status)
             project = owner if head.project_id is None else restore(head.project_id)
-            trial: Trial = UnreadTrial(digest, revision, project, status, load, stored)
+            trial: Trial = UnreadTrial(digest, revision, project, status, load, stored, _untouched(head))
             uid = f"{digest}_{revision}"
         else:
             # What tells one of a file of before from others is made of all of it.
@@ -313,6 +313,14 @@ def _documents(
         if unknown:
             storage.unknown["trial", uid] = unknown
         yield order, uid, trial, stored, (digest, status)
+
+
+def _untouched(head: Any) -> float:
+    """Return when a trial last changed that no process has begun, whose status nobody has set; 0 of any other."""
+    if head.attempt or head.is_set or head.deleted or b'"status"' in bytes(head.moments):
+        return 0.0
+    latest: float = head.latest if bytes(head.processes) in (b"[]", b"null") else 0.0
+    return latest
 
 
 def _trial_of(owner: str | None, outside: PointsFiles, stored: _Stored) -> Trial:

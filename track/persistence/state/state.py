@@ -17,12 +17,14 @@ from track.events import (
     MetricsLogged,
     ProjectCreated,
     Record,
+    StatusChanged,
+    TimeLogged,
     TrialAttached,
     TrialCreated,
 )
 from track.persistence.buckets import Question, Source
 from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
-from track.persistence.query import Query, parse_query, parse_stored
+from track.persistence.query import OPERATORS, Query, parse_query, parse_stored
 from track.persistence.state.apply import (
     is_forgetting,
     is_overtaken,
@@ -38,10 +40,11 @@ from track.persistence.state.order import newer
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.runs import Run, run_of
 from track.persistence.state.statuses import StatusIndex
+from track.persistence.state.unread import UnreadTrial
 from track.persistence.state.views import Owner, resumes_of, shown_fields, shown_points, with_members
 from track.plain import LEAVES, restore
 from track.shown import clean, shown
-from track.structure import FORGOTTEN, Project, Trial, TrialGroup
+from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 
 logger = logging.getLogger(__name__)
 _JOURNALS = 1000
@@ -175,6 +178,8 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
+            case StatusChanged() | TimeLogged():
+                self._update(event.trial, event)
             case FieldsMerged(kind="trial"):
                 self._update(event.uid, event)
             case FieldsMerged(kind="group" | "project"):
@@ -207,7 +212,8 @@ class State:
         self.marks[uid] = self.count
         before = trial.status
         try:
-            update(trial, event)
+            if type(trial) is not UnreadTrial or not trial.keep(event):
+                update(trial, event)
         finally:
             if trial.status is not before:
                 self._by_status.move(uid, before, trial.status)
@@ -284,8 +290,14 @@ class State:
     def find_trials(self, query: Any = None) -> Iterator[Trial]:
         """Return the trials that match, oldest first, as views that later events do not change."""
         parsed = parse_stored(query)
+        asked = parsed.of_status
         alive: dict[Any, bool | None] = {}
         for trial in self._candidates(parsed):
+            # So a worker that looks for one that waits looks at no more of those that run.
+            if asked and trial.status is Status.Running:
+                status = self.liveness.shown_status(trial, alive)
+                if not all(OPERATORS[one.name](status, one.operand) for one in asked):
+                    continue
             fields = shown_fields(trial, self._project_tags, self.liveness, alive)
             seen = _view(trial, fields) if fields else trial
             if parsed.matches(seen):
@@ -378,6 +390,11 @@ class State:
         uid, digest = query.exact("uid"), query.exact("hash")
         if uid is not None:
             return [self._trials[uid]] if uid in self._trials else []
+        chosen = query.choices("uid")
+        if chosen is not None:
+            # Of the others nothing is decoded.
+            wanted = frozenset(chosen)
+            return [trial for uid, trial in self._trials.items() if uid in wanted]
         if digest is not None:
             return [self._trials[uid] for uid in self._by_hash.get(digest, ())]
         waiting = self._by_status.candidates(query)

@@ -38,7 +38,7 @@ class StatusIndex:
 
         One that is stored as running may be shown as broken.
         """
-        asked = [condition for condition in query.conditions if condition.path == ("status",)]
+        asked = query.of_status
         if not asked:
             return None
         found = [
