@@ -97,7 +97,7 @@ def options(key: str, default: Any = none) -> Any:
     >>> options("log.print.disable", False)
     False
     """
-    variable = "TRACK_" + key.upper().replace(".", "_")
+    variable = _variable_of(key)
     text = os.environ.get(variable)
     if text is not None:
         logger.debug("option %s comes from the environment variable %s", key, variable)
@@ -109,6 +109,11 @@ def options(key: str, default: Any = none) -> Any:
     if default is none:
         logger.warning("option %s is not set and has no default", key)
     return default
+
+
+@functools.cache
+def _variable_of(key: str) -> str:
+    return "TRACK_" + key.upper().replace(".", "_")
 
 
 def find_configuration(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def given_fields(arguments: Any) -> dict[Any, Any] | None:
 
     None for what has no fields at all.
     """
+    if type(arguments) is dict:
+        return arguments.copy()
     argparse = sys.modules.get("argparse")
     if argparse is not None and isinstance(arguments, argparse.ArgumentParser):
         arguments = arguments.parse_args()

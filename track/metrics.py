@@ -240,6 +240,9 @@ def unknown_metric(name: Any, known: Iterable[str], what: str = "no trial has th
 
 def metrics_to_plain(containers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the full state of containers by name as JSON-safe data."""
+    # So of each new trial.
+    if type(containers) is dict and not containers:
+        return {}
     return {name: container_to_plain(container) for name, container in text_keys(containers.items()).items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_folder_in_place_of_the_file_is_refused(scheme: str, tmp_path: Path) -> 
         TrackClient(f"{scheme}:{tmp_path}")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_decision_asks_the_system_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new trial looks at open files no more often than it has something to learn from it."""
+    client = TrackClient(f"file:{tmp_path}/runs.json")
+    client.set_project(name="p")
+    client.new_trial(parameters={"number": 1})
+    asked, fstat = [], os.fstat
+    monkeypatch.setattr(os, "fstat", lambda descriptor: asked.append(descriptor) or fstat(descriptor))
+
+    client.new_trial(parameters={"number": 2}, force=True)
+
+    # Is it long, is it the lock of that name, what have others added, what was added here, is the project there?
+    assert len(asked) <= 5
 
 
 def test_folder_that_takes_no_files_is_an_error_at_once(tmp_path: Path) -> None:

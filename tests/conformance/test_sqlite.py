@@ -93,6 +93,22 @@ def test_a_path_may_hold_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [stored.uid for stored in track.fetch(uri)] == [trial.trial.uid]
 
 
+def test_who_reads_and_who_writes_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """A page answers while another program holds the right to write, and whatever it reads, that program may store."""
+    writer, reader = (SqliteProtocol(f"sqlite:{tmp_path}/runs.db?timeout=0.2") for _ in range(2))
+    writer.new_project(Project(name="one"))
+    cursor, _ = reader.changes()
+
+    def read() -> None:
+        assert reader.changes(cursor)[1] == reader.brief_trials() == reader.fetch_trials() == []
+        assert len(reader.fetch_projects()) == 1
+
+    writer.database.transaction(read)
+    reader.database.reading(lambda: writer.new_project(Project(name="two")))
+
+    assert len(reader.fetch_projects()) == 2
+
+
 def test_a_second_connection_takes_no_lock_away(tmp_path: Path) -> None:
     """Making a connection does not open and close the file, which would give up the locks of the first one."""
     path = str(tmp_path / "runs.db")

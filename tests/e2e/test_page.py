@@ -485,6 +485,14 @@ def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: P
         assert "1.52 ± 1.3 (4)" in " ".join(tab.inner_text("tbody").split())
         tab.get_by_role("button", name="seeded").click()
         assert tab.locator("tbody tr").count() == 6
+        # Each says which one it is, and keys go through them.
+        names = " ".join(" ".join(_texts(tab, "tbody button.name")).split())
+        assert all(f"seeded seed {seed}" in names for seed in range(4))
+        tab.locator("tbody button.name[aria-expanded]").click()
+        tab.keyboard.press("j")
+        tab.keyboard.press("j")
+        assert "seeded" in tab.inner_text("tbody tr.open")
+        tab.keyboard.press("g")
         tab.get_by_label("seeds together").uncheck()
         assert tab.locator("tbody tr").count() == 5
         assert there.coloured("loss") > 200
@@ -632,6 +640,32 @@ def test_points_of_a_running_program_appear(visit: Callable[..., Visit], tmp_pat
         ended(child)
         tab.wait_for_selector("tbody .status.failed")
         assert "broken" in _texts(tab, "tbody .status")
+        tab.get_by_role("button", name="alive").click()
+        assert "its process was killed" in tab.inner_text("article.run")
+        assert "took" not in tab.inner_text("article.run header")
+
+
+def test_page_goes_on_after_a_time_without_answers(visit: Callable[..., Visit], three: str) -> None:
+    """What could not be asked while there was no answer is asked again, and says so until then."""
+    there = visit(three)
+    tab = there.open()
+    tab.wait_for_selector("tbody tr:nth-child(3)")
+    there.coloured("loss")
+
+    tab.route("**/api/**", lambda route: route.abort())
+    tab.get_by_label("log x").check()
+    tab.get_by_label("x axis").select_option("time")
+    tab.get_by_label("filter").fill("wide")
+    for place in (".chart .failure", ".wrong", ".live.failed"):
+        assert "no answer" in tab.wait_for_selector(place).inner_text()
+    assert tab.locator("tbody tr").count() == 3
+    tab.unroute("**/api/**")
+
+    for place in (".chart .failure", ".wrong", ".live.failed", "tbody tr:nth-child(2)"):
+        tab.wait_for_selector(place, state="detached")
+    assert _texts(tab, "tbody button.name span") == ["wide"]
+    assert there.coloured("loss") > 0
+    there.wrong = [said for said in there.wrong if "ERR_FAILED" not in said]
 
 
 def test_idle_page_asks_little(visit: Callable[..., Visit], three: str) -> None:
@@ -646,46 +680,68 @@ def test_idle_page_asks_little(visit: Callable[..., Visit], three: str) -> None:
     assert asked.value.status == 204
 
 
+_LOW_CONTRASTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour, under) => {
+    canvas.clearRect(0, 0, 1, 1);
+    if (under) { canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); }
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (c) => c.slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (of) => {
+    for (const layers = []; ; of = of.parentElement) {
+      const colour = getComputedStyle(of ?? document.body).backgroundColor;
+      layers.push(colour);
+      if (rgb(colour)[3] === 255 || !of)
+        return layers.reverse().reduce((under, over) => `rgb(${rgb(over, under).slice(0, 3)})`);
+    }
+  };
+  const found = [];
+  for (const of of document.querySelectorAll("body *")) {
+    const text = [...of.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!text || !of.getClientRects().length) continue;
+    const [a, b] = [light(rgb(getComputedStyle(of).color)), light(rgb(ground(of)))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found.push(`${of.className} ${of.innerText}: ${contrast.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+
+def _views(tab: Any) -> Iterator[str]:
+    """Show each view of the page, one after the other."""
+    tab.get_by_label("choose all runs").check()
+    tab.locator("tbody button.name").nth(0).click()
+    tab.wait_for_selector(".run dl")
+    yield "run"
+    for name, part in (
+        ("compare", ".compare td"),
+        ("parameters", ".axis"),
+        ("scatter", ".scatter"),
+        ("charts", ".chart"),
+    ):
+        tab.get_by_role("tab", name=name).click()
+        tab.wait_for_selector(part)
+        yield name
+    for name in ("columns", "keys"):
+        tab.get_by_role("button", name=name, exact=True).click()
+        tab.get_by_role("dialog", name=name).wait_for()
+        yield name
+        tab.keyboard.press("Escape")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_both_themes_are_legible(visit: Callable[..., Visit], three: str, theme: str) -> None:
-    """The page follows the system, changes on request, and texts have a contrast of at least 4.5 to 1."""
+    """The page follows the system, changes on request; texts of all views have a contrast of at least 4.5 to 1."""
     there = visit(three, color_scheme=theme)
     tab = there.open()
     there.coloured("loss")
 
-    low = tab.evaluate(
-        """() => {
-          const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-          const rgb = (colour, under) => {
-            canvas.clearRect(0, 0, 1, 1);
-            if (under) { canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); }
-            canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-            return [...canvas.getImageData(0, 0, 1, 1).data];
-          };
-          const light = (c) => c.slice(0, 3).map((v) => v / 255)
-            .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-          const ground = (of) => {
-            for (const layers = []; ; of = of.parentElement) {
-              const colour = getComputedStyle(of ?? document.body).backgroundColor;
-              layers.push(colour);
-              if (rgb(colour)[3] === 255 || !of)
-                return layers.reverse().reduce((under, over) => `rgb(${rgb(over, under).slice(0, 3)})`);
-            }
-          };
-          const found = [];
-          for (const of of document.querySelectorAll("body *")) {
-            const text = [...of.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-            if (!text || !of.getClientRects().length) continue;
-            const [a, b] = [light(rgb(getComputedStyle(of).color)), light(rgb(ground(of)))];
-            const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            if (contrast < 4.5) found.push(`${of.className} ${of.innerText}: ${contrast.toFixed(2)}`);
-          }
-          return found;
-        }"""
-    )
-
-    assert low == []
+    for view in _views(tab):
+        assert (view, tab.evaluate(_LOW_CONTRASTS)) == (view, [])
     assert tab.evaluate("document.documentElement.dataset.theme") == theme
     tab.keyboard.press("d")
     assert tab.evaluate("document.documentElement.dataset.theme") != theme
@@ -717,10 +773,20 @@ def test_keyboard_does_everything(visit: Callable[..., Visit], three: str) -> No
     assert "view=table" in said("v")
     assert "view" not in said("v")
     assert "zoom" not in said("z")
-    assert "sel" not in said("Escape")
+    # What lies above the page is closed first.
     tab.keyboard.press("?")
     assert tab.get_by_role("dialog").is_visible()
+    assert tab.evaluate("[...document.querySelectorAll('dialog dd')].every((of) => of.scrollWidth <= of.clientWidth)")
+    assert "sel=" in said("Escape")
+    assert tab.get_by_role("dialog").count() == 0
+    tab.get_by_role("button", name="columns").click()
+    tab.get_by_label("find a column").wait_for()
+    tab.keyboard.press("Escape")
+    assert tab.get_by_role("dialog").count() == 0
+    assert "sel" not in said("Escape")
     tab.keyboard.press("?")
+    tab.keyboard.press("?")
+    assert tab.get_by_role("dialog").count() == 0
     tab.keyboard.press("/")
     tab.keyboard.type("wide")
     tab.wait_for_selector("tbody tr:nth-child(2)", state="detached")
@@ -728,17 +794,17 @@ def test_keyboard_does_everything(visit: Callable[..., Visit], three: str) -> No
 
 
 def test_every_control_has_a_name(visit: Callable[..., Visit], three: str) -> None:
-    """A screen reader has a word for each button, box and list."""
+    """A screen reader has a word for each button, box and list, in every view."""
     there = visit(three)
     tab = there.open()
     there.coloured("loss")
 
-    nameless = tab.evaluate(
-        """() => [...document.querySelectorAll("button, input, select")].filter((of) =>
-          !(of.getAttribute("aria-label") || of.innerText.trim() || of.labels?.length)).map((of) => of.outerHTML)"""
-    )
-
-    assert nameless == []
+    for view in _views(tab):
+        nameless = tab.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, textarea")].filter((of) =>
+              !(of.getAttribute("aria-label") || of.innerText.trim() || of.labels?.length)).map((of) => of.outerHTML)"""
+        )
+        assert (view, nameless) == (view, [])
 
 
 def test_seven_tabs_of_one_browser_work(browser: Any, three: str) -> None:

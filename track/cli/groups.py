@@ -48,6 +48,9 @@ def _group(group: Sequence[Row], names: Sequence[str], numbers: Sequence[str]) -
         name: {"mean": found["mean"], "std": found["deviation"], "n": found["number"]}
         for name, found in spreads.items()
     }
+    strange = [
+        name for name in numbers if name not in spreads and any(isinstance(row.value(name), float) for row in group)
+    ]
     shared = {name: value for name in names if (value := group[0].value(name)) is not MISSING}
     return {
         "name": group[0].trial.name,
@@ -55,7 +58,7 @@ def _group(group: Sequence[Row], names: Sequence[str], numbers: Sequence[str]) -
         "columns": {name: csv_cell(value) for name, value in shared.items()},
         "metrics": spreads,
         "uids": [row.uid for row in group],
-    }
+    } | ({"nan": strange} if strange else {})
 
 
 def _of_group(document: dict[str, Any], name: str, part: str) -> Any:
@@ -71,6 +74,13 @@ def _place(by: str, is_descending: bool, document: dict[str, Any]) -> tuple[bool
     return False, (order[0], -order[1]) if is_descending and order[0] == 0 else order
 
 
+def _cell(name: str, document: dict[str, Any]) -> str:
+    found = document["metrics"].get(name)
+    if found is not None:
+        return str(Spread(found["mean"], found["std"], found["n"]))
+    return "not finite" if name in document.get("nan", ()) else ""
+
+
 def _show_groups(
     documents: Sequence[dict[str, Any]], names: Sequence[str], numbers: Sequence[str], by: Sequence[str]
 ) -> None:
@@ -79,9 +89,7 @@ def _show_groups(
         columns.insert(0, column_of("NAME", [one["name"] for one in documents]))
     columns += [column_of(name, [one["columns"].get(name) for one in documents]) for name in names]
     for name in numbers:
-        found = [one["metrics"].get(name) for one in documents]
-        cells = ["" if one is None else str(Spread(one["mean"], one["std"], one["n"])) for one in found]
-        columns.append(Column(cell(name), cells, is_number=True, extra=1))
+        columns.append(Column(cell(name), [_cell(name, one) for one in documents], is_number=True, extra=1))
     lines, hidden = table(columns, terminal_width())
     say("\n".join(lines))
     tell_hidden(hidden)

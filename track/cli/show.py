@@ -17,6 +17,7 @@ from track.plain import flatten
 from track.reading import environment_in
 from track.rows import Row, make_rows
 from track.shown import clean, text_of
+from track.structure import Status
 from track.table import HIDDEN_METADATA, time_cell
 
 _DESCRIPTION = """
@@ -71,6 +72,8 @@ def _facts(row: Row) -> list[tuple[str, Any]]:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created))
         facts.append(("created", f"{at} ({age(row.value('age'))}{'' if age(row.value('age')) == 'now' else ' ago'})"))
     facts.append(("ran", duration(row.seconds)))
+    if trial.status is Status.Broken and not trial.errors and "finished" not in trial.timestamps:
+        facts.append(("ended", "without a word: its process was killed, or its machine is gone"))
     tags = ", ".join(name if value is True else f"{name}={value}" for name, value in row.tags.items())
     return [*facts, ("tags", tags), ("about", trial.description)]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -20,7 +19,7 @@ from track.dashboard.code import differences
 from track.dashboard.editing import STATUSES, edit, read_edit
 from track.dashboard.planes import chart_bytes
 from track.dashboard.rows import page_of
-from track.dashboard.security import HEADERS, Guard, body_of, check_change
+from track.dashboard.security import HEADERS, Guard, body_of, check_change, question_of
 from track.dashboard.watching import Watched
 from track.errors import InvalidQuery, TrackError
 from track.persistence.buckets import Question, in_turns, uids_of
@@ -95,7 +94,7 @@ class Dashboard:
         self._hosts = tuple(hosts)
         self._interval = interval
         self._writes, self._users = writes, users
-        self._opening = threading.Lock()
+        self._opening, self._editing = threading.Lock(), threading.Lock()
         self._guard: Guard | None = None
         self._opened: tuple[Protocol, Watched] | None = None
         self._room = threading.BoundedSemaphore(_MOST_AT_ONCE)
@@ -184,7 +183,7 @@ class Dashboard:
 
     def _runs(self, environ: dict[str, Any]) -> Answer:
         _, watched = self._store()
-        cursor = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("since", [None])[0]
+        cursor = question_of(environ).get("since", [None])[0]
         found = watched.since(cursor)
         if found is None:
             return Answer(204, b"", "application/json")
@@ -192,7 +191,7 @@ class Dashboard:
 
     def _run(self, environ: dict[str, Any]) -> Answer:
         protocol, watched = self._store()
-        uid = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("uid", [""])[0]
+        uid = question_of(environ).get("uid", [""])[0]
         trials = protocol.brief_trials({"uid": uid})
         if not trials:
             raise Refused(404, "there is no such run")
@@ -202,12 +201,12 @@ class Dashboard:
 
     def _find(self, environ: dict[str, Any]) -> Answer:
         _, watched = self._store()
-        text = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("q", [""])[0]
+        text = question_of(environ).get("q", [""])[0]
         return json_answer({"uids": watched.matching(text)})
 
     def _code(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()
-        uids = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("uid", [])
+        uids = question_of(environ).get("uid", [])
         if len(uids) != 2:
             raise Refused(400, "two runs are compared")
         return json_answer({"files": differences(protocol, *uids)})
@@ -231,7 +230,10 @@ class Dashboard:
             raise Refused(403, "this page is only read: start it with `track ui --write`")
         check_change(environ)
         protocol, watched = self._store()
-        edit(protocol, read_edit(body_of(environ)))
+        asked = read_edit(body_of(environ))
+        # One after the other: what another one is about to store would look like one's own that waits.
+        with self._editing:
+            edit(protocol, asked)
         watched.look_again()
         return json_answer({})
 

@@ -74,7 +74,7 @@ class Guard:
             return self._check_user(environ, self._entrance)
         if not self._token:
             raise Refused(403, "this page has no token: start it with `track ui`")
-        given = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20).get("token")
+        given = question_of(environ).get("token")
         if given and environ["REQUEST_METHOD"] == "GET" and environ.get("PATH_INFO", "/") == "/":
             if not hmac.compare_digest(given[0].encode(), self._token):
                 raise Refused(403, "this link is of an earlier start: use the one that `track ui` printed last")
@@ -179,13 +179,27 @@ def _usual_port(environ: dict[str, Any]) -> str:
     return "443" if environ.get("wsgi.url_scheme") == "https" else "80"
 
 
+def question_of(environ: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what stands after the ``?`` of an address.
+
+    Raises
+    ------
+    Refused
+        It has more parts than any question.
+    """
+    try:
+        return parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=20)
+    except ValueError as error:
+        raise Refused(400, "a question has at most 20 parts") from error
+
+
 def body_of(environ: dict[str, Any]) -> bytes:
     """Return the body of a request.
 
     Raises
     ------
     Refused
-        It does not say its length, or is too long.
+        It does not say its length, is too long, or is no text.
     """
     length = environ.get("CONTENT_LENGTH") or ""
     if not (length.isascii() and length.isdecimal()):
@@ -193,4 +207,8 @@ def body_of(environ: dict[str, Any]) -> bytes:
     if len(length) > 9 or int(length) > MOST_BYTES:
         raise Refused(413, f"a question has at most {MOST_BYTES:,} bytes")
     body: bytes = environ["wsgi.input"].read(int(length))
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(400, "a question is text in UTF-8") from error
     return body

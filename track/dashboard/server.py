@@ -48,6 +48,8 @@ class PageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    # Who comes while another one is let in waits, and is not sent away.
+    request_queue_size = MOST_CONNECTIONS
 
     def __init__(
         self, application: Application, port: int = 0, host: str = "127.0.0.1", context: ssl.SSLContext | None = None

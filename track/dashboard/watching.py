@@ -51,6 +51,7 @@ class Watched:
         self._latest: bytes | None = None
         self._cursor: str | None = None
         self._asked: float | None = None
+        self._checked: str | None = None
         self._rows: dict[str, Kept | None] = {}
         self._everything: tuple[int, bytes] | None = None
         self._numbers: dict[str, int] = {}
@@ -70,7 +71,7 @@ class Watched:
         with self._lock:
             self._catch_up()
             name, _, number = (cursor or "").partition(":")
-            is_known = name == self._name and number.isdecimal() and int(number) <= self._number
+            is_known = name == self._name and number.isdecimal() and len(number) < 20 and int(number) <= self._number
             last = int(number) if is_known else -1
             if last == self._number:
                 return None
@@ -167,6 +168,16 @@ class Watched:
                 found = self._protocol.brief_trials(query)
                 self._take({trial.uid: kept_of(trial, self.group_name) for trial in found}, wanted)
         self._asked = self._clock()
+        if self._cursor != self._checked:
+            self._checked = self._cursor
+            self._forget_others(set(changed))
+
+    def _forget_others(self, named: set[str]) -> None:
+        """Forget the rows of a store in whose place there is another one by now: its changes do not name them."""
+        unnamed = [uid for uid, row in self._rows.items() if row is not None and uid not in named]
+        if unnamed and not self._protocol.brief_trials({"uid": unnamed[-1]}):
+            there = {trial.uid for trial in self._protocol.brief_trials()}
+            self._take({}, {uid: None for uid in unnamed if uid not in there})
 
     def _take(self, found: dict[str, Kept], wanted: dict[str, None]) -> None:
         number = self._number + 1

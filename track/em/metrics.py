@@ -28,7 +28,10 @@ ALIASES = {
 }
 """What the published types are called in files; any other type keeps its name."""
 
-Tell: TypeAlias = Callable[[tuple[str, ...], tuple[float, ...], Any, Any], None]
+Tell: TypeAlias = Callable[[tuple[float, ...], Any, Any], None]
+"""Is told the values, step and epoch of items whose names it knows."""
+Teller: TypeAlias = Callable[[tuple[str, ...]], Tell]
+"""Returns, for items with these names, what is told of each."""
 _encode = msgspec.json.Encoder().encode
 _OWN = b'- {"value":'
 _MANY = 1000
@@ -38,20 +41,26 @@ _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 class MetricsFile:
     """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory.
 
-    `tell` is told the names, values, step and epoch of each.
+    `tell_to` says who is told of each.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.tell: Tell | None = None
+        self._teller: Teller | None = None
         self._write: Callable[[bytes], int | None] = self._write_first
         self._backlog = Backlog(path)
         # Bytes of the oldest line that waits which are in the file.
         self._started = 0
         # Whether a line ever had to wait: asking each time whether one does would cost more than a template.
         self._has_waited = self._has_failed = False
-        self._templates: dict[tuple[str, ...], bytes] = {}
+        self._templates: dict[tuple[str, ...], tuple[bytes, bytes, Tell | None]] = {}
         self._second = 0
+
+    def tell_to(self, teller: Teller) -> None:
+        """Let somebody know of all items from now on, unless somebody does already."""
+        if self._teller is None:
+            self._teller = teller
+            self._templates.clear()
 
     def _write_first(self, data: bytes) -> int | None:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -76,12 +85,12 @@ class MetricsFile:
                 break
         else:
             texts = _encode(values)[1:-1].split(b",") if values else []
-        if int(time()) != self._second:
+        if not self._second <= time() < self._second + 1:
             # They say what time it is, to the second.
             self._templates.clear()
         names = tuple(metrics)
-        template = self._templates.get(names) or self._new_template(names)
-        line = template % (*texts, b"%d" % step if epoch is None else b'%d, "epoch": %d' % (step, epoch))
+        without, with_epoch, tell = self._templates.get(names) or self._new_templates(names)
+        line = without % (*texts, step) if epoch is None else with_epoch % (*texts, step, epoch)
         try:
             written = 0 if self._has_waited and self._backlog else self._write(line)
         except OSError as error:
@@ -89,10 +98,11 @@ class MetricsFile:
             written = 0
         if written != len(line):
             self._append_later(line, written or 0)
-        if self.tell is not None:
-            self.tell(names, values, step, epoch)
+        if tell is not None:
+            tell(values, step, epoch)
 
-    def _new_template(self, names: tuple[str, ...]) -> bytes:
+    def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes, Tell | None]:
+        """Return the line of items with these names, without and with an epoch, and what is told of them."""
         # Somebody may make up a name for every item.
         if len(self._templates) > _MANY:
             self._templates.clear()
@@ -100,9 +110,13 @@ class MetricsFile:
             self._second = int(time())
         stamp = timestamp(self._second)
         values = ", ".join(f"{flow(str(name)).replace('%', '%%')}: %s" for name in names)
-        text = f'- {{"value": {{{values}}}, "sequence": {{"step": %s, "timestamp": "{stamp}"}}}}\n'
-        template = self._templates[names] = text.encode()
-        return template
+        texts = (
+            f'- {{"value": {{{values}}}, "sequence": {{"step": %d{epoch}, "timestamp": "{stamp}"}}}}\n'
+            for epoch in ("", ', "epoch": %d')
+        )
+        without, with_epoch = map(str.encode, texts)
+        found = self._templates[names] = without, with_epoch, self._teller and self._teller(names)
+        return found
 
     def _append_later(self, line: bytes, written: int) -> None:
         self._has_waited = True

@@ -268,9 +268,12 @@ class Run(Item):
         RunFinished
             The run has ended (a RuntimeError).
         """
-        # A type that cannot be a key is no type either.
-        stream = self._streams.get(type) if isinstance(type, str) else None
-        (stream or self._open_stream(type))(metrics, step, epoch)
+        try:
+            stream = self._streams[type]
+        except (KeyError, TypeError):
+            # A type that cannot be a key is no type either.
+            stream = self._open_stream(type)
+        stream(metrics, step, epoch)
         uploader = self._uploader
         if uploader is not None:
             uploader.notify()
@@ -284,8 +287,8 @@ class Run(Item):
             self._begin()
             name = ALIASES.get(kind, kind)
             file = self._files.open_metrics(name)
-            if self._record is not None and file.tell is None:
-                file.tell = self._record.metrics(name)
+            if self._record is not None:
+                file.tell_to(self._record.metrics(name))
             self._streams[kind] = file.append
             return file.append
 

@@ -42,7 +42,10 @@ class Current(Generic[Chosen]):
         return found
 
     def __set__(self, client: Any, value: Chosen | None) -> None:
-        _own.set(WeakKeyDictionary({**(_own.get() or {}), client: {**_choices(client), self._name: value}}))
+        own, mine = _own.get(), {**_choices(client), self._name: value}
+        # Nearly all programs have one client.
+        others = {} if own is None or (len(own) == 1 and client in own) else {**own}
+        _own.set(WeakKeyDictionary({**others, client: mine}))
         if client._thread == get_ident():
             client._chosen = {**client._chosen, self._name: value}
 

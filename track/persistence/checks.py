@@ -61,6 +61,8 @@ def fields_by_name(what: str, value: Any) -> dict[str, Any]:
 
 def plain_tags(tags: Any) -> Any:
     """Return tags as JSON-safe data: by name, or a list of them."""
+    if type(tags) is dict and not tags:
+        return {}
     plain = to_plain(tags)
     return plain if _has_names(plain) or (plain and type(plain) is list) else named_tags(restore(plain))
 

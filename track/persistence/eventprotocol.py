@@ -298,10 +298,10 @@ class EventProtocol(Protocol):
         known = self._known.get(trial.uid)
         return known if known is None or trial.reserved is None else trial.reserved
 
-    def _has_begun(self, trial: Trial) -> bool:
-        """Return whether this process is in an attempt that it has begun, and not another thread in a later one."""
+    def _begun_of(self, trial: Trial) -> tuple[float, int] | None:
+        """Return when this process began an attempt, and which; None where another thread is in a later one."""
         begun = self._begun.get(trial.uid)
-        return begun is not None and trial.reserved in (None, begun[1])
+        return None if begun is None or trial.reserved not in (None, begun[1]) else begun
 
     def _lost_times(self, trial: Trial) -> list[TimeLogged]:
         """Return how long the processes ran that were killed, and could not say so."""
@@ -321,7 +321,9 @@ class EventProtocol(Protocol):
         **more: Any,
     ) -> StatusChanged:
         """Return the fact how far this process is in an attempt."""
-        process = process_identity() | {"parent": os.getppid()} | more
+        process = process_identity()
+        process["parent"] = os.getppid()
+        process.update(more)
         if is_reserved:
             process[RESERVED] = True
         return StatusChanged(trial.uid, (status.name, status.value), self._moment(trial), error, process, attempt)
@@ -329,7 +331,8 @@ class EventProtocol(Protocol):
     def _own_event(self, trial: Trial, status: Status, error: str | None = None, **more: Any) -> StatusChanged:
         """Return the fact how far this process is in the attempt that it has begun."""
         held = self._attempt_of(trial)
-        attempt = self._begun[trial.uid][1] if self._has_begun(trial) else held
+        begun = self._begun_of(trial)
+        attempt = held if begun is None else begun[1]
         return self._process_event(trial, status, attempt, error, held is not None and held == attempt, **more)
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
@@ -342,8 +345,10 @@ class EventProtocol(Protocol):
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
         events: list[Event] = [self._own_event(trial, status, error)]
-        if self._has_begun(trial):
-            ran = time.perf_counter() - self._begun.pop(uid)[0]
+        begun = self._begun_of(trial)
+        if begun is not None:
+            del self._begun[uid]
+            ran = time.perf_counter() - begun[0]
             events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._attempt_of(trial)))
         self._record(*events)
 

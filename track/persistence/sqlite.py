@@ -35,7 +35,7 @@ class SqliteDriver(Driver):
     """One SQLite file, in WAL mode: readers do not wait for writers."""
 
     Error: type[Exception] = sqlite3.Error
-    begin = "BEGIN IMMEDIATE"
+    begin, begin_reading = "BEGIN IMMEDIATE", "BEGIN"
     is_certain = True
     take_turn = ""
     unstorable: frozenset[str] = frozenset()

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _EXIT_BY_SIGNAL = 128
 _DEADLY = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """End a process without a word, unless it handles them: a closed terminal, a scheduler's warning."""
+_DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class SignalHandler:
@@ -161,6 +162,8 @@ class _Dispatcher:
         # Keyed by the id of the reference: references compare like the objects, which may say they are equal.
         self._handlers: dict[int, weakref.ref[SignalHandler]] = {}
         self._active: set[int] = set()
+        # Those taken out last that stood before nothing of the program's, by signal: the next block takes them again.
+        self._spare: dict[int, _Link] = {}
         self._is_hooked = False
 
     def register(self, handler: SignalHandler) -> None:
@@ -196,6 +199,10 @@ class _Dispatcher:
         with suppress(ValueError):  # outside the main thread
             for signum, method in self._METHODS:
                 current = _signal.getsignal(signum)
+                spare = self._spare.get(signum)
+                if spare is not None and spare.previous is current:
+                    _signal.signal(signum, spare)
+                    continue
                 # Those that a program may use for something else are noticed only where they kill. None is a handler
                 # of C code, which cannot be called from here.
                 is_usual = callable(current) and not isinstance(current, _Link) and signum not in _DEADLY
@@ -208,6 +215,8 @@ class _Dispatcher:
                 current = _signal.getsignal(signum)
                 if isinstance(current, _Link):
                     _signal.signal(signum, current.previous)
+                    if current.previous in _DEFAULTS:
+                        self._spare[signum] = current
 
     def _forget(self, reference: weakref.ref[SignalHandler]) -> None:
         was_known = self._handlers.pop(id(reference), None) is not None

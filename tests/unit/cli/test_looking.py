@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.children import python
 from track import TrackClient
 from track.cli import main
 from track.cli.metrics import drawing
@@ -57,6 +58,26 @@ def test_show_says_all_but_the_points(uri: str, capsys: pytest.CaptureFixture[st
     lines = _lines(capsys)
     assert lines[0].startswith("bad/0 exception ")
     assert lines[lines.index("error") + 1 :][:2] == ["ValueError: no", "\\x1b[31mno"]
+
+
+def test_show_says_that_a_killed_trial_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no error to show: that its process was killed is said instead; not of one that a person called so."""
+    uri = f"file:{tmp_path}/runs.json"
+    source = (
+        "import os, sys; from track import TrackClient\n"
+        "with TrackClient(sys.argv[1]).new_trial(name='killed') as trial:\n"
+        "    trial.log_metrics(step=0, loss=1); os._exit(9)"
+    )
+    assert python("-c", source, uri).returncode == 9
+    with TrackClient(uri).new_trial(name="said"):
+        pass
+    main(["status", uri, "said", "broken"])
+    capsys.readouterr()
+
+    assert main(["show", uri, "killed"]) == 0
+    assert "ended without a word: its process was killed, or its machine is gone" in _lines(capsys)
+    assert main(["show", uri, "said"]) == 0
+    assert not any("without a word" in line for line in _lines(capsys))
 
 
 def test_show_as_json(uri: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,24 @@ def test_seeds_are_grouped(uri: str, capsys: pytest.CaptureFixture[str]) -> None
     groups = json.loads(capsys.readouterr().out)["groups"]
     assert [one["columns"] for one in groups] == [{"seed": 2}, {"seed": 1}, {"seed": 0}]
     assert groups[0]["metrics"]["loss"]["n"] == 2
+
+
+def test_setting_that_has_diverged_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no run of a setting has a finite number there is no mean, nor an empty cell as of one without it."""
+    client = TrackClient(f"file:{tmp_path}/runs.json")
+    for seed, loss in enumerate((math.nan, math.inf)):
+        with client.new_trial(name="wild", parameters={"lr": 9, "seed": seed}, force=True) as trial:
+            trial.log_metrics(loss=loss)
+    with client.new_trial(name="tame", parameters={"lr": 1, "seed": 0}, force=True) as trial:
+        trial.log_metrics(accuracy=1.0)
+
+    assert main(["ls", f"file:{tmp_path}/runs.json", "--group", "-s", "lr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["wild", "2", "9", "not", "finite"]
+    assert "not finite" not in lines[1]
+    assert main(["ls", f"file:{tmp_path}/runs.json", "--group", "--json"]) == 0
+    tame, wild = sorted(json.loads(capsys.readouterr().out)["groups"], key=lambda one: one["n"])
+    assert (wild["nan"], wild["metrics"], "nan" in tame) == (["loss"], {}, False)
 
 
 def test_nan_is_null_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,12 +75,42 @@ def test_deleted_run_is_said_to_be_gone(asker: Asker, uri: str) -> None:
     assert [run["uid"] for run in back["runs"]] == [uid]
 
 
+@pytest.mark.parametrize("scheme", ["file", "sqlite"])
+def test_runs_of_a_store_that_was_replaced_are_gone(tmp_path: Path, scheme: str) -> None:
+    """Who removes a store and runs again sees the new run alone, without another start of the page."""
+    uri = f"{scheme}:{tmp_path}/runs"
+    for names in (("one", "two"), ("three",)):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        client = TrackClient(uri)
+        for number, name in enumerate(names):
+            with client.new_trial(name=name, parameters={"lr": number}, force=True):
+                pass
+        client.protocol.close()
+        if names[0] == "one":
+            asker = enter(Dashboard(uri, "secret", interval=0), "secret")
+            before = asker.runs()
+
+    after = asker.runs(before["cursor"])
+
+    assert [run["name"] for run in after["runs"]] == ["three"]
+    assert sorted(after["gone"]) == sorted(run["uid"] for run in before["runs"])
+
+
 def test_cursor_of_another_start_gets_everything(asker: Asker) -> None:
     """A tab that outlived the program is sent all rows anew; so is who sends nonsense."""
     for cursor in ("0123456789ab:1", "x", ":", "a:b", "%00"):
         said = asker.runs(cursor)
 
         assert (said["all"], len(said["runs"])) == (True, 3)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "x", "", "\u0663"])
+def test_cursor_that_is_none_gets_everything(asker: Asker, number: str) -> None:
+    """A number that this start has not given, of any length, is not known to it."""
+    start = str(asker.runs()["cursor"]).partition(":")[0]
+
+    assert asker.runs(f"{start}:{number}")["all"] is True
 
 
 def test_chart_is_the_buckets_of_the_store(asker: Asker, page: Dashboard) -> None:

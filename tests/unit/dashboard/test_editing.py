@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import track
 from tests.unit.dashboard.asking import HOST, Asker, enter
+from track import TrackClient
 from track.dashboard import Dashboard
 from track.dashboard.editing import STATUSES
 from track.dashboard.security import MOST_BYTES
@@ -53,6 +55,24 @@ def test_tags_note_and_status_are_changed(editor: Asker, uri: str) -> None:
     assert editor.json(f"/api/run?uid={uid}")["note"] == "Best so far.\n<b>"
     trial = track.fetch(uri, "@last")[0]
     assert (trial.tags, str(trial.status), trial.metadata["note"]) == (said["tags"], "pruned", said["note"])
+
+
+def test_people_who_edit_at_once_are_all_answered(uri: str, tmp_path: Path) -> None:
+    """None is told that a change waits to be stored, because that of another one is on its way."""
+    database = f"sqlite:{tmp_path}/runs.db"
+    with TrackClient(database).new_trial(name="one", parameters={"lr": 1}):
+        pass
+    page, uid = Dashboard(database, "secret", interval=0, writes=True), _uid(database)
+    editors = [enter(page, "secret") for _ in range(12)]
+
+    def write(number: int) -> None:
+        editors[number].ask("/api/edit", "POST", {"uid": uid, "tags": {f"tag{number}": number}}, **BROWSER)
+
+    with ThreadPoolExecutor(len(editors)) as pool:
+        list(pool.map(write, range(len(editors))))
+
+    assert {one.status for one in editors} == {200}
+    assert track.fetch(database, "@last")[0].tags == {f"tag{number}": number for number in range(12)}
 
 
 def test_tags_are_taken_away(editor: Asker, uri: str) -> None:

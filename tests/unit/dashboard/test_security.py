@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import threading
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from tests.unit.dashboard.asking import HOST, PORT, Asker
 from track.dashboard import Dashboard, dashboard_app
 from track.dashboard.security import MOST_BYTES
+from track.dashboard.server import PageServer
 
 EVERYTHING = ("/", "/app.js", "/style.css", "/vendor/uPlot.iife.min.js", "/api/runs", "/api/run?uid=x", "/nothing")
 
@@ -208,6 +212,21 @@ def test_forms_are_refused(asker: Asker, kind: str) -> None:
     assert asker.status == 415
 
 
+def test_who_comes_all_at_once_is_let_in(page: Dashboard) -> None:
+    """Seven tabs of a browser open forty connections: none is sent away because others come at the same time."""
+    with PageServer(page) as server, ExitStack() as stack:
+        many = [
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=5)))
+            for _ in range(60)
+        ]
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        for one in many:
+            one.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
+
+        assert {one.recv(12) for one in many} == {b"HTTP/1.1 403"}
+        server.shutdown()
+
+
 @pytest.mark.parametrize(
     ("length", "status"), [(str(MOST_BYTES + 1), 413), ("9" * 400, 413), ("", 411), ("-1", 411), ("x", 411), ("²", 411)]
 )
@@ -232,6 +251,7 @@ def test_long_questions_are_refused_unread(asker: Asker, length: str, status: in
         b'{"uids": [], "metric": "loss", "buckets": 5, "smoothing": 1}',
         b'{"uids": [], "metric": "loss", "buckets": 5, "start": 2, "end": 1}',
         b"[" * 100_000,
+        b'{"uids": [], "metric": "\xed\xa0\x80", "buckets": 5}',
     ],
 )
 def test_nonsense_is_refused_with_a_reason(asker: Asker, asked: bytes) -> None:
@@ -240,6 +260,18 @@ def test_nonsense_is_refused_with_a_reason(asker: Asker, asked: bytes) -> None:
 
     assert asker.status == 400
     assert said.strip()
+
+
+@pytest.mark.parametrize("path", ["/", "/api/run", "/api/runs", "/api/find", "/api/code"])
+def test_question_of_too_many_parts_is_refused(
+    asker: Asker, stranger: Asker, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """It is nobody's question: neither a fault of the page, nor does a stranger write into its log with it."""
+    for somebody in (asker, stranger):
+        somebody.ask(f"{path}?{'uid=a&' * 40}")
+
+        assert somebody.status == 400
+    assert not caplog.records
 
 
 def test_more_buckets_than_one_answer_has_are_refused(asker: Asker) -> None:

@@ -160,6 +160,30 @@ def test_chain_through_a_user_never_becomes_a_circle() -> None:
     assert code == 0
 
 
+def test_handler_of_an_earlier_block_that_a_user_puts_back_is_taken_out() -> None:
+    """Nobody is called twice, and after the next block the signal is handled as at the beginning."""
+    lines, code, _ = _run(
+        """
+        Handler("zero").close()
+        one = Handler("one")
+        previous = signal.getsignal(signal.SIGTERM)
+        def user(signum, frame):
+            say("user")
+            signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGTERM, user)
+        one.close()
+        two = Handler("two")
+        wait()
+        two.close()
+        say(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        """,
+        signal.SIGTERM,
+    )
+
+    assert lines == ["two term", "user", "True"]
+    assert code == 0
+
+
 def test_ignored_signal_stays_ignored() -> None:
     """A process started with nohup keeps ignoring."""
     lines, code, _ = _run(

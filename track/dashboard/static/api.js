@@ -8,7 +8,9 @@ import { decodeRuns } from "./columns.js";
 
 /** Ask, and fail with the server's words. @param {string} path @param {RequestInit} [how] */
 async function ask(path, how) {
-  const answer = await fetch(path, how);
+  const answer = await fetch(path, how).catch((error) => {
+    throw error.name === "AbortError" ? error : new Error("no answer: does `track ui` still run?");
+  });
   if (!answer.ok) throw new Error((await answer.text()).trim() || `the server said ${answer.status}`);
   return answer;
 }

@@ -55,7 +55,7 @@ class App extends Component {
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
     import("./keys.js").then(({ KEYS, listenToKeys, nextView }) => {
       [this.keys, this.nextView] = [KEYS, nextView];
-      listenToKeys(() => this.flip("help"), () => this.shown);
+      listenToKeys(() => this.flip("help"), () => this.shown, () => this.shut());
       this.setState({});
     });
     follow();
@@ -71,6 +71,8 @@ class App extends Component {
       this.quiet = said ? 0 : this.quiet + 1;
       const failed = this.failure;
       this.failure = "";
+      // A filter that nobody has answered is asked again.
+      if (failed) this.asked = "";
       if (said) {
         [this.cursor, this.store, this.still, this.more] = [said.cursor, said.store, said.still ?? null, said.more ?? false];
         runs.take(said);
@@ -130,6 +132,14 @@ class App extends Component {
   flip(what) {
     this[what] = !this[what];
     this.setState({});
+  }
+
+  /** Close what lies above the page; whether there was something. */
+  shut() {
+    if (!this.help && !this.choosing) return false;
+    this.help = this.choosing = false;
+    this.setState({});
+    return true;
   }
 
   /** What was made of the same things before, else what is made now. */
@@ -220,7 +230,7 @@ class App extends Component {
 
   bar(shown, settings, chosen) {
     const seeds = state.apart || settings.length < shown.length;
-    return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} runs</b>
+    return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} ${runs.list.length === 1 ? "run" : "runs"}</b>
       ${this.more && html`<span role="status">the latest: others are on their way …</span>`}
       ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
       ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}

@@ -11,6 +11,7 @@ const AXES = [["step", "step"], ["relative", "part of the run"], ["time", "secon
 const BANDS = [["std", "± std"], ["stderr", "± stderr"], ["ci", "95 % interval"], ["range", "min–max"]];
 const MOST_CELLS = 1_000_000;
 const TALL = 240;
+const AGAIN = 4000;
 
 /** Which metrics have charts: those with more than a point. */
 export function charted(runs) {
@@ -31,7 +32,7 @@ function uidsOf(settings) {
 /** One chart. It asks for what it shows when it is on the screen, and again when that is not what is there. */
 export class Chart extends Component {
   place = createRef();
-  asking = null; asked = ""; failure = ""; seen = false; found = null; drawings = 0;
+  asking = null; asked = ""; failure = ""; seen = false; found = null; drawings = 0; again = 0;
 
   componentDidMount() {
     this.plot = new Plot(this.place.current, { zoom: (zoom) => set({ zoom }, true), hover: this.props.hover });
@@ -51,6 +52,7 @@ export class Chart extends Component {
 
   componentWillUnmount() {
     this.asking?.abort();
+    clearTimeout(this.again);
     this.watch.disconnect();
     this.size.disconnect();
     this.plot?.destroy();
@@ -74,6 +76,7 @@ export class Chart extends Component {
     if (asked !== this.asked) {
       this.asked = asked;
       this.asking?.abort();
+      clearTimeout(this.again);
       const mine = (this.asking = new AbortController());
       try {
         const both = [fetchChart(question, mine.signal)];
@@ -85,6 +88,8 @@ export class Chart extends Component {
       } catch (error) {
         if (mine !== this.asking || mine.signal.aborted) return;
         this.failure = error.message;
+        // Also where nothing changes any more.
+        this.again = setTimeout(() => { this.asked = ""; this.refresh(); }, AGAIN);
         this.setState({});
         return;
       }

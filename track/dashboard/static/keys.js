@@ -13,8 +13,8 @@ export function nextView() {
   set({ view: { both: "charts", charts: "table", table: "both" }[state.view] ?? "both" });
 }
 
-/** @param {() => void} help @param {() => any} rows */
-export function listenToKeys(help, rows) {
+/** @param {() => void} help @param {() => any} rows @param {() => boolean} shut closes what lies above all, if there is any */
+export function listenToKeys(help, rows, shut) {
   /** @param {number} by */
   const move = (by) => {
     const all = (rows() ?? []).flatMap((setting) => setting.runs);
@@ -38,13 +38,12 @@ export function listenToKeys(help, rows) {
     z: () => set({ zoom: [] }, true),
     v: nextView,
     d: () => set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" }),
-    Escape: () => (state.tab === "charts" ? set({ sel: [], only: "" }) : set({ tab: "charts" }, true)),
+    Escape: () => shut() || (state.tab === "charts" ? set({ sel: [], only: "" }) : set({ tab: "charts" }, true)),
   };
   addEventListener("keydown", (event) => {
     const at = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape" && at.matches("input, select")) return at.blur();
-    if (at.matches("input:not([type=checkbox]):not([type=range]), select, textarea")) return;
+    if (at.matches("input:not([type=checkbox]):not([type=range]), select, textarea")) return event.key === "Escape" && at.blur();
     const run = Object.hasOwn(does, event.key) ? does[event.key] : null;
     if (!run) return;
     event.preventDefault();

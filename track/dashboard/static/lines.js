@@ -64,7 +64,8 @@ export function together(curves, band) {
 /** @param {number[]} values */
 export function summary(values) {
   const n = values.length;
-  const mean = values.reduce((sum, one) => sum + one, 0) / n;
+  // From the first one on: equal numbers have no spread.
+  const mean = values[0] + values.reduce((sum, one) => sum + (one - values[0]), 0) / n;
   const std = n < 2 ? 0 : Math.sqrt(values.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (n - 1));
   const stderr = std / Math.sqrt(n);
   return { n, mean, std, stderr, ci: stderr * (T95[n - 1] ?? 1.96) };

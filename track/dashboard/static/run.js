@@ -13,9 +13,9 @@ export class RunPage extends Component {
 
   componentDidMount() {
     this.refresh();
-    // What it prints is in no row of the table.
+    // What it prints is in no row of the table; what failed is asked for again.
     this.timer = setInterval(() => {
-      if (document.hidden || runs.kind(this.props.run) !== "running") return;
+      if (document.hidden || (runs.kind(this.props.run) !== "running" && !this.failure)) return;
       this.asked = "";
       this.refresh();
     }, 2000);
@@ -48,14 +48,16 @@ export class RunPage extends Component {
 
   render() {
     const { run } = this.props;
+    const took = duration(runs.seconds(run));
     const page = this.page?.row.uid === run.uid ? this.page : null;
     return html`<article class="run" aria-label=${`run ${text(run.name)}`}>
       <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
-        <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${run.started && html`<span>took ${duration(runs.seconds(run))}</span>`}
+        <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${took && html`<span>took ${took}</span>`}
         ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code>
         <button class="chip" aria-pressed=${state.base === run.id} onClick=${() => set({ base: state.base === run.id ? "" : run.id })}>${state.base === run.id ? "baseline ×" : "make it the baseline"}</button></p></header>
       ${family("begun in", runs.list.filter((one) => one.uid === run.parent))}${family("began", runs.list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
+      ${run.status === "broken" && !run.error && !run.finished && html`<p class="facts"><span>It ended without a word: its process was killed, or its machine is gone.</span></p>`}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
       ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
       ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
@@ -71,8 +73,8 @@ export class RunPage extends Component {
 const family = (how, some) => some.length > 0 && html`<p class="facts"><span>${how}</span>${some.slice(0, 50).map((one) =>
   html`<button key=${one.id} class="link" onClick=${() => set({ open: one.id }, true)}>${text(one.name || one.id)}${one.revision ? `/${one.revision}` : ""}</button>`)}</p>`;
 
-/** Text of several lines. */
-const text2 = (said) => String(said).split("\n").map(text).join("\n");
+/** Text of several lines, without the colours of a terminal. */
+const text2 = (said) => String(said).replace(/\u001b\[[0-9;:]*m/g, "").split("\n").map(text).join("\n");
 
 function section(title, values, closed) {
   const all = Object.entries(values ?? {});

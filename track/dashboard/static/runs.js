@@ -42,6 +42,9 @@ function values(run, section) {
 
 const seeds = () => [...columnsById.values()].filter((column) => column.seed);
 
+/** What tells a run from the others of its setting. @param {Run} run */
+export const seedOf = (run) => seeds().filter((column) => column.at(run.row) !== undefined).map((column) => `${column.name} ${column.at(run.row)}`).join(" · ");
+
 /** The columns of a section that runs have, in the order in which they came. @param {Run[]} runs @param {Section} section
  * @param {string} [part] */
 export const having = (runs, section, part = "") => [...columnsById.values()].filter((column) => column.of === section && column.part === part && column.some(runs));
@@ -80,6 +83,8 @@ export function take(said) {
     const uid = uids?.at(i);
     const run = new Run(known.get(uid)?.row ?? rows++, changes);
     for (const fact of facts) run[fact.name] = fact.at(i) ?? null;
+    // What cannot be seen is no name.
+    if (!run.name?.trim()) run.name = "";
     known.set(uid, run);
     taken.push(run);
   }

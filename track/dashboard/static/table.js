@@ -1,7 +1,7 @@
 /** The table of runs: only the rows that are on the screen are there, so ten thousand are as quick as ten. */
 import { age, change, duration, moment, number, spread, text } from "./format.js";
 import { summary } from "./lines.js";
-import { kind, seconds } from "./runs.js";
+import { kind, seconds, seedOf } from "./runs.js";
 import { set, state } from "./state.js";
 import { Component, createRef, html, later } from "./view.js";
 
@@ -12,7 +12,7 @@ const NARROW = 36;
 
 export class Table extends Component {
   place = createRef();
-  top = 0; height = 800;
+  top = 0; height = 800; open = "";
   known = Math.ceil(innerWidth / NARROW);
 
   componentDidMount() {
@@ -22,6 +22,7 @@ export class Table extends Component {
 
   /** Columns that stay in sight are beside one another: how wide they are is known when they are there. */
   componentDidUpdate() {
+    this.reveal();
     if (this.props.columns[0]?.pin === undefined) return;
     const heads = [...this.place.current.querySelectorAll("thead th.name, thead th.pinned")];
     let left = 36;
@@ -29,6 +30,20 @@ export class Table extends Component {
       this.place.current.style.setProperty(`--pin-${place - 1}`, `${left}px`);
       left += head.offsetWidth;
     });
+  }
+
+  /** Whether a row is that of the run whose page is open: of its setting, where its seeds are not shown. */
+  isOpen({ setting, run }) {
+    return run ? run.id === state.open : !this.props.opened.has(setting.id) && setting.runs.some((one) => one.id === state.open);
+  }
+
+  /** Bring the row of another open run into sight. */
+  reveal() {
+    if (state.open === this.open) return;
+    this.open = state.open;
+    const [place, list] = [this.props.rows.findIndex((row) => this.isOpen(row)), this.place.current];
+    const isHidden = place * ROW < list.scrollTop || (place + 2) * ROW > list.scrollTop + list.clientHeight;
+    if (place >= 0 && isHidden) list.scrollTop = place * ROW - list.clientHeight / 2;
   }
 
   componentWillUnmount() {
@@ -79,7 +94,7 @@ export class Table extends Component {
     const label = text(run ? run.name || run.uid.slice(0, 8) : setting.runs[0].name || "seeds");
     const why = runs.find((one) => one.error)?.error;
     const key = run && depth ? `${run.id}/` : setting.id;
-    return html`<tr key=${key} class=${`${lit === setting.id ? "lit" : ""} ${picked ? "picked" : ""} ${state.open && ids.includes(state.open) && runs.length === 1 ? "open" : ""}`}
+    return html`<tr key=${key} class=${`${lit === setting.id ? "lit" : ""} ${picked ? "picked" : ""} ${this.isOpen({ setting, run }) ? "open" : ""}`}
         onMouseEnter=${() => hover(setting.id)} onMouseLeave=${() => hover(null)}>
       <td class="pick"><input type="checkbox" aria-label=${`choose ${label}`} checked=${picked} onChange=${() => pick(ids, picked)} /></td>
       <td class=${why ? "name failed" : "name"} style=${{ paddingLeft: `${8 + depth * 18}px` }}>
@@ -88,7 +103,7 @@ export class Table extends Component {
           ? html`<button class="name" aria-expanded=${opened.has(setting.id)} onClick=${() => toggle(setting.id)} title=${`${label}: ${runs.length} seeds`}>
               <span>${label}</span> <small class="count">${opened.has(setting.id) ? "▾" : "▸"} ${runs.length} seeds</small></button>`
           : html`<button class="name" onClick=${() => set({ open: runs[0].id, tab: "run" }, true)} title=${`${label} ${runs[0].uid}`}>
-              <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}</button>`}
+              <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}${depth ? html` <small class="count">${text(seedOf(runs[0]))}</small>` : ""}</button>`}
         ${base && ids.includes(base.id) && html` <small class="count">baseline</small>`}
         ${why && html`<span class="why" title=${text(why)}>${text(why)}</span>`}
       </td>

@@ -75,6 +75,9 @@ class Guard:
     def is_snapshot_ours(self) -> bool:
         """Return whether the snapshot, if there is one, goes with the journal, whoever has saved it."""
         known, journal = self._known, self._journal
+        # Each decision asks, and an exception would cost it more than the answer.
+        if known.snapshot_stamp is None and not os.access(known.path, os.F_OK):
+            return True
         stamp = stamp_of(known.path)
         if stamp is None or stamp == known.snapshot_stamp:
             return True

@@ -71,6 +71,8 @@ class Journal:
         self.follows: Place | None = None
         self.start = 0
         self._first = b""
+        # Device and inode of the open file, which stay.
+        self._numbers = (0, 0)
         self.decider = 0
         self.backlog = Backlog(path)
         self._reader = LineReader(path)
@@ -108,7 +110,13 @@ class Journal:
     @property
     def is_current(self) -> bool:
         """Whether the open file still has its name: nobody removed or replaced it."""
-        return self._file is not None and is_named(self.fileno(), self.path)
+        if self._file is None:
+            return False
+        try:
+            found = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (found.st_dev, found.st_ino) == self._numbers
 
     @property
     def is_whole(self) -> bool:
@@ -163,7 +171,8 @@ class Journal:
 
     def _take(self, file: OpenFile) -> None:
         header, start = self._read_header(file.fileno())
-        self._file, self._write = file, file.write
+        found = os.fstat(file.fileno())
+        self._file, self._write, self._numbers = file, file.write, (found.st_dev, found.st_ino)
         if not start and self.identity != header.id:
             logger.warning("%s was emptied while a run wrote to it: what it held before is gone", self.path)
         self.header, self.identity, self.start = header, header.id, start

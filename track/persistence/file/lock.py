@@ -99,7 +99,8 @@ class StoreLock:
         return True
 
     def _acquire(self, timeout: float) -> None:
-        if not self._thread.acquire(timeout=timeout):
+        # Most often nobody has it, and to ask without a timeout is cheaper.
+        if not (self._thread.acquire(blocking=False) or self._thread.acquire(timeout=timeout)):
             raise LockTimeout(f"{self.path} was held by another thread for {timeout} s")
         try:
             if self._depth == 0 and self.path is not None:

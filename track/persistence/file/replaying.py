@@ -86,10 +86,17 @@ class Replay:
         """Replay what was appended since the last time, by whomever."""
         with self.turn:
             # A signal handler that asks in the middle of a replay gets the state as it is.
-            if self.is_busy or self.has_all():
+            if self.is_busy:
+                return
+            size = self._known_size()
+            if size == self.offset:
                 return
             try:
                 self.is_busy = True
+                # By far the most frequent: the file has grown.
+                if size is not None and size > self.offset and self.kin.is_read:
+                    self._replay(size)
+                    return
                 if not self.is_writing and not (self.journal.is_current and self.journal.is_whole):
                     self._open_to_read()
                 # Somebody emptied it: what is known is known still, and the next decision writes it again.
@@ -111,8 +118,12 @@ class Replay:
 
     def has_all(self) -> bool:
         """Return whether the state has all of the journal that this process writes to: nobody has appended to it."""
+        return self.offset == self._known_size()
+
+    def _known_size(self) -> int | None:
+        """Return the bytes of the journal that this process writes to; None where the state is of something else."""
         is_same = self.is_writing and self.is_whole and self.identity == self.journal.identity
-        return is_same and self.offset == self.journal.size
+        return self.journal.size if is_same else None
 
     def read_ahead(self) -> None:
         """Replay what others decide while this process waits for its turn, which is the shorter then."""
@@ -220,8 +231,8 @@ class Replay:
         state.home, state.origin = state.home or header.home, state.origin or header.origin
         self.tell(self.kin.warning(self.path))
 
-    def _replay(self) -> None:
-        for events, _, offset in self.journal.read(self.offset):
+    def _replay(self, end: int | None = None) -> None:
+        for events, _, offset in self.journal.read(self.offset, end):
             self.state.apply(events)
             self.in_memory += offset - self.offset
             self.offset = offset

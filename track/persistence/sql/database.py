@@ -41,6 +41,8 @@ class Driver(Protocol):
 
     Error: type[Exception]
     begin: str
+    begin_reading: str = ""
+    """A statement that begins a transaction which only reads, '' where it begins as any other."""
     is_certain: bool = False
     """Whether nothing is ever `Outcome.UNKNOWN`."""
     unstorable: frozenset[str]
@@ -223,6 +225,12 @@ class Database:
             return action()
         return self._persist(lambda _: action(), is_decision=False)
 
+    def reading(self, action: Callable[[], Result]) -> Result:
+        """Return ``action()``, as `transaction` does: it writes nothing, and waits for nobody who writes if it can."""
+        if self.is_inside:
+            return action()
+        return self._persist(lambda _: action(), is_decision=False, only_reads=True)
+
     def decide(self, action: Callable[[], Result]) -> Result:
         """Return ``action()``, as `transaction` does; its writes happen once, although it may be run again.
 
@@ -258,14 +266,14 @@ class Database:
         finally:
             self._taking_turns.discard(threading.get_ident())
 
-    def _persist(self, run: Callable[[bool], Result], is_decision: bool) -> Result:
+    def _persist(self, run: Callable[[bool], Result], is_decision: bool, only_reads: bool = False) -> Result:
         """Run a transaction until it is known what became of it; `run` is told whether the last commit is unsettled."""
         tried = _Tried(time.monotonic() + self.patience)
         try:
             while True:
                 with lifecycle.turn(self._lock, "the database", self.patience, tried.deadline):
                     try:
-                        return self._once(partial(run, tried.unsettled is not None), tried.deadline)
+                        return self._once(partial(run, tried.unsettled is not None), tried.deadline, only_reads)
                     except (BackendUnavailable, self.driver.Error) as error:
                         self._note(tried, error, is_decision)
                 # It did not happen, and others may go first; unless it is unsettled.
@@ -274,13 +282,13 @@ class Database:
             if tried.unsettled is not None:
                 self._lock.release()
 
-    def _once(self, action: Callable[[], Result], deadline: float) -> Result:
+    def _once(self, action: Callable[[], Result], deadline: float, only_reads: bool) -> Result:
         if not self.is_connected:
             self._forget()
             self._connect()
         self._is_committing = False
         with self.driver.watched(self._connection, max(0.1, deadline - time.monotonic())):
-            self.rows(self.driver.begin)
+            self.rows((only_reads and self.driver.begin_reading) or self.driver.begin)
             self._inside = threading.get_ident()
             try:
                 if self._inside in self._taking_turns and self.driver.take_turn:

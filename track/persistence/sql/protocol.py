@@ -169,13 +169,13 @@ class SqlProtocol(EventProtocol):
     def identity(self) -> str:
         if self._identity:
             return self._identity
-        found = (self.database.transaction(self._identities) or [""])[-1]
+        found = (self.database.reading(self._identities) or [""])[-1]
         # What a transaction sees that has not ended may not come to be.
         self._identity = "" if self.database.is_inside else found
         return found
 
     def former_identities(self) -> list[str]:
-        return self.database.transaction(self._identities)[:-1]
+        return self.database.reading(self._identities)[:-1]
 
     def store_time(self) -> float | None:
         return self.database.clock.told()
@@ -183,7 +183,7 @@ class SqlProtocol(EventProtocol):
     def require_store(self, identity: str) -> None:
         # As it is now, in the transaction that stores: the tables may have been replaced.
         if identity:
-            require_one_of(self.database.transaction(self._identities), identity, self.uri)
+            require_one_of(self.database.reading(self._identities), identity, self.uri)
 
     def _identities(self) -> list[str]:
         """Return the ids of the store, its own last; none while nothing was written, since there are any."""
@@ -297,7 +297,7 @@ class SqlProtocol(EventProtocol):
 
     def _read(self, question: Callable[[], Result], nothing: Result) -> Result:
         """Return the answer to a question, or `nothing` where there are no tables: to read makes none."""
-        return self.database.transaction(lambda: question() if self._has_tables() else nothing)
+        return self.database.reading(lambda: question() if self._has_tables() else nothing)
 
     def _asked(self, question: Callable[[], Result], nothing: Result) -> Result:
         """Return the answer to a question, InvalidQuery where the database finds fault with what it is given."""
@@ -501,7 +501,7 @@ class SqlProtocol(EventProtocol):
         """See what is there, over a new connection; nothing is made before something is written."""
         self._identity, self._is_identified = "", False
         self._points.clear()
-        self._version = self.database.transaction(self._noted_version)
+        self._version = self.database.reading(self._noted_version)
         if self._version > VERSION:
             raise CorruptJournal(
                 f"the tables in {self.uri} have version {self._version}, this version of track knows {VERSION}: "
@@ -521,7 +521,7 @@ class SqlProtocol(EventProtocol):
         return self._version > 0
 
     def _make_tables(self) -> None:
-        for number in range(self.database.transaction(self._noted_version), VERSION):
+        for number in range(self.database.reading(self._noted_version), VERSION):
             self.database.transaction(partial(self._step, number))
 
     def _step(self, number: int) -> None:

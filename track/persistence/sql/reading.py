@@ -45,7 +45,7 @@ class PointsReader:
             series = "SELECT name, spec FROM series WHERE trial = ? AND kind = ?"
             return self._containers(kind, stored, self._database.rows(series, stored.position, kind))
 
-        found = self._database.transaction(read)
+        found = self._database.reading(read)
         if known is None:
             return found
         named = ((name, found.get(name) if one is None else one) for name, one in known.items())
@@ -71,7 +71,7 @@ class PointsReader:
             found = self._containers("metrics", stored, wanted)
             return {name: brief_of(container) for name, container in found.items()}
 
-        found = self._database.transaction(read) if unknown is None or unknown else {}
+        found = self._database.reading(read) if unknown is None or unknown else {}
         if briefs is None:
             return found
         known = ((name, brief or found.get(name)) for name, brief in briefs.items())

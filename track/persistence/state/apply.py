@@ -167,7 +167,7 @@ def _change_status(trial: Trial, event: StatusChanged) -> None:
     else:
         is_counted = _change_process(trial, event, event.process)
         if is_counted and not _is_said_later(trial, event.at):
-            trial.status = status_of_all(make_status(*process["status"]) for process in trial.processes)
+            trial.status = status_of_all([make_status(*process["status"]) for process in trial.processes])
     if is_counted and is_end(trial.status):
         ends = [one["at"] for one in trial.processes]
         trial.timestamps["finished"] = max(event.at, trial.timestamps.get("finished", event.at), *ends)
@@ -196,8 +196,12 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     if attempt > trial.attempt:
         trial.attempt, trial.processes = attempt, []
         trial.is_set = trial.is_set and _said(trial) > event.at
-    known = next((one for one in trial.processes if identity_of(one) == identity_of(process)), None)
-    others = [one for one in trial.processes if one is not known]
+    own, known, others = identity_of(process), None, []
+    for one in trial.processes:
+        if known is None and identity_of(one) == own:
+            known = one
+        else:
+            others.append(one)
     if is_running:
         trial.timestamps["started"] = min(event.at, trial.timestamps.get("started", event.at))
     noted = {**process, "status": list(event.status), "at": event.at, "began": event.at}
@@ -209,9 +213,9 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     elif known is not None:
         noted["began"] = known["began"]
     # Never changed in place: a reader may have the list.
-    trial.processes = sorted([*others, noted], key=itemgetter("at"))
+    trial.processes = sorted([*others, noted], key=_AT) if others else [noted]
     if is_running:
-        last = max(trial.processes, key=itemgetter("began"))
+        last = max(trial.processes, key=_BEGAN) if others else noted
         trial.process = {name: last[name] for name in IDENTITY if name in last}
     return True
 
@@ -224,7 +228,7 @@ def _count_late(trial: Trial) -> None:
 
 def _began(trial: Trial) -> float:
     """Return when the present attempt began, unix seconds."""
-    return min((one["began"] for one in trial.processes), default=-math.inf)
+    return min([one["began"] for one in trial.processes], default=-math.inf)
 
 
 def _said(trial: Trial) -> float:
@@ -245,6 +249,7 @@ DEATHS = "deaths"
 RESERVED = "reserved"
 """The name in a process that says that it has the attempt for itself."""
 IDENTITY = ("host", "pid", "started")
+_AT, _BEGAN = itemgetter("at"), itemgetter("began")
 _RUNNING = Status.Running.name
 _ENDS = tuple(status for status in Status if status.value >= Status.ErrorGroup.value)
 _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrupted)
@@ -252,7 +257,8 @@ _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrup
 
 def identity_of(process: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells one process from all others."""
-    return tuple(map(process.get, IDENTITY))
+    get = process.get
+    return tuple([get(name) for name in IDENTITY])
 
 
 def is_end(status: Any) -> bool:

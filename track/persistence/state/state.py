@@ -10,6 +10,7 @@ from typing import Any
 
 from track.aggregators.aggregator import Aggregator
 from track.events import (
+    ArtifactAdded,
     Batch,
     Event,
     FieldsMerged,
@@ -178,7 +179,8 @@ class State:
 
     def _apply_one(self, event: Record) -> None:
         match event:
-            case StatusChanged() | TimeLogged():
+            # Those of which each trial has several.
+            case StatusChanged() | TimeLogged() | MetricsLogged() | ArtifactAdded():
                 self._update(event.trial, event)
             case FieldsMerged(kind="trial"):
                 self._update(event.uid, event)
@@ -200,8 +202,6 @@ class State:
                 self._attach_trial(event)
             case Batch():
                 self._apply_batch(event)
-            case _:
-                self._update(event.trial, event)
 
     def _update(self, uid: str, event: Event) -> None:
         trial = self._trials.get(uid)
