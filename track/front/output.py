@@ -150,7 +150,11 @@ class Tee(RingOutputDecorator):
         super().__init__(getattr(sys, stream), size)
         self._stream = stream
         # Where its descriptor leads may change meanwhile, and back.
-        self._is_terminal = super().isatty()
+        try:
+            self._is_terminal = super().isatty()
+        except ValueError:
+            # It is closed.
+            self._is_terminal = False
         setattr(sys, stream, self)
 
     def isatty(self) -> bool:

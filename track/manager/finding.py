@@ -26,6 +26,7 @@ from track.manager.sets import STATE_FILE
 from track.reading import open_to_read
 from track.structure import Trial
 from track.utils.files import open_regular, stamp_of
+from track.utils.once import cached_property
 
 logger = logging.getLogger(__name__)
 _OF_SETS = ("_root", "_purpose", "_type", "_notes", "_created", "_meta")
@@ -91,7 +92,7 @@ class KnownSet:
         notes = known["notes"]
         self.notes = [] if notes in (None, "") else notes if isinstance(notes, list) else [str(notes)]
 
-    @functools.cached_property
+    @cached_property
     def names(self) -> list[str]:
         """The names of the folders of its experiments, wherever the set was when they were written."""
         return [str(path).rstrip("/").rpartition("/")[2] for path in self._content.get("experiments") or ()]
@@ -100,7 +101,7 @@ class KnownSet:
         """Return where an experiment is."""
         return os.path.join(self.root, name)
 
-    @functools.cached_property
+    @cached_property
     def _defaults(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What ``defaults.yml`` says, special and not; nothing where there is none."""
         path = os.path.join(self.root, DEFAULTS)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -22,6 +21,7 @@ from track.metrics import container_from_plain, container_to_plain
 from track.persistence.cells import Column, PointColumns, chunk_of_cells, container_of, text
 from track.persistence.mongo.client import Document, Mongo, Operation
 from track.plain import nearest_double
+from track.utils.once import cached_property
 
 SLOTS = 2_000
 """Places in one bucket: about 80 kB of plain points, and below 1 MiB whatever they are."""

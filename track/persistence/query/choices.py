@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
 from track.shown import text_of
 from track.structure import CustomStatus, Status
+from track.utils.once import cached_property
 
 _FIELDS = ("name", "value")
 _ORDINARY = 2**60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -31,6 +30,7 @@ from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_res
 from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial
+from track.utils.once import cached_property
 
 logger = logging.getLogger(__name__)
 _decode = msgspec.json.decode
