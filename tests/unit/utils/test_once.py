@@ -43,11 +43,11 @@ def test_process_forked_meanwhile_does_not_wait() -> None:
     thread.start()
     slow.began.wait()
 
-    code = wait(fork(lambda: _Asked().answer))
-    gate.set()
-    thread.join()
-
-    assert code == 0
+    try:
+        assert wait(fork(lambda: _Asked().answer)) == 0
+    finally:
+        gate.set()
+        thread.join()
 
 
 def test_library_uses_no_other() -> None:
