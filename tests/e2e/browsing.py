@@ -6,11 +6,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.children import kill, start_python
+from track import TrackClient
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _ARGUMENTS = (
@@ -102,3 +104,57 @@ class Visit:
         foreign = [url for url in self.asked if not url.startswith(f"{self.place}/") and not url.startswith("blob:")]
         if self.wrong or foreign:
             pytest.fail(f"went wrong: {self.wrong}; asked elsewhere: {foreign}", pytrace=False)
+
+
+# what a run may be called
+
+HOSTILE = (
+    "<img src=x onerror=console.error(1)>",
+    "</script><script>console.error(2)</script>",
+    "\u202egnp.exe\u202c",
+    "__proto__",
+    "constructor",
+    "${console.error(3)}",
+    "`+console.error(4)+`",
+    "'\"><svg onload=console.error(5)>",
+    "x" * 10_000,
+    "\x00\x1b[31m",
+    "a,b&c=d#e%00",
+)
+
+
+def hostile_store(folder: Path) -> str:
+    """Store a run for each hostile name, which is the name of everything in it, and return the URI."""
+    uri = f"file://{folder}/hostile.json"
+    client = TrackClient(uri, environment="none")
+    for name in HOSTILE:
+        client.set_project(name=name, force=True)
+        try:
+            with client.new_trial(name=name, parameters={name: name, "other": 1}, force=True) as trial:
+                trial.add_tags(**{name: name})
+                trial.log_metadata(**{f"m{name}": name}, stdout=name)
+                for step in range(5):
+                    trial.log_metrics(step=step, **{name: step})
+                raise RuntimeError(name)
+        except RuntimeError:
+            pass
+    client.save()
+    return uri
+
+
+def look_at_hostile(tab: Any) -> None:
+    """Open all there is to see of those runs, and find that their names are nothing but text."""
+    tab.wait_for_selector(f"tbody tr:nth-child({len(HOSTILE)})")
+    assert tab.locator("figure").count() == len(HOSTILE)
+    tab.wait_for_selector("[data-done]")
+    for place in range(len(HOSTILE)):
+        tab.locator("tbody button.name").nth(place).click()
+        tab.wait_for_selector(".run pre.error")
+        tab.wait_for_selector(".run dl")
+    tab.get_by_label("choose all runs").check()
+    tab.get_by_role("tab", name="compare").click()
+    tab.wait_for_selector(".compare tbody tr")
+    tab.get_by_role("tab", name="parameters").click()
+    tab.wait_for_selector(".axis")
+    assert tab.locator("tbody img, tbody script, tbody svg, article img, article script").count() == 0
+    assert "\u202e" not in tab.inner_text("body")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.servers.proxy import FaultProxy
 from tests.servers.track import Process, serving
 from track.persistence import get_protocol
@@ -25,6 +27,23 @@ OPTIONS = "connect_timeout=5&timeout=20"
 def backend(kind: str, folder: Path) -> str:
     """Return the URI of a store in a folder."""
     return f"{kind}:{folder}/runs.{'json' if kind == 'file' else 'db'}"
+
+
+@contextmanager
+def shared_store(request: pytest.FixtureRequest, kind: str, folder: Path) -> Iterator[str]:
+    """Give the URI of an empty store that processes share: file, sqlite, postgresql, socket or mongodb."""
+    match kind:
+        case "postgresql":
+            yield request.getfixturevalue("fast_server").new_database()
+        case "mongodb":
+            yield f"{request.getfixturevalue('mongo_servers')[False].new_database()}?directConnection=true"
+        case "socket":
+            server = Process(f"file:{folder}/store")
+            server.start()
+            yield f"socket://127.0.0.1:{server.port}"
+            server.end()
+        case _:
+            yield f"{kind}:{folder}/store"
 
 
 def reader(uri: str) -> Protocol:

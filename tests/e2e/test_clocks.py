@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import die, run
-from tests.servers.track import Process
+from tests.e2e.served import shared_store
 from track.errors import ItemNotFound
 from track.persistence import get_protocol
 from track.persistence.checks import trial_created
@@ -33,19 +33,9 @@ def silence(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(params=["file", "postgresql", "socket", "mongodb"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path, own_folders: Path, silence: str) -> Iterator[str]:
     """Give an empty store that machines share, which has a clock of its own."""
-    match request.param:
-        case "file":
-            # As on a network file system.
-            yield f"file:{tmp_path}/runs.json?lock=always"
-        case "postgresql":
-            yield request.getfixturevalue("fast_server").new_database()
-        case "socket":
-            server = Process(f"file:{tmp_path}/runs.json")
-            server.start()
-            yield f"socket://127.0.0.1:{server.port}"
-            server.end()
-        case _:
-            yield f"{request.getfixturevalue('mongo_servers')[False].new_database()}?directConnection=true"
+    with shared_store(request, request.param, tmp_path) as uri:
+        # A file as on a network file system.
+        yield f"{uri}?lock=always" if request.param == "file" else uri
 
 
 def _submit(uri: str) -> None:

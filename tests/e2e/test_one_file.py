@@ -9,25 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browsing import COLOURED, Visit, chromium, require_chromium
+from tests.e2e.browsing import COLOURED, Visit, chromium, hostile_store, look_at_hostile, require_chromium
 from track import TrackClient, show
 from track.cli import main
 
 pytestmark = pytest.mark.slow
-
-HOSTILE = (
-    "<img src=x onerror=console.error(1)>",
-    "</script><script>console.error(2)</script>",
-    "\u202egnp.exe\u202c",
-    "__proto__",
-    "constructor",
-    "${console.error(3)}",
-    "`+console.error(4)+`",
-    "'\"><svg onload=console.error(5)>",
-    "x" * 10_000,
-    "\x00\x1b[31m",
-    "a,b&c=d#e%00",
-)
 
 
 @pytest.fixture(scope="module")
@@ -203,39 +189,10 @@ def test_runs_page_comparison_and_parameters_are_in_the_file(visit: Callable[...
 
 def test_hostile_names_are_texts_in_a_file(visit: Callable[..., FileVisit], tmp_path: Path) -> None:
     """Names of everything are shown, and run nothing, from the file as from the program."""
-    client = TrackClient(f"file://{tmp_path}/hostile.json", environment="none")
-    for name in HOSTILE:
-        client.set_project(name=name, force=True)
-        try:
-            with client.new_trial(name=name, parameters={name: name, "other": 1}, force=True) as trial:
-                trial.add_tags(**{name: name})
-                trial.log_metadata(**{f"m{name}": name}, stdout=name)
-                for step in range(5):
-                    trial.log_metrics(step=step, **{name: step})
-                raise RuntimeError(name)
-        except RuntimeError:
-            pass
-    client.save()
     out = tmp_path / "hostile.html"
-    assert main(["export", f"file://{tmp_path}/hostile.json", "--html", str(out)]) == 0
-    there = visit(out)
+    assert main(["export", hostile_store(tmp_path), "--html", str(out)]) == 0
 
-    tab = there.open("all=1")
-
-    tab.wait_for_selector(f"tbody tr:nth-child({len(HOSTILE)})")
-    assert tab.locator("figure").count() == len(HOSTILE)
-    tab.wait_for_selector("[data-done]")
-    for place in range(len(HOSTILE)):
-        tab.locator("tbody button.name").nth(place).click()
-        tab.wait_for_selector(".run pre.error")
-        tab.wait_for_selector(".run dl")
-    tab.get_by_label("choose all runs").check()
-    tab.get_by_role("tab", name="compare").click()
-    tab.wait_for_selector(".compare tbody tr")
-    tab.get_by_role("tab", name="parameters").click()
-    tab.wait_for_selector(".axis")
-    assert tab.locator("tbody img, tbody script, tbody svg, article img, article script").count() == 0
-    assert "\u202e" not in tab.inner_text("body")
+    look_at_hostile(visit(out).open("all=1"))
 
 
 def test_file_of_no_runs_says_so(visit: Callable[..., FileVisit], tmp_path: Path) -> None:

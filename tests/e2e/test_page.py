@@ -15,7 +15,7 @@ import pytest
 
 import track
 from tests.children import ended, python, start_python
-from tests.e2e.browsing import Visit, chromium, require_chromium, served
+from tests.e2e.browsing import Visit, chromium, hostile_store, look_at_hostile, require_chromium, served
 from tests.servers import wait_until
 from track import TrackClient
 from track.dashboard.server import MOST_CONNECTIONS
@@ -547,54 +547,10 @@ def test_table_has_the_width_and_the_columns_that_are_wanted(visit: Callable[...
     assert "split=6" in tab.url
 
 
-HOSTILE = (
-    "<img src=x onerror=console.error(1)>",
-    "</script><script>console.error(2)</script>",
-    "\u202egnp.exe\u202c",
-    "__proto__",
-    "constructor",
-    "${console.error(3)}",
-    "'\"><svg onload=console.error(4)>",
-    "x" * 10_000,
-    "\x00\x1b[31m",
-    "a,b&c=d#e%00",
-)
-
-
 def test_hostile_names_are_texts(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """Names of runs, parameters, values, tags, metrics, projects and errors are shown, and run nothing, anywhere."""
-    client = TrackClient(f"file://{tmp_path}/hostile.json", environment="none")
-    for name in HOSTILE:
-        client.set_project(name=name, force=True)
-        try:
-            with client.new_trial(name=name, parameters={name: name, "other": 1}, force=True) as trial:
-                trial.add_tags(**{name: name})
-                trial.log_metadata(**{f"m{name}": name})
-                for step in range(5):
-                    trial.log_metrics(step=step, **{name: step})
-                raise RuntimeError(name)
-        except RuntimeError:
-            pass
-    client.save()
-
-    with served(f"file://{tmp_path}/hostile.json") as link:
-        there = visit(link)
-        tab = there.open("all=1")
-        tab.wait_for_selector(f"tbody tr:nth-child({len(HOSTILE)})")
-        assert tab.locator("figure").count() == len(HOSTILE)
-        tab.wait_for_selector("[data-done]")
-        for place in range(len(HOSTILE)):
-            tab.locator("tbody button.name").nth(place).click()
-            tab.wait_for_selector(".run pre.error")
-            tab.wait_for_selector(".run dl")
-        tab.get_by_label("choose all runs").check()
-        tab.get_by_role("tab", name="compare").click()
-        tab.wait_for_selector(".compare tbody tr")
-
-        tab.get_by_role("tab", name="parameters").click()
-        tab.wait_for_selector(".axis")
-        assert tab.locator("tbody img, tbody script, tbody svg, article img, article script").count() == 0
-        assert "\u202e" not in tab.inner_text("body")
+    with served(hostile_store(tmp_path)) as link:
+        look_at_hostile(visit(link).open("all=1"))
 
 
 _LIVE = """

@@ -17,7 +17,7 @@ import pytest
 
 from tests.children import deadline, die, fork, python, wait
 from tests.e2e.deliveries import Place, open_protocol, rounds
-from tests.servers.track import Process
+from tests.e2e.served import shared_store
 from track.errors import ItemNotFound
 from track.front import reserve
 from track.persistence import get_protocol
@@ -38,18 +38,8 @@ _slow = pytest.mark.timeout(2 * _SECONDS)
 @pytest.fixture(params=["file", "sqlite", "postgresql", "socket", "mongodb"])
 def uri(request: pytest.FixtureRequest, tmp_path: Path, own_folders: Path) -> Iterator[str]:
     """Give an empty store that processes share."""
-    match request.param:
-        case "file" | "sqlite":
-            yield f"{request.param}:{tmp_path}/runs"
-        case "postgresql":
-            yield request.getfixturevalue("fast_server").new_database()
-        case "socket":
-            server = Process(f"file:{tmp_path}/runs.json")
-            server.start()
-            yield f"socket://127.0.0.1:{server.port}"
-            server.end()
-        case _:
-            yield f"{request.getfixturevalue('mongo_servers')[False].new_database()}?directConnection=true"
+    with shared_store(request, request.param, tmp_path) as uri:
+        yield uri
 
 
 def _submit(uri: str, count: int) -> list[str]:

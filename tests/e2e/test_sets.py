@@ -14,6 +14,7 @@ import pytest
 
 from tests.children import die, fork, run, run_all, wait
 from tests.e2e.deliveries import rounds
+from tests.e2e.served import shared_store
 from tests.servers.track import Process
 from track.errors import BackendUnavailable, SetExists
 from track.experiment_utils import load_param
@@ -48,25 +49,13 @@ def store(
     request: pytest.FixtureRequest, tmp_path: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """Give the URI that is configured, '' for none: then the set keeps its trials in its root."""
-    server, uri = None, ""
-    match request.param:
-        case "root":
-            monkeypatch.delenv("TRACK_LOG_BACKEND_NAME", raising=False)
-        case "file" | "sqlite":
-            uri = f"{request.param}:{tmp_path}/store"
-        case "postgresql":
-            uri = request.getfixturevalue("fast_server").new_database()
-        case "socket":
-            server = Process(f"file:{tmp_path}/store")
-            server.start()
-            uri = f"socket://127.0.0.1:{server.port}"
-        case _:
-            uri = f"{request.getfixturevalue('mongo_servers')[False].new_database()}?directConnection=true"
-    if uri:
+    if request.param == "root":
+        monkeypatch.delenv("TRACK_LOG_BACKEND_NAME", raising=False)
+        yield ""
+        return
+    with shared_store(request, request.param, tmp_path) as uri:
         monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", uri)
-    yield uri
-    if server is not None:
-        server.end()
+        yield uri
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from tests.children import deadline, fork, wait
 from tests.e2e.deliveries import IS_FULL, Place, rounds
-from tests.servers.track import Process
+from tests.e2e.served import shared_store
 from tests.sweeps import bodies, python_set, shell_set
 from track.experiment_utils import load_param
 from track.manager import ExperimentManager, work
@@ -38,20 +38,9 @@ def uri(
     request: pytest.FixtureRequest, tmp_path: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """Give an empty store that is configured."""
-    server = None
-    match request.param:
-        case "file" | "sqlite":
-            uri = f"{request.param}:{tmp_path}/store"
-        case "postgresql":
-            uri = request.getfixturevalue("fast_server").new_database()
-        case _:
-            server = Process(f"file:{tmp_path}/store")
-            server.start()
-            uri = f"socket://127.0.0.1:{server.port}"
-    monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", uri)
-    yield uri
-    if server is not None:
-        server.end()
+    with shared_store(request, request.param, tmp_path) as uri:
+        monkeypatch.setenv("TRACK_LOG_BACKEND_NAME", uri)
+        yield uri
 
 
 def _trials(uri: str) -> list[Trial]:
