@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
-
-os.environ.setdefault("KERAS_BACKEND", "torch")
-
 import torch  # noqa: F401 - the backend
-
-import keras  # isort: skip
 
 from track.integrations.keras import TrackCallback
 
