@@ -27,6 +27,9 @@ _open: weakref.WeakValueDictionary[str, Recording] = weakref.WeakValueDictionary
 class LoopLeft(RuntimeError):
     """The framework has begun its loop and never said how it ended: an exception left it that the program handled."""
 
+    def __init__(self) -> None:
+        super().__init__("the training was left by an exception, which the program has handled")
+
 
 def safely(method: Method) -> Method:
     """Let a method of a callback never raise into the framework: what fails in it is a warning, once for each method.
@@ -263,9 +266,10 @@ class Recording:
             if self._monitor is not None and done is not None:
                 self._monitor.report(found, **done)
 
-    def outcome(self) -> BaseException | None:
-        """Return how its loop ended, of which the framework has said nothing: None for well."""
-        return None if self._watch is None else self._watch.outcome()
+    def end_left(self) -> None:
+        """End its own trial of the loop before this one, of whose end the framework has said nothing."""
+        if self._watch is not None and self.is_open:
+            self.end(self._watch.outcome())
 
     def note(self, **facts: Any) -> None:
         """Record facts that are no parameters."""
@@ -297,6 +301,24 @@ class Recording:
             self._watch = None
 
 
+class Recorded:
+    """What has a recording."""
+
+    _recording: Recording
+
+    @property
+    def trial(self) -> TrialLogger | None:
+        """The trial; None before the training has begun."""
+        return self._recording.trial
+
+
+def checked_freq(freq: int | None) -> int | None:
+    """Return every how many batches something is recorded; InvalidCall where that is no number of them."""
+    if freq is not None and (not isinstance(freq, int) or freq < 1):
+        raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
+    return freq
+
+
 class _LoopEnd(ProgramEnd):
     """Ends a trial when the process ends, where the framework did not: before what ends trials that are just there."""
 
@@ -313,4 +335,4 @@ class _LoopEnd(ProgramEnd):
         """Return the error by which the loop ended; None for none."""
         if self._end is not None:
             return self._end()
-        return LoopLeft("the training loop was left by an exception, which the program has handled")
+        return LoopLeft()

@@ -9,14 +9,17 @@ from typing import Any
 import catboost
 
 from track.client import TrackClient
-from track.integrations._recording import LoopLeft, Recording, safely
+from track.integrations._recording import LoopLeft, Recorded, Recording, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
+_ITERATIONS = ("iterations", "num_boost_round", "n_estimators", "num_trees")
+_DEFAULT = 1000
 
-class TrackCallback:
+
+class TrackCallback(Recorded):
     """Records what is evaluated after each iteration, with the parameters of the model.
 
     A number is named after its data and its metric, ``validation/RMSE``, at the number of its iteration, from 0 on.
@@ -63,11 +66,6 @@ class TrackCallback:
         """What another process needs: there it is another model."""
         return {**vars(self), "model": None}
 
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
-
     def after_iteration(self, info: Any) -> bool:
         """Record what was evaluated, and let the training go on."""
         self._record(info)
@@ -80,26 +78,26 @@ class TrackCallback:
             self._begin(parameters, info.iteration - 1)
         found = {f"{data}/{metric}": values[-1] for data, by in info.metrics.items() for metric, values in by.items()}
         self._recording.log(found, step=info.iteration - 1, done={"step": info.iteration})
-        names = ("iterations", "num_boost_round", "n_estimators", "num_trees")
-        if self.model is not None and info.iteration == next(
-            (parameters[one] for one in names if one in parameters), 1000
-        ):
+        if self.model is not None and info.iteration == _iterations(parameters):
             self._recording.end()
             self._has_begun = False
 
     def _begin(self, parameters: dict[str, Any], step: int) -> None:
         self._has_begun = True
-        if self._recording.is_own and self._recording.is_open:
-            # The training before this one has ended early, or an exception left it.
-            self._recording.end(self._recording.outcome())
+        self._recording.end_left()
         model = None if self.model is None else weakref.ref(self.model)
         self._recording.begin(parameters, end=lambda: None if model is None else _outcome(model()))
         if step:
             self._recording.resume(step)
 
 
+def _iterations(parameters: dict[str, Any]) -> Any:
+    """Return how many iterations a model is trained for, under whichever of its names that is given."""
+    return next((parameters[name] for name in _ITERATIONS if name in parameters), _DEFAULT)
+
+
 def _outcome(model: Any) -> BaseException | None:
     """Return how the training of a model ended that has not come to its last iteration: None for well, or unknown."""
     if model is None or model.is_fitted():
         return None
-    return LoopLeft("the training was left by an exception, which the program has handled")
+    return LoopLeft()

@@ -9,15 +9,14 @@ from fastai.callback.core import Callback
 from fastai.torch_core import rank_distrib
 
 from track.client import TrackClient
-from track.errors import InvalidCall
-from track.integrations._recording import Recording, safely
+from track.integrations._recording import Recorded, Recording, checked_freq, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
 
-class TrackCallback(Callback):  # type: ignore[misc, unused-ignore]
+class TrackCallback(Recorded, Callback):  # type: ignore[misc, unused-ignore]
     """Records what the ``Recorder`` of a learner records after each epoch, with the learner's arguments as parameters.
 
     The numbers keep the names of the recorder (``train_loss``, ``valid_loss``, ``accuracy``), at the number of the
@@ -59,15 +58,8 @@ class TrackCallback(Callback):  # type: ignore[misc, unused-ignore]
         **fields: Any,
     ) -> None:
         super().__init__()
-        if freq is not None and (not isinstance(freq, int) or freq < 1):
-            raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
         self._recording = Recording(trial, client, key, fields, hooks)
-        self._freq = freq
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
+        self._freq = checked_freq(freq)
 
     @safely
     def before_fit(self) -> None:

@@ -11,14 +11,14 @@ from ignite.handlers import global_step_from_engine
 from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, BaseOutputHandler
 
 from track.client import TrackClient
-from track.integrations._recording import Recording, safely
+from track.integrations._recording import Recorded, Recording, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["OptimizerParamsHandler", "OutputHandler", "TrackLogger", "global_step_from_engine"]
 
 
-class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
+class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
     """Records the output and metrics of engines, in the process of rank zero.
 
     Parameters
@@ -55,11 +55,6 @@ class TrackLogger(BaseLogger):  # type: ignore[misc, unused-ignore]
     ) -> None:
         self._recording = Recording(trial, client, key, fields, hooks)
         self._parameters = parameters
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before it has begun."""
-        return self._recording.trial
 
     def attach_engine(self, engine: Engine) -> None:
         """Let the trial begin and end with an engine: well, or by the exception that leaves it."""

@@ -8,15 +8,14 @@ from typing import Any
 import keras
 
 from track.client import TrackClient
-from track.errors import InvalidCall
-from track.integrations._recording import Recording, numbers, safely
+from track.integrations._recording import Recorded, Recording, checked_freq, numbers, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
 
-class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Records the numbers of each epoch, with the configuration of optimizer and training as parameters.
 
     The numbers keep the names that Keras gives them (``loss``, ``val_loss``), at the number of the epoch, from 0 on.
@@ -55,19 +54,12 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc, unused-igno
         **fields: Any,
     ) -> None:
         super().__init__()
-        if freq is not None and (not isinstance(freq, int) or freq < 1):
-            raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
         self._recording = Recording(trial, client, key, fields, hooks)
-        self._freq, self._batches, self._is_first = freq, 0, True
+        self._freq, self._batches, self._is_first = checked_freq(freq), 0, True
         if freq is not None:
             # Keras reads its numbers after each batch where any callback wants to hear of batches, which takes longer
             # than to record them.
             self.on_train_batch_end = self._record_batch
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
 
     @safely
     def on_train_begin(self, logs: Any = None) -> None:

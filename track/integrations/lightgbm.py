@@ -8,14 +8,14 @@ from typing import Any
 import lightgbm  # noqa: F401 - who imports this module without it is told
 
 from track.client import TrackClient
-from track.integrations._recording import LoopLeft, Recording, safely
+from track.integrations._recording import LoopLeft, Recorded, Recording, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
 
-class TrackCallback:
+class TrackCallback(Recorded):
     """Records what is evaluated after each round, with the parameters of the training.
 
     A number is named after its data and its metric, ``valid_0/l2`` (of ``cv`` also ``valid/l2-stdv``), at the number of
@@ -58,11 +58,6 @@ class TrackCallback:
     ) -> None:
         self._recording = Recording(trial, client, key, fields, hooks)
 
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
-
     @safely
     def __call__(self, env: Any) -> None:
         """Record what was evaluated in a round."""
@@ -80,9 +75,7 @@ class TrackCallback:
     def _begin(self, env: Any) -> None:
         # What is noted in the model, without the model: that may go before the program ends.
         noted = vars(env.model)
-        if self._recording.is_own and self._recording.is_open:
-            # The training before this one has ended early, or an exception left it.
-            self._recording.end(self._recording.outcome())
+        self._recording.end_left()
         parameters = {name: value for name, value in env.params.items() if not callable(value)}
         self._recording.begin({**parameters, "num_iterations": env.end_iteration}, end=lambda: _outcome(noted))
         if env.begin_iteration:
@@ -93,4 +86,4 @@ def _outcome(noted: dict[str, Any]) -> BaseException | None:
     """Return how a training ended that has not come to its last round: None where it was stopped early."""
     best = noted.get("best_iteration", 0)
     is_stopped = isinstance(best, int) and best > 0
-    return None if is_stopped else LoopLeft("the training was left by an exception, which the program has handled")
+    return None if is_stopped else LoopLeft()

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from track.client import TrackClient
-from track.integrations._recording import Recording, safely
+from track.integrations._recording import Recorded, Recording, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -45,7 +45,7 @@ def _rank() -> int:
     return 0
 
 
-class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
+class TrackLogger(Recorded, *_BASES):  # type: ignore[misc, unused-ignore]
     """Records what a LightningModule logs, with its hyperparameters as parameters.
 
     The numbers keep their names, at Lightning's global step. Only the process of rank zero records. A training that
@@ -110,11 +110,6 @@ class TrackLogger(*_BASES):  # type: ignore[misc, unused-ignore]
         Lightning looks at it before it knows from which checkpoint it goes on: the trial begins at the first call.
         """
         return _Experiment(self)
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
 
     # recording
 

@@ -10,13 +10,13 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from track.client import TrackClient
-from track.integrations._recording import Recording, numbers, safely
+from track.integrations._recording import Recorded, Recording, numbers, safely
 from track.logger import TrialLogger
 
 __all__ = ["TrackCallback", "log_search"]
 
 
-class TrackCallback:
+class TrackCallback(Recorded):
     """Records a fit, with the parameters of the estimator; of a search each candidate as a trial of its own.
 
     What an estimator does step by step, as the iterations of ``LogisticRegression``, is counted as ``seconds``, and
@@ -52,11 +52,6 @@ class TrackCallback:
         self._recording = Recording(trial, client, None, fields)
         self._score = score
         self._began = 0.0
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the fit has begun."""
-        return self._recording.trial
 
     @safely
     def setup(self, estimator: Any, context: Any) -> None:

@@ -14,14 +14,14 @@ from transformers.integrations import integration_utils
 from transformers.trainer_callback import ExportableState
 
 from track.client import TrackClient
-from track.integrations._recording import Recording, safely
+from track.integrations._recording import Recorded, Recording, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
 
-class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
+class TrackCallback(Recorded, TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
     """Records what a Trainer logs, with its arguments and the model's configuration as parameters.
 
     The numbers keep the names that the Trainer gives them (``loss``, ``eval_loss``), at its global step. Only the
@@ -61,11 +61,6 @@ class TrackCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unu
     ) -> None:
         self._recording = Recording(trial, client, key, fields, hooks)
         self._checkpoints = checkpoints
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: which trial it belongs to."""

@@ -9,14 +9,14 @@ from typing import Any
 from xgboost.callback import TrainingCallback
 
 from track.client import TrackClient
-from track.integrations._recording import Recording, safely
+from track.integrations._recording import Recorded, Recording, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
 __all__ = ["TrackCallback"]
 
 
-class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
+class TrackCallback(Recorded, TrainingCallback):  # type: ignore[misc, unused-ignore]
     """Records what is evaluated after each round, with the booster's configuration as parameters.
 
     A number has the name that XGBoost prints (``eval-rmse``; of ``cv`` ``test-rmse-mean`` and ``test-rmse-std``), at
@@ -55,11 +55,6 @@ class TrackCallback(TrainingCallback):  # type: ignore[misc, unused-ignore]
         super().__init__()
         self._recording = Recording(trial, client, key, fields, hooks)
         self._before = 0
-
-    @property
-    def trial(self) -> TrialLogger | None:
-        """The trial; None before the training has begun."""
-        return self._recording.trial
 
     def before_training(self, model: Any) -> Any:
         """Begin the trial."""
