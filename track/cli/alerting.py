@@ -29,6 +29,7 @@ COMMAND_SECONDS = 60.0
 _LOOK_AGAIN, _LONGEST_PAUSE = 10.0, 60.0
 _LONGEST = 2000
 _PREFIX = "TRACK_EVENT"
+_sleep = time.sleep
 
 
 def facts_of(notice: Notice, uri: str) -> dict[str, str]:
@@ -136,7 +137,7 @@ def tell_what_happens(given: argparse.Namespace, protocol: Protocol, uri: str, c
                 return code
         if given.until_done and rows is not None and not any(row.is_running for row in rows):
             return 0 if rows else NOTHING
-        time.sleep(watching.pause(given.interval))
+        _sleep(watching.pause(given.interval))
 
 
 def _say(given: argparse.Namespace, notice: Notice, uri: str) -> None:

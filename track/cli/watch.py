@@ -25,8 +25,8 @@ Lists trials as track ls does, those that run first, and again when one of them 
 FILTER as in track ls: 'status:running', 'group:ablation'. With --on, which comes last, it lists nothing, and tells what
 happens to them from then on, a line each: that a trial has failed, has a metric that is NaN or infinite, is silent, has
 an alert, or is done; and runs COMMAND with it, without a shell. An ARG that is {text}, {event}, {name}, {uid},
-{status}, {level}, {group}, {project} or {uri} is replaced; TRACK_EVENT, TRACK_EVENT_TEXT, ... are in its environment, and all of
-it as JSON on its standard input.
+{status}, {level}, {group}, {project} or {uri} is replaced; TRACK_EVENT, TRACK_EVENT_TEXT, ... are in its environment,
+and all of it is JSON on its standard input.
 """
 _INTERVAL, _LOOK_AGAIN, _ROWS = 1.0, 10.0, 20
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.briefs import SYSTEM
 from track.configuration import options
-from track.errors import InvalidCall
+from track.errors import InvalidCall, missing_extra
 from track.front.environment import runs_elsewhere
 from track.utils.lifecycle import at_fork
 
@@ -281,9 +281,12 @@ class SystemMonitor:
 
 
 def _readers() -> list[Reader]:
+    from track.utils.gpus import gpu_readers, is_unheard
     from track.utils.usage import Usage
 
-    return [Usage().read]
+    if is_unheard():
+        tell(str(missing_extra("GPUs of NVIDIA are asked by nvidia-ml-py", "gpu")))
+    return [Usage().read, *gpu_readers()]
 
 
 _monitor = SystemMonitor(_readers, time.monotonic)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -105,6 +106,16 @@ def test_points_keep_their_times(client: TrackClient, machine: Machine) -> None:
         machine.pass_second(5)
 
     assert trial.to_pandas("system/cpu", times=True)["system/cpu.time"].notna().all()
+
+
+def test_table_of_steps_has_no_rows_of_the_machine(client: TrackClient, machine: Machine) -> None:
+    """A tick is no step of the training: a data frame has it only where it is named."""
+    with client.new_trial(parameters={"lr": 1}).monitor(every=1) as trial:
+        trial.log_metrics(step=0, loss=0.5)
+        machine.pass_second(5)
+
+    assert list(trial.to_pandas()) == ["loss"]
+    assert trial.to_pandas("system/cpu")["system/cpu"].tolist() == [5.0]
 
 
 @pytest.mark.parametrize("said", ["2", "2.0", " 2 "])
@@ -271,7 +282,7 @@ def test_one_thread_for_all_trials(client: TrackClient, recorded: Callable[[], b
 def test_thread_ends_with_the_last_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once nothing is monitored any more the thread ends, and the next trial has another."""
     monkeypatch.setattr(system, "_LOOK", 0.01)
-    monitor = SystemMonitor(lambda: [lambda: {"cpu": 1.0}], system.time.monotonic)
+    monitor = SystemMonitor(lambda: [lambda: {"cpu": 1.0}], time.monotonic)
     for _ in range(2):
         done = threading.Event()
         monitored = Monitored(lambda values, done=done: done.set(), 0.01)  # type: ignore[misc]
@@ -295,7 +306,7 @@ def test_reader_that_fails(caplog: pytest.LogCaptureFixture) -> None:
             again.set()
         raise RuntimeError("GPU is lost")
 
-    monitor = SystemMonitor(lambda: [read], system.time.monotonic)
+    monitor = SystemMonitor(lambda: [read], time.monotonic)
     monitored = Monitored(lambda values: None, 0.01)
     monitor.add(monitored)
     assert again.wait(SECONDS)

@@ -175,7 +175,7 @@ def test_cgroup_of_version_1(tmp_path: Path, write: Write) -> None:
         ({"job/cpu.max": "50000 100000\n", "job/memory.max": "1000000\n"}, None, None),
     ],
 )
-def test_limits_that_are_none(  # noqa: PLR0917 - a table
+def test_limits_that_are_none(
     tmp_path: Path, write: Write, files: dict[str, str], cpu: float | None, memory: float | None
 ) -> None:
     """Beyond what the machine has, or unreadable, a limit is none; what a limited cgroup does not tell is left out."""
