@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from track.briefs import Brief
 from track.dashboard.answers import plain_number
-from track.front import pieces_of
+from track.front import alerts_in, pieces_of
 from track.plain import flatten, printable
 from track.rows import Row
 from track.seeds import is_seed
@@ -128,6 +128,7 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
         "output": _end(_printed(metadata)),
+        "alerts": [alert._asdict() for alert in alerts_in(metadata)],
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
         "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
         "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],

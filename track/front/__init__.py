@@ -38,11 +38,12 @@ from track.front.live import LINE, OUTPUT, pieces_of
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 from track.front.reserving import require_queue, reserve, waiting_query
-from track.front.system import SystemVerbs
+from track.front.system import PEAK, SystemVerbs
 
 __all__ = [
     "LINE",
     "OUTPUT",
+    "PEAK",
     "Alert",
     "AlertVerbs",
     "Current",
