@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from track.cli.grid import duration
@@ -26,7 +26,7 @@ from track.utils.lifecycle import backoff
 
 COMMAND_SECONDS = 60.0
 """How long a command may take, unless it is said otherwise."""
-_LOOK_AGAIN, _LONGEST_PAUSE = 10.0, 60.0
+_LOOK_AGAIN, _LOOKS, _LONGEST_PAUSE = 10.0, 10, 60.0
 _LONGEST = 2000
 _PREFIX = "TRACK_EVENT"
 _sleep = time.sleep
@@ -123,7 +123,7 @@ def tell_what_happens(given: argparse.Namespace, protocol: Protocol, uri: str, c
     command = list(given.command)
     if command and shutil.which(command[0]) is None:
         raise InvalidCall(f"there is no command {clean(command[0], 200)!r}")
-    watching = Watching(protocol, chosen)
+    watching = Watching(protocol, chosen, given.interval)
     while True:
         rows = watching.rows()
         code = 0
@@ -137,7 +137,7 @@ def tell_what_happens(given: argparse.Namespace, protocol: Protocol, uri: str, c
                 return code
         if given.until_done and rows is not None and not any(row.is_running for row in rows):
             return 0 if rows else NOTHING
-        _sleep(watching.pause(given.interval))
+        _sleep(watching.pause())
 
 
 def _say(given: argparse.Namespace, notice: Notice, uri: str) -> None:
@@ -155,8 +155,9 @@ def _say_line(**fields: Any) -> None:
 class Watching:
     """The rows of a store as they are now; one that is away is waited for."""
 
-    def __init__(self, protocol: Protocol, chosen: Filter, clock: Callable[[], float] = time.monotonic) -> None:
-        self._protocol, self._chosen, self._clock = protocol, chosen, clock
+    def __init__(self, protocol: Protocol, chosen: Filter, interval: float) -> None:
+        self._protocol, self._chosen = protocol, chosen
+        self._interval, self._again = interval, min(_LOOK_AGAIN, _LOOKS * interval)
         self._cursor: str | None = None
         self._known: list[Row] = []
         self._looked = -math.inf
@@ -166,8 +167,9 @@ class Watching:
         """Return the rows of all trials that are chosen, oldest first; None while the store is away, which is told."""
         try:
             self._cursor, changed = self._protocol.changes(self._cursor)
-            if changed or self._clock() - self._looked >= _LOOK_AGAIN:
-                self._looked = self._clock()
+            # That a process is gone is no change.
+            if changed or time.monotonic() - self._looked >= self._again:
+                self._looked = time.monotonic()
                 self._known = selected(self._protocol, self._chosen)[0]
         except (BackendUnavailable, LockTimeout, OSError) as error:
             self._failures += 1
@@ -181,6 +183,6 @@ class Watching:
             tell("the store is there again")
         return self._known
 
-    def pause(self, seconds: float) -> float:
+    def pause(self) -> float:
         """Return how long to wait before the next look."""
-        return seconds + (backoff(self._failures, longest=_LONGEST_PAUSE) if self._failures else 0.0)
+        return self._interval + (backoff(self._failures, longest=_LONGEST_PAUSE) if self._failures else 0.0)
