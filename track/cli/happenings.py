@@ -93,7 +93,7 @@ class Happenings:
             # Alerts are the trial's, whichever attempt said them.
             seen.told |= {key for key in before.told if isinstance(key, Alert)}
         if not self._has_looked:
-            state = ("silent", "nan")
+            state = ("silent", "nan") if row.is_running else ()
             seen.told |= {key for key, notice in self._present(row, seen, now) if notice.event not in state}
         return seen
 
@@ -105,7 +105,7 @@ class Happenings:
             for alert in alerts_in(row.trial.metadata):
                 text = f"{name}: {alert.title}{f': {alert.text}' if alert.text else ''}"
                 yield alert, Notice("alert", row, text, alert.level)
-        if "nan" in kinds and row.is_running:
+        if "nan" in kinds:
             unsound = [metric for metric, brief in row.metrics.items() if _is_unsound(brief.last)]
             if unsound:
                 text = f"{name}: {unsound[0]} is {row.metrics[unsound[0]].last} at {row.metrics[unsound[0]].last_step}"

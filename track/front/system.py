@@ -109,9 +109,9 @@ def configured_every() -> float:
     """Return how many seconds the option says; 0 where it says nothing, or what is no number, which is told."""
     said = options("monitor", "")
     word = said.strip().lower() if isinstance(said, str) else said
-    if word in _OFF or word is False:
+    if word is False or (isinstance(word, str) and word in _OFF):
         return 0.0
-    if word in _ON or word is True:
+    if word is True or (isinstance(word, str) and word in _ON):
         return _EVERY
     try:
         return checked_every(word)

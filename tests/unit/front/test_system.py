@@ -151,6 +151,25 @@ def test_words_for_the_option(
     assert len(_values(client, "system/cpu")) == ticks
 
 
+@pytest.mark.parametrize(("said", "ticks"), [("10", 1), ('"5"', 2), ("true", 1), ("false", 0), ("null", 0), ("{}", 0)])
+def test_option_in_the_configuration_file(
+    client: TrackClient,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    said: str,
+    ticks: int,
+) -> None:
+    """The file says it as JSON has it; what is no pace is said, and nothing else."""
+    (tmp_path / "track.config").write_text(f'{{"monitor": {said}}}')
+    monkeypatch.setenv("TRACK_CONFIG", str(tmp_path / "track.config"))
+    with client.new_trial(parameters={"lr": 1}):
+        for _ in range(10):
+            machine.pass_second(1)
+
+    assert len(_values(client, "system/cpu")) == ticks
+
+
 @pytest.mark.parametrize("said", ["soon", "-1", "nan", "0.001"])
 def test_option_that_is_no_number(
     client: TrackClient,

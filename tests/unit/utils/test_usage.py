@@ -13,11 +13,13 @@ from track.utils.usage import Usage, can_be_read
 Write = Callable[[dict[str, str]], None]
 
 MACHINE = {
-    "proc/stat": "cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 50 0 50 350 50 0 0 0 0 0\ncpu1 50 0 50 350 50 0 0 0 0 0\nintr 5\n",
+    "proc/stat": "cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 50 0 50 350 50 0 0 0 0 0\n"
+    "cpu1 50 0 50 350 50 0 0 0 0 0\nintr 5\n",
     "proc/meminfo": "MemTotal:  4000 kB\nMemFree:  500 kB\nMemAvailable:  1000 kB\n",
     "proc/self/statm": "900 250 100 1 0 200 0\n",
     "proc/self/io": "rchar: 5\nread_bytes: 1000000\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
-    "proc/diskstats": "8 0 sda 1 0 1000 0 1 0 2000 0 0 0 0\n8 1 sda1 1 0 900 0 1 0 2000 0 0 0 0\n7 0 loop0 1 0 50 0 1 0 9 0 0 0 0\n",
+    "proc/diskstats": "8 0 sda 1 0 1000 0 1 0 2000 0 0 0 0\n8 1 sda1 1 0 900 0 1 0 2000 0 0 0 0\n"
+    "7 0 loop0 1 0 50 0 1 0 9 0 0 0 0\n",
     "proc/self/net/dev": "Inter-| Receive\n face |bytes\n    lo: 999 0 0 0 0 0 0 0 999 0 0 0 0 0 0 0\n"
     "  eth0: 1000000 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n  br0: 1000000 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
     "sys/block/sda/size": "1",
@@ -25,9 +27,11 @@ MACHINE = {
     "sys/class/net/eth0/device/vendor": "1",
 }
 LATER = {
-    "proc/stat": "cpu  140 0 110 740 110 0 0 0 0 0\ncpu0 90 0 60 350 50 0 0 0 0 0\ncpu1 50 0 50 390 60 0 0 0 0 0\nintr 6\n",
+    "proc/stat": "cpu  140 0 110 740 110 0 0 0 0 0\ncpu0 90 0 60 350 50 0 0 0 0 0\n"
+    "cpu1 50 0 50 390 60 0 0 0 0 0\nintr 6\n",
     "proc/self/io": "rchar: 5\nread_bytes: 5000000\nwrite_bytes: 2000000\ncancelled_write_bytes: 0\n",
-    "proc/diskstats": "8 0 sda 1 0 9000 0 1 0 2000 0 0 0 0\n8 1 sda1 1 0 8900 0 1 0 2000 0 0 0 0\n7 0 loop0 1 0 99 0 1 0 9 0 0 0 0\n",
+    "proc/diskstats": "8 0 sda 1 0 9000 0 1 0 2000 0 0 0 0\n8 1 sda1 1 0 8900 0 1 0 2000 0 0 0 0\n"
+    "7 0 loop0 1 0 99 0 1 0 9 0 0 0 0\n",
     "proc/self/net/dev": "Inter-| Receive\n face |bytes\n    lo: 999999999 0 0 0 0 0 0 0 999 0 0 0 0 0 0 0\n"
     "  eth0: 9000000 0 0 0 0 0 0 0 4000000 0 0 0 0 0 0 0\n  br0: 9000000 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
 }
@@ -66,7 +70,7 @@ def _seen(root: Path, write: Write, later: dict[str, str], processors: set[int] 
 
 
 def test_machine(tmp_path: Path, write: Write) -> None:
-    """Processors and memory in percent, rates in MB a second; partitions, bridges and the loop are not counted twice."""
+    """Percent of processors and memory, MB a second; what partitions and bridges pass on counts once."""
     seen = _seen(tmp_path, write, LATER, set(range(os.cpu_count() or 1)))
 
     assert seen.pop("process.cpu") >= 0
@@ -148,12 +152,14 @@ def test_cgroup_of_version_1(tmp_path: Path, write: Write) -> None:
             f"{place}/memory/memory.limit_in_bytes": "2000000\n",
             f"{place}/memory/memory.usage_in_bytes": "1500000\n",
             f"{place}/memory/memory.stat": "cache 1\ninactive_file 7\ntotal_inactive_file 500000\n",
-            f"{place}/blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 0\n8:0 Write 0\n8:0 Total 0\nTotal 0\n",
+            f"{place}/blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 0\n8:0 Write 0\n"
+            "8:0 Total 0\nTotal 0\n",
         }
     )
     later = {
         f"{place}/cpu,cpuacct/cpuacct.usage": "2500000000\n",
-        f"{place}/blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 6000000\n8:0 Write 2000000\nTotal 8000000\n",
+        f"{place}/blkio/blkio.throttle.io_service_bytes_recursive": "8:0 Read 6000000\n8:0 Write 2000000\n"
+        "Total 8000000\n",
     }
 
     seen = _seen(tmp_path, write, later)
