@@ -82,8 +82,11 @@ class SystemVerbs:
                 # The ranks of a job share their machines: the first one follows the option.
                 every = 0.0 if every and runs_elsewhere(self._trial) else every
             if every and is_possible():
-                self._monitored = Monitored(recorder(self.protocol, self._trial), every)
-                monitor().add(self._monitored)
+                monitored = self._monitored = Monitored(recorder(self.protocol, self._trial), every)
+                monitor().add(monitored)
+                if self.has_finished:
+                    # The handler of a signal, or another thread, has ended it meanwhile.
+                    monitor().remove(monitored)
         except Exception as error:  # noqa: BLE001 - no training stops for it
             tell(f"{type(error).__name__}: {error}")
 

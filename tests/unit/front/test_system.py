@@ -266,6 +266,23 @@ def test_end_during_a_look(client: TrackClient, machine: Machine) -> None:
     assert told == [{"system/cpu": 1.0, "system/cpu.peak": 1.0}]
 
 
+def test_end_during_the_beginning(
+    client: TrackClient, machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trial that the handler of a signal ends while its monitor begins leaves none behind."""
+    trial = client.new_trial(parameters={"lr": 1}).monitor(every=1)
+    real = machine.monitor.add
+
+    def add(monitored: Monitored) -> None:
+        trial.finish()
+        real(monitored)
+
+    monkeypatch.setattr(machine.monitor, "add", add)
+    trial.start()
+
+    assert (machine.monitor._monitored, caplog.records) == ([], [])
+
+
 def test_end_waits_for_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the thread waits for a store, the end of a trial does not wait for the thread."""
     monkeypatch.setattr(system, "_PATIENCE", 0.01)
