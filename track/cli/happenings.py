@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from track.aggregators.aggregator import Aggregator
 from track.briefs import SYSTEM
 from track.cli.grid import duration
 from track.errors import InvalidCall, suggestion
@@ -19,6 +20,7 @@ KINDS = ("failed", "nan", "silent", "alert", "done")
 """What can be told."""
 SILENCE = 600.0
 """Seconds after which a trial is silent, unless it is said otherwise."""
+_COUNTED = ("_update_count", "_last_change", "heartbeat")
 _FAILED = (Status.Exception, Status.Broken)
 
 
@@ -140,7 +142,16 @@ def _number(row: Row, name: str) -> float:
 
 
 def _sign_of(row: Row) -> Any:
-    """Return what is another thing after anything that a trial says; what its monitor says is no sign of life."""
-    ticks = [brief.count for name, brief in row.metrics.items() if name.startswith(SYSTEM)]
-    points = sum(brief.count for name, brief in row.metrics.items() if not name.startswith(SYSTEM))
-    return points, _number(row, "_update_count") - max(ticks, default=0)
+    """Return what is another thing once the trial has said something.
+
+    That its process lives, as heartbeats of its worker and what its monitor records do, says nothing of the training.
+    """
+    trial = row.trial
+    noted = trial.metadata if isinstance(trial.metadata, Mapping) else {}
+    said = [
+        {name: (brief.count, brief.last) for name, brief in row.metrics.items() if not name.startswith(SYSTEM)},
+        {name: one.val if isinstance(one, Aggregator) else one for name, one in noted.items() if name not in _COUNTED},
+        {name: one.val if isinstance(one, Aggregator) else one for name, one in trial.chronos.items()},
+        [len(trial.artifacts), len(trial.errors), row.tags, str(trial.status)],
+    ]
+    return hash(repr(said))

@@ -282,7 +282,7 @@ def test_silence_is_told_once_each(watched: TrackClient) -> None:
     trial = _begun(watched)
     happenings = Happenings(read_kinds("silent"), 60.0)
     found = [_looks(watched, happenings, start + after) for after in (1, 59, 62, 200)]
-    trial.heartbeat()
+    trial.log_metadata(phase="evaluation")
     found += [_looks(watched, happenings, start + after) for after in (201, 260, 262)]
     trial.finish()
     found.append(_looks(watched, happenings, start + 900))
@@ -290,19 +290,44 @@ def test_silence_is_told_once_each(watched: TrackClient) -> None:
     assert found == [[], [], ["silent"], [], [], [], ["silent"], []]
 
 
-def test_what_the_monitor_records_is_no_sign_of_life(watched: TrackClient) -> None:
-    """A training that hangs is silent, though its machine is looked at every ten seconds."""
+def test_what_says_that_a_process_lives_is_no_word_of_the_training(watched: TrackClient) -> None:
+    """A training that hangs is silent, though its machine is looked at, and its worker gives heartbeats for it."""
     start = watched.protocol.clock()
     trial = _begun(watched)
     happenings = Happenings(read_kinds("silent"), 60.0)
     found = []
     for after in range(10, 100, 10):
         watched.protocol.log_trial_metrics(trial.trial, None, None, **{"system/cpu": 1.0, "system/cpu.peak": 1.0})
+        trial.heartbeat()
         found.append(_looks(watched, happenings, start + after))
     trial.finish()
 
     assert found.index(["silent"]) == 6
     assert sum(map(len, found)) == 1
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda trial: trial.log_metrics(loss=0.5),
+        lambda trial: trial.log_metrics(step=0, nan=float("nan")),
+        lambda trial: trial.log_metadata(phase=2),
+        lambda trial: trial.alert("now"),
+        lambda trial: trial.add_tags(paper="v2"),
+        lambda trial: trial.note_output("_output", [0, 0, [["stdout", "x"]]], None),
+    ],
+)
+def test_any_word_ends_a_silence(watched: TrackClient, say: Callable[[TrialLogger], object]) -> None:
+    """A number, a note, an alert, a tag, a line of output: all of it is heard."""
+    start = watched.protocol.clock()
+    trial = _begun(watched)
+    happenings = Happenings(read_kinds("silent"), 60.0)
+    found = [_looks(watched, happenings, start + 50)]
+    say(trial)
+    found += [_looks(watched, happenings, start + after) for after in (55, 114, 116)]
+    trial.finish()
+
+    assert found == [[], [], [], ["silent"]]
 
 
 def test_run_that_is_silent_and_no_number_already(watched: TrackClient) -> None:
