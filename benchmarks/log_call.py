@@ -4,8 +4,8 @@
 ``with trial.chrono('x'):``, against ``os.write`` in the same run: of the same line formatted with ``%``, with all
 digits and with six (``%g``), and of a constant line. Then the same with very many points in the trial against few.
 
-Medians and means are by the clock; the processor's time of such calls, which other programs disturb little and which has
-all work in it that is done once in many calls, is measured after them, in turns.
+Medians and means are by the clock; the processor's time of such calls, which other programs disturb little and which
+has all work in it that is done once in many calls, is measured after them, in turns.
 """
 
 from __future__ import annotations
