@@ -28,7 +28,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence import get_protocol
-from track.persistence.checks import trial_created
+from track.persistence.contract.checks import trial_created
 from track.persistence.mongo.buckets import SLOTS
 from track.persistence.mongodb import MongoProtocol, make_mongodb
 from track.persistence.protocol import Protocol

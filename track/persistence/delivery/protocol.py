@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, TrialCreated, decode_lines, encode, encode_plain
-from track.persistence.checks import RESERVING, group_created, project_created
+from track.persistence.contract import RESERVING, FetchedPoints, Since, group_created, project_created
 from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
@@ -23,7 +23,6 @@ from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
 from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.points import FetchedPoints, Since
 from track.persistence.protocol import Forgotten
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.identity import is_elsewhere, origin_from
+from track.persistence.contract import is_elsewhere, origin_from
 from track.persistence.mongo.setup import (
     NUMBERED,
     VERSION,
