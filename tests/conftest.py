@@ -16,6 +16,18 @@ from tests.servers.s3 import moto_bucket, moto_server, weed_bucket, weed_server 
 from track.configuration import reset_configuration  # noqa: E402 - after the rewriting is asked for
 
 
+# Servers, disks and processes of a busy machine: what fails there is run once more, and the summary says so. One that is
+# named there has a fault, its own or ours, which is to be found.
+_AT_THE_MERCY_OF_THE_MACHINE = ("tests/conformance/", "tests/e2e/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of real servers and processes run once more where they fail."""
+    for item in items:
+        if item.nodeid.startswith(_AT_THE_MERCY_OF_THE_MACHINE):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _signals_are_heard() -> None:
     """Undo that what runs behind a shell (``pytest &``, ``nohup``) is deaf to some signals: children inherit that."""
