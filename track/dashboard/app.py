@@ -210,7 +210,7 @@ class Dashboard:
             raise Refused(404, "there is no such run")
         page = page_of(trials[0], watched.group_name, environment_in(protocol, trials[0]))
         may = self._writes and environ.get("track.role", "write") != "read"
-        return json_answer(page | ({"statuses": STATUSES} if may else {}))
+        return json_answer(page | {"serves": True} | ({"statuses": STATUSES} if may else {}))
 
     def _find(self, environ: dict[str, Any]) -> Answer:
         _, watched = self._store()

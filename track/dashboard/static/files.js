@@ -1,0 +1,67 @@
+/** The files of a run: they come down by a click, folders open, pictures and short texts are looked at. */
+import { bytes, number, text } from "./format.js";
+import { Component, html } from "./view.js";
+
+const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
+const TEXT = /\.(txt|log|jsonl?|ya?ml|toml|ini|cfg|csv|tsv|md|py|sh|diff|patch)$/i;
+const LONGEST = 100_000;
+
+/** @param {Record<string, string>} of */
+const query = (of) => new URLSearchParams(of).toString();
+
+export class Files extends Component {
+  failure = "";
+  /** What was opened, by its address: files of a folder, a text, or true for a picture. @type {Map<string, any>} */
+  opened = new Map();
+
+  /** What the server has at an address, or its words about why not. @param {string} address @param {string} [method] */
+  async ask(address, method = "GET") {
+    this.failure = "";
+    const answer = await fetch(address, { method }).catch(() => null);
+    if (answer?.ok) return answer;
+    this.failure = answer ? (await (method === "GET" ? answer : await fetch(address)).text()).trim() : "no answer: does `track ui` still run?";
+    return null;
+  }
+
+  /** Bring a file down, once it is known to be there. @param {MouseEvent} event @param {string} address */
+  async bring(event, address) {
+    event.preventDefault();
+    if (await this.ask(address, "HEAD")) location.assign(address);
+    this.setState({});
+  }
+
+  /** Open or close a folder, a picture or a text. @param {string} address @param {"files" | "text" | "picture"} what */
+  async flip(address, what) {
+    if (!this.opened.delete(address)) {
+      const answer = what === "picture" || (await this.ask(address));
+      if (answer) this.opened.set(address, answer === true ? true : what === "files" ? await answer.json() : await answer.text());
+    }
+    this.setState({});
+  }
+
+  row(one, of, depth) {
+    const address = `api/file?${query(of)}`;
+    const folder = `api/files?${query(of)}`;
+    const inside = this.opened.get(folder);
+    const what = one.kind === "folder" ? "files" : PICTURE.test(one.name) ? "picture" : TEXT.test(one.name) && one.size <= LONGEST ? "text" : "";
+    const place = what === "files" ? folder : address;
+    const seen = this.opened.get(address);
+    const can = this.props.serves && one.digest && one.kind !== "elsewhere";
+    const name = text(one.name);
+    return html`<tr key=${address}><td style=${{ paddingLeft: `${depth * 18}px` }}>
+        ${can && what !== "files" ? html`<a class="link" href=${address} title=${`download ${name}`} onClick=${(event) => this.bring(event, address)}>${name}</a>` : name}
+        ${can && what && html` <button class="chip" aria-expanded=${this.opened.has(place)} aria-label=${`look at ${name}`} onClick=${() => this.flip(place, what)}>${this.opened.has(place) ? "▾" : "▸"}</button>`}</td>
+        <td class="number">${bytes(one.size)}</td><td class="number">${number(one.step)}</td><td><code>${text(one.digest).slice(0, 12)}</code></td></tr>
+      ${seen && html`<tr key=${`${address} seen`}><td class="seen" colspan="4">${seen === true ? html`<img src=${address} alt=${name} />` : html`<pre tabindex="0">${seen.split("\n").map(text).join("\n")}</pre>`}</td></tr>`}
+      ${inside?.files.map((file) => this.row(file, { ...of, file: file.digest }, depth + 1))}
+      ${inside?.left > 0 && html`<tr key="left"><td colspan="4">and ${inside.left} more</td></tr>`}`;
+  }
+
+  render() {
+    const { files, uid } = this.props;
+    if (!files.length) return "";
+    return html`<section><h3>files</h3>${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
+      <table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>
+      <tbody>${files.map((one) => this.row(one, { uid, digest: one.digest }, 0))}</tbody></table></section>`;
+  }
+}
