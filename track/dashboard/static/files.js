@@ -1,4 +1,5 @@
 /** The files of a run: they come down by a click, folders open, pictures and short texts are looked at. */
+import { ask } from "./api.js";
 import { bytes, number, text } from "./format.js";
 import { Component, html } from "./view.js";
 
@@ -6,42 +7,39 @@ const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
 const TEXT = /\.(txt|log|jsonl?|ya?ml|toml|ini|cfg|csv|tsv|md|py|sh|diff|patch)$/i;
 const LONGEST = 100_000;
 
-/** @param {Record<string, string>} of */
-const query = (of) => new URLSearchParams(of).toString();
-
 export class Files extends Component {
   failure = "";
   /** What was opened, by its address: files of a folder, a text, or true for a picture. @type {Map<string, any>} */
   opened = new Map();
 
-  /** What the server has at an address, or its words about why not. @param {string} address @param {string} [method] */
-  async ask(address, method = "GET") {
+  /** Do something, and show the server's words where it fails. @param {() => Promise<void>} act */
+  async do(act) {
     this.failure = "";
-    const answer = await fetch(address, { method }).catch(() => null);
-    if (answer?.ok) return answer;
-    this.failure = answer ? (await (method === "GET" ? answer : await fetch(address)).text()).trim() : "no answer: does `track ui` still run?";
-    return null;
+    await act().catch((error) => (this.failure = error.message));
+    this.setState({});
   }
 
-  /** Bring a file down, once it is known to be there. @param {MouseEvent} event @param {string} address */
-  async bring(event, address) {
+  /** Bring a file down, once it is known to come. @param {MouseEvent} event @param {string} address */
+  bring(event, address) {
     event.preventDefault();
-    if (await this.ask(address, "HEAD")) location.assign(address);
-    this.setState({});
+    this.do(async () => {
+      (await ask(address)).body?.cancel();
+      location.assign(address);
+    });
   }
 
   /** Open or close a folder, a picture or a text. @param {string} address @param {"files" | "text" | "picture"} what */
-  async flip(address, what) {
-    if (!this.opened.delete(address)) {
-      const answer = what === "picture" || (await this.ask(address));
-      if (answer) this.opened.set(address, answer === true ? true : what === "files" ? await answer.json() : await answer.text());
-    }
-    this.setState({});
+  flip(address, what) {
+    this.do(async () => {
+      if (this.opened.delete(address)) return;
+      const answer = await ask(address);
+      this.opened.set(address, what === "files" ? await answer.json() : what === "text" ? await answer.text() : true);
+    });
   }
 
   row(one, of, depth) {
-    const address = `api/file?${query(of)}`;
-    const folder = `api/files?${query(of)}`;
+    const query = new URLSearchParams(of);
+    const [address, folder] = [`api/file?${query}`, `api/files?${query}`];
     const inside = this.opened.get(folder);
     const what = one.kind === "folder" ? "files" : PICTURE.test(one.name) ? "picture" : TEXT.test(one.name) && one.size <= LONGEST ? "text" : "";
     const place = what === "files" ? folder : address;
