@@ -110,6 +110,7 @@ ORDER = (
     "track.manager.*",
     "track.config",
     "track.dashboard.*",
+    "track.importing.*",
     "track",
     # programs and tools
     "track.integrations.*",
@@ -140,6 +141,7 @@ FACES = (
     "track.manager",
     "track.cli",
     "track.dashboard",
+    "track.importing",
     "track.testing",
 )
 
@@ -165,6 +167,7 @@ PUBLIC = (
     "track.experiment",
     "track.experiment_utils",
     "track.functional",
+    "track.importing",
     "track.integrations",
     "track.integrations.accelerate",
     "track.integrations.catboost",
