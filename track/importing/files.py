@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from track.errors import IncompatibleYmlException, TrackError, UnsafePath
+from track.errors import IncompatibleYmlException, MissingExtra, TrackError, UnsafePath
 from track.importing.report import Report
 from track.shape import MOST_YAML
 from track.shape import checked as checked_shape
@@ -18,26 +18,29 @@ from track.utils.files import is_below
 
 _MOST_FILES = 1_000_000
 _DEEPEST = 64
+_CHUNK = 1 << 18
 
 
 class Folder:
-    """A folder and what is below it, for reading."""
+    """A folder and what is below it, for reading; links with an expected name are passed over without a word."""
 
-    def __init__(self, path: str, report: Report) -> None:
+    def __init__(self, path: str, report: Report, expected: frozenset[str] = frozenset()) -> None:
         self.path = path
         self._report = report
+        self._expected = expected
 
-    def files(self, below: str = "", deepest: int = _DEEPEST) -> list[str]:
+    def files(self, below: str = "") -> list[str]:
         """Return the paths of the files below a path in the folder, relative and in order."""
         found: list[str] = []
-        self._walk(below, deepest, found)
+        self._walk(below, _DEEPEST, found)
         return found
 
     def _walk(self, below: str, deepest: int, found: list[str]) -> None:
         for entry in self.entries(below):
             name = f"{below}/{entry.name}" if below else entry.name
             if entry.is_symlink():
-                self._report.leave("file", "is a link, and none is followed", name)
+                if entry.name not in self._expected:
+                    self._report.leave("file", "is a link, and none is followed", name)
             elif entry.is_dir(follow_symlinks=False):
                 if deepest:
                     self._walk(name, deepest - 1, found)
@@ -121,8 +124,11 @@ class Folder:
             self._report.damage("is no JSON", name)
             return None
 
-    def yaml(self, name: str) -> Any:
-        """Return the plain data of a file of YAML, None where there is none."""
+    def yaml(self, name: str, is_needed: bool = False) -> Any:
+        """Return the plain data of a file of YAML, None where there is none.
+
+        Raises MissingExtra: PyYAML is not installed, and the file is needed.
+        """
         from track.yaml12 import load
 
         text = self.read(name)
@@ -130,6 +136,11 @@ class Folder:
             return None
         try:
             return load(text.decode("utf-8-sig"), name)
+        except MissingExtra:
+            if is_needed:
+                raise
+            self._report.leave("file", "is YAML, which needs PyYAML (the extra experiments)", name)
+            return None
         except (IncompatibleYmlException, UnicodeDecodeError) as error:
             self._report.damage("is no YAML of plain data", f"{name}: {error}")
             return None
@@ -142,6 +153,47 @@ def open_file(path: str) -> io.BufferedReader:
         os.close(descriptor)
         raise UnsafePath(f"{path} is no file")
     return io.BufferedReader(io.FileIO(descriptor, "r"), 1 << 20)
+
+
+def lines(file: Any, longest: int) -> Iterator[bytes | None]:
+    """Yield the lines of a file; None for one that is longer than `longest` bytes."""
+    rest, is_long = b"", False
+    while chunk := file.read(_CHUNK):
+        first, *others = chunk.split(b"\n")
+        rest += first
+        if len(rest) > longest:
+            rest, is_long = b"", True
+        if not others:
+            continue
+        yield None if is_long else rest
+        is_long = False
+        rest = others.pop()
+        yield from others
+    if rest or is_long:
+        yield None if is_long else rest
+
+
+def number_or_text(text: str) -> Any:
+    """Return what a text says, where nothing is lost by it: a number, or whether something is so; else the text.
+
+    Examples
+    --------
+    >>> [number_or_text(text) for text in ("0.1", "1e-05", "007", "True", "adam")]
+    [0.1, 1e-05, '007', True, 'adam']
+    """
+    if len(text) > 40:
+        return text
+    known = {"True": True, "False": False, "None": None}
+    if text in known:
+        return known[text]
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        if repr(number) == text:
+            return number
+    return text
 
 
 def read_json(text: bytes | str, place: str = "the text") -> Any:

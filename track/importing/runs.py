@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from track.structure import CustomStatus, Status
+from track.versioning import compute_hash
 
 End = Status | CustomStatus
 
@@ -57,6 +58,8 @@ class Run:
         Tells a `Taking` everything.
     created: float
         Unix seconds.
+    alias: str
+        Whose name the key is, where that is not the source: one tracker may have several kinds of stores.
     """
 
     key: str
@@ -67,11 +70,22 @@ class Run:
     project: str | None = None
     group: str | None = None
     description: str | None = None
+    alias: str | None = None
 
     @property
     def label(self) -> str:
         """What messages call it."""
         return self.name or self.key
+
+
+def digest_of_run(alias: str, key: str) -> str:
+    """Return the hash of the trial that a run becomes: the same in every store."""
+    return compute_hash("import", alias, key)
+
+
+def uid_of(alias: str, key: str) -> str:
+    """Return the uid of the trial that a run becomes."""
+    return f"{digest_of_run(alias, key)}_0"
 
 
 def stamp_of(*paths: str) -> str:

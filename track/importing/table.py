@@ -23,6 +23,8 @@ _FIELDS = {"parameters": "parameters", "params": "parameters", "config": "parame
 _DELIMITERS = (",", ";", "\t", "|")
 _LONGEST_LINE = 1 << 22
 _MOST_COLUMNS = 100_000
+_CELLS = 40_000
+"""Cells that are read before they are told."""
 _MILLISECONDS = 1e11
 """From here on a time is no seconds: it would be in the year 5138."""
 
@@ -141,12 +143,22 @@ class _File:
 
     def _read(self, part: _Part, taking: Taking) -> None:
         spans = iter(part.spans)
+        rows: list[list[str]] = []
+        cells, width = 0, len(self._columns)
         with open_file(self.path) as file:
             self._tell_fields(part.first, taking)
             for start, end in zip(spans, spans, strict=True):
                 file.seek(start)
                 for row, _ in self._rows(_Lines(file, start, None if end < 0 else end, self._report, self.path)):
-                    self._tell(row, taking)
+                    if len(row) > width:
+                        taking.damage("has lines with more cells than names", self.path)
+                        continue
+                    rows.append(row if len(row) == width else row + [""] * (width - len(row)))
+                    cells += width
+                    if cells >= _CELLS:
+                        self._tell(rows, taking)
+                        rows, cells = [], 0
+        self._tell(rows, taking)
 
     def _tell_fields(self, row: list[str], taking: Taking) -> None:
         found: dict[str, dict[str, Any]] = {"parameters": {}, "tags": {}}
@@ -157,29 +169,50 @@ class _File:
         taking.parameters(found["parameters"])
         taking.tags(found["tags"])
 
-    def _tell(self, row: list[str], taking: Taking) -> None:
-        if len(row) > len(self._columns):
-            taking.damage("has lines with more cells than names", self.path)
-            return
-        step: Any = None
-        if self._step is not None and self._step < len(row) and (text := row[self._step]):
-            number = _number(text)
-            step = text if number is None else number
-        at = _time_of(row[self._time]) if self._time is not None and self._time < len(row) else None
+    def _tell(self, rows: list[list[str]], taking: Taking) -> None:
+        steps: list[Any] | None = None
+        times: list[Any] | None = None
+        if self._step is not None:
+            steps = [_step_of(row[self._step]) for row in rows]
+        if self._time is not None:
+            times = [_time_of(row[self._time]) for row in rows]
         if self._is_long:
-            name, text = self._cell(row, self._metric), self._cell(row, self._value)
-            self._tell_point(name, text, step, at, taking)
+            for place, row in enumerate(rows):
+                step, at = None if steps is None else steps[place], None if times is None else times[place]
+                self._tell_cells(row[self._metric].strip(), [row[self._value]], [step], [at], taking)
             return
         for place, name in self._metrics:
-            if place < len(row) and (text := row[place]):
-                self._tell_point(name, text, step, at, taking)
+            self._tell_cells(name, [row[place] for row in rows], steps, times, taking)
 
-    def _tell_point(self, name: str, text: str, step: Any, at: float | None, taking: Taking) -> None:
-        number = _number(text)
-        if number is None:
-            taking.leave("cell", "is no number", f"{name}: {text[:100]}")
+    def _tell_cells(
+        self, name: str, texts: list[str], steps: list[Any] | None, times: list[Any] | None, taking: Taking
+    ) -> None:
+        try:
+            values = list(map(float, texts))
+        except ValueError:
+            self._tell_one_by_one(name, texts, steps, times, taking)
+            return
+        # What reads like an integer is one.
+        numbers = [
+            int(text) if text.isdigit() and len(text) < 20 else value for text, value in zip(texts, values, strict=True)
+        ]
+        if len(numbers) == 1:
+            taking.point(name, numbers[0], steps and steps[0], times and times[0])
         else:
-            taking.point(name, number, step, at)
+            taking.series(name, numbers, steps, times)
+
+    def _tell_one_by_one(
+        self, name: str, texts: list[str], steps: list[Any] | None, times: list[Any] | None, taking: Taking
+    ) -> None:
+        for place, text in enumerate(texts):
+            if not text:
+                continue
+            number = _number(text)
+            if number is None:
+                taking.leave("cell", "is no number", f"{name}: {text[:100]}")
+            else:
+                step, at = None if steps is None else steps[place], None if times is None else times[place]
+                taking.point(name, number, step, at)
 
     def _cell(self, row: list[str], place: int | None) -> str:
         return row[place].strip() if place is not None and place < len(row) else ""
@@ -224,6 +257,13 @@ def _number(text: str) -> int | float | None:
         return float(text)
     except ValueError:
         return {"true": True, "false": False}.get(text.strip().lower())
+
+
+def _step_of(text: str) -> Any:
+    if not text:
+        return None
+    number = _number(text)
+    return text if number is None else number
 
 
 def _time_of(text: str) -> float | None:

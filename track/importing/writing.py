@@ -13,7 +13,7 @@ from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, Proje
 from track.events import TrialCreated as Created
 from track.importing.masking import masked, masked_text
 from track.importing.report import Report
-from track.importing.runs import End, Run
+from track.importing.runs import End, Run, digest_of_run
 from track.persistence.checks import plain_fields
 from track.persistence.given import given_series
 from track.persistence.protocol import Protocol
@@ -22,7 +22,6 @@ from track.plain import utf8
 from track.shown import cut
 from track.structure import Project, Status, Trial, TrialGroup
 from track.utils.files import digest_of
-from track.versioning import compute_hash
 
 _FORMAT = 1
 """Of how a run becomes events: another one, and an import that was broken off begins again."""
@@ -52,7 +51,7 @@ class Target:
 
     def take(self, run: Run) -> None:
         """Store a run, unless it is there."""
-        digest = compute_hash("import", self._source, run.key)
+        digest = digest_of_run(run.alias or self._source, run.key)
         outcome = "present" if digest in self._taken else self._outcome(digest, run)
         self._taken.add(digest)
         if outcome not in ("imported", "completed"):
@@ -264,7 +263,7 @@ class _Telling:
                 _text_or_none(run.description),
                 group_id=trial.group_id,
                 project_id=trial.project_id,
-                metadata={"alias": {self._source: utf8(run.key)}, IMPORT: origin},
+                metadata={"alias": {run.alias or self._source: utf8(run.key)}, IMPORT: origin},
                 timestamps={"created": run.created, "started": run.created},
             )
         ]
