@@ -173,29 +173,6 @@ def lines(file: Any, longest: int) -> Iterator[bytes | None]:
         yield None if is_long else rest
 
 
-def number_or_text(text: str) -> Any:
-    """Return what a text says, where nothing is lost by it: a number, or whether something is so; else the text.
-
-    Examples
-    --------
-    >>> [number_or_text(text) for text in ("0.1", "1e-05", "007", "True", "adam")]
-    [0.1, 1e-05, '007', True, 'adam']
-    """
-    if len(text) > 40:
-        return text
-    known = {"True": True, "False": False, "None": None}
-    if text in known:
-        return known[text]
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        if repr(number) == text:
-            return number
-    return text
-
-
 def read_json(text: bytes | str, place: str = "the text") -> Any:
     """Return the data of a text of JSON, with NaN and Infinity as Python writes them; ValueError where it is none."""
     raw = text.encode() if isinstance(text, str) else text

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from track.importing.database import Database, opened
-from track.importing.files import Folder, number_or_text
+from track.importing.files import Folder
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, uid_of
+from track.importing.words import number_or_text
 from track.structure import CustomStatus, Status
 
 STATUSES: dict[str, Status | CustomStatus] = {

@@ -8,13 +8,13 @@ import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 from track.errors import UnsafePath
 from track.importing.files import open_file
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, stamp_of
+from track.importing.words import number_of, time_of
 
 _RUN = ("run", "uid", "run_id", "run_name", "trial", "name")
 _STEP = ("step", "_step", "global_step", "epoch", "iteration")
@@ -25,8 +25,6 @@ _LONGEST_LINE = 1 << 22
 _MOST_COLUMNS = 100_000
 _CELLS = 40_000
 """Cells that are read before they are told."""
-_MILLISECONDS = 1e11
-"""From here on a time is no seconds: it would be in the year 5138."""
 
 
 def runs(path: str, report: Report) -> Iterator[Run]:
@@ -71,7 +69,7 @@ class _File:
         project = os.path.basename(os.path.dirname(self.path)) or "imported"
         for name, part in parts.items():
             time = self._cell(part.first, self._time)
-            created = _time_of(time) if time else None
+            created = time_of(time) if time else None
             label = self._cell(part.first, self._label) or name or self._name
 
             def read(taking: Taking, part: _Part = part) -> None:
@@ -164,7 +162,7 @@ class _File:
         found: dict[str, dict[str, Any]] = {"parameters": {}, "tags": {}}
         for place, kind, name in self._fields:
             if text := self._cell(row, place):
-                number = _number(text)
+                number = number_of(text)
                 found[kind][name] = text if number is None else number
         taking.parameters(found["parameters"])
         taking.tags(found["tags"])
@@ -175,7 +173,7 @@ class _File:
         if self._step is not None:
             steps = [_step_of(row[self._step]) for row in rows]
         if self._time is not None:
-            times = [_time_of(row[self._time]) for row in rows]
+            times = [time_of(row[self._time]) for row in rows]
         if self._is_long:
             for place, row in enumerate(rows):
                 step, at = None if steps is None else steps[place], None if times is None else times[place]
@@ -207,7 +205,7 @@ class _File:
         for place, text in enumerate(texts):
             if not text:
                 continue
-            number = _number(text)
+            number = number_of(text)
             if number is None:
                 taking.leave("cell", "is no number", f"{name}: {text[:100]}")
             else:
@@ -248,34 +246,8 @@ def _place(names: list[str], known: tuple[str, ...]) -> int | None:
     return next((names.index(name) for name in known if name in names), None)
 
 
-def _number(text: str) -> int | float | None:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        return {"true": True, "false": False}.get(text.strip().lower())
-
-
 def _step_of(text: str) -> Any:
     if not text:
         return None
-    number = _number(text)
+    number = number_of(text)
     return text if number is None else number
-
-
-def _time_of(text: str) -> float | None:
-    """Return unix seconds, of a number of seconds or milliseconds or of a date; None where it says none."""
-    if not text:
-        return None
-    try:
-        at = float(text)
-    except ValueError:
-        try:
-            date = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-            return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return at / 1000 if at > _MILLISECONDS else at
