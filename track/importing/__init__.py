@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
-from track.errors import InvalidCall, NothingThere, suggestion
+from track.errors import InvalidCall, MissingExtra, NotFound, NothingThere, suggestion
 from track.importing.report import Report
+from track.importing.runs import UNREADABLE, Run
 from track.importing.sources import SOURCES, runs_of
 from track.importing.writing import Target
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
+from track.reading import open_to_read
 
 __all__ = ["SOURCES", "Report", "import_runs"]
 
@@ -58,7 +61,7 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
     target = Target(source, _opened(to, dry_run), report)
     try:
         found = 0
-        for run in runs_of(source, place, report):
+        for run in _readable(runs_of(source, place, report), report):
             target.take(run)
             found += 1
         if not found and not report.damages:
@@ -70,15 +73,22 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
     return report
 
 
+def _readable(runs: Iterator[Run], report: Report) -> Iterator[Run]:
+    """Yield the runs, up to where a source is damaged in a way that its reader did not foresee."""
+    try:
+        yield from runs
+    except (NothingThere, MissingExtra):
+        raise
+    except UNREADABLE as error:
+        report.damage(f"cannot be read on ({type(error).__name__})", str(error))
+
+
 def _opened(to: str | Protocol, dry_run: bool) -> Any:
     """Return the store; None where nothing is written and it is not there."""
     if isinstance(to, Protocol):
         return to
     if not dry_run:
         return get_protocol(to)
-    from track.errors import NotFound
-    from track.reading import open_to_read
-
     try:
         return open_to_read(to)
     except NotFound:

@@ -1,4 +1,4 @@
-"""aim: its folder ``.aim``, which only its own package can read; it reads a copy, for it writes what it has not indexed."""
+"""aim: the folder ``.aim``, which only its own package can read: from a copy, for it writes what it has not indexed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def runs(path: str, report: Report) -> Iterator[Run]:
     try:
         from aim import Repo  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
-        raise MissingExtra("reading the runs of aim needs its own package: pip install aim (Python 3.12 at most)") from error
+        raise MissingExtra(
+            "reading the runs of aim needs its own package: pip install aim (Python 3.12 at most)"
+        ) from error
     own = path if os.path.basename(path) == ".aim" else os.path.join(path, ".aim")
     if not os.path.isdir(own) or os.path.islink(own):
         raise NothingThere(f"{path} has no folder .aim")

@@ -1,4 +1,4 @@
-"""A SQLite file of somebody else's, for reading: nothing is written beside it, and its texts are as long as they may be."""
+"""A SQLite file of somebody else's, for reading: nothing is written beside it, and no value is believed to be small."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from urllib.parse import quote
 from track.importing.report import Report
 
 _LONGEST = 1 << 26
+_LIMIT_LENGTH = 0
+"""The number of SQLite's limit of the bytes of a value."""
 _STEPS = 1_000_000
 """Steps of SQLite's machine between two looks at whether a query goes on for ever."""
 _MOST_STEPS = 200_000
@@ -32,7 +34,7 @@ def opened(path: str, report: Report) -> Iterator[Database | None]:
     with closing(connection):
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         if hasattr(connection, "setlimit"):
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+            connection.setlimit(_LIMIT_LENGTH, _LONGEST)
         try:
             connection.execute("PRAGMA trusted_schema = OFF")
             database = Database(connection, path, report)
@@ -64,7 +66,8 @@ class Database:
         chosen = ", ".join(f'"{name}"' if name in known else "NULL" for name in columns)
         self._bound()
         try:
-            cursor = self._connection.execute(f'SELECT {chosen} FROM "{table}" {rest}', values)
+            query = f'SELECT {chosen} FROM "{table}" {rest}'  # noqa: S608 - names are constants of ours
+            cursor = self._connection.execute(query, values)
             while rows := cursor.fetchmany(8192):
                 yield rows
                 self._bound()

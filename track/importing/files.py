@@ -6,6 +6,7 @@ import io
 import json
 import os
 import stat
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec

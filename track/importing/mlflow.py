@@ -70,7 +70,18 @@ def _runs(database: Database, folder: Folder, report: Report) -> Iterator[Run]:
             continue
         tags = texts(database.rows("tags", ("key", "value"), "WHERE run_uuid = ?", uid))
         places = [f"{root}{experiment}/{uid}/artifacts" for root in ("mlruns/", "mlartifacts/", "")]
-        found = MlflowRun(folder, uid, name, status, start, end, experiments.get(experiment), tags, uri, places)
+        found = MlflowRun(
+            folder,
+            uid,
+            name=name,
+            status=status,
+            start=start,
+            end=end,
+            experiment=experiments.get(experiment),
+            tags=tags,
+            uri=uri,
+            places=places,
+        )
 
         def read(taking: Taking, uid: str = uid, found: MlflowRun = found) -> None:
             found.tell(taking, texts(database.rows("params", ("key", "value"), "WHERE run_uuid = ?", uid)))
@@ -78,8 +89,9 @@ def _runs(database: Database, folder: Folder, report: Report) -> Iterator[Run]:
             order = "WHERE run_uuid = ? ORDER BY key, timestamp, step, value"
             for rows in database.chunks("metrics", _POINT, order, uid):
                 _tell_points(rows, taking)
-            for (source,) in database.rows("inputs", ("source_id",), "WHERE destination_id = ?", uid):
-                taking.leave("dataset", "has no place here", str(source))
+            if database.has("inputs", "source_id", "destination_id"):
+                for (source,) in database.rows("inputs", ("source_id",), "WHERE destination_id = ?", uid):
+                    taking.leave("dataset", "has no place here", str(source))
             found.tell_files(taking)
 
         count = ""
@@ -94,7 +106,7 @@ def _tell_points(rows: list[Any], taking: Taking) -> None:
         for place, (value, is_nan) in enumerate(zip(values, nans, strict=True)):
             if is_nan:
                 values[place] = math.nan
-            elif value == _LARGEST or value == -_LARGEST:
+            elif value in (_LARGEST, -_LARGEST):
                 values[place] = math.copysign(math.inf, value)
         try:
             seconds = [at / 1000 for at in times]
@@ -116,6 +128,7 @@ class MlflowRun:
         self,
         folder: Folder,
         uid: str,
+        *,
         name: Any,
         status: Any,
         start: Any,
@@ -161,7 +174,7 @@ class MlflowRun:
         """Tell the artifacts that are in the folder of the source."""
         place = self._place()
         if place is None:
-            if isinstance(self._uri, str) and self._uri and not self._is_local():
+            if isinstance(self._uri, str) and self._uri and not self._is_inside():
                 taking.leave("artifacts", "of the run are not in the folder of the source", self._uri)
             return
         for name in self._folder.files(place):
@@ -179,13 +192,14 @@ class MlflowRun:
 
     def _place(self) -> str | None:
         """Return where the artifacts are in the folder: as the store says, or where they are once it was moved."""
-        if self._is_local():
-            path = os.path.realpath(self._path())
-            root = self._folder.path.rstrip("/")
-            if path.startswith(f"{root}/") and os.path.isdir(path):
-                return path.removeprefix(f"{root}/")
+        if self._is_inside() and os.path.isdir(path := os.path.realpath(self._path())):
+            return path.removeprefix(f"{self._folder.path.rstrip('/')}/")
         places = [place for place in self._places if ".." not in place.split("/")]
         return next((place for place in places if os.path.isdir(f"{self._folder.path}/{place}")), None)
+
+    def _is_inside(self) -> bool:
+        root = self._folder.path.rstrip("/")
+        return self._is_local() and os.path.realpath(self._path()).startswith(f"{root}/")
 
     def _path(self) -> str:
         split = urlsplit(self._uri)

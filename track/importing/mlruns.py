@@ -55,9 +55,19 @@ def _run(folder: Folder, place: str, experiment: Any, report: Report) -> Run | N
     tags = _texts(folder, f"{place}/tags")
     status = about.get("status")
     status = _STATUSES.get(status, "") if isinstance(status, int) else str(status)
-    times = (about.get("start_time"), about.get("end_time"))
     experiment = experiment if isinstance(experiment, str) else None
-    found = MlflowRun(folder, uid, name, status, *times, experiment, tags, None, [f"{place}/artifacts"])
+    found = MlflowRun(
+        folder,
+        uid,
+        name=name,
+        status=status,
+        start=about.get("start_time"),
+        end=about.get("end_time"),
+        experiment=experiment,
+        tags=tags,
+        uri=None,
+        places=[f"{place}/artifacts"],
+    )
 
     def read(taking: Taking) -> None:
         found.tell(taking, _texts(folder, f"{place}/params"))

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from track.errors import TrackError
 from track.structure import CustomStatus, Status
 from track.versioning import compute_hash
 
 End = Status | CustomStatus
+UNREADABLE = (OSError, TrackError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError)
+"""What a reader raises for damage that it did not foresee: it ends the reading, and nothing else."""
 
 
 class Taking(Protocol):

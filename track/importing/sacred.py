@@ -87,13 +87,13 @@ def _tell_metrics(folder: Folder, path: str, taking: Taking) -> None:
     except (ValueError, RecursionError):
         taking.damage("is no JSON", path)
         return
-    for name, columns in _mapping(found).items():
-        columns = _mapping(columns)
-        values, steps, times = (columns.get(key) for key in ("values", "steps", "timestamps"))
-        if not all(isinstance(column, list) for column in (values, steps, times)):
+    for name, metric in _mapping(found).items():
+        columns = [_mapping(metric).get(key) for key in ("values", "steps", "timestamps")]
+        lists = [column for column in columns if isinstance(column, list)]
+        if len(lists) < len(columns):
             taking.damage("a metric has no values, steps and times", name)
             continue
-        for value, step, at in zip(values, steps, times, strict=False):
+        for value, step, at in zip(*lists, strict=False):
             # Numbers of numpy are written as JSON of pickles.
             number = value.get("value") if isinstance(value, dict) else value
             if isinstance(number, (int, float)):

@@ -195,7 +195,7 @@ class _File:
             int(text) if text.isdigit() and len(text) < 20 else value for text, value in zip(texts, values, strict=True)
         ]
         if len(numbers) == 1:
-            taking.point(name, numbers[0], steps and steps[0], times and times[0])
+            taking.point(name, numbers[0], None if steps is None else steps[0], None if times is None else times[0])
         else:
             taking.series(name, numbers, steps, times)
 

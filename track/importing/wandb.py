@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -185,53 +185,53 @@ class _Reading:
     # points
 
     def _read_row(self, data: bytes) -> None:
-        names = self._names
         row: list[tuple[str, Any]] = []
         nested: dict[str, Any] = {}
-        step: Any = None
-        at: Any = None
+        known: dict[str, Any] = {"_step": None, "_timestamp": None, "_runtime": None}
+        named = self._named
         for number, item in fields(data):
             if number == 1:
-                # Name and value of most items are of less than 128 bytes, in this order.
-                place, end = 0, len(item)
-                while place < end and item[place] != _VALUE:
-                    place += 2 + item[place + 1] if place + 1 < end and item[place + 1] < 128 else end
-                name = names.get(item[:place]) if place + 2 < end and item[place + 2] < 128 else None
-                if type(name) is str:
-                    raw = item[place + 3 :]
-                    try:
-                        value = _decode(raw)
-                    except msgspec.DecodeError:
-                        value = read_json(raw)
-                elif name is None:
-                    keys, value = _item(item)
-                    if place + 2 < end and len(names) < _MOST:
-                        names[item[:place]] = keys[0] if len(keys) == 1 else keys
-                    if len(keys) > 1:
-                        _put(nested, keys, value)
-                        continue
-                    name = keys[0]
+                name, value = named(item)
+                if type(name) is not str:
+                    _put(nested, name, value)
+                elif name in known:
+                    known[name] = value
                 else:
-                    _put(nested, name, _item(item)[1])
-                    continue
-                if name == "_step":
-                    step = value
-                elif name == "_timestamp":
-                    at = value
-                elif name != "_runtime":
                     row.append((name, value))
-            elif number == 2 and step is None:
-                step = signed(last_of(message(item), 1)[0] or 0)
+            elif number == 2 and known["_step"] is None:
+                known["_step"] = signed(last_of(message(item), 1)[0] or 0)
+        step, at = known["_step"], known["_timestamp"]
         at = at if isinstance(at, (int, float)) else None
-        point = self._taking.point
+        point, metrics = self._taking.point, self._metrics
         for name, value in row:
-            if type(value) is float or type(value) is int or type(value) is bool:
+            if type(value) is float or type(value) is int:
                 point(name, value, step, at)
-                self._metrics.add(name)
+                metrics.add(name)
             else:
                 self._tell(name, value, step, at)
         for name, value in nested.items():
             self._tell(name, value, step, at)
+
+    def _named(self, item: Any) -> tuple[Any, Any]:
+        """Return the name of an item, or its names, and its value."""
+        # Those of most items are the same bytes in each row, less than 128, and stand before the value.
+        place, end = 0, len(item)
+        while place + 1 < end and item[place] != _VALUE:
+            place += 2 + item[place + 1]
+        if place + 2 < end and item[place + 2] < 128:
+            name = self._names.get(item[:place])
+            if name is not None:
+                raw = item[place + 3 :]
+                try:
+                    return name, _decode(raw)
+                except msgspec.DecodeError:
+                    return name, read_json(raw)
+            keys, value = _item(item)
+            if len(self._names) < _MOST:
+                self._names[item[:place]] = keys[0] if len(keys) == 1 else keys
+        else:
+            keys, value = _item(message(item))
+        return keys[0] if len(keys) == 1 else keys, value
 
     def _tell(self, name: str, value: Any, step: Any, at: float | None, depth: int = 0) -> None:
         """Tell a value that may be none of a metric."""

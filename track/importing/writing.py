@@ -8,12 +8,12 @@ from typing import Any
 
 from track.artifacts import Recorder
 from track.columns import MOST
-from track.errors import InvalidCall, InvalidEvent, InvalidUri, TrackError
+from track.errors import FileChanged, InvalidCall, InvalidEvent, InvalidUri, MissingExtra, UnsafePath
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, StatusChanged, TrialAttached
 from track.events import TrialCreated as Created
 from track.importing.masking import masked, masked_text
 from track.importing.report import Report
-from track.importing.runs import End, Run, digest_of_run
+from track.importing.runs import UNREADABLE, End, Run, digest_of_run
 from track.persistence.checks import plain_fields
 from track.persistence.given import given_series
 from track.persistence.protocol import Protocol
@@ -62,10 +62,9 @@ class Target:
             telling.begin(self._owner_events(run))
             try:
                 run.read(telling)
-            except (OSError, TrackError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as error:
-                if telling.is_broken:
+            except UNREADABLE as error:
+                if telling.is_broken or isinstance(error, MissingExtra):
                     raise
-                # What a reader did not foresee of a damaged file ends its reading, and nothing else.
                 telling.damage(f"cannot be read on ({type(error).__name__})", f"{run.label}: {error}")
             telling.end()
         except InvalidEvent as error:
@@ -219,21 +218,15 @@ class _Telling:
             size = os.lstat(content).st_size if isinstance(content, str) else len(content)
             if self._store is not None:
                 self.flush()
+                # What goes wrong from here on is the store's, but for what is caught below.
+                self.is_broken = True
                 self._store.add_file(name, content, step, media)
-        except (InvalidEvent, InvalidCall) as error:
-            self.leave("file", "cannot be kept under its name", f"{name}: {error}")
-            return
-        except ValueError as error:
-            self.leave("file", "cannot be kept under its name", f"{name}: {error}")
-            return
-        except FileNotFoundError:
-            self.leave("file", "is not there any more", name)
-            return
-        except PermissionError:
-            self.leave("file", "may not be read", name)
-            return
-        self._report.taken["files"] += 1
-        self._report.taken["bytes"] += size
+        except (InvalidEvent, InvalidCall, UnsafePath, FileChanged, FileNotFoundError) as error:
+            self.leave("file", "cannot be read, or not be kept under its name", f"{name}: {error}")
+        else:
+            self._report.taken["files"] += 1
+            self._report.taken["bytes"] += size
+        self.is_broken = False
 
     def ended(self, status: End, at: float | None = None, error: str | None = None) -> None:
         self._end = status, at, error
