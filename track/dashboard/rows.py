@@ -115,7 +115,7 @@ def row_of(trial: Trial, group_name: Names) -> Plain:
 
 def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
-    # Not before a run is opened: the page is there sooner.
+    # Only for a page of one run, and only then imported.
     from track.front import alerts_in
 
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
