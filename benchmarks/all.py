@@ -10,6 +10,7 @@ NAMES = (
     "log_call",
     "mapped",
     "series",
+    "importing",
     "environment",
     "memory",
     "processes",

@@ -105,6 +105,7 @@ ORDER = (
     "track.manager.*",
     "track.config",
     "track.dashboard.*",
+    "track.importing.*",
     "track",
     # programs and tools
     "track.integrations.*",
@@ -136,6 +137,7 @@ FACES = (
     "track.manager",
     "track.cli",
     "track.dashboard",
+    "track.importing",
     "track.testing",
 )
 
@@ -161,6 +163,7 @@ PUBLIC = (
     "track.experiment",
     "track.experiment_utils",
     "track.functional",
+    "track.importing",
     "track.integrations",
     "track.integrations.accelerate",
     "track.integrations.catboost",
