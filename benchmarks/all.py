@@ -8,6 +8,7 @@ from pathlib import Path
 
 NAMES = (
     "log_call",
+    "mapped",
     "series",
     "importing",
     "environment",

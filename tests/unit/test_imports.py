@@ -43,19 +43,14 @@ ORDER = (
     # the contract
     "track.persistence.utils",
     "track.persistence.query.*",
-    "track.persistence.changes",
-    "track.persistence.points",
     "track.persistence.buckets.*",
-    "track.persistence.identity",
-    "track.persistence.numbered",
-    "track.persistence.checks",
-    "track.persistence.given",
+    "track.persistence.contract.*",
     "track.persistence.protocol",
     "track.persistence.state.*",
     "track.persistence.storage",
     "track.persistence.eventprotocol",
     # stores of this machine
-    "track.persistence.cells",
+    "track.persistence.state",
     "track.persistence.file.*",
     "track.persistence.ephemeral",
     "track.persistence.local",
@@ -122,6 +117,7 @@ ORDER = (
 # A folder with a face: from outside, only the names that its `__init__` lists are imported.
 FACES = (
     "track.persistence.buckets",
+    "track.persistence.contract",
     "track.persistence.state",
     "track.persistence.file",
     "track.persistence.delivery",
