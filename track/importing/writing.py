@@ -15,8 +15,7 @@ from track.events import TrialCreated as Created
 from track.importing.masking import masked, masked_text
 from track.importing.report import Report
 from track.importing.runs import UNREADABLE, End, Run, digest_of_run
-from track.persistence.checks import plain_fields
-from track.persistence.given import given_series
+from track.persistence.contract import given_series, plain_fields
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
 from track.plain import utf8
