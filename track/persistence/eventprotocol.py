@@ -564,6 +564,14 @@ class EventProtocol(Protocol):
         self._attach(trial, "project", project.uid)
         trial.project_id = project.uid
 
+    def confirm_project(self, project: Project, trial: Trial) -> None:
+        """See that the trial is in the project; NotFound when that is not stored (strict)."""
+        # The fact that it exists says in which one.
+        if trial.project_id == project.uid:
+            self._require_project(project.uid)
+        else:
+            self.add_project_trial(project, trial)
+
     def add_group_trial(self, group: TrialGroup, trial: Trial) -> None:
         """Add the trial to the group; NotFound when either is not stored (strict)."""
         self._attach(trial, "group", group.uid)

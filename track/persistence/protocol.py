@@ -400,6 +400,10 @@ class Protocol:
         """Move the trial into the project."""
         raise NotImplementedError
 
+    def confirm_project(self, project: Project, trial: Trial) -> None:
+        """Take note of the project of a trial that was just created, by default as `add_project_trial` does."""
+        self.add_project_trial(project, trial)
+
     def add_group_trial(self, group: TrialGroup, trial: Trial) -> None:
         """Add the trial to the group; it stays in the others."""
         raise NotImplementedError
