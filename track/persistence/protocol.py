@@ -273,6 +273,13 @@ class Protocol:
         """
         return lambda step, aggregator, values: self.log_trial_metrics(trial, step, aggregator, **values)
 
+    def floats_taker(self, trial: Trial) -> NumbersTaker:
+        """Return what such numbers are told to as are finite floats, or an int, at steps that are ints or None.
+
+        By default that is `numbers_taker`: who knows this of them need not have it checked once more.
+        """
+        return self.numbers_taker(trial)
+
     def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         """Record many numbers under one name, as `log_trial_metrics` does one by one, which is the default.
 
