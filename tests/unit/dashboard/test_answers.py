@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -310,16 +311,49 @@ def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 def test_what_is_read_ahead_is_not_read_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks first is answered with what was read while the browser started, points of the first charts included."""
     page = Dashboard(uri, "t", interval=60)
-    asked = []
+    asked: list[tuple[str, str]] = []
     store = page.open()
     ask = store.fetch_buckets
-    monkeypatch.setattr(store, "fetch_buckets", lambda uids, name, *rest: asked.append(name) or ask(uids, name, *rest))
+
+    def asking(uids: list[str], name: str, *rest: Any) -> Any:
+        asked.extend((uid, name) for uid in uids)
+        return ask(uids, name, *rest)
+
+    monkeypatch.setattr(store, "fetch_buckets", asking)
 
     page.read_ahead()
 
     monkeypatch.setattr(store, "brief_trials", lambda *_: pytest.fail("the store is read again"))
     assert len(enter(page, "t").runs()["runs"]) == 3
-    assert asked == ["loss"]
+    assert len(asked) == len(set(asked)) == 3
+    assert {name for _, name in asked} == {"loss"}
+
+
+def test_charts_are_made_one_after_the_other(page: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for what another one is asking for waits for its turn, and finds what was read."""
+    store, busy = page.open(), threading.Lock()
+    ask = store.fetch_buckets
+    met = []
+
+    def asking(*question: Any) -> Any:
+        met.append(busy.acquire(blocking=False))
+        try:
+            return ask(*question)
+        finally:
+            busy.release()
+
+    monkeypatch.setattr(store, "fetch_buckets", asking)
+    askers = [enter(page, "secret") for _ in range(4)]
+    uids = [run["uid"] for run in askers[0].runs()["runs"]]
+    question = {"uids": uids, "metric": "loss", "buckets": 10}
+    threads = [threading.Thread(target=one.ask, args=("/api/chart", "POST", question)) for one in askers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [one.status for one in askers] == [200] * 4
+    assert all(met)
 
 
 def test_store_that_cannot_be_read_ahead_is_said_to_who_asks(tmp_path: Path) -> None:

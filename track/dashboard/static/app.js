@@ -54,9 +54,10 @@ class App extends Component {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
     addEventListener("keydown", (event) => {
+      const at = /** @type {HTMLElement} */ (event.target);
       if (this.keys) return;
-      if (event.key === "/" && !event.target.matches("input, textarea")) event.preventDefault();
-      this.withKeys(() => event.target.dispatchEvent(new KeyboardEvent(event.type, event)));
+      if (event.key === "/" && !at.matches("input, textarea")) event.preventDefault();
+      this.withKeys(() => at.dispatchEvent(new KeyboardEvent(event.type, event)));
     });
     follow();
     this.poll();
