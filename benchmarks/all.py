@@ -8,8 +8,11 @@ from pathlib import Path
 
 NAMES = (
     "log_call",
+    "mapped",
     "series",
+    "importing",
     "environment",
+    "system",
     "memory",
     "processes",
     "reserve",

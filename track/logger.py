@@ -15,11 +15,13 @@ from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSerie
 from track.configuration import options
 from track.errors import BackendUnavailable, InvalidEvent, Pruned, refuse_unnamed
 from track.front import (
+    AlertVerbs,
     FileVerbs,
     LateNumbers,
     LoggerChronoContext,
     LogSignalHandler,
     OutputVerbs,
+    SystemVerbs,
     as_dict,
     as_interruption,
     attach,
@@ -33,7 +35,7 @@ from track.front import (
     record_environment,
     resume_rule,
 )
-from track.persistence.checks import plain_tags
+from track.persistence.contract import plain_tags
 from track.persistence.protocol import Factory, NumbersTaker, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore
@@ -53,7 +55,7 @@ _attaching = threading.RLock()
 _UNGIVEN: Any = object()
 
 
-class TrialLogger(OutputVerbs, FileVerbs):
+class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
     """Writes one trial; made by `TrackClient`.
 
     Every method may be called from any thread. A logging method does not raise because of a full disk or a
@@ -98,6 +100,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         self._signals: LogSignalHandler | None = None
         # Of a trial that has started.
         self._log_numbers: NumbersTaker
+        self._log_floats: NumbersTaker
         self._previous: Trial | None = None
         self._life = threading.RLock()
         self._late: LateNumbers | None = None
@@ -202,12 +205,14 @@ class TrialLogger(OutputVerbs, FileVerbs):
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_numbers = self.protocol.numbers_taker(self._trial)
+        self._log_floats = self.protocol.floats_taker(self._trial)
         self._previous = get_current_trial()
         set_current_trial(self._trial)
         if options("process.hooks", True):
             self._signals = LogSignalHandler(self)
         # Last: git may take a second, in which the process may be told to stop.
         record_environment(self.protocol, self._trial, self._parts)
+        self._begin_monitor()
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
@@ -249,6 +254,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self.has_finished:
             return
         self._end_capture()
+        self._end_monitor()
         if self._is_pruned_by(exc_val):
             self.set_status("pruned")
             exc_type = exc_val = exc_tb = None
@@ -260,7 +266,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
                 self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
-            self._log_numbers = self._late = LateNumbers(self.protocol, self._trial)
+            self._log_numbers = self._log_floats = self._late = LateNumbers(self.protocol, self._trial)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -593,5 +599,6 @@ class _UnpickledLogger(TrialLogger):
         # It logs to a trial that another process has started, and says nothing about its end.
         connected.has_started = connected._is_guest = True
         connected._log_numbers = connected.protocol.numbers_taker(connected._trial)
+        connected._log_floats = connected.protocol.floats_taker(connected._trial)
         vars(self).update(vars(connected))
         self.__class__ = TrialLogger  # type: ignore[assignment]

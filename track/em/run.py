@@ -26,7 +26,7 @@ from track.em.store import Node, Store, checked_strategy, remote_entry
 from track.em.uploader import Uploader
 from track.errors import RunFinished
 from track.logger import TrialLogger
-from track.persistence.checks import final_status
+from track.persistence.contract import final_status
 from track.persistence.utils import names_no_store
 from track.shown import cut
 from track.structure import Status
@@ -288,7 +288,7 @@ class Run(Item):
             name = ALIASES.get(kind, kind)
             file = self._files.open_metrics(name)
             if self._record is not None:
-                file.tell_to(self._record.metrics(name))
+                file.tell_to(self._record.trial, name)
             self._streams[kind] = file.append
             return file.append
 

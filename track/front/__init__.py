@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from track.front.alerts import Alert, AlertVerbs, alerts_in
 from track.front.arguments import (
     as_dict,
     check_fields,
@@ -37,10 +38,14 @@ from track.front.live import LINE, OUTPUT, pieces_of
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 from track.front.reserving import require_queue, reserve, waiting_query
+from track.front.system import PEAK, SystemVerbs
 
 __all__ = [
     "LINE",
     "OUTPUT",
+    "PEAK",
+    "Alert",
+    "AlertVerbs",
     "Current",
     "FileVerbs",
     "LateNumbers",
@@ -48,7 +53,9 @@ __all__ = [
     "LoggerChronoContext",
     "OutputVerbs",
     "ProgramEnd",
+    "SystemVerbs",
     "Tee",
+    "alerts_in",
     "as_dict",
     "as_interruption",
     "attach",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from functools import lru_cache
 from typing import Any
 
@@ -33,7 +34,7 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
     """
     try:
         chosen = _configured(protocol) if parts is None else parts
-        if not chosen or (ENVIRONMENT in trial.metadata and _runs_elsewhere(trial)):
+        if not chosen or (ENVIRONMENT in trial.metadata and runs_elsewhere(trial)):
             return
         facts, packages = environment_of(chosen)
         if trial.metadata.get(ENVIRONMENT) != facts:
@@ -45,11 +46,13 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
         _tell(f"{type(error).__name__}: {error}")
 
 
-def _runs_elsewhere(trial: Trial) -> bool:
-    """Return whether another process runs a trial."""
+def runs_elsewhere(trial: Trial, but: Container[int] = ()) -> bool:
+    """Return whether another process runs a trial; `but`: processes of this machine that are not asked for."""
     own, running = process_identity(), Status.Running.name
     others = (one for one in trial.processes if any(one.get(name) != own[name] for name in ("host", "pid", "started")))
-    return any(one["status"][0] == running for one in others)
+    return any(
+        one["status"][0] == running and not (one.get("host") == own["host"] and one.get("pid") in but) for one in others
+    )
 
 
 def _configured(protocol: Protocol) -> tuple[str, ...]:

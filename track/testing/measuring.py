@@ -15,6 +15,8 @@ from track.aggregators.aggregator import (
 )
 from track.containers.series import hashable
 from track.errors import InvalidEvent, TrialDoesNotExist
+from track.front import alerts_in
+from track.logger import TrialLogger
 from track.persistence.protocol import Protocol
 from track.structure import Trial
 from track.testing.backend import BackendTests
@@ -32,6 +34,17 @@ class MeasuringTests(BackendTests):
 
         assert dict(metrics["loss"]) == {0: 1.0, 1: 0.5, 2: 1 / 3}
         assert list(map(type, metrics["seen"].values())) == [int, int, int]
+
+    def test_floats_that_were_checked_are_kept_as_others_are(self, protocol: Protocol, trial: Trial) -> None:
+        """What is told by `floats_taker` is stored as what is told by `numbers_taker`, in its order."""
+        takers = protocol.numbers_taker(trial), protocol.floats_taker(trial)
+
+        for step, take in enumerate((*takers, *takers)):
+            take(step, None, {"loss": step / 4, "epoch": step})
+
+        metrics = self.stored(protocol, trial).metrics
+        assert dict(metrics["loss"]) == {0: 0.0, 1: 0.25, 2: 0.5, 3: 0.75}
+        assert list(metrics["epoch"].values()) == [0, 1, 2, 3]
 
     def test_same_step_replaces(self, protocol: Protocol, trial: Trial) -> None:
         """A step logged again has the new value, in its old place; step 0 is a step."""
@@ -199,6 +212,17 @@ class MeasuringTests(BackendTests):
 
         assert metadata["_output"].val == [[1, 0, [["stdout", "é 1"]]], [2, 0, [["stdout", "é 2"]]]]
         assert metadata["_output_line"] == [2, "stderr", "50 %"]
+
+    def test_alerts_are_kept(self, protocol: Protocol, trial: Trial) -> None:
+        """What a trial tells people is in its metadata, oldest first, also where trials are listed."""
+        logger = TrialLogger(trial, protocol)
+        logger.alert("disk", "only 2 GB é")
+        logger.alert("gone", level="ERROR")
+
+        found = [alerts_in(one.metadata) for one in (self.stored(protocol, trial), *protocol.brief_trials())]
+
+        assert [alert[1:] for alert in found[0]] == [("warning", "disk", "only 2 GB é"), ("error", "gone", "")]
+        assert found[0] == found[1]
 
     def test_artifacts_are_listed_in_order(self, protocol: Protocol, trial: Trial) -> None:
         """A trial's manifest has every file, oldest first, with what was said of it, and the time."""

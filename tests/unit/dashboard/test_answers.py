@@ -232,6 +232,21 @@ def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     assert "msgspec" in said["packages"]
 
 
+def test_alerts_are_on_the_page_of_a_run(tmp_path: Path) -> None:
+    """What a program has told people is there, and not among what it has noted."""
+    uri = f"file://{tmp_path}/one.json"
+    with TrackClient(uri, environment="none").new_trial(parameters={}) as trial:
+        trial.alert("disk", "is full", level="error")
+    asker = enter(Dashboard(uri, "t", interval=0), "t")
+
+    said = asker.json(f"/api/run?uid={trial.trial.uid}")
+
+    assert [{**one, "at": 0} for one in said["alerts"]] == [
+        {"at": 0, "level": "error", "title": "disk", "text": "is full"}
+    ]
+    assert said["metadata"] == {}
+
+
 def test_output_is_shown_while_it_is_printed(tmp_path: Path) -> None:
     """What a program prints under `capture_output` is on the run's page before it ends."""
     uri = f"file://{tmp_path}/one.json"

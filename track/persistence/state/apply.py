@@ -23,7 +23,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import metrics_from_plain
-from track.persistence.checks import counted
+from track.persistence.contract import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
 from track.persistence.state.runs import Run
 from track.plain import LEAVES, named_tags, restore
@@ -258,7 +258,7 @@ _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrup
 def identity_of(process: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells one process from all others."""
     get = process.get
-    return tuple([get(name) for name in IDENTITY])
+    return get("host"), get("pid"), get("started")
 
 
 def is_end(status: Any) -> bool:
