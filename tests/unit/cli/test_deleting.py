@@ -42,7 +42,7 @@ def test_deleted_and_restored(uri: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["restore", uri, "run-b"]) == 0
     capsys.readouterr()
 
-    assert main(["restore", uri, "run-c"]) == 0
+    assert main(["restore", uri, "@last"]) == 0
     assert capsys.readouterr().out.startswith("restored run-c/0 (")
     assert (_names(uri), _names(uri, deleted=True)) == (["run-b", "run-c"], ["run-a"])
 
