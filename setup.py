@@ -35,6 +35,9 @@ FEATURES = {
     "cometml": ["comet_ml"],
 }
 
+# Large, and of use to those who have them: not part of "all".
+SINKS = {"wandb": ["wandb"], "mlflow": ["mlflow"]}
+
 DEVELOPMENT = {
     "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
@@ -65,6 +68,7 @@ setup(
     },
     extras_require={
         **FEATURES,
+        **SINKS,
         **DEVELOPMENT,
         "all": sorted({package for packages in FEATURES.values() for package in packages}),
     },
