@@ -8,7 +8,9 @@ from pathlib import Path
 
 NAMES = (
     "log_call",
+    "mapped",
     "series",
+    "importing",
     "environment",
     "memory",
     "processes",

@@ -33,7 +33,7 @@ from track.front import (
     record_environment,
     resume_rule,
 )
-from track.persistence.checks import plain_tags
+from track.persistence.contract import plain_tags
 from track.persistence.protocol import Factory, NumbersTaker, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore

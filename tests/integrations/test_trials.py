@@ -144,7 +144,7 @@ def test_pruned_by_optuna(framework: Framework, uri: str, tmp_path: Path) -> Non
     """What its pruning callbacks raise in a framework ends the block of a trial as pruned, and reaches Optuna."""
     optuna = pytest.importorskip("optuna")
     if framework.__name__.endswith("catboost"):
-        pytest.skip("it turns exceptions into its own: Optuna's callback for it stops the training and raises afterwards")
+        pytest.skip("it makes exceptions its own: Optuna's callback for it stops the training, and raises afterwards")
 
     def prune(step: int) -> None:
         if step == framework.expected(4)[1]:

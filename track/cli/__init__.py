@@ -34,6 +34,7 @@ _VERBS = {
     "artifacts": _Verb("artifacts", "list, download and clean up the files of trials"),
     "compact": _Verb("compact", "shorten a file store, for those who read it"),
     "copy": _Verb("copy", "copy runs from one store to another"),
+    "import": _Verb("importing", "take over the runs of another tracker"),
     "delete": _Verb("deleting", "hide trials, until they are restored"),
     "restore": _Verb("deleting", "show deleted trials again"),
     "gc": _Verb("deleting", "remove deleted trials for good"),

@@ -23,8 +23,7 @@ from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
 from track.naming import WAYS, named
-from track.persistence.checks import counted, moments_copied, trial_copied
-from track.persistence.given import stored_series
+from track.persistence.contract import counted, moments_copied, stored_series, trial_copied
 from track.persistence.query import ALSO_DELETED
 from track.persistence.registry import get_protocol
 from track.persistence.state.apply import DELETED, hidden

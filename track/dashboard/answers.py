@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
+from typing import Any, Protocol
 
 Headers = tuple[tuple[str, str], ...]
-_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Stream(Protocol):
+    """A body that is sent piece by piece; who has it closes it."""
+
+    length: int
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+
+    def close(self) -> None:
+        """Let go of what they come from."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, a body and what it is."""
+    """A status, a body and what it is; its headers win over those that every answer has."""
 
     status: int
-    body: bytes
+    body: bytes | Stream
     kind: str
     headers: Headers = ()
 
@@ -34,7 +44,9 @@ class Refused(Exception):
 
 def json_answer(what: Any) -> Answer:
     """Return data as an answer; what JSON has no word for must be text by then: see `plain_number`."""
-    return Answer(200, _encode(what), "application/json")
+    import msgspec
+
+    return Answer(200, msgspec.json.encode(what, enc_hook=str), "application/json")
 
 
 def little_endian(numbers: Any) -> bytes:

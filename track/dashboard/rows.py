@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from track.briefs import Brief
 from track.dashboard.answers import plain_number
-from track.front import pieces_of
 from track.plain import flatten, printable
 from track.rows import Row
 from track.seeds import is_seed
@@ -139,8 +138,17 @@ def _artifact(record: dict[str, Any]) -> Plain:
         "name": cut(text_of(record.get("name")), _LONGEST_NAME),
         "size": record.get("size"),
         "digest": record.get("digest"),
+        "kind": _kind(record),
         "step": plain_number(record.get("step")),
     }
+
+
+def _kind(record: dict[str, Any]) -> str:
+    """Return whether an artifact is a file, a folder, or only a name of data elsewhere."""
+    from track.artifacts import Artifact
+
+    said = Artifact("", str(record.get("uri")), str(record.get("digest")), None, 0.0, "")
+    return "elsewhere" if said.is_reference else "folder" if said.is_directory else "file"
 
 
 def _metrics(briefs: Mapping[str, Brief]) -> dict[str, list[Any]]:
@@ -187,6 +195,8 @@ def value_of(value: Any) -> Any:
 
 def _printed(metadata: Plain) -> str:
     """Return the output that is kept: line by line while a trial lives, of earlier versions that of its end."""
+    from track.front import pieces_of
+
     lines = []
     for _, lost, kept in pieces_of(metadata):
         lines += [f"... {lost:,} lines were too many"] if lost else []
