@@ -266,12 +266,6 @@ class Pruned(TrackError, RuntimeError):
         return self.trial in (None, uid)
 
 
-def is_pruned_elsewhere(error: BaseException | None) -> bool:
-    """Return whether an error is Optuna's `TrialPruned`, which its pruning callbacks for frameworks raise, too."""
-    kinds = type(error).__mro__
-    return any(kind.__name__ == "TrialPruned" and kind.__module__.partition(".")[0] == "optuna" for kind in kinds)
-
-
 class UploadFailed(TrackError, RuntimeError):
     """One or several uploads failed; the others were done."""
 

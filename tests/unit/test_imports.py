@@ -85,6 +85,7 @@ ORDER = (
     "track.naming",
     "track.reading",
     "track.rows",
+    "track.lake",
     "track.seeds",
     "track.patterns",
     "track.filters",

@@ -124,7 +124,7 @@ def test_only_what_is_new_is_added(uri: str, tmp_path: Path, capsys: pytest.Capt
     trial = client.set_trial(uid=track.fetch(uri)[0].uid, force=True)
     trial.log_metrics(step=6, loss=7.0)
     trial.log_metrics(once=8.0)
-    client.save()
+    trial.finish()
 
     assert main(["export", uri, "--parquet", folder, "--since", first["cursor"], "--json"]) == 0
 
@@ -146,7 +146,7 @@ def test_what_was_changed_is_another_take(uri: str, tmp_path: Path) -> None:
     trial.resume_from(2)
     trial.log_metrics(step=3, loss=4.0)
     trial.log_metrics(step=0, loss=5.0)
-    client.save()
+    trial.finish()
 
     assert main(["export", uri, "--parquet", _folder(tmp_path)]) == 0
 

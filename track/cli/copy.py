@@ -26,7 +26,7 @@ from track.naming import WAYS, named
 from track.persistence.contract import counted, moments_copied, stored_series, trial_copied
 from track.persistence.query import ALSO_DELETED
 from track.persistence.registry import get_protocol
-from track.persistence.state.apply import DELETED, hidden
+from track.persistence.state import DELETED, hidden
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
 from track.reading import open_to_read

@@ -12,7 +12,7 @@ from track.chrono import Timers
 from track.errors import BackendUnavailable
 from track.persistence.contract import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
-from track.persistence.state.apply import is_end
+from track.persistence.state import is_end
 from track.persistence.utils import mask_secrets
 from track.shown import cut
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup

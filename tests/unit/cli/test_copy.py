@@ -141,8 +141,8 @@ def test_large_run_goes_in_pieces(tmp_path: Path) -> None:
 
     ours, theirs = track.fetch(source)[0], track.fetch(target)[0]
     assert theirs.metadata == ours.metadata
-    assert {name: dict(theirs.metrics[name]) for name in ("few", "many")} == {
-        name: dict(ours.metrics[name]) for name in ("few", "many")
+    assert {name: theirs.metrics[name].rows() for name in ("few", "many")} == {
+        name: ours.metrics[name].rows() for name in ("few", "many")
     }
     assert theirs.metrics["all"].val == ours.metrics["all"].val
     assert (theirs.status, theirs.timestamps, theirs.group_id) == (ours.status, ours.timestamps, ours.group_id)
@@ -184,7 +184,7 @@ def test_copy_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(["copy", source, target]) == 0
 
     ours, theirs = track.fetch(source)[0], track.fetch(target)[0]
-    assert dict(theirs.metrics["many"]) == dict(ours.metrics["many"])
+    assert theirs.metrics["many"].rows() == ours.metrics["many"].rows()
     assert theirs.metrics["all"].val == ours.metrics["all"].val
     assert theirs.metadata == ours.metadata
 
