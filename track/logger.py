@@ -19,6 +19,7 @@ from track.front import (
     LateNumbers,
     LoggerChronoContext,
     LogSignalHandler,
+    MediaVerbs,
     OutputVerbs,
     as_dict,
     as_interruption,
@@ -53,7 +54,7 @@ _attaching = threading.RLock()
 _UNGIVEN: Any = object()
 
 
-class TrialLogger(OutputVerbs, FileVerbs):
+class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs):
     """Writes one trial; made by `TrackClient`.
 
     Every method may be called from any thread. A logging method does not raise because of a full disk or a
@@ -249,6 +250,7 @@ class TrialLogger(OutputVerbs, FileVerbs):
         if self.has_finished:
             return
         self._end_capture()
+        self._end_media()
         if self._is_pruned_by(exc_val):
             self.set_status("pruned")
             exc_type = exc_val = exc_tb = None
