@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 import signal
@@ -22,6 +23,7 @@ from track.dashboard.server import MOST_CONNECTIONS
 from track.persistence.users import Users
 
 pytestmark = pytest.mark.slow
+_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 @pytest.fixture(scope="module")
@@ -402,6 +404,45 @@ def test_comparison_shows_how_the_code_differs(visit: Callable[..., Visit], tmp_
         tab.wait_for_selector(".code .plus")
         assert _texts(tab, ".code .minus") == ["-rate = 1"]
         assert _texts(tab, ".code .plus") == ["+rate = '<img src=x onerror=alert(1)>'"]
+
+
+def test_files_of_a_run_come_down_and_are_looked_at(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """A file is downloaded by a click, a folder opens, a picture is shown and markup is text; what is gone is said."""
+    client = _client(tmp_path / "files.json")
+    markup = "<img src=x onerror=alert(1)>"
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "notes.txt").write_text(markup)
+    with client.new_trial(name="files", parameters={}) as trial:
+        trial.log_artifact(b"weights", "models/model.bin")
+        gone = trial.log_artifact(b"gone", "gone.bin")
+        trial.log_artifact(base64.b64decode(_PNG), "picture.png")
+        trial.log_directory(folder, artifact="data")
+    client.save()
+    assert gone is not None
+    (tmp_path / "files.json.artifacts" / f"objects/{str(gone.digest)[:2]}/{gone.digest}").unlink()
+
+    with served(f"file://{tmp_path}/files.json") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.get_by_role("button", name="files").first.click()
+        with tab.expect_download() as found:
+            tab.get_by_role("link", name="models/model.bin").click()
+        assert Path(found.value.path()).read_bytes() == b"weights"
+        assert found.value.suggested_filename == "model.bin"
+
+        tab.get_by_label("look at picture.png").click()
+        tab.wait_for_function("() => document.querySelector('.seen img')?.naturalWidth === 1")
+        tab.get_by_label("look at data").click()
+        tab.get_by_label("look at notes.txt").click()
+        tab.wait_for_selector(".seen pre")
+        assert _texts(tab, ".seen pre") == [markup]
+
+        tab.get_by_role("link", name="gone.bin").click()
+        tab.wait_for_selector(".run [role=alert]")
+        assert "the content of 'gone.bin' is not at" in tab.inner_text(".run [role=alert]")
+        assert [line for line in there.wrong if "404" not in line] == []
+        there.wrong.clear()
 
 
 def test_mistake_in_a_filter_is_said(visit: Callable[..., Visit], three: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import os
 import re
@@ -17,7 +18,7 @@ from track.artifacts.folder import Folder, Found, Kept, Unfinished
 from track.artifacts.keys import CONDEMNED, LEASES, OBJECTS, PARTIAL, PENDING, STORES, TREES, content_key, free_key
 from track.artifacts.transfer import Advance
 from track.errors import BackendUnavailable
-from track.utils.files import checked_path
+from track.utils.files import checked_path, open_regular
 
 _OWN = (OBJECTS, TREES, PARTIAL, LEASES, PENDING, CONDEMNED, STORES)
 _PARTIAL = re.compile(r"\.(?P<owner>[0-9A-Za-z]*)-(?:[0-9]+\.[0-9]+|[0-9a-f]{16})")
@@ -209,7 +210,8 @@ class LocalFolder(Folder):
         return left
 
     def open(self, key: str) -> BinaryIO:
-        return open(self._at(key), "rb")
+        # Whoever may write here may have put a pipe there, which never ends.
+        return io.BufferedReader(open_regular(self._at(key)))
 
     def files(self, prefix: str) -> list[Found]:
         return [found for found in self._found(prefix) if not _is_partial(found.key)]

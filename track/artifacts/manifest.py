@@ -52,7 +52,7 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     protocol = protocol_of(source)
     asked = protocol if isinstance(source, str) else _asked(source)
     is_name = isinstance(query, str)
-    trials = [named(asked, query)] if is_name else asked.fetch_trials(with_uids(query, owners_of(asked)))
+    trials = [named(asked, query)] if is_name else asked.brief_trials(with_uids(query, owners_of(asked)))
     found = (_of_line(line, trial, protocol) for trial in trials for line in trial.artifacts)
     return _number(sorted(filter(None, found), key=lambda artifact: artifact.at))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,12 +14,24 @@ Headers = tuple[tuple[str, str], ...]
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
+class Stream(Protocol):
+    """A body that is sent piece by piece; who has it closes it."""
+
+    length: int
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+
+    def close(self) -> None:
+        """Let go of what they come from."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A status, a body and what it is."""
+    """A status, a body and what it is; its headers win over those that every answer has."""
 
     status: int
-    body: bytes
+    body: bytes | Stream
     kind: str
     headers: Headers = ()
 

@@ -103,18 +103,31 @@ class Dashboard:
             ("GET", "/api/run"): self._run,
             ("GET", "/api/find"): self._find,
             ("GET", "/api/code"): self._code,
+            ("GET", "/api/file"): self._file,
+            ("GET", "/api/files"): self._files,
             ("POST", "/api/chart"): self._chart,
             ("POST", "/api/edit"): self._edit,
         }
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
         answer = self._answer(environ)
-        headers = [("Content-Type", answer.kind), ("Content-Length", str(len(answer.body))), *HEADERS]
-        if not any(name == "Cache-Control" for name, _ in answer.headers):
-            headers.append(("Cache-Control", "no-store"))
+        body = answer.body
+        length = len(body) if isinstance(body, bytes) else body.length
+        own = {name for name, _ in answer.headers}
+        usual = (
+            ("Content-Type", answer.kind),
+            ("Content-Length", str(length)),
+            *HEADERS,
+            ("Cache-Control", "no-store"),
+        )
+        headers = [one for one in usual if one[0] not in own]
         start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", [*headers, *answer.headers])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return [body] if isinstance(body, bytes) else body
+        if not isinstance(body, bytes):
+            body.close()
+        return []
 
     def open(self) -> Protocol:
         """Open the store, once, and return its backend.
@@ -169,7 +182,7 @@ class Dashboard:
             raise Refused(405, "this is asked in another way")
         if method != "GET":
             raise Refused(405, "this page is only read", (("Allow", "GET, HEAD"),))
-        return _file(path, environ)
+        return _static(path, environ)
 
     def _store(self) -> tuple[Protocol, Watched]:
         with self._opening:
@@ -197,7 +210,7 @@ class Dashboard:
             raise Refused(404, "there is no such run")
         page = page_of(trials[0], watched.group_name, environment_in(protocol, trials[0]))
         may = self._writes and environ.get("track.role", "write") != "read"
-        return json_answer(page | ({"statuses": STATUSES} if may else {}))
+        return json_answer(page | {"serves": True} | ({"statuses": STATUSES} if may else {}))
 
     def _find(self, environ: dict[str, Any]) -> Answer:
         _, watched = self._store()
@@ -210,6 +223,18 @@ class Dashboard:
         if len(uids) != 2:
             raise Refused(400, "two runs are compared")
         return json_answer({"files": differences(protocol, *uids)})
+
+    def _file(self, environ: dict[str, Any]) -> Answer:
+        from track.dashboard.files import file_answer
+
+        protocol, _ = self._store()
+        return file_answer(protocol, *(question_of(environ).get(name, [""])[0] for name in ("uid", "digest", "file")))
+
+    def _files(self, environ: dict[str, Any]) -> Answer:
+        from track.dashboard.files import listing_answer
+
+        protocol, _ = self._store()
+        return listing_answer(protocol, *(question_of(environ).get(name, [""])[0] for name in ("uid", "digest")))
 
     def _chart(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()
@@ -244,9 +269,9 @@ def _configured() -> str:
     return f"file://{_USUAL}" if names_no_store(uri) else str(uri)
 
 
-def _file(path: str, environ: dict[str, Any]) -> Answer:
+def _static(path: str, environ: dict[str, Any]) -> Answer:
     """Return a file of the client: of those that are there, by their names."""
-    file = _files().get("/index.html" if path == "/" else path)
+    file = _static_files().get("/index.html" if path == "/" else path)
     if file is None:
         raise Refused(404, "there is no such page")
     body = file.read_bytes()
@@ -256,7 +281,7 @@ def _file(path: str, environ: dict[str, Any]) -> Answer:
     return Answer(200, body, _KINDS[file.suffix], headers)
 
 
-def _files() -> dict[str, Path]:
+def _static_files() -> dict[str, Path]:
     found = (path for path in _STATIC.rglob("*") if path.suffix in _KINDS)
     return {f"/{path.relative_to(_STATIC).as_posix()}": path for path in found}
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
+from track.artifacts.keys import is_tree, split_uri
 from track.briefs import Brief
 from track.dashboard.answers import plain_number
 from track.front import pieces_of
@@ -139,8 +140,15 @@ def _artifact(record: dict[str, Any]) -> Plain:
         "name": cut(text_of(record.get("name")), _LONGEST_NAME),
         "size": record.get("size"),
         "digest": record.get("digest"),
+        "kind": _kind(str(record.get("uri")), str(record.get("digest"))),
         "step": plain_number(record.get("step")),
     }
+
+
+def _kind(uri: str, digest: str) -> str:
+    """Return whether an artifact is a file, a folder, or only a name of data elsewhere."""
+    is_elsewhere = not split_uri(uri)[1] or digest.startswith("etag:")
+    return "elsewhere" if is_elsewhere else "folder" if is_tree(uri) else "file"
 
 
 def _metrics(briefs: Mapping[str, Brief]) -> dict[str, list[Any]]:

@@ -129,15 +129,19 @@ class _Handler(BaseHTTPRequestHandler):
         environ = self._environ(body)
         said: list[Any] = []
         parts = self.server.application(environ, lambda status, headers, _=None: said.extend((status, headers)))
-        code, _, phrase = said[0].partition(" ")
-        self.send_response(int(code), phrase)
-        for name, value in said[1]:
-            self.send_header(name, value)
-        if body is None:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        for part in parts:
-            self.wfile.write(part)
+        try:
+            code, _, phrase = said[0].partition(" ")
+            self.send_response(int(code), phrase)
+            for name, value in said[1]:
+                self.send_header(name, value)
+            if body is None:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            for part in parts:
+                self.wfile.write(part)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815
 

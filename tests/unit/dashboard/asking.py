@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from array import array
+from contextlib import closing, nullcontext
 from typing import Any
 
 from track.dashboard.rows import FACTS
@@ -45,7 +46,9 @@ class Asker:
         def start(status: str, headers: list[tuple[str, str]]) -> None:
             self.status, self.headers = int(status[:3]), dict(headers)
 
-        return b"".join(self.page({name: value for name, value in environ.items() if value is not None}, start))
+        parts = self.page({name: value for name, value in environ.items() if value is not None}, start)
+        with closing(parts) if hasattr(parts, "close") else nullcontext():
+            return b"".join(parts)
 
     def sign_in(self, name: str, password: str) -> None:
         """Come in by name and password."""

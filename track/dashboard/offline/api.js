@@ -121,6 +121,11 @@ export async function fetchChart(question, signal) {
   return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => pages.get(uid)?.row.started ?? null);
 }
 
+/** Files of runs are not in here. @param {string} path @returns {Promise<any>} */
+export async function ask(path) {
+  throw new Error(`${path} is not in this file`);
+}
+
 /** A run is not changed here. @param {string} uid @param {object} change @returns {Promise<void>} */
 export async function change(uid, change) {
   throw new Error("what is in a file is not changed");

@@ -7,7 +7,7 @@ import { decodeRuns } from "./columns.js";
 /** @typedef {{curves: Curve[], low: number | null, high: number | null, edges: Float64Array, unplaced: number}} Buckets */
 
 /** Ask, and fail with the server's words. @param {string} path @param {RequestInit} [how] */
-async function ask(path, how) {
+export async function ask(path, how) {
   const answer = await fetch(path, how).catch((error) => {
     throw error.name === "AbortError" ? error : new Error("no answer: does `track ui` still run?");
   });

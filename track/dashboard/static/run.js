@@ -1,6 +1,7 @@
 /** A run's own page: all that is known of it. */
 import { fetchRun } from "./api.js";
-import { bytes, duration, moment, number, text } from "./format.js";
+import { Files } from "./files.js";
+import { duration, moment, number, text } from "./format.js";
 import * as runs from "./runs.js";
 import { set, state } from "./state.js";
 import { statuses } from "./table.js";
@@ -64,7 +65,7 @@ export class RunPage extends Component {
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
       ${page && html`${metrics(page.row)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
-        ${artifacts(page.artifacts)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
+        <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;
   }
 }
@@ -88,10 +89,4 @@ function metrics(run) {
   if (!all.length) return "";
   return html`<section><h3>metrics</h3><table class="plain"><thead><tr><th>name</th><th>last</th><th>min</th><th>at</th><th>max</th><th>at</th><th>points</th></tr></thead>
     <tbody>${all.map(([name, of]) => html`<tr key=${name}><td>${text(name)}</td>${[0, 1, 5, 2, 6, 3].map((place) => html`<td key=${place} class="number">${number(of[place])}</td>`)}</tr>`)}</tbody></table></section>`;
-}
-
-function artifacts(all) {
-  if (!all.length) return "";
-  return html`<section><h3>files</h3><table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>
-    <tbody>${all.map((one, place) => html`<tr key=${place}><td>${text(one.name)}</td><td class="number">${bytes(one.size)}</td><td class="number">${number(one.step)}</td><td><code>${text(one.digest).slice(0, 12)}</code></td></tr>`)}</tbody></table></section>`;
 }

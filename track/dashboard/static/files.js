@@ -1,0 +1,65 @@
+/** The files of a run: they come down by a click, folders open, pictures and short texts are looked at. */
+import { ask } from "./api.js";
+import { bytes, number, text } from "./format.js";
+import { Component, html } from "./view.js";
+
+const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
+const TEXT = /\.(txt|log|jsonl?|ya?ml|toml|ini|cfg|csv|tsv|md|py|sh|diff|patch)$/i;
+const LONGEST = 100_000;
+
+export class Files extends Component {
+  failure = "";
+  /** What was opened, by its address: files of a folder, a text, or true for a picture. @type {Map<string, any>} */
+  opened = new Map();
+
+  /** Do something, and show the server's words where it fails. @param {() => Promise<void>} act */
+  async do(act) {
+    this.failure = "";
+    await act().catch((error) => (this.failure = error.message));
+    this.setState({});
+  }
+
+  /** Bring a file down, once it is known to come. @param {MouseEvent} event @param {string} address */
+  bring(event, address) {
+    event.preventDefault();
+    this.do(async () => {
+      (await ask(address)).body?.cancel();
+      location.assign(address);
+    });
+  }
+
+  /** Open or close a folder, a picture or a text. @param {string} address @param {"files" | "text" | "picture"} what */
+  flip(address, what) {
+    this.do(async () => {
+      if (this.opened.delete(address)) return;
+      const answer = await ask(address);
+      this.opened.set(address, what === "files" ? await answer.json() : what === "text" ? await answer.text() : true);
+    });
+  }
+
+  row(one, of, depth) {
+    const query = new URLSearchParams(of);
+    const [address, folder] = [`api/file?${query}`, `api/files?${query}`];
+    const inside = this.opened.get(folder);
+    const what = one.kind === "folder" ? "files" : PICTURE.test(one.name) ? "picture" : TEXT.test(one.name) && one.size <= LONGEST ? "text" : "";
+    const place = what === "files" ? folder : address;
+    const seen = this.opened.get(address);
+    const can = this.props.serves && one.digest && one.kind !== "elsewhere";
+    const name = text(one.name);
+    return html`<tr key=${address}><td style=${{ paddingLeft: `${depth * 18}px` }}>
+        ${can && what !== "files" ? html`<a class="link" href=${address} title=${`download ${name}`} onClick=${(event) => this.bring(event, address)}>${name}</a>` : name}
+        ${can && what && html` <button class="chip" aria-expanded=${this.opened.has(place)} aria-label=${`look at ${name}`} onClick=${() => this.flip(place, what)}>${this.opened.has(place) ? "▾" : "▸"}</button>`}</td>
+        <td class="number">${bytes(one.size)}</td><td class="number">${number(one.step)}</td><td><code>${text(one.digest).slice(0, 12)}</code></td></tr>
+      ${seen && html`<tr key=${`${address} seen`}><td class="seen" colspan="4">${seen === true ? html`<img src=${address} alt=${name} />` : html`<pre tabindex="0">${seen.split("\n").map(text).join("\n")}</pre>`}</td></tr>`}
+      ${inside?.files.map((file) => this.row(file, { ...of, file: file.digest }, depth + 1))}
+      ${inside?.left > 0 && html`<tr key="left"><td colspan="4">and ${inside.left} more</td></tr>`}`;
+  }
+
+  render() {
+    const { files, uid } = this.props;
+    if (!files.length) return "";
+    return html`<section><h3>files</h3>${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
+      <table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>
+      <tbody>${files.map((one) => this.row(one, { uid, digest: one.digest }, 0))}</tbody></table></section>`;
+  }
+}
