@@ -105,6 +105,7 @@ class Dashboard:
             ("GET", "/api/code"): self._code,
             ("GET", "/api/file"): self._file,
             ("GET", "/api/files"): self._files,
+            ("GET", "/api/media"): self._media,
             ("POST", "/api/chart"): self._chart,
             ("POST", "/api/edit"): self._edit,
         }
@@ -235,6 +236,16 @@ class Dashboard:
 
         protocol, _ = self._store()
         return listing_answer(protocol, *(question_of(environ).get(name, [""])[0] for name in ("uid", "digest")))
+
+    def _media(self, environ: dict[str, Any]) -> Answer:
+        from track.dashboard import media
+
+        protocol, _ = self._store()
+        asked = question_of(environ)
+        uid, digest, name, show = (asked.get(word, [""])[0] for word in ("uid", "digest", "name", "show"))
+        if name:
+            return media.histograms_answer(protocol, uid, name)
+        return (media.html_answer if show == "page" else media.medium_answer)(protocol, uid, digest)
 
     def _chart(self, environ: dict[str, Any]) -> Answer:
         protocol, _ = self._store()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from track.artifacts.keys import is_tree, split_uri
 from track.briefs import Brief
 from track.dashboard.answers import plain_number
+from track.dashboard.media import listed
 from track.front import pieces_of
+from track.media import said_of
 from track.plain import flatten, printable
 from track.rows import Row
 from track.seeds import is_seed
@@ -131,8 +133,14 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "output": _end(_printed(metadata)),
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
         "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
-        "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],
+        "artifacts": [_artifact(record) for record in islice(_files(trial), _MOST_FIELDS)],
+        "media": listed(trial),
     }
+
+
+def _files(trial: Trial) -> Iterator[dict[str, Any]]:
+    """Yield what a trial's manifest says of files; what is looked at is listed by itself."""
+    return (record for record in trial.artifacts if isinstance(record, dict) and said_of(record.get("media")) is None)
 
 
 def _artifact(record: dict[str, Any]) -> Plain:
