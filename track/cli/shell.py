@@ -8,17 +8,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from track.configuration import options
 from track.errors import BackendUnavailable, InvalidCall, LockTimeout, NotFound, TrackError
-from track.persistence.protocol import Protocol
 from track.persistence.registry import known_schemes
 from track.persistence.utils import is_stored, names_no_store
 from track.plain import printable
-from track.reading import open_to_read
-from track.rows import MISSING
 from track.shown import LONGEST_MESSAGE, bounded, clean, cut, sentence_of
+
+if TYPE_CHECKING:
+    from track.persistence.protocol import Protocol
 
 SCHEMA = 1
 """The number of what ``--json`` prints: another one where a field was taken away, or means another thing."""
@@ -103,9 +103,12 @@ def configured_store() -> str:
 def on_store(
     given: argparse.Namespace,
     act: Callable[[Protocol, str, list[str]], int],
-    open_it: Callable[[str], Protocol] = open_to_read,
+    open_it: Callable[[str], Protocol] | None = None,
 ) -> int:
-    """Open the store that is meant, give it to `act` with its URI and the words, and return the exit code."""
+    """Open the store that is meant, give it to `act` with its URI and the words, and return the exit code.
+
+    `open_it`: opens it; to read by default.
+    """
     try:
         uri, words = store_and_words(given)
     except (TrackError, ValueError, OSError) as error:
@@ -113,7 +116,10 @@ def on_store(
         return WRONG
 
     def act_on_it() -> int:
-        protocol = opened(open_it, uri)
+        # Only now: what a store needs takes longer than all else here.
+        from track.reading import open_to_read
+
+        protocol = opened(open_it or open_to_read, uri)
         try:
             return act(protocol, uri, words)
         finally:
@@ -218,6 +224,8 @@ def say_json(**fields: Any) -> None:
 
 def csv_cell(value: Any) -> Any:
     """Return what a value of a column is in comma-separated values."""
+    from track.rows import MISSING
+
     if value is MISSING or value is None:
         return ""
     return value if isinstance(value, (int, float, str)) else str(value)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import threading
-from functools import partial
 from typing import Any
 
-from track.cli.shell import WRONG, complain, on_store, say, say_json, take_forms, take_security, take_words, tell
-from track.errors import InvalidCall
-from track.persistence.protocol import Protocol
+from track.cli.shell import (
+    WRONG,
+    attempt,
+    complain,
+    opened,
+    say,
+    say_json,
+    store_and_words,
+    take_forms,
+    take_security,
+    take_words,
+    tell,
+)
+from track.errors import BackendUnavailable, InvalidCall, TrackError
+from track.persistence.utils import file_of, is_stored, mask_secrets
+from track.utils.system import is_loopback
 
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - they are looked for, not listened on
 _TURN = 0.0005
@@ -50,16 +63,24 @@ def add_parser(verbs: Any, name: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the page until the process is told to end, and return the exit code."""
-    return on_store(arguments, partial(_serve, arguments))
+    try:
+        uri, _ = store_and_words(arguments)
+        context, users = _security(arguments)
+    except (TrackError, ValueError, OSError) as error:
+        complain(arguments.prog, error)
+        return WRONG
+    return attempt(arguments.prog, lambda: _serve(arguments, uri, context, users))
 
 
-def _serve(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[str]) -> int:
+def _serve(given: argparse.Namespace, uri: str, context: Any, users: Any) -> int:
     from track.dashboard import Dashboard, PageServer, new_token
-    from track.persistence.rpc import is_loopback
 
-    context, users = _security(given)
+    # The usual mistake is said at once; all else that a store needs is imported while a browser begins.
+    path = file_of(uri)
+    if path is not None and not is_stored(path):
+        raise BackendUnavailable(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     token = "" if users else new_token()
-    page = Dashboard(protocol, token, given.allow_host, writes=given.write, users=users)
+    page = Dashboard(uri, token, given.allow_host, writes=given.write, users=users)
     try:
         server = PageServer(page, given.port, given.host, context)
     except (OSError, OverflowError) as error:
@@ -74,8 +95,6 @@ def _security(given: argparse.Namespace) -> tuple[Any, Any]:
 
     Raises InvalidCall: the page would be open to who may not come in.
     """
-    from track.persistence.rpc import is_loopback
-
     if not is_loopback(given.host) and not (given.users and given.security_layer):
         raise InvalidCall(
             f"--host {given.host} is open to other machines: it takes --users FILE, which track user makes, and "
@@ -121,10 +140,16 @@ def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
             say(f"track ui: {link}")
         # Who asks need not wait long for the thread that reads.
         sys.setswitchinterval(_TURN)
-        threading.Thread(target=page.read_ahead, daemon=True).start()
+        answering = threading.Thread(target=server.serve_forever, daemon=True)
+        answering.start()
+        protocol = opened(lambda _: page.open(), "")
         if not given.no_browser:
             _open(link)
-        server.serve_forever()
+        try:
+            page.read_ahead()
+            answering.join()
+        finally:
+            protocol.close()
     except KeyboardInterrupt:
         pass
     finally:

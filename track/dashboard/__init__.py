@@ -1,12 +1,37 @@
 """The page: runs and their charts in a browser.
 
-`app` answers requests, `server` has a socket, and `static` is the client.
+`app` answers requests, `questions` those about a store, `server` has a socket, `static` is the client. The names below
+are imported when they are first used, so that `track ui` answers soon.
 """
 
-from track.dashboard.app import Dashboard, dashboard_app
-from track.dashboard.notebook import show
-from track.dashboard.onefile import as_document
-from track.dashboard.security import new_token
-from track.dashboard.server import PageServer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from track.dashboard.app import Dashboard, dashboard_app
+    from track.dashboard.notebook import show
+    from track.dashboard.onefile import as_document
+    from track.dashboard.security import new_token
+    from track.dashboard.server import PageServer
 
 __all__ = ["Dashboard", "PageServer", "as_document", "dashboard_app", "new_token", "show"]
+
+_homes = {
+    "Dashboard": "app",
+    "PageServer": "server",
+    "as_document": "onefile",
+    "dashboard_app": "app",
+    "new_token": "security",
+    "show": "notebook",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_homes[name]}"), name)
+    globals()[name] = value
+    return value

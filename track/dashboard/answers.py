@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
 Headers = tuple[tuple[str, str], ...]
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Stream(Protocol):
@@ -47,7 +44,9 @@ class Refused(Exception):
 
 def json_answer(what: Any) -> Answer:
     """Return data as an answer; what JSON has no word for must be text by then: see `plain_number`."""
-    return Answer(200, _encode(what), "application/json")
+    import msgspec
+
+    return Answer(200, msgspec.json.encode(what, enc_hook=str), "application/json")
 
 
 def little_endian(numbers: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -11,23 +12,15 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from track.configuration import options
-from track.dashboard.answers import Answer, Refused, json_answer
-from track.dashboard.code import differences
-from track.dashboard.editing import STATUSES, edit, read_edit
-from track.dashboard.planes import chart_bytes
-from track.dashboard.rows import page_of
-from track.dashboard.security import HEADERS, Guard, body_of, check_change, question_of
-from track.dashboard.watching import Watched
-from track.errors import InvalidQuery, TrackError
-from track.persistence.buckets import Question, in_turns, uids_of
-from track.persistence.protocol import Protocol
+from track.dashboard.answers import Answer, Refused
+from track.dashboard.security import HEADERS, Guard
+from track.errors import TrackError
 from track.persistence.utils import mask_secrets, names_no_store
-from track.reading import environment_in, open_to_read
 
 if TYPE_CHECKING:
+    from track.dashboard.questions import Questions
+    from track.persistence.protocol import Protocol
     from track.persistence.users import Users
 
 logger = logging.getLogger(__name__)
@@ -40,20 +33,7 @@ _KINDS = {
     ".txt": "text/plain; charset=utf-8",
 }
 _USUAL = "report.json"
-_SECONDS = 30.0
 _MOST_AT_ONCE = 32
-
-
-class _Asked(msgspec.Struct, forbid_unknown_fields=True):
-    """What a chart asks for, as `Protocol.fetch_buckets` has it."""
-
-    uids: list[str]
-    metric: str
-    buckets: int
-    x: str = "step"
-    start: float | None = None
-    end: float | None = None
-    smoothing: float | None = None
 
 
 class Dashboard:
@@ -94,21 +74,10 @@ class Dashboard:
         self._hosts = tuple(hosts)
         self._interval = interval
         self._writes, self._users = writes, users
-        self._opening, self._editing = threading.Lock(), threading.Lock()
+        self._opening = threading.Lock()
         self._guard: Guard | None = None
-        self._opened: tuple[Protocol, Watched] | None = None
+        self._opened: Questions | None = None
         self._room = threading.BoundedSemaphore(_MOST_AT_ONCE)
-        self._verbs: dict[tuple[str, str], Callable[[dict[str, Any]], Answer]] = {
-            ("GET", "/api/runs"): self._runs,
-            ("GET", "/api/run"): self._run,
-            ("GET", "/api/find"): self._find,
-            ("GET", "/api/code"): self._code,
-            ("GET", "/api/file"): self._file,
-            ("GET", "/api/files"): self._files,
-            ("GET", "/api/media"): self._media,
-            ("POST", "/api/chart"): self._chart,
-            ("POST", "/api/edit"): self._edit,
-        }
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
@@ -138,12 +107,12 @@ class Dashboard:
         TrackError
             It is not there, or does not answer.
         """
-        return self._store()[0]
+        return self._questions().protocol
 
     def read_ahead(self) -> None:
         """Read what the page shows first, before somebody asks for it; what goes wrong is said to who asks."""
         try:
-            self._store()[1].read_ahead()
+            self._questions().read_ahead()
         except (TrackError, OSError):
             logger.debug("nothing could be read ahead", exc_info=True)
 
@@ -163,8 +132,6 @@ class Dashboard:
                 self._room.release()
         except Refused as error:
             return Answer(error.status, f"{error}\n".encode(), "text/plain; charset=utf-8", error.headers)
-        except (InvalidQuery, msgspec.MsgspecError) as error:
-            return Answer(400, f"{error}\n".encode(), "text/plain; charset=utf-8")
         except (TrackError, OSError) as error:
             text = mask_secrets(str(error))
             return Answer(502, f"the store does not answer: {text}\n".encode(), "text/plain; charset=utf-8")
@@ -176,102 +143,23 @@ class Dashboard:
     def _said(self, environ: dict[str, Any]) -> Answer:
         path = environ.get("PATH_INFO", "/") or "/"
         method = "GET" if environ["REQUEST_METHOD"] == "HEAD" else environ["REQUEST_METHOD"]
-        verb = self._verbs.get((method, path))
-        if verb is not None:
-            return verb(environ)
-        if any(path == known for _, known in self._verbs):
-            raise Refused(405, "this is asked in another way")
+        if path.startswith("/api/"):
+            return self._questions().answer(method, path, environ)
         if method != "GET":
             raise Refused(405, "this page is only read", (("Allow", "GET, HEAD"),))
         return _static(path, environ)
 
-    def _store(self) -> tuple[Protocol, Watched]:
+    def _questions(self) -> Questions:
         with self._opening:
             if self._opened is None:
-                store = self._given
-                protocol = store if isinstance(store, Protocol) else open_to_read(store or _configured())
-                self._opened = protocol, Watched(protocol, self._interval)
+                # With what a store needs: files of the client are answered before.
+                from track.dashboard.questions import Questions
+                from track.reading import open_to_read
+
+                given = self._given or _configured()
+                protocol = open_to_read(given) if isinstance(given, str) else given
+                self._opened = Questions(protocol, self._interval, self._writes)
             return self._opened
-
-    # what can be asked
-
-    def _runs(self, environ: dict[str, Any]) -> Answer:
-        _, watched = self._store()
-        cursor = question_of(environ).get("since", [None])[0]
-        found = watched.since(cursor)
-        if found is None:
-            return Answer(204, b"", "application/json")
-        return Answer(200, found, "application/octet-stream")
-
-    def _run(self, environ: dict[str, Any]) -> Answer:
-        protocol, watched = self._store()
-        uid = question_of(environ).get("uid", [""])[0]
-        trials = protocol.brief_trials({"uid": uid})
-        if not trials:
-            raise Refused(404, "there is no such run")
-        page = page_of(trials[0], watched.group_name, environment_in(protocol, trials[0]))
-        may = self._writes and environ.get("track.role", "write") != "read"
-        return json_answer(page | {"serves": True} | ({"statuses": STATUSES} if may else {}))
-
-    def _find(self, environ: dict[str, Any]) -> Answer:
-        _, watched = self._store()
-        text = question_of(environ).get("q", [""])[0]
-        return json_answer({"uids": watched.matching(text)})
-
-    def _code(self, environ: dict[str, Any]) -> Answer:
-        protocol, _ = self._store()
-        uids = question_of(environ).get("uid", [])
-        if len(uids) != 2:
-            raise Refused(400, "two runs are compared")
-        return json_answer({"files": differences(protocol, *uids)})
-
-    def _file(self, environ: dict[str, Any]) -> Answer:
-        from track.dashboard.files import file_answer
-
-        protocol, _ = self._store()
-        return file_answer(protocol, *(question_of(environ).get(name, [""])[0] for name in ("uid", "digest", "file")))
-
-    def _files(self, environ: dict[str, Any]) -> Answer:
-        from track.dashboard.files import listing_answer
-
-        protocol, _ = self._store()
-        return listing_answer(protocol, *(question_of(environ).get(name, [""])[0] for name in ("uid", "digest")))
-
-    def _media(self, environ: dict[str, Any]) -> Answer:
-        from track.dashboard import media
-
-        protocol, _ = self._store()
-        asked = question_of(environ)
-        uid, digest, name, show = (asked.get(word, [""])[0] for word in ("uid", "digest", "name", "show"))
-        if name:
-            return media.histograms_answer(protocol, uid, name)
-        return (media.html_answer if show == "page" else media.medium_answer)(protocol, uid, digest)
-
-    def _chart(self, environ: dict[str, Any]) -> Answer:
-        protocol, _ = self._store()
-        asked = msgspec.json.decode(body_of(environ), type=_Asked)
-        question = Question(asked.metric, asked.buckets, asked.x, asked.start, asked.end, asked.smoothing)
-
-        def ask(uids: Any, part: Question) -> Any:
-            given = part.name, part.buckets, part.x, part.start, part.end, part.smoothing
-            return protocol.fetch_buckets(uids, *given)
-
-        for found in in_turns(question, uids_of(asked.uids), ask, _SECONDS):
-            if found is not None:
-                return Answer(200, chart_bytes(found), "application/octet-stream")
-        raise InvalidQuery("nothing was found")
-
-    def _edit(self, environ: dict[str, Any]) -> Answer:
-        if not self._writes:
-            raise Refused(403, "this page is only read: start it with `track ui --write`")
-        check_change(environ)
-        protocol, watched = self._store()
-        asked = read_edit(body_of(environ))
-        # One after the other: what another one is about to store would look like one's own that waits.
-        with self._editing:
-            edit(protocol, asked)
-        watched.look_again()
-        return json_answer({})
 
 
 def _configured() -> str:
@@ -282,19 +170,24 @@ def _configured() -> str:
 
 def _static(path: str, environ: dict[str, Any]) -> Answer:
     """Return a file of the client: of those that are there, by their names."""
-    file = _static_files().get("/index.html" if path == "/" else path)
-    if file is None:
+    found = _files().get("/index.html" if path == "/" else path)
+    if found is None:
         raise Refused(404, "there is no such page")
-    body = file.read_bytes()
-    headers = (("ETag", f'"{hashlib.sha256(body).hexdigest()[:16]}"'), ("Cache-Control", "no-cache"))
-    if environ.get("HTTP_IF_NONE_MATCH") == headers[0][1]:
-        return Answer(304, b"", _KINDS[file.suffix], headers)
-    return Answer(200, body, _KINDS[file.suffix], headers)
+    if environ.get("HTTP_IF_NONE_MATCH") == found.headers[0][1]:
+        return Answer(304, b"", found.kind, found.headers)
+    return found
 
 
-def _static_files() -> dict[str, Path]:
-    found = (path for path in _STATIC.rglob("*") if path.suffix in _KINDS)
-    return {f"/{path.relative_to(_STATIC).as_posix()}": path for path in found}
+@functools.cache
+def _files() -> dict[str, Answer]:
+    """Return the files of the client, as they were when this program began: an upgrade of the library mixes none."""
+    found = {}
+    for path in _STATIC.rglob("*"):
+        if path.suffix in _KINDS:
+            body = path.read_bytes()
+            headers = (("ETag", f'"{hashlib.sha256(body).hexdigest()[:16]}"'), ("Cache-Control", "no-cache"))
+            found[f"/{path.relative_to(_STATIC).as_posix()}"] = Answer(200, body, _KINDS[path.suffix], headers)
+    return found
 
 
 dashboard_app = Dashboard()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import Any
 
 from track.artifacts import artifacts
@@ -19,6 +20,7 @@ _MOST = 5_000
 _LONGEST_NAME = 300
 _LONGEST_TEXT = 100_000
 _MOST_ROWS = 200
+_LONGEST_CELL = 200
 _MOST_COLUMNS = 60
 _LARGEST = 64 << 20
 _ACROSS = 120
@@ -52,10 +54,7 @@ def medium_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     try:
         if medium.kind == "table":
             columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
-            cells = [
-                [cut(text_of("" if cell is None else cell), 200) for cell in row[:_MOST_COLUMNS]]
-                for row in rows[:_MOST_ROWS]
-            ]
+            cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
             return json_answer({"columns": columns, "rows": cells, "left": len(rows) - len(cells)})
         return json_answer({"text": cut(medium.text, _LONGEST_TEXT)})
     except (TrackError, OSError, ValueError) as error:
@@ -64,7 +63,7 @@ def medium_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
 
 def html_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     """Return a page that a run has logged, for a frame in which it may do nothing; `Refused` where there is none."""
-    medium = _medium(protocol, uid, digest)
+    medium = _medium(protocol, uid, digest, "html")
     if medium.kind != "html":
         raise Refused(404, "this is no page")
     try:
@@ -95,6 +94,10 @@ def histograms_answer(protocol: Protocol, uid: str, name: str) -> Answer:
     )
 
 
+def _cell(value: Any) -> str:
+    return cut(text_of("" if value is None else value), _LONGEST_CELL)
+
+
 def _on_grid(found: Histogram, low: float, high: float) -> list[float]:
     """Return how much of a histogram is in each of some equal parts: what lies in two is shared out."""
     total = sum(found.counts) or 1
@@ -111,11 +114,11 @@ def _on_grid(found: Histogram, low: float, high: float) -> list[float]:
         return below[place - 1] + (below[place] - below[place - 1]) * (x - before) / (after - before)
 
     marks = [under(low + (high - low) * place / _DOWN) for place in range(_DOWN)] + [1.0]
-    return [round(after - before, 5) for before, after in zip(marks, marks[1:], strict=False)]
+    return [round(after - before, 5) for before, after in pairwise(marks)]
 
 
-def _medium(protocol: Protocol, uid: str, digest: str) -> Medium:
-    artifact = of_run(protocol, uid, digest)
+def _medium(protocol: Protocol, uid: str, digest: str, kind: str = "") -> Medium:
+    artifact = of_run(protocol, uid, digest, kind)
     if said_of(artifact.media) is None:
         raise Refused(404, "this is a file, and nothing to look at")
     if (artifact.size or 0) > _LARGEST:

@@ -7,12 +7,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
-from track.artifacts.keys import is_tree, split_uri
 from track.briefs import Brief
 from track.dashboard.answers import plain_number
-from track.dashboard.media import listed
-from track.front import pieces_of
-from track.media import said_of
 from track.plain import flatten, printable
 from track.rows import Row
 from track.seeds import is_seed
@@ -119,6 +115,8 @@ def row_of(trial: Trial, group_name: Names) -> Plain:
 
 def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
+    from track.dashboard.media import listed
+
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
     hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr", NOTE}
     packages = environment.get("packages")
@@ -140,6 +138,8 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
 
 def _files(trial: Trial) -> Iterator[dict[str, Any]]:
     """Yield what a trial's manifest says of files; what is looked at is listed by itself."""
+    from track.media import said_of
+
     return (record for record in trial.artifacts if isinstance(record, dict) and said_of(record.get("media")) is None)
 
 
@@ -148,15 +148,17 @@ def _artifact(record: dict[str, Any]) -> Plain:
         "name": cut(text_of(record.get("name")), _LONGEST_NAME),
         "size": record.get("size"),
         "digest": record.get("digest"),
-        "kind": _kind(str(record.get("uri")), str(record.get("digest"))),
+        "kind": _kind(record),
         "step": plain_number(record.get("step")),
     }
 
 
-def _kind(uri: str, digest: str) -> str:
+def _kind(record: dict[str, Any]) -> str:
     """Return whether an artifact is a file, a folder, or only a name of data elsewhere."""
-    is_elsewhere = not split_uri(uri)[1] or digest.startswith("etag:")
-    return "elsewhere" if is_elsewhere else "folder" if is_tree(uri) else "file"
+    from track.artifacts import Artifact
+
+    said = Artifact("", str(record.get("uri")), str(record.get("digest")), None, 0.0, "")
+    return "elsewhere" if said.is_reference else "folder" if said.is_directory else "file"
 
 
 def _metrics(briefs: Mapping[str, Brief]) -> dict[str, list[Any]]:
@@ -203,6 +205,8 @@ def value_of(value: Any) -> Any:
 
 def _printed(metadata: Plain) -> str:
     """Return the output that is kept: line by line while a trial lives, of earlier versions that of its end."""
+    from track.front import pieces_of
+
     lines = []
     for _, lost, kept in pieces_of(metadata):
         lines += [f"... {lost:,} lines were too many"] if lost else []

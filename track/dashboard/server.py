@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from track.dashboard.security import MOST_BYTES
 from track.errors import InvalidCall
-from track.persistence.rpc import is_loopback
+from track.utils.system import is_loopback
 
 logger = logging.getLogger(__name__)
 MOST_CONNECTIONS = 128

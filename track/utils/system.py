@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["get_gpu_name", "hostname", "is_process_alive", "process_began", "process_identity"]
+__all__ = ["get_gpu_name", "hostname", "is_loopback", "is_process_alive", "process_began", "process_identity"]
 
 _GPU_TIMEOUT = 5.0
 # Fields of /proc/<pid>/stat after the name, which is the second and may hold spaces.
@@ -243,3 +243,19 @@ def _read_text(path: str) -> str:
         return os.read(descriptor, _LARGEST).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, by its name: nobody is asked.
+
+    Examples
+    --------
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "10.0.0.1", "db")]
+    [True, True, True, False, False]
+    """
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from track.persistence.rpc.client import DEFAULT_PORT, LAYERS, SocketClient, is_loopback, port_of, security_layer
+from track.persistence.rpc.client import DEFAULT_PORT, LAYERS, SocketClient, port_of, security_layer
 from track.persistence.rpc.wire import (
     FETCHES,
     HEADER,
@@ -40,7 +40,6 @@ __all__ = [
     "encode_message",
     "error_reply",
     "frame",
-    "is_loopback",
     "length_of",
     "port_of",
     "recv_frame",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,15 @@ from track.errors import InvalidUri
 from track.persistence.delivery import DELIVERY_OPTIONS, DeliveredProtocol
 from track.persistence.rpc.connection import Address, Link
 from track.persistence.rpc.remote import RemoteStore
-from track.persistence.utils import fixed_place, mask_secrets, parse_uri, read_bool, read_choice, read_options
+from track.persistence.utils import (
+    fixed_place,
+    mask_secrets,
+    parse_uri,
+    read_bool,
+    read_choice,
+    read_options,
+)
+from track.utils.system import is_loopback
 
 DEFAULT_PORT = 8123
 """Where a server listens when nobody says otherwise."""
@@ -94,20 +101,6 @@ class _Credentials:
 def security_layer(name: str) -> str | None:
     """Return ``"AES"``, ``"TLS"`` or None, whatever the URI called it."""
     return {"ssl": "TLS", "None": None, "": None}.get(name, name)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, by its name: nobody is asked.
-
-    Examples
-    --------
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "10.0.0.1", "db")]
-    [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def port_of(uri: str) -> int:

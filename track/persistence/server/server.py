@@ -23,7 +23,7 @@ import msgspec
 from track.errors import BackendUnavailable, InvalidUri, RPCCallFailure
 from track.persistence.protocol import Protocol
 from track.persistence.registry import get_protocol
-from track.persistence.rpc import LAYERS, Reply, error_reply, is_loopback, port_of, security_layer
+from track.persistence.rpc import LAYERS, Reply, error_reply, port_of, security_layer
 from track.persistence.server.calls import CALLS, CallKind, Dispatcher
 from track.persistence.server.listener import LIMITS, Connection, Listener, read_limits
 from track.persistence.server.login import Login, Session, role_of
@@ -33,6 +33,7 @@ from track.shown import clean, shown
 from track.utils import listen_socket
 from track.utils.encrypted import certificate_context, fingerprint, server_context, server_folder
 from track.utils.signal import SignalHandler
+from track.utils.system import is_loopback
 
 logger = logging.getLogger(__name__)
 Server = TypeVar("Server", bound=Protocol)
