@@ -91,7 +91,7 @@ def test_a_page_is_shown_in_a_sandbox(seen: Asker, trial: TrialLogger) -> None:
     assert seen.status == 200
     assert policy.startswith("sandbox; default-src 'none'")
     assert "allow-" not in policy
-    assert status(seen, address(trial, "note", more="&show=page")) == 404
+    assert status(seen, address(trial, "table", more="&show=page")) == 404
 
 
 def test_a_drawing_is_no_document(seen: Asker, trial: TrialLogger) -> None:
