@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ def uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def trial(uri: str) -> TrialLogger:
+def trial(uri: str) -> Iterator[TrialLogger]:
     """Give a trial that runs."""
-    trial = TrackClient(uri).new_trial(parameters={"lr": 0.1})
-    trial.start()
-    return trial
+    with TrackClient(uri).new_trial(parameters={"lr": 0.1}) as trial:
+        yield trial
 
 
 def test_images_come_back_by_name_and_step(trial: TrialLogger, uri: str) -> None:
@@ -367,3 +367,120 @@ def test_a_child_has_a_pack_of_its_own(trial: TrialLogger, tmp_path: Path) -> No
     assert [(medium.name, medium.step) for medium in trial.media()] == [("sample", 0), ("child", 1), ("sample", 2)]
     assert len(list((tmp_path / "runs.json.artifacts" / "packs").glob("*/*.tar"))) == 2
     assert all(medium.read_bytes() for medium in trial.media())
+
+
+def test_an_image_is_there_once_its_call_has_returned(tmp_path: Path, uri: str) -> None:
+    """A run that is killed while it logs has each image whose call returned; what was torn is read by nobody."""
+    from tests.children import start_python
+
+    script = (
+        "import os\n"
+        "from track import TrackClient\n"
+        f"trial = TrackClient({uri!r}).new_trial(parameters={{}})\n"
+        "trial.start()\n"
+        "for step in range(10**6):\n"
+        "    trial.log_image('sample', [[step % 251, step // 251 % 251]], step=step)\n"
+        "    print(step, flush=True)\n"
+    )
+    with start_python("-c", script, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        told = [int(next(process.stdout)) for _ in range(40)]
+        process.kill()
+        told += map(int, process.stdout.read().split())
+    (pack,) = (tmp_path / "runs.json.artifacts" / "packs").glob("*/*.tar")
+    # As a power cut may leave it.
+    with pack.open("ab") as file:
+        file.write(b"torn")
+
+    media = track.fetch(uri)[0].media("sample")
+
+    assert media.steps[: told[-1] + 1] == list(range(told[-1] + 1))
+    assert all(medium.read_bytes() for medium in media)
+
+
+def test_gc_removes_a_pack_that_nobody_names(trial: TrialLogger, uri: str, tmp_path: Path) -> None:
+    """A pack stays while a trial names something in it, also a hidden one, and goes once that is forgotten."""
+    from track.artifacts import gc
+
+    packs = tmp_path / "runs.json.artifacts" / "packs"
+    trial.log_image("sample", PIXELS)
+    client = TrackClient(uri)
+    other = client.new_trial(parameters={"lr": 7}, force=True)
+    with other:
+        other.log_image("sample", PIXELS)
+    client.delete_trial(other.trial.uid)
+    assert gc(uri).removed == []
+    client.protocol.forget_trials()
+
+    removed = gc(uri).removed
+
+    assert [key.partition("/")[0] for key in removed] == ["packs"]
+    assert len(list(packs.glob("*/*.tar"))) == 1
+    assert trial.media("sample")[0].read_bytes()
+
+
+def test_what_is_removed_meanwhile_is_appended_to_no_more(trial: TrialLogger, tmp_path: Path) -> None:
+    """A pack that a clean-up has condemned gets nothing more: the next image begins another one."""
+    from track.artifacts.leases import condemn
+    from track.artifacts.location import open_folder
+
+    trial.log_image("sample", PIXELS, step=0)
+    folder = tmp_path / "runs.json.artifacts"
+    (pack,) = (folder / "packs").glob("*/*.tar")
+    condemn(open_folder(str(folder)), [pack.relative_to(folder).as_posix()], [])
+
+    trial.log_image("sample", [[5, 6]], step=1)
+
+    assert len(list((folder / "packs").glob("*/*.tar"))) == 2
+
+
+def test_a_copy_has_the_media(trial: TrialLogger, uri: str, tmp_path: Path) -> None:
+    """A trial that is copied to another store names what it has logged where it is."""
+    from tests.children import python
+
+    trial.log_image("sample", PIXELS, step=3)
+    trial.log_text("note", "inline")
+    trial.finish()
+    data = trial.media("sample")[0].read_bytes()
+
+    done = python("-m", "track", "copy", uri, f"sqlite://{tmp_path}/copy.db")
+
+    assert done.returncode == 0, done.stderr
+    copied = track.fetch(f"sqlite://{tmp_path}/copy.db")[0]
+    assert copied.media("sample")[0].read_bytes() == data
+    assert (copied.media("sample").steps, copied.media("note")[0].text) == ([3], "inline")
+
+
+def test_a_saved_copy_names_them_where_they_are(trial: TrialLogger, tmp_path: Path) -> None:
+    """`save` to another file keeps the names of packs that lie beside the first one."""
+    trial.log_image("sample", PIXELS)
+    trial.finish()
+    trial.save(str(tmp_path / "other" / "copy.json"))
+
+    assert track.fetch(f"file://{tmp_path}/other/copy.json")[0].media("sample")[0].read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["ephemeral:", "sqlite:", "memory"])
+def test_every_kind_of_store_has_them(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, in a database and in a bucket, media come back byte by byte."""
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    if scheme == "memory":
+        pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
+    uri = {
+        "ephemeral:": scheme,
+        "sqlite:": f"sqlite://{tmp_path}/runs.db",
+        "memory": f"file://{tmp_path}/runs.json?artifacts=memory://{tmp_path.name}",
+    }[scheme]
+    client = TrackClient(uri)
+    with client.new_trial(parameters={}) as trial:
+        for step in range(5):
+            trial.log_image("sample", [[step, 1]], step=step)
+        trial.log_histogram("weights", [1.0, 2.0])
+        seen = trial.media("sample")
+
+    media = trial.media("sample")
+
+    assert [one.read_bytes() for one in media] == [one.read_bytes() for one in seen]
+    assert len({one.artifact.digest for one in media}) == 5
+    assert trial.media("weights")[0].histogram.size == 2
