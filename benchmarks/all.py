@@ -9,6 +9,7 @@ from pathlib import Path
 NAMES = (
     "log_call",
     "series",
+    "media",
     "environment",
     "memory",
     "processes",

@@ -23,7 +23,7 @@ from track.cli.shell import (
     tell,
 )
 from track.errors import BackendUnavailable, InvalidCall, TrackError
-from track.persistence.utils import file_of, is_stored, mask_secrets
+from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.utils.system import is_loopback
 
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - they are looked for, not listened on
@@ -76,7 +76,7 @@ def _serve(given: argparse.Namespace, uri: str, context: Any, users: Any) -> int
     from track.dashboard import Dashboard, PageServer, new_token
 
     # The usual mistake is said at once; all else that a store needs is imported while a browser begins.
-    path = file_of(uri)
+    path = None if file_of(uri) is None else store_path(uri)
     if path is not None and not is_stored(path):
         raise BackendUnavailable(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     token = "" if users else new_token()

@@ -88,6 +88,7 @@ class Questions:
         What an upgrade of this library brings under a program that runs is of another version.
         """
         self._watched.read_ahead()
+        import track.front  # noqa: F401
         from track.dashboard import code, editing, files, media  # noqa: F401
 
     def _runs(self, environ: dict[str, Any]) -> Answer:

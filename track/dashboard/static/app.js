@@ -40,9 +40,9 @@ class App extends Component {
   kept = {};
   help = false;
   choosing = false;
-  /** @type {string[][]} */
-  keys = [];
-  nextView = () => {};
+  /** @type {any} what the keyboard does: it comes with the first key, or a button that does the same */
+  keys = null;
+  keying = null;
   opened = new Set();
   openings = 0;
   timer = null;
@@ -53,13 +53,23 @@ class App extends Component {
     addEventListener("hashchange", follow);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
-    import("./keys.js").then(({ KEYS, listenToKeys, nextView }) => {
-      [this.keys, this.nextView] = [KEYS, nextView];
-      listenToKeys(() => this.flip("help"), () => this.shown, () => this.shut());
-      this.setState({});
+    addEventListener("keydown", (event) => {
+      if (this.keys) return;
+      if (event.key === "/" && !event.target.matches("input, textarea")) event.preventDefault();
+      this.withKeys(() => event.target.dispatchEvent(new KeyboardEvent(event.type, event)));
     });
     follow();
     this.poll();
+  }
+
+  /** @param {() => void} act */
+  async withKeys(act) {
+    this.keying ??= import("./keys.js").then((keys) => {
+      this.keys = keys;
+      keys.listenToKeys(() => this.flip("help"), () => this.shown, () => this.shut());
+    });
+    await this.keying;
+    act();
   }
 
   /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
@@ -124,7 +134,7 @@ class App extends Component {
         <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
       ${this.choosing && html`<${Chooser} every=${this.every()} shown=${columns} usual=${this.derived().usual} close=${() => this.flip("choosing")} />`}
-      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${this.keys.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
+      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${this.keys.KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
     </div>`;
   }
 
@@ -222,9 +232,9 @@ class App extends Component {
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
         : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
-      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${() => this.nextView()}>◫</button>
+      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${() => this.withKeys(() => this.keys.nextView())}>◫</button>
       <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
-      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => this.flip("help")}>?</button>
+      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => this.withKeys(() => this.flip("help"))}>?</button>
     </header>`;
   }
 

@@ -2,7 +2,7 @@
 import { fetchChart } from "./api.js";
 import { number, text } from "./format.js";
 import { linesOf } from "./lines.js";
-import { extent, Plot } from "./plot.js";
+import { extent, MANY, Plot } from "./plot.js";
 import { isOne, names } from "./runs.js";
 import { set, state } from "./state.js";
 import { Component, createRef, html } from "./view.js";
@@ -69,6 +69,7 @@ export class Chart extends Component {
     const smoothing = state.smooth || null;
     const rest = { metric, buckets, x: state.x, start, end, smoothing };
     const question = { uids, ...rest };
+    if (uids.length > MANY) import("./raster.js");
     const asked = [JSON.stringify(rest), key, marks].join("\n");
     const drawn = JSON.stringify([state.logx, state.logy, state.band, state.apart, width, this.props.height, theme]);
     if (asked === this.asked && (drawn === this.drawn || !this.found)) return;

@@ -9,7 +9,8 @@ import { number } from "./format.js";
  *   height: number, unit: string}} Picture */
 
 /** More lines than that are drawn as pixels. */
-const MANY = 60;
+export const MANY = 60;
+const MARKS = { nan: new Path2D("M-.7-.7 .7 .7M-.7 .7 .7-.7"), plus_inf: new Path2D("M-.8 .6H.8L0-.8Z"), minus_inf: new Path2D("M-.8-.6H.8L0 .8Z") };
 /** @type {any} what draws them, which comes when it is first needed */
 let raster = null;
 /** @type {any} what says what is under the cursor, which comes with the first move */
@@ -225,30 +226,20 @@ export class Plot {
     const { ctx, bbox } = this.plot;
     const size = 4 * devicePixelRatio;
     ctx.globalAlpha = alpha;
-    ctx.lineWidth = 1.6 * devicePixelRatio;
-    for (const mark of line.marks) {
-      const x = this.x(mark.x);
-      const y = mark.kind === "plus_inf" ? bbox.top + size : bbox.top + bbox.height - size;
-      const tip = mark.kind === "plus_inf" ? -size : size;
-      ctx.beginPath();
-      if (mark.kind === "nan") {
-        ctx.moveTo(x - size * 0.7, y - size * 0.7);
-        ctx.lineTo(x + size * 0.7, y + size * 0.7);
-        ctx.moveTo(x - size * 0.7, y + size * 0.7);
-        ctx.lineTo(x + size * 0.7, y - size * 0.7);
-        ctx.stroke();
-      } else {
-        ctx.moveTo(x - size * 0.8, y - tip * 0.6);
-        ctx.lineTo(x + size * 0.8, y - tip * 0.6);
-        ctx.lineTo(x, y + tip * 0.8);
-        ctx.fill();
-      }
+    ctx.lineWidth = 0.4;
+    for (const { x, kind } of line.marks) {
+      ctx.save();
+      ctx.translate(this.x(x), kind === "plus_inf" ? bbox.top + size : bbox.top + bbox.height - size);
+      ctx.scale(size, size);
+      ctx[kind === "nan" ? "stroke" : "fill"](MARKS[kind]);
+      ctx.restore();
     }
   }
 
   /** Say what is under the cursor. */
   point(cursor) {
     if (hover) return hover.point(this, cursor);
+    if (!(cursor?.left >= 0)) return;
     import("./hover.js").then((found) => {
       hover = found;
       this.point(cursor && this.plot?.cursor);

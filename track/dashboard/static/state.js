@@ -34,7 +34,7 @@ const DEFAULTS = {
 /** @typedef {typeof DEFAULTS} State */
 
 export const state = { ...DEFAULTS };
-const listeners = new Set();
+let listener = () => {};
 
 /** Read the state from a link. @param {string} hash @returns {State} */
 export function parse(hash) {
@@ -77,21 +77,14 @@ export function set(change, step = false) {
   try {
     if (to !== (location.hash || "#")) history[step ? "pushState" : "replaceState"](null, "", to);
   } catch { /* Inside of a notebook a page has no address of its own. */ }
-  tell();
+  listener();
 }
 
-/** Be told of each change. @param {() => void} listener */
-export function listen(listener) {
-  listeners.add(listener);
-}
-
-/** Say that something changed. */
-export function tell() {
-  for (const listener of listeners) listener();
-}
+/** Be told of each change. @param {() => void} told */
+export const listen = (told) => (listener = told);
 
 /** Take over what the address says. */
 export function follow() {
   Object.assign(state, parse(location.hash));
-  tell();
+  listener();
 }
