@@ -1,7 +1,7 @@
 """What logging an image or a histogram costs, beside Pillow and numpy.
 
-Images of 256 x 256 (noise, which packs worst, and a smooth one), histograms of 1,000,000 values, texts: processor time a
-call, medians over rounds in which ours and theirs take turns. Then how many files a thousand images are.
+Images of 256 x 256 (noise, which packs worst, and a smooth one), histograms of 1,000,000 values, texts: processor time
+a call, medians over rounds in which ours and theirs take turns. Then how many files a thousand images are.
 """
 
 from __future__ import annotations

@@ -23,13 +23,15 @@ SMALL = 256 * 1024
 _FULL = 64 * 1024 * 1024
 _BLOCK = tarfile.BLOCKSIZE
 _guard = threading.Lock()
-_writers: dict[tuple[str, str], _Pack] = {}
+_writers: dict[tuple[str, str], Pack] = {}
 
 
-class _Pack:
-    """A pack that this process appends to."""
+class Pack:
+    """A pack that this process appends to; `full`: how many bytes are enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, full: int = _FULL) -> None:
+        self.full = full
+        self.began = time.monotonic()
         self.pid = os.getpid()
         self.key = pack_key(secrets.token_hex(16))
         self.size = 0
@@ -38,7 +40,7 @@ class _Pack:
 
     def is_good(self, avoid: frozenset[str]) -> bool:
         """Return whether more may come: into one that is being removed, or is a parent's, nothing may."""
-        return self.pid == os.getpid() and self.size < _FULL and self.key not in avoid
+        return self.pid == os.getpid() and self.size < self.full and self.key not in avoid
 
 
 def put_packed(folder: Folder, owner: str, data: bytes, ending: str, lease: Lease) -> tuple[Kept, int]:
@@ -47,7 +49,12 @@ def put_packed(folder: Folder, owner: str, data: bytes, ending: str, lease: Leas
     with _guard:
         pack = _writers.get((folder.url, owner))
         if pack is None or not pack.is_good(lease.avoid):
-            pack = _writers[folder.url, owner] = _Pack()
+            pack = _writers[folder.url, owner] = Pack()
+    return append_to(pack, folder, digest, data, ending)
+
+
+def append_to(pack: Pack, folder: Folder, digest: str, data: bytes, ending: str) -> tuple[Kept, int]:
+    """Append content to a pack in a folder, unless it is there; return the pack and where it begins."""
     with pack.lock:
         offset = pack.known.get(digest)
         if offset is None:
@@ -56,12 +63,6 @@ def put_packed(folder: Folder, owner: str, data: bytes, ending: str, lease: Leas
             pack.size = start + len(member)
             offset = pack.known[digest] = start + _BLOCK
     return Kept(pack.key, digest, len(data)), offset
-
-
-def close_pack(url: str, owner: str) -> None:
-    """Forget the pack of `owner`: nothing more comes."""
-    with _guard:
-        _writers.pop((url, owner), None)
 
 
 def _member(name: str, data: bytes) -> bytes:

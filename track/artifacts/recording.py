@@ -20,6 +20,7 @@ from track.artifacts.leases import note_pending
 from track.artifacts.location import Place, check_url, open_folder, place_of, places_of, protocol_of
 from track.artifacts.owners import identity_of, register_store
 from track.artifacts.packs import SMALL, put_packed
+from track.artifacts.spool import put_spooled, spool_folder
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
 from track.containers.columns import hashable
@@ -93,11 +94,21 @@ class Recorder:
 
     def add_small(self, data: bytes, ending: str, name: str) -> Artifact:
         """Store bytes in a pack of the trial, where they are few and the place has packs."""
-        if len(data) >= SMALL or not self.store.folder.can_append:
+        if len(data) >= SMALL:
             return self.add_bytes(data, name)
+        if not self.store.folder.can_append:
+            return self._add_spooled(data, ending, name)
         with self._storing() as lease:
             kept, offset = put_packed(self.store.folder, self._trial.uid, data, ending, lease)
             return self._record(name, kept, f"@{offset}")
+
+    def _add_spooled(self, data: bytes, ending: str, name: str) -> Artifact:
+        spool = spool_folder()
+        if spool is None:
+            return self.add_bytes(data, name)
+        register_store(self.store.folder, self._protocol)
+        kept, offset = put_spooled(self.store.folder, spool, self._trial.uid, data, ending)
+        return self._record(name, kept, f"@{offset}")
 
     def add_directory(self, path: str, recursive: bool, name: str) -> tuple[Artifact, Listing]:
         """Store the files of a folder."""

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from track.artifacts import Artifact, Recorder, artifact_name
+from track.artifacts import Artifact, Recorder, artifact_name, finish_spooled
 from track.errors import BackendUnavailable, FileChanged, InvalidEvent
 from track.media.content import Content
 from track.media.medium import Medium, media_in, said_of
@@ -112,6 +112,7 @@ class MediaWriter:
                 held, known.held = known.held, None
                 if held is not None:
                     self._store(name, known, held)
+        finish_spooled(self._trial.uid)
 
     def tell_cut(self, name: str) -> None:
         """Say once of a name that values were no pixels."""

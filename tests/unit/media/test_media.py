@@ -484,3 +484,72 @@ def test_every_kind_of_store_has_them(scheme: str, tmp_path: Path, monkeypatch: 
     assert [one.read_bytes() for one in media] == [one.read_bytes() for one in seen]
     assert len({one.artifact.digest for one in media}) == 5
     assert trial.media("weights")[0].histogram.size == 2
+
+
+def test_a_bucket_gets_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small images of a run are one object of a bucket, there once the run has ended; nothing is left here."""
+    fsspec = pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    place = f"memory://{tmp_path.name}/bucket"
+    with TrackClient(f"file://{tmp_path}/runs.json?artifacts={place}").new_trial(parameters={}) as trial:
+        for step in range(30):
+            trial.log_image("sample", [[step, 1]], step=step)
+        assert fsspec.filesystem("memory").find(f"{place}/packs") == []
+        assert len(list((tmp_path / "spill" / "packs").rglob("*.tar"))) == 1
+
+    assert len(fsspec.filesystem("memory").find(f"{place}/packs")) == 1
+    assert list((tmp_path / "spill" / "packs").rglob("*.*")) == []
+    assert len({medium.read_bytes() for medium in trial.media("sample")}) == 30
+
+
+def test_what_a_killed_run_has_left_goes_to_its_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`track sync`, or the next run to that bucket, sends the archive of a process that was killed."""
+    from tests.children import python, start_python
+
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    uri = f"file://{tmp_path}/runs.json?artifacts=local://{tmp_path}/bucket"
+    script = (
+        "import time; from track import TrackClient\n"
+        f"trial = TrackClient({uri!r}).new_trial(parameters={{}})\n"
+        "trial.start(); trial.log_image('sample', [[1, 2]]); print('logged', flush=True); time.sleep(100)\n"
+    )
+    with start_python("-c", script) as process:
+        assert process.stdout is not None
+        next(process.stdout)
+        process.kill()
+    with pytest.raises(NotFound):
+        track.fetch(uri)[0].media("sample")[0].read_bytes()
+
+    done = python("-m", "track", "sync")
+
+    assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["archives of images and the like that were sent: 1"])
+    assert track.fetch(uri)[0].media("sample")[0].read_bytes()
+
+
+def test_a_bucket_that_is_away_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be sent at the end of a run stays here, which is said; the next run sends it."""
+    from track.artifacts.remote import RemoteFolder
+    from track.errors import BackendUnavailable
+
+    pytest.importorskip("fsspec", reason="needs fsspec: run pip install .[fsspec]")
+    monkeypatch.setenv("TRACK_LOG_SPILL_FOLDER", str(tmp_path / "spill"))
+    client = TrackClient(f"file://{tmp_path}/runs.json?artifacts=memory://{tmp_path.name}/bucket")
+    write = RemoteFolder.write
+
+    def refuse(self: Any, key: str, data: bytes, owner: str = "") -> None:
+        if key.startswith("packs/"):
+            raise BackendUnavailable("no route to the bucket")
+        write(self, key, data, owner)
+
+    monkeypatch.setattr(RemoteFolder, "write", refuse)
+    with client.new_trial(parameters={"lr": 1}) as first:
+        first.log_image("sample", PIXELS)
+    monkeypatch.setattr(RemoteFolder, "write", write)
+    with client.new_trial(parameters={"lr": 2}) as second:
+        second.log_image("sample", PIXELS)
+
+    assert "wait to be sent to memory://" in caplog.text
+    assert first.media("sample")[0].read_bytes() == second.media("sample")[0].read_bytes()
