@@ -18,6 +18,7 @@ from track.cli.shell import NOTHING, as_json, on_store, say_json, take_words, te
 from track.errors import InvalidCall, missing_extra
 from track.filters import parse_filter
 from track.frames import to_arrow
+from track.media import media_in, plain_medium
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import printable
@@ -118,7 +119,9 @@ def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
                 for name, steps, values, times in _points(protocol, row)
             }
             metadata = {name: one for name, one in row.trial.metadata.items() if name not in HIDDEN_METADATA}
-            file.write(as_json(row.to_json() | {"metadata": printable(metadata), "points": points}) + "\n")
+            said = {"metadata": printable(metadata), "points": points}
+            media = [plain_medium(medium) for medium in media_in(row.trial, None)]
+            file.write(as_json(row.to_json() | said | ({"media": media} if media else {})) + "\n")
     return 0
 
 

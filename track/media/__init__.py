@@ -9,7 +9,7 @@ from track.media.content import Content
 from track.media.figures import figure_content
 from track.media.histograms import histogram_content
 from track.media.images import image_content
-from track.media.medium import Histogram, Media, Medium, media_in, said_of
+from track.media.medium import Histogram, Media, Medium, media_in, plain_medium, said_of
 from track.media.sounds import audio_content, video_content
 from track.media.tables import table_content
 from track.media.texts import html_content, text_content
@@ -27,6 +27,7 @@ __all__ = [
     "html_content",
     "image_content",
     "media_in",
+    "plain_medium",
     "said_of",
     "table_content",
     "text_content",

@@ -220,6 +220,13 @@ def said_of(media: Any) -> _Said | None:
         return None
 
 
+def plain_medium(medium: Medium) -> dict[str, Any]:
+    """Return what is known of a medium as data: of a text, a histogram or a table that the record holds, itself too."""
+    words = ("name", "kind", "step", "caption", "type", "size", "at")
+    found = {word: getattr(medium, word) for word in words} | medium.facts | {"digest": medium.artifact.digest}
+    return found | ({"content": medium.text} if medium.artifact.is_inline else {"uri": medium.artifact.uri})
+
+
 def _with_thumb(medium: Medium, thumb: Artifact | None) -> Medium:
     fields = (medium.name, medium.kind, medium.step, medium.caption, medium.type, medium.facts, medium.artifact)
     return medium if thumb is None else Medium(*fields, thumb)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import track
@@ -553,3 +554,19 @@ def test_a_bucket_that_is_away_is_waited_for(
 
     assert "wait to be sent to memory://" in caplog.text
     assert first.media("sample")[0].read_bytes() == second.media("sample")[0].read_bytes()
+
+
+def test_an_export_says_what_there_is(trial: TrialLogger, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`track export --jsonl` names each medium with step and caption, and has the texts that the record holds."""
+    from track.cli import main
+
+    trial.log_image("sample", PIXELS, step=3, caption="a cat")
+    trial.log_text("note", "größer", step=4)
+    trial.finish()
+
+    assert main(["export", uri, "--jsonl", "-"]) == 0
+
+    image, note = msgspec.json.decode(capsys.readouterr().out.splitlines()[0])["media"]
+    assert (image["name"], image["step"], image["caption"], image["width"]) == ("sample", 3, "a cat", 2)
+    assert image["uri"].startswith("packs/")
+    assert (note["kind"], note["step"], note["content"]) == ("text", 4, "größer")

@@ -3,7 +3,8 @@ import { ask } from "./api.js";
 import { number, text } from "./format.js";
 import { Component, html, Painted } from "./view.js";
 
-const query = (of) => new URLSearchParams(of);
+const READ = ["text", "table", "html"];
+const address = (of) => `api/media?${new URLSearchParams(of)}`;
 const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : 0);
 
 export class Media extends Component {
@@ -26,63 +27,51 @@ export class Media extends Component {
           if (!some.length) return "";
           // A run that has nothing at a step shows what it had before.
           const one = some.findLast((other) => order(other.step, steps[place]) <= 0) ?? some[0];
-          return html`<figure key=${runs[i].uid}>${runs.length > 1 && html`<small>${text(runs[i].name || runs[i].id)}</small>`}
-            ${!pages[i].serves ? html`<small>not in this file</small>` : heat ? html`<${Heat} uid=${runs[i].uid} name=${name} mark=${some.length} />` : html`<${One} uid=${runs[i].uid} one=${one} />`}
+          const { uid } = runs[i];
+          return html`<figure key=${uid}>${runs.length > 1 && html`<small>${text(runs[i].name || runs[i].id)}</small>`}
+            ${!pages[i].serves ? html`<small>not in this file</small>` : heat ? html`<${Heat} address=${address({ uid, name, mark: some.length })} />`
+              : html`<${One} one=${one} file=${`api/file?${new URLSearchParams({ uid, digest: one.digest })}`} address=${READ.includes(one.kind) ? address({ uid, digest: one.digest, show: one.kind === "html" ? "page" : "" }) : ""} />`}
             <figcaption>${text(one.caption)}${one.step !== steps[place] && !heat && html` <small>(step ${number(one.step)})</small>`}</figcaption></figure>`;
         })}</div></section>`;
     })}</div>`;
   }
 }
 
-/** What the server says, asked again when it is about something else. */
+/** What the server says at an address, asked again when it is another one. */
 class Asked extends Painted {
   said = null; failure = ""; asked = "";
 
   paint() {
-    const address = this.address();
-    if (!address || address === this.asked) return this.draw();
+    const { address } = this.props;
+    if (!address || address === this.asked || this.props.one?.kind === "html") return this.draw();
     this.asked = address;
     ask(address).then((answer) => answer.json()).then(
       (said) => address === this.asked && ([this.said, this.failure] = [said, ""]),
       (error) => (this.failure = error.message)).then(() => this.setState({}));
   }
 
-  address() { return ""; }
-
   draw() {}
 }
 
 class One extends Asked {
-  address() {
-    const { uid, one } = this.props;
-    return ["text", "table"].includes(one.kind) ? `api/media?${query({ uid, digest: one.digest })}` : "";
-  }
-
   render() {
-    const { uid, one } = this.props;
-    const file = `api/file?${query({ uid, digest: one.digest })}`;
-    const name = text(one.name);
-    const said = this.said;
+    const { one, file, address } = this.props;
+    const [name, said] = [text(one.name), this.said];
     return html`<div ref=${this.place}>${this.failure ? html`<p class="failure" role="alert">${this.failure}</p>`
       : one.type.startsWith("image/") ? html`<img src=${file} alt=${`${name}, step ${number(one.step)}`} loading="lazy" />`
       : one.kind === "audio" ? html`<audio key=${file} controls src=${file}></audio>`
       : one.kind === "video" ? html`<video key=${file} controls src=${file}></video>`
-      : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${`api/media?${query({ uid, digest: one.digest, show: "page" })}`}></iframe>`
+      : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${address}></iframe>`
       : said?.columns ? html`<table class="plain"><thead><tr>${said.columns.map((column, i) => html`<th key=${i}>${text(column)}</th>`)}</tr></thead>
         <tbody>${said.rows.map((row, i) => html`<tr key=${i}>${row.map((cell, j) => html`<td key=${j} title=${text(cell)}>${text(cell)}</td>`)}</tr>`)}</tbody></table>
         ${said.left > 0 && html`<p>and ${said.left} more rows</p>`}`
       : said ? html`<pre tabindex="0">${String(said.text).split("\n").map(text).join("\n")}</pre>`
-      : this.address() ? "…" : html`<a class="link" href=${file}>${text(one.type)}</a>`}</div>`;
+      : address ? "…" : html`<a class="link" href=${file}>${text(one.type)}</a>`}</div>`;
   }
 }
 
 /** How values are spread, a column a step. */
 class Heat extends Asked {
-  address() {
-    const { uid, name, mark } = this.props;
-    return `api/media?${query({ uid, name, mark })}`;
-  }
-
   draw() {
     const { rows, steps } = this.said ?? { rows: [], steps: [] };
     const canvas = this.place.current?.querySelector("canvas");
@@ -90,13 +79,10 @@ class Heat extends Asked {
     [canvas.width, canvas.height] = [steps.length, rows[0].length];
     const paint = canvas.getContext("2d");
     paint.fillStyle = getComputedStyle(canvas).color;
-    rows.forEach((row, x) => {
-      const most = Math.max(...row) || 1;
-      row.forEach((part, y) => {
-        paint.globalAlpha = (part / most) ** 0.6;
-        paint.fillRect(x, row.length - 1 - y, 1, 1);
-      });
-    });
+    rows.forEach((row, x) => row.forEach((part, y) => {
+      paint.globalAlpha = (part / (Math.max(...row) || 1)) ** 0.6;
+      paint.fillRect(x, row.length - 1 - y, 1, 1);
+    }));
   }
 
   render() {
