@@ -31,6 +31,7 @@ FEATURES = {
     "progress": ["tqdm"],
     "s3": ["s3fs"],
     "encrypted": ["cryptography"],
+    "gpu": ["nvidia-ml-py"],
     "tensorboard": ["tensorboardX"],
     "cometml": ["comet_ml"],
 }

@@ -8,8 +8,10 @@ from pathlib import Path
 
 NAMES = (
     "log_call",
+    "mapped",
     "series",
     "media",
+    "importing",
     "environment",
     "memory",
     "processes",

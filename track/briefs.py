@@ -20,6 +20,9 @@ from track.containers.series import Series
 from track.plain import LEAVES, restore, to_plain
 from track.shown import text_of
 
+SYSTEM = "system/"
+"""What the names of metrics begin with that are of the machine, and not of what is trained."""
+
 
 class Brief(msgspec.Struct, frozen=True, gc=False):
     """What a metric comes to. NaN counts and may be last, but is neither least nor greatest.

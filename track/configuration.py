@@ -47,6 +47,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "log.heartbeat_timeout": (900.0, "seconds of silence after which a trial of another host is shown broken"),
     "experiment.requeue": (True, "ask Slurm to run the job of an experiment again whose time is over (SIGUSR1)"),
     "log.environment": ("all", "what is recorded of where a trial runs: all, none, some parts, or -argv,-user"),
+    "monitor": ("", "seconds between two records of what a trial uses of its machine: processors, memory, GPUs; as 10"),
     "process.hooks": (True, "notice signals and sys.exit while a trial runs"),
     "log.level": ("WARNING", "level of a logger made by track.utils.log, a name or a number"),
     "log.save": (none, "accepted for old configuration files, without effect"),

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TimeSeriesAggregator
+from track.briefs import SYSTEM
 from track.containers.arrays import import_numpy
 from track.containers.series import Series
 from track.errors import InvalidCall, NotFound, missing_extra, suggestion
@@ -28,7 +29,8 @@ def to_pandas(trials: Trial | Iterable[Trial], *metrics: str, times: bool = Fals
     trials: Trial or several
         One trial gives an index of steps; several give an index of trial uid and step.
     *metrics: str
-        Which metrics; all by default. Values without a step are numbered from 0.
+        Which metrics; by default all but those of the machine (``system/...``). Values without a step are numbered
+        from 0.
     times: bool
         Whether each metric is followed by a column ``NAME.time``: when its value was logged (UTC), not a time where
         that is not known. A metric of that name counts.
@@ -169,9 +171,15 @@ def _moments(at: Any) -> Any:
 # of pandas
 
 
+def _is_of_the_machine(name: str, container: Any) -> bool:
+    """Return whether it is what `TrialLogger.monitor` records, of which no row is a step of the training."""
+    return name.startswith(SYSTEM) and not isinstance(container, Series)
+
+
 def _frame(trial: Trial, metrics: tuple[str, ...], times: bool) -> pd.DataFrame:
     pandas = import_pandas()
-    measured = {name: _arrays(trial.metrics[name]) for name in metrics or trial.metrics if name in trial.metrics}
+    names = metrics or [name for name, one in trial.metrics.items() if not _is_of_the_machine(name, one)]
+    measured = {name: _arrays(trial.metrics[name]) for name in names if name in trial.metrics}
     columns: dict[str, tuple[Any, Any]] = {}
     for name, (steps, values, at) in measured.items():
         columns[name] = steps, values

@@ -15,12 +15,14 @@ from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSerie
 from track.configuration import options
 from track.errors import BackendUnavailable, InvalidEvent, Pruned, refuse_unnamed
 from track.front import (
+    AlertVerbs,
     FileVerbs,
     LateNumbers,
     LoggerChronoContext,
     LogSignalHandler,
     MediaVerbs,
     OutputVerbs,
+    SystemVerbs,
     as_dict,
     as_interruption,
     attach,
@@ -34,7 +36,7 @@ from track.front import (
     record_environment,
     resume_rule,
 )
-from track.persistence.checks import plain_tags
+from track.persistence.contract import plain_tags
 from track.persistence.protocol import Factory, NumbersTaker, Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import named_tags, restore
@@ -54,7 +56,7 @@ _attaching = threading.RLock()
 _UNGIVEN: Any = object()
 
 
-class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs):
+class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
     """Writes one trial; made by `TrackClient`.
 
     Every method may be called from any thread. A logging method does not raise because of a full disk or a
@@ -209,6 +211,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs):
             self._signals = LogSignalHandler(self)
         # Last: git may take a second, in which the process may be told to stop.
         record_environment(self.protocol, self._trial, self._parts)
+        self._begin_monitor()
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
@@ -251,6 +254,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs):
             return
         self._end_capture()
         self._end_media()
+        self._end_monitor()
         if self._is_pruned_by(exc_val):
             self.set_status("pruned")
             exc_type = exc_val = exc_tb = None

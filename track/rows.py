@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from track.briefs import Brief
+from track.briefs import SYSTEM, Brief
 from track.metrics import briefs_of
 from track.persistence.query import resolve
 from track.plain import flatten, named_tags
@@ -228,12 +228,17 @@ def differing(rows: Sequence[Row]) -> list[str]:
 
 
 def measured(rows: Iterable[Row]) -> list[str]:
-    """Return the metrics of all rows, those first that most have."""
+    """Return the metrics of all rows, those first that most have, and last those of their machines."""
     counts: dict[str, int] = {}
     for row in rows:
         for name in row.metrics:
             counts[name] = counts.get(name, 0) + 1
-    return sorted(counts, key=lambda name: -counts[name])
+    return sorted(counts, key=lambda name: (name.startswith(SYSTEM), -counts[name]))
+
+
+def of_training(names: Iterable[str]) -> list[str]:
+    """Return the names of metrics without those of the machine, which a table has where they are asked for."""
+    return [name for name in names if not name.startswith(SYSTEM)]
 
 
 def order_of(value: Any) -> tuple[int, Any] | None:

@@ -16,7 +16,9 @@ from track.shown import cut, text_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HIDDEN_METADATA = frozenset({"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line"})
+HIDDEN_METADATA = frozenset(
+    {"_update_count", "heartbeat", "_last_change", "_environment", "_output", "_output_line", "_alerts"}
+)
 """What stores keep for themselves."""
 _MOST_ROWS = 20
 _MOST_COLUMNS = 12

@@ -20,6 +20,7 @@ _STORE = "TrackClient('file://report.json')"
 _FIND = "track.fetch('file://report.json', {'parameters.lr': 0.1})"
 _END = "trial.finish(), or the end of `with trial:`"
 _TIME = "trial.chrono('epoch_time')"
+_MACHINE = "trial.monitor(every=10), or TRACK_MONITOR=10"
 
 HERE = {
     # numbers: wandb, mlflow, aim, neptune, comet, clearml, tensorboard
@@ -52,6 +53,7 @@ HERE = {
     **dict.fromkeys(("search_runs", "get_run", "list_runs", "query_runs", "runs", "Api"), _FIND),
     **dict.fromkeys(("end_run", "end", "stop", "close", "terminate", "mark_completed"), _END),
     **dict.fromkeys(("timer", "time", "timeit"), _TIME),
+    **dict.fromkeys(("enable_system_metrics_logging", "set_system_metrics_sampling_interval"), _MACHINE),
 }
 
 

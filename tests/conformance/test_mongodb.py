@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -28,7 +29,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence import get_protocol
-from track.persistence.checks import trial_created
+from track.persistence.contract.checks import trial_created
 from track.persistence.mongo.buckets import SLOTS
 from track.persistence.mongodb import MongoProtocol, make_mongodb
 from track.persistence.protocol import Protocol
@@ -696,6 +697,30 @@ def test_forked_child_connects_on_its_own(store: Callable[[], MongoProtocol]) ->
 
     assert code == 0
     assert set(protocol.fetch_trials()[0].metrics) == {"child", "parent"}
+
+
+def test_what_is_forgotten_holds_nobody_up(mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forgotten store takes leave of its server, which may be silent, in no thread that does something else."""
+    import pymongo
+
+    closers: list[threading.Thread] = []
+    is_closed = threading.Event()
+
+    def close(client: Any) -> None:
+        closers.append(threading.current_thread())
+        close_client(client)
+        is_closed.set()
+
+    close_client = pymongo.MongoClient.close
+    protocol = MongoProtocol(mongo_uri)
+    assert protocol.fetch_trials() == []
+    monkeypatch.setattr(pymongo.MongoClient, "close", close)
+
+    del protocol
+    gc.collect()
+
+    assert is_closed.wait(60)
+    assert threading.current_thread() not in closers
 
 
 def test_server_killed_and_started_again_goes_on() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.servers.track import serving
 from track.events import Event, MetricsLogged
-from track.persistence.checks import trial_created
 from track.persistence.cockroach import Cockroach
+from track.persistence.contract.checks import trial_created
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.mongodb import MongoProtocol

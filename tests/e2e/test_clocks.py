@@ -13,7 +13,7 @@ from tests.children import die, run
 from tests.e2e.served import shared_store
 from track.errors import ItemNotFound
 from track.persistence import get_protocol
-from track.persistence.checks import trial_created
+from track.persistence.contract.checks import trial_created
 from track.structure import Project, Status, Trial
 from track.utils import system
 

@@ -43,19 +43,14 @@ ORDER = (
     # the contract
     "track.persistence.utils",
     "track.persistence.query.*",
-    "track.persistence.changes",
-    "track.persistence.points",
     "track.persistence.buckets.*",
-    "track.persistence.identity",
-    "track.persistence.numbered",
-    "track.persistence.checks",
-    "track.persistence.given",
+    "track.persistence.contract.*",
     "track.persistence.protocol",
     "track.persistence.state.*",
     "track.persistence.storage",
     "track.persistence.eventprotocol",
     # stores of this machine
-    "track.persistence.cells",
+    "track.persistence.state",
     "track.persistence.file.*",
     "track.persistence.ephemeral",
     "track.persistence.local",
@@ -111,6 +106,7 @@ ORDER = (
     "track.manager.*",
     "track.config",
     "track.dashboard.*",
+    "track.importing.*",
     "track",
     # programs and tools
     "track.integrations.*",
@@ -122,6 +118,7 @@ ORDER = (
 # A folder with a face: from outside, only the names that its `__init__` lists are imported.
 FACES = (
     "track.persistence.buckets",
+    "track.persistence.contract",
     "track.persistence.state",
     "track.persistence.file",
     "track.persistence.delivery",
@@ -142,6 +139,7 @@ FACES = (
     "track.manager",
     "track.cli",
     "track.dashboard",
+    "track.importing",
     "track.testing",
 )
 
@@ -167,6 +165,7 @@ PUBLIC = (
     "track.experiment",
     "track.experiment_utils",
     "track.functional",
+    "track.importing",
     "track.integrations",
     "track.integrations.accelerate",
     "track.integrations.catboost",

@@ -14,7 +14,7 @@ from track.artifacts.folder import Folder
 from track.artifacts.keys import STORES, split_uri, uri_at
 from track.artifacts.location import beside, open_folder, protocol_of
 from track.errors import BackendUnavailable, CorruptArtifact, NotFound
-from track.persistence.identity import identity_of_place
+from track.persistence.contract import identity_of_place
 from track.persistence.utils import ARTIFACTS, file_of, is_stored, mask_secrets
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
 from track.containers.columns import hashable
 from track.errors import UnsafePath
-from track.persistence.checks import artifact_media, plain_step
+from track.persistence.contract import artifact_media, plain_step
 from track.plain import restore
 from track.structure import Trial
 

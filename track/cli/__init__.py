@@ -34,6 +34,7 @@ _VERBS = {
     "artifacts": _Verb("artifacts", "list, download and clean up the files of trials"),
     "compact": _Verb("compact", "shorten a file store, for those who read it"),
     "copy": _Verb("copy", "copy runs from one store to another"),
+    "import": _Verb("importing", "take over the runs of another tracker"),
     "delete": _Verb("deleting", "hide trials, until they are restored"),
     "restore": _Verb("deleting", "show deleted trials again"),
     "gc": _Verb("deleting", "remove deleted trials for good"),
@@ -83,6 +84,16 @@ def _parser(chosen: Sequence[str] | dict[str, _Verb]) -> tuple[argparse.Argument
     return parser, verbs
 
 
+def _parted(words: list[str], option: str | None) -> tuple[list[str], list[str]]:
+    """Return the words for the parser, and those of a command, which follow the value of an option."""
+    for place, word in enumerate(words if option else []):
+        if word == option or word.startswith(f"{option}="):
+            end = place + (2 if word == option else 1)
+            command = words[end:]
+            return words[:end], command[1:] if command[:1] == ["--"] else command
+    return words, []
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
@@ -95,11 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exp.main(words[1:], "track exp")
     parser, verbs = _parser(words[:1])
     verb = verbs.choices.get(words[0]) if words else None
+    words, command = _parted(words, verb and verb.get_default("takes_command"))
     if verb is not None and verb.get_default("intermixed"):
         # Options may stand between the words of a list.
         given = verb.parse_intermixed_args(words[1:])
     else:
         given = parser.parse_args(words)
+    if command:
+        given.command = command
     try:
         code: int = given.run(given)
     except BrokenPipeError:

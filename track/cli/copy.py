@@ -21,7 +21,7 @@ from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
 from track.naming import WAYS, named
-from track.persistence.checks import counted, metric_step, moments_copied, numbers, trial_copied
+from track.persistence.contract import counted, metric_step, moments_copied, numbers, trial_copied
 from track.persistence.query import ALSO_DELETED
 from track.persistence.registry import get_protocol
 from track.persistence.utils import mask_secrets

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from functools import partial
 from typing import Any
 
+from track.cli.ages import age_of
 from track.cli.shell import NOTHING, all_stored, on_store, say, say_json, take_forms, take_words
 from track.naming import WAYS, named
 from track.persistence.protocol import Protocol
@@ -25,7 +25,6 @@ _GC = """
 Removes for good what is stored of trials that were deleted, but for those that a process still runs. Their uids stay
 taken, so what is logged about them later is dropped. Files of trials go with track artifacts gc, after it.
 """
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def add_parser(verbs: Any, name: str) -> None:
@@ -43,18 +42,10 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.add_argument(
         "--older",
         metavar="AGE",
-        type=_age,
+        type=age_of,
         default=0.0,
         help="only what was deleted at least so long ago: 45s, 30m, 12h, 7d or 2w (default: everything)",
     )
-
-
-def _age(given: str) -> float:
-    """Return the seconds that a text like ``7d`` says."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", given)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{given!r} is no age: write 45s, 30m, 12h, 7d or 2w")
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 def run(arguments: argparse.Namespace) -> int:

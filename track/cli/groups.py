@@ -9,7 +9,7 @@ from typing import Any
 
 from track.cli.grid import Column, cell, column_of, table, terminal_width
 from track.cli.shell import NOTHING, as_json, csv_cell, say, say_csv, say_json, tell, tell_hidden
-from track.rows import MISSING, Row, differing, measured, order_of
+from track.rows import MISSING, Row, differing, measured, of_training, order_of
 from track.seeds import Spread, grouped, is_seed, spread
 
 
@@ -19,7 +19,7 @@ def list_groups(
     """Print a row for each setting, in the form that is asked for, and return the exit code."""
     groups = grouped(rows, by or None)
     names = list(by) or [name for name in differing([group[0] for group in groups]) if not is_seed(name)]
-    numbers = [name for name in columns or measured(rows) if name not in names]
+    numbers = [name for name in columns or of_training(measured(rows)) if name not in names]
     if given.sort and given.sort not in (*names, *numbers):
         numbers.insert(0, given.sort)
     documents = [_group(group, names, numbers) for group in groups]

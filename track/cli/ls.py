@@ -27,7 +27,7 @@ from track.filters import Filter, known_columns, parse_filter
 from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
-from track.rows import FACTS, MISSING, Row, arranged, differing, make_rows, measured, short_uids
+from track.rows import FACTS, MISSING, Row, arranged, differing, make_rows, measured, of_training, short_uids
 from track.shown import cut
 
 _DESCRIPTION = """
@@ -163,7 +163,7 @@ def lines_of(  # noqa: PLR0917 - what a table is made of
     ]
     if not any(row.label for row in rows):
         del first[1]
-    parameters, metrics = (columns, []) if columns else (differing(rows), measured(rows))
+    parameters, metrics = (columns, []) if columns else (differing(rows), of_training(measured(rows)))
     wanted = [*([sort] if sort and sort not in columns else []), *parameters, *metrics]
     wanted = [name for name in dict.fromkeys(wanted) if name not in ("status", "age", "time", "name")]
     left = max(0, len(wanted) - _EXTRA) if not columns else 0

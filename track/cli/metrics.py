@@ -90,7 +90,7 @@ def _list(given: argparse.Namespace, protocol: Protocol, row: Row) -> int:
     elif given.csv:
         say_csv(("metric", "last", "min", "max", "count"), ([name, *one.values()] for name, one in metrics.items()))
     elif metrics:
-        say("\n".join(table(metric_columns(protocol, row), terminal_width())[0]))
+        say("\n".join(table(metric_columns(protocol, row, list(row.metrics)), terminal_width())[0]))
     else:
         tell("nothing was measured")
     return 0 if metrics else 1

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from track.aggregators.aggregator import Aggregator
+from track.briefs import SYSTEM
 from track.cli.grid import Column, age, cell, column_of, duration, painted, sparkline, table, terminal_width
 from track.cli.shell import on_store, say, say_json, take_forms, take_words
+from track.front import PEAK, Alert, alerts_in
 from track.naming import WAYS, named, owners_of
 from track.persistence.protocol import Protocol
 from track.plain import flatten
 from track.reading import environment_in
-from track.rows import Row, make_rows
+from track.rows import Row, make_rows, of_training
 from track.shown import clean, text_of
 from track.structure import Status
 from track.table import HIDDEN_METADATA, time_cell
@@ -54,10 +56,12 @@ def _show(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     state = painted(str(row.trial.status), "red" if row.error else None)
     say(f"{painted(cell(row.label or 'a trial', 200), 'bold')}  {state}  {row.uid}")
     _say_pairs("", _facts(row))
+    _say_pairs("alerts", map(_alert, alerts_in(row.trial.metadata)))
     if row.trial.errors:
         _say_block("error", text_of(row.trial.errors[-1]))
     _say_pairs("parameters", row.parameters.items())
     _say_metrics(protocol, row)
+    _say_system(row)
     _say_pairs("times", ((name, time_cell(one)) for name, one in row.trial.chronos.items()))
     _say_pairs("files", ((record["name"], f"{record['size'] or '?'} bytes") for record in row.trial.artifacts))
     _say_pairs("metadata", _metadata(row).items())
@@ -119,6 +123,7 @@ def _document(row: Row, where: Mapping[str, Any]) -> dict[str, Any]:
         "version": trial.version,
         "attempt": trial.attempt,
         "metadata": _metadata(row),
+        "alerts": [alert._asdict() for alert in alerts_in(trial.metadata)],
         "times": times,
         "files": list(trial.artifacts),
         "environment": dict(where),
@@ -155,19 +160,42 @@ def _say_block(title: str, text: str) -> None:
         say(painted(f"  {clean(line)}", "red"))
 
 
+def _alert(alert: Alert) -> tuple[str, str]:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert.at))
+    return f"{at} {alert.level}", f"{alert.title}{f': {alert.text}' if alert.text else ''}"
+
+
 def _say_metrics(protocol: Protocol, row: Row) -> None:
-    if not row.metrics:
+    names = of_training(row.metrics)
+    if not names:
         return
     say(f"\n{painted('metrics', 'bold')}")
-    lines, _ = table(metric_columns(protocol, row), _room())
+    lines, _ = table(metric_columns(protocol, row, names), _room())
     say("\n".join(f"  {line}" for line in lines))
 
 
-def metric_columns(protocol: Protocol, row: Row) -> list[Column]:
+def _say_system(row: Row) -> None:
+    """Print what the machine did: of each number the last and least mean of a tick, and the greatest of all."""
+    briefs = {name: brief for name, brief in row.metrics.items() if name.startswith(SYSTEM)}
+    means = {name: brief for name, brief in briefs.items() if name.removesuffix(PEAK) not in briefs.keys() - {name}}
+    if not means:
+        return
+    say(f"\n{painted('system', 'bold')}")
+    columns = [
+        Column("NAME", [cell(name) for name in means], least=8),
+        column_of("LAST", [brief.last for brief in means.values()]),
+        column_of("MIN", [brief.least for brief in means.values()]),
+        column_of("PEAK", [briefs.get(f"{name}{PEAK}", brief).greatest for name, brief in means.items()]),
+        Column("TICKS", [f"{brief.count:,}" for brief in means.values()], is_number=True),
+    ]
+    say("\n".join(f"  {line}" for line in table(columns, _room())[0]))
+
+
+def metric_columns(protocol: Protocol, row: Row, names: Sequence[str]) -> list[Column]:
     """Return the columns of a table of what the metrics of a trial come to, with their courses."""
-    names, briefs = list(row.metrics), list(row.metrics.values())
+    briefs = [row.metrics[name] for name in names]
     curves = []
-    for name, brief in row.metrics.items():
+    for name, brief in zip(names, briefs, strict=True):
         found = protocol.fetch_buckets([row.uid], name, _TICKS, "relative") if brief.count > 1 else {}
         curves.append(sparkline(map(float, found[row.uid].mean)) if row.uid in found else "")
     return [

@@ -1,4 +1,4 @@
-"""``track watch``: trials as a table that is drawn again when one changes."""
+"""``track watch``: trials as a table that is drawn again when one changes; or what happens to them, told once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from track.cli.ages import age_of
+from track.cli.alerting import COMMAND_SECONDS, tell_what_happens
 from track.cli.grid import is_terminal
+from track.cli.happenings import KINDS, SILENCE
 from track.cli.ls import lines_of, selected
 from track.cli.shell import NOTHING, as_json, on_store, say, say_json, take_words, tell, write
 from track.errors import InvalidCall
@@ -19,7 +22,11 @@ from track.rows import Row, arranged
 
 _DESCRIPTION = """
 Lists trials as track ls does, those that run first, and again when one of them changes, until it is interrupted.
-FILTER as in track ls: 'status:running', 'group:ablation'.
+FILTER as in track ls: 'status:running', 'group:ablation'. With --on, which comes last, it lists nothing, and tells what
+happens to them from then on, a line each: that a trial has failed, has a metric that is NaN or infinite, is silent, has
+an alert, or is done; and runs COMMAND with it, without a shell. An ARG that is {text}, {event}, {name}, {uid},
+{status}, {level}, {group}, {project} or {uri} is replaced; TRACK_EVENT, TRACK_EVENT_TEXT, ... are in its environment,
+and all of it is JSON on its standard input.
 """
 _INTERVAL, _LOOK_AGAIN, _ROWS = 1.0, 10.0, 20
 
@@ -27,7 +34,7 @@ _INTERVAL, _LOOK_AGAIN, _ROWS = 1.0, 10.0, 20
 def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
     parser = verbs.add_parser(name, description=_DESCRIPTION)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, takes_command="--on", command=[])
     take_words(parser, "which trials, as track ls takes it", "FILTER")
     parser.add_argument("-c", "--columns", metavar="NAME,...", help="as of track ls")
     parser.add_argument("-s", "--sort", metavar="NAME", help="by a column, from the least")
@@ -39,6 +46,24 @@ def add_parser(verbs: Any, name: str) -> None:
         "-i", "--interval", type=float, default=_INTERVAL, metavar="SECONDS", help="between two looks (default: 1)"
     )
     parser.add_argument("--until-done", action="store_true", help="end once none of them runs")
+    parser.add_argument(
+        "--silent",
+        type=age_of,
+        default=SILENCE,
+        metavar="AGE",
+        help="--on silent: without a word for so long, but for those of its monitor: 90s, 10m, 2h (default: 10m)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=age_of,
+        default=COMMAND_SECONDS,
+        metavar="AGE",
+        help="kill a COMMAND that takes longer (default: 60s)",
+    )
+    parser.add_argument("--once", action="store_true", help="--on: end after the first that happens")
+    parser.add_argument(
+        "--on", metavar="KIND,... [COMMAND ARG ...]", help=f"tell what happens: some of {', '.join(KINDS)}"
+    )
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--jsonl", action="store_true", help="no table: each trial that has changed, as JSON in a line")
     forms.add_argument("--json", action="store_true", help="no table: what has changed at a look, as one document")
@@ -53,6 +78,8 @@ def _watch(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[
     if not given.interval > 0:
         raise InvalidCall(f"-i takes the seconds between two looks, not {given.interval}")
     chosen = parse_filter(words)
+    if given.on is not None:
+        return tell_what_happens(given, protocol, uri, chosen)
     table = _Table(protocol, given, chosen)
     cursor, changed = protocol.changes()
     looked = 0.0

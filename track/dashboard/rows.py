@@ -115,7 +115,9 @@ def row_of(trial: Trial, group_name: Names) -> Plain:
 
 def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
+    # Only for a page of one run, and only then imported.
     from track.dashboard.media import listed
+    from track.front import alerts_in
 
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
     hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr", NOTE}
@@ -129,6 +131,7 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "environment": _cells({name: value for name, value in environment.items() if name != "packages"}),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
         "output": _end(_printed(metadata)),
+        "alerts": [alert._asdict() for alert in alerts_in(metadata)],
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
         "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
         "artifacts": [_artifact(record) for record in islice(_files(trial), _MOST_FIELDS)],

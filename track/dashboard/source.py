@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from track.persistence.buckets import Buckets, Question
-from track.persistence.points import points_of
+from track.persistence.contract import points_of
 from track.persistence.protocol import Protocol
 from track.persistence.state import buckets_of
 from track.persistence.utils import mask_secrets

@@ -26,7 +26,7 @@ from track.em.store import Node, Store, checked_strategy, remote_entry
 from track.em.uploader import Uploader
 from track.errors import RunFinished
 from track.logger import TrialLogger
-from track.persistence.checks import final_status
+from track.persistence.contract import final_status
 from track.persistence.utils import names_no_store
 from track.shown import cut
 from track.structure import Status

@@ -14,7 +14,7 @@ from track.configuration import ATTEMPT_VARIABLE, options
 from track.errors import AlreadyRuns, BackendUnavailable, ItemNotFound
 from track.experiment.messages import Offer, applied, changed_notes, is_kept, query_of
 from track.experiment.status import WAITING, name_of, status_of
-from track.persistence.checks import final_status
+from track.persistence.contract import final_status
 from track.persistence.query import ALSO_DELETED
 from track.persistence.utils import names_no_store
 from track.structure import Project, Trial, TrialGroup, split_uid

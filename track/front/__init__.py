@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from track.front.alerts import Alert, AlertVerbs, alerts_in
 from track.front.arguments import (
     as_dict,
     check_fields,
@@ -38,10 +39,14 @@ from track.front.media import MediaVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 from track.front.reserving import require_queue, reserve, waiting_query
+from track.front.system import PEAK, SystemVerbs
 
 __all__ = [
     "LINE",
     "OUTPUT",
+    "PEAK",
+    "Alert",
+    "AlertVerbs",
     "Current",
     "FileVerbs",
     "LateNumbers",
@@ -50,7 +55,9 @@ __all__ = [
     "MediaVerbs",
     "OutputVerbs",
     "ProgramEnd",
+    "SystemVerbs",
     "Tee",
+    "alerts_in",
     "as_dict",
     "as_interruption",
     "attach",

@@ -7,7 +7,7 @@ from typing import Any
 
 from track.errors import InvalidCall, suggestion
 from track.fields import given_fields
-from track.persistence.checks import fields_by_name
+from track.persistence.contract import fields_by_name
 from track.plain import restore, text_keys, to_plain
 from track.shown import shown, text_of
 from track.structure import Project, Trial, TrialGroup

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from track.front.arguments import differing_fields
-from track.persistence.checks import text_or_none
+from track.persistence.contract import text_or_none
 from track.plain import to_plain
 from track.structure import Project, Trial, TrialGroup
 

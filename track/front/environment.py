@@ -33,7 +33,7 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
     """
     try:
         chosen = _configured(protocol) if parts is None else parts
-        if not chosen or (ENVIRONMENT in trial.metadata and _runs_elsewhere(trial)):
+        if not chosen or (ENVIRONMENT in trial.metadata and runs_elsewhere(trial)):
             return
         facts, packages = environment_of(chosen)
         if trial.metadata.get(ENVIRONMENT) != facts:
@@ -45,7 +45,7 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
         _tell(f"{type(error).__name__}: {error}")
 
 
-def _runs_elsewhere(trial: Trial) -> bool:
+def runs_elsewhere(trial: Trial) -> bool:
     """Return whether another process runs a trial."""
     own, running = process_identity(), Status.Running.name
     others = (one for one in trial.processes if any(one.get(name) != own[name] for name in ("host", "pid", "started")))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from track.errors import BackendUnavailable, ConcurrentWrite, InvalidQuery, ItemNotFound, LockTimeout, NotFound
-from track.persistence.checks import RESERVING
+from track.persistence.contract import RESERVING
 from track.persistence.protocol import Protocol
 from track.persistence.utils import is_stored, mask_secrets
 from track.shown import shown

@@ -30,7 +30,7 @@ from track.experiment_utils import get_git
 from track.manager.folders import content_of, locked, parameters_in, write_params, write_run
 from track.manager.sets import SCRIPT, ExperimentSet
 from track.parameters import as_data
-from track.persistence.checks import trial_created
+from track.persistence.contract import trial_created
 from track.shown import sentence_of
 from track.structure import Project, Trial, TrialGroup
 from track.utils.machine import identity

@@ -14,9 +14,9 @@ from track.containers.lazy import LazySet
 from track.errors import InvalidUri
 from track.events import Batch, Event
 from track.persistence.buckets import Buckets, Question, Source, bucketed, line_from
+from track.persistence.contract import FetchedPoints, Since
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
-from track.persistence.points import FetchedPoints, Since
 from track.persistence.protocol import Forgotten
 from track.persistence.query import ALSO_DELETED, parse_limit, parse_query
 from track.persistence.state import State, copy_path, write_copy

@@ -24,12 +24,13 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.persistence.checks import (
+from track.persistence.contract import (
     RESERVING,
     are_finite,
     artifact_media,
     describe_error,
     final_status,
+    given_series,
     group_created,
     metric_specification,
     metric_step,
@@ -43,7 +44,6 @@ from track.persistence.checks import (
     text_or_none,
     trial_created,
 )
-from track.persistence.given import given_series
 from track.persistence.protocol import Factory, Forgotten, Listener, NumbersTaker, Protocol
 from track.persistence.query import ALSO_DELETED, Query, parse_query, parse_stored
 from track.persistence.state import DEATHS, DELETED, LATE, RESERVED, Liveness, hidden, stored_in, write_copy

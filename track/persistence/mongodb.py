@@ -16,11 +16,19 @@ from track.errors import InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.buckets import Buckets, Question
-from track.persistence.cells import text
-from track.persistence.changes import changes_by_number, is_of_sums
+from track.persistence.contract import (
+    FetchedPoints,
+    Growing,
+    Since,
+    changes_by_number,
+    is_of_sums,
+    new_identity,
+    require_one_of,
+    start_of,
+    unknown_trial,
+)
 from track.persistence.delivery import DeliveredProtocol, deliver
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import new_identity, require_one_of
 from track.persistence.mongo import (
     MUCH,
     Document,
@@ -41,7 +49,6 @@ from track.persistence.mongo import (
     store,
     times_said,
 )
-from track.persistence.points import FetchedPoints, Growing, Since, start_of, unknown_trial
 from track.persistence.query import Query, parse_limit, parse_query, parse_stored
 from track.persistence.state import (
     Liveness,
@@ -50,6 +57,7 @@ from track.persistence.state import (
     resumes_of,
     shown_fields,
     shown_points,
+    text,
     with_members,
 )
 from track.persistence.utils import mask_secrets

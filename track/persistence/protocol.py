@@ -21,12 +21,19 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.persistence.changes import changes_by_sums
-from track.persistence.checks import artifact_media
-from track.persistence.given import given_series
-from track.persistence.identity import identity_of_place, require_one_of
-from track.persistence.numbered import check_batch
-from track.persistence.points import FetchedPoints, Known, Since, compared, unknown_trial
+from track.persistence.contract import (
+    FetchedPoints,
+    Known,
+    Since,
+    artifact_media,
+    changes_by_sums,
+    check_batch,
+    compared,
+    given_series,
+    identity_of_place,
+    require_one_of,
+    unknown_trial,
+)
 from track.persistence.query import ALSO_DELETED, ordered, parse_limit, parse_sort
 from track.persistence.utils import parse_uri
 from track.plain import restore

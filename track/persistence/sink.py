@@ -10,7 +10,7 @@ from typing import Any
 
 from track.chrono import Timers
 from track.errors import BackendUnavailable
-from track.persistence.checks import describe_error, final_status, normal_status, numbers, plain_fields
+from track.persistence.contract import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
 from track.persistence.utils import mask_secrets
 from track.shown import cut

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from track.errors import ItemNotFound
-from track.persistence.checks import trial_created
+from track.persistence.contract import trial_created
 from track.persistence.protocol import Protocol
 from track.persistence.state import Liveness
 from track.structure import Project, Status, Trial

@@ -15,6 +15,8 @@ from track.aggregators.aggregator import (
 )
 from track.containers.series import hashable
 from track.errors import InvalidEvent, TrialDoesNotExist
+from track.front import alerts_in
+from track.logger import TrialLogger
 from track.persistence.protocol import Protocol
 from track.structure import Trial
 from track.testing.backend import BackendTests
@@ -199,6 +201,17 @@ class MeasuringTests(BackendTests):
 
         assert metadata["_output"].val == [[1, 0, [["stdout", "é 1"]]], [2, 0, [["stdout", "é 2"]]]]
         assert metadata["_output_line"] == [2, "stderr", "50 %"]
+
+    def test_alerts_are_kept(self, protocol: Protocol, trial: Trial) -> None:
+        """What a trial tells people is in its metadata, oldest first, also where trials are listed."""
+        logger = TrialLogger(trial, protocol)
+        logger.alert("disk", "only 2 GB é")
+        logger.alert("gone", level="ERROR")
+
+        found = [alerts_in(one.metadata) for one in (self.stored(protocol, trial), *protocol.brief_trials())]
+
+        assert [alert[1:] for alert in found[0]] == [("warning", "disk", "only 2 GB é"), ("error", "gone", "")]
+        assert found[0] == found[1]
 
     def test_artifacts_are_listed_in_order(self, protocol: Protocol, trial: Trial) -> None:
         """A trial's manifest has every file, oldest first, with what was said of it, and the time."""

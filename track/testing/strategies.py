@@ -18,7 +18,7 @@ from track.events import (
     TrialAttached,
     TrialCreated,
 )
-from track.persistence.given import given_series
+from track.persistence.contract import given_series
 from track.structure import Status
 
 _SERIES = ["series"]

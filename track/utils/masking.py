@@ -77,6 +77,26 @@ _KEYS = re.compile(
 )
 
 
+_URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+
+
+def is_secret_flag(name: str) -> bool:
+    """Return whether an option of a command, or a parameter, is named like a password, a token or a key.
+
+    Examples
+    --------
+    >>> is_secret_flag("--hf-token"), is_secret_flag("optimizer.api_key"), is_secret_flag("max_tokens")
+    (True, True, False)
+    """
+    return "://" not in name and bool(_SECRET_FLAG.search(name.lstrip("-+~")))
+
+
+def mask_text(text: str) -> str:
+    """Return a text without what reads like a password, a token or a key, by its name or by what it is like."""
+    text = _KEYS.sub("***", _INSIDE.sub(r"\1***", text))
+    return _URL.sub(lambda found: mask_remote(found[0]), text) if "://" in text else text
+
+
 def mask_command(words: list[str]) -> list[str]:
     """Return a command line without passwords, tokens and keys, which are told by their names or by what they are like.
 
@@ -94,7 +114,7 @@ def mask_command(words: list[str]) -> list[str]:
             masked.append("***")
             is_value = False
             continue
-        is_secret = "://" not in name and bool(_SECRET_FLAG.search(name.lstrip("-+~")))
+        is_secret = is_secret_flag(name)
         is_value = is_flag and is_secret and not equals
         masked.append(f"{name}=***" if equals and is_secret and value else _mask_word(word))
     return masked

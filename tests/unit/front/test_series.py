@@ -14,7 +14,7 @@ from track.columns import MOST
 from track.errors import InvalidEvent
 from track.events import MetricsLogged, decode, encode
 from track.logger import TrialLogger
-from track.persistence.given import given_series
+from track.persistence.contract.given import given_series
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.children import printed_by, python, start_python
 from track.persistence import get_protocol
-from track.persistence.changes import changes_by_number, changes_by_sums
+from track.persistence.contract.changes import changes_by_number, changes_by_sums
 from track.persistence.protocol import Protocol
 from track.persistence.sql.rows import MIGRATIONS
 from track.persistence.sqlite import SqliteProtocol

@@ -11,7 +11,7 @@ import pytest
 
 from track.errors import InvalidEvent
 from track.events import decode, encode
-from track.persistence.checks import (
+from track.persistence.contract.checks import (
     MUTATORS,
     describe_error,
     final_status,

@@ -15,8 +15,8 @@ import pytest
 
 from track.errors import BackendUnavailable
 from track.persistence import get_protocol
+from track.persistence.contract.identity import is_elsewhere
 from track.persistence.file import FileStore
-from track.persistence.identity import is_elsewhere
 from track.structure import Project
 from track.utils.mounts import keeps_numbers, numbers_of
 

@@ -13,7 +13,7 @@ from track import TrackClient
 from track.errors import InvalidEvent, InvalidQuery, RPCCallFailure
 from track.events import decode, encode
 from track.persistence import get_protocol
-from track.persistence.checks import trial_created
+from track.persistence.contract.checks import trial_created
 from track.persistence.delivery.creations import Creations
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.local import FileProtocol

@@ -17,7 +17,7 @@ from track import TrackClient
 from track.errors import BackendUnavailable, InvalidUri
 from track.events import MetricsLogged
 from track.persistence import get_protocol, register, unregister
-from track.persistence.checks import trial_created
+from track.persistence.contract.checks import trial_created
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.multiplexer import ProtocolMultiplexer, make_mirror
 from track.persistence.protocol import Protocol

@@ -10,8 +10,8 @@ import pytest
 from track.containers.series import Series
 from track.events import MetricsLogged
 from track.persistence import get_protocol
+from track.persistence.contract.points import from_line, to_line
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.points import from_line, to_line
 from track.persistence.protocol import Protocol
 from track.persistence.sqlite import SqliteProtocol
 from track.structure import Trial

@@ -281,12 +281,14 @@ class App extends Component {
     const some = metrics.includes(state.only) ? [state.only] : metrics;
     const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
     const several = settings.some((setting) => setting.runs.length > 1);
+    const grid = (names) => html`<div class=${`charts ${some.length === 1 ? "one" : ""}`}>${names.map((metric) => {
+      const [having, marks] = charts(metric);
+      return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} different=${different} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
+    })}</div>`;
     return html`<${Controls} metrics=${metrics} several=${several} />
       ${left > 0 && html`<p class="left" role="status">The latest ${MOST_LINES} lines are drawn, ${left} are not: choose or filter runs.</p>`}
-      <div class=${`charts ${some.length === 1 ? "one" : ""}`}>${some.map((metric) => {
-        const [having, marks] = charts(metric);
-        return html`<${Chart} key=${metric} metric=${metric} settings=${having} marks=${marks} paint=${paint} different=${different} lit=${this.lit} hover=${this.hover} theme=${dark} height=${height} />`;
-      })}</div>
+      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))}
+      ${some.length > 1 && some.some(runs.isSystem) && html`<details class="system"><summary><h3>system</h3></summary>${grid(some.filter(runs.isSystem))}</details>`}
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
 }

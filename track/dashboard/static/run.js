@@ -61,11 +61,12 @@ export class RunPage extends Component {
       ${family("begun in", runs.list.filter((one) => one.uid === run.parent))}${family("began", runs.list.filter((one) => one.parent === run.uid))}
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       ${run.status === "broken" && !run.error && !run.finished && html`<p class="facts"><span>It ended without a word: its process was killed, or its machine is gone.</span></p>`}
+      ${page?.alerts.map((one, place) => html`<p key=${place} class="facts alert" role="note"><span>${moment(one.at)} ${text(one.level)}</span><b>${text(one.title)}</b><span>${text2(one.text)}</span></p>`)}
       ${page?.errors.map((error, place) => html`<pre key=${place} class="error" tabindex="0">${text2(error)}</pre>`)}
       ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
       ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
-      ${page && html`${metrics(page.row)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)}
+      ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)} ${metrics("system", page.row, true)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${page.media.length > 0 && html`<section><h3>media</h3><${Media} runs=${[run]} pages=${[page]} /></section>`}
         <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
@@ -87,9 +88,9 @@ function section(title, values, closed) {
     html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl></details>`;
 }
 
-function metrics(run) {
-  const all = Object.entries(run.metrics);
+function metrics(title, run, ofSystem) {
+  const all = Object.entries(run.metrics).filter(([name]) => runs.isSystem(name) === ofSystem);
   if (!all.length) return "";
-  return html`<section><h3>metrics</h3><table class="plain"><thead><tr><th>name</th><th>last</th><th>min</th><th>at</th><th>max</th><th>at</th><th>points</th></tr></thead>
+  return html`<section><h3>${title}</h3><table class="plain"><thead><tr><th>name</th><th>last</th><th>min</th><th>at</th><th>max</th><th>at</th><th>points</th></tr></thead>
     <tbody>${all.map(([name, of]) => html`<tr key=${name}><td>${text(name)}</td>${[0, 1, 5, 2, 6, 3].map((place) => html`<td key=${place} class="number">${number(of[place])}</td>`)}</tr>`)}</tbody></table></section>`;
 }

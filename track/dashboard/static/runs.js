@@ -182,6 +182,7 @@ export function columns(runs, all, apart, parts) {
     }
   }
   for (const { name } of having(runs, "metrics", "count")) {
+    if (!all && isSystem(name)) continue;
     const one = isOne(runs, name);
     for (const part of ["last", "min", "max"]) {
       const from = column("metrics", name, part);
@@ -201,8 +202,12 @@ export function isOne(runs, name) {
 /** What a mapping itself has under a name: names like `__proto__` are names. @param {any} from @param {string} name */
 export const own = (from, name) => (Object.hasOwn(from, name) ? from[name] : undefined);
 
-/** @param {Run[]} runs @param {"parameters" | "tags" | "metrics"} section */
-export const names = (runs, section) => having(runs, section, section === "metrics" ? "count" : "").map((column) => column.name);
+/** Whether a metric is of the machine, and not of what is trained. @param {string} name */
+export const isSystem = (name) => name.startsWith("system/");
+
+/** Those of the machine come last. @param {Run[]} runs @param {"parameters" | "tags" | "metrics"} section */
+export const names = (runs, section) => having(runs, section, section === "metrics" ? "count" : "").map((column) => column.name)
+  .sort((one, other) => (section === "metrics" ? Number(isSystem(one)) - Number(isSystem(other)) : 0));
 
 /** What tells a setting from the others, in a line. @param {Setting} setting @param {string[]} different */
 export function detail({ runs }, different) {

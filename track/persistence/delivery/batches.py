@@ -9,10 +9,9 @@ from typing import NamedTuple, Protocol
 
 from track.errors import CorruptJournal, EventsMissing, UnknownSubject
 from track.events import Event
-from track.persistence.checks import REFUSALS
+from track.persistence.contract import REFUSALS, subject_of
 from track.persistence.delivery.segment import Segment
 from track.persistence.delivery.spill import Leftover
-from track.persistence.numbered import subject_of
 from track.shown import shown
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from track.events import Event, decode_lines, encode
-from track.persistence.checks import REFUSALS
-from track.persistence.numbered import subject_of
+from track.persistence.contract import REFUSALS, subject_of
 
 logger = logging.getLogger(__name__)
 _LIMIT = 8 << 20

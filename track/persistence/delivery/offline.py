@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from track.errors import BackendUnavailable, TrackError
 from track.events import Event, GroupCreated, ProjectCreated, TrialAttached, TrialCreated
 from track.metrics import Metrics
+from track.persistence.contract import subject_of
 from track.persistence.ephemeral import EphemeralProtocol
-from track.persistence.numbered import subject_of
 from track.structure import Trial
 
 if TYPE_CHECKING:

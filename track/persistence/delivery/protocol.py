@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from track.errors import AnotherStore, BackendUnavailable, OutcomeUnknown, TrackError
 from track.events import Event, TrialCreated, decode_lines, encode, encode_plain
-from track.persistence.checks import RESERVING, group_created, project_created
+from track.persistence.contract import RESERVING, FetchedPoints, Since, group_created, project_created
 from track.persistence.delivery.batches import Server
 from track.persistence.delivery.creations import Creations
 from track.persistence.delivery.offline import LocalView, offline_revision
@@ -23,7 +23,6 @@ from track.persistence.delivery.sender import PATIENCE, Reachability, Sender
 from track.persistence.delivery.spill import count_left_behind, spill_places
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.points import FetchedPoints, Since
 from track.persistence.protocol import Forgotten
 from track.persistence.utils import read_bool
 from track.structure import Project, Trial, TrialGroup
@@ -188,8 +187,8 @@ class DeliveredProtocol(EventProtocol):
         Parameters
         ----------
         timeout: float, optional
-            Seconds to wait, whatever happens. By default not for a server that is away, `patience` (3 s) for one
-            that is silent, and at most 30 s.
+            Seconds to wait, whatever happens. By default not for a server that is away, `patience` (3 s; for a file of
+            SQLite as long as for its lock) for one that is silent, and at most 30 s.
         """
         if self._sender is not None:
             self._sender.flush(timeout)
@@ -425,9 +424,12 @@ class DeliveredProtocol(EventProtocol):
         self._view = LocalView(self.uri)
 
 
-def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> DeliveredProtocol:
+def deliver(
+    uri: str, make: Callable[[], Any], options: dict[str, Any], patience: float = PATIENCE
+) -> DeliveredProtocol:
     """Return a backend that delivers, with the options of its URI, to two that `make` returns: one only for sending."""
-    return DeliveredProtocol(uri, make(), make(), **{name: options[name] for name in DELIVERY_OPTIONS})
+    given = {name: options[name] for name in DELIVERY_OPTIONS}
+    return DeliveredProtocol(uri, make(), make(), patience=patience, **given)
 
 
 class OfflineView(EventProtocol):

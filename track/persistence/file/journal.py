@@ -22,11 +22,11 @@ import msgspec
 
 from track.errors import BackendUnavailable, CorruptJournal, InvalidEvent
 from track.events import FORMAT, Record, decode_record
+from track.persistence.contract import identity_from
 from track.persistence.file.backlog import Backlog
 from track.persistence.file.kinship import Header, Place, tail_of
 from track.persistence.file.lines import TORN, LineReader
 from track.persistence.file.lock import claim, hold_exclusively, hold_shared, let_go
-from track.persistence.identity import identity_from
 from track.utils.files import OpenFile, is_named, name_aside, read_all, replacing, sync_folder
 
 logger = logging.getLogger(__name__)

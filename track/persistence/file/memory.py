@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from track.errors import ConcurrentWrite
 from track.events import Batch, Event, TrialCreated
+from track.persistence.contract import new_identity
 from track.persistence.file.lock import Held, StoreLock
 from track.persistence.file.store import FileStore
-from track.persistence.identity import new_identity
 from track.persistence.state import State
 from track.utils.clocks import StoreClock
 

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Callable
 
 from track.errors import TrackError
+from track.persistence.contract import identity_from
 from track.persistence.file.glimpse import Facts
 from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, Place, kinship, place_of, replaced_in_use
 from track.persistence.file.lock import StoreLock
-from track.persistence.identity import identity_from
 from track.persistence.state import State, lacking_points, names_points, read_snapshot, spill
 from track.utils.files import stamp_of
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from track.errors import BackendUnavailable, LockTimeout, TrackError
 from track.events import Batch, Event, MetricsLogged, encode, encode_batch, encode_plain
+from track.persistence.contract import is_elsewhere, new_identity
 from track.persistence.file.folding import Folding
 from track.persistence.file.glimpse import MOST, glimpse_of
 from track.persistence.file.guarding import Guard
@@ -23,7 +24,6 @@ from track.persistence.file.journal import Journal
 from track.persistence.file.kinship import Kin, is_copy, origin_of
 from track.persistence.file.lock import Held, StoreLock, is_of_network
 from track.persistence.file.replaying import Replay
-from track.persistence.identity import is_elsewhere, new_identity
 from track.persistence.state import State, unread_points
 from track.structure import Trial
 from track.utils.clocks import DiskClock

@@ -18,8 +18,8 @@ from track.briefs import NOTHING, Brief, brief_from_plain, brief_of, brief_to_pl
 from track.containers.packing import Chunk, joined, pack, unpack
 from track.errors import BackendUnavailable
 from track.metrics import container_from_plain, container_to_plain
-from track.persistence.cells import Column, PointColumns, chunk_of_cells, container_of, text
 from track.persistence.mongo.client import Document, Mongo, Operation
+from track.persistence.state import Column, PointColumns, chunk_of_cells, container_of, text
 from track.plain import nearest_double
 from track.utils.once import cached_property
 

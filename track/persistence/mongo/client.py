@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from track.errors import BackendUnavailable, ConcurrentWrite, OutcomeUnknown
-from track.persistence.identity import is_elsewhere, origin_from
+from track.persistence.contract import is_elsewhere, origin_from
 from track.persistence.mongo.setup import (
     NUMBERED,
     VERSION,
@@ -296,7 +296,7 @@ class Mongo:
             except BaseException:
                 client.close()
                 raise
-            self._closing = weakref.finalize(self, client.close)
+            self._closing = weakref.finalize(self, _close_aside, client)
             self.client = client
 
     def _prepare(self, client: Any) -> None:
@@ -326,7 +326,8 @@ class Mongo:
         with suppress(BackendUnavailable), lifecycle.turn(self._lock, self.place, _CLOSE):
             client, self.client, self._database = self.client, None, None
             if client is not None:
-                self._closing()
+                self._closing.detach()
+                client.close()
 
     def after_fork(self) -> None:
         """In a child: the connections are the parent's, and a thread that is not here may hold the lock."""
@@ -335,3 +336,14 @@ class Mongo:
             lifecycle.keep_inherited((self.client, self._session))
         self.client = self._database = self._session = None
         self._lock = threading.RLock()
+
+
+def _close_aside(client: Any) -> None:
+    """Close a forgotten client in a thread of its own: it takes leave of a server that may be silent.
+
+    What is forgotten is collected in any thread, in the middle of a log call or of what sends to another store.
+    """
+    try:
+        threading.Thread(target=client.close, name="track: close", daemon=True).start()
+    except RuntimeError:
+        logger.debug("the interpreter is ending: its connections end with it")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from track.persistence.cells import text
 from track.persistence.mongo.client import Document
 from track.persistence.query import Condition, Query
+from track.persistence.state import text
 from track.plain import is_utf8
 from track.structure import FORGOTTEN, CustomStatus, Status, Trial
 

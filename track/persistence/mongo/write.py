@@ -21,19 +21,23 @@ from typing import Any
 import msgspec
 
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
-from track.persistence.cells import (
+from track.persistence.mongo.buckets import Addition, fill, join, push
+from track.persistence.mongo.client import MUCH, Changed, Document, Mongo, Operation
+from track.persistence.mongo.filter import status_key
+from track.persistence.mongo.measured import measured_text
+from track.persistence.state import (
+    RESUMES,
+    is_forgetting,
+    is_overtaken,
+    make_trial,
     measure_into,
     merge_into_owner,
     owner_document,
     parameter_cells,
     text,
     trial_document,
+    update,
 )
-from track.persistence.mongo.buckets import Addition, fill, join, push
-from track.persistence.mongo.client import MUCH, Changed, Document, Mongo, Operation
-from track.persistence.mongo.filter import status_key
-from track.persistence.mongo.measured import measured_text
-from track.persistence.state import RESUMES, is_forgetting, is_overtaken, make_trial, update
 from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial

@@ -15,8 +15,8 @@ from track.errors import AnotherStore, ConcurrentWrite, InvalidEvent, InvalidQue
 from track.events import Event, encode
 from track.metrics import Metrics
 from track.persistence.buckets import Buckets, Question
+from track.persistence.contract import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.points import FetchedPoints, Since, from_line, unknown_trial
 from track.persistence.protocol import Forgotten
 from track.persistence.query import ALSO_DELETED, Condition, Query, SortKey, parse_limit, parse_query, parse_sort
 from track.persistence.rpc.connection import Link

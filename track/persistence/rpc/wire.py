@@ -18,7 +18,7 @@ import msgspec
 
 from track import errors
 from track.errors import BackendUnavailable, LockTimeout, RPCCallFailure, TrackError, UnknownSubject
-from track.persistence.checks import REFUSALS
+from track.persistence.contract import REFUSALS
 from track.plain import to_plain
 from track.shown import clean
 from track.structure import Project, Trial, TrialGroup

@@ -30,9 +30,18 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import Undecoded
-from track.persistence.cells import PointColumns, measure_into, parameter_cells, trial_document
-from track.persistence.checks import artifact_media
-from track.persistence.state import DELETED, RESUMES, Liveness, make_trial, shown_fields
+from track.persistence.contract import artifact_media
+from track.persistence.state import (
+    DELETED,
+    RESUMES,
+    Liveness,
+    PointColumns,
+    make_trial,
+    measure_into,
+    parameter_cells,
+    shown_fields,
+    trial_document,
+)
 from track.plain import is_number, restore
 from track.shown import shown
 from track.structure import Trial

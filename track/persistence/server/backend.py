@@ -15,7 +15,7 @@ from track.events import (
     decode_record,
     encode_batch,
 )
-from track.persistence.numbered import subject_of
+from track.persistence.contract import subject_of
 from track.persistence.protocol import Protocol
 from track.persistence.rpc import FETCHES, KINDS, version
 from track.persistence.server.admission import admit

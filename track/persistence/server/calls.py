@@ -22,7 +22,7 @@ import msgspec
 
 from track.errors import AnotherStore, BackendUnavailable, InvalidQuery, LockTimeout, RPCCallFailure
 from track.persistence.buckets import Buckets, Question, in_turns, uids_of
-from track.persistence.points import to_line
+from track.persistence.contract import to_line
 from track.persistence.protocol import Protocol
 from track.persistence.query import DEEPEST, JOINING, Query, parse_query
 from track.persistence.rpc import KINDS, SHORT, KindName, Reply, error_reply, without_place

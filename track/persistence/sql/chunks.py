@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from track.containers.columns import Column
 from track.containers.packing import Chunk, joined, unpack
-from track.persistence.cells import chunk_of_cells
 from track.persistence.sql.database import Database, Row
+from track.persistence.state import chunk_of_cells
 
 _CELLS = 5_000
 _CHUNKS = 100

@@ -15,7 +15,7 @@ import msgspec
 
 from track.briefs import NOTHING, Brief, brief_from_plain, brief_of, brief_to_plain
 from track.metrics import container_from_plain
-from track.persistence.cells import Column, text
+from track.persistence.state import Column, text
 
 _FULL = 2_048
 """Points from which on a row stays as it is."""

@@ -16,13 +16,19 @@ from track.errors import CorruptJournal, InvalidEvent, InvalidQuery
 from track.events import Event
 from track.metrics import Metrics
 from track.persistence.buckets import Buckets, Question
-from track.persistence.cells import text
-from track.persistence.changes import changes_by_number, is_of_sums
-from track.persistence.checks import RESERVING
+from track.persistence.contract import (
+    RESERVING,
+    FetchedPoints,
+    Since,
+    changes_by_number,
+    check_batch,
+    is_elsewhere,
+    is_of_sums,
+    new_identity,
+    require_one_of,
+    unknown_trial,
+)
 from track.persistence.eventprotocol import EventProtocol
-from track.persistence.identity import is_elsewhere, new_identity, require_one_of
-from track.persistence.numbered import check_batch
-from track.persistence.points import FetchedPoints, Since, unknown_trial
 from track.persistence.query import EXACT, Query, SortKey, ordered, parse_limit, parse_query, parse_sort, parse_stored
 from track.persistence.sql.charts import measured_of, stamps_of
 from track.persistence.sql.chunks import Stored
@@ -31,7 +37,7 @@ from track.persistence.sql.measured import is_whole, stored_line
 from track.persistence.sql.reading import PointsReader
 from track.persistence.sql.rows import IN_CHUNKS, MIGRATIONS, NUMBERED, RESUMED, STATED, VERSION, UnitOfWork
 from track.persistence.sql.where import MOST, is_deleted, states, where
-from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fields, with_members
+from track.persistence.state import Liveness, buckets_from, resumes_of, shown_fields, text, with_members
 from track.plain import is_utf8, restore
 from track.serialization import brief_lines, from_json, measured_line, trial_from_text
 from track.structure import Project, Trial, TrialGroup

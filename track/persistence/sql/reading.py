@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from track.briefs import Brief, brief_of
-from track.persistence.cells import container_of, text
-from track.persistence.points import FetchedPoints, Growing, Since, start_of
+from track.persistence.contract import FetchedPoints, Growing, Since, start_of
 from track.persistence.sql.chunks import Stored, is_timeless, read_columns, read_points
 from track.persistence.sql.database import Database, Row
 from track.persistence.sql.measured import stored_briefs, stored_containers
 from track.persistence.sql.rows import RESUMED
-from track.persistence.state import shown_points
+from track.persistence.state import container_of, shown_points, text
 from track.plain import utf8
 
 _decode = msgspec.json.decode

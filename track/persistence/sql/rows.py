@@ -10,23 +10,28 @@ import msgspec
 
 from track.containers.packing import joined, pack, pack_few
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached, TrialCreated
-from track.persistence.cells import (
+from track.persistence.contract import counted
+from track.persistence.sql.chunks import Stored, latest_time, take_out
+from track.persistence.sql.database import Database, Row
+from track.persistence.sql.measured import Known, Measured
+from track.persistence.sql.where import HIDDEN, state_key
+from track.persistence.state import (
+    DELETED,
     Column,
     PointColumns,
     comparable,
+    is_forgetting,
+    is_overtaken,
+    is_resume,
+    make_trial,
     measure_into,
     merge_into_owner,
     owner_document,
     parameter_cells,
     text,
     trial_document,
+    update,
 )
-from track.persistence.checks import counted
-from track.persistence.sql.chunks import Stored, latest_time, take_out
-from track.persistence.sql.database import Database, Row
-from track.persistence.sql.measured import Known, Measured
-from track.persistence.sql.where import HIDDEN, state_key
-from track.persistence.state import DELETED, is_forgetting, is_overtaken, is_resume, make_trial, update
 from track.serialization import trial_from_text
 from track.shown import clean
 from track.structure import FORGOTTEN, Trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from track.persistence.cells import text
 from track.persistence.query import Condition, Query
+from track.persistence.state import text
 from track.plain import is_utf8
 from track.structure import FORGOTTEN, CustomStatus, Status
 

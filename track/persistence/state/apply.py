@@ -23,7 +23,7 @@ from track.events import (
     TrialCreated,
 )
 from track.metrics import metrics_from_plain
-from track.persistence.checks import counted
+from track.persistence.contract import counted
 from track.persistence.state.order import Moments, add_artifact, add_error, newer
 from track.persistence.state.runs import Run
 from track.plain import LEAVES, named_tags, restore

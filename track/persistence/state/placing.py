@@ -14,7 +14,7 @@ from track.containers.points import Points
 from track.containers.series import Series
 from track.containers.stored import Stored
 from track.metrics import Metrics, container_to_plain
-from track.persistence.identity import new_identity
+from track.persistence.contract import new_identity
 from track.persistence.state.apply import is_end
 from track.persistence.state.outside import PointsFiles, points_files
 from track.persistence.state.state import State

@@ -24,7 +24,7 @@ from track.containers.stored import Stored
 from track.errors import CorruptJournal, UnsafePath
 from track.events import FORMAT
 from track.metrics import Metrics, briefs_of
-from track.persistence.identity import new_identity, origin_from
+from track.persistence.contract import new_identity, origin_from
 from track.persistence.state.outside import PointsFiles
 from track.persistence.state.placing import Placing
 from track.persistence.state.state import State

@@ -24,7 +24,7 @@ from track.events import (
     TrialCreated,
 )
 from track.persistence.buckets import Question, Source
-from track.persistence.points import FetchedPoints, Since, chosen, start_of, unknown_trial
+from track.persistence.contract import FetchedPoints, Since, chosen, start_of, unknown_trial
 from track.persistence.query import OPERATORS, Query, parse_query, parse_stored
 from track.persistence.state.apply import (
     is_forgetting,

@@ -10,7 +10,7 @@ from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.lazy import LazySet
 from track.containers.series import Points, Series
 from track.metrics import Metrics
-from track.persistence.points import FetchedPoints, points_of
+from track.persistence.contract import FetchedPoints, points_of
 from track.persistence.state.apply import RESUMES
 from track.persistence.state.liveness import Liveness
 from track.plain import named_tags

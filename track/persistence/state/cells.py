@@ -27,7 +27,8 @@ from track.containers.packing import Chunk
 from track.containers.series import Points, Series, hashable
 from track.events import FieldsMerged, GroupCreated, ProjectCreated
 from track.metrics import Metrics, Undecoded, container_to_plain, metrics_from_plain
-from track.persistence.state import make_group, make_project, newer
+from track.persistence.state.apply import make_group, make_project
+from track.persistence.state.order import newer
 from track.plain import nearest_double, restore, to_plain, utf8
 from track.serialization import to_json, trial_to_document
 from track.structure import Trial

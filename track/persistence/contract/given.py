@@ -13,7 +13,7 @@ import msgspec
 from track.columns import MOST, Columns, Packed
 from track.containers.columns import Column, counting, loaded_numpy, to_bytes
 from track.errors import InvalidCall, InvalidEvent
-from track.persistence.checks import plain_step
+from track.persistence.contract.checks import plain_step
 from track.plain import is_number, restore, to_number, to_plain, utf8
 from track.shown import shown
 

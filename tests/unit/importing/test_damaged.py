@@ -1,0 +1,158 @@
+"""Sources that are torn, flipped or hostile end in the report, and never in a traceback."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.importing import written
+from track.errors import NothingThere
+from track.importing import import_runs
+from track.importing.report import Report
+from track.persistence.ephemeral import EphemeralProtocol
+
+FLIPS, CUTS = 40, 12
+
+
+def _csv(folder: Path) -> None:
+    folder.mkdir()
+    lines = [f'a,{step},170000000{step},{step / 7},"x ""y"""' for step in range(9)]
+    (folder / "runs.csv").write_text("\n".join(["run,step,time,loss,note", *lines, ""]))
+
+
+def _tensorboard(folder: Path) -> None:
+    events = [
+        written.event(1.7e9 + step, step, written.scalar("loss", step), written.scalar("acc", 0.5)) for step in range(5)
+    ]
+    shown = written.event(1.7e9, 1, written.image("img", b"\x89PNG"), written.hparams(lr=0.1, name="x"))
+    written.tfevents(folder, shown, *events)
+
+
+def _wandb(folder: Path) -> None:
+    rows = [written.wandb_row(loss=0.5, deep={"x": 1}, _step=step, _timestamp=1.7e9 + step) for step in range(5)]
+    ends = [written.wandb_summary(best=1), written.wandb_exit(0)]
+    written.wandb(folder, written.wandb_run(lr=0.1, deep={"a": [1]}), *rows, *ends)
+
+
+SOURCES: dict[str, Callable[[Path], Any]] = {
+    "csv": _csv,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+    "mlflow": written.mlflow,
+    "mlruns": written.mlruns,
+    "trackio": written.trackio,
+    "dvclive": written.dvclive,
+    "sacred": written.sacred,
+}
+
+
+def _read(source: str, folder: Path) -> Report | None:
+    try:
+        return import_runs(source, folder, EphemeralProtocol("ephemeral:"))
+    except NothingThere:
+        return None
+
+
+@pytest.fixture(params=SOURCES)
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """A source, and a folder that it has written."""
+    SOURCES[request.param](tmp_path / "made")
+    return request.param, tmp_path / "made"
+
+
+def _damaged(folder: Path, change: Callable[[random.Random, bytearray], None], times: int) -> Any:
+    """Yield copies of a folder in which one of the files is other than it was."""
+    chance = random.Random(0)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    for number in range(times):
+        copy = folder.with_name(f"copy{number}")
+        shutil.copytree(folder, copy)
+        path = copy / chance.choice(files)
+        content = bytearray(path.read_bytes())
+        change(chance, content)
+        path.write_bytes(content)
+        yield copy
+        shutil.rmtree(copy)
+
+
+def _flip(chance: random.Random, content: bytearray) -> None:
+    for _ in range(chance.choice((1, 1, 1, 8))):
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+
+
+def _cut(chance: random.Random, content: bytearray) -> None:
+    del content[chance.randrange(len(content)) :]
+
+
+def test_bits_that_are_flipped_end_in_the_report(made: tuple[str, Path]) -> None:
+    """Whatever is changed: what cannot be read is counted."""
+    source, folder = made
+
+    reports = [_read(source, copy) for copy in _damaged(folder, _flip, FLIPS)]
+
+    assert len(reports) == FLIPS
+
+
+def test_files_that_are_cut_off_end_in_the_report(made: tuple[str, Path]) -> None:
+    """As a killed program, or a copy that was broken off, leaves them."""
+    source, folder = made
+
+    reports = [_read(source, copy) for copy in _damaged(folder, _cut, CUTS)]
+
+    assert len(reports) == CUTS
+
+
+@pytest.mark.parametrize("source", ["tensorboard", "wandb"])
+def test_a_flipped_bit_is_never_another_number(source: str, tmp_path: Path) -> None:
+    """Where there are checksums, a point is right or not there."""
+    SOURCES[source](tmp_path / "made")
+
+    for copy in _damaged(tmp_path / "made", _flip, FLIPS):
+        protocol = EphemeralProtocol("ephemeral:")
+        try:
+            import_runs(source, copy, protocol)
+        except NothingThere:
+            continue
+        for trial in protocol.fetch_trials():
+            for step, value in dict(trial.metrics.get("loss", {})).items():
+                assert value == (0.5 if source == "wandb" else step)
+
+
+def test_yaml_is_plain_data(tmp_path: Path) -> None:
+    """A tag that would make an object is refused, and "a billion laughs" is not read."""
+    folder = written.dvclive(tmp_path / "one")
+    ran = tmp_path / "ran"
+    (folder / "params.yaml").write_text(f"lr: !!python/object/apply:os.mkdir ['{ran}']\n")
+    other = written.dvclive(tmp_path / "two")
+    laughs = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10))
+    (other / "params.yaml").write_text(f"a0: &a0 [lol]\n{laughs}")
+
+    reports = [import_runs("dvclive", path, "ephemeral:") for path in (folder, other)]
+
+    assert not ran.exists()
+    assert [report.damages for report in reports] == [1, 1]
+    assert [report.taken["points"] for report in reports] == [4, 4]
+
+
+def test_names_and_values_that_no_store_takes_are_counted(tmp_path: Path) -> None:
+    """A metric called step, one without a name, a name of megabytes, a time in no year, an integer of 400 digits."""
+    rows = [
+        written.wandb_row(step=1.0, _step=0, _timestamp=1.7e9),
+        written.wandb_row(**{"x" * 5000: 1.0}, _step=1, _timestamp=1e300),
+        written.wandb_row(loss=0.5, _step=2, _timestamp=-1e300),
+        written.wandb_row(loss=10**400, _step=3, _timestamp=1.7e9),
+        written.wandb_row(loss=0.25, _step=10**400, _timestamp=1.7e9),
+    ]
+    written.wandb(tmp_path / "wandb", written.wandb_run(note="y" * (2 << 20)), *rows)
+
+    protocol = EphemeralProtocol("ephemeral:")
+    report = import_runs("wandb", tmp_path / "wandb", protocol)
+
+    (trial,) = protocol.fetch_trials()
+    assert trial.metrics["step_"] == {0: 1.0}
+    assert {"metric", "point", "parameters"} <= {one.kind for one in report.left}

@@ -1,0 +1,172 @@
+"""What all sources have alike: once, completed after a kill, counted, and nothing is written where nothing is to be."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import track
+from track.cli import main
+from track.errors import InvalidCall, NothingThere
+from track.importing import import_runs
+from track.persistence import get_protocol
+from track.persistence.ephemeral import EphemeralProtocol
+
+SCHEMES = ("file:{}/report.json", "sqlite:{}/runs.db")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A file with two runs of 10,000 points."""
+    path = tmp_path / "runs.csv"
+    lines = [f"{run},{step},{1700000000 + step},{step / 7}" for run in "ab" for step in range(10_000)]
+    path.write_text("\n".join(["run,step,time,loss", *lines, ""]))
+    return path
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_same_again_adds_nothing(source: Path, tmp_path: Path, scheme: str) -> None:
+    """Every run is there once, whatever the store."""
+    store = scheme.format(tmp_path)
+    import_runs("csv", source, store)
+    before = [(trial.uid, len(trial.metrics["loss"])) for trial in track.fetch(store)]
+
+    report = import_runs("csv", source, store)
+
+    assert report.runs == {"present": ["a", "b"]}
+    assert not any(report.taken.values())
+    assert [(trial.uid, len(trial.metrics["loss"])) for trial in track.fetch(store)] == before
+    assert [count for _, count in before] == [10_000, 10_000]
+
+
+class _Killed(BaseException):
+    """The end of the program."""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("calls", range(4))
+def test_an_import_that_was_killed_is_completed_by_the_next(
+    source: Path, tmp_path: Path, scheme: str, calls: int
+) -> None:
+    """Wherever it ends: each point is there once."""
+    store = scheme.format(tmp_path)
+    protocol = get_protocol(store)
+    told = protocol.receive
+    left = calls
+
+    def receive(*args: Any, **kwargs: Any) -> None:
+        nonlocal left
+        if not left:
+            raise _Killed
+        left -= 1
+        told(*args, **kwargs)
+
+    protocol.receive = receive  # type: ignore[method-assign]
+    with pytest.raises(_Killed):
+        import_runs("csv", source, protocol)
+    protocol.close()
+
+    report = import_runs("csv", source, store)
+
+    found = track.fetch(store)
+    assert sorted(trial.name for trial in found) == ["a", "b"]
+    assert all(list(trial.metrics["loss"].points.values()) == [step / 7 for step in range(10_000)] for trial in found)
+    assert all(str(trial.status) == "completed" for trial in found)
+    assert report.is_complete
+
+
+def test_a_dry_run_counts_the_same_and_writes_nothing(source: Path, tmp_path: Path) -> None:
+    """Not the store, nor its lock; the source is as it was."""
+    before = sorted(os.listdir(tmp_path))
+
+    dry = import_runs("csv", source, f"file:{tmp_path}/report.json", dry_run=True)
+
+    assert sorted(os.listdir(tmp_path)) == before
+    report = import_runs("csv", source, f"file:{tmp_path}/report.json")
+    assert (dry.taken, dry.runs) == (report.taken, report.runs)
+
+
+def test_a_run_that_has_changed_is_named(source: Path, tmp_path: Path) -> None:
+    """It is not stored a second time, and the import says that something is left."""
+    import_runs("csv", source, f"file:{tmp_path}/report.json")
+    source.write_text(source.read_text() + "b,10000,1700010000,1.5\n")
+
+    report = import_runs("csv", source, f"file:{tmp_path}/report.json")
+
+    assert report.runs == {"changed": ["a", "b"]}
+    assert not report.is_complete
+
+
+def test_a_deleted_run_stays_deleted(source: Path, tmp_path: Path) -> None:
+    """An import does not bring back what somebody has removed."""
+    store = f"file:{tmp_path}/report.json"
+    import_runs("csv", source, store)
+    main(["delete", store, "a"])
+
+    report = import_runs("csv", source, store)
+
+    assert report.runs == {"deleted": ["a"], "present": ["b"]}
+    assert [trial.name for trial in track.fetch(store)] == ["b"]
+
+
+def test_what_is_no_source_is_said(tmp_path: Path) -> None:
+    """A name with a letter off, a path that is not there, a folder without runs."""
+    with pytest.raises(InvalidCall, match="did you mean 'wandb'"):
+        import_runs("wanb", tmp_path, "ephemeral:")
+    with pytest.raises(NothingThere, match="does not exist"):
+        import_runs("csv", tmp_path / "none.csv", "ephemeral:")
+    with pytest.raises(NothingThere, match="no run of tensorboard"):
+        import_runs("tensorboard", tmp_path, "ephemeral:")
+
+
+def test_a_store_of_an_open_client_stays_open(source: Path) -> None:
+    """A backend may be given as well as its URI."""
+    protocol = EphemeralProtocol("ephemeral:")
+
+    import_runs("csv", source, protocol)
+
+    assert len(protocol.fetch_trials()) == 2
+
+
+def test_the_command_says_what_was_taken_and_what_was_not(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In lines, and as one document of JSON."""
+    source.write_text("run,step,loss,note\na,0,0.5,hello\n")
+    store = f"file:{tmp_path}/report.json"
+
+    codes = [main(["import", "csv", str(source), "--to", store, *more]) for more in (["--dry-run"], [], ["--json"])]
+
+    assert codes == [0, 0, 0]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        f"would be stored in {store}: 1 trial, 1 metric, 1 point",
+        "  1 run would be imported: a",
+        "not taken, or not as it was:",
+        "  1  cell: is no number (note: hello)",
+    ]
+    assert lines[4:6] == [f"stored in {store}: 1 trial, 1 metric, 1 point", "  1 run imported: a"]
+    assert json.loads(lines[-1])["runs"] == {"present": ["a"]}
+
+
+def test_links_and_pipes_of_a_source_are_not_followed(tmp_path: Path) -> None:
+    """Whoever has made the folder does not choose what is read elsewhere."""
+    (tmp_path / "outside.csv").write_text("run,step,loss\nsecret,0,0.5\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.csv").symlink_to(tmp_path / "outside.csv")
+    (folder / "more").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.csv")
+    (folder / "own.csv").write_text("run,step,loss\na,0,0.5\n")
+
+    report = import_runs("csv", folder, f"file:{tmp_path}/report.json")
+
+    assert report.runs == {"imported": ["a"]}
+    assert {one.reason: one.count for one in report.left} == {
+        "is a link, and none is followed": 2,
+        "is a pipe, a socket or a device": 1,
+    }
