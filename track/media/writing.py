@@ -11,7 +11,7 @@ from track.artifacts import Artifact, Recorder, artifact_name, finish_spooled
 from track.errors import BackendUnavailable, FileChanged, InvalidEvent
 from track.media.content import Content
 from track.media.medium import Medium, media_in, said_of
-from track.persistence.checks import plain_step
+from track.persistence.contract import plain_step
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
