@@ -570,3 +570,20 @@ def test_an_export_says_what_there_is(trial: TrialLogger, uri: str, capsys: pyte
     assert (image["name"], image["step"], image["caption"], image["width"]) == ("sample", 3, "a cat", 2)
     assert image["uri"].startswith("packs/")
     assert (note["kind"], note["step"], note["content"]) == ("text", 4, "größer")
+
+
+def test_reports_count_media(trial: TrialLogger, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A report and `track show` say how many there are of a name; they print no line for each, nor contents."""
+    from track.cli import main
+
+    for step in range(30):
+        trial.log_text("answer", "x" * 1000, step=step)
+    trial.log_artifact(b"weights", "model.bin")
+
+    trial.report()
+    assert main(["show", uri, "@last"]) == 0
+
+    said = capsys.readouterr().out
+    assert said.count("30 x text") == 2
+    assert said.count("model.bin") == 2
+    assert "base64" not in said
