@@ -13,6 +13,7 @@ NAMES = (
     "media",
     "importing",
     "environment",
+    "system",
     "memory",
     "processes",
     "reserve",

@@ -58,7 +58,7 @@ def test_first_calls_of_threads_start_a_trial_once(tmp_path: Path) -> None:
 
     (seen,) = stored(path)
     assert len(seen.metrics) == 8
-    assert seen.metadata["_update_count"] == 8 + 2
+    assert seen.metadata["_update_count"] == 8 + 1
 
 
 def test_chronos_of_threads_do_not_mix(tmp_path: Path) -> None:

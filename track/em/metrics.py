@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from time import time
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from track.shown import shown
 from track.utils.files import OpenFile
 from track.yaml12 import flow, number_text
 
+if TYPE_CHECKING:
+    from track.logger import TrialLogger
+
 logger = logging.getLogger(__name__)
 ALIASES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -28,10 +31,6 @@ ALIASES = {
 }
 """What the published types are called in files; any other type keeps its name."""
 
-Tell: TypeAlias = Callable[[tuple[float, ...], Any, Any], None]
-"""Is told the values, step and epoch of items whose names it knows."""
-Teller: TypeAlias = Callable[[tuple[str, ...]], Tell]
-"""Returns, for items with these names, what is told of each."""
 _encode = msgspec.json.Encoder().encode
 _OWN = b'- {"value":'
 _MANY = 1000
@@ -41,25 +40,26 @@ _UNSAFE = re.compile(r"[^\w=+-]", re.ASCII)
 class MetricsFile:
     """Appends items, of any threads and processes, to a type's file; one that could not be written waits in memory.
 
-    `tell_to` says who is told of each.
+    `tell_to` says which trial is told of each.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._teller: Teller | None = None
+        self._trial: TrialLogger | None = None
+        self._kind = ""
         self._write: Callable[[bytes], int | None] = self._write_first
         self._backlog = Backlog(path)
         # Bytes of the oldest line that waits which are in the file.
         self._started = 0
         # Whether a line ever had to wait: asking each time whether one does would cost more than a template.
         self._has_waited = self._has_failed = False
-        self._templates: dict[tuple[str, ...], tuple[bytes, bytes, Tell | None]] = {}
-        self._second = 0
+        self._templates: dict[tuple[str, ...], tuple[bytes, bytes, tuple[str, ...]]] = {}
+        self._second = self._until = 0
 
-    def tell_to(self, teller: Teller) -> None:
-        """Let somebody know of all items from now on, unless somebody does already."""
-        if self._teller is None:
-            self._teller = teller
+    def tell_to(self, trial: TrialLogger, kind: str) -> None:
+        """Let a trial that has started know of all items from now on, as those of a type, unless one does already."""
+        if self._trial is None:
+            self._trial, self._kind = trial, kind
             self._templates.clear()
 
     def _write_first(self, data: bytes) -> int | None:
@@ -81,15 +81,15 @@ class MetricsFile:
             # Most numbers are written as JSON has them, which is how Python shows them; exponents, nan and inf are not.
             if type(value) is not float or not (1e-4 <= value < 1e16 or value == 0):
                 values = tuple(map(_number, metrics, values))
-                texts = [number_text(value).encode() for value in values]
+                texts, are_plain = [number_text(value).encode() for value in values], False
                 break
         else:
-            texts = _encode(values)[1:-1].split(b",") if values else []
-        if not self._second <= time() < self._second + 1:
+            texts, are_plain = _encode(values)[1:-1].split(b",") if values else [], True
+        if not self._second <= time() < self._until:
             # They say what time it is, to the second.
             self._templates.clear()
         names = tuple(metrics)
-        without, with_epoch, tell = self._templates.get(names) or self._new_templates(names)
+        without, with_epoch, prefixed = self._templates.get(names) or self._new_templates(names)
         line = without % (*texts, step) if epoch is None else with_epoch % (*texts, step, epoch)
         try:
             written = 0 if self._has_waited and self._backlog else self._write(line)
@@ -98,16 +98,23 @@ class MetricsFile:
             written = 0
         if written != len(line):
             self._append_later(line, written or 0)
-        if tell is not None:
-            tell(values, step, epoch)
+        trial = self._trial
+        if trial is not None:
+            named: dict[str, Any] = dict(zip(prefixed, values))  # noqa: B905 - as many, and strict costs time
+            if epoch is not None:
+                named[f"{self._kind}/epoch"] = epoch
+            # What `log_metrics` does with a trial that has started, without another copy and check of the numbers.
+            log = trial._log_floats if are_plain else trial._log_numbers
+            log(step, None, named)
 
-    def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes, Tell | None]:
-        """Return the line of items with these names, without and with an epoch, and what is told of them."""
+    def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes, tuple[str, ...]]:
+        """Return the line of items with these names, without and with an epoch, and how a trial names them."""
         # Somebody may make up a name for every item.
         if len(self._templates) > _MANY:
             self._templates.clear()
         if not self._templates:
             self._second = int(time())
+            self._until = self._second + 1
         stamp = timestamp(self._second)
         values = ", ".join(f"{flow(str(name)).replace('%', '%%')}: %s" for name in names)
         texts = (
@@ -115,7 +122,7 @@ class MetricsFile:
             for epoch in ("", ', "epoch": %d')
         )
         without, with_epoch = map(str.encode, texts)
-        found = self._templates[names] = without, with_epoch, self._teller and self._teller(names)
+        found = self._templates[names] = without, with_epoch, tuple(f"{self._kind}/{name}" for name in names)
         return found
 
     def _append_later(self, line: bytes, written: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from track.artifacts import Recorder
 from track.client import TrackClient
 from track.em.artifact import Artifact
-from track.em.metrics import Tell, Teller
 from track.errors import TrackError
 from track.logger import TrialLogger
 from track.versioning import compute_hash
@@ -44,24 +43,6 @@ class RunRecord:
             client.set_group(name=group)
         metadata = {"alias": {"run": alias}, **(fields.get("metadata") or {})}
         return client.new_trial(**{**fields, "_hash": digest, "name": name, "metadata": metadata})
-
-    def metrics(self, kind: str) -> Teller:
-        """Return what logs items of a type, by their names."""
-        trial, name_of_epoch = self.trial, f"{kind}/epoch"
-
-        def items_of(names: tuple[str, ...]) -> Tell:
-            prefixed = tuple(f"{kind}/{name}" for name in names)
-
-            def log_item(values: tuple[float, ...], step: Any, epoch: Any) -> None:
-                named: dict[str, Any] = dict(zip(prefixed, values))  # noqa: B905 - as many, and strict costs time
-                if epoch is not None:
-                    named[name_of_epoch] = epoch
-                # What `log_metrics` does with a trial that has started, without another copy of the names.
-                trial._log_numbers(step, None, named)
-
-            return log_item
-
-        return items_of
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Record the parameters that have changed; one that is gone becomes None: a store keeps what it knew."""

@@ -288,7 +288,7 @@ class Run(Item):
             name = ALIASES.get(kind, kind)
             file = self._files.open_metrics(name)
             if self._record is not None:
-                file.tell_to(self._record.metrics(name))
+                file.tell_to(self._record.trial, name)
             self._streams[kind] = file.append
             return file.append
 

@@ -6,7 +6,7 @@ import logging
 from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from track.front.arguments import differing_fields
 from track.persistence.contract import text_or_none
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Chosen = TypeVar("Chosen")
-_own: ContextVar[WeakKeyDictionary[Any, dict[str, Any]] | None] = ContextVar("track_chosen", default=None)
+_own: ContextVar[tuple[tuple[ref[Any], dict[str, Any]], ...]] = ContextVar("track_chosen", default=())
 """By client; replaced and never changed, as tasks begin with the choices of the one that made them."""
 _blocks: ContextVar[tuple[Any, ...]] = ContextVar("track_blocks", default=())
 
@@ -42,10 +42,10 @@ class Current(Generic[Chosen]):
         return found
 
     def __set__(self, client: Any, value: Chosen | None) -> None:
-        own, mine = _own.get(), {**_choices(client), self._name: value}
-        # Nearly all programs have one client.
-        others = {} if own is None or (len(own) == 1 and client in own) else {**own}
-        _own.set(WeakKeyDictionary({**others, client: mine}))
+        mine = {**_choices(client), self._name: value}
+        others = [choices for choices in _own.get() if choices[0]() not in (None, client)]
+        # What a client has chosen is let go with it.
+        _own.set((*others, (ref(client, lambda _: mine.clear()), mine)))
         if client._thread == get_ident():
             client._chosen = {**client._chosen, self._name: value}
 
@@ -56,8 +56,10 @@ def own_choice(client: Any, name: str) -> Any:
 
 
 def _choices(client: Any) -> dict[str, Any]:
-    own = _own.get()
-    return {} if own is None else own.get(client, {})
+    for known, own in _own.get():
+        if known() is client:
+            return own
+    return {}
 
 
 def enter_block(trial: Any) -> None:

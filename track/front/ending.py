@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import logging
 import signal
 import sys
@@ -57,6 +58,11 @@ _unfinished: set[ProgramEnd] = set()
 """Keeps trials and runs until they have ended, whether or not the program refers to them."""
 
 
+@functools.cache
+def _watch_forks() -> None:
+    at_fork(_unfinished.clear)
+
+
 class ProgramEnd(SignalHandler):
     """Is told of the end of the process, and knows what ended the program; it lives until it is closed.
 
@@ -70,7 +76,7 @@ class ProgramEnd(SignalHandler):
         exits.add(self)
         self._old_exit = exits.last()
         _unfinished.add(self)
-        at_fork(_unfinished.clear)
+        _watch_forks()
 
     def close(self) -> None:
         _unfinished.discard(self)

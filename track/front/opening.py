@@ -48,7 +48,7 @@ def store_trial(
         return None
     # A backend that only listens answers nothing.
     stored = stored or trial
-    protocol.add_project_trial(project, stored)
+    protocol.confirm_project(project, stored)
     if group is not None:
         protocol.add_group_trial(group, stored)
     return stored

@@ -18,7 +18,7 @@ from track.persistence.contract import FetchedPoints, Since
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
 from track.persistence.protocol import Forgotten
-from track.persistence.query import ALSO_DELETED, parse_limit, parse_query
+from track.persistence.query import ALSO_DELETED, parse_limit, parse_query, parse_stored
 from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
@@ -88,8 +88,9 @@ class StateProtocol(EventProtocol):
             return list(state.former)
 
     def fetch_trials(self, query: Any = None) -> list[Trial]:
-        with self.reading() as state, making(len(state)):
-            return list(state.find_trials(query))
+        parsed = parse_stored(query)
+        with self.reading() as state, making(len(state) if parsed.exact("uid") is None else 1):
+            return list(state.find_trials(parsed))
 
     def _shown(self, uid: str) -> Trial:
         with self.reading() as state:

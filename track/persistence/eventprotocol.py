@@ -206,11 +206,17 @@ class EventProtocol(Protocol):
         self._numbers_taker(trial)(step, aggregator, kwargs)
 
     def numbers_taker(self, trial: Trial) -> NumbersTaker:
-        # Who has a method of their own is asked.
-        is_ours = type(self).log_trial_metrics is EventProtocol.log_trial_metrics
-        return self._numbers_taker(trial) if is_ours else super().numbers_taker(trial)
+        return self._numbers_taker(trial) if self._takes_numbers else super().numbers_taker(trial)
 
-    def _numbers_taker(self, trial: Trial) -> NumbersTaker:
+    def floats_taker(self, trial: Trial) -> NumbersTaker:
+        return self._numbers_taker(trial, is_checked=True) if self._takes_numbers else super().floats_taker(trial)
+
+    @property
+    def _takes_numbers(self) -> bool:
+        # Who has a method of their own is asked.
+        return type(self).log_trial_metrics is EventProtocol.log_trial_metrics
+
+    def _numbers_taker(self, trial: Trial, is_checked: bool = False) -> NumbersTaker:
         # The uid is put together once; this is the path of every log call.
         uid = trial.uid
 
@@ -222,7 +228,7 @@ class EventProtocol(Protocol):
             if attempt is not None:
                 attempt = self._attempt_of(trial)
             keep: Callable[[Event], None] = self.keep
-            for value in values.values():
+            for value in () if is_checked else values.values():
                 kind = type(value)
                 # What is not finite is not 0 when it is taken from itself.
                 if (kind is not float and kind is not int) or value - value:
@@ -563,6 +569,14 @@ class EventProtocol(Protocol):
         """Move the trial into the project; NotFound when either is not stored (strict)."""
         self._attach(trial, "project", project.uid)
         trial.project_id = project.uid
+
+    def confirm_project(self, project: Project, trial: Trial) -> None:
+        """See that the trial is in the project; NotFound when that is not stored (strict)."""
+        # The fact that it exists says in which one.
+        if trial.project_id == project.uid:
+            self._require_project(project.uid)
+        else:
+            self.add_project_trial(project, trial)
 
     def add_group_trial(self, group: TrialGroup, trial: Trial) -> None:
         """Add the trial to the group; NotFound when either is not stored (strict)."""

@@ -200,6 +200,7 @@ class ProtocolMultiplexer(Protocol):
     restore_trial = _told("restore_trial")
     set_group_metadata = _told("set_group_metadata")
     add_project_trial = _told("add_project_trial")
+    confirm_project = _told("confirm_project")
     add_group_trial = _told("add_group_trial")
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:

@@ -280,6 +280,13 @@ class Protocol:
         """
         return lambda step, aggregator, values: self.log_trial_metrics(trial, step, aggregator, **values)
 
+    def floats_taker(self, trial: Trial) -> NumbersTaker:
+        """Return what such numbers are told to as are finite floats, or an int, at steps that are ints or None.
+
+        By default that is `numbers_taker`: who knows this of them need not have it checked once more.
+        """
+        return self.numbers_taker(trial)
+
     def log_trial_series(self, trial: Trial, /, name: str, values: Any, steps: Any = None, times: Any = None) -> None:
         """Record many numbers under one name, as `log_trial_metrics` does one by one, which is the default.
 
@@ -406,6 +413,10 @@ class Protocol:
     def add_project_trial(self, project: Project, trial: Trial) -> None:
         """Move the trial into the project."""
         raise NotImplementedError
+
+    def confirm_project(self, project: Project, trial: Trial) -> None:
+        """Take note of the project of a trial that was just created, by default as `add_project_trial` does."""
+        self.add_project_trial(project, trial)
 
     def add_group_trial(self, group: TrialGroup, trial: Trial) -> None:
         """Add the trial to the group; it stays in the others."""

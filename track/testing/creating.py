@@ -113,6 +113,17 @@ class CreatingTests(BackendTests):
         members = {project.name: project.trials for project in self.reopen(protocol).fetch_projects()}
         assert members == {"digits": set(), "other": {trial}}
 
+    def test_confirmed_project_is_that_of_the_trial(self, protocol: Protocol, trial: Trial) -> None:
+        """A trial that is confirmed in a project is in it, whether it was created there or elsewhere."""
+        protocol.new_project(Project(name="other"))
+        elsewhere = protocol.new_trial(Trial(parameters={"lr": 0.2}, project_id="digits")) or trial
+
+        protocol.confirm_project(Project(name="digits"), trial)
+        protocol.confirm_project(Project(name="other"), elsewhere)
+
+        members = {project.name: project.trials for project in self.reopen(protocol).fetch_projects()}
+        assert members == {"digits": {trial}, "other": {elsewhere}}
+
     def test_trial_is_in_several_groups(self, protocol: Protocol, trial: Trial) -> None:
         """A trial added to two groups is in both, once; its group_id is the last."""
         groups = [protocol.new_trial_group(TrialGroup(name=name, project_id="digits")) for name in ("a", "b")]

@@ -35,6 +35,17 @@ class MeasuringTests(BackendTests):
         assert dict(metrics["loss"]) == {0: 1.0, 1: 0.5, 2: 1 / 3}
         assert list(map(type, metrics["seen"].values())) == [int, int, int]
 
+    def test_floats_that_were_checked_are_kept_as_others_are(self, protocol: Protocol, trial: Trial) -> None:
+        """What is told by `floats_taker` is stored as what is told by `numbers_taker`, in its order."""
+        takers = protocol.numbers_taker(trial), protocol.floats_taker(trial)
+
+        for step, take in enumerate((*takers, *takers)):
+            take(step, None, {"loss": step / 4, "epoch": step})
+
+        metrics = self.stored(protocol, trial).metrics
+        assert dict(metrics["loss"]) == {0: 0.0, 1: 0.25, 2: 0.5, 3: 0.75}
+        assert list(metrics["epoch"].values()) == [0, 1, 2, 3]
+
     def test_same_step_replaces(self, protocol: Protocol, trial: Trial) -> None:
         """A step logged again has the new value, in its old place; step 0 is a step."""
         for step, value in ((0, 1.0), (1, 2.0), (0, 3.0)):

@@ -120,7 +120,7 @@ class TrackResultTracker(ResultTracker):
         if stored is None:
             # Somebody else was faster.
             return self.protocol.get_trial(wanted)[0]
-        self.protocol.add_project_trial(self._project, stored)
+        self.protocol.confirm_project(self._project, stored)
         return stored
 
 

@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from track.utils._exit_code import exits
@@ -31,6 +30,7 @@ logger = logging.getLogger(__name__)
 _EXIT_BY_SIGNAL = 128
 _DEADLY = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """End a process without a word, unless it handles them: a closed terminal, a scheduler's warning."""
+_NOTICED = (signal.SIGTERM, signal.SIGINT, *_DEADLY)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -156,7 +156,8 @@ class _Dispatcher:
     changed by single operations and copied before it is walked.
     """
 
-    _METHODS = ((signal.SIGTERM, "sigterm"), (signal.SIGINT, "sigint"), *((number, "sigterm") for number in _DEADLY))
+    # Their numbers, as to hash an enum costs more than to look for a signal.
+    _METHODS = tuple((int(number), "sigint" if number == signal.SIGINT else "sigterm") for number in _NOTICED)
 
     def __init__(self) -> None:
         # Keyed by the id of the reference: references compare like the objects, which may say they are equal.
@@ -196,7 +197,7 @@ class _Dispatcher:
             at_fork(self._start_afresh)
 
     def _install(self) -> None:
-        with suppress(ValueError):  # outside the main thread
+        try:
             for signum, method in self._METHODS:
                 current = _signal.getsignal(signum)
                 spare = self._spare.get(signum)
@@ -208,15 +209,19 @@ class _Dispatcher:
                 is_usual = callable(current) and not isinstance(current, _Link) and signum not in _DEADLY
                 if is_usual or current == signal.SIG_DFL:
                     _signal.signal(signum, _Link(self, method, current))
+        except ValueError:  # outside the main thread
+            return
 
     def _restore(self) -> None:
-        with suppress(ValueError):  # outside the main thread
+        try:
             for signum, _ in self._METHODS:
                 current = _signal.getsignal(signum)
                 if isinstance(current, _Link):
                     _signal.signal(signum, current.previous)
-                    if current.previous in _DEFAULTS:
+                    if self._spare.get(signum) is not current and current.previous in _DEFAULTS:
                         self._spare[signum] = current
+        except ValueError:  # outside the main thread
+            return
 
     def _forget(self, reference: weakref.ref[SignalHandler]) -> None:
         was_known = self._handlers.pop(id(reference), None) is not None

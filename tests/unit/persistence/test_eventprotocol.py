@@ -11,7 +11,7 @@ import pytest
 from track.aggregators.aggregator import RingAggregator, StatAggregator
 from track.client import TrackClient
 from track.errors import InvalidEvent, NotFound, TrialDoesNotExist
-from track.events import Event, MetricsLogged, StatusChanged, TimeLogged
+from track.events import Event, MetricsLogged, StatusChanged, TimeLogged, TrialCreated
 from track.persistence.ephemeral import EphemeralProtocol
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.protocol import call_method
@@ -119,6 +119,27 @@ def test_failing_callback_of_a_good_block_is_the_callers(protocol: _Recording) -
 
     with pytest.raises(RuntimeError, match="the device is gone"):
         protocol.log_trial_chrono_finish(Trial("ab"), "batch", None, None, None)
+
+
+def test_creation_of_a_trial_is_one_fact() -> None:
+    """A client's trial is created in its project: that it is in it is not said once more."""
+    client = TrackClient("ephemeral:")
+    client.protocol = protocol = _Recording()
+    client.set_project(name="p")
+    protocol.told.clear()
+
+    client.new_trial(parameters={"lr": 0.1})
+
+    assert [type(event) for event in protocol.told] == [TrialCreated]
+
+
+def test_creation_in_a_project_that_is_not_stored_is_refused(protocol: _Recording) -> None:
+    """A trial whose project is gone is no trial of it, also where its creation says so."""
+    trial = protocol.new_trial(Trial("cd", project_id="gone"))
+    assert trial is not None
+
+    with pytest.raises(NotFound, match="no project 'gone'"):
+        protocol.confirm_project(Project(name="gone"), trial)
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,28 @@ def test_refused_event_is_kept_once(server: FakeServer) -> None:
     spill.close(len)
 
 
+def test_note_how_far_it_was_is_a_file_of_its_own_once(tmp_path: Path) -> None:
+    """What another process noted, perhaps of another user, is replaced; then each note is written into one's own."""
+    spill = Spill(URI)
+    spill.open()
+    segment = spill.segments[0]
+    note, others = Path(segment.path).with_suffix(".sent"), tmp_path / "others"
+    others.write_text("another user's", encoding="utf-8")
+    note.symlink_to(others)
+
+    found, files = [], []
+    for sent, offset in [(123, 45678), (2, 90), (10**15, 10**18)]:
+        segment.acknowledge(sent, offset)
+        again = Segment.open(segment.path)
+        found.append(again.position)
+        files.append(note.stat().st_ino)
+        again.close()
+
+    assert found == [(123, 45678), (2, 90), (10**15, 10**18)]
+    assert (len(set(files)), others.read_text(encoding="utf-8")) == (1, "another user's")
+    spill.close(len)
+
+
 def test_refused_event_is_counted_when_the_server_goes_away_meanwhile(server: FakeServer, owner: Owner) -> None:
     """What was found out before the connection broke is not forgotten."""
     server.refused = {2.0}

@@ -19,6 +19,8 @@ from track.utils.files import replace_file
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 20
+_NOTE = 256
+"""Bytes of the note how far a file was sent, filled up with blanks: each takes the place of all of the one before."""
 UNREAD = ".unread"
 """What the name of a file ends in of which all was sent but for lines that could not be read."""
 
@@ -93,6 +95,7 @@ class Segment:
         self.store = ""
         self._noted_refusals: set[int] | None = None
         self._is_resumed = False
+        self._note = -1
         self._journal = Journal(path)
         self._base = path.removesuffix(".journal")
 
@@ -167,11 +170,20 @@ class Segment:
             note: dict[str, Any] = {"sent": sent, "offset": offset, "stored": self.stored}
             if self.store != self._journal.header.store:
                 note["store"] = self.store
-            replace_file(f"{self._base}.sent", [msgspec.json.encode(note)], f"{self._base}.sent.tmp", sync=False)
+            self._write_note(msgspec.json.encode(note).ljust(_NOTE))
         except OSError as error:
             logger.debug("how far %s was sent is not noted: %s", self.writer, error)
         # Last: whoever waits for it finds the note too.
         self.position = (sent, offset)
+
+    def _write_note(self, note: bytes) -> None:
+        """Write the note: the first one as a new file, as that of before may be another user's; then into that."""
+        if self._note >= 0:
+            os.pwrite(self._note, note, 0)
+            return
+        path = f"{self._base}.sent"
+        replace_file(path, [note], f"{path}.tmp", sync=False, follow=False)
+        self._note = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
 
     def rewind(self) -> None:
         """Begin again at the first event: the server does not have all that it had acknowledged."""
@@ -204,6 +216,9 @@ class Segment:
     def close(self) -> None:
         """Give the file back."""
         self._journal.close()
+        descriptor, self._note = self._note, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def remove(self) -> None:
         """Remove the file, whose events the server has; where nobody could read some lines, keep it as ``.unread``."""

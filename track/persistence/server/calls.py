@@ -360,7 +360,7 @@ CALLS: dict[str, CallKind] = {
     "last": CallKind("read", _Writer, _last, is_short=True),
     "members": CallKind("read", _Uid, _members),
     "ping": CallKind("read", _Nothing, _ping, is_short=True),
-    "receive": CallKind("write", _Received, _receive),
+    "receive": CallKind("write", _Received, _receive, is_short=True),
     "revisions": CallKind("read", _Uid, _revisions, is_short=True),
     "unread": CallKind("read", _Nothing, _unread),
 }

@@ -258,7 +258,7 @@ _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrup
 def identity_of(process: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells one process from all others."""
     get = process.get
-    return tuple([get(name) for name in IDENTITY])
+    return get("host"), get("pid"), get("started")
 
 
 def is_end(status: Any) -> bool:

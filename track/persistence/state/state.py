@@ -151,7 +151,7 @@ class State:
                         marks[uid] = count
                         update(trial, event)
                         continue
-                self._apply_one(event)
+                _changes[type(event)](self, event)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 # One damaged line must not hide the others.
                 what = (self.place, clean(str(error)), shown(event))
@@ -177,31 +177,21 @@ class State:
         self.apply(batch.events[max(0, last + 1 - batch.first) :])
         self.writers[batch.writer] = max(last, batch.first + len(batch.events) - 1)
 
-    def _apply_one(self, event: Record) -> None:
-        match event:
-            # Those of which each trial has several.
-            case StatusChanged() | TimeLogged() | MetricsLogged() | ArtifactAdded():
-                self._update(event.trial, event)
-            case FieldsMerged(kind="trial"):
-                self._update(event.uid, event)
-            case FieldsMerged(kind="group" | "project"):
-                self._merge_into_owner(event)
-            case FieldsMerged():
-                self._update(event.uid, event)
-            case ProjectCreated():
-                if event.uid not in self._projects:
-                    self.add_project(make_project(event))
-                    self._mark_trials_of(event.uid)
-            case GroupCreated():
-                if event.uid not in self._groups:
-                    self.add_group(make_group(event), ())
-            case TrialCreated():
-                if event.trial not in self._trials:
-                    self.add_trial(make_trial(event))
-            case TrialAttached():
-                self._attach_trial(event)
-            case Batch():
-                self._apply_batch(event)
+    def _create_project(self, event: ProjectCreated) -> None:
+        if event.uid not in self._projects:
+            self.add_project(make_project(event))
+            self._mark_trials_of(event.uid)
+
+    def _create_group(self, event: GroupCreated) -> None:
+        if event.uid not in self._groups:
+            self.add_group(make_group(event), ())
+
+    def _create_trial(self, event: TrialCreated) -> None:
+        if event.trial not in self._trials:
+            self.add_trial(make_trial(event))
+
+    def _change_trial(self, event: MetricsLogged | TimeLogged | StatusChanged | ArtifactAdded) -> None:
+        self._update(event.trial, event)
 
     def _update(self, uid: str, event: Event) -> None:
         trial = self._trials.get(uid)
@@ -217,10 +207,6 @@ class State:
         finally:
             if trial.status is not before:
                 self._by_status.move(uid, before, trial.status)
-        if is_forgetting(event):
-            self.unknown.pop(("trial", uid), None)
-            for members in self._members.values():
-                members.pop(uid, None)
 
     def _attach_trial(self, event: TrialAttached) -> None:
         trial = self._trials.get(event.trial)
@@ -229,6 +215,16 @@ class State:
             self._members.setdefault(event.owner, {})[event.trial] = None
         if trial is not None:
             self._update(event.trial, event)
+
+    def _merge_fields(self, event: FieldsMerged) -> None:
+        if event.kind in ("group", "project"):
+            self._merge_into_owner(event)
+            return
+        self._update(event.uid, event)
+        if is_forgetting(event):
+            self.unknown.pop(("trial", event.uid), None)
+            for members in self._members.values():
+                members.pop(event.uid, None)
 
     def _merge_into_owner(self, event: FieldsMerged) -> None:
         owner: Any = (self._groups if event.kind == "group" else self._projects).get(event.uid)
@@ -422,6 +418,20 @@ class State:
 
     def __len__(self) -> int:
         return len(self._trials)
+
+
+_changes: dict[type, Callable[[State, Any], None]] = {
+    MetricsLogged: State._change_trial,
+    TimeLogged: State._change_trial,
+    StatusChanged: State._change_trial,
+    ArtifactAdded: State._change_trial,
+    FieldsMerged: State._merge_fields,
+    ProjectCreated: State._create_project,
+    GroupCreated: State._create_group,
+    TrialCreated: State._create_trial,
+    TrialAttached: State._attach_trial,
+    Batch: State._apply_batch,
+}
 
 
 def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
