@@ -20,6 +20,7 @@ from track.front import (
     LateNumbers,
     LoggerChronoContext,
     LogSignalHandler,
+    MediaVerbs,
     OutputVerbs,
     SystemVerbs,
     as_dict,
@@ -55,7 +56,7 @@ _attaching = threading.RLock()
 _UNGIVEN: Any = object()
 
 
-class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
+class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
     """Writes one trial; made by `TrackClient`.
 
     Every method may be called from any thread. A logging method does not raise because of a full disk or a
@@ -254,6 +255,7 @@ class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
         if self.has_finished:
             return
         self._end_capture()
+        self._end_media()
         self._end_monitor()
         if self._is_pruned_by(exc_val) or _is_pruned_elsewhere(exc_val):
             self.set_status("pruned")
