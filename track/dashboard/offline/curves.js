@@ -1,4 +1,5 @@
 /** From the curves in the file to the buckets that a chart asks for, as the server makes them of all points. */
+import { closest, placeOf } from "./places.js";
 
 /** A curve as it is in the file: places along its steps, each of a point, or of several put together.
  * @typedef {{run: number, size: number, first: number, by: number, steps?: number, mean: number, low?: number, high?: number,
@@ -105,18 +106,8 @@ function axisOf(kept, axis, plane, started, find) {
   }
   // Of what was put together, the place that the step is in.
   const filled = Array.from(places.keys()).filter((i) => Number.isFinite(values[i]));
-  return Float64Array.from(steps, (step) => values[filled[nearest(places, filled, step)]] ?? NaN);
-}
-
-/** Which of some rising places is closest to a number. */
-function nearest(places, of, to) {
-  let [low, high] = [0, of.length - 1];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (places[of[middle]] < to) low = middle;
-    else high = middle;
-  }
-  return Math.abs(places[of[low]] - to) <= Math.abs(places[of[high]] - to) ? low : high;
+  const among = filled.map((i) => places[i]);
+  return Float64Array.from(steps, (step) => values[filled[closest(among, step)]] ?? NaN);
 }
 
 /** The same in the order of x. @param {Placed} line @returns {Placed} */
@@ -178,11 +169,4 @@ function filled(line, edges, isSteps) {
   }
   const [a, b, c, d, e] = [xs, mean, low, high, count].map((values) => Float64Array.from(values));
   return { xs: a, mean: b, low: c, high: d, count: e, marks: [...marks.values()], densest };
-}
-
-/** Where a bucket is drawn: on its step where it has room for one only. */
-function placeOf(edges, at, isSteps) {
-  const [from, to] = [edges[at], edges[at + 1]];
-  const step = at === edges.length - 2 ? Math.floor(to) : Math.ceil(from);
-  return isSteps && to - from <= 1 && step >= from && step <= to ? step : (from + to) / 2;
 }

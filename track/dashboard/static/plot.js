@@ -63,20 +63,15 @@ export class Plot {
     if (this.plot && shape === this.shape) {
       if (this.plot.width !== width || this.plot.height !== picture.height)
         this.plot.setSize({ width, height: picture.height });
-      this.plot.setData(this.data());
+      this.plot.setData([picture.x, picture.y]);
       return;
     }
     this.destroy();
     this.shape = shape;
-    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), this.data(), this.place);
+    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), [picture.x, picture.y], this.place);
     this.plot.over.append(this.tip);
     this.plot.over.addEventListener("mouseleave", () => this.point(null));
     this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
-  }
-
-  data() {
-    const { x, y } = this.picture;
-    return [x, y];
   }
 
   /** Make a line stand out. */
