@@ -101,7 +101,7 @@ export class Chart extends Painted {
     const { settings, paint, height } = this.props;
     const width = this.place.current?.clientWidth;
     if (!width) return;
-    const lines = linesOf(settings, found, raw, paint, state.band, this.props.different);
+    const lines = linesOf(settings, found, raw, paint, state.band, this.props.different, state.x === "wall");
     let [low, high] = [found.edges[0], found.edges[found.edges.length - 1]];
     const logx = state.logx && state.x !== "wall";
     if (logx && low <= 0) low = Math.min(...lines.flatMap((line) => [...line.x].find((x) => x > 0) ?? []), high);
