@@ -24,7 +24,7 @@ export function bucketed(question, find, plane, started) {
   const [start, end] = ends(question, lines);
   const size = question.buckets;
   const edges = Float64Array.from({ length: size + 1 }, (_, i) => (i === size ? end : start + ((end - start) * i) / size));
-  const curves = lines.map(({ uid, line }) => ({ uid, ...filled(line, edges, question.x === "step") }));
+  const curves = lines.map(({ uid, line }) => ({ uid, ...filled(line, edges, ["step", "offset"].includes(question.x)) }));
   const unplaced = lines.reduce((sum, { line }) => sum + line.unplaced, 0);
   return { curves, low: start, high: end, edges, unplaced };
 }
@@ -68,6 +68,7 @@ function placed(kept, axis, plane, started, find) {
   const chosen = [];
   /** @type {Placed["odd"]} */
   const odd = [];
+  const ends = { step: kept.ends, offset: /** @type {[number, number]} */ ([0, kept.ends[1] - kept.ends[0]]) }[axis];
   let unplaced = 0;
   for (let i = 0; i < kept.size; i += 1) {
     const many = count ? count[i] : 1;
@@ -82,12 +83,13 @@ function placed(kept, axis, plane, started, find) {
   }
   const of = (values) => Float64Array.from(chosen, (i) => values[i]);
   return { x: of(along), mean: of(mean), low: of(low), high: of(high), count: count ? of(count) : new Float64Array(chosen.length).fill(1),
-    ends: axis === "step" && chosen.length + odd.length ? kept.ends : null, odd: odd.sort((a, b) => a.x - b.x), unplaced };
+    ends: ends && chosen.length + odd.length ? ends : null, odd: odd.sort((a, b) => a.x - b.x), unplaced };
 }
 
 function axisOf(kept, axis, plane, started, find) {
   const steps = stepsOf(kept, plane);
   if (axis === "step") return steps;
+  if (axis === "offset") return Float64Array.from(steps, (step) => step - kept.ends[0]);
   if (axis === "relative") {
     const [low, high] = kept.ends;
     return Float64Array.from(steps, (step) => (high > low ? (step - low) / (high - low) : Number.isFinite(step) ? 0 : NaN));

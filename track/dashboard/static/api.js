@@ -70,7 +70,7 @@ export function decode(buffer, x) {
     planes[name] = new WIDTHS[width](buffer, at, cells);
     at += 8 * Math.ceil((cells * Number(width[1])) / 8);
   }
-  const places = Float64Array.from({ length: size }, (_, i) => placeOf(edges, i, x === "step"));
+  const places = Float64Array.from({ length: size }, (_, i) => placeOf(edges, i, ["step", "offset"].includes(x)));
   const curves = about.uids.map((uid, row) => curveOf(uid, planes, places, row * size));
   return { curves, low: about.low, high: about.high, edges, unplaced: about.unplaced };
 }

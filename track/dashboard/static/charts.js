@@ -7,7 +7,7 @@ import { isOne, names } from "./runs.js";
 import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
-const AXES = [["step", "step"], ["relative", "part of the run"], ["time", "seconds since start"], ["wall", "clock"]];
+const AXES = [["step", "step"], ["offset", "relative step"], ["relative", "part of the run"], ["time", "seconds since start"], ["wall", "clock"]];
 const BANDS = [["std", "± std"], ["stderr", "± stderr"], ["ci", "95 % interval"], ["range", "min–max"]];
 const MOST_CELLS = 1_000_000;
 const TALL = 240;
@@ -107,7 +107,7 @@ export class Chart extends Painted {
     if (logx && low <= 0) low = Math.min(...lines.flatMap((line) => [...line.x].find((x) => x > 0) ?? []), high);
     if (logx && !(low > 0)) [low, high] = [1, 10];
     if (low === high) [low, high] = logx ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
-    const unit = state.x === "step" ? "step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
+    const unit = state.x === "step" ? "step" : state.x === "offset" ? "relative step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
     await this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
       logy: state.logy, height: height ?? TALL, unit }, width);
     if (!this.place.current) return;
