@@ -36,6 +36,9 @@ FEATURES = {
     "cometml": ["comet_ml"],
 }
 
+# Large, and of use to those who have them: not part of "all".
+SINKS = {"wandb": ["wandb"], "mlflow": ["mlflow"]}
+
 DEVELOPMENT = {
     "examples": ["scikit-learn", "rich"],
     "testing": ["pytest", "hypothesis"],
@@ -66,6 +69,7 @@ setup(
     },
     extras_require={
         **FEATURES,
+        **SINKS,
         **DEVELOPMENT,
         "all": sorted({package for packages in FEATURES.values() for package in packages}),
     },

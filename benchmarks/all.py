@@ -12,6 +12,7 @@ NAMES = (
     "series",
     "importing",
     "environment",
+    "system",
     "memory",
     "processes",
     "reserve",

@@ -2,8 +2,8 @@
 
 A source of as many points as given is made for each: csv (ten metrics a line), tensorboard (a scalar an event), wandb
 (rows of ten metrics, with the summaries that it writes beside them), mlflow (its SQLite store). The peer is the csv
-module, TensorBoard's `EventFileLoader`, wandb's protobuf messages with `json`, and `MlflowClient`; where its package is
-not installed, ours stands alone. The last column of memory is the most that the process had, above what it began with.
+module, TensorBoard's `EventAccumulator`, wandb's protobuf messages with `json`, and `MlflowClient`; where a package is
+not installed, ours stands alone. Beside it stands how much more memory the process had at most than when it began.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ _BLOCK = 1 << 15
 def measure(folder: str, points: int) -> list[Row]:
     rows = []
     for name, (make, read, package) in _SOURCES.items():
-        if _ONLY and name not in _ONLY:
-            continue
         place = Path(folder) / name
         place.mkdir()
         path = str(make(place, points))
@@ -264,7 +262,6 @@ def _read_mlflow(path: str) -> int:
     return sum(len(client.get_metric_history(found.info.run_id, name)) for name in names)
 
 
-_ONLY = os.environ.get("ONLY")
 _SOURCES = {
     "csv": (_make_csv, _read_csv, "csv"),
     "tensorboard": (_make_tfevents, _read_tfevents, "tensorboard"),

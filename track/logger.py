@@ -253,7 +253,7 @@ class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
             return
         self._end_capture()
         self._end_monitor()
-        if self._is_pruned_by(exc_val):
+        if self._is_pruned_by(exc_val) or _is_pruned_elsewhere(exc_val):
             self.set_status("pruned")
             exc_type = exc_val = exc_tb = None
         if (self.has_started or exc_type is not None) and not self._is_guest:
@@ -599,3 +599,9 @@ class _UnpickledLogger(TrialLogger):
         connected._log_numbers = connected.protocol.numbers_taker(connected._trial)
         vars(self).update(vars(connected))
         self.__class__ = TrialLogger  # type: ignore[assignment]
+
+
+def _is_pruned_elsewhere(error: BaseException | None) -> bool:
+    """Return whether an error is Optuna's `TrialPruned`, which its pruning callbacks for frameworks raise, too."""
+    kinds = type(error).__mro__
+    return any(kind.__name__ == "TrialPruned" and kind.__module__.partition(".")[0] == "optuna" for kind in kinds)

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import threading
 import time
@@ -13,12 +14,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from track.errors import AlreadyExists
+from track.errors import AlreadyExists, MissingExtra
 from track.persistence.file import StoreLock
-from track.utils.files import checked_path, chunks_of, inside, is_temporary, open_regular, replace_file, replacing
+from track.persistence.utils import uri_path
+from track.utils.files import (
+    checked_path,
+    chunks_of,
+    expand_user,
+    inside,
+    is_temporary,
+    open_regular,
+    replace_file,
+    replacing,
+)
 from track.utils.filesystem import CHUNK, Failed, age_of, connect, schemes_of, translated, unavailable, unfinished_parts
 from track.utils.masking import mask_secrets
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 _LOCK, _PATIENCE = ".lock", 30.0
 _REFUSALS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
 _in_turn = threading.RLock()
@@ -381,6 +393,19 @@ class FsspecStore(ObjectStore):
                 # A request that was sent again, because its answer was lost, is refused for its own effect.
                 return self.read(name) == content
         return True
+
+
+def object_store(base: str) -> ObjectStore:
+    """Return the store at a path, a ``file:`` URL, or a URL that fsspec opens; MissingExtra without fsspec."""
+    if base.startswith("file:") or not _SCHEME.match(base):
+        # A folder, wherever the process goes.
+        return FolderStore(os.path.abspath(uri_path(base) if base.startswith("file:") else expand_user(base)))
+    try:
+        return FsspecStore(base)
+    except MissingExtra:
+        if base.startswith("memory://"):
+            return MemoryStore(base)
+        raise
 
 
 def _is_refusal(error: BaseException) -> bool:

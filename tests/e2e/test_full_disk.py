@@ -12,7 +12,9 @@ import pytest
 from tests.children import room_for, run
 from tests.e2e.disks import full, mounted
 from tests.e2e.processes import start, stored
+from tests.unit.dashboard.asking import HOST, enter
 from track import TrackClient
+from track.dashboard import Dashboard
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
 from track.manager import ExperimentManager, work
@@ -227,3 +229,25 @@ def test_experiments_that_have_no_room_are_not_registered(
     manager.register(string_params="{a: 1}")
     assert work("set") == 1
     manager.close()
+
+
+@pytest.mark.root
+def test_page_of_a_store_on_a_full_disk(small_disk: Path) -> None:
+    """It shows the runs, what somebody edits is said not to be stored, and is once there is room."""
+    trial = start(small_disk / "runs.json")
+    _log_until_full(trial, 0, 10)
+    trial.finish()
+    uid = trial.trial.uid
+    asker = enter(Dashboard(f"file:{small_disk}/runs.json", "secret", interval=0, writes=True), "secret")
+    here = {"HTTP_SEC_FETCH_SITE": "same-origin", "HTTP_ORIGIN": f"http://{HOST}"}
+
+    with full(small_disk):
+        (shown,) = asker.runs()["runs"]
+        said = asker.ask("/api/edit", "POST", {"uid": uid, "note": "x" * 20_000}, **here)
+        assert (shown["uid"], asker.status) == (uid, 502)
+        assert said.startswith(b"the change waits to be stored: that is done once the store can be written to again")
+        asker.json(f"/api/run?uid={uid}")
+    asker.ask("/api/edit", "POST", {"uid": uid, "tags": {"a": "b"}}, **here)
+
+    (seen,) = stored(small_disk / "runs.json")
+    assert (asker.status, seen.metadata["note"], seen.tags) == (200, "x" * 20_000, {"a": "b"})

@@ -101,6 +101,35 @@ def test_table_and_charts_show_the_runs(visit: Callable[..., Visit], three: str)
     assert "token" not in tab.url
 
 
+def test_what_the_machine_did_is_folded_away(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Its charts are asked for when they are unfolded, and are no columns; a run's page shows its alerts."""
+    client = _client(tmp_path / "report.json")
+    with client.new_trial(name="monitored", parameters={"lr": 0.1}) as trial:
+        for step in range(20):
+            trial.log_metrics(**{"system/cpu": 50.0 + step, "system/cpu.peak": 90.0})
+            trial.log_metrics(step=step, loss=1 / (step + 1))
+        trial.alert("<b>low</b>", "accuracy", level="error")
+    with served(f"file:{tmp_path}/report.json") as link:
+        there = visit(link)
+        tab = there.open()
+        tab.wait_for_selector("tbody tr")
+        assert there.coloured("loss") > 100
+        assert "system" not in tab.inner_text("thead")
+        assert [
+            tab.locator(f"figure[aria-label='chart of {name}']").is_visible() for name in ("loss", "system/cpu")
+        ] == [
+            True,
+            False,
+        ]
+        tab.locator("details.system summary").click()
+        assert there.coloured("system/cpu") > 100
+        tab.locator("tbody button.name").click()
+        tab.wait_for_selector("article .alert")
+
+        assert "<b>low</b>" in tab.inner_text("article .alert")
+        assert [text.lower() for text in _texts(tab, "article section h3")][:1] == ["metrics"]
+
+
 def test_what_is_not_finite_is_marked_and_said(visit: Callable[..., Visit], three: str) -> None:
     """NaN and the infinities are marks on the rim, and the chart counts them; its lines are drawn all the same."""
     there = visit(three)

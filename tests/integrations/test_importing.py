@@ -77,13 +77,16 @@ with Live("dvclive", save_dvc_exp=False, report=None) as live:
         live.next_step()
 """
 AIM = """
-from aim import Run
+import numpy
+from aim import Image, Run, Text
 run = Run(repo=".", experiment="digits")
 run.name = "first"
 run["lr"], run["api_key"] = 0.1, "abc"
 for step, value in enumerate(values):
     run.track(value, name="loss", step=step)
     run.track(step, name="val/acc", step=step)
+run.track(Image(numpy.zeros((8, 8, 3), dtype=numpy.uint8), caption="c"), name="img", step=3)
+run.track([Text("one"), Text("two")], name="said", step=4)
 run.close()
 """
 
@@ -204,9 +207,12 @@ def test_aim(tmp_path: Path) -> None:
     _run(AIM, tmp_path / "work")
     before = {path: path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()}
 
-    trial, _, _ = _imported("aim", tmp_path / "work", tmp_path)
+    trial, _, store = _imported("aim", tmp_path / "work", tmp_path)
 
     assert (trial.name, trial.project_id) == ("first", "digits")
+    found = {one.name: (one.step, one.read_bytes()) for one in artifacts(store)}
+    assert (found["said/4-0.txt"], found["said/4-1.txt"]) == ((4, b"one"), (4, b"two"))
+    assert (found["img/3.png"][0], found["img/3.png"][1][:4]) == (3, b"\x89PNG")
     assert {path: path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()} == before
 
 

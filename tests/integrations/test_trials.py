@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import dataclasses
 import logging
 import multiprocessing
 import pickle
@@ -94,6 +96,67 @@ def test_training_that_goes_on_from_a_checkpoint_goes_on_with_its_trial(
     (stored,) = track.fetch(uri)
     assert (stored.name, stored.status) == ("long", Status.Completed)
     assert list(stored.metrics[framework.METRIC]) == framework.expected(4)
+
+
+@pytest.mark.parametrize("kind", ["best", "last"])
+def test_checkpoint_is_an_artifact_where_that_was_asked_for(
+    kind: str, framework: Framework, uri: str, tmp_path: Path
+) -> None:
+    """The best or the last one, by its name, whole, once."""
+    if framework.__name__.rpartition(".")[2] not in {"keras", "transformers", "xgboost"}:
+        pytest.skip("it says nothing of checkpoints, or has tests of its own")
+
+    framework.fit(framework.callback(checkpoints=kind), tmp_path / "out", 4, early=kind == "best")
+
+    (stored,) = track.fetch(uri)
+    assert stored.status is Status.Completed
+    assert [artifact["name"] for artifact in stored.artifacts] == [f"checkpoint-{kind}"]
+    kept = track.artifacts.find(uri, f"checkpoint-{kind}")
+    assert kept.size > 1000
+
+
+@dataclasses.dataclass
+class _Config:
+    lr: float = 0.5
+    layers: list[int] = dataclasses.field(default_factory=lambda: [8, 8])
+
+
+def _as_object(kind: str) -> Any:
+    """Return a configuration as an object of one of the packages that make such."""
+    plain = dataclasses.asdict(_Config())
+    if kind == "omegaconf":
+        return pytest.importorskip("omegaconf").OmegaConf.create(plain)
+    if kind == "pydantic":
+        return pytest.importorskip("pydantic").create_model("Config", lr=(float, 0.5), layers=(list[int], [8, 8]))()
+    return argparse.Namespace(**plain) if kind == "argparse" else _Config()
+
+
+@pytest.mark.parametrize("kind", ["argparse", "dataclass", "omegaconf", "pydantic"])
+def test_configuration_is_an_object(kind: str, framework: Framework, uri: str, tmp_path: Path) -> None:
+    """Whatever the program keeps its configuration in, its fields are parameters, beside those of the framework."""
+    framework.fit(framework.callback(parameters=_as_object(kind)), tmp_path / "out", 2)
+
+    (stored,) = track.fetch(uri)
+    assert (stored.parameters["lr"], list(stored.parameters["layers"])) == (0.5, [8, 8])
+
+
+def test_pruned_by_optuna(framework: Framework, uri: str, tmp_path: Path) -> None:
+    """What its pruning callbacks raise in a framework ends the block of a trial as pruned, and reaches Optuna."""
+    optuna = pytest.importorskip("optuna")
+    if framework.__name__.endswith("catboost"):
+        pytest.skip("it makes exceptions its own: Optuna's callback for it stops the training, and raises afterwards")
+
+    def prune(step: int) -> None:
+        if step == framework.expected(4)[1]:
+            # fastai looks into the arguments of an exception.
+            raise optuna.TrialPruned("it does badly")
+
+    client = TrackClient(uri)
+    with pytest.raises(optuna.TrialPruned), client.new_trial(name="mine"):
+        framework.fit(framework.callback(), tmp_path / "out", 4, prune)
+
+    (stored,) = track.fetch(uri)
+    assert (str(stored.status), stored.errors) == ("pruned", [])
 
 
 def test_hook_that_prunes_ends_the_trial_as_pruned(

@@ -122,7 +122,10 @@ def tell_what_happens(given: argparse.Namespace, protocol: Protocol, uri: str, c
     happenings = Happenings(read_kinds(given.on), given.silent)
     command = list(given.command)
     if command and shutil.which(command[0]) is None:
-        raise InvalidCall(f"there is no command {clean(command[0], 200)!r}")
+        raise InvalidCall(
+            f"there is no command {clean(command[0], 200)!r}: what follows --on KIND,... is one; the store, FILTER and "
+            "options come before it"
+        )
     watching = Watching(protocol, chosen, given.interval)
     while True:
         rows = watching.rows()

@@ -17,13 +17,16 @@ from msgspec.structs import replace
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.artifacts import shared
 from track.cli.shell import code_of, opened, say_json, take_forms
+from track.columns import Columns
+from track.containers.points import Points
 from track.containers.series import Series
 from track.errors import InvalidEvent, InvalidUri, TrackError
 from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, TrialAttached
 from track.naming import WAYS, named
-from track.persistence.contract import counted, metric_step, moments_copied, numbers, trial_copied
+from track.persistence.contract import counted, moments_copied, stored_series, trial_copied
 from track.persistence.query import ALSO_DELETED
 from track.persistence.registry import get_protocol
+from track.persistence.state import DELETED, hidden
 from track.persistence.utils import mask_secrets
 from track.plain import to_plain
 from track.reading import open_to_read
@@ -35,9 +38,9 @@ _DESCRIPTION = """
 Copies projects, groups and trials, with all that they have measured. It may be run again: what is there is not copied
 twice. Files of trials stay where they are, and the copies name them there.
 """
-# A metric of more points is sent in pieces: a server takes messages of a few megabytes.
+# More points than these are sent in columns, so many at a time: a server takes messages of a few megabytes.
 _WHOLE = 50_000
-_PIECE = 5_000
+_PIECE = 4
 _SHOWN = 5
 
 
@@ -71,7 +74,7 @@ class _Copying:
     def __init__(self, source: str, target: str, names: list[str]) -> None:
         self._places = (mask_secrets(source), mask_secrets(target))
         self._source, self._target = opened(open_to_read, source), get_protocol(target)
-        known = self._source.fetch_trials()
+        known = self._source.fetch_trials(ALSO_DELETED)
         chosen = {named(self._source, name).uid for name in names}
         self._trials = [trial for trial in known if trial.uid in chosen] if names else known
         self._is_part = bool(names)
@@ -97,6 +100,9 @@ class _Copying:
                 continue
             # The group that it was put into last is its own.
             members = [group.uid for group in groups if trial.uid in group.trials]
+            if trial.deleted:
+                # Its group does not name it.
+                members = [group.uid for group in groups if group.uid == trial.group_id]
             members.sort(key=partial(eq, trial.group_id))
             try:
                 self._copy(trial, members)
@@ -152,14 +158,16 @@ class _Copying:
         elif events.is_large and -1 < self._target.last(events.writer) < events.count - 1:
             revision = same.revision
         else:
-            if same.deleted:
+            if same.deleted and not trial.deleted:
                 self._note("deleted", trial)
                 return
-            self._note("present" if _changes(trial) <= _changes(same) else "changed", trial)
+            self._note("present" if trial.deleted or _changes(trial) <= _changes(same) else "changed", trial)
             return
         events.created = replace(events.created, revision=revision, artifacts=self._manifest(trial))
         self._send_trial(events)
         self._note("copied", trial)
+        if trial.deleted:
+            self._note("hidden", trial)
         if revision != trial.revision:
             self._note("renumbered", trial, f" is revision {revision}")
 
@@ -228,6 +236,7 @@ _TEXTS = {
     "present": "there already",
     "deleted": "not copied, because they were deleted there (track restore brings them back)",
     "forgotten": "not copied, because they were deleted there and removed for good",
+    "hidden": "copied as deleted, which they were (track restore brings them back)",
     "renumbered": "with another revision, because theirs is another run's there",
     "running": "not copied, because they run (again when they have ended, or --running)",
     "changed": "not copied again, though they have changed since they were",
@@ -236,46 +245,62 @@ _TEXTS = {
 
 
 class _Facts:
-    """What there is to tell of one trial: that it exists, as it is; and point by point what is large."""
+    """What there is to tell of one trial: that it exists, as it is; and what makes it large, in columns."""
 
     def __init__(self, trial: Trial, groups: list[str]) -> None:
-        self._large = {name: found for name, found in trial.metrics.items() if _is_large(found)}
+        self._large = _large(trial)
         created = trial_copied(trial)
         self._groups = groups
         self._last = created.at
         self.is_large = bool(self._large)
-        points = sum(len(container.points) for container in self._large.values())
+        columns = sum(1 for _ in self._columns())
         self._attached = created.moments.get("owner", {}).get("group", self._last)
         # Each fact after the first is a change, and so is the last one, which says when the last change was.
-        self._closes = self.is_large or (bool(groups) and self._attached != self._last)
-        changes = points + len(groups) + self._closes
+        self._hidden = [created.moments.get(DELETED, {}).get(DELETED, self._last)] if trial.deleted else []
+        said = {*self._hidden, *(self._attached for _ in groups)}
+        self._closes = self.is_large or bool(said - {self._last})
+        changes = columns + len(groups) + len(self._hidden) + self._closes
         metrics = {name: plain for name, plain in created.metrics.items() if name not in self._large}
         self.created = replace(created, metrics=metrics, changes=created.changes - changes)
         self.count = 1 + changes
-        self.writer = f"copy-{trial.uid}-{_changes(trial)}"
+        self.writer = f"copy-columns-{trial.uid}-{_changes(trial)}"
 
     def __iter__(self) -> Iterator[Event]:
         uid = self.created.trial
         yield self.created
-        for name, container in self._large.items():
-            yield from _logged(uid, name, container)
+        yield from (MetricsLogged(uid, {}, self._last, columns=columns) for columns in self._columns())
         yield from (TrialAttached(uid, "group", group, self._attached) for group in self._groups)
+        yield from (hidden(uid, True, at) for at in self._hidden)
         if self._closes:
             yield FieldsMerged("trial", uid, "metadata", {}, self._last)
 
+    def _columns(self) -> Iterator[Columns]:
+        for name, container in self._large.items():
+            yield from stored_series(name, *container.points.columns()).columns()
 
-def _is_large(container: Any) -> bool:
-    if not isinstance(container, (Series, TimeSeriesAggregator)) or len(container.points) < _WHOLE:
-        return False
+
+def _large(trial: Trial) -> dict[str, Any]:
+    """Return what goes in columns: the metrics of most points, until the others together are few."""
+    sizes = {name: len(found.points) for name, found in trial.metrics.items() if _has_columns(found)}
+    left, large = sum(sizes.values()), {}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if left < _WHOLE:
+            break
+        large[name] = trial.metrics[name]
+        left -= sizes[name]
+    return large
+
+
+def _has_columns(container: Any) -> bool:
+    if isinstance(container, Series):
+        return True
     # A value with a step among values without one is no number; such a series goes as it is.
-    return isinstance(container, Series) or not any(isinstance(value, tuple) for value in container.points.values())
+    return isinstance(container, TimeSeriesAggregator) and not _has_tuples(container.points)
 
 
-def _logged(uid: str, name: str, container: Any) -> Iterator[Event]:
-    points = container.points
-    steps = points.steps() or [None] * len(points)
-    for step, value, at in zip(steps, points.values(), points.times(), strict=True):
-        yield MetricsLogged(uid, numbers({name: value}), at, None if step is None else metric_step(step, {name: value}))
+def _has_tuples(points: Points) -> bool:
+    _, values, _ = points.columns()
+    return values.kind is None and any(isinstance(value, tuple) for value in values.tolist())
 
 
 def _created(trial: Trial) -> float:

@@ -36,6 +36,8 @@ def add_parser(verbs: Any, name: str) -> None:
         of = "; of those that were deleted" if name == "restore" else ""
         take_words(parser, f"trials, each by {WAYS}{of}", "TRIAL", least=1)
         take_forms(parser, is_list=False)
+        if name == "delete":
+            parser.add_argument("--yes", action="store_true", help="for scripts; nobody is asked, as restore undoes it")
         return
     take_words(parser, "", most=0)
     take_forms(parser, is_list=False)

@@ -18,6 +18,8 @@ from track.cli.shell import NOTHING, as_json, on_store, say_json, take_words, te
 from track.errors import InvalidCall, missing_extra
 from track.filters import parse_filter
 from track.frames import to_arrow
+from track.lake import add_to_lake, is_lake
+from track.objectstore import object_store
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.plain import printable
@@ -32,7 +34,8 @@ _FORMS = {
     "csv": "a line a point: uid, name, metric, step, value, time",
     "jsonl": "a document a trial in each line, as track ls --json has it, with its points",
     "html": "one file under 5 MB with table, charts, comparison and each run's page, which any browser opens",
-    "parquet": "a table of points (extra pyarrow), which DuckDB, polars and pandas read",
+    "parquet": "a file *.parquet, a table of points; else a folder, or s3://..., to which what is new is added (extra "
+    "pyarrow); DuckDB, Spark, polars and pandas read both",
     "tensorboard": "a folder of event files, one a trial (extra tensorboard); those that are there are left alone",
 }
 
@@ -45,6 +48,11 @@ def add_parser(verbs: Any, name: str) -> None:
     forms = parser.add_mutually_exclusive_group(required=True)
     for form, text in _FORMS.items():
         forms.add_argument(f"--{form}", metavar="OUT", help=text)
+    parser.add_argument(
+        "--since",
+        metavar="CURSOR",
+        help="of a folder of --parquet: what the last export there said (default: that one)",
+    )
     parser.add_argument("--json", action="store_true", help="say as one document of JSON what was written")
 
 
@@ -59,6 +67,11 @@ def _export(given: argparse.Namespace, protocol: Protocol, uri: str, words: list
     out = getattr(given, form)
     if out == "-" and form in ("parquet", "tensorboard"):
         raise InvalidCall(f"--{form} takes the path of a {'file' if form == 'parquet' else 'folder'}")
+    is_folder = form == "parquet" and is_lake(out)
+    if given.since is not None and not is_folder:
+        raise InvalidCall("--since goes with --parquet FOLDER, to which what is new is added")
+    if is_folder:
+        return _add(given, protocol, uri, rows, out)
     if out == "-" and given.json:
         raise InvalidCall(f"--json goes to standard output, as --{form} - does: give the path of a file")
     left = _WRITERS[form](protocol, rows, out)
@@ -70,6 +83,19 @@ def _export(given: argparse.Namespace, protocol: Protocol, uri: str, words: list
     tell(f"{trials} of {total:,} written to {'standard output' if out == '-' else out}")
     if left:
         tell(f"{left:,} were there already")
+    return 0 if rows else NOTHING
+
+
+def _add(given: argparse.Namespace, protocol: Protocol, uri: str, rows: Sequence[Row], out: str) -> int:
+    """Add what is new to a folder of Parquet files."""
+    added = add_to_lake(protocol, rows, object_store(out), given.since)
+    if given.json:
+        say_json(uri=mask_secrets(uri), form="parquet", out=mask_secrets(out), **added._asdict())
+        return 0 if rows else NOTHING
+    things = {"trial": added.trials, "point": added.points, "file": added.files}
+    trials, points, files = (f"{count:,} {noun}{'' if count == 1 else 's'}" for noun, count in things.items())
+    tell(f"{trials} with {points} added to {mask_secrets(out)}, in {files}")
+    tell(f"cursor {added.cursor}: the same again adds what comes after it")
     return 0 if rows else NOTHING
 
 

@@ -70,4 +70,5 @@ def edit(protocol: Protocol, asked: Edit) -> None:
         protocol.set_trial_status(trials[0], make_status(asked.status))
     protocol.flush()
     if protocol.unsaved():
-        raise Refused(502, f"the change waits to be stored: {protocol.remedy}")
+        usual = "that is done once the store can be written to again, if this program still runs"
+        raise Refused(502, f"the change waits to be stored: {protocol.remedy or usual}")

@@ -13,7 +13,6 @@ from track.dashboard.columns import packed
 from track.dashboard.rows import Kept, Plain, kept_of
 from track.filters import parse_filter
 from track.naming import owners_of, with_uids
-from track.persistence.buckets import NOWHERE
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.rows import make_rows
@@ -107,8 +106,8 @@ class Watched:
         cursor = f"{self._name}:{self._number}"
         return {"cursor": cursor, "all": is_all, "gone": gone, "store": mask_secrets(self._protocol.uri)}
 
-    def read_ahead(self) -> None:
-        """Read all rows, and the points of what is drawn first: a browser takes as long to begin."""
+    def first_charts(self) -> list[tuple[str, list[str]]]:
+        """Read all rows, and return which charts are drawn first: metrics, and the uids of the runs that have them."""
         self._latest_rows()
         with self._lock:
             self._catch_up()
@@ -119,12 +118,12 @@ class Watched:
         for row in latest:
             for name, brief in row.metrics.items():
                 counts[name] = counts.get(name, 0) + brief.count
-        left = _POINTS
+        left, found = _POINTS, []
         for name, count in [one for one in counts.items() if one[1] > len(latest)][:_CHARTS]:
             left -= count
             if left >= 0:
-                uids = [row.uid for row in latest if name in row.metrics]
-                self._protocol.fetch_buckets(uids, name, 1, "step", *NOWHERE)
+                found.append((name, [row.uid for row in latest if name in row.metrics]))
+        return found
 
     def look_again(self) -> None:
         """Ask the store at the next call: it was changed here."""

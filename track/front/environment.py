@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from functools import lru_cache
 from typing import Any
 
@@ -45,11 +46,13 @@ def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] 
         _tell(f"{type(error).__name__}: {error}")
 
 
-def runs_elsewhere(trial: Trial) -> bool:
-    """Return whether another process runs a trial."""
+def runs_elsewhere(trial: Trial, but: Container[int] = ()) -> bool:
+    """Return whether another process runs a trial; `but`: processes of this machine that are not asked for."""
     own, running = process_identity(), Status.Running.name
     others = (one for one in trial.processes if any(one.get(name) != own[name] for name in ("host", "pid", "started")))
-    return any(one["status"][0] == running for one in others)
+    return any(
+        one["status"][0] == running and not (one.get("host") == own["host"] and one.get("pid") in but) for one in others
+    )
 
 
 def _configured(protocol: Protocol) -> tuple[str, ...]:

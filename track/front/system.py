@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from track.briefs import SYSTEM
-from track.configuration import options
+from track.configuration import ATTEMPT_VARIABLE, options
 from track.errors import InvalidCall, missing_extra
 from track.front.environment import runs_elsewhere
 from track.utils.lifecycle import at_fork
+from track.utils.system import ancestors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -79,8 +80,9 @@ class SystemVerbs:
             every = self._asked_every
             if every is None:
                 every = configured_every()
-                # The ranks of a job share their machines: the first one follows the option.
-                every = 0.0 if every and runs_elsewhere(self._trial) else every
+                # The ranks of a job share their machines: the first one follows the option. A worker is none.
+                workers = ancestors() if every and ATTEMPT_VARIABLE in os.environ else ()
+                every = 0.0 if every and runs_elsewhere(self._trial, workers) else every
             if every and is_possible():
                 monitored = self._monitored = Monitored(recorder(self.protocol, self._trial), every)
                 monitor().add(monitored)

@@ -46,7 +46,8 @@ def import_runs(source: str, path: str | os.PathLike[str], to: str | Protocol, *
 
     Examples
     --------
-    >>> _ = open("runs.csv", "w").write("run,step,loss\nfirst,0,0.5\nfirst,1,0.25\n")
+    >>> from pathlib import Path
+    >>> size = Path("runs.csv").write_text("run,step,loss\nfirst,0,0.5\nfirst,1,0.25\n")
     >>> report = import_runs("csv", "runs.csv", "ephemeral:")
     >>> report.taken["trials"], report.taken["points"]
     (1, 2)

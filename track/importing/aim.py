@@ -78,7 +78,10 @@ def _run(repo: Any, digest: str, root: str) -> Run:
                 taking.leave("epoch", "is no part of a point here", metric.name, len(epochs))
         for kind, sequences in run.collect_sequence_info(_OTHERS).items():
             for sequence in sequences:
-                taking.leave(kind.removesuffix("s"), "has no place here yet", str(sequence.get("name")))
+                if kind in ("images", "texts"):
+                    _tell_shown(run, kind, sequence["name"], sequence["context"], taking)
+                else:
+                    taking.leave(kind.removesuffix("s"), "has no place here yet", str(sequence.get("name")))
         if run.end_time is None:
             taking.leave("status", _STILL)
         taking.ended(Status.Broken if run.end_time is None else Status.Completed, run.end_time)
@@ -86,6 +89,22 @@ def _run(repo: Any, digest: str, root: str) -> Run:
     # The name that aim makes up says less than the hash.
     name = None if str(run.name) == f"Run: {digest}" else str(run.name)
     return Run(digest, str(run.end_time), read, float(run.creation_time), name, project, None, run.description or None)
+
+
+def _tell_shown(run: Any, kind: str, name: str, context: dict[str, Any], taking: Taking) -> None:
+    """Tell images or texts of one name, several of one step by their number."""
+    from aim.storage.context import Context  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    found = (run.get_image_sequence if kind == "images" else run.get_text_sequence)(name, Context(context))
+    for step, (shown, *_) in found.data.items():
+        items = shown if isinstance(shown, list) else [shown]
+        for number, item in enumerate(items):
+            called = f"{_name(name, context)}/{step}{'' if len(items) == 1 else f'-{number}'}"
+            if kind == "texts":
+                taking.file(f"{called}.txt", str(item.data).encode(), step, {"kind": "text"})
+                continue
+            media = {"kind": "image"} | ({"caption": str(item.caption)[:1000]} if item.caption else {})
+            taking.file(f"{called}.{item.format or 'png'}", bytes(item.storage["data"]), step, media)
 
 
 def _name(name: str, context: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from track.shown import clean
+from track.utils.masking import mask_text
 
 _LONGEST = 200
 _MOST = 1000
@@ -74,7 +75,8 @@ class Report:
             key = (key[0], "other reasons")
         known = self._left.get(key)
         if known is None:
-            self._left[key] = Left(*key, count, clean(what, _LONGEST))
+            # An example may be what somebody has logged.
+            self._left[key] = Left(*key, count, clean(mask_text(what), _LONGEST))
         else:
             known.count += count
 

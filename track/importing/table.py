@@ -115,14 +115,15 @@ class _File:
             begin = next(self._rows(_Lines(file, self._start, None, self._report, self.path)), None)
             return {} if begin is None else {"": _Part(begin[0], array("q", (self._start, -1)))}
         parts: dict[str, _Part] = {}
-        last, begun = None, self._start
+        last, begun, place, spans = None, self._start, self._run, array("q")
         for row, end in self._rows(_Lines(file, self._start, None, self._report, self.path)):
-            name = self._cell(row, self._run)
+            name = row[place].strip() if place < len(row) else ""
             if name != last:
-                parts.setdefault(name, _Part(row)).spans.extend((begun, end))
+                spans = parts.setdefault(name, _Part(row)).spans
+                spans.extend((begun, end))
                 last = name
             else:
-                parts[name].spans[-1] = end
+                spans[-1] = end
             begun = end
         return parts
 
@@ -191,9 +192,12 @@ class _File:
             self._tell_one_by_one(name, texts, steps, times, taking)
             return
         # What reads like an integer is one.
-        numbers = [
-            int(text) if text.isdigit() and len(text) < 20 else value for text, value in zip(texts, values, strict=True)
-        ]
+        numbers: list[Any] = values
+        if any(map(float.is_integer, values)):
+            numbers = [
+                int(text) if text.isdigit() and len(text) < 20 else value
+                for text, value in zip(texts, values, strict=True)
+            ]
         if len(numbers) == 1:
             taking.point(name, numbers[0], None if steps is None else steps[0], None if times is None else times[0])
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from array import array
 from typing import Any
 
 from track.artifacts import Recorder
@@ -178,6 +179,8 @@ class _Telling:
         self._names: set[str] = set()
         self._called: dict[str, str | None] = {}
         self._last = run.created
+        # Metrics that were measured together have their times in one list.
+        self._times: tuple[Any, memoryview | None] = (None, None)
         self._end: tuple[End, float | None, str | None] = (Status.Completed, None, None)
         self.is_broken = False
 
@@ -252,7 +255,7 @@ class _Telling:
                 trial.revision,
                 run.created,
                 trial.name,
-                _text_or_none(run.description),
+                None if run.description is None else masked_text(cut(utf8(run.description), _LONGEST_TEXT)),
                 group_id=trial.group_id,
                 project_id=trial.project_id,
                 metadata={"alias": {run.alias or self._source: utf8(run.key)}, IMPORT: origin},
@@ -319,16 +322,21 @@ class _Telling:
         called = self._called[name]
         if called is None or not len(values):
             return
-        times = _known_times(times, self._last)
+        if times is not None and times is not self._times[0]:
+            self._times = times, _times_of(times, self._last)
+        known = None if times is None else self._times[1]
         steps = None if steps is None or (isinstance(steps, list) and steps.count(None) == len(steps)) else steps
         try:
-            given = given_series(called, values, steps, times)
+            if times is not None and (known is None or len(known) != len(values)):
+                raise InvalidEvent("some times are none")
+            given = given_series(called, values, steps)._replace(times=known)
         except InvalidEvent:
-            values, steps, times = self._sound(called, values, steps, times)
+            values, steps, times = self._sound(called, values, steps, _known_times(times, self._last))
             if not values:
                 return
             given = given_series(called, values, steps, times)
-        self._last = max(self._last, times[-1]) if times is not None else self._last
+        if given.times is not None:
+            self._last = max(self._last, given.times[-1])
         for columns in given.columns():
             self._events.append(MetricsLogged(self._trial.uid, {}, self._last, columns=columns))
             self._points += columns.size
@@ -365,6 +373,20 @@ class _Telling:
             for column, one in zip(kept, (value, step, at), strict=True):
                 column.append(one)
         return kept[0], None if steps is None else kept[1], kept[2]
+
+
+def _times_of(times: Any, otherwise: float) -> memoryview | None:
+    """Return a column of times, None where some of them are none."""
+    try:
+        found = array("d", _known_times(times, otherwise))
+    except (TypeError, OverflowError):
+        return None
+    if not found:
+        return None
+    total = sum(found)
+    # Not a number is neither less nor more than another.
+    is_sound = total - total == 0 and _YEARS[0] <= min(found) and max(found) < _YEARS[1]
+    return memoryview(found) if is_sound else None
 
 
 def _known_times(times: Any, otherwise: float) -> Any:

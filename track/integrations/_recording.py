@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from track.client import TrackClient
@@ -271,6 +272,11 @@ class Recording:
         if self._watch is not None and self.is_open:
             self.end(self._watch.outcome())
 
+    def keep(self, path: str | os.PathLike[str], kind: str) -> None:
+        """Keep a checkpoint, a file or a folder, with the trial: as ``checkpoint-best`` or ``checkpoint-last``."""
+        if self.trial is not None and os.path.exists(path):
+            self.trial.log_artifact(path, name=f"checkpoint-{kind}")
+
     def note(self, **facts: Any) -> None:
         """Record facts that are no parameters."""
         if self.trial is not None:
@@ -317,6 +323,13 @@ def checked_freq(freq: int | None) -> int | None:
     if freq is not None and (not isinstance(freq, int) or freq < 1):
         raise InvalidCall(f"freq is a number of batches, from 1 on, not {freq!r}")
     return freq
+
+
+def checked_checkpoints(kind: Any, kinds: Sequence[Any] = ("best", "last")) -> Any:
+    """Return which checkpoints are kept; InvalidCall where there is no such kind."""
+    if kind is not None and kind not in kinds:
+        raise InvalidCall(f"checkpoints is one of {', '.join(map(repr, kinds))}, not {kind!r}")
+    return kind
 
 
 class _LoopEnd(ProgramEnd):

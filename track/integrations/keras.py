@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, checked_freq, numbers, safely
+from track.integrations._recording import Recorded, Recording, checked_checkpoints, checked_freq, numbers, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -32,6 +35,11 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
         on with the trial of this key, from the epoch at which it begins again.
     freq: int, optional
         Record the numbers every so many batches too, as ``batch_loss``, at the count of batches from 0 on.
+    checkpoints: {"best", "last"}, optional
+        Whether the model is kept with the trial at the end, as ``checkpoint-last``, or as it was after its best epoch,
+        as ``checkpoint-best``.
+    monitor: str, optional
+        By which number an epoch is the best: the least of it. By default ``val_loss``, else ``loss``.
     hooks: iterable of Hook
         Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^val_loss$@1e")]``.
     **fields
@@ -50,11 +58,15 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
         client: TrackClient | None = None,
         key: str | None = None,
         freq: int | None = None,
+        checkpoints: str | None = None,
+        monitor: str | None = None,
         hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         super().__init__()
         self._recording = Recording(trial, client, key, fields, hooks)
+        self._checkpoints, self._monitor = checked_checkpoints(checkpoints), monitor
+        self._best, self._folder = math.inf, ""
         self._freq, self._batches, self._is_first = checked_freq(freq), 0, True
         if freq is not None:
             # Keras reads its numbers after each batch where any callback wants to hear of batches, which takes longer
@@ -65,6 +77,7 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin the trial."""
         self._is_first = True
+        self._best, self._folder = math.inf, ""
         self._recording.begin(self._parameters())
 
     @safely
@@ -89,11 +102,28 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
         rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
         known = {} if rate is None else numbers({"learning_rate": keras.ops.convert_to_numpy(rate)})
         self._recording.log({**known, **(logs or {})}, step=epoch, done={"epoch": epoch + 1})
+        if self._checkpoints == "best":
+            self._save_best(logs or {})
 
     @safely
     def on_train_end(self, logs: Any = None) -> None:
         """End the trial, where it is the callback's own."""
+        if self._checkpoints == "last":
+            self._save()
+        if self._folder:
+            self._recording.keep(f"{self._folder}/model.keras", str(self._checkpoints))
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._recording.end()
+
+    def _save_best(self, logs: dict[str, Any]) -> None:
+        name = self._monitor or ("val_loss" if "val_loss" in logs else "loss")
+        if logs.get(name, math.nan) < self._best:
+            self._best = logs[name]
+            self._save()
+
+    def _save(self) -> None:
+        self._folder = self._folder or tempfile.mkdtemp(prefix="track-keras-")
+        self.model.save(f"{self._folder}/model.keras")
 
     def _parameters(self) -> dict[str, Any]:
         optimizer = getattr(self.model, "optimizer", None)

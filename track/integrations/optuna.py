@@ -110,11 +110,6 @@ def track_objective(
                     value = objective(trial, *arguments, **named)
                     _log_values(logger, value if isinstance(value, (list, tuple)) else [value], metric_name)
                     return value
-                except optuna.TrialPruned:
-                    logger.set_status("pruned")
-                    # The block, which the exception leaves, has nothing to add.
-                    logger._finish(None, None, None)
-                    raise
                 finally:
                     logger.protocol.log_trial_arguments(logger._created(), **trial.params)
                     _describe(logger, trial.study, trial)

@@ -14,7 +14,7 @@ from transformers.integrations import integration_utils
 from transformers.trainer_callback import ExportableState
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, safely
+from track.integrations._recording import Recorded, Recording, checked_checkpoints, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -36,8 +36,10 @@ class TrackCallback(Recorded, TrainerCallback, ExportableState):  # type: ignore
         In whose store, project and group its own trial is made; by default the store that is configured.
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`.
-    checkpoints: bool
-        Whether each checkpoint is kept with the trial, as a new version of the artifact ``checkpoint``.
+    checkpoints: {"best", "last", "all"}, optional
+        Which checkpoints of the Trainer are kept with the trial: at its end as ``checkpoint-best``, which it knows by
+        its ``metric_for_best_model``, or ``checkpoint-last``; or (also ``True``) each, once it is written, as a new
+        version of ``checkpoint``.
     hooks: iterable of Hook
         Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^eval_loss$@1s")]``.
     **fields
@@ -55,12 +57,13 @@ class TrackCallback(Recorded, TrainerCallback, ExportableState):  # type: ignore
         *,
         client: TrackClient | None = None,
         key: str | None = None,
-        checkpoints: bool = False,
+        checkpoints: str | bool | None = None,
         hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         self._recording = Recording(trial, client, key, fields, hooks)
-        self._checkpoints = checkpoints
+        self._checkpoints = checked_checkpoints(checkpoints, ("best", "last", "all", True, False))
+        self._newest = ""
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: which trial it belongs to."""
@@ -97,9 +100,9 @@ class TrackCallback(Recorded, TrainerCallback, ExportableState):  # type: ignore
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep a checkpoint, where that was asked for."""
         trial = self._recording.trial
-        if self._checkpoints and state.is_world_process_zero and trial is not None:
-            folder = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
-            trial.log_directory(folder, recursive=True, artifact="checkpoint")
+        self._newest = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
+        if self._checkpoints in {"all", True} and state.is_world_process_zero and trial is not None:
+            trial.log_directory(self._newest, recursive=True, artifact="checkpoint")
 
     @safely
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -107,6 +110,9 @@ class TrackCallback(Recorded, TrainerCallback, ExportableState):  # type: ignore
         if state.is_world_process_zero:
             if state.best_metric is not None:
                 self._recording.note(best_metric=state.best_metric, best_checkpoint=state.best_model_checkpoint)
+            kept = {"best": state.best_model_checkpoint, "last": self._newest}.get(self._checkpoints)
+            if kept:
+                self._recording.keep(kept, self._checkpoints)
             self._recording.end()
 
 

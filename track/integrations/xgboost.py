@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from xgboost.callback import TrainingCallback
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, safely
+from track.integrations._recording import Recorded, Recording, checked_checkpoints, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -32,6 +33,9 @@ class TrackCallback(Recorded, TrainingCallback):  # type: ignore[misc, unused-ig
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`: a training that goes on with a booster (``xgb_model``) goes
         on with the trial of this key.
+    checkpoints: {"best", "last"}, optional
+        Whether the booster is kept with the trial at the end, as ``checkpoint-last``, or as far as its best round,
+        which early stopping knows, as ``checkpoint-best``. None of `cv`.
     hooks: iterable of Hook
         Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^eval-rmse$@1s")]``.
     **fields
@@ -49,11 +53,13 @@ class TrackCallback(Recorded, TrainingCallback):  # type: ignore[misc, unused-ig
         *,
         client: TrackClient | None = None,
         key: str | None = None,
+        checkpoints: str | None = None,
         hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         super().__init__()
         self._recording = Recording(trial, client, key, fields, hooks)
+        self._checkpoints = checked_checkpoints(checkpoints)
         self._before = 0
 
     def before_training(self, model: Any) -> Any:
@@ -96,6 +102,11 @@ class TrackCallback(Recorded, TrainingCallback):  # type: ignore[misc, unused-ig
         best = model.attributes().get("best_iteration") if hasattr(model, "attributes") else None
         if best is not None:
             self._recording.note(best_iteration=int(best))
+        if self._checkpoints is not None and hasattr(model, "save_model"):
+            kept = model if best is None or self._checkpoints == "last" else model[: int(best) + 1]
+            with tempfile.TemporaryDirectory() as folder:
+                kept.save_model(f"{folder}/model.ubj")
+                self._recording.keep(f"{folder}/model.ubj", self._checkpoints)
         self._recording.end()
 
 

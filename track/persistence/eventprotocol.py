@@ -352,8 +352,8 @@ class EventProtocol(Protocol):
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
         events: list[Event] = [self._own_event(trial, status, error)]
         begun = self._begun_of(trial)
-        if begun is not None:
-            del self._begun[uid]
+        # A signal handler may have ended it meanwhile, and has said how long it ran.
+        if begun is not None and self._begun.pop(uid, None) is not None:
             ran = time.perf_counter() - begun[0]
             events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._attempt_of(trial)))
         self._record(*events)

@@ -12,6 +12,7 @@ from track.chrono import Timers
 from track.errors import BackendUnavailable
 from track.persistence.contract import describe_error, final_status, normal_status, numbers, plain_fields
 from track.persistence.protocol import Factory, Protocol
+from track.persistence.state import is_end
 from track.persistence.utils import mask_secrets
 from track.shown import cut
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup
@@ -39,6 +40,7 @@ class SinkProtocol(Protocol):
         self.uri = uri
         self._runs: dict[str, Any] = {}
         self._ended: set[str] = set()
+        self._set: dict[str, Status | CustomStatus] = {}
         self._opening = threading.Lock()
         self._timers = Timers()
         self._missed = 0
@@ -117,13 +119,14 @@ class SinkProtocol(Protocol):
 
     def log_trial_start(self, trial: Trial) -> None:
         """Note when the trial began."""
+        self._set.pop(trial.uid, None)
         self._tell(trial, self.run_facts, "metadata", {"trial_start": time.time()})
         self._tell(trial, self.run_status, Status.Running, None)
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
-        """Note when and how the trial ended, and end the run."""
-        status = final_status(exc_type, exc_val)
-        error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
+        """Note when and how the trial ended, and end the run; an end that the program has set stays."""
+        status = self._set.get(trial.uid) or final_status(exc_type, exc_val)
+        error = None if exc_type is None or status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
         self._tell(trial, self.run_facts, "metadata", {"trial_end": time.time()})
         self._tell(trial, self.run_status, status, error)
         self._tell(trial, self.run_end)
@@ -165,7 +168,12 @@ class SinkProtocol(Protocol):
 
     def set_trial_status(self, trial: Trial, status: Any, error: Any = None) -> None:
         """Note the status; InvalidEvent when it is no status."""
-        self._tell(trial, self.run_status, normal_status(status), None if error is None else str(error))
+        said = normal_status(status)
+        if is_end(said):
+            self._set[trial.uid] = said
+        else:
+            self._set.pop(trial.uid, None)
+        self._tell(trial, self.run_status, said, None if error is None else str(error))
 
     # life
 

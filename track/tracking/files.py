@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
-from track.errors import CorruptJournal, MissingExtra
-from track.objectstore import FolderStore, FsspecStore, MemoryStore, ObjectStore
-from track.persistence.utils import mask_secrets, uri_path
+from track.errors import CorruptJournal
+from track.objectstore import object_store
+from track.persistence.utils import mask_secrets
 from track.shown import shown
 from track.tracking.base import KeyType, ResultTracker, ResultType, checked_results
-from track.utils.files import checked_path, expand_user, is_temporary
+from track.utils.files import checked_path, is_temporary
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 _FLOAT = "__float__"
 
 
@@ -48,7 +47,7 @@ class FsspecResultTracker(ResultTracker):
 
     def __init__(self, tracker_base: str | os.PathLike[str]) -> None:
         self._tracker_base = os.fspath(tracker_base)
-        self._store = _open(self._tracker_base)
+        self._store = object_store(self._tracker_base)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({mask_secrets(self._tracker_base)!r})"
@@ -91,18 +90,6 @@ class FsspecResultTracker(ResultTracker):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         yield from sorted(name for name in self._store.names() if name.startswith(prefix))
-
-
-def _open(base: str) -> ObjectStore:
-    if base.startswith("file:") or not _SCHEME.match(base):
-        # A folder, wherever the process goes.
-        return FolderStore(os.path.abspath(uri_path(base) if base.startswith("file:") else expand_user(base)))
-    try:
-        return FsspecStore(base)
-    except MissingExtra:
-        if base.startswith("memory://"):
-            return MemoryStore(base)
-        raise
 
 
 def _checked_key(key: KeyType) -> str:

@@ -101,6 +101,14 @@ def _hook_child() -> None:
         util.Finalize(None, _exit, exitpriority=0)
 
 
+def go_first() -> None:
+    """Let all of it be done before what a package does at exit that has been imported, or has begun, since."""
+    import atexit
+
+    atexit.unregister(_exit)
+    atexit.register(_exit)
+
+
 def _exit() -> None:
     for hook in _early:
         _call(hook)

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["get_gpu_name", "hostname", "is_loopback", "is_process_alive", "process_began", "process_identity"]
+__all__ = [
+    "ancestors",
+    "get_gpu_name",
+    "hostname",
+    "is_loopback",
+    "is_process_alive",
+    "process_began",
+    "process_identity",
+]
 
 _GPU_TIMEOUT = 5.0
 # Fields of /proc/<pid>/stat after the name, which is the second and may hold spaces.
-_STATE, _START = 0, 19
+_STATE, _PARENT, _START = 0, 1, 19
 
 # The pid namespace of a machine itself has this name on every Linux.
 _FIRST_NAMESPACE = "pid:[4026531836]"
@@ -95,6 +103,19 @@ def process_began() -> float:
         return time.time() - running
     except (OSError, ValueError, IndexError):
         return float(_own.setdefault("first", time.time()))
+
+
+def ancestors() -> list[int]:
+    """Return the processes of which this one is a child, a grandchild, ..., the nearest first."""
+    found: list[int] = []
+    pid = os.getppid()
+    while pid > 1 and pid not in found:
+        found.append(pid)
+        try:
+            pid = int(_read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[_PARENT])
+        except (OSError, ValueError, IndexError):
+            break
+    return found
 
 
 def is_process_alive(identity: Mapping[str, Any]) -> bool | None:

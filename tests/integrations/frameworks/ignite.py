@@ -19,7 +19,7 @@ HOOKED_BY = "s"
 
 def callback(**options: Any) -> TrackLogger:
     """Return the logger."""
-    return TrackLogger(parameters={"rate": 0.1}, **options)
+    return TrackLogger(**{"parameters": {"rate": 0.1}, **options})
 
 
 def fit(

@@ -200,6 +200,7 @@ def test_once_says_how_its_command_ended(client: TrackClient, monkeypatch: pytes
         (["--on", "failled"], "did you mean 'failed'?"),
         (["--on", ","], "takes some of failed"),
         (["--on", "failed", "no-such-program-1b7"], "there is no command 'no-such-program-1b7'"),
+        (["--on", "failed", "--once"], "options come before it"),
         (["--silent", "soon", "--on", "silent"], "'soon' is no age"),
     ],
 )

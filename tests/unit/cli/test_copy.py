@@ -141,8 +141,8 @@ def test_large_run_goes_in_pieces(tmp_path: Path) -> None:
 
     ours, theirs = track.fetch(source)[0], track.fetch(target)[0]
     assert theirs.metadata == ours.metadata
-    assert {name: dict(theirs.metrics[name]) for name in ("few", "many")} == {
-        name: dict(ours.metrics[name]) for name in ("few", "many")
+    assert {name: theirs.metrics[name].rows() for name in ("few", "many")} == {
+        name: ours.metrics[name].rows() for name in ("few", "many")
     }
     assert theirs.metrics["all"].val == ours.metrics["all"].val
     assert (theirs.status, theirs.timestamps, theirs.group_id) == (ours.status, ours.timestamps, ours.group_id)
@@ -154,9 +154,8 @@ def _log_points(uri: str) -> None:
     client.set_group(name="idea")
     with client.new_trial(parameters={"lr": 0.1}) as trial:
         # As many as make a run a large one.
-        for step in range(50_000):
-            trial.log_metrics(step=step, many=step / 7)
-            trial.log_metrics(all=step)
+        trial.log_series("many", [step / 7 for step in range(50_000)], range(50_000))
+        trial.log_series("all", range(50_000))
         trial.log_metrics(step=0, few=1)
     client.save()
 
@@ -185,9 +184,26 @@ def test_copy_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(["copy", source, target]) == 0
 
     ours, theirs = track.fetch(source)[0], track.fetch(target)[0]
-    assert dict(theirs.metrics["many"]) == dict(ours.metrics["many"])
+    assert theirs.metrics["many"].rows() == ours.metrics["many"].rows()
     assert theirs.metrics["all"].val == ours.metrics["all"].val
     assert theirs.metadata == ours.metadata
+
+
+def test_deleted_run_is_copied_as_deleted(source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is hidden there is hidden here, once, and can be brought back."""
+    target = f"sqlite:{tmp_path}/runs.db"
+    client = TrackClient(source)
+    uid = track.fetch(source)[0].uid
+    client.delete_trial(uid)
+    client.save()
+
+    codes = [main(["copy", source, target]), main(["copy", source, target])]
+
+    assert codes == [0, 0]
+    assert "1 trial copied as deleted" in capsys.readouterr().out
+    assert uid not in {trial.uid for trial in track.fetch(target)}
+    assert main(["restore", target, uid]) == 0
+    assert uid in {trial.uid for trial in track.fetch(target)}
 
 
 def test_run_that_is_refused_does_not_keep_others_back(

@@ -37,6 +37,11 @@ def test_deleted_and_restored(uri: str, capsys: pytest.CaptureFixture[str]) -> N
     assert [line.partition(" (")[0] for line in out] == ["deleted run-a/0", "deleted run-c/0"]
     assert (_names(uri), _names(uri, deleted=True)) == (["run-b"], ["run-a", "run-c"])
 
+    assert main(["delete", uri, "run-b", "--yes"]) == 0
+    assert capsys.readouterr().out.startswith("deleted run-b/0 (")
+    assert main(["restore", uri, "run-b"]) == 0
+    capsys.readouterr()
+
     assert main(["restore", uri, "@last"]) == 0
     assert capsys.readouterr().out.startswith("restored run-c/0 (")
     assert (_names(uri), _names(uri, deleted=True)) == (["run-b", "run-c"], ["run-a"])

@@ -48,6 +48,7 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
             "present",
             "deleted",
             "forgotten",
+            "hidden",
             "renumbered",
             "running",
             "changed",

@@ -60,6 +60,31 @@ def test_show_says_all_but_the_points(uri: str, capsys: pytest.CaptureFixture[st
     assert lines[lines.index("error") + 1 :][:2] == ["ValueError: no", "\\x1b[31mno"]
 
 
+def test_what_the_machine_did_is_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It follows the metrics in a table, means and their peaks in a line; listings have it where it is asked for."""
+    uri = f"file:{tmp_path}/runs"
+    with TrackClient(uri).new_trial(name="good", parameters={"lr": 0.1}) as trial:
+        for cpu in (10.0, 30.0, 20.0):
+            trial.log_metrics(**{"system/cpu": cpu, "system/cpu.peak": 2 * cpu, "system/odd.peak": 1.0})
+        trial.log_metrics(step=0, loss=0.5)
+        trial.alert("disk \x1b[2J", "is full")
+
+    assert main(["show", uri, "good"]) == 0
+    lines = _lines(capsys)
+    assert lines[lines.index("alerts") + 1].endswith(" warning disk \\x1b[2J: is full")
+    assert lines[lines.index("metrics") + 2 :][:2] == ["loss 0.5 0.5 0 0.5 0 1", ""]
+    assert lines[lines.index("system") + 2 :][:3] == ["system/cpu 20 10 60 3", "system/odd.peak 1 1 1 3", ""]
+
+    assert main(["show", uri, "good", "--json"]) == 0
+    assert _json(capsys)["trial"]["alerts"][0]["title"] == "disk \x1b[2J"
+    assert main(["ls", uri]) == 0
+    assert "system" not in capsys.readouterr().out
+    assert main(["ls", uri, "-c", "system/cpu,system/cpu.peak", "system/cpu.max>=30"]) == 0
+    assert _lines(capsys)[1].split()[-3:-1] == ["20", "40"]
+    assert main(["metrics", uri, "good"]) == 0
+    assert any(line.startswith("system/cpu.peak ") for line in _lines(capsys))
+
+
 def test_show_says_that_a_killed_trial_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It has no error to show: that its process was killed is said instead; not of one that a person called so."""
     uri = f"file:{tmp_path}/runs.json"

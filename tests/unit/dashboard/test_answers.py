@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,21 @@ def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     assert "msgspec" in said["packages"]
 
 
+def test_alerts_are_on_the_page_of_a_run(tmp_path: Path) -> None:
+    """What a program has told people is there, and not among what it has noted."""
+    uri = f"file://{tmp_path}/one.json"
+    with TrackClient(uri, environment="none").new_trial(parameters={}) as trial:
+        trial.alert("disk", "is full", level="error")
+    asker = enter(Dashboard(uri, "t", interval=0), "t")
+
+    said = asker.json(f"/api/run?uid={trial.trial.uid}")
+
+    assert [{**one, "at": 0} for one in said["alerts"]] == [
+        {"at": 0, "level": "error", "title": "disk", "text": "is full"}
+    ]
+    assert said["metadata"] == {}
+
+
 def test_output_is_shown_while_it_is_printed(tmp_path: Path) -> None:
     """What a program prints under `capture_output` is on the run's page before it ends."""
     uri = f"file://{tmp_path}/one.json"
@@ -295,16 +311,49 @@ def test_store_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 def test_what_is_read_ahead_is_not_read_again(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks first is answered with what was read while the browser started, points of the first charts included."""
     page = Dashboard(uri, "t", interval=60)
-    asked = []
+    asked: list[tuple[str, str]] = []
     store = page.open()
     ask = store.fetch_buckets
-    monkeypatch.setattr(store, "fetch_buckets", lambda uids, name, *rest: asked.append(name) or ask(uids, name, *rest))
+
+    def asking(uids: list[str], name: str, *rest: Any) -> Any:
+        asked.extend((uid, name) for uid in uids)
+        return ask(uids, name, *rest)
+
+    monkeypatch.setattr(store, "fetch_buckets", asking)
 
     page.read_ahead()
 
     monkeypatch.setattr(store, "brief_trials", lambda *_: pytest.fail("the store is read again"))
     assert len(enter(page, "t").runs()["runs"]) == 3
-    assert asked == ["loss"]
+    assert len(asked) == len(set(asked)) == 3
+    assert {name for _, name in asked} == {"loss"}
+
+
+def test_charts_are_made_one_after_the_other(page: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for what another one is asking for waits for its turn, and finds what was read."""
+    store, busy = page.open(), threading.Lock()
+    ask = store.fetch_buckets
+    met = []
+
+    def asking(*question: Any) -> Any:
+        met.append(busy.acquire(blocking=False))
+        try:
+            return ask(*question)
+        finally:
+            busy.release()
+
+    monkeypatch.setattr(store, "fetch_buckets", asking)
+    askers = [enter(page, "secret") for _ in range(4)]
+    uids = [run["uid"] for run in askers[0].runs()["runs"]]
+    question = {"uids": uids, "metric": "loss", "buckets": 10}
+    threads = [threading.Thread(target=one.ask, args=("/api/chart", "POST", question)) for one in askers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [one.status for one in askers] == [200] * 4
+    assert all(met)
 
 
 def test_store_that_cannot_be_read_ahead_is_said_to_who_asks(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_few_rows_are_there_at_once() -> None:
 def test_all_rows_are_there_once_they_were_read_ahead() -> None:
     """What has been read by then need not be waited for."""
     watched = Watched(_store(6))
-    watched.read_ahead()
+    watched.first_charts()
 
     said = _told(watched, None)
 

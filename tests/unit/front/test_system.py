@@ -16,6 +16,7 @@ from track.errors import BackendUnavailable, InvalidCall
 from track.front import system
 from track.front.system import Monitored, SystemMonitor
 from track.metrics import briefs_of
+from track.utils.system import process_identity
 
 SECONDS = 30.0
 
@@ -202,7 +203,7 @@ def test_ranks_that_join_follow_no_option(
 ) -> None:
     """Of the processes of one trial the first follows the option, and any does what its program says."""
     monkeypatch.setenv("TRACK_MONITOR", "1")
-    monkeypatch.setattr(system, "runs_elsewhere", lambda trial: True)
+    monkeypatch.setattr(system, "runs_elsewhere", lambda trial, but: True)
     with client.new_trial(parameters={"lr": 1}) as trial:
         machine.pass_second(1)
         followed = len(_values(client, "system/cpu"))
@@ -210,6 +211,23 @@ def test_ranks_that_join_follow_no_option(
         machine.pass_second(1)
 
     assert (followed, len(_values(client, "system/cpu"))) == (0, 1)
+
+
+@pytest.mark.parametrize(("is_of_a_worker", "ticks"), [(True, 1), (False, 0)])
+def test_body_of_a_worker_follows_the_option(
+    client: TrackClient, machine: Machine, monkeypatch: pytest.MonkeyPatch, is_of_a_worker: bool, ticks: int
+) -> None:
+    """A worker holds the trial of a body that it has started: it is no rank that records the machine already."""
+    monkeypatch.setenv("TRACK_MONITOR", "1")
+    if is_of_a_worker:
+        monkeypatch.setenv("TRACK_ATTEMPT", "1")
+    with client.new_trial(parameters={"lr": 1}) as trial:
+        worker = {**process_identity(), "pid": os.getppid(), "started": "x", "status": ["Running", 101]}
+        trial._trial.processes.append(worker)
+        trial._begin_monitor()
+        machine.pass_second(1)
+
+    assert len(_values(client, "system/cpu")) - 1 == ticks
 
 
 def test_store_that_is_away(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.unit.importing import written
 from track.errors import NothingThere
@@ -121,6 +125,57 @@ def test_a_flipped_bit_is_never_another_number(source: str, tmp_path: Path) -> N
         for trial in protocol.fetch_trials():
             for step, value in dict(trial.metrics.get("loss", {})).items():
                 assert value == (0.5 if source == "wandb" else step)
+
+
+NUMBERS = st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.booleans())
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1, max_size=20)
+POINTS = st.lists(st.tuples(st.integers(0, 50), st.dictionaries(NAMES, NUMBERS, max_size=4)), max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=POINTS)
+def test_any_rows_of_wandb_come_back(rows: list[tuple[int, dict[str, Any]]], tmp_path: Path) -> None:
+    """Whatever a metric is called, and whatever number it was: the same number, of the same type, at its step."""
+    kept = [(step, {name: value for name, value in row.items() if name[0] != "_"}) for step, row in rows]
+    written.wandb(tmp_path, written.wandb_run(), *(written.wandb_row(**row, _step=step) for step, row in kept))
+    protocol = EphemeralProtocol("ephemeral:")
+
+    import_runs("wandb", tmp_path, protocol)
+
+    (trial,) = protocol.fetch_trials()
+    said: dict[str, dict[int, Any]] = {}
+    for step, row in kept:
+        for name, value in row.items():
+            called = f"{name}_" if name in ("step", "aggregator") else name
+            said.setdefault(called, {})[step] = value
+    found = {name: dict(trial.metrics[name]) for name in trial.metrics}
+    assert repr({name: said[name] for name in sorted(said)}) == repr({name: found[name] for name in sorted(found)})
+
+
+def test_a_file_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Its size is asked first: files may have holes, and cost nothing to make."""
+    folder = written.sacred(tmp_path / "runs")
+    for name in ("metrics.json", "config.json"):
+        os.truncate(folder / "1" / name, 1 << 40)
+
+    report = import_runs("sacred", folder, "ephemeral:", dry_run=True)
+
+    assert report.damages == 2
+    assert report.taken["trials"] == 1
+
+
+def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:
+    """A table whose first line, or a later one, never ends."""
+    (tmp_path / "runs.csv").write_text("run,step,loss\na,0,0.5\n")
+    os.truncate(tmp_path / "runs.csv", 64 << 20)
+
+    tracemalloc.start()
+    report = import_runs("csv", tmp_path / "runs.csv", "ephemeral:")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (report.taken["points"], report.damages > 0) == (1, True)
+    assert most < 40 << 20
 
 
 def test_yaml_is_plain_data(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.children import deadline, ended, python, start_python
 from track.utils import system
-from track.utils.system import get_gpu_name, hostname, is_process_alive, process_identity
+from track.utils.system import ancestors, get_gpu_name, hostname, is_process_alive, process_identity
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
@@ -252,3 +252,12 @@ def test_start_is_unknown_without_proc_and_psutil(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(system, "_read_text", refuse)
 
     assert process_identity(1)["started"] is None
+
+
+@on_linux
+def test_ancestors_of_a_process() -> None:
+    """The nearest is its parent, and that one's come after it."""
+    known = ancestors()
+
+    assert known[:1] == ([os.getppid()] if os.getppid() > 1 else [])
+    assert os.getpid() not in known

@@ -54,9 +54,10 @@ class App extends Component {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
     addEventListener("keydown", (event) => {
+      const at = /** @type {HTMLElement} */ (event.target);
       if (this.keys) return;
-      if (event.key === "/" && !event.target.matches("input, textarea")) event.preventDefault();
-      this.withKeys(() => event.target.dispatchEvent(new KeyboardEvent(event.type, event)));
+      if (event.key === "/" && !at.matches("input, textarea")) event.preventDefault();
+      this.withKeys(() => at.dispatchEvent(new KeyboardEvent(event.type, event)));
     });
     follow();
     this.poll();
@@ -287,8 +288,7 @@ class App extends Component {
     })}</div>`;
     return html`<${Controls} metrics=${metrics} several=${several} />
       ${left > 0 && html`<p class="left" role="status">The latest ${MOST_LINES} lines are drawn, ${left} are not: choose or filter runs.</p>`}
-      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))}
-      ${some.length > 1 && some.some(runs.isSystem) && html`<details class="system"><summary><h3>system</h3></summary>${grid(some.filter(runs.isSystem))}</details>`}
+      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))} ${some.length > 1 && some.some(runs.isSystem) && html`<details class="system"><summary><h3>system</h3></summary>${grid(some.filter(runs.isSystem))}</details>`}
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
 }

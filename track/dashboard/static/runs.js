@@ -181,8 +181,7 @@ export function columns(runs, all, apart, parts) {
         found.push({ id: `${section}.${from.name}`, head: from.name, sub: section === "tags" ? "tag" : "", of: (run) => from.at(run.row), kind: "value", from });
     }
   }
-  for (const { name } of having(runs, "metrics", "count")) {
-    if (!all && isSystem(name)) continue;
+  for (const { name } of having(runs, "metrics", "count").filter((one) => all || !isSystem(one.name))) {
     const one = isOne(runs, name);
     for (const part of ["last", "min", "max"]) {
       const from = column("metrics", name, part);
@@ -206,8 +205,7 @@ export const own = (from, name) => (Object.hasOwn(from, name) ? from[name] : und
 export const isSystem = (name) => name.startsWith("system/");
 
 /** Those of the machine come last. @param {Run[]} runs @param {"parameters" | "tags" | "metrics"} section */
-export const names = (runs, section) => having(runs, section, section === "metrics" ? "count" : "").map((column) => column.name)
-  .sort((one, other) => (section === "metrics" ? Number(isSystem(one)) - Number(isSystem(other)) : 0));
+export const names = (runs, section) => having(runs, section, section === "metrics" ? "count" : "").map((column) => column.name).sort((one, other) => Number(isSystem(one)) - Number(isSystem(other)));
 
 /** What tells a setting from the others, in a line. @param {Setting} setting @param {string[]} different */
 export function detail({ runs }, different) {

@@ -28,7 +28,7 @@ from track.persistence.contract.checks import (
     trial_copied,
     trial_created,
 )
-from track.persistence.contract.given import given_series
+from track.persistence.contract.given import given_series, stored_series
 from track.persistence.contract.identity import (
     identity_from,
     identity_of_place,
@@ -93,6 +93,7 @@ __all__ = [
     "require_one_of",
     "require_text",
     "start_of",
+    "stored_series",
     "subject_of",
     "text_or_none",
     "to_line",

@@ -84,6 +84,19 @@ def given_series(name: Any, values: Any, steps: Any = None, times: Any = None) -
     return Given(utf8(name), numbers, *columns)
 
 
+def stored_series(name: str, steps: Column | None, values: Column, times: Column) -> Given:
+    """Return a series that is in a store already, whatever it is called there; the columns are shown, not copied."""
+    shown_steps = None if steps is None else _steps(steps.counting(len(steps)) or _whole(steps))
+    numbers = _whole(values)
+    at = times.data if times.kind is float else array("d", times.tolist())
+    return Given(utf8(name), numbers, shown_steps, memoryview(at))
+
+
+def _whole(column: Column) -> Any:
+    """Return a view of the numbers of a column, or a list where they are not of one type."""
+    return column.tolist() if column.kind is None else memoryview(column.data)
+
+
 def _listed(what: str, given: Any, otherwise: str) -> Any:
     """Return a list, a range, or a view of numbers."""
     if isinstance(given, range):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-from msgspec.structs import astuple
+from typing import Any, NamedTuple, cast
 
 from track.containers.columns import Column
 from track.events import MetricsLogged, Record
@@ -46,15 +44,19 @@ def run_of(records: Sequence[Record]) -> Run | None:
     """
     if len(records) < _LEAST or set(map(type, records)) != {MetricsLogged}:
         return None
+    logged = cast("Sequence[MetricsLogged]", records)
     # Those of several trials, or kinds of numbers, take turns mostly: then it is not worth looking at all of them.
-    first, second = records[:2]
-    if first.trial != second.trial or first.values.keys() != second.values.keys():  # type: ignore[union-attr]
+    first, second = logged[:2]
+    if first.trial != second.trial or first.values.keys() != second.values.keys():
         return None
-    trials, values, times, steps, *others = zip(*map(astuple, records), strict=True)
-    size = len(records)
-    # Aggregator, attempt, columns.
-    if trials.count(trials[0]) != size or any(other.count(None) != size for other in others):
+    size = len(logged)
+    # Field by field: a tuple of each record would wake the search for garbage.
+    trials, aggregators = [each.trial for each in logged], [each.aggregator for each in logged]
+    attempts, columns = [each.attempt for each in logged], [each.columns for each in logged]
+    are_plain = all(other.count(None) == size for other in (aggregators, attempts, columns))
+    if trials.count(first.trial) != size or not are_plain:
         return None
+    values, steps = [each.values for each in logged], [each.step for each in logged]
     names = values[0]
     if set(map(len, values)) != {len(names)} or not all(map(is_utf8, names)):
         return None
@@ -63,7 +65,8 @@ def run_of(records: Sequence[Record]) -> Run | None:
         return None
     try:
         found = {name: _column([each[name] for each in values]) for name in names}
-        return Run(trials[0], Column.from_list(list(steps)) if has_steps else None, found, array("d", times))
+        times = array("d", [each.at for each in logged])
+        return Run(first.trial, Column.from_list(steps) if has_steps else None, found, times)
     except (KeyError, TypeError):
         return None
 

@@ -1,0 +1,416 @@
+"""Runs in a folder of Parquet files, in partitions that only grow: what has changed since the last time is added.
+
+``trials/project=NAME/day=YYYY-MM-DD/*.parquet`` has a row a trial, and another one whenever it has changed; in
+``points/...`` each point of a metric is a row, and is written once. The day is that on which the trial was created, or
+the point was logged, in UTC. ``_track/`` has what is known of the exports: a cursor, which says what they have written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from track.aggregators.aggregator import TimeSeriesAggregator
+from track.containers.arrays import import_numpy
+from track.containers.series import Series
+from track.errors import InvalidCall, missing_extra
+from track.naming import owners_of
+from track.objectstore import ObjectStore
+from track.persistence.protocol import Protocol
+from track.persistence.query import ALSO_DELETED
+from track.plain import to_plain
+from track.rows import Row
+from track.serialization import to_json
+from track.structure import Trial
+from track.utils.files import chunks_of
+
+_STATE, _BEGUN, _CURSORS = "_track/", "_track/begun-", "_track/cursor-"
+_FORMAT = 1
+_NONE = "__HIVE_DEFAULT_PARTITION__"
+_PIECE, _GROUP, _KEPT, _OPEN = 50_000, 100_000, 500_000, 64
+_EXACT = 2**53
+_TEXTS = ("name", "description", "version", "group")
+_DOCUMENTS = ("parameters", "tags", "metadata", "errors", "artifacts", "chronos", "timestamps", "processes")
+
+
+class Exported(NamedTuple):
+    """What an export has added.
+
+    Attributes
+    ----------
+    cursor: str
+        Its name, for the next one.
+    trials, points, files: int
+        How many rows of trials, how many points, and how many files.
+    """
+
+    cursor: str
+    trials: int
+    points: int
+    files: int
+
+
+def add_to_lake(protocol: Protocol, rows: Sequence[Row], store: ObjectStore, since: str | None = None) -> Exported:
+    """Add what has changed since an export to a folder of Parquet files; it is there once all of it is written.
+
+    One at a time: two exports to one place at once would not know of each other.
+
+    Parameters
+    ----------
+    protocol: Protocol
+        The store.
+    rows: sequence of Row
+        The trials that are wanted. One that was exported before and is deleted now gets a row that says so.
+    store: ObjectStore
+        Where the files are.
+    since: str, optional
+        The cursor of the last export there, which is checked; by default it is that one, if any.
+
+    Raises
+    ------
+    InvalidCall
+        It is not the cursor of the last export, or what is there is of another store.
+    MissingExtra
+        pyarrow is not installed.
+    """
+    _take_away_unfinished(store)
+    number, known = _known(store, since)
+    identity = protocol.identity()
+    if known["store"] not in ("", identity, *protocol.former_identities()):
+        raise InvalidCall(f"{store.where('')} has what another store exported: give another folder")
+    cursor, changed = protocol.changes(known["changes"])
+    seen: dict[str, Any] = known["trials"]
+    wanted = {row.uid: row.trial.status.name for row in rows}
+    chosen = [
+        uid
+        for uid, status in wanted.items()
+        if uid not in seen or seen[uid]["status"] != status or seen[uid]["deleted"]
+    ]
+    known_ones = set(chosen)
+    uids = [*chosen, *(uid for uid in changed if uid in seen and uid not in known_ones)]
+    if not uids and known["cursor"]:
+        return Exported(known["cursor"], 0, 0, 0)
+    with tempfile.TemporaryDirectory(prefix="track-export-") as folder:
+        parts = _Parts(folder, f"{number:06d}-{secrets.token_hex(4)}")
+        owners = owners_of(protocol)
+        projects, groups = owners("project_id"), owners("group_id")
+        for uid in uids:
+            trial = protocol.first_trial({"uid": uid, **ALSO_DELETED})
+            before = seen.get(uid, {"metrics": {}, "project": None, "created": 0.0})
+            if trial is None:
+                seen[uid] = {**before, "status": "", "deleted": True}
+                parts.add_trial(_forgotten(uid, number), before["project"], before["created"])
+                continue
+            owner = trial.project_id if isinstance(trial.project_id, str) else None
+            project = None if owner is None else projects.get(owner) or owner
+            created = float(trial.timestamps.get("created") or 0.0)
+            measured = {} if trial.deleted else _points(parts, trial, project, created, before["metrics"])
+            seen[uid] = {
+                "status": trial.status.name,
+                "deleted": bool(trial.deleted),
+                "project": project,
+                "created": created,
+                "metrics": measured or before["metrics"],
+            }
+            parts.add_trial(_row(trial, number, groups), project, created)
+        files = parts.close()
+        name = f"{number:06d}-{secrets.token_hex(4)}"
+        state = {"format": _FORMAT, "cursor": name, "store": identity, "changes": cursor, "trials": seen}
+        _publish(store, files, state)
+    if known["cursor"]:
+        store.remove(f"{_CURSORS}{known['cursor']}.json")
+    return Exported(name, len(uids), parts.points, len(files))
+
+
+# what is known of the exports before
+
+
+def _take_away_unfinished(store: ObjectStore) -> None:
+    """Take away the files of an export that was killed while it put them there."""
+    for name in _state_names(store, _BEGUN):
+        begun = json.loads(store.read(name) or b"{}")
+        if begun and store.read(begun["cursor"]) is None:
+            for part in begun["files"]:
+                store.remove(part)
+        store.remove(name)
+
+
+def _state_names(store: ObjectStore, start: str) -> list[str]:
+    return sorted(f"{_STATE}{child}" for child in store.children("_track") if f"{_STATE}{child}".startswith(start))
+
+
+def _known(store: ObjectStore, since: str | None) -> tuple[int, dict[str, Any]]:
+    """Return the number of the export that begins, and what the one that is meant has written."""
+    names = _state_names(store, _CURSORS)
+    last = names[-1].removeprefix(_CURSORS).removesuffix(".json") if names else ""
+    if since is not None and since != last:
+        raise InvalidCall(f"{store.where('')} does not end with the cursor {since!r}, but with {last or 'none'}")
+    if not last:
+        return 1, {"cursor": "", "store": "", "changes": None, "trials": {}}
+    document: dict[str, Any] = json.loads(store.read(names[-1]) or b"{}")
+    if document.get("format") != _FORMAT:
+        raise InvalidCall(f"{store.where(names[-1])} is of another version: export to another folder")
+    return 1 + int(last.partition("-")[0]), document
+
+
+def _publish(store: ObjectStore, files: Mapping[str, str], state: Mapping[str, Any]) -> None:
+    """Put the files there, and last of all the cursor; before, note what is to be taken away if that is killed."""
+    name = f"{_CURSORS}{state['cursor']}.json"
+    begun = f"{_BEGUN}{secrets.token_hex(4)}.json"
+    if files:
+        store.write(begun, json.dumps({"cursor": name, "files": list(files)}).encode())
+    try:
+        for part, path in files.items():
+            with open(path, "rb", buffering=0) as file:
+                store.put(part, chunks_of(file))
+        store.write(name, json.dumps(state).encode())
+    except BaseException:
+        for part in files:
+            store.remove(part)
+        raise
+    finally:
+        if files:
+            store.remove(begun)
+
+
+# rows
+
+
+def _row(trial: Trial, number: int, groups: Mapping[str, Any]) -> dict[str, Any]:
+    plain = to_json(trial)
+    group = groups.get(trial.group_id, trial.group_id) if isinstance(trial.group_id, str) else None
+    stamps = trial.timestamps
+    row: dict[str, Any] = {"uid": trial.uid, "revision": trial.revision, "hash": trial.hash}
+    row |= dict(zip(_TEXTS, (trial.name, trial.description, trial.version, group), strict=True))
+    row |= {"status": trial.status.name, "code": trial.status.value}
+    row |= {name: stamps.get(name) for name in ("created", "started", "finished")}
+    row |= {name: _dumps(plain.get(name)) for name in _DOCUMENTS}
+    kept = {name: plain["metrics"][name] for name, found in trial.metrics.items() if not _has_points(found)}
+    return {**row, "kept": _dumps(kept), "deleted": bool(trial.deleted), "export": number}
+
+
+def _forgotten(uid: str, number: int) -> dict[str, Any]:
+    return {"uid": uid, "deleted": True, "export": number}
+
+
+def _json(value: Any) -> str:
+    return _dumps(to_plain(value))
+
+
+def _dumps(plain: Any) -> str:
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def _has_points(container: Any) -> bool:
+    return isinstance(container, (Series, TimeSeriesAggregator))
+
+
+def _points(
+    parts: _Parts, trial: Trial, project: str | None, created: float, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Add the points that are new, and return what is written now: how many of each metric, their sum, which take."""
+    written: dict[str, Any] = dict(before)
+    for name, container in trial.metrics.items():
+        if not _has_points(container):
+            continue
+        columns = _Columns(container)
+        count, total, take = before.get(name, (0, "", 0))
+        if count and columns.digest(count) != total:
+            # What was written is not what is shown: all of it again, as another take.
+            count, take = 0, take + 1
+        parts.add_points(project, created, trial.uid, name, take, columns, count)
+        written[name] = (columns.size, columns.digest(columns.size), take)
+    return written
+
+
+class _Columns:
+    """Points of a metric as they are shown, in arrays."""
+
+    def __init__(self, container: Any) -> None:
+        self.steps, self.values, self.times = container.to_numpy(times=True)
+        self.size = len(self.values)
+        self._has_steps = isinstance(container, Series) or self.steps.dtype == object
+
+    def digest(self, count: int) -> str:
+        """Return a sum of the first points, `-` where there are fewer."""
+        if count > self.size:
+            return "-"
+        total = hashlib.blake2b(digest_size=12)
+        for column in (self.steps[:count], self.values[:count], self.times[:count]):
+            plain = column.dtype == object
+            total.update(_json(column.tolist()).encode() if plain else import_numpy().ascontiguousarray(column).data)
+        return total.hexdigest()
+
+    def numbers(self, first: int, end: int) -> tuple[Any, list[str | None] | None]:
+        """Return the values as doubles, and as JSON those which that does not say."""
+        values = self.values[first:end]
+        if values.dtype.kind == "f" or (values.dtype.kind in "iu" and bool((abs(values) <= _EXACT).all())):
+            return values.astype("float64"), None
+        given = values.tolist()
+        odd = [None if type(one) is float or (type(one) is int and abs(one) <= _EXACT) else _json(one) for one in given]
+        return import_numpy().array([_double(one) for one in given], "float64"), odd
+
+    def places(self, first: int, end: int) -> tuple[Any, list[str | None] | None]:
+        """Return the steps as integers, and as JSON those that are none."""
+        if not self._has_steps:
+            return [None] * (end - first), None
+        steps = self.steps[first:end]
+        if steps.dtype.kind == "i":
+            return steps, None
+        given = steps.tolist()
+        is_whole = [type(step) is int and -(2**63) <= step < 2**63 for step in given]
+        whole = [step if fits else None for step, fits in zip(given, is_whole, strict=True)]
+        odd = [None if fits or step is None else _json(step) for step, fits in zip(given, is_whole, strict=True)]
+        return whole, odd
+
+
+def _double(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+# files
+
+
+class _Parts:
+    """The files of one export, a few of which are open; none has more than some rows in memory."""
+
+    def __init__(self, folder: str, export: str) -> None:
+        try:
+            import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        except ImportError as error:
+            raise missing_extra("--parquet needs pyarrow", "pyarrow") from error
+        self._arrow, self._parquet = pyarrow, parquet
+        self._folder, self._export = folder, export
+        self._open: dict[str, Any] = {}
+        self._kept: dict[str, list[Any]] = {}
+        self._rows = 0
+        self._files: dict[str, str] = {}
+        self.points = 0
+        text, number, whole, flag = pyarrow.string(), pyarrow.float64(), pyarrow.int64(), pyarrow.bool_()
+        often = pyarrow.dictionary(pyarrow.int32(), text)
+        kinds = {"uid": text, "revision": whole, "hash": text, **dict.fromkeys(_TEXTS, text)}
+        kinds |= {"status": text, "code": whole, "created": number, "started": number, "finished": number}
+        kinds |= {**dict.fromkeys(_DOCUMENTS, text), "kept": text, "deleted": flag, "export": whole}
+        measured = {"trial": often, "metric": often, "position": whole, "step": whole, "step_odd": text}
+        measured |= {"value": number, "value_odd": text, "at": number, "take": pyarrow.int32()}
+        self._schemas = {"trials": pyarrow.schema(kinds.items()), "points": pyarrow.schema(measured.items())}
+
+    def add_trial(self, row: Mapping[str, Any], project: str | None, created: float) -> None:
+        """Add a row a trial."""
+        schema = self._schemas["trials"]
+        columns = [self._arrow.array([_text(row.get(field.name))], field.type) for field in schema]
+        self._add("trials", project, _day(created), self._arrow.record_batch(columns, schema))
+
+    def add_points(  # noqa: PLR0917 - a point has as many parts
+        self, project: str | None, created: float, uid: str, name: str, take: int, columns: _Columns, first: int
+    ) -> None:
+        """Add points of a metric from a position on."""
+        for begin, end, day in _by_day(columns.times, first, created):
+            for start in range(begin, end, _PIECE):
+                self._add(
+                    "points", project, day, self._batch(uid, name, take, columns, start, min(end, start + _PIECE))
+                )
+        self.points += columns.size - first
+
+    def _batch(self, uid: str, name: str, take: int, columns: _Columns, begin: int, end: int) -> Any:  # noqa: PLR0917
+        arrow, numpy, size = self._arrow, import_numpy(), end - begin
+        schema = self._schemas["points"]
+        steps, odd_steps = columns.places(begin, end)
+        values, odd_values = columns.numbers(begin, end)
+        times = columns.times[begin:end]
+        # Not from pandas: not a number is a number here.
+        found = {
+            "trial": _same(arrow, numpy, uid, size),
+            "metric": _same(arrow, numpy, name, size),
+            "position": arrow.array(numpy.arange(begin, end), arrow.int64()),
+            "step": arrow.array(steps, arrow.int64()),
+            "step_odd": _texts(arrow, odd_steps, size),
+            "value": arrow.array(values, arrow.float64(), from_pandas=False),
+            "value_odd": _texts(arrow, odd_values, size),
+            "at": arrow.array(times, arrow.float64(), mask=times == 0),
+            "take": arrow.array(numpy.full(size, take, numpy.int32), arrow.int32()),
+        }
+        return arrow.record_batch([found[field.name] for field in schema], schema)
+
+    def _add(self, table: str, project: str | None, day: str, batch: Any) -> None:
+        place = f"{table}/project={_NONE if project is None else quote(_text(project), safe=' ')}/day={day}"
+        kept = self._kept.setdefault(place, [])
+        kept.append(batch)
+        self._rows += len(batch)
+        if sum(map(len, kept)) >= _GROUP:
+            self._write(place)
+        elif self._rows >= _KEPT:
+            for other in list(self._kept):
+                self._write(other)
+
+    def _write(self, place: str) -> None:
+        """Write what is kept of a partition, as one group of rows."""
+        batches = self._kept.pop(place, [])
+        if not batches:
+            return
+        self._rows -= sum(map(len, batches))
+        writer = self._open.pop(place, None)
+        if writer is None:
+            while len(self._open) >= _OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            path = os.path.join(self._folder, f"{len(self._files)}.parquet")
+            self._files[f"{place}/part-{self._export}-{len(self._files)}.parquet"] = path
+            writer = self._parquet.ParquetWriter(path, batches[0].schema, compression="zstd")
+        # The one that was written to last is closed last.
+        self._open[place] = writer
+        table = self._arrow.Table.from_batches(batches).unify_dictionaries()
+        writer.write_table(table, row_group_size=max(1, len(table)))
+
+    def close(self) -> dict[str, str]:
+        """Return the paths of the files, which are whole now, by the names that they get."""
+        for place in list(self._kept):
+            self._write(place)
+        for writer in self._open.values():
+            writer.close()
+        self._open.clear()
+        return self._files
+
+
+def _text(value: Any) -> Any:
+    """Return a text as one that has a UTF-8 form, and others as they are."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _same(arrow: Any, numpy: Any, text: str, size: int) -> Any:
+    places = arrow.array(numpy.zeros(size, numpy.int32), arrow.int32())
+    return arrow.DictionaryArray.from_arrays(places, arrow.array([_text(text)], arrow.string()))
+
+
+def _texts(arrow: Any, texts: list[str | None] | None, size: int) -> Any:
+    return arrow.nulls(size, arrow.string()) if texts is None else arrow.array(texts, arrow.string())
+
+
+def _by_day(times: Any, first: int, created: float) -> Iterator[tuple[int, int, str]]:
+    """Yield from where to where points were logged on one day, and the day; those of no time are of the trial's."""
+    numpy = import_numpy()
+    days = numpy.floor_divide(numpy.where(times[first:] == 0, created, times[first:]), 86_400)
+    bounds = [0, *(numpy.flatnonzero(numpy.diff(days)) + 1).tolist(), len(days)]
+    for begin, end in itertools.pairwise(bounds):
+        if begin < end:
+            yield first + begin, first + end, _day(float(days[begin]) * 86_400)
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d") if at else _NONE
+
+
+def is_lake(out: str) -> bool:
+    """Return whether a place of Parquet is a folder, and no file: what is no file yet, and is not called as one."""
+    return not os.path.isfile(out) and not out.lower().endswith((".parquet", ".pq"))
