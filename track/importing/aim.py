@@ -38,8 +38,9 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         _copy(Folder(own, report), os.path.join(copy, ".aim"))
         repo = Repo(copy)
         repo._recreate_index()
-        for digest in sorted(repo.list_all_runs()):
-            yield _run(repo, digest, os.path.basename(os.path.dirname(own)))
+        root = os.path.basename(os.path.dirname(own))
+        for _, digest in sorted((_created(repo, digest), digest) for digest in repo.list_all_runs()):
+            yield _run(repo, digest, root)
         repo.close()
 
 
@@ -51,6 +52,12 @@ def _copy(folder: Folder, target: str) -> None:
             shutil.copyfileobj(source, file)
     for below in ("meta/chunks", "seqs/chunks", "meta/index"):
         os.makedirs(os.path.join(target, below), exist_ok=True)
+
+
+def _created(repo: Any, digest: str) -> float:
+    from aim import Run as AimRun
+
+    return float(AimRun(digest, repo=repo, read_only=True).creation_time)
 
 
 def _run(repo: Any, digest: str, root: str) -> Run:

@@ -185,7 +185,7 @@ class MlflowRun:
             elif image["rest"]:
                 taking.leave("image", "is a smaller copy of another one", inside)
             else:
-                called = image["name"].replace("#", "/")
+                called = image["name"].replace("#", "/").replace("~", "/")
                 step = int(image["step"]) if len(image["step"]) < 19 else None
                 called = f"{called}/{image['step']}.{image['suffix']}"
                 taking.file(called, self._folder.at(name), step, {"kind": "image"})

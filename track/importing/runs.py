@@ -91,6 +91,17 @@ def uid_of(alias: str, key: str) -> str:
     return f"{digest_of_run(alias, key)}_0"
 
 
+class Keys:
+    """Keys that are made of how files begin: a file that begins like another one of the same import has its own."""
+
+    def __init__(self) -> None:
+        self._stamps: dict[str, str] = {}
+
+    def key_of(self, key: str, stamp: str) -> str:
+        """Return the key; where another run has it, one that says what is in the file, too."""
+        return key if self._stamps.setdefault(key, stamp) == stamp else f"{key}+{stamp}"
+
+
 def stamp_of(*paths: str) -> str:
     """Return what is another one once one of these files was written to: their sizes and times."""
     stamps = []

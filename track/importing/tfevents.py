@@ -25,6 +25,9 @@ _EVENT = {4: "graph", 6: "log message", 8: "run metadata", 9: "graph"}
 _KINDS = {3: "histogram", 5: "histogram"}
 _SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "wav"}
 _HPARAMS = "hparams"
+_EMPTY = 1000
+_NOTHING = {1, 2, 3, 7, 10}
+"""Fields of an event that say when it was, how far, and who wrote it."""
 _NO_END = "tensorboard does not store how a run ended: it counts as completed"
 
 
@@ -40,6 +43,9 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         together.setdefault(os.path.dirname(name), []).append(name)
     root = os.path.basename(folder.path) or "imported"
     for below, files in sorted(together.items()):
+        if all(_is_empty(folder, name) for name in files) and not folder.has(f"{below}/hparams.yaml".lstrip("/")):
+            report.leave("run", "has no data, only files that were begun", below or root)
+            continue
         yield _run(folder, below, files, root, report)
 
 
@@ -60,6 +66,22 @@ def _run(folder: Folder, below: str, names: list[str], root: str, report: Report
     # Wherever the folder is copied to, its first file has its name, and began when it did.
     key = f"{os.path.basename(name)}/{os.path.basename(paths[0])}@{created!r}"
     return Run(key, stamp_of(*paths), read, created, name, root if below else None)
+
+
+def _is_empty(folder: Folder, name: str) -> bool:
+    """Return whether a file has whole records, and these say nothing but which version it has."""
+    left = folder.size(name)
+    if left > _EMPTY:
+        return False
+    try:
+        with folder.open(name) as file:
+            for record in records(file, None):
+                left -= len(record) + 16
+                if any(number not in _NOTHING for number, _ in fields(record)):
+                    return False
+    except (OSError, UnsafePath, Malformed):
+        return False
+    return not left
 
 
 def _flat(data: Any) -> dict[str, Any]:

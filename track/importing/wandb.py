@@ -11,7 +11,7 @@ import msgspec
 
 from track.errors import UnsafePath
 from track.importing.files import Folder, open_file, read_json
-from track.importing.leveldb import records
+from track.importing.leveldb import HEADER_SIZE, records
 from track.importing.protobuf import Malformed, double, fields, last_of, message, signed, text
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, stamp_of
@@ -56,6 +56,9 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         except (OSError, UnsafePath) as error:
             report.damage("cannot be opened", f"{name}: {error}")
             continue
+        if part.is_empty:
+            report.leave("run", "has nothing in its file: it was killed before wandb wrote to it", name)
+            continue
         together.setdefault(f"{part.project}/{part.id}", []).append(part)
     for key, parts in sorted(together.items(), key=lambda one: (one[1][0].created, one[0])):
         yield _run(key, sorted(parts, key=lambda part: part.created))
@@ -72,7 +75,8 @@ def _run(key: str, parts: list[_Part]) -> Run:
         reading.end()
 
     stamp = stamp_of(*(part.path for part in parts))
-    names = (begun.label or begun.id, begun.project, begun.group, begun.notes)
+    group = begun.group or (f"sweep {begun.sweep}" if begun.sweep else None)
+    names = (begun.label or begun.id, begun.project, group, begun.notes)
     return Run(key, stamp, read, begun.created, *names)
 
 
@@ -86,8 +90,10 @@ class _Part:
     label: str | None = None
     project: str = "uncategorized"
     group: str | None = None
+    sweep: str | None = None
     notes: str | None = None
     created: float = 0.0
+    is_empty: bool = False
 
     @property
     def path(self) -> str:
@@ -102,7 +108,8 @@ class _Part:
         """Read which run it is."""
         self.id = os.path.basename(self.name).removesuffix(".wandb").removeprefix("run-")
         with open_file(self.path) as file:
-            self.created = os.fstat(file.fileno()).st_mtime
+            about = os.fstat(file.fileno())
+            self.created, self.is_empty = about.st_mtime, about.st_size in (0, HEADER_SIZE)
             for number, record in enumerate(records(file, self.name, None)):
                 try:
                     run = last_of(record, 17)[0]
@@ -122,7 +129,7 @@ class _Part:
                 setattr(self, _RUN[number], text(value))
 
 
-_RUN = {1: "id", 3: "project", 6: "group", 8: "label", 9: "notes"}
+_RUN = {1: "id", 3: "project", 6: "group", 8: "label", 9: "notes", 12: "sweep"}
 
 
 class _Reading:
@@ -340,6 +347,9 @@ class _Reading:
 
     def _read_artifact(self, data: bytes) -> None:
         kind, name = last_of(data, 4, 5)
+        if kind == b"run_table":
+            # Of a table that was logged, whose file is in the folder of the run.
+            return
         said = f"{text(name or b'')} ({text(kind or b'')})"
         self._taking.leave("artifact", "wandb keeps its files elsewhere", said)
 

@@ -10,7 +10,16 @@ from typing import Any
 from track.artifacts import Recorder
 from track.columns import MOST
 from track.errors import FileChanged, InvalidCall, InvalidEvent, InvalidUri, MissingExtra, UnsafePath
-from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, StatusChanged, TrialAttached
+from track.events import (
+    Event,
+    FieldsMerged,
+    GroupCreated,
+    MetricsLogged,
+    ProjectCreated,
+    StatusChanged,
+    TimeLogged,
+    TrialAttached,
+)
 from track.events import TrialCreated as Created
 from track.importing.masking import masked, masked_text
 from track.importing.report import Report
@@ -274,6 +283,9 @@ class _Telling:
         at = self._last if at is None or not _is_time(at) else at
         uid, plain = self._trial.uid, (status.name, status.value)
         error = None if error is None else masked_text(cut(utf8(error), _LONGEST_TEXT))
+        ran = at - self._run.created
+        if ran > 0:
+            self._events.append(TimeLogged(uid, "runtime", ran, at, ["sum"]))
         self._events.append(StatusChanged(uid, plain, max(at, self._run.created), error))
         origin = {"source": self._source, "stamp": self._run.stamp, "complete": True}
         self._events.append(FieldsMerged("trial", uid, "metadata", {IMPORT: origin}, max(at, self._run.created)))

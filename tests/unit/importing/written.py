@@ -106,6 +106,11 @@ def wandb_summary(**values: Any) -> bytes:
     return field(3, b"".join(field(1, item(name, value, 1)) for name, value in values.items()))
 
 
+def wandb_artifact(kind: str, name: str) -> bytes:
+    """Return a record of wandb that begins an artifact."""
+    return field(8, field(4, kind) + field(5, name))
+
+
 def wandb_exit(code: int) -> bytes:
     """Return the record of an end."""
     return field(18, field(1, code) if code else b"")
