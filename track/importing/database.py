@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from track.errors import UnsafePath
+from track.importing.files import open_file
 from track.importing.report import Report
 
 _LONGEST = 1 << 26
@@ -22,6 +24,13 @@ _MOST_STEPS = 200_000
 @contextmanager
 def opened(path: str, report: Report) -> Iterator[Database | None]:
     """Give the database; None where it is none, which is counted."""
+    try:
+        # SQLite would wait for somebody to write to a pipe.
+        open_file(path).close()
+    except (OSError, UnsafePath) as error:
+        report.damage("cannot be opened", f"{path}: {error}")
+        yield None
+        return
     log = f"{path}-wal"
     # A log beside it has what is not in the file yet. Without one, nothing is made beside the file.
     mode = "mode=ro" if os.path.exists(log) and os.path.getsize(log) else "mode=ro&immutable=1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from dataclasses import replace
 from typing import Any
 
 from track.artifacts import Recorder
@@ -66,6 +67,9 @@ class Target:
         if outcome not in ("imported", "completed"):
             self._report.note(outcome, run.label)
             return
+        if not _is_time(run.created):
+            self._report.leave("run", "began before the year 1 or after 9999: it counts as of 1970", run.label)
+            run = replace(run, created=0.0)
         telling = _Telling(self._source, run, digest, self._report, self._store(outcome))
         try:
             telling.begin(self._owner_events(run))

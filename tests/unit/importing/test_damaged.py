@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.importing import written
+from track.cli import main
 from track.errors import NothingThere
 from track.importing import import_runs
 from track.importing.report import Report
@@ -192,6 +193,27 @@ def test_yaml_is_plain_data(tmp_path: Path) -> None:
     assert not ran.exists()
     assert [report.damages for report in reports] == [1, 1]
     assert [report.taken["points"] for report in reports] == [4, 4]
+
+
+@pytest.mark.parametrize("at", [-(10**12), 1 << 62])
+def test_a_run_that_began_in_no_year_can_be_looked_at(at: int, tmp_path: Path) -> None:
+    """It is said, and counts as of 1970."""
+    begun = written.field(17, written.field(1, "a") + written.field(17, written.field(1, at)))
+    written.wandb(tmp_path / "wandb", begun, written.wandb_exit(0))
+    store = f"file:{tmp_path}/report.json"
+
+    report = import_runs("wandb", tmp_path / "wandb", store)
+
+    assert [one.kind for one in report.left] == ["run"]
+    assert main(["show", store, "a"]) == 0
+
+
+@pytest.mark.parametrize("source", ["mlflow", "trackio"])
+def test_a_pipe_in_the_place_of_a_database_is_not_waited_for(source: str, tmp_path: Path) -> None:
+    """SQLite would wait for somebody who writes to it."""
+    os.mkfifo(tmp_path / "pipe.db")
+
+    assert import_runs(source, tmp_path / "pipe.db", "ephemeral:").damages == 1
 
 
 def test_names_and_values_that_no_store_takes_are_counted(tmp_path: Path) -> None:
