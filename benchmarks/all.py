@@ -10,6 +10,7 @@ NAMES = (
     "log_call",
     "mapped",
     "series",
+    "media",
     "importing",
     "environment",
     "system",

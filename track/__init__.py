@@ -76,7 +76,7 @@ _homes = {
     "to_pandas": "track.reading",
 }
 
-_modules = {"artifacts", "em", "errors", "reading", "tracking"}
+_modules = {"artifacts", "em", "errors", "media", "reading", "tracking"}
 """What the documentation calls ``track.artifacts`` and so on: there without an import of its own."""
 
 

@@ -20,6 +20,7 @@ from track.front import (
     LateNumbers,
     LoggerChronoContext,
     LogSignalHandler,
+    MediaVerbs,
     OutputVerbs,
     SystemVerbs,
     as_dict,
@@ -55,7 +56,7 @@ _attaching = threading.RLock()
 _UNGIVEN: Any = object()
 
 
-class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
+class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
     """Writes one trial; made by `TrackClient`.
 
     Every method may be called from any thread. A logging method does not raise because of a full disk or a
@@ -100,7 +101,6 @@ class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
         self._signals: LogSignalHandler | None = None
         # Of a trial that has started.
         self._log_numbers: NumbersTaker
-        self._log_floats: NumbersTaker
         self._previous: Trial | None = None
         self._life = threading.RLock()
         self._late: LateNumbers | None = None
@@ -205,7 +205,6 @@ class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_numbers = self.protocol.numbers_taker(self._trial)
-        self._log_floats = self.protocol.floats_taker(self._trial)
         self._previous = get_current_trial()
         set_current_trial(self._trial)
         if options("process.hooks", True):
@@ -254,6 +253,7 @@ class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
         if self.has_finished:
             return
         self._end_capture()
+        self._end_media()
         self._end_monitor()
         if self._is_pruned_by(exc_val) or _is_pruned_elsewhere(exc_val):
             self.set_status("pruned")
@@ -266,7 +266,7 @@ class TrialLogger(OutputVerbs, FileVerbs, SystemVerbs, AlertVerbs):
                 self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
-            self._log_numbers = self._log_floats = self._late = LateNumbers(self.protocol, self._trial)
+            self._log_numbers = self._late = LateNumbers(self.protocol, self._trial)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -599,7 +599,6 @@ class _UnpickledLogger(TrialLogger):
         # It logs to a trial that another process has started, and says nothing about its end.
         connected.has_started = connected._is_guest = True
         connected._log_numbers = connected.protocol.numbers_taker(connected._trial)
-        connected._log_floats = connected.protocol.floats_taker(connected._trial)
         vars(self).update(vars(connected))
         self.__class__ = TrialLogger  # type: ignore[assignment]
 

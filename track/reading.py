@@ -16,7 +16,7 @@ from track.persistence.protocol import Protocol
 from track.persistence.query import Query, ordered, parse_query, parse_sort
 from track.persistence.registry import get_protocol
 from track.persistence.state import buckets_of
-from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
+from track.persistence.utils import artifact_places, file_of, is_stored, mask_secrets, store_path
 from track.shown import cut
 from track.structure import Status, Trial
 from track.table import html_of, trials_html
@@ -64,6 +64,10 @@ class Trials(list[Trial]):
         super().__init__(trials)
         self._group_names = group_names
         self._store = store
+        if store is not None and self:
+            places = artifact_places(store.main.artifacts, store.main.file)
+            for trial in self:
+                trial.places = places
 
     def _some(self, trials: Iterable[Trial]) -> Trials:
         """Return some of these trials."""
@@ -265,7 +269,9 @@ def best(uri: str, metric: str, mode: str = "min", query: Any = None, of: str = 
         `mode` or `of` is something else, or the query names an unknown attribute or operator.
     """
     protocol = open_to_read(uri)
-    return best_stored(protocol, metric, mode, of, with_uids(query, owners_of(protocol)))
+    found = best_stored(protocol, metric, mode, of, with_uids(query, owners_of(protocol)))
+    found.places = artifact_places(protocol.main.artifacts, protocol.main.file)
+    return found
 
 
 def environment(source: Any, trial: Any = None) -> dict[str, Any]:

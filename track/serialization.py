@@ -20,7 +20,7 @@ from track.plain import flatten, printable, restore, text_keys, to_plain, unflat
 from track.shown import text_of
 from track.structure import CustomStatus, Project, Status, Trial, TrialGroup, split_uid
 from track.structure import status as make_status
-from track.table import HIDDEN_METADATA
+from track.table import HIDDEN_METADATA, files_and_media
 from track.utils.environment import PACKAGES
 
 __all__ = [
@@ -133,8 +133,11 @@ class SerializerTrial(SerializerAspect):
             "errors": list(map(text_of, trial.errors)),
             "status": {"value": trial.status.value, "name": trial.status.name},
         }
-        if trial.artifacts:
-            report["artifacts"] = to_json(trial.artifacts, True)
+        files, media = files_and_media(trial.artifacts)
+        if files:
+            report["artifacts"] = to_json(files, True)
+        if media:
+            report["media"] = media
         shown: dict[str, Any] = printable(report)
         return shown
 

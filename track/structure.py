@@ -6,6 +6,7 @@ import contextvars
 import enum
 import logging
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from track.errors import MissingIdentity
@@ -277,6 +278,37 @@ class Trial:
     def reserved(self, attempt: int | None) -> None:
         # No field: what is stored of the trial replaces all of those.
         vars(self)["_reserved"] = attempt
+
+    @property
+    def places(self) -> tuple[str, str]:
+        """Where the store that it was read from keeps artifacts: as it was told, and beside it; stored nowhere."""
+        found: tuple[str, str] = vars(self).get("_places", ("", ""))
+        return found
+
+    @places.setter
+    def places(self, places: tuple[str, str]) -> None:
+        vars(self)["_places"] = places
+
+    def media(self, name: str | None = None) -> Any:
+        """Return what it has logged to be looked at: images, histograms, texts, ... in the order they were logged.
+
+        Parameters
+        ----------
+        name: str, optional
+            Only what has this name.
+
+        Returns
+        -------
+        Media
+            A list of `Medium`; a notebook shows it.
+
+        Raises
+        ------
+        NotFound
+            Nothing has this name, and there are others.
+        """
+        # What reads files stands above this: it is taken by its name when it is asked for, as a backend is.
+        return import_module("track.media").media_in(self, name)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Trial):

@@ -40,7 +40,9 @@ def report_rows(trial: Any, unread: str = "") -> list[tuple[str, str, str]]:
     sections.append(("metrics", [(name, metric_cell(container)) for name, container in trial.metrics.items()]))
     times = sorted(trial.chronos.items(), key=lambda item: item[0] != "runtime")
     sections.append(("chronos", [(name, time_cell(container)) for name, container in times]))
-    sections.append(("artifacts", [(record["name"], _size_cell(record["size"])) for record in trial.artifacts]))
+    files, media = files_and_media(trial.artifacts)
+    sections.append(("artifacts", [(record["name"], _size_cell(record["size"])) for record in files]))
+    sections.append(("media", [(name, count) for name, count in media.items()]))
     sections.append(("errors", [("", text_of(error)) for error in trial.errors]))
     sections.append(("not read", [("", unread)] if unread else []))
     return [
@@ -86,6 +88,19 @@ def time_cell(container: Any) -> str:
     if isinstance(value, dict) and value.get("count") is not None:
         return f"{_cell(value['avg'])} ± {_cell(value['sd'])} s, {value['count']} times"
     return f"{_cell(value)} s" if isinstance(value, float) else _cell(value)
+
+
+def files_and_media(lines: Iterable[Any]) -> tuple[list[Any], dict[str, str]]:
+    """Return the files of a manifest, and, in words, how many media there are of each name."""
+    files: list[Any] = []
+    counts: dict[str, list[Any]] = {}
+    for line in lines:
+        media = line.get("media") if isinstance(line, dict) else None
+        if not isinstance(media, dict) or "kind" not in media or "index" not in media:
+            files.append(line)
+        elif not media.get("thumb"):
+            counts.setdefault(text_of(line.get("name")), [media["kind"], 0])[1] += 1
+    return files, {name: f"{count:,} x {text_of(kind)}" for name, (kind, count) in counts.items()}
 
 
 def _size_cell(size: int | None) -> str:

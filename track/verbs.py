@@ -12,6 +12,7 @@ _ARGUMENTS = "trial.log_arguments(lr=0.1)"
 _METADATA = "trial.log_metadata(gpu='V100')"
 _TAGS = "trial.add_tags(paper='v2')"
 _FILE = "trial.log_file('plot.png')"
+_IMAGE = "trial.log_image('sample', image, step=epoch)"
 _FOLDER = "trial.log_directory('plots')"
 _BEGIN = "trial = TrackClient('file://report.json').new_trial(name='baseline')"
 _PROJECT = "client.set_project(name='digits')"
@@ -25,19 +26,25 @@ HERE = {
     # numbers: wandb, mlflow, aim, neptune, comet, clearml, tensorboard
     **dict.fromkeys(("log", "log_metric", "log_scalar", "log_scalars", "log_dict", "log_batch"), _METRICS),
     **dict.fromkeys(("track", "append", "extend", "report_scalar", "scalar", "define_metric"), _METRICS),
-    **dict.fromkeys(("add_scalar", "add_scalars", "add_histogram", "log_histogram"), _METRICS),
+    **dict.fromkeys(("add_scalar", "add_scalars"), _METRICS),
     # parameters
     **dict.fromkeys(("config", "log_param", "log_params", "log_parameter", "log_parameters", "params"), _ARGUMENTS),
     **dict.fromkeys(("log_hyperparams", "log_hparams", "add_hparams", "hparams", "connect"), _ARGUMENTS),
     # facts
-    **dict.fromkeys(("summary", "log_other", "log_others", "log_text", "log_json", "log_summary"), _METADATA),
-    **dict.fromkeys(("add_text", "log_html", "log_system_info", "set_property"), _METADATA),
+    **dict.fromkeys(("summary", "log_other", "log_others", "log_json", "log_summary"), _METADATA),
+    **dict.fromkeys(("log_system_info", "set_property"), _METADATA),
     **dict.fromkeys(("set_tag", "set_tags", "add_tag", "log_tag", "log_tags", "tags"), _TAGS),
     # files
-    **dict.fromkeys(("log_image", "log_images", "log_figure", "log_model", "log_table", "log_asset"), _FILE),
-    **dict.fromkeys(("log_audio", "log_video", "log_confusion_matrix", "upload_file", "upload_artifact"), _FILE),
-    **dict.fromkeys(("add_image", "add_images", "add_figure", "add_audio", "add_video", "add_graph"), _FILE),
+    **dict.fromkeys(("log_model", "log_asset", "upload_file", "upload_artifact", "add_graph"), _FILE),
     **dict.fromkeys(("log_artifacts", "log_asset_folder", "upload_files", "log_dir"), _FOLDER),
+    # what is looked at
+    **dict.fromkeys(("log_images", "add_image", "add_images", "Image"), _IMAGE),
+    **dict.fromkeys(("add_figure", "log_confusion_matrix"), "trial.log_figure('curve', figure)"),
+    "add_histogram": "trial.log_histogram('weights', values)",
+    "Table": "trial.log_table('answers', rows)",
+    "add_text": "trial.log_text('answer', text)",
+    "add_audio": "trial.log_audio('voice', samples, rate=16000)",
+    "add_video": "trial.log_video('play', 'play.mp4')",
     # a run and where it is
     **dict.fromkeys(("init", "start_run", "init_run", "create_run", "new_run", "start_trial"), _BEGIN),
     **dict.fromkeys(("Run", "Task", "SummaryWriter", "Logger"), _BEGIN),

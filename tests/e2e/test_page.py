@@ -952,3 +952,38 @@ def test_latest_of_very_many_runs_are_seen_first(tmp_path: Path, visit: Callable
         page.tab.locator(".controls b", has_text="2100 runs").wait_for()
         page.tab.locator("[data-drawn]").first.wait_for()
         assert page.tab.locator(".controls [role=status]").count() == 0
+
+
+def test_media_are_seen_by_step_and_side_by_side(tmp_path: Path, visit: Callable[..., Visit]) -> None:
+    """A slider goes through the steps of a name; over chosen runs they are side by side; a page runs nothing."""
+    client = _client(tmp_path / "report.json")
+    for name in ("one", "other"):
+        with client.new_trial(name=name, parameters={"name": name}, force=True) as trial:
+            for step in range(4):
+                trial.log_image("sample", [[step * 60, 255] * 8] * 16, step=step, caption=f"<b>epoch {step}</b>")
+                trial.log_histogram("weights", [float(number * step) for number in range(100)], step=step)
+            trial.log_text("note", "<img src=x onerror=console.error(1)>")
+            trial.log_html("page", "<b>bold</b>")
+            trial.log_image(
+                "drawing", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='alert(1)'/>"
+            )
+    client.save()
+    with served(f"file://{tmp_path}/report.json") as link:
+        page = visit(link)
+        tab = page.open()
+        tab.locator("tbody button", has_text="other").first.click()
+        image = tab.locator("section[aria-label='media sample'] img")
+        image.first.wait_for()
+        last = image.first.get_attribute("src")
+        tab.get_by_label("step of sample").fill("1")
+        tab.get_by_text("<b>epoch 1</b>").wait_for()
+        assert image.first.get_attribute("src") != last
+        for name in ("sample", "drawing"):
+            tab.locator(f"section[aria-label='media {name}'] img").evaluate("(one) => one.decode()")
+        tab.frame_locator("iframe").locator("b").wait_for()
+
+        tab.get_by_label("choose all runs").check()
+        tab.locator("[role=tab]", has_text="compare").click()
+        tab.locator(".compare section[aria-label='media sample'] img").nth(1).wait_for()
+        tab.locator(".compare .heat canvas").nth(1).wait_for()
+        page.check()

@@ -41,7 +41,7 @@ def test_star_import_works() -> None:
     assert set(track.__all__) <= names.keys()
 
 
-@pytest.mark.parametrize("name", ["artifacts", "em", "errors", "reading", "tracking"])
+@pytest.mark.parametrize("name", ["artifacts", "em", "errors", "media", "reading", "tracking"])
 def test_modules_are_there_without_an_import(name: str) -> None:
     """``import track`` is enough for what the documentation calls ``track.artifacts.find``."""
     done = python("-c", f"import track; print(track.{name}.__name__)")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from track.artifacts.keys import check_name, is_tree, split_uri
+from track.artifacts.inline import inline_data
+from track.artifacts.keys import INLINE, check_name, is_tree, offset_in, split_uri
 from track.artifacts.location import open_folder
+from track.artifacts.packs import SMALL
 from track.artifacts.store import ArtifactStore, damaged, missing_named
 from track.artifacts.transfer import progress
 from track.artifacts.trees import Entry
@@ -63,7 +66,12 @@ class Artifact:
     @property
     def is_reference(self) -> bool:
         """Whether the data is not in a store of ours."""
-        return not split_uri(self.uri)[1] or (self.digest or "").startswith("etag:")
+        return not self.is_inline and (not split_uri(self.uri)[1] or (self.digest or "").startswith("etag:"))
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the content is in the trial's manifest itself."""
+        return self.uri.startswith(INLINE)
 
     def entries(self) -> list[Entry]:
         """Return the files of a directory; `UnsafePath` where it is none."""
@@ -98,13 +106,20 @@ class Artifact:
         """
         if path is not None and not self.is_directory:
             raise UnsafePath(f"{self.name!r} is no directory: open() it without {path!r}")
+        if self.is_inline:
+            return io.BytesIO(inline_data(self.uri))
         if self.is_reference:
             from track.artifacts.connecting import open_reference
 
             return open_reference(self.uri, self.digest, self.size)
         store, key, _ = self._content(path)
+        offset = None if self.is_directory else offset_in(self.uri)
         with missing_named(path or self.name, store, key):
-            return store.folder.open(key)
+            if offset is None:
+                return store.folder.open(key)
+            with store.folder.open(key) as pack:
+                pack.seek(offset)
+                return io.BytesIO(pack.read(min(self.size or 0, SMALL)))
 
     def _content(self, path: str | None) -> tuple[ArtifactStore, str, str | None]:
         """Return where the content is, or that of a file of a directory, and its digest."""
@@ -124,9 +139,9 @@ class Artifact:
             data = file.read()
         if self.is_reference:
             return data
-        store, key, expected = self._content(path)
+        expected = self.digest if self.is_inline else self._content(path)[2]
         if hashlib.sha256(data).hexdigest() != expected:
-            raise damaged(path or self.name, store, key)
+            raise self._damaged(path)
         return data
 
     def download(self, target: str | os.PathLike[str] | None = None) -> str:
@@ -165,7 +180,11 @@ class Artifact:
             download_content(self.open, digest, self.size, chosen, advance, damaged=self._damaged)
         return chosen
 
-    def _damaged(self) -> CorruptArtifact:
+    def _damaged(self, path: str | None = None) -> CorruptArtifact:
+        if self.is_inline:
+            return CorruptArtifact(f"what is kept of {self.name!r} is not what was logged: log it again")
+        if path is not None:
+            return damaged(path, *self._content(path)[:2])
         if self.is_reference:
             return CorruptArtifact(f"{mask_secrets(self.uri)} has changed since it was logged")
         return damaged(self.name, *self._located())

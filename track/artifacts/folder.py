@@ -7,6 +7,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from track.artifacts.content import Source
 from track.artifacts.transfer import Advance
+from track.errors import BackendUnavailable
 
 
 class Kept(NamedTuple):
@@ -68,6 +69,13 @@ class Folder(Protocol):
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
         """Write a small file, whole or not at all, under a lease if one is named; one that is there is replaced."""
+
+    can_append: bool = False
+    """Whether a file may grow at its end."""
+
+    def append(self, key: str, data: bytes) -> int:
+        """Add bytes to the end of a file, which one process at a time does, and return where they begin."""
+        raise BackendUnavailable(f"{self.url} takes whole files only: {key} cannot grow")
 
     def read(self, key: str) -> bytes:
         """Return the content of a small file; FileNotFoundError when there is none."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from track.artifacts.folder import Folder, Unfinished
 from track.artifacts.inplace import SCHEME
-from track.artifacts.keys import OBJECTS, TREES, digest_of_key, is_content_key, split_uri
+from track.artifacts.keys import OBJECTS, PACKS, TREES, digest_of_key, is_content_key, split_uri
 from track.artifacts.leases import Condemned, condemn, drop_damaged, live_leases, read_condemned, read_pending
 from track.artifacts.location import beside, open_folder, place_of, protocol_of
 from track.artifacts.owners import close_opened, owners, register_store
@@ -84,7 +84,10 @@ def _sweep(protocol: Any, also: list[Any], dry_run: bool) -> Swept:
     # Before the leases are looked at: a transfer that begins later is not in it.
     unfinished = folder.unfinished()
     sizes = {
-        found.key: found.size for kind in (OBJECTS, TREES) for found in folder.files(kind) if is_content_key(found.key)
+        found.key: found.size
+        for kind in (OBJECTS, TREES, PACKS)
+        for found in folder.files(kind)
+        if is_content_key(found.key)
     }
     if sizes and not dry_run and protocol.former_identities():
         # What it was copied from must know that it names the same content.

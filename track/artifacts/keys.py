@@ -10,12 +10,16 @@ from collections.abc import Collection, Iterable
 from track.errors import UnsafePath
 from track.utils.files import checked_path
 
-OBJECTS, TREES = "objects", "trees"
+OBJECTS, TREES, PACKS = "objects", "trees", "packs"
 PARTIAL, LEASES, PENDING, CONDEMNED, STORES = "partial", "leases", "pending", "condemned", "stores"
 
 _KEY = r"(?P<key>(?:objects|trees)/(?P<two>[0-9a-f]{2})/(?P<digest>(?P=two)[0-9a-f]{62})(?:\.[0-9]+)?)"
-_CONTENT = re.compile(rf"(?P<root>.*?)/?{_KEY}")
+_PACK = r"(?P<pack>packs/(?P<first>[0-9a-f]{2})/(?P=first)[0-9a-f]{30}\.tar)"
+_CONTENT = re.compile(rf"(?P<root>.*?)/?(?:{_KEY}|{_PACK}@(?P<offset>[0-9]{{1,15}}))")
 _CONTENT_KEY = re.compile(_KEY)
+_PACK_KEY = re.compile(_PACK)
+INLINE = "data:"
+"""How a URI begins that is the content itself."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 SPECIFIC = re.compile(r"(?P<name>.+?)(?::(?P<latest>latest)|:v(?P<version>[0-9]+)|@(?P<digest>[0-9a-f]{6,64}))")
 """How one of the contents of a name is asked for."""
@@ -41,8 +45,25 @@ def is_tree(uri: str) -> bool:
 
 def split_uri(uri: str) -> tuple[str, str]:
     """Return the store's root and the key in it; all of a URI, and an empty key, where it is in no store."""
-    match = _CONTENT.fullmatch(uri)
-    return (match["root"], match["key"]) if match else (uri, "")
+    match = None if uri.startswith(INLINE) else _CONTENT.fullmatch(uri)
+    return (match["root"], match["key"] or match["pack"]) if match else (uri, "")
+
+
+def offset_in(uri: str) -> int | None:
+    """Return where in a pack content begins, in bytes; None where a URI names no part of one."""
+    match = None if uri.startswith(INLINE) else _CONTENT.fullmatch(uri)
+    return int(match["offset"]) if match and match["pack"] else None
+
+
+def uri_at(root: str, uri: str) -> str:
+    """Return a URI of content of a store as it is named in another place; '' for beside the store."""
+    offset, key = offset_in(uri), split_uri(uri)[1]
+    return f"{root}{root and '/'}{key}{'' if offset is None else f'@{offset}'}"
+
+
+def pack_key(name: str) -> str:
+    """Return where a pack is whose name is 32 hexadecimal digits."""
+    return f"{PACKS}/{name[:2]}/{name}.tar"
 
 
 def is_digest(text: str) -> bool:
@@ -52,7 +73,7 @@ def is_digest(text: str) -> bool:
 
 def is_content_key(key: str) -> bool:
     """Return whether content may be there: what others wrote down may be any text."""
-    return _CONTENT_KEY.fullmatch(key) is not None
+    return (_CONTENT_KEY.fullmatch(key) or _PACK_KEY.fullmatch(key)) is not None
 
 
 def digest_of_key(key: str) -> str:

@@ -23,6 +23,7 @@ from track.utils.files import checked_path, open_regular
 _OWN = (OBJECTS, TREES, PARTIAL, LEASES, PENDING, CONDEMNED, STORES)
 _PARTIAL = re.compile(r"\.(?P<owner>[0-9A-Za-z]*)-(?:[0-9]+\.[0-9]+|[0-9a-f]{16})")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 _numbers = itertools.count()
 
 
@@ -34,6 +35,7 @@ class LocalFolder(Folder):
     """
 
     workers = 1
+    can_append = True
 
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
@@ -165,6 +167,23 @@ class LocalFolder(Folder):
 
     def write(self, key: str, data: bytes, owner: str = "") -> None:
         self._write(checked_path(key, "a key of an artifact"), data, owner)
+
+    def append(self, key: str, data: bytes) -> int:
+        self._make_folder(key)
+        written = os.open(self._at(key), _APPEND, 0o666)
+        try:
+            start = os.fstat(written).st_size
+            try:
+                count = os.write(written, data)
+                while count < len(data):
+                    count += os.write(written, memoryview(data)[count:])
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(written, start)
+                raise
+        finally:
+            os.close(written)
+        return start
 
     def read(self, key: str) -> bytes:
         # Without a buffer: of many small files that costs as much as reading them.

@@ -16,7 +16,7 @@ from track.artifacts.local import LocalFolder
 from track.configuration import options
 from track.errors import InvalidCall, InvalidUri
 from track.persistence.protocol import Protocol
-from track.persistence.utils import artifacts_beside, fixed_place, is_url, mask_secrets, uri_path
+from track.persistence.utils import artifact_places, artifacts_beside, fixed_place, is_url, mask_secrets, uri_path
 from track.reading import Trials, open_stored
 from track.structure import Trial
 from track.utils.files import user_folder
@@ -79,9 +79,12 @@ def places_of(protocol: Protocol, recorded: str) -> tuple[str, ...]:
 
     What the URI says now comes first: the place may have moved, and a key is the same in all.
     """
-    chosen = protocol.artifacts or str(options("artifacts.url", "") or "")
-    found = [fixed_place(chosen) if chosen else "", recorded, beside(protocol) or ""]
-    return tuple(dict.fromkeys(place for place in found if place))
+    return in_order(*artifact_places(protocol.artifacts, protocol.file), recorded)
+
+
+def in_order(chosen: str, home: str, recorded: str) -> tuple[str, ...]:
+    """Return the places in the order to look: the one that is chosen, the recorded one, the one beside the store."""
+    return tuple(dict.fromkeys(place for place in (chosen, recorded, home) if place))
 
 
 def check_url(url: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from track.artifacts.artifact import Artifact
 from track.artifacts.keys import SPECIFIC, split_uri
-from track.artifacts.location import places_of, protocol_of
+from track.artifacts.location import in_order, places_of, protocol_of
 from track.containers.columns import hashable
 from track.errors import InvalidCall, InvalidQuery, NotFound, suggestion
 from track.naming import named, owners_of, with_uids
@@ -57,6 +57,18 @@ def artifacts(source: Any, query: Any = None) -> list[Artifact]:
     return _number(sorted(filter(None, found), key=lambda artifact: artifact.at))
 
 
+def artifacts_in(source: Any, trial: Trial) -> list[Artifact]:
+    """Return what the manifest of a trial of a store names, oldest first, without versions."""
+    protocol = protocol_of(source)
+    return [found for line in trial.artifacts if (found := _of_line(line, trial, protocol)) is not None]
+
+
+def artifacts_of(trial: Trial) -> list[Artifact]:
+    """Return what the manifest of a trial that was read names, oldest first, without versions."""
+    found = (_of_line(line, trial, None) for line in trial.artifacts)
+    return [artifact for artifact in found if artifact is not None]
+
+
 def _of_line(line: Any, trial: Trial, protocol: Any) -> Artifact | None:
     """Return the artifact that a line of a trial's manifest says; None, with a warning, where it is none."""
     try:
@@ -64,7 +76,8 @@ def _of_line(line: Any, trial: Trial, protocol: Any) -> Artifact | None:
     except msgspec.ValidationError as error:
         logger.warning("the trial %s names an artifact that is none, which is left out: %s", trial.uid, error)
         return None
-    places = places_of(protocol, split_uri(said.uri)[0])
+    recorded = split_uri(said.uri)[0]
+    places = in_order(*trial.places, recorded) if protocol is None else places_of(protocol, recorded)
     fields = (said.name, said.uri, said.digest, said.size, said.at or 0.0)
     more = {"step": hashable(said.step), "media": said.media}
     return Artifact(*fields, trial=trial.uid, project=trial.project_id, _places=places, **more)

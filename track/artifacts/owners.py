@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from track.artifacts.folder import Folder
-from track.artifacts.keys import STORES, split_uri
+from track.artifacts.keys import STORES, split_uri, uri_at
 from track.artifacts.location import beside, open_folder, protocol_of
 from track.errors import BackendUnavailable, CorruptArtifact, NotFound
 from track.persistence.contract import identity_of_place
@@ -90,7 +90,7 @@ def shared(records: list[dict[str, Any]], source: Any, target: Any) -> tuple[lis
             if root not in places and open_folder(root).size(key) is not None:
                 register_store(open_folder(root), target)
                 places.add(root)
-            record = {**record, "uri": f"{root}/{key}"}  # noqa: PLW2901 - the caller's stays as it is
+            record = {**record, "uri": uri_at(root, str(record["uri"]))}  # noqa: PLW2901 - the caller's stays as it is
         lines.append(record)
     return lines, places
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from track.artifacts.artifact import Artifact
 from track.artifacts.connecting import absolute, look_up
 from track.artifacts.content import Source
 from track.artifacts.folder import Kept
+from track.artifacts.inline import inline_uri
 from track.artifacts.inplace import Standing, in_place, list_in_place
 from track.artifacts.keys import check_new_name, split_uri
 from track.artifacts.leases import note_pending
 from track.artifacts.location import Place, check_url, open_folder, place_of, places_of, protocol_of
 from track.artifacts.owners import identity_of, register_store
+from track.artifacts.packs import SMALL, put_packed
+from track.artifacts.spool import put_spooled, spool_folder
 from track.artifacts.store import ArtifactStore
 from track.artifacts.trees import Listing
 from track.containers.columns import hashable
@@ -24,7 +29,7 @@ from track.persistence.contract import artifact_media, plain_step
 from track.plain import restore
 from track.structure import Trial
 
-_notes: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
+_notes: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 def artifact_name(path: str, name: str | None) -> str:
@@ -63,8 +68,15 @@ class Recorder:
         self._told = told
         self._protocol = protocol_of(told)
         self._trial = trial
-        self._place: Place = place_of(self._protocol)
-        self.store = ArtifactStore(open_folder(self._place.url))
+
+    @cached_property
+    def _place(self) -> Place:
+        return place_of(self._protocol)
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        """Where content goes."""
+        return ArtifactStore(open_folder(self._place.url))
 
     def add_file(self, path: str, name: str) -> Artifact:
         """Store a file."""
@@ -75,6 +87,28 @@ class Recorder:
         """Store bytes."""
         with self._storing() as lease:
             return self._record(name, self.store.put_bytes(data, lease))
+
+    def add_inline(self, data: bytes, kind: str, name: str) -> Artifact:
+        """Keep bytes in the manifest itself; `kind` is their type, as in ``text/plain``."""
+        return self._tell(name, inline_uri(data, kind), hashlib.sha256(data).hexdigest(), len(data))
+
+    def add_small(self, data: bytes, ending: str, name: str) -> Artifact:
+        """Store bytes in a pack of the trial, where they are few and the place has packs."""
+        if len(data) >= SMALL:
+            return self.add_bytes(data, name)
+        if not self.store.folder.can_append:
+            return self._add_spooled(data, ending, name)
+        with self._storing() as lease:
+            kept, offset = put_packed(self.store.folder, self._trial.uid, data, ending, lease)
+            return self._record(name, kept, f"@{offset}")
+
+    def _add_spooled(self, data: bytes, ending: str, name: str) -> Artifact:
+        spool = spool_folder()
+        if spool is None:
+            return self.add_bytes(data, name)
+        register_store(self.store.folder, self._protocol)
+        kept, offset = put_spooled(self.store.folder, spool, self._trial.uid, data, ending)
+        return self._record(name, kept, f"@{offset}")
 
     def add_directory(self, path: str, recursive: bool, name: str) -> tuple[Artifact, Listing]:
         """Store the files of a folder."""
@@ -104,8 +138,8 @@ class Recorder:
         self._forget_arrived()
         return self.store.storing()
 
-    def _record(self, name: str, kept: Kept) -> Artifact:
-        uri = kept.key if self._place.is_beside else f"{self.store.folder.url}/{kept.key}"
+    def _record(self, name: str, kept: Kept, part: str = "") -> Artifact:
+        uri = f"{'' if self._place.is_beside else f'{self.store.folder.url}/'}{kept.key}{part}"
         is_immediate = self._protocol.stores_at_once and self._protocol.file is not None
         if not is_immediate:
             self._note(kept.key)
@@ -117,15 +151,19 @@ class Recorder:
 
     def _note(self, key: str) -> None:
         protocol = self._protocol
+        notes = _notes.setdefault(protocol, {})
+        if key in notes:
+            # Of a pack one is enough.
+            return
         spills = [path for path in protocol.files if path != protocol.file]
         known = spills if spills or protocol.stores_at_once or protocol.file is not None else None
-        _notes.setdefault(protocol, []).append(note_pending(self.store.folder, key, identity_of(protocol), known))
+        notes[key] = note_pending(self.store.folder, key, identity_of(protocol), known)
 
     def _forget_arrived(self) -> None:
         """Remove the notes of records that a server has acknowledged."""
         notes = _notes.get(self._protocol)
         if notes and self._protocol.server is not None and not self._protocol.unsaved():
-            self.store.folder.remove(notes)
+            self.store.folder.remove(notes.values())
             notes.clear()
 
     def _tell(self, name: str, uri: str, digest: str | None, size: int | None) -> Artifact:

@@ -19,6 +19,7 @@ from track.errors import InvalidCall, missing_extra
 from track.filters import parse_filter
 from track.frames import to_arrow
 from track.lake import add_to_lake, is_lake
+from track.media import media_in, plain_medium
 from track.objectstore import object_store
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
@@ -144,7 +145,9 @@ def _to_jsonl(protocol: Protocol, rows: Sequence[Row], out: str) -> int:
                 for name, steps, values, times in _points(protocol, row)
             }
             metadata = {name: one for name, one in row.trial.metadata.items() if name not in HIDDEN_METADATA}
-            file.write(as_json(row.to_json() | {"metadata": printable(metadata), "points": points}) + "\n")
+            said = {"metadata": printable(metadata), "points": points}
+            media = [plain_medium(medium) for medium in media_in(row.trial, None)]
+            file.write(as_json(row.to_json() | said | ({"media": media} if media else {})) + "\n")
     return 0
 
 

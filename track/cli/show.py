@@ -20,7 +20,7 @@ from track.reading import environment_in
 from track.rows import Row, make_rows, of_training
 from track.shown import clean, text_of
 from track.structure import Status
-from track.table import HIDDEN_METADATA, time_cell
+from track.table import HIDDEN_METADATA, files_and_media, time_cell
 
 _DESCRIPTION = """
 Shows a trial: how it ended and why, its parameters, what its metrics come to, times, files, and where it ran.
@@ -63,7 +63,9 @@ def _show(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
     _say_metrics(protocol, row)
     _say_system(row)
     _say_pairs("times", ((name, time_cell(one)) for name, one in row.trial.chronos.items()))
-    _say_pairs("files", ((record["name"], f"{record['size'] or '?'} bytes") for record in row.trial.artifacts))
+    files, media = files_and_media(row.trial.artifacts)
+    _say_pairs("files", ((record["name"], f"{record['size'] or '?'} bytes") for record in files))
+    _say_pairs("media", media.items())
     _say_pairs("metadata", _metadata(row).items())
     _say_pairs("where", _place(where))
     return 0

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from track.cli.shell import code_of, say_json, take_forms
+from track.artifacts import send_left
+from track.cli.shell import AWAY, code_of, say_json, take_forms
 from track.errors import AnotherStore, TrackError
 from track.persistence.delivery import (
     UNREAD,
@@ -62,6 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, said: _Said) -> int:
     servers = _servers(arguments.uri)
+    sent, waiting = (0, 0) if arguments.status else send_left()
+    if sent:
+        said.line(f"archives of images and the like that were sent: {sent}")
+    if waiting:
+        return AWAY
     if not servers:
         said.line("nothing is waiting here")
         return 0

@@ -8,12 +8,13 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from track.artifacts import Artifact, artifacts
 from track.dashboard.answers import Answer, Refused, json_answer
 from track.errors import NotFound, TrackError
+from track.media import said_of
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.shown import cut
@@ -24,6 +25,8 @@ _MOST_AT_ONCE = 16
 _MOST_LISTED = 5_000
 _LONGEST_NAME = 300
 _PICTURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
+_SHOWN = {"image/svg+xml", "audio/wav", "audio/mpeg", "audio/ogg", "audio/flac", "video/mp4", "video/webm"}
+"""What a page shows without running anything of it, in the elements that are for it."""
 _WEB = re.compile(r"(?:^|::)https?:", re.IGNORECASE)
 _HEADERS = (
     # What somebody has logged is nothing that a browser runs, or shows as a page of ours.
@@ -52,7 +55,7 @@ def file_answer(protocol: Protocol, uid: str, digest: str, file: str = "") -> An
     if not _room.acquire(blocking=False):
         raise Refused(503, "too many files at once: try again in a moment", (("Retry-After", "2"),))
     try:
-        found = _of_run(protocol, uid, digest)
+        found = of_run(protocol, uid, digest)
         name, opened = _opened(found, file)
         sent = _Sent(name, opened, file or digest)
     except BaseException as error:
@@ -61,7 +64,7 @@ def file_answer(protocol: Protocol, uid: str, digest: str, file: str = "") -> An
             raise Refused(404 if isinstance(error, NotFound) else 502, mask_secrets(str(error))) from error
         raise
     headers = (("Content-Disposition", _disposition(name)), *_HEADERS)
-    return Answer(200, sent, _kind_of(sent.first), headers)
+    return Answer(200, sent, _kind_of(sent.first, found.media), headers)
 
 
 def listing_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
@@ -72,7 +75,7 @@ def listing_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     Refused
         The run has no such folder, or it is not where it was.
     """
-    found = _of_run(protocol, uid, digest)
+    found = of_run(protocol, uid, digest)
     try:
         entries = found.entries()
     except (TrackError, OSError) as error:
@@ -84,11 +87,11 @@ def listing_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     return json_answer({"files": shown, "left": len(entries) - len(shown)})
 
 
-def _of_run(protocol: Protocol, uid: str, digest: str) -> Artifact:
+def of_run(protocol: Protocol, uid: str, digest: str, kind: str = "") -> Artifact:
     """Return what a run has logged: who writes to the store has chosen where it is said to be."""
-    for found in artifacts(protocol, {"uid": uid}) if digest else ():
-        if found.digest != digest:
-            continue
+    same = [found for found in artifacts(protocol, {"uid": uid}) if found.digest == digest] if digest else []
+    # The same bytes may be several things: that comes first which is looked at as this kind.
+    for found in sorted(same, key=lambda one: (said := said_of(one.media)) is None or kind not in ("", said.kind)):
         if found.is_reference or _WEB.search(found.uri):
             # It may be any file of this machine, or any address that this machine reaches.
             raise Refused(404, f"{_name_of(found.name)} was not stored, only named: track artifacts download brings it")
@@ -117,11 +120,13 @@ def _disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _kind_of(first: bytes) -> str:
+def _kind_of(first: bytes, media: Any) -> str:
     """Return what a content is, of the few kinds that are pictures and nothing else; its name may say anything."""
     if first[:4] == b"RIFF" and first[8:12] == b"WEBP":
         return "image/webp"
-    return next((kind for mark, kind in _PICTURES if first.startswith(mark)), "application/octet-stream")
+    kind = next((kind for mark, kind in _PICTURES if first.startswith(mark)), "application/octet-stream")
+    said = said_of(media)
+    return said.type if said is not None and said.type in _SHOWN else kind
 
 
 class _Sent:

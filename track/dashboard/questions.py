@@ -59,6 +59,7 @@ class Questions:
             ("GET", "/api/code"): self._code,
             ("GET", "/api/file"): self._file,
             ("GET", "/api/files"): self._files,
+            ("GET", "/api/media"): self._media,
             ("POST", "/api/chart"): self._chart,
             ("POST", "/api/edit"): self._edit,
         }
@@ -90,7 +91,7 @@ class Questions:
         for metric, uids in self._watched.first_charts():
             self._buckets(Question(metric, 1, "step", *NOWHERE), uids)
         import track.front  # noqa: F401
-        from track.dashboard import code, editing, files  # noqa: F401
+        from track.dashboard import code, editing, files, media  # noqa: F401
 
     def _runs(self, environ: dict[str, Any]) -> Answer:
         cursor = question_of(environ).get("since", [None])[0]
@@ -135,6 +136,15 @@ class Questions:
 
         asked = question_of(environ)
         return listing_answer(self.protocol, *(asked.get(name, [""])[0] for name in ("uid", "digest")))
+
+    def _media(self, environ: dict[str, Any]) -> Answer:
+        from track.dashboard import media
+
+        asked = question_of(environ)
+        uid, digest, name, show = (asked.get(word, [""])[0] for word in ("uid", "digest", "name", "show"))
+        if name:
+            return media.histograms_answer(self.protocol, uid, name)
+        return (media.html_answer if show == "page" else media.medium_answer)(self.protocol, uid, digest)
 
     def _chart(self, environ: dict[str, Any]) -> Answer:
         asked = msgspec.json.decode(body_of(environ), type=_Asked)

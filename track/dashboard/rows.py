@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
@@ -116,6 +116,7 @@ def row_of(trial: Trial, group_name: Names) -> Plain:
 def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Plain:
     """Return what a trial's own page shows."""
     # Only for a page of one run, and only then imported.
+    from track.dashboard.media import listed
     from track.front import alerts_in
 
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
@@ -133,8 +134,16 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
         "alerts": [alert._asdict() for alert in alerts_in(metadata)],
         "errors": [cut(text_of(error), _LONGEST_TEXT) for error in trial.errors],
         "times": {cut(name, _LONGEST_NAME): time_cell(container) for name, container in trial.chronos.items()},
-        "artifacts": [_artifact(record) for record in trial.artifacts[:_MOST_FIELDS] if isinstance(record, dict)],
+        "artifacts": [_artifact(record) for record in islice(_files(trial), _MOST_FIELDS)],
+        "media": listed(trial),
     }
+
+
+def _files(trial: Trial) -> Iterator[dict[str, Any]]:
+    """Yield what a trial's manifest says of files; what is looked at is listed by itself."""
+    from track.media import said_of
+
+    return (record for record in trial.artifacts if isinstance(record, dict) and said_of(record.get("media")) is None)
 
 
 def _artifact(record: dict[str, Any]) -> Plain:

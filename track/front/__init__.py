@@ -35,6 +35,7 @@ from track.front.ending import LateNumbers, LogSignalHandler, ProgramEnd, as_int
 from track.front.environment import checked_parts, record_environment
 from track.front.files import FileVerbs
 from track.front.live import LINE, OUTPUT, pieces_of
+from track.front.media import MediaVerbs
 from track.front.opening import key_hash, named_trial, open_keyed, resume_rule, store_trial
 from track.front.output import OutputVerbs, Tee
 from track.front.reserving import require_queue, reserve, waiting_query
@@ -51,6 +52,7 @@ __all__ = [
     "LateNumbers",
     "LogSignalHandler",
     "LoggerChronoContext",
+    "MediaVerbs",
     "OutputVerbs",
     "ProgramEnd",
     "SystemVerbs",

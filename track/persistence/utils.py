@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from track.configuration import options
 from track.errors import InvalidUri
 from track.utils.environment import read_parts
 from track.utils.files import absolute_path, expand_user
@@ -16,6 +17,7 @@ from track.utils.masking import mask_secrets
 __all__ = [
     "ARTIFACTS",
     "COMMON_OPTIONS",
+    "artifact_places",
     "artifacts_beside",
     "file_of",
     "fixed_place",
@@ -179,6 +181,12 @@ def fixed_place(place: str) -> str:
 def artifacts_beside(path: str) -> str:
     """Return the folder of the artifacts that are kept beside the store at a path: they move with it."""
     return f"{path}{ARTIFACTS}"
+
+
+def artifact_places(chosen: str, file: str | None) -> tuple[str, str]:
+    """Return where a store keeps artifacts: the place chosen for it, or configured, and that beside its file; or ''."""
+    told = chosen or str(options("artifacts.url", "") or "")
+    return fixed_place(told), "" if file is None else artifacts_beside(file)
 
 
 def is_stored(path: str) -> bool:

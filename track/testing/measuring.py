@@ -259,6 +259,37 @@ class MeasuringTests(BackendTests):
         assert plot["media"] == media
         assert {"step", "media"}.isdisjoint(model)
 
+    def test_media_of_a_name_are_thinned_evenly(self, protocol: Protocol, trial: Trial) -> None:
+        """Once one says that every second one is kept, others of its name are gone, but for the first and the last."""
+        protocol.log_trial_artifact(trial, "model", "objects/ab/abc")
+        for index in range(6):
+            protocol.log_trial_artifact(trial, "sample", f"objects/{index}", media={"kind": "image", "index": index})
+            protocol.log_trial_artifact(trial, "other", f"objects/{index}", media={"kind": "image", "index": index})
+        media = {"kind": "image", "every": 2}
+        protocol.log_trial_artifact(trial, "sample", "objects/6", media=media | {"index": 6})
+        protocol.log_trial_artifact(trial, "sample", "objects/9", media=media | {"index": 9})
+
+        thinned = self.stored(protocol, trial).artifacts
+        protocol.log_trial_artifact(trial, "sample", "objects/12", media={"kind": "image", "index": 12, "every": 4})
+        again = self.stored(protocol, trial).artifacts
+
+        assert [line["uri"] for line in thinned if line["name"] == "sample"] == [
+            f"objects/{n}" for n in (0, 2, 4, 6, 9)
+        ]
+        assert [line["uri"] for line in again if line["name"] == "sample"] == ["objects/0", "objects/4", "objects/12"]
+        assert [line["name"] for line in again].count("other") == 6
+        assert [line["name"] for line in again].count("model") == 1
+
+    @pytest.mark.parametrize(
+        "media", [{"index": "a"}, {"index": 1, "every": 0}, {"index": 2, "every": "x"}, {"index": 3, "every": -1}]
+    )
+    def test_media_that_count_in_another_way_stay(self, protocol: Protocol, trial: Trial, media: Any) -> None:
+        """What somebody else says of a file thins nothing, and stops nothing."""
+        protocol.log_trial_artifact(trial, "sample", "objects/0", media={"kind": "image", "index": 1})
+        protocol.log_trial_artifact(trial, "sample", "objects/1", media=media)
+
+        assert len(self.stored(protocol, trial).artifacts) == 2
+
     @pytest.mark.parametrize("media", [{"caption": "x" * 5000}, ["image"], "image"])
     def test_what_is_said_of_an_artifact_is_small(self, protocol: Protocol, trial: Trial, media: Any) -> None:
         """What is no mapping, or is larger than 4,096 bytes, belongs in a file of its own; nothing is stored then."""

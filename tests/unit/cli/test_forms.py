@@ -56,6 +56,10 @@ CALLS: dict[str, tuple[list[str], set[str]]] = {
             "files",
         },
     ),
+    "import": (
+        ["import", "csv", "points.csv", "--to", "file:made.json"],
+        {"source", "path", "target", "dry_run", "runs", "taken", "left"},
+    ),
     "delete": (["delete", "URI", "b"], {"uri", "deleted"}),
     "restore": (["restore", "URI", "c"], {"uri", "restored"}),
     "gc": (["gc", "URI"], {"uri", "removed", "late", "running"}),
@@ -123,6 +127,7 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
                 trial.log_artifact(b"noted", "note")
     client.delete_trial("c")
     client.protocol.close()
+    Path("points.csv").write_text("run,step,loss\na,0,1.5\n")
     Path("users.json").write_text('{"format": 1, "users": {}}')
     Path("users.json").chmod(0o600)
     monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))

@@ -125,7 +125,7 @@ def test_typing_error_on_the_client_is_told_with_a_suggestion(client: TrackClien
         ("config", "trial.log_arguments("),
         ("summary", "trial.log_metadata("),
         ("set_tag", "trial.add_tags("),
-        ("log_image", "trial.log_file("),
+        ("add_image", "trial.log_image("),
         ("log_artifacts", "trial.log_directory("),
         ("init", ".new_trial("),
         ("start_run", ".new_trial("),

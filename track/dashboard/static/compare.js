@@ -1,6 +1,7 @@
 /** Two runs or more, side by side: what differs between them. */
 import { fetchCode, fetchRun } from "./api.js";
 import { change, number, text } from "./format.js";
+import { Media } from "./run.js";
 import { differs, names, own, value } from "./runs.js";
 import { set } from "./state.js";
 import { Component, html } from "./view.js";
@@ -86,6 +87,7 @@ export class Compare extends Component {
         <tr key=${`${part}.${name}`}><th title=${text(name)}>${text(name)}</th>${values.map((value, i) =>
           html`<td key=${i} class=${typeof value === "number" ? "number" : ""} title=${text(value)}>${value === undefined || value === null ? "–" : number(value)}${isMetric && i > 0 && change(values[0], value) ? html`<small> ${change(values[0], value)}</small>` : ""}</td>`)}</tr>`)}
       </tbody></table></div>
+      ${pages.some((page) => page?.media.length) && html`<${Media} runs=${runs} pages=${pages} />`}
       ${runs.slice(1).map((run) => this.difference(runs[0], run))}
       ${!shown.length && html`<p class="empty">Nothing differs.</p>`}
     </article>`;

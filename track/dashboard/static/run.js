@@ -5,7 +5,9 @@ import { duration, moment, number, text } from "./format.js";
 import * as runs from "./runs.js";
 import { set, state } from "./state.js";
 import { statuses } from "./table.js";
-import { Component, html } from "./view.js";
+import { Component, html, later } from "./view.js";
+
+export const Media = later(async () => (await import("./media.js")).Media, "");
 
 export class RunPage extends Component {
   page = null; failure = ""; asked = "";
@@ -65,6 +67,7 @@ export class RunPage extends Component {
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
       ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)} ${metrics("system", page.row, true)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
+        ${page.media.length > 0 && html`<section><h3>media</h3><${Media} runs=${[run]} pages=${[page]} /></section>`}
         <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;
   }

@@ -558,4 +558,4 @@ def _document_bytes(
 
 def is_beside(record: Any) -> bool:
     """Return whether a line of a manifest names content in the folder beside the store."""
-    return isinstance(record, dict) and str(record.get("uri", "")).startswith(("objects/", "trees/"))
+    return isinstance(record, dict) and str(record.get("uri", "")).startswith(("objects/", "trees/", "packs/"))

@@ -1,0 +1,133 @@
+"""What runs have logged to be looked at: a list of it, and what of it a browser cannot read by itself."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import pairwise
+from typing import Any
+
+from track.artifacts import artifacts
+from track.dashboard.answers import Answer, Refused, json_answer, plain_number
+from track.dashboard.files import of_run
+from track.errors import NotFound, TrackError
+from track.media import Histogram, Medium, media_in, said_of
+from track.persistence.protocol import Protocol
+from track.persistence.utils import mask_secrets
+from track.shown import cut, text_of
+from track.structure import Trial
+
+_MOST = 5_000
+_LONGEST_NAME = 300
+_LONGEST_TEXT = 100_000
+_MOST_ROWS = 200
+_LONGEST_CELL = 200
+_MOST_COLUMNS = 60
+_LARGEST = 64 << 20
+_ACROSS = 120
+_DOWN = 48
+_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'"
+)
+
+
+def listed(trial: Trial) -> list[dict[str, Any]]:
+    """Return what a run has logged to be looked at, in its order, each with what tells the page how."""
+    found = []
+    for line in trial.artifacts:
+        said = said_of(line.get("media")) if isinstance(line, dict) else None
+        if said is None or said.thumb:
+            continue
+        found.append({
+            "name": cut(text_of(line.get("name")), _LONGEST_NAME),
+            "kind": said.kind,
+            "type": said.type,
+            "step": plain_number(line.get("step")),
+            "caption": said.caption,
+            "digest": line.get("digest"),
+        })  # fmt: skip
+    return found[:_MOST]
+
+
+def medium_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
+    """Return a text, or the first rows of a table, that a run has logged; `Refused` where there is none."""
+    medium = _medium(protocol, uid, digest)
+    try:
+        if medium.kind == "table":
+            columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
+            cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
+            return json_answer({"columns": columns, "rows": cells, "left": len(rows) - len(cells)})
+        return json_answer({"text": cut(medium.text, _LONGEST_TEXT)})
+    except (TrackError, OSError, ValueError) as error:
+        raise _refused(error) from error
+
+
+def html_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
+    """Return a page that a run has logged, for a frame in which it may do nothing; `Refused` where there is none."""
+    medium = _medium(protocol, uid, digest, "html")
+    if medium.kind != "html":
+        raise Refused(404, "this is no page")
+    try:
+        data = medium.read_bytes()
+    except (TrackError, OSError) as error:
+        raise _refused(error) from error
+    headers = (("Content-Security-Policy", _POLICY), ("X-Frame-Options", "SAMEORIGIN"))
+    return Answer(200, data, "text/html; charset=utf-8", headers)
+
+
+def histograms_answer(protocol: Protocol, uid: str, name: str) -> Answer:
+    """Return the histograms of a name in one grid: a row of counts a step, between the least and the greatest edge."""
+    trial = next(iter(protocol.brief_trials({"uid": uid})), None)
+    lines = artifacts(protocol, {"uid": uid})
+    try:
+        found = [] if trial is None else media_in(trial, name, lines)
+        kept = [medium for medium in found if medium.kind == "histogram" and (medium.size or 0) < _LARGEST]
+        every = max(1, -(-len(kept) // _ACROSS))
+        chosen = [*kept[::every], *([kept[-1]] if kept and (len(kept) - 1) % every else [])]
+        read = [medium.histogram for medium in chosen]
+    except (TrackError, OSError) as error:
+        raise _refused(error) from error
+    low = min((one.edges[0] for one in read), default=0.0)
+    high = max((one.edges[-1] for one in read), default=1.0)
+    rows = [_on_grid(one, low, high) for one in read]
+    return json_answer(
+        {"steps": [plain_number(medium.step) for medium in chosen], "low": low, "high": high, "rows": rows}
+    )
+
+
+def _cell(value: Any) -> str:
+    return cut(text_of("" if value is None else value), _LONGEST_CELL)
+
+
+def _on_grid(found: Histogram, low: float, high: float) -> list[float]:
+    """Return how much of a histogram is in each of some equal parts: what lies in two is shared out."""
+    total = sum(found.counts) or 1
+    below, so_far = [0.0], 0.0
+    for count in found.counts:
+        so_far += count
+        below.append(so_far / total)
+
+    def under(x: float) -> float:
+        place = bisect_left(found.edges, x)
+        if place <= 0 or place >= len(found.edges):
+            return 0.0 if place <= 0 else 1.0
+        before, after = found.edges[place - 1], found.edges[place]
+        return below[place - 1] + (below[place] - below[place - 1]) * (x - before) / (after - before)
+
+    marks = [under(low + (high - low) * place / _DOWN) for place in range(_DOWN)] + [1.0]
+    return [round(after - before, 5) for before, after in pairwise(marks)]
+
+
+def _medium(protocol: Protocol, uid: str, digest: str, kind: str = "") -> Medium:
+    artifact = of_run(protocol, uid, digest, kind)
+    if said_of(artifact.media) is None:
+        raise Refused(404, "this is a file, and nothing to look at")
+    if (artifact.size or 0) > _LARGEST:
+        raise Refused(404, "this is too large to look at: download it")
+    found = media_in(Trial(), None, [artifact])
+    if not found:
+        raise Refused(404, "this is a small picture of something else")
+    return found[0]
+
+
+def _refused(error: Exception) -> Refused:
+    return Refused(404 if isinstance(error, NotFound) else 502, mask_secrets(str(error)))

@@ -1,0 +1,139 @@
+"""Tables: rows, columns, and data frames."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from track.errors import InvalidEvent, missing_extra
+from track.media.arrays import as_array
+from track.media.content import Content, check_size, is_made_by, refuse
+from track.plain import to_number, to_plain
+from track.shown import text_of
+
+LINES, PARQUET = "application/x-ndjson", "application/vnd.apache.parquet"
+INLINE = 64 * 1024
+_MOST = 10_000_000
+_FEW = 20_000
+_WAY_OUT = "a table is a data frame, a list of rows (each a dict, or a list beside columns=[...]), or a dict of columns"
+
+Rows = list[list[Any]]
+
+
+def table_content(name: str, rows: Any, columns: Iterable[Any] | None) -> Content:
+    """Return what is stored of a table: lines of JSON, or Parquet of what is large; InvalidEvent where it is none."""
+    what = f"table {name!r}"
+    names, found = _taken(what, rows, None if columns is None else list(map(text_of, columns)))
+    if len(set(names)) < len(names):
+        raise InvalidEvent(f"{what}: two of its columns have one name: {', '.join(map(repr, names))[:200]}")
+    cells = len(names) * len(found)
+    if cells > _MOST:
+        raise InvalidEvent(
+            f"{what} has {cells:,} cells, more than the {_MOST:,} that can be shown: write it to a file, as by "
+            "to_parquet, and trial.log_file stores it"
+        )
+    facts = {"rows": len(found), "columns": len(names)}
+    lines = _lines(names, found) if cells <= _FEW else b""
+    if lines and len(lines) <= INLINE:
+        return Content("table", lines, LINES, facts)
+    data = _parquet(names, found)
+    if data is not None:
+        return Content("table", check_size(what, data), PARQUET, facts)
+    return Content("table", check_size(what, lines or _lines(names, found)), LINES, facts)
+
+
+def rows_in(data: bytes, kind: str) -> tuple[list[str], Rows]:
+    """Return the names of the columns, and the rows, of a stored table; MissingExtra where that needs pyarrow."""
+    if kind != PARQUET:
+        head, *lines = data.splitlines()
+        return msgspec.json.decode(head), [msgspec.json.decode(line) for line in lines]
+    try:
+        from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise missing_extra("tables that are stored as Parquet need pyarrow", "pyarrow") from error
+    table = parquet.read_table(io.BytesIO(data))
+    columns = [column.to_pylist() for column in table.columns]
+    return list(table.column_names), list(map(list, zip(*columns, strict=True)))
+
+
+def _taken(what: str, rows: Any, columns: list[str] | None) -> tuple[list[str], Rows]:
+    if is_made_by(rows, "pandas") and hasattr(rows, "itertuples"):
+        return columns or list(map(text_of, rows.columns)), [
+            list(row) for row in rows.itertuples(index=False, name=None)
+        ]
+    if is_made_by(rows, "polars") and hasattr(rows, "rows"):
+        return columns or list(rows.columns), [list(row) for row in rows.rows()]
+    if is_made_by(rows, "pyarrow") and hasattr(rows, "to_pylist"):
+        rows = rows.to_pylist()
+    if isinstance(rows, Mapping):
+        names, lists = list(map(text_of, rows)), [_listed(what, column) for column in rows.values()]
+        if len({len(column) for column in lists}) > 1:
+            lengths = ", ".join(f"{name!r} {len(column)}" for name, column in zip(names, lists, strict=True))
+            raise InvalidEvent(f"{what}: its columns are not of one length: {lengths[:200]}")
+        return names, list(map(list, zip(*lists, strict=True)))
+    if isinstance(rows, (str, bytes)):
+        raise refuse(what, rows, _WAY_OUT)
+    found = _listed(what, rows)
+    if found and all(isinstance(row, Mapping) for row in found):
+        texts = [{text_of(name): cell for name, cell in row.items()} for row in found]
+        names = columns or list(dict.fromkeys(name for row in texts for name in row))
+        return names, [[row.get(name) for name in names] for row in texts]
+    lists = [_listed(what, row) for row in found]
+    width = len(columns) if columns is not None else len(lists[0]) if lists else 0
+    uneven = next((place for place, row in enumerate(lists) if len(row) != width), None)
+    if uneven is not None:
+        raise InvalidEvent(f"{what}: row {uneven} has {len(lists[uneven])} cells for {width} columns; {_WAY_OUT}")
+    return columns or list(map(str, range(width))), lists
+
+
+def _listed(what: str, values: Any) -> list[Any]:
+    if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
+        return list(values)
+    if hasattr(values, "to_list"):
+        return list(values.to_list())
+    array: Any = None if isinstance(values, (str, bytes, Mapping)) else as_array(values)
+    made = array.tolist() if hasattr(array, "tolist") else array
+    if isinstance(made, list):
+        return made
+    raise refuse(what, values, _WAY_OUT)
+
+
+def _lines(names: list[str], rows: Rows) -> bytes:
+    return b"\n".join(map(msgspec.json.encode, [names, *([_cell(cell) for cell in row] for row in rows)])) + b"\n"
+
+
+def _cell(value: Any) -> Any:
+    """Return what JSON says of a cell: numbers and texts as they are, what is missing as null."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    number = to_number(value)
+    if number is not None:
+        if isinstance(number, float) and not math.isfinite(number):
+            return None if math.isnan(number) else str(number)
+        return number
+    if isinstance(value, (list, tuple, dict)):
+        plain = to_plain(value)
+        return plain if isinstance(value, (list, dict)) else list(plain) if isinstance(plain, list) else text_of(value)
+    text = text_of(value)
+    return None if text in ("NaT", "<NA>") else text
+
+
+def _parquet(names: list[str], rows: Rows) -> bytes | None:
+    try:
+        import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        return None
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    made = io.BytesIO()
+    try:
+        arrays = [pyarrow.array([_cell(cell) for cell in column]) for column in columns]
+        parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), made, compression="zstd")
+    except (pyarrow.ArrowException, OverflowError):
+        # Numbers and texts in one column are nothing for it.
+        return None
+    return made.getvalue()
