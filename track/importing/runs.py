@@ -34,8 +34,11 @@ class Taking(Protocol):
     def tags(self, values: dict[str, Any]) -> None:
         """Take tags."""
 
-    def file(self, name: str, content: str | bytes, step: Any = None, media: dict[str, Any] | None = None) -> None:
-        """Take the file at a path, which was looked at before, or bytes."""
+    def file(self, name: str, path: str) -> None:
+        """Take the file at a path, which was looked at before."""
+
+    def medium(self, kind: str, name: str, content: Any, step: Any = None, caption: Any = None) -> None:
+        """Take what is looked at: the path of a file, bytes, a text, rows, or counts and edges."""
 
     def ended(self, status: End, at: float | None = None, error: str | None = None) -> None:
         """Take how the run ended, and when."""

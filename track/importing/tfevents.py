@@ -8,9 +8,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from track.errors import UnsafePath
+from track.errors import InvalidEvent, UnsafePath
 from track.importing.crc32c import masked_crc
 from track.importing.files import Folder, open_file
+from track.importing.media import counted
 from track.importing.protobuf import FLOAT, Malformed, double, fields, last_of, message, signed, text
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, stamp_of
@@ -22,8 +23,6 @@ _CRC = struct.Struct("<I")
 _LARGEST = 1 << 28
 """Bytes of a record that is read; a longer one is passed over."""
 _EVENT = {4: "graph", 6: "log message", 8: "run metadata", 9: "graph"}
-_KINDS = {3: "histogram", 5: "histogram"}
-_SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "wav"}
 _HPARAMS = "hparams"
 _EMPTY = 1000
 _NOTHING = {1, 2, 3, 7, 10}
@@ -210,9 +209,10 @@ class _Reading:
                 if plugin == _HPARAMS:
                     self._read_hparams(b"" if content is None else message(content))
                     return
-        for number in (3, 5):
-            if number in found:
-                self._taking.leave("histogram", "has no place here yet", tag)
+        if 5 in found:
+            self._tell_histogram(tag, *_counts_of(message(found[5])), step)
+        if 3 in found:
+            self._taking.leave("histogram", "is one of an old form", tag)
         if 4 in found:
             self._keep(tag, message(last_of(message(found[4]), 4)[0] or b""), step, "image")
         if 6 in found:
@@ -232,6 +232,9 @@ class _Reading:
             content = strings if plugin == "audio" else strings[2:]
             for place, string in enumerate(content):
                 self._keep(tag if len(content) == 1 else f"{tag}/{place}", string, step, what)
+        elif plugin == "histograms":
+            rows = _numbers_of(data)
+            self._tell_histogram(tag, rows[::3], rows[1::3], rows[2::3], step)
         elif plugin in ("scalars", "") and len(numbers) == 1:
             self._point(tag, numbers[0], step, at)
         else:
@@ -241,13 +244,15 @@ class _Reading:
         if not content:
             self._taking.leave(what, "is empty", tag)
             return
-        suffix = (
-            "txt"
-            if what == "text"
-            else next((suffix for magic, suffix in _SUFFIXES.items() if content.startswith(magic)), "bin")
-        )
-        name = "/".join(part for part in tag.split("/") if part not in ("", ".", "..")) or what
-        self._taking.file(f"{name}/{step}.{suffix}", content, step, {"kind": what})
+        self._taking.medium(what, tag, content.decode("utf-8", "replace") if what == "text" else content, step)
+
+    def _tell_histogram(
+        self, tag: str, lefts: list[float], rights: list[float], counts: list[float], step: int
+    ) -> None:
+        try:
+            self._taking.medium("histogram", tag, counted(lefts, rights, counts), step)
+        except (InvalidEvent, ValueError) as error:
+            self._taking.leave("histogram", "has no counts between rising edges", f"{tag}: {error}")
 
     def _read_hparams(self, content: bytes) -> None:
         started, ended = last_of(content, 3, 4)
@@ -305,6 +310,43 @@ def _tensor(data: bytes) -> tuple[int, list[Any], list[bytes]]:
     if not numbers and code is not None and len(content) == struct.calcsize(f"<{code}"):
         numbers = list(struct.unpack(f"<{code}", content))
     return kind, numbers[:2], strings
+
+
+_MOST_NUMBERS = 100_000
+
+
+def _numbers_of(data: bytes) -> list[float]:
+    """Return all numbers of a tensor of floats."""
+    kind, content = 0, b""
+    for number, value in fields(data):
+        if number == 1:
+            kind = value
+        elif number == 4 or (number == {1: 5, 2: 6}.get(kind) and isinstance(value, bytes)):
+            content += message(value)
+    code = {1: "f", 2: "d"}.get(kind)
+    size = 0 if code is None else struct.calcsize(code)
+    if code is None or len(content) % size or len(content) > _MOST_NUMBERS * size:
+        return []
+    return list(struct.unpack(f"<{len(content) // size}{code}", content))
+
+
+def _counts_of(data: bytes) -> tuple[list[float], list[float], list[float]]:
+    """Return where the bins of a histogram begin and end, and their counts."""
+    low, high, packed = 0.0, 0.0, {6: b"", 7: b""}
+    for number, value in fields(data):
+        if number == 1:
+            low = double(value)
+        elif number == 2:
+            high = double(value)
+        elif number in packed:
+            packed[number] += message(value)
+    ends, counts = (
+        list(struct.unpack(f"<{len(one) // 8}d", one)) if not len(one) % 8 and len(one) <= 8 * _MOST_NUMBERS else []
+        for one in packed.values()
+    )
+    # The first and the last bin go to the ends of all numbers.
+    edges = [min(max(one, low), high) for one in (low, *ends)]
+    return edges[:-1], edges[1:], counts
 
 
 def _varints(data: bytes) -> Iterator[int]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from track.errors import UnsafePath
+from track.errors import InvalidEvent, UnsafePath
 from track.importing.files import Folder, open_file, read_json
 from track.importing.leveldb import HEADER_SIZE, records
+from track.importing.media import counted
 from track.importing.protobuf import Malformed, double, fields, last_of, message, signed, text
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, stamp_of
@@ -30,7 +31,7 @@ _MEDIA = {
     "table-file": "table",
     "html-file": "html",
     "plotly-file": "figure",
-    "bokeh-file": "figure",
+    "bokeh-file": "bokeh",
     "object3D-file": "object3D",
     "molecule-file": "molecule",
 }
@@ -255,17 +256,23 @@ class _Reading:
                     self._tell(f"{name}.{key}", item, step, at, depth + 1)
         elif value is not None:
             self._metrics.add(name)
-            self._taking.leave("text" if isinstance(value, str) else "list", "is logged at steps, and no number", name)
+            if isinstance(value, str):
+                self._taking.medium("text", name, value, step)
+            else:
+                self._taking.leave("list", "is logged at steps, and no number", name)
 
     def _tell_media(self, name: str, kind: str, value: dict[str, Any], step: Any) -> None:
         paths = [value.get("path")] if "path" in value else value.get("filenames")
         paths = paths if isinstance(paths, list) else []
         what = _MEDIA.get(kind, "image" if kind == "images/separated" else kind)
+        if kind == "histogram":
+            self._tell_histogram(name, value, step)
+            return
         if not paths:
             self._taking.leave(what, "has no place here yet", name)
             return
-        caption = value.get("caption")
-        media = {"kind": what} | ({"caption": caption[:1000]} if isinstance(caption, str) else {})
+        captions = value.get("captions")
+        captions = captions if isinstance(captions, list) else [value.get("caption")]
         for number, path in enumerate(paths):
             if not isinstance(path, str):
                 self._taking.leave(what, "names no file", name)
@@ -275,9 +282,19 @@ class _Reading:
                 self._taking.leave(what, "its file is not in the folder of the run", path)
                 continue
             self._media.add(inside)
-            suffix = os.path.splitext(path)[1] if ".table.json" not in path else ".table.json"
-            called = f"{name}/{step}{'' if len(paths) == 1 else f'-{number}'}{suffix}"
-            self._taking.file(called, self._part.folder.at(inside), step, media)
+            called = name if len(paths) == 1 else f"{name}/{number}"
+            caption = captions[number] if number < len(captions) else None
+            self._taking.medium(what, called, self._part.folder.at(inside), step, caption)
+
+    def _tell_histogram(self, name: str, value: dict[str, Any], step: Any) -> None:
+        counts, edges, packed = value.get("values"), value.get("bins"), value.get("packedBins")
+        try:
+            if isinstance(packed, dict):
+                low, width, count = packed["min"], packed["size"], min(int(packed["count"]), _MOST)
+                edges = [low + width * place for place in range(count + 1)]
+            self._taking.medium("histogram", name, counted(edges[:-1], edges[1:], counts), step)
+        except (InvalidEvent, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            self._taking.leave("histogram", "has no counts between rising edges", f"{name}: {error}")
 
     # facts
 

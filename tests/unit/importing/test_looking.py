@@ -14,8 +14,6 @@ from track.cli import main
 from track.importing import import_runs
 from track.persistence.ephemeral import EphemeralProtocol
 
-PNG = b"\x89PNG-pixels"
-
 
 def _imported(source: str, place: Path) -> tuple[list[Any], Any]:
     protocol = EphemeralProtocol("ephemeral:")
