@@ -16,6 +16,8 @@ from track.importing.report import Report
 _LONGEST = 1 << 26
 _LIMIT_LENGTH = 0
 """The number of SQLite's limit of the bytes of a value."""
+_PATIENCE = 1.0
+"""Seconds to wait for who writes."""
 _STEPS = 1_000_000
 """Steps of SQLite's machine between two looks at whether a query goes on for ever."""
 _MOST_STEPS = 200_000
@@ -31,11 +33,12 @@ def opened(path: str, report: Report) -> Iterator[Database | None]:
         report.damage("cannot be opened", f"{path}: {error}")
         yield None
         return
-    log = f"{path}-wal"
-    # A log beside it has what is not in the file yet. Without one, nothing is made beside the file.
-    mode = "mode=ro" if os.path.exists(log) and os.path.getsize(log) else "mode=ro&immutable=1"
+    # A log or a journal beside it has what is not in the file yet, or not for good: then SQLite looks at both, and for
+    # who writes. Without one, nothing is made beside the file.
+    is_changing = any(os.path.exists(log) and os.path.getsize(log) for log in (f"{path}-wal", f"{path}-journal"))
+    mode = "mode=ro" if is_changing else "mode=ro&immutable=1"
     try:
-        connection = sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True)
+        connection = sqlite3.connect(f"file:{quote(path)}?{mode}", timeout=_PATIENCE, uri=True)
     except sqlite3.Error as error:
         report.damage("is no SQLite database", f"{path}: {error}")
         yield None

@@ -83,6 +83,7 @@ class Target:
                 if telling.is_broken or isinstance(error, MissingExtra):
                     raise
                 telling.damage(f"cannot be read on ({type(error).__name__})", f"{run.label}: {error}")
+                telling.break_off()
             telling.end()
         except InvalidEvent as error:
             self._report.note("refused", f"{run.label}: {error}")
@@ -217,7 +218,7 @@ class _Telling:
         self._last = run.created
         # Metrics that were measured together have their times in one list.
         self._times: tuple[Any, memoryview | None] = (None, None)
-        self._end: tuple[End, float | None, str | None] = (Status.Completed, None, None)
+        self._end: tuple[End, float | None, str | None] | None = None
         self.is_broken = False
 
     # what a source tells
@@ -291,6 +292,10 @@ class _Telling:
     def ended(self, status: End, at: float | None = None, error: str | None = None) -> None:
         self._end = status, at, error
 
+    def break_off(self) -> None:
+        """Say that how the run ended is unknown, unless that was told before the source could not be read on."""
+        self._end = self._end or (Status.Broken, None, None)
+
     def leave(self, kind: str, reason: str, what: str = "", count: int = 1) -> None:
         self._report.leave(kind, reason, what or self._run.label, count)
 
@@ -334,7 +339,7 @@ class _Telling:
             if gone := count - kept_of(count):
                 self.leave(kind, "is one of more than 1,000 of its name, which are thinned out evenly", name, gone)
                 self._report.taken["files"] -= gone
-        status, at, error = self._end
+        status, at, error = self._end or (Status.Completed, None, None)
         at = self._last if at is None or not _is_time(at) else at
         uid, plain = self._trial.uid, (status.name, status.value)
         error = None if error is None else masked_text(cut(utf8(error), _LONGEST_TEXT))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sqlite3
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,35 @@ def test_a_run_that_began_in_no_year_can_be_looked_at(at: int, tmp_path: Path) -
 
     assert [one.kind for one in report.left] == ["run"]
     assert main(["show", store, "a"]) == 0
+
+
+def test_a_database_in_the_middle_of_a_change_is_not_half_read(tmp_path: Path) -> None:
+    """A journal beside it belongs to a change that is not for good yet: as long as that lasts, the report says so."""
+    path = written.mlflow(tmp_path)
+    writer = sqlite3.connect(path, isolation_level=None)
+    with closing(writer):
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN EXCLUSIVE")
+        rows = [("loss", 7.0, 1_700_000_000_500 + step, "aaa", step, 0) for step in range(5, 5000)]
+        writer.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
+        during = import_runs("mlflow", tmp_path, "ephemeral:", dry_run=True)
+        writer.execute("ROLLBACK")
+    after = import_runs("mlflow", tmp_path, "ephemeral:", dry_run=True)
+
+    assert (during.taken["trials"], during.is_complete) == (0, False)
+    assert (after.taken["points"], after.is_complete) == (7, True)
+
+
+def test_a_run_that_cannot_be_read_on_counts_as_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How it ended would have been said later."""
+    folder = written.sacred(tmp_path / "runs")
+    monkeypatch.setattr("track.importing.sacred._tell_sources", lambda *given: {}["missing"])
+    protocol = EphemeralProtocol("ephemeral:")
+
+    report = import_runs("sacred", folder, protocol)
+
+    (trial,) = protocol.fetch_trials()
+    assert (str(trial.status), report.is_complete) == ("broken", False)
 
 
 @pytest.mark.parametrize("source", ["mlflow", "trackio"])
