@@ -32,12 +32,12 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         inside = folder.files(place)
         together[place] = [name.removeprefix(f"{place}/") if place else name for name in inside]
     keys = Keys()
-    found = [
+    told = [
         _run(folder, place, names, keys)
         for place, names in together.items()
         if any(name.startswith(_METRICS) or name == "metrics.json" for name in names)
     ]
-    yield from sorted(found, key=lambda run: run.created)
+    yield from sorted(told, key=lambda run: run.created)
 
 
 def _run(folder: Folder, place: str, names: list[str], keys: Keys) -> Run:

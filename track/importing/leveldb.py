@@ -10,7 +10,7 @@ from typing import Any
 
 from track.importing.runs import Taking
 
-_HEADER = b":W&B"
+HEADER = b":W&B"
 HEADER_SIZE = 7
 _BLOCK = 1 << 15
 _HEAD = struct.Struct("<IHB")
@@ -44,7 +44,7 @@ def records(file: Any, name: str, taking: Taking | None) -> Iterator[bytes]:
 def _pieces(file: Any, name: str, taking: Taking | None) -> Iterator[tuple[int, bytes]]:
     """Yield kind and content of each piece, and a gap where some are missing."""
     size = os.fstat(file.fileno()).st_size
-    if file.read(HEADER_SIZE)[:4] != _HEADER:
+    if file.read(HEADER_SIZE)[:4] != HEADER:
         if taking is not None:
             taking.damage("is no file of wandb", name)
         return

@@ -41,18 +41,22 @@ def runs(path: str, report: Report) -> Iterator[Run]:
     for name in names:
         together.setdefault(os.path.dirname(name), []).append(name)
     root = os.path.basename(folder.path) or "imported"
-    for below, files in sorted(together.items()):
+    for below, named in sorted(together.items()):
+        files = [name for name in named if _opens(folder, name, report)]
+        if not files:
+            continue
         if all(_is_empty(folder, name) for name in files) and not folder.has(f"{below}/hparams.yaml".lstrip("/")):
             report.leave("run", "has no data, only files that were begun", below or root)
             continue
-        yield _run(folder, below, files, root, report)
+        paths = [folder.at(name) for name in sorted(files)]
+        created = next((at for path in paths if (at := _first_time(path)) is not None), None)
+        if created is None and any(map(os.path.getsize, paths)):
+            report.damage("has no record that can be read", ", ".join(files))
+            continue
+        yield _run(folder, below, paths, root, os.stat(paths[0]).st_mtime if created is None else created)
 
 
-def _run(folder: Folder, below: str, names: list[str], root: str, report: Report) -> Run:
-    paths = [folder.at(name) for name in sorted(names)]
-    created = next((at for path in paths if (at := _first_time(path)) is not None), None)
-    if created is None:
-        created = os.stat(paths[0]).st_mtime
+def _run(folder: Folder, below: str, paths: list[str], root: str, created: float) -> Run:
     name = below or root
 
     def read(taking: Taking) -> None:
@@ -65,6 +69,15 @@ def _run(folder: Folder, below: str, names: list[str], root: str, report: Report
     # Wherever the folder is copied to, its first file has its name, and began when it did.
     key = f"{os.path.basename(name)}/{os.path.basename(paths[0])}@{created!r}"
     return Run(key, stamp_of(*paths), read, created, name, root if below else None)
+
+
+def _opens(folder: Folder, name: str, report: Report) -> bool:
+    try:
+        folder.open(name).close()
+    except (OSError, UnsafePath) as error:
+        report.damage("cannot be opened", f"{name}: {error}")
+        return False
+    return True
 
 
 def _is_empty(folder: Folder, name: str) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from track.errors import InvalidEvent, UnsafePath
 from track.importing.files import Folder, open_file, read_json
-from track.importing.leveldb import HEADER_SIZE, records
+from track.importing.leveldb import HEADER, HEADER_SIZE, records
 from track.importing.media import counted
 from track.importing.protobuf import Malformed, double, fields, last_of, message, signed, text
 from track.importing.report import Report
@@ -57,6 +57,9 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         except (OSError, UnsafePath) as error:
             report.damage("cannot be opened", f"{name}: {error}")
             continue
+        if not part.is_wandb:
+            report.damage("is no file of wandb", name)
+            continue
         if part.is_empty:
             report.leave("run", "has nothing in its file: it was killed before wandb wrote to it", name)
             continue
@@ -95,6 +98,7 @@ class _Part:
     notes: str | None = None
     created: float = 0.0
     is_empty: bool = False
+    is_wandb: bool = True
 
     @property
     def path(self) -> str:
@@ -110,6 +114,7 @@ class _Part:
         self.id = os.path.basename(self.name).removesuffix(".wandb").removeprefix("run-")
         with open_file(self.path) as file:
             about = os.fstat(file.fileno())
+            self.is_wandb = HEADER.startswith(file.peek(len(HEADER))[: len(HEADER)])
             self.created, self.is_empty = about.st_mtime, about.st_size in (0, HEADER_SIZE)
             for number, record in enumerate(records(file, self.name, None)):
                 try:
@@ -287,6 +292,8 @@ class _Reading:
             self._taking.medium(what, called, self._part.folder.at(inside), step, caption)
 
     def _tell_histogram(self, name: str, value: dict[str, Any], step: Any) -> None:
+        counts: Any
+        edges: Any
         counts, edges, packed = value.get("values"), value.get("bins"), value.get("packedBins")
         try:
             if isinstance(packed, dict):

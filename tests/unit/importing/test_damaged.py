@@ -210,6 +210,17 @@ def test_a_run_that_began_in_no_year_can_be_looked_at(at: int, tmp_path: Path) -
     assert main(["show", store, "a"]) == 0
 
 
+@pytest.mark.parametrize("source", ["wandb", "tensorboard"])
+def test_what_is_no_file_of_the_tracker_is_no_run(source: str, tmp_path: Path) -> None:
+    """A compressed one, perhaps: it is named, and can be imported once that is mended."""
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(b"\x1f\x8b" + bytes(100))
+
+    report = import_runs(source, path, "ephemeral:")
+
+    assert (report.damages, report.runs) == (1, {})
+
+
 def test_a_database_in_the_middle_of_a_change_is_not_half_read(tmp_path: Path) -> None:
     """A journal beside it belongs to a change that is not for good yet: as long as that lasts, the report says so."""
     path = written.mlflow(tmp_path)
