@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -52,13 +53,18 @@ def medium_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     """Return a text, or the first rows of a table, that a run has logged; `Refused` where there is none."""
     medium = _medium(protocol, uid, digest)
     try:
-        if medium.kind == "table":
-            columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
-            cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
-            return json_answer({"columns": columns, "rows": cells, "left": len(rows) - len(cells)})
-        return json_answer({"text": cut(medium.text, _LONGEST_TEXT)})
+        return json_answer(shown_of(medium))
     except (TrackError, OSError, ValueError) as error:
         raise _refused(error) from error
+
+
+def shown_of(medium: Medium) -> dict[str, Any]:
+    """Return what is shown of a text, or of a table; TrackError or ValueError where it cannot be read."""
+    if medium.kind != "table":
+        return {"text": cut(medium.text, _LONGEST_TEXT)}
+    columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
+    cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
+    return {"columns": columns, "rows": cells, "left": len(rows) - len(cells)}
 
 
 def html_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
@@ -80,18 +86,21 @@ def histograms_answer(protocol: Protocol, uid: str, name: str) -> Answer:
     lines = artifacts(protocol, {"uid": uid})
     try:
         found = [] if trial is None else media_in(trial, name, lines)
-        kept = [medium for medium in found if medium.kind == "histogram" and (medium.size or 0) < _LARGEST]
-        every = max(1, -(-len(kept) // _ACROSS))
-        chosen = [*kept[::every], *([kept[-1]] if kept and (len(kept) - 1) % every else [])]
-        read = [medium.histogram for medium in chosen]
+        return json_answer(grid_of(found))
     except (TrackError, OSError) as error:
         raise _refused(error) from error
+
+
+def grid_of(found: Iterable[Medium]) -> dict[str, Any]:
+    """Return histograms in one grid: a row of counts a step, between the least and the greatest edge."""
+    kept = [medium for medium in found if medium.kind == "histogram" and (medium.size or 0) < _LARGEST]
+    every = max(1, -(-len(kept) // _ACROSS))
+    chosen = [*kept[::every], *([kept[-1]] if kept and (len(kept) - 1) % every else [])]
+    read = [medium.histogram for medium in chosen]
     low = min((one.edges[0] for one in read), default=0.0)
     high = max((one.edges[-1] for one in read), default=1.0)
     rows = [_on_grid(one, low, high) for one in read]
-    return json_answer(
-        {"steps": [plain_number(medium.step) for medium in chosen], "low": low, "high": high, "rows": rows}
-    )
+    return {"steps": [plain_number(medium.step) for medium in chosen], "low": low, "high": high, "rows": rows}
 
 
 def _cell(value: Any) -> str:
