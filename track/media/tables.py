@@ -28,6 +28,7 @@ def table_content(name: str, rows: Any, columns: Iterable[Any] | None) -> Conten
     """Return what is stored of a table: lines of JSON, or Parquet of what is large; InvalidEvent where it is none."""
     what = f"table {name!r}"
     names, found = _taken(what, rows, None if columns is None else list(map(text_of, columns)))
+    names = list(map(_utf8, names))
     if len(set(names)) < len(names):
         raise InvalidEvent(f"{what}: two of its columns have one name: {', '.join(map(repr, names))[:200]}")
     cells = len(names) * len(found)
@@ -106,10 +107,17 @@ def _lines(names: list[str], rows: Rows) -> bytes:
     return b"\n".join(map(msgspec.json.encode, [names, *([_cell(cell) for cell in row] for row in rows)])) + b"\n"
 
 
+def _utf8(text: str) -> str:
+    """Return a text; what is no UTF-8 in it, as in the name of a file, is escaped."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
 def _cell(value: Any) -> Any:
     """Return what JSON says of a cell: numbers and texts as they are, what is missing as null."""
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _utf8(value)
     number = to_number(value)
     if number is not None:
         if isinstance(number, float) and not math.isfinite(number):
@@ -118,7 +126,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (list, tuple, dict)):
         plain = to_plain(value)
         return plain if isinstance(value, (list, dict)) else list(plain) if isinstance(plain, list) else text_of(value)
-    text = text_of(value)
+    text = _utf8(text_of(value))
     return None if text in ("NaT", "<NA>") else text
 
 

@@ -215,6 +215,12 @@ def test_a_name_is_one_of_an_artifact(trial: TrialLogger, name: str) -> None:
         trial.log_text(name, "text")
 
 
+def test_a_name_is_given(trial: TrialLogger) -> None:
+    """What is no text is no name."""
+    with pytest.raises(UnsafePath, match="go by their names, .* not by None"):
+        trial.log_text(None, "text")  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_not_there(trial: TrialLogger) -> None:
     """A path without a file is the caller's mistake."""
     with pytest.raises(FileNotFoundError):
@@ -250,6 +256,21 @@ def test_tables_of_rows_and_columns(trial: TrialLogger) -> None:
         assert medium.facts == {"rows": 2, "columns": 2}
     with pytest.raises(InvalidCall, match="is no histogram, but a table"):
         _ = trial.media("rows")[0].histogram
+
+
+def test_cells_and_captions_may_be_anything(trial: TrialLogger) -> None:
+    """A text that is no UTF-8, as a name of a file may be, is escaped; what has no text says so."""
+
+    class Mute:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    trial.log_table("table", [{"\udcff": "\udcff", "b": Mute()}], caption=Mute())  # type: ignore[arg-type]
+
+    table = trial.media("table")[0]
+    assert table.columns == ["\\udcff", "b"]
+    assert table.rows == [["\\udcff", "<Mute: its text failed with RuntimeError>"]]
+    assert table.caption == "<Mute: its text failed with RuntimeError>"
 
 
 def test_a_sound_is_a_wav(trial: TrialLogger) -> None:
