@@ -217,7 +217,7 @@ def test_a_name_is_one_of_an_artifact(trial: TrialLogger, name: str) -> None:
 
 def test_a_name_is_given(trial: TrialLogger) -> None:
     """What is no text is no name."""
-    with pytest.raises(UnsafePath, match="go by their names, .* not by None"):
+    with pytest.raises(UnsafePath, match=r"go by their names, .* not by None"):
         trial.log_text(None, "text")  # type: ignore[arg-type]
 
 
