@@ -14,7 +14,6 @@ from track.dashboard.files import is_elsewhere
 from track.dashboard.media import grid_of, shown_of
 from track.dashboard.rows import Plain
 from track.dashboard.source import Source
-from track.errors import TrackError
 from track.media import Medium
 from track.media.images import type_of_image
 from track.structure import Trial
@@ -96,7 +95,7 @@ class Filed:
         if key not in self._made:
             try:
                 self._made[key] = self._read(run, medium)
-            except (TrackError, OSError, ValueError, MemoryError):
+            except Exception:  # noqa: BLE001 - whoever writes to a store has made it; the others are shown
                 # It is not where it was, or is not what was logged: the page says that it is not in the file.
                 self._made[key] = {}, 0
         return self._made[key]

@@ -10,7 +10,7 @@ from typing import Any
 from track.artifacts import artifacts
 from track.dashboard.answers import Answer, Refused, json_answer, plain_number
 from track.dashboard.files import of_run
-from track.errors import NotFound, TrackError
+from track.errors import CorruptArtifact, NotFound, TrackError
 from track.media import Histogram, Medium, media_in, said_of
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
@@ -96,11 +96,21 @@ def grid_of(found: Iterable[Medium]) -> dict[str, Any]:
     kept = [medium for medium in found if medium.kind == "histogram" and (medium.size or 0) < _LARGEST]
     every = max(1, -(-len(kept) // _ACROSS))
     chosen = [*kept[::every], *([kept[-1]] if kept and (len(kept) - 1) % every else [])]
-    read = [medium.histogram for medium in chosen]
-    low = min((one.edges[0] for one in read), default=0.0)
-    high = max((one.edges[-1] for one in read), default=1.0)
-    rows = [_on_grid(one, low, high) for one in read]
-    return {"steps": [plain_number(medium.step) for medium in chosen], "low": low, "high": high, "rows": rows}
+    read = [(medium.step, one) for medium in chosen if (one := _histogram(medium)) is not None]
+    if chosen and not read:
+        raise CorruptArtifact(f"none of the histograms {chosen[0].name!r} can be read")
+    low = min((one.edges[0] for _, one in read), default=0.0)
+    high = max((one.edges[-1] for _, one in read), default=1.0)
+    rows = [_on_grid(one, low, high) for _, one in read]
+    return {"steps": [plain_number(step) for step, _ in read], "low": low, "high": high, "rows": rows}
+
+
+def _histogram(medium: Medium) -> Histogram | None:
+    """Return a histogram; None where it is not what it was, or not there: the others are shown."""
+    try:
+        return medium.histogram
+    except (CorruptArtifact, NotFound):
+        return None
 
 
 def _cell(value: Any) -> str:

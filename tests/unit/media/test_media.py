@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
@@ -15,7 +16,8 @@ import pytest
 
 import track
 from track import TrackClient
-from track.errors import InvalidCall, InvalidEvent, NotFound, UnsafePath
+from track.artifacts.inline import inline_uri
+from track.errors import CorruptArtifact, InvalidCall, InvalidEvent, NotFound, UnsafePath
 from track.logger import TrialLogger
 from track.media import writing
 
@@ -259,7 +261,7 @@ def test_tables_of_rows_and_columns(trial: TrialLogger) -> None:
 
 
 def test_cells_and_captions_may_be_anything(trial: TrialLogger) -> None:
-    """A text that is no UTF-8, as a name of a file may be, is escaped; what has no text says so."""
+    """A text that is no UTF-8, as the name of a file may be, has ? in its place; what has no text says so."""
 
     class Mute:
         def __str__(self) -> str:
@@ -268,8 +270,8 @@ def test_cells_and_captions_may_be_anything(trial: TrialLogger) -> None:
     trial.log_table("table", [{"\udcff": "\udcff", "b": Mute()}], caption=Mute())  # type: ignore[arg-type]
 
     table = trial.media("table")[0]
-    assert table.columns == ["\\udcff", "b"]
-    assert table.rows == [["\\udcff", "<Mute: its text failed with RuntimeError>"]]
+    assert table.columns == ["?", "b"]
+    assert table.rows == [["?", "<Mute: its text failed with RuntimeError>"]]
     assert table.caption == "<Mute: its text failed with RuntimeError>"
 
 
@@ -454,6 +456,50 @@ def test_what_is_removed_meanwhile_is_appended_to_no_more(trial: TrialLogger, tm
     trial.log_image("sample", [[5, 6]], step=1)
 
     assert len(list((folder / "packs").glob("*/*.tar"))) == 2
+
+
+_BROKEN = {
+    "histogram": [b"null", b"[" * 9999, b'{"counts":["a"],"edges":[0,1]}', b'{"counts":[1],"edges":[0,1,2]}'],
+    "table": [b"", b"5", b'["a"]\n5', b'["a"]\n[1,2]', b"[" * 9999],
+}
+
+
+@pytest.mark.parametrize(("kind", "data"), [(kind, data) for kind, some in _BROKEN.items() for data in some])
+def test_what_is_none_is_one_error(trial: TrialLogger, kind: str, data: bytes) -> None:
+    """Whoever writes to the store may have written anything: reading it says that it is no histogram, or no table."""
+    _say(trial, inline_uri(data, "application/json"), data, kind, len(data))
+    medium = trial.media("said")[0]
+
+    with pytest.raises(CorruptArtifact, match="'said'"):
+        _ = medium.histogram if kind == "histogram" else medium.rows
+    assert "'said'" in medium._repr_html_().replace("&#x27;", "'")
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"), [(0, 512), (513, 80), (10**12, 80), (10**15 - 1, 80), (512, -5), (512, 0), (512, 2**50)]
+)
+def test_places_outside_of_a_pack_are_one_error(trial: TrialLogger, offset: int, size: int) -> None:
+    """Where in a pack a content is, and how long, was written by anybody: what is there is not what was logged."""
+    trial.log_image("good", PIXELS)
+    good = trial.media("good")[0]
+    _say(trial, f"{good.artifact.uri.partition('@')[0]}@{offset}", good.read_bytes(), "image", size)
+
+    with pytest.raises(CorruptArtifact):
+        trial.media("said")[0].read_bytes()
+
+
+def _say(trial: TrialLogger, uri: str, data: bytes, kind: str, size: int) -> None:
+    """Say of a trial that it has logged something."""
+    digest = hashlib.sha256(data).hexdigest()
+    trial.protocol.log_trial_artifact(trial.trial, "said", uri, digest, size, media={"kind": kind, "index": 0})
+
+
+def test_what_is_no_text_says_so(trial: TrialLogger) -> None:
+    """Pixels are no text."""
+    trial.log_image("image", PIXELS)
+
+    with pytest.raises(InvalidCall, match="'image' is no text, but image/png"):
+        _ = trial.media("image")[0].text
 
 
 def test_a_copy_has_the_media(trial: TrialLogger, uri: str, tmp_path: Path) -> None:
