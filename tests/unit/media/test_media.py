@@ -598,7 +598,7 @@ def test_what_a_killed_run_has_left_goes_to_its_bucket(tmp_path: Path, monkeypat
 def test_a_bucket_that_is_away_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be sent at the end of a run stays here, which is said; the next run sends it."""
+    """What cannot be sent at the end of a run stays here, which is said, and no part of it there; the next run sends it."""
     from track.artifacts.remote import RemoteFolder
     from track.errors import BackendUnavailable
 
@@ -609,12 +609,15 @@ def test_a_bucket_that_is_away_is_waited_for(
 
     def refuse(self: Any, key: str, data: bytes, owner: str = "") -> None:
         if key.startswith("packs/"):
-            raise BackendUnavailable("no route to the bucket")
+            write(self, key, data[: len(data) // 2])
+            raise BackendUnavailable("no room in the bucket")
         write(self, key, data, owner)
 
     monkeypatch.setattr(RemoteFolder, "write", refuse)
     with client.new_trial(parameters={"lr": 1}) as first:
         first.log_image("sample", PIXELS)
+    with pytest.raises(NotFound):
+        first.media("sample")[0].read_bytes()
     monkeypatch.setattr(RemoteFolder, "write", write)
     with client.new_trial(parameters={"lr": 2}) as second:
         second.log_image("sample", PIXELS)
