@@ -598,7 +598,7 @@ def test_what_a_killed_run_has_left_goes_to_its_bucket(tmp_path: Path, monkeypat
 def test_a_bucket_that_is_away_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be sent at the end of a run stays here, which is said, and no part of it there; the next run sends it."""
+    """What cannot be sent at the end of a run stays here, which is said, no part of it there; the next run sends it."""
     from track.artifacts.remote import RemoteFolder
     from track.errors import BackendUnavailable
 
