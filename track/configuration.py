@@ -104,7 +104,9 @@ def options(key: str, default: Any = none) -> Any:
         logger.debug("option %s comes from the environment variable %s", key, variable)
         return _convert(text, variable, _KINDS.get(key, type(default)))
 
-    value = _look_up(find_configuration() if _loaded is None else _loaded, key)
+    content = find_configuration() if _loaded is None else _loaded
+    # Most often there is none.
+    value = _look_up(content, key) if content else None
     if value is not None:
         return value
     if default is none:

@@ -101,7 +101,6 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         self._signals: LogSignalHandler | None = None
         # Of a trial that has started.
         self._log_numbers: NumbersTaker
-        self._log_floats: NumbersTaker
         self._previous: Trial | None = None
         self._life = threading.RLock()
         self._late: LateNumbers | None = None
@@ -206,7 +205,6 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_numbers = self.protocol.numbers_taker(self._trial)
-        self._log_floats = self.protocol.floats_taker(self._trial)
         self._previous = get_current_trial()
         set_current_trial(self._trial)
         if options("process.hooks", True):
@@ -268,7 +266,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
                 self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
-            self._log_numbers = self._log_floats = self._late = LateNumbers(self.protocol, self._trial)
+            self._log_numbers = self._late = LateNumbers(self.protocol, self._trial)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -601,7 +599,6 @@ class _UnpickledLogger(TrialLogger):
         # It logs to a trial that another process has started, and says nothing about its end.
         connected.has_started = connected._is_guest = True
         connected._log_numbers = connected.protocol.numbers_taker(connected._trial)
-        connected._log_floats = connected.protocol.floats_taker(connected._trial)
         vars(self).update(vars(connected))
         self.__class__ = TrialLogger  # type: ignore[assignment]
 
