@@ -123,7 +123,8 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return utf8(value)
+        # Those of numpy, and of an enum, are texts of another type.
+        return utf8(str.__str__(value))
     number = to_number(value)
     if number is not None:
         if isinstance(number, float) and not math.isfinite(number):

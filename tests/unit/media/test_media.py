@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -267,11 +268,14 @@ def test_cells_and_captions_may_be_anything(trial: TrialLogger) -> None:
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    trial.log_table("table", [{"\udcff": "\udcff", "b": Mute()}], caption=Mute())  # type: ignore[arg-type]
+    class Animal(str, Enum):
+        CAT = "cat"
+
+    trial.log_table("table", [{"\udcff": "\udcff", "b": Mute(), "c": Animal.CAT}], caption=Mute())  # type: ignore[arg-type]
 
     table = trial.media("table")[0]
-    assert table.columns == ["?", "b"]
-    assert table.rows == [["?", "<Mute: its text failed with RuntimeError>"]]
+    assert table.columns == ["?", "b", "c"]
+    assert table.rows == [["?", "<Mute: its text failed with RuntimeError>", "cat"]]
     assert table.caption == "<Mute: its text failed with RuntimeError>"
 
 
