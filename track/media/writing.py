@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from track.artifacts import Artifact, Recorder, artifact_name, finish_spooled
-from track.errors import BackendUnavailable, FileChanged, InvalidEvent
+from track.errors import BackendUnavailable, FileChanged, InvalidEvent, UnsafePath
 from track.media.content import Content
 from track.media.medium import Medium, media_in, said_of
 from track.persistence.contract import plain_step
+from track.shown import shown, text_of
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
@@ -91,9 +92,11 @@ class MediaWriter:
 
         InvalidEvent or UnsafePath where name, step or caption are none.
         """
+        if not isinstance(name, str):
+            raise UnsafePath(f"media go by their names, as in 'val/sample', not by {shown(name, 60)}")
         artifact_name(name, name)
         plain_step(step)
-        if caption is not None and len(caption := str(caption)) > _CAPTION:
+        if caption is not None and len(caption := text_of(caption)) > _CAPTION:
             raise InvalidEvent(f"the caption of {name!r} has {len(caption):,} letters: {_CAPTION:,} can be shown")
         said = {"kind": content.kind, "type": content.type, **content.facts}
         with self._lock:
