@@ -98,20 +98,28 @@ def options(key: str, default: Any = none) -> Any:
     >>> options("log.print.disable", False)
     False
     """
-    variable = _variable_of(key)
-    text = os.environ.get(variable)
-    if text is not None:
-        logger.debug("option %s comes from the environment variable %s", key, variable)
-        return _convert(text, variable, _KINDS.get(key, type(default)))
+    return several((key, default))[0]
 
-    content = find_configuration() if _loaded is None else _loaded
-    # Most often there is none.
-    value = _look_up(content, key) if content else None
-    if value is not None:
-        return value
-    if default is none:
-        logger.warning("option %s is not set and has no default", key)
-    return default
+
+def several(*asked: tuple[str, Any]) -> list[Any]:
+    """Return the values of several options, each given as key and default: the file is looked for once."""
+    found: list[Any] = []
+    content = _loaded
+    for key, default in asked:
+        variable = _variable_of(key)
+        text = os.environ.get(variable)
+        if text is not None:
+            logger.debug("option %s comes from the environment variable %s", key, variable)
+            found.append(_convert(text, variable, _KINDS.get(key, type(default))))
+            continue
+        if content is None:
+            content = find_configuration()
+        # Most often there is none.
+        value = _look_up(content, key) if content else None
+        if value is None and default is none:
+            logger.warning("option %s is not set and has no default", key)
+        found.append(default if value is None else value)
+    return found
 
 
 @functools.cache
