@@ -106,8 +106,8 @@ def several(*asked: tuple[str, Any]) -> list[Any]:
     found: list[Any] = []
     content = _loaded
     for key, default in asked:
-        variable = _variable_of(key)
-        text = os.environ.get(variable)
+        variable, encoded = _variable_of(key)
+        text = _text_of(variable, encoded)
         if text is not None:
             logger.debug("option %s comes from the environment variable %s", key, variable)
             found.append(_convert(text, variable, _KINDS.get(key, type(default))))
@@ -122,9 +122,34 @@ def several(*asked: tuple[str, Any]) -> list[Any]:
     return found
 
 
+def _text_of(variable: str, encoded: Any) -> str | None:
+    """Return the text of an environment variable; None where it is not set, as most are."""
+    environment: Any = os.environ
+    try:
+        # To be told so by an exception, as `get` is, takes five times as long: each trial that starts asks.
+        if encoded not in environment._data:
+            return None
+    except AttributeError:
+        # A program, or another Python, may have put something else there.
+        pass
+    text: str | None = environment.get(variable)
+    return text
+
+
+def _encoded(variable: str) -> Any:
+    """Return a name as the environment of this system has it, bytes or text."""
+    return os.fsencode(variable) if os.name == "posix" else variable.upper()
+
+
 @functools.cache
-def _variable_of(key: str) -> str:
-    return "TRACK_" + key.upper().replace(".", "_")
+def _file_variable() -> tuple[str, Any]:
+    return _FILE_VARIABLE, _encoded(_FILE_VARIABLE)
+
+
+@functools.cache
+def _variable_of(key: str) -> tuple[str, Any]:
+    variable = "TRACK_" + key.upper().replace(".", "_")
+    return variable, _encoded(variable)
 
 
 def find_configuration(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -159,7 +184,7 @@ def reset_configuration() -> None:
 
 
 def _find_file() -> str | None:
-    named = os.environ.get(_FILE_VARIABLE)
+    named = _text_of(*_file_variable())
     if named:
         if not os.path.isfile(named):
             raise FileNotFoundError(f"{_FILE_VARIABLE} names {named!r}, which is not a file")

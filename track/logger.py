@@ -608,5 +608,5 @@ class _UnpickledLogger(TrialLogger):
 
 def _is_pruned_elsewhere(error: BaseException | None) -> bool:
     """Return whether an error is Optuna's `TrialPruned`, which its pruning callbacks for frameworks raise, too."""
-    kinds = type(error).__mro__
+    kinds = () if error is None else type(error).__mro__
     return any(kind.__name__ == "TrialPruned" and kind.__module__.partition(".")[0] == "optuna" for kind in kinds)

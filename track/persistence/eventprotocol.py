@@ -323,6 +323,7 @@ class EventProtocol(Protocol):
         uid: str,
         status: Status,
         attempt: int | None,
+        *,
         error: str | None = None,
         is_reserved: bool = False,
         **more: Any,
@@ -330,17 +331,19 @@ class EventProtocol(Protocol):
         """Return the fact how far this process is in an attempt."""
         process = process_identity()
         process["parent"] = os.getppid()
-        process.update(more)
+        if more:
+            process.update(more)
         if is_reserved:
             process[RESERVED] = True
         return StatusChanged(uid, (status.name, status.value), self._moment(trial), error, process, attempt)
 
-    def _own_event(self, trial: Trial, uid: str, status: Status, error: str | None = None, **more: Any) -> StatusChanged:
+    def _own_event(self, trial: Trial, uid: str, status: Status, error: str | None, **more: Any) -> StatusChanged:
         """Return the fact how far this process is in the attempt that it has begun."""
         held = self._attempt_of(trial, uid)
         begun = self._begun_of(trial, uid)
         attempt = held if begun is None else begun[1]
-        return self._process_event(trial, uid, status, attempt, error, held is not None and held == attempt, **more)
+        is_reserved = held is not None and held == attempt
+        return self._process_event(trial, uid, status, attempt, error=error, is_reserved=is_reserved, **more)
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
         uid = self._require(trial.uid)

@@ -217,10 +217,9 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     if attempt > trial.attempt:
         trial.attempt, trial.processes = attempt, []
         trial.is_set = trial.is_set and _said(trial) > event.at
-    own, known, others = None, None, []
+    known, others = None, []
     for one in trial.processes:
-        own = own or identity_of(process)
-        if known is None and identity_of(one) == own:
+        if known is None and _is_same(one, process):
             known = one
         else:
             others.append(one)
@@ -238,7 +237,11 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     trial.processes = sorted([*others, noted], key=_AT) if others else [noted]
     if is_running:
         last = max(trial.processes, key=_BEGAN) if others else noted
-        trial.process = {name: last[name] for name in IDENTITY if name in last}
+        found: dict[str, Any] = {}
+        for name in IDENTITY:
+            if name in last:
+                found[name] = last[name]
+        trial.process = found
     return True
 
 
@@ -281,6 +284,16 @@ def identity_of(process: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells one process from all others."""
     get = process.get
     return get("host"), get("pid"), get("started")
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two records are of one process: what `identity_of` says, without making it."""
+    is_same: bool = (
+        one.get("pid") == other.get("pid")
+        and one.get("started") == other.get("started")
+        and one.get("host") == other.get("host")
+    )
+    return is_same
 
 
 def is_end(status: Any) -> bool:
