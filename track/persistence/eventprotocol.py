@@ -209,14 +209,38 @@ class EventProtocol(Protocol):
         return self._numbers_taker(trial) if self._takes_numbers else super().numbers_taker(trial)
 
     def floats_taker(self, trial: Trial) -> NumbersTaker:
-        return self._numbers_taker(trial, is_checked=True) if self._takes_numbers else super().floats_taker(trial)
+        return self._floats_taker(trial) if self._takes_numbers else super().floats_taker(trial)
 
     @property
     def _takes_numbers(self) -> bool:
         # Who has a method of their own is asked.
         return type(self).log_trial_metrics is EventProtocol.log_trial_metrics
 
-    def _numbers_taker(self, trial: Trial, is_checked: bool = False) -> NumbersTaker:
+    def _floats_taker(self, trial: Trial) -> NumbersTaker:
+        # The same as below without what is looked at: as an argument of one function it would cost each call.
+        uid = trial.uid
+
+        def take(step: Any, aggregator: Factory | None, values: dict[str, Any]) -> None:
+            try:
+                attempt = self._known[uid]
+            except KeyError:
+                attempt = self._known[self._require(uid)]
+            if attempt is not None:
+                attempt = self._attempt_of(trial)
+            spec = None if aggregator is None else metric_specification(aggregator)
+            at = self.clock()
+            if at >= self._latest:
+                self._latest = at
+            else:
+                at = self._latest
+            event = MetricsLogged(uid, values, at, step, spec, attempt)
+            self.keep(event)
+            if self.listeners:
+                self._tell(event)
+
+        return take
+
+    def _numbers_taker(self, trial: Trial) -> NumbersTaker:
         # The uid is put together once; this is the path of every log call.
         uid = trial.uid
 
@@ -228,7 +252,7 @@ class EventProtocol(Protocol):
             if attempt is not None:
                 attempt = self._attempt_of(trial)
             keep: Callable[[Event], None] = self.keep
-            for value in () if is_checked else values.values():
+            for value in values.values():
                 kind = type(value)
                 # What is not finite is not 0 when it is taken from itself.
                 if (kind is not float and kind is not int) or value - value:

@@ -126,8 +126,8 @@ def _facts(value: Any) -> Any:
     """Return what `restore` does of where a process runs, which is the same object for each trial that it begins."""
     global _restored  # noqa: PLW0603
     known, facts = _restored
-    # Those who read a trial are given a copy.
-    if known is not value:
+    # Those who read a trial are given a copy; who has told it may have changed what they told.
+    if known is not value or facts != value:
         facts = restore(value)
         _restored = value, facts
     return facts
