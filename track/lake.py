@@ -108,19 +108,10 @@ def add_to_lake(protocol: Protocol, rows: Sequence[Row], store: ObjectStore, sin
             if trial is None:
                 seen[uid] = {**before, "status": "", "deleted": True}
                 parts.add_trial(_forgotten(uid, number), before["project"], before["created"])
-                continue
-            owner = trial.project_id if isinstance(trial.project_id, str) else None
-            project = None if owner is None else projects.get(owner) or owner
-            created = float(trial.timestamps.get("created") or 0.0)
-            measured = {} if trial.deleted else _points(parts, trial, project, created, before["metrics"])
-            seen[uid] = {
-                "status": trial.status.name,
-                "deleted": bool(trial.deleted),
-                "project": project,
-                "created": created,
-                "metrics": measured or before["metrics"],
-            }
-            parts.add_trial(_row(trial, number, groups), project, created)
+            else:
+                owner = trial.project_id if isinstance(trial.project_id, str) else None
+                project = None if owner is None else projects.get(owner) or owner
+                seen[uid] = _add_trial(parts, trial, project, _row(trial, number, groups), before["metrics"])
         files = parts.close()
         name = f"{number:06d}-{secrets.token_hex(4)}"
         state = {"format": _FORMAT, "cursor": name, "store": identity, "changes": cursor, "trials": seen}
@@ -128,6 +119,17 @@ def add_to_lake(protocol: Protocol, rows: Sequence[Row], store: ObjectStore, sin
     if known["cursor"]:
         store.remove(f"{_CURSORS}{known['cursor']}.json")
     return Exported(name, len(uids), parts.points, len(files))
+
+
+def _add_trial(
+    parts: _Parts, trial: Trial, project: str | None, row: Mapping[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Add a trial and its new points, and return what is known of it now."""
+    created = float(trial.timestamps.get("created") or 0.0)
+    metrics = before if trial.deleted else _points(parts, trial, project, created, before)
+    parts.add_trial(row, project, created)
+    known = {"status": trial.status.name, "deleted": bool(trial.deleted), "project": project, "created": created}
+    return {**known, "metrics": metrics}
 
 
 # what is known of the exports before

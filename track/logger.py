@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
-from track.configuration import options
+from track.configuration import several
 from track.errors import BackendUnavailable, InvalidEvent, Pruned, refuse_unnamed
 from track.front import (
     AlertVerbs,
@@ -54,6 +54,8 @@ __all__ = ["LogSignalHandler", "LoggerChronoContext", "TrialLogger"]
 logger = logging.getLogger(__name__)
 _attaching = threading.RLock()
 _UNGIVEN: Any = object()
+_OPTIONS = (("process.hooks", True), ("log.environment", "all"), ("monitor", ""))
+"""What each trial asks for when it starts, with the defaults."""
 
 
 class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
@@ -101,7 +103,6 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         self._signals: LogSignalHandler | None = None
         # Of a trial that has started.
         self._log_numbers: NumbersTaker
-        self._log_floats: NumbersTaker
         self._previous: Trial | None = None
         self._life = threading.RLock()
         self._late: LateNumbers | None = None
@@ -206,14 +207,14 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         # What is being handled already has nothing to do with this trial.
         self._signal, self._handled_before = None, sys.exc_info()[1]
         self._log_numbers = self.protocol.numbers_taker(self._trial)
-        self._log_floats = self.protocol.floats_taker(self._trial)
         self._previous = get_current_trial()
         set_current_trial(self._trial)
-        if options("process.hooks", True):
+        has_hooks, environment, monitor = several(*_OPTIONS)
+        if has_hooks:
             self._signals = LogSignalHandler(self)
         # Last: git may take a second, in which the process may be told to stop.
-        record_environment(self.protocol, self._trial, self._parts)
-        self._begin_monitor()
+        record_environment(self.protocol, self._trial, self._parts, environment)
+        self._begin_monitor(monitor)
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
@@ -268,7 +269,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
                 self.protocol.log_trial_signal(self._created(), None, f"{self._signal}: the program went on")
             self.protocol.log_trial_finish(self._created(), exc_type, exc_val, exc_tb)
             self.has_finished = True
-            self._log_numbers = self._log_floats = self._late = LateNumbers(self.protocol, self._trial)
+            self._log_numbers = self._late = LateNumbers(self.protocol, self._trial)
             set_current_trial(self._previous)
         if self._signals is not None:
             self._signals.close()
@@ -601,12 +602,11 @@ class _UnpickledLogger(TrialLogger):
         # It logs to a trial that another process has started, and says nothing about its end.
         connected.has_started = connected._is_guest = True
         connected._log_numbers = connected.protocol.numbers_taker(connected._trial)
-        connected._log_floats = connected.protocol.floats_taker(connected._trial)
         vars(self).update(vars(connected))
         self.__class__ = TrialLogger  # type: ignore[assignment]
 
 
 def _is_pruned_elsewhere(error: BaseException | None) -> bool:
     """Return whether an error is Optuna's `TrialPruned`, which its pruning callbacks for frameworks raise, too."""
-    kinds = type(error).__mro__
+    kinds = () if error is None else type(error).__mro__
     return any(kind.__name__ == "TrialPruned" and kind.__module__.partition(".")[0] == "optuna" for kind in kinds)

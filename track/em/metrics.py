@@ -22,6 +22,7 @@ from track.yaml12 import flow, number_text
 
 if TYPE_CHECKING:
     from track.logger import TrialLogger
+    from track.persistence.protocol import NumbersTaker
 
 logger = logging.getLogger(__name__)
 ALIASES = {
@@ -47,6 +48,7 @@ class MetricsFile:
         self.path = path
         self._trial: TrialLogger | None = None
         self._kind = ""
+        self._log_floats: NumbersTaker
         self._write: Callable[[bytes], int | None] = self._write_first
         self._backlog = Backlog(path)
         # Bytes of the oldest line that waits which are in the file.
@@ -60,6 +62,7 @@ class MetricsFile:
         """Let a trial that has started know of all items from now on, as those of a type, unless one does already."""
         if self._trial is None:
             self._trial, self._kind = trial, kind
+            self._log_floats = trial.protocol.floats_taker(trial._trial)
             self._templates.clear()
 
     def _write_first(self, data: bytes) -> int | None:
@@ -90,7 +93,11 @@ class MetricsFile:
             self._templates.clear()
         names = tuple(metrics)
         without, with_epoch, prefixed = self._templates.get(names) or self._new_templates(names)
-        line = without % (*texts, step) if epoch is None else with_epoch % (*texts, step, epoch)
+        texts.append(step)
+        if epoch is None:
+            line = without % tuple(texts)
+        else:
+            line = with_epoch % (*texts, epoch)
         try:
             written = 0 if self._has_waited and self._backlog else self._write(line)
         except OSError as error:
@@ -104,7 +111,7 @@ class MetricsFile:
             if epoch is not None:
                 named[f"{self._kind}/epoch"] = epoch
             # What `log_metrics` does with a trial that has started, without another copy and check of the numbers.
-            log = trial._log_floats if are_plain else trial._log_numbers
+            log = self._log_floats if are_plain and not trial.has_finished else trial._log_numbers
             log(step, None, named)
 
     def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes, tuple[str, ...]]:

@@ -118,8 +118,13 @@ export async function fetchChart(question, signal) {
   return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => pages.get(uid)?.row.started ?? null);
 }
 
-/** Files of runs are not in here. @param {string} path @returns {Promise<any>} */
-export const ask = async (path) => Promise.reject(new Error(`${path} is not in this file`));
+/** What is shown of a text, a table or histograms; other files of runs are not in here. @param {string} path @returns {Promise<any>} */
+export async function ask(path) {
+  const [{ pages }, of] = [await opened(), new URLSearchParams(path.split("?")[1])];
+  const one = pages.get(of.get("uid"))?.media.find((some) => some.held && (of.has("digest") ? some.digest === of.get("digest") : some.name === of.get("name")));
+  if (!one) throw new Error(`${path} is not in this file`);
+  return new Response(JSON.stringify(one.held));
+}
 
 /** A run is not changed here. @param {string} uid @param {object} change @returns {Promise<void>} */
 export const change = async (uid, change) => Promise.reject(new Error("what is in a file is not changed"));

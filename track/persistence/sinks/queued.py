@@ -14,8 +14,6 @@ from typing import Any
 from track.persistence.sink import SinkProtocol
 from track.structure import Trial
 
-__all__ = ["QueuedSink"]
-
 logger = logging.getLogger(__name__)
 _MOST = 200_000
 
@@ -48,7 +46,7 @@ class QueuedSink(SinkProtocol):
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._waiting: queue.Queue[Any] = queue.Queue(_MOST)
+        self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._seen: set[str] = set()
         self._is_late_said = self._is_full_said = False
@@ -81,7 +79,16 @@ class QueuedSink(SinkProtocol):
             trial = replace(
                 trial, parameters=dict(trial.parameters), tags=_copied(trial.tags), metadata=_copied(trial.metadata)
             )
-        self._put((time.time(), self._say, trial, verb, *args))
+        # Its end, and what is known of it, always have room.
+        if self._waiting.qsize() < _MOST or verb != self.run_numbers:
+            self._put((time.time(), self._say, trial, verb, *args))
+            return
+        self._missed += 1
+        if not self._is_full_said:
+            self._is_full_said = True
+            logger.warning(
+                "%r is too slow: %d things wait for it, and numbers that come now are lost to it", self, _MOST
+            )
 
     def _say(self, trial: Trial, verb: Callable[..., None], *args: Any) -> None:
         super()._tell(trial, verb, *args)
@@ -115,13 +122,7 @@ class QueuedSink(SinkProtocol):
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._work, name="track-sink", daemon=True)
                     self._thread.start()
-        try:
-            self._waiting.put_nowait(said)
-        except queue.Full:
-            self._missed += 1
-            if not self._is_full_said:
-                self._is_full_said = True
-                logger.warning("%r is too slow: %d things wait for it, and what comes now is lost to it", self, _MOST)
+        self._waiting.put(said)
 
     def _wait(self, seconds: float) -> None:
         if self._thread is None or self._pid != os.getpid() or threading.current_thread() is self._thread:
