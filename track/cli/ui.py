@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import track
 from track.cli.shell import (
     WRONG,
     attempt,
@@ -80,15 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(given: argparse.Namespace, uri: str, context: Any, users: Any) -> int:
-    from track.dashboard import Dashboard, PageServer, new_token
-    from track.dashboard.running import Running
+    from track.dashboard import Dashboard, PageServer, Running, new_token
 
     # The usual mistake is said at once; all else that a store needs is imported while a browser begins.
     path = None if file_of(uri) is None else store_path(uri)
     if path is not None and not is_stored(path):
         raise BackendUnavailable(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
     store = mask_secrets(uri) if path is None else f"{uri.partition(':')[0]}:{os.path.realpath(path)}"
-    running = Running(store, given.host, given.write, given.embed, given.allow_host)
+    running = Running(track.__version__, store, given.host, given.write, given.embed, given.allow_host)
     if not users and given.port is None:
         link = running.link()
         if link is not None:

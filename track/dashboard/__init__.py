@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from track.dashboard.app import Dashboard, dashboard_app
     from track.dashboard.notebook import show
     from track.dashboard.onefile import as_document
+    from track.dashboard.running import Running
     from track.dashboard.security import new_token
     from track.dashboard.server import PageServer
 
-__all__ = ["Dashboard", "PageServer", "as_document", "dashboard_app", "new_token", "show"]
+__all__ = ["Dashboard", "PageServer", "Running", "as_document", "dashboard_app", "new_token", "show"]
 
 _homes = {
     "Dashboard": "app",
     "PageServer": "server",
+    "Running": "running",
     "as_document": "onefile",
     "dashboard_app": "app",
     "new_token": "security",

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 
-from track import __version__, home
+from track import home
 from track.errors import InvalidCall
 
 
@@ -22,7 +22,7 @@ class Running:
     """
 
     def __init__(self, *page: object) -> None:
-        self._page = json.dumps([socket.gethostname(), __version__, *page], default=str)
+        self._page = json.dumps([socket.gethostname(), *page], default=str)
         self._path = ""
         self._descriptor: int | None = None
 
