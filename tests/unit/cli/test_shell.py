@@ -65,6 +65,14 @@ def test_error_names_the_stores_of_the_folder(tmp_path: Path, capsys: pytest.Cap
     assert "as `track ls digits.json`" in capsys.readouterr().err
 
 
+def test_no_command_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who types the name alone reads what there is, on standard error; it is wrong usage all the same."""
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "list trials" in said.err
+
+
 def test_error_without_a_trial_says_how_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The last and the best one have names that need not be looked up."""
     _stored(f"file:{tmp_path}/report.json", "here")
