@@ -110,8 +110,8 @@ class TrackCallback(Recorded, Callback):  # type: ignore[misc, unused-ignore]
         self._recording.end()
 
     def _save_best(self, values: dict[str, Any]) -> None:
-        found = values.get("valid_loss") if self._monitor is None else values.get(self._monitor)
-        value = float(values["train_loss"] if found is None and self._monitor is None else found)
+        name = self._monitor or ("train_loss" if values.get("valid_loss") is None else "valid_loss")
+        value = float(values.get(name, math.nan))
         if value < self._best:
             self._best = value
             self._save()
