@@ -438,13 +438,15 @@ def test_runs_log_odd_numbers(value: Any, logged: str, tmp_path: Any) -> None:
     """`track.em` takes the same numbers as a trial, and what is masked is NaN."""
     from track.em.metrics import MetricsFile
 
-    told: list[Any] = []
+    client = TrackClient("ephemeral:")
     file = MetricsFile(f"{tmp_path}/train.yaml")
-    file.tell_to(lambda names: lambda values, step, epoch: told.append(values))
+    with client.new_trial() as trial:
+        file.tell_to(trial, "train")
 
-    file.append({"loss": value}, 0, None)
+        file.append({"loss": value}, 0, None)
 
-    assert repr(told) == f"[({logged},)]"
+    (fetched,) = client.protocol.fetch_trials()
+    assert [repr(point) for point in fetched.metrics["train/loss"].values()] == [str(logged)]
 
 
 def test_run_refuses_what_is_no_number(tmp_path: Any) -> None:
@@ -499,3 +501,19 @@ def test_what_looks_like_a_state_is_metadata(kind: str, own: Any, tmp_path: path
         [stored] = [found for found in fetch(uri) if found.uid == trial.trial.uid]
 
         assert {name: stored.metadata[name] for name in (*metadata, "later")} == {**metadata, "later": own}
+
+
+def test_dataclass_that_names_more_than_its_fields() -> None:
+    """What a configuration was given beside its fields is there, as it says itself; other attributes are not."""
+
+    @dataclasses.dataclass
+    class Config:
+        depth: int = 2
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"depth": self.depth, "lr": 0.5, "kind": "config"}
+
+    config = Config()
+    config.lr, config.cache = 0.5, {}  # type: ignore[attr-defined]
+
+    assert given_fields(config) == {"depth": 2, "lr": 0.5}

@@ -28,6 +28,22 @@ _HELD = 16 * 1024 * 1024
 _TEXTS = frozenset({"histogram", "table", "text"})
 
 
+def kept_of(count: int) -> int:
+    """Return how many of so many media of one name are kept.
+
+    Examples
+    --------
+    >>> kept_of(1000), kept_of(1200)
+    (1000, 601)
+    """
+    kept, every = 0, 1
+    for index in range(count):
+        if kept >= MOST:
+            kept, every = (kept + 1) // 2, every * 2
+        kept += index % every == 0
+    return kept + (count > 0 and (count - 1) % every > 0)
+
+
 @dataclass
 class _Name:
     """What is known of the media of one name."""
@@ -48,10 +64,11 @@ class _One:
 
 
 class MediaWriter:
-    """Stores the media of a trial."""
+    """Stores the media of a trial; `raises`: what cannot be stored is an error, as in the program of an import."""
 
-    def __init__(self, told: Any, trial: Trial) -> None:
+    def __init__(self, told: Any, trial: Trial, raises: bool = False) -> None:
         self._told = told
+        self._raises = raises or told.raises
         self._trial = trial
         self._lock = threading.RLock()
         self._names: dict[str, _Name] = {}
@@ -134,7 +151,7 @@ class MediaWriter:
         try:
             return self._put(name, one)
         except (BackendUnavailable, FileChanged, OSError) as error:
-            if self._told.raises:
+            if self._raises:
                 raise
             known.missing += 1
             if known.missing == 1:
