@@ -27,7 +27,7 @@ _BUILT_IN = {
     "ephemeral": "track.persistence.ephemeral:EphemeralProtocol",
     "ephemeraldb": "track.persistence.ephemeral:EphemeralProtocol",
     "file": "track.persistence.local:FileProtocol",
-    "mlflow": "track.persistence.mlflow:MLflowProtocol",
+    "mlflow": "track.persistence.sinks.mlflow:MLflowProtocol",
     "mongodb": "track.persistence.mongodb:make_mongodb",
     "mongodb+srv": "track.persistence.mongodb:make_mongodb",
     "multi": "track.persistence.multi:MultiProtocol",
@@ -37,7 +37,7 @@ _BUILT_IN = {
     "socket": "track.persistence.rpc.client:SocketClient",
     "sqlite": "track.persistence.sqlite:make_sqlite",
     "tensorboard": "track.persistence.tensorboard:TensorBoardProtocol",
-    "wandb": "track.persistence.wandb:WandbProtocol",
+    "wandb": "track.persistence.sinks.wandb:WandbProtocol",
 }
 _registered: dict[str, Any] = {}
 

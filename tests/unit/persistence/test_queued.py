@@ -10,8 +10,9 @@ import pytest
 
 from tests.children import run
 from track import TrackClient
-from track.persistence import queued, register, unregister
-from track.persistence.queued import QueuedSink
+from track.persistence import register, unregister
+from track.persistence.sinks import queued
+from track.persistence.sinks.queued import QueuedSink
 from track.structure import Trial
 
 

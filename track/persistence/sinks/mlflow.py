@@ -9,12 +9,10 @@ import re
 from typing import Any
 
 from track.errors import InvalidUri, missing_extra
-from track.persistence.queued import QueuedSink
+from track.persistence.sinks.queued import QueuedSink
 from track.persistence.utils import fixed_place, mask_secrets, read_options, uri_path
 from track.plain import named_tags, nearest_double, restore
 from track.structure import CustomStatus, Status, Trial
-
-__all__ = ["MLflowProtocol"]
 
 _NUMBERS, _PARAMETERS, _NAME, _TEXT = 1000, 100, 250, 5000
 _LARGEST = 2**63

@@ -14,8 +14,6 @@ from typing import Any
 from track.persistence.sink import SinkProtocol
 from track.structure import Trial
 
-__all__ = ["QueuedSink"]
-
 logger = logging.getLogger(__name__)
 _MOST = 200_000
 

@@ -8,13 +8,11 @@ import threading
 from typing import Any
 
 from track.errors import InvalidUri, missing_extra
-from track.persistence.queued import QueuedSink
+from track.persistence.sinks.queued import QueuedSink
 from track.persistence.utils import fixed_place, mask_secrets, read_options, uri_path
 from track.plain import named_tags, restore
 from track.structure import CustomStatus, Status, Trial
 from track.utils.lifecycle import go_first
-
-__all__ = ["WandbProtocol"]
 
 _MODES = ("online", "offline", "shared", "disabled")
 _STEP = "step"
