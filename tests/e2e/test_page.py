@@ -925,6 +925,19 @@ def test_program_says_what_is_wrong(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.startswith(f"track ui: port {port}: ")) == (2, True)
 
 
+def test_page_that_runs_already_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second start says the link of the first; with other rights, or once that is gone, it is another page."""
+    _client(tmp_path / "a.json").save()
+    monkeypatch.chdir(tmp_path)
+    with served("file://a.json") as link:
+        done = python("-m", "track", "ui", f"file://{tmp_path}/a.json", "--no-browser")
+        assert (done.returncode, done.stdout) == (0, f"track ui: {link}\n")
+        with served("file://a.json", "--write") as other:
+            assert other != link
+    with served("file://a.json") as later:
+        assert later != link
+
+
 def test_interrupt_ends_the_program_well(tmp_path: Path) -> None:
     """Ctrl-C is how it is ended: no traceback."""
     _client(tmp_path / "a.json").save()
