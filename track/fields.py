@@ -69,7 +69,21 @@ def given_fields(arguments: Any) -> dict[Any, Any] | None:
         arguments = arguments.parse_args()
     held = unwrapped(arguments)
     fields = fields_of(held)
-    return getattr(held, "__dict__", None) if fields is None and not isinstance(held, type) else fields
+    if fields is None:
+        return None if isinstance(held, type) else getattr(held, "__dict__", None)
+    return {**fields, **_more_fields(held, fields)}
+
+
+def _more_fields(value: Any, fields: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the attributes that a dataclass has beside its fields and names itself, as configurations of models do."""
+    attributes = getattr(value, "__dict__", None)
+    if not attributes or attributes.keys() <= fields.keys() or not callable(getattr(value, "to_dict", None)):
+        return {}
+    try:
+        named = dict(value.to_dict())
+    except Exception:  # noqa: BLE001 - what an object does when it is asked must not stop a training
+        return {}
+    return {name: attributes[name] for name in named if name in attributes and name not in fields}
 
 
 def items_of(container: Any, items: Iterable[Any]) -> list[Any]:

@@ -108,6 +108,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         self._late: LateNumbers | None = None
         self._pid = os.getpid()
         self._is_guest = False
+        self._last_words: list[Callable[[], Any]] = []
 
     # in other places
 
@@ -255,6 +256,7 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
     def _finish(self, exc_type: Any, exc_val: Any, exc_tb: Any, timeout: float | None = None) -> None:
         if self.has_finished:
             return
+        self._say_last_words(exc_val)
         self._end_capture()
         self._end_media()
         self._end_monitor()
@@ -278,6 +280,15 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         self._tell_unsaved()
         self._tell_not_stored()
         self._tell_lost()
+
+    def _say_last_words(self, error: BaseException | None) -> None:
+        """Let what is known only now be recorded, where the trial ends well."""
+        words, self._last_words = self._last_words, []
+        for say in words if error is None else ():
+            try:
+                say()
+            except Exception as failure:
+                logger.warning("not all of trial %r is recorded: %s", self.label, failure, exc_info=True)
 
     def _held_attempt(self) -> int | None:
         """Return the attempt for which this process has reserved the trial; None for none."""

@@ -29,7 +29,7 @@ import pytest
 import track
 from track import TrackClient, fetch
 from track.errors import InvalidCall, InvalidEvent
-from track.fields import fields_of
+from track.fields import fields_of, given_fields
 from track.plain import printable, restore, to_number, to_plain
 
 
@@ -501,3 +501,19 @@ def test_what_looks_like_a_state_is_metadata(kind: str, own: Any, tmp_path: path
         [stored] = [found for found in fetch(uri) if found.uid == trial.trial.uid]
 
         assert {name: stored.metadata[name] for name in (*metadata, "later")} == {**metadata, "later": own}
+
+
+def test_dataclass_that_names_more_than_its_fields() -> None:
+    """What a configuration was given beside its fields is there, as it says itself; other attributes are not."""
+
+    @dataclasses.dataclass
+    class Config:
+        depth: int = 2
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"depth": self.depth, "lr": 0.5, "kind": "config"}
+
+    config = Config()
+    config.lr, config.cache = 0.5, {}  # type: ignore[attr-defined]
+
+    assert given_fields(config) == {"depth": 2, "lr": 0.5}

@@ -277,6 +277,11 @@ class Recording:
         if self.trial is not None and os.path.exists(path):
             self.trial.log_artifact(path, name=f"checkpoint-{kind}")
 
+    def at_end(self, say: Callable[[], Any]) -> None:
+        """Call something when the trial ends well, whoever ends it: of what the framework says only then, or never."""
+        if self.trial is not None:
+            self.trial._last_words.append(say)
+
     def note(self, **facts: Any) -> None:
         """Record facts that are no parameters."""
         if self.trial is not None:

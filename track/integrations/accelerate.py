@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, cast
 
 from accelerate import tracking
 
 from track.client import TrackClient
-from track.integrations._recording import Method, Recording, safely
+from track.integrations._recording import Method, Recording, checked_checkpoints, numbers, safely
 from track.logger import TrialLogger
 
 __all__ = ["TrackTracker"]
@@ -34,6 +35,12 @@ class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore
         In whose store, project and group its own trial is made; by default the store that is configured.
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`.
+    checkpoints: {"best", "last"}, optional
+        Which of the states that `attach_checkpoints` sees is kept with the trial at its end: as ``checkpoint-best`` or
+        as ``checkpoint-last``, which is the default. Accelerate must not have removed it (``total_limit``).
+    monitor: str, optional
+        By which number, as it was logged last before it was saved, a state is the best: the least of it. By default
+        ``loss``.
     **fields
         Of its own trial: ``name="baseline"``, ``tags={...}``.
 
@@ -54,16 +61,29 @@ class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore
         trial: TrialLogger | None = None,
         client: TrackClient | None = None,
         key: str | None = None,
+        checkpoints: str | None = None,
+        monitor: str = "loss",
         **fields: Any,
     ) -> None:
         super().__init__()
         self._recording = Recording(trial, client, key, fields)
         self._project = run_name
+        self._checkpoints, self._monitor = checked_checkpoints(checkpoints) or "last", monitor
+        self._value, self._best, self._kept = math.nan, math.inf, ""
 
     @property
     def tracker(self) -> TrialLogger | None:
         """The trial; None before it has begun."""
         return self._recording.trial
+
+    def attach_checkpoints(self, accelerator: Any) -> None:
+        """Keep what ``accelerator.save_state`` writes: ``accelerator.get_tracker("track").attach_checkpoints(...)``."""
+        accelerator.register_save_state_pre_hook(self._saving)
+
+    @_main_process
+    def _saving(self, models: Any, weights: Any, output_dir: str) -> None:
+        if self._checkpoints == "last" or not self._kept or self._value < self._best:
+            self._kept, self._best = str(output_dir), self._value if self._value < self._best else self._best
 
     @_main_process
     def start(self) -> None:
@@ -82,10 +102,13 @@ class TrackTracker(tracking.GeneralTracker):  # type: ignore[misc, unused-ignore
         """Record numbers."""
         self._recording.begin()
         self._recording.log(values, step=step)
+        self._value = numbers({self._monitor: values.get(self._monitor)}).get(self._monitor, self._value)
 
     @_main_process
     def finish(self) -> None:
         """End the trial, where it is the tracker's own: well, or by the exception that is being handled."""
+        if self._kept:
+            self._recording.keep(self._kept, self._checkpoints)
         self._recording.end(sys.exc_info()[1])
 
 

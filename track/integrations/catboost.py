@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import catboost
 
 from track.client import TrackClient
-from track.integrations._recording import LoopLeft, Recorded, Recording, safely
+from track.errors import InvalidCall
+from track.integrations._recording import LoopLeft, Recorded, Recording, checked_checkpoints, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -37,6 +39,10 @@ class TrackCallback(Recorded):
         In whose store, project and group its own trial is made; by default the store that is configured.
     key: str, optional
         Of its own trial, as for `TrackClient.open_trial`.
+    checkpoints: {"best", "last"}, optional
+        Whether the `model` is kept with the trial when that ends well: as it was fitted, as ``checkpoint-last``, or up
+        to its best iteration, as ``checkpoint-best``. CatBoost gives it only after its last iteration: a trial of its
+        own is ended by the next training then, or with the program.
     hooks: iterable of Hook
         Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^validation/RMSE$@1s")]``.
     **fields
@@ -55,12 +61,14 @@ class TrackCallback(Recorded):
         model: catboost.CatBoost | None = None,
         client: TrackClient | None = None,
         key: str | None = None,
+        checkpoints: str | None = None,
         hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         self._recording = Recording(trial, client, key, fields, hooks)
         self._has_begun = False
         self.model = model
+        self._checkpoints = checked_checkpoints(checkpoints)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: there it is another model."""
@@ -79,8 +87,9 @@ class TrackCallback(Recorded):
         found = {f"{data}/{metric}": values[-1] for data, by in info.metrics.items() for metric, values in by.items()}
         self._recording.log(found, step=info.iteration - 1, done={"step": info.iteration})
         if self.model is not None and info.iteration == _iterations(parameters):
-            self._recording.end()
             self._has_begun = False
+            if self._checkpoints is None:
+                self._recording.end()
 
     def _begin(self, parameters: dict[str, Any], step: int) -> None:
         self._has_begun = True
@@ -89,6 +98,22 @@ class TrackCallback(Recorded):
         self._recording.begin(parameters, end=lambda: None if model is None else _outcome(model()))
         if step:
             self._recording.resume(step)
+        fitted = self.model
+        if self._checkpoints is not None:
+            self._recording.at_end(lambda: self._keep(fitted))
+
+    def _keep(self, model: Any) -> None:
+        if model is None:
+            raise InvalidCall("a checkpoint is kept of a model: TrackCallback(model=model, checkpoints=...)")
+        if not model.is_fitted():
+            return
+        best = model.get_best_iteration()
+        if self._checkpoints == "best" and best is not None and best + 1 < model.tree_count_:
+            model = model.copy()
+            model.shrink(best + 1)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_model(f"{folder}/model.cbm")
+            self._recording.keep(f"{folder}/model.cbm", str(self._checkpoints))
 
 
 def _iterations(parameters: dict[str, Any]) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +12,7 @@ from fastai.callback.core import Callback
 from fastai.torch_core import rank_distrib
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, checked_freq, safely
+from track.integrations._recording import Recorded, Recording, checked_checkpoints, checked_freq, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -33,6 +36,11 @@ class TrackCallback(Recorded, Callback):  # type: ignore[misc, unused-ignore]
         Of its own trial, as for `TrackClient.open_trial`.
     freq: int, optional
         Record the loss every so many batches too, as ``batch_loss``, at the count of batches from 0 on.
+    checkpoints: {"best", "last"}, optional
+        Whether what ``learner.save`` writes is kept with the trial at the end, as ``checkpoint-last``, or as it was
+        after its best epoch, as ``checkpoint-best``.
+    monitor: str, optional
+        By which number an epoch is the best: the least of it. By default ``valid_loss``, else ``train_loss``.
     hooks: iterable of Hook
         Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^valid_loss$@1e")]``.
     **fields
@@ -54,17 +62,22 @@ class TrackCallback(Recorded, Callback):  # type: ignore[misc, unused-ignore]
         client: TrackClient | None = None,
         key: str | None = None,
         freq: int | None = None,
+        checkpoints: str | None = None,
+        monitor: str | None = None,
         hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         super().__init__()
         self._recording = Recording(trial, client, key, fields, hooks)
         self._freq = checked_freq(freq)
+        self._checkpoints, self._monitor = checked_checkpoints(checkpoints), monitor
+        self._best, self._folder = math.inf, ""
 
     @safely
     def before_fit(self) -> None:
         """Begin the trial."""
         self.run = not hasattr(self.learn, "lr_finder") and not hasattr(self, "gather_preds") and rank_distrib() == 0
+        self._best, self._folder = math.inf, ""
         if self.run:
             self._recording.begin(self._parameters())
 
@@ -83,11 +96,29 @@ class TrackCallback(Recorded, Callback):  # type: ignore[misc, unused-ignore]
         values.pop("epoch", None)
         values["lr"] = self.learn.opt.hypers[-1]["lr"]
         self._recording.log(values, step=self.learn.epoch, done={"epoch": self.learn.epoch + 1})
+        if self._checkpoints == "best":
+            self._save_best(values)
 
     @safely
     def after_fit(self) -> None:
         """End the trial, where it is the callback's own."""
+        if self._checkpoints == "last":
+            self._save()
+        if self._folder:
+            self._recording.keep(f"{self._folder}/model.pth", str(self._checkpoints))
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._recording.end()
+
+    def _save_best(self, values: dict[str, Any]) -> None:
+        name = self._monitor or ("train_loss" if values.get("valid_loss") is None else "valid_loss")
+        value = float(values.get(name, math.nan))
+        if value < self._best:
+            self._best = value
+            self._save()
+
+    def _save(self) -> None:
+        self._folder = self._folder or tempfile.mkdtemp(prefix="track-fastai-")
+        self.learn.save(f"{self._folder}/model")
 
     def _parameters(self) -> dict[str, Any]:
         learn = self.learn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from ignite.handlers import global_step_from_engine
 from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, BaseOutputHandler
 
 from track.client import TrackClient
-from track.integrations._recording import Recorded, Recording, safely
+from track.integrations._recording import Recorded, Recording, checked_checkpoints, safely
 from track.logger import TrialLogger
 from track.monitor import Hook
 
@@ -32,6 +33,9 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
         Of its own trial, as for `TrackClient.open_trial`.
     parameters: mapping, optional
         Of its own trial.
+    checkpoints: {"best", "last"}, optional
+        Which of the checkpoints of `attach_checkpoint` is kept with the trial at its end: the one of the highest score
+        as ``checkpoint-best``, or the newest as ``checkpoint-last``, which is the default.
     hooks: iterable of Hook
         Of `track.monitor`, called with the numbers: ``hooks=[Pruner("^training/loss$@1s")]``.
     **fields
@@ -50,17 +54,23 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
         client: TrackClient | None = None,
         key: str | None = None,
         parameters: Any = None,
+        checkpoints: str | None = None,
         hooks: Iterable[Hook] = (),
         **fields: Any,
     ) -> None:
         self._recording = Recording(trial, client, key, fields, hooks)
         self._parameters = parameters
+        self._checkpoints, self._saver = checked_checkpoints(checkpoints) or "last", None
 
     def attach_engine(self, engine: Engine) -> None:
         """Let the trial begin and end with an engine: well, or by the exception that leaves it."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.COMPLETED, lambda: self._end(None))
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
+
+    def attach_checkpoint(self, checkpoint: Any) -> None:
+        """Keep what a ``Checkpoint`` or ``ModelCheckpoint`` has written to disk with the trial, at its end."""
+        self._saver = checkpoint
 
     @safely
     def log(self, values: dict[str, Any], step: Any = None) -> None:
@@ -82,7 +92,17 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
 
     @safely
     def _end(self, error: BaseException | None) -> None:
+        if error is None and self._saver is not None:
+            self._keep(self._saver)
         self._recording.end(error)
+
+    def _keep(self, saver: Any) -> None:
+        # By priority, the highest last.
+        saved = saver.state_dict()["_saved"]
+        newest = saver.last_checkpoint
+        name = saved[-1][1] if saved and self._checkpoints == "best" else newest
+        if name is not None:
+            self._recording.keep(os.path.join(getattr(saver.save_handler, "dirname", ""), name), self._checkpoints)
 
     def _failed(self, error: BaseException) -> None:
         self._end(error)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import optuna
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
 from track.client import TrackClient
+from track.errors import ItemNotFound
 from track.integrations._recording import Recording, numbers, safely
 from track.logger import TrialLogger
+from track.structure import Project, TrialGroup
+from track.versioning import compute_hash
 
-__all__ = ["TrackCallback", "track_objective"]
+__all__ = ["TrackCallback", "TrackJournal", "track_objective"]
 _TRACKED = "track"
 Objective = TypeVar("Objective", bound=Callable[..., Any])
 
@@ -140,3 +147,92 @@ def _log_values(logger: TrialLogger, values: Sequence[Any], metric_name: str | l
     if len(values) > len(names):
         names = [f"{names[0]}_{number}" for number in range(len(values))]
     logger.log_metrics(numbers(dict(zip(names, values, strict=False))))
+
+
+class TrackJournal(BaseJournalBackend):  # type: ignore[misc, unused-ignore]
+    """Keeps studies in a store: ``optuna.storages.JournalStorage(TrackJournal())``.
+
+    So workers on several machines share a study through the store in which their trials are, and set up nothing else.
+    What Optuna writes is in the metadata of groups without trials, some dozens of its lines in each, which neither
+    ``track ls`` nor the page list.
+
+    Parameters
+    ----------
+    client: TrackClient, optional
+        In whose store, and under which project; by default in the one that is configured, under one of its own.
+    name: str
+        Of the journal, which may hold many studies: all who give it share them.
+
+    Examples
+    --------
+    >>> from track import TrackClient
+    >>> storage = optuna.storages.JournalStorage(TrackJournal(TrackClient("ephemeral:")))
+    >>> study = optuna.create_study(storage=storage, study_name="digits", load_if_exists=True)
+    >>> study.study_name
+    'digits'
+    """
+
+    LINES = 64
+    """After how many lines a group is full: who wants the newest reads one group."""
+
+    def __init__(self, client: TrackClient | None = None, *, name: str = "optuna") -> None:
+        self._recording = Recording(None, client, None, {})
+        self._name = name
+        self._begins = [0]
+        """The number of the first line of each group that is known; all but the last one are full, and stay as is."""
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Give the lines from a number on, in the order in which they were written."""
+        index = bisect.bisect_right(self._begins, log_number_from) - 1
+        while True:
+            found = self._group(index)
+            pieces = [] if found is None else _pieces(found)
+            for begin, logs in pieces:
+                yield from logs[max(log_number_from - begin, 0) :]
+            if not self._is_full(index, self._end(index, pieces)):
+                return
+            index += 1
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines after all that are there, in one piece."""
+        text, protocol = json.dumps(logs), self._recording.client().protocol
+        while True:
+            index = len(self._begins) - 1
+            found = self._group(index)
+            if found is None:
+                project = self._recording.client().project or protocol.new_project(Project(name="optuna"))
+                found = protocol.new_trial_group(self._new_group(index, project.uid))
+            end = self._end(index, _pieces(found))
+            if self._is_full(index, end):
+                continue
+            # Where another one was first there is this number already, and these come after its lines.
+            query = {"uid": found.uid, f"metadata.{end}": {"$exists": False}}
+            with contextlib.suppress(ItemNotFound):
+                protocol.fetch_and_update_group(query, "set_group_metadata", **{str(end): text})
+                return
+
+    def _end(self, index: int, pieces: list[tuple[int, list[dict[str, Any]]]]) -> int:
+        """Return the number of the line after those of a group."""
+        return pieces[-1][0] + len(pieces[-1][1]) if pieces else self._begins[index]
+
+    def _is_full(self, index: int, end: int) -> bool:
+        """Return whether nothing is written into a group any more, and take note of where the next one begins."""
+        if end - self._begins[index] < self.LINES:
+            return False
+        if index + 1 == len(self._begins):
+            self._begins.append(end)
+        return True
+
+    def _group(self, index: int) -> TrialGroup | None:
+        found = self._recording.client().protocol.fetch_groups({"uid": self._new_group(index).uid})
+        return found[0] if found else None
+
+    def _new_group(self, index: int, project: str | None = None) -> TrialGroup:
+        name = f"{self._name} {index}"
+        uid = compute_hash("optuna journal", name)
+        return TrialGroup(_uid=uid, name=name, project_id=project)
+
+
+def _pieces(group: TrialGroup) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Return what was written into a group, each with the number of its first line, in order."""
+    return sorted((int(begin), json.loads(text)) for begin, text in group.metadata.items())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -278,3 +280,30 @@ class AskingTests(BackendTests):
         assert changed.metadata == {"state": "done"}
         with pytest.raises(ItemNotFound):
             protocol.fetch_and_update_group({"name": "other"}, "set_group_metadata", state="done")
+
+    def test_writers_of_a_group_are_in_one_order(self, protocol: Protocol) -> None:
+        """Who gives a group the next number only while it has none loses nothing, and nobody writes over another."""
+        protocol.new_project(Project(name="digits"))
+        protocol.new_trial_group(TrialGroup(name="journal", project_id="digits"))
+        threads = [threading.Thread(target=self._append, args=(protocol, f"writer {number}")) for number in range(3)]
+
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        (group,) = self.reopen(protocol).fetch_groups({"name": "journal"})
+        said = [f"writer {number} {line}" for number in range(3) for line in range(5)]
+        assert sorted(group.metadata.values()) == said
+        assert sorted(int(number) for number in group.metadata) == list(range(15))
+
+    def _append(self, protocol: Protocol, name: str) -> None:
+        for line in range(5):
+            is_written = False
+            while not is_written:
+                (group,) = protocol.fetch_groups({"name": "journal"})
+                number = str(len(group.metadata))
+                query = {"name": "journal", f"metadata.{number}": {"$exists": False}}
+                with suppress(ItemNotFound):
+                    protocol.fetch_and_update_group(query, "set_group_metadata", **{number: f"{name} {line}"})
+                    is_written = True

@@ -18,7 +18,9 @@ HOOKED_BY = ""
 
 def callback(**options: Any) -> TrackTracker:
     """Return the tracker."""
-    return TrackTracker(**options)
+    made = TrackTracker(**options)
+    made.saves = "checkpoints" in options
+    return made
 
 
 def fit(
@@ -28,6 +30,8 @@ def fit(
     """Train."""
     accelerator = Accelerator(cpu=True, log_with=callback)
     accelerator.init_trackers("lines", config={"rate": 0.1, "steps": steps})
+    if callback.saves:
+        callback.attach_checkpoints(accelerator)
     layer = torch.nn.Linear(4, 1)
     model, optimizer = accelerator.prepare(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
     for step in range(steps):
@@ -36,6 +40,8 @@ def fit(
         optimizer.step()
         optimizer.zero_grad()
         accelerator.log({"loss": loss}, step=step)
+        if callback.saves:
+            accelerator.save_state(folder / str(step))
         if at is not None:
             at(step)
         if early and step:

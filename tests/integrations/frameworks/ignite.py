@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import EarlyStopping
+from ignite.handlers import EarlyStopping, ModelCheckpoint
 
 from track.integrations.ignite import TrackLogger
 
@@ -19,7 +19,9 @@ HOOKED_BY = "s"
 
 def callback(**options: Any) -> TrackLogger:
     """Return the logger."""
-    return TrackLogger(**{"parameters": {"rate": 0.1}, **options})
+    made = TrackLogger(**{"parameters": {"rate": 0.1}, **options})
+    made.saves = "checkpoints" in options
+    return made
 
 
 def fit(
@@ -43,6 +45,10 @@ def fit(
         trainer, Events.ITERATION_COMPLETED, tag="training", output_transform=lambda loss: {"loss": loss}
     )
     callback.attach_opt_params_handler(trainer, Events.ITERATION_COMPLETED, optimizer)
+    if callback.saves:
+        saver = ModelCheckpoint(folder, n_saved=2, score_function=lambda engine: -engine.state.output)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, saver, {"model": layer})
+        callback.attach_checkpoint(saver)
     if at is not None:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: at(engine.state.iteration))
     if early:

@@ -33,6 +33,10 @@ export function extent(lines, log) {
   return [low - room, high + room];
 }
 
+/** What may lie between two marks of an axis that is as long. @param {number} length */
+const huge = (length) => [-1, 0, 1].flatMap((more) =>
+  [1, 2, 5].map((digit) => Number(`${digit}e${Math.floor(Math.log10(length)) + more}`))).filter(Number.isFinite);
+
 /** From values to pixels of the canvas; what a logarithm has no place for is at the lower end.
  * @param {[number, number]} range @param {boolean} log @param {number} from @param {number} by */
 function scaler([low, high], log, from, by) {
@@ -91,6 +95,9 @@ export class Plot {
     this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), [picture.x, picture.y], this.place);
     this.plot.over.append(this.tip);
     this.plot.over.addEventListener("mouseleave", () => this.point(null));
+    // uPlot knows no steps between marks above 5e32.
+    const [, axis] = this.plot.axes, usual = axis.incrs;
+    axis.incrs = (_, __, low, high) => (high - low < 1e32 ? usual() : huge(high - low));
     this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
   }
 
