@@ -29,7 +29,7 @@ import pytest
 import track
 from track import TrackClient, fetch
 from track.errors import InvalidCall, InvalidEvent
-from track.fields import fields_of
+from track.fields import fields_of, given_fields
 from track.plain import printable, restore, to_number, to_plain
 
 
