@@ -98,25 +98,58 @@ def options(key: str, default: Any = none) -> Any:
     >>> options("log.print.disable", False)
     False
     """
-    variable = _variable_of(key)
-    text = os.environ.get(variable)
-    if text is not None:
-        logger.debug("option %s comes from the environment variable %s", key, variable)
-        return _convert(text, variable, _KINDS.get(key, type(default)))
+    return several((key, default))[0]
 
-    content = find_configuration() if _loaded is None else _loaded
-    # Most often there is none.
-    value = _look_up(content, key) if content else None
-    if value is not None:
-        return value
-    if default is none:
-        logger.warning("option %s is not set and has no default", key)
-    return default
+
+def several(*asked: tuple[str, Any]) -> list[Any]:
+    """Return the values of several options, each given as key and default: the file is looked for once."""
+    found: list[Any] = []
+    content = _loaded
+    for key, default in asked:
+        variable, encoded = _variable_of(key)
+        text = _text_of(variable, encoded)
+        if text is not None:
+            logger.debug("option %s comes from the environment variable %s", key, variable)
+            found.append(_convert(text, variable, _KINDS.get(key, type(default))))
+            continue
+        if content is None:
+            content = find_configuration()
+        # Most often there is none.
+        value = _look_up(content, key) if content else None
+        if value is None and default is none:
+            logger.warning("option %s is not set and has no default", key)
+        found.append(default if value is None else value)
+    return found
+
+
+def _text_of(variable: str, encoded: Any) -> str | None:
+    """Return the text of an environment variable; None where it is not set, as most are."""
+    environment: Any = os.environ
+    try:
+        # To be told so by an exception, as `get` is, takes five times as long: each trial that starts asks.
+        if encoded not in environment._data:
+            return None
+    except AttributeError:
+        # A program, or another Python, may have put something else there.
+        pass
+    text: str | None = environment.get(variable)
+    return text
+
+
+def _encoded(variable: str) -> Any:
+    """Return a name as the environment of this system has it, bytes or text."""
+    return os.fsencode(variable) if os.name == "posix" else variable.upper()
 
 
 @functools.cache
-def _variable_of(key: str) -> str:
-    return "TRACK_" + key.upper().replace(".", "_")
+def _file_variable() -> tuple[str, Any]:
+    return _FILE_VARIABLE, _encoded(_FILE_VARIABLE)
+
+
+@functools.cache
+def _variable_of(key: str) -> tuple[str, Any]:
+    variable = "TRACK_" + key.upper().replace(".", "_")
+    return variable, _encoded(variable)
 
 
 def find_configuration(file: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -151,7 +184,7 @@ def reset_configuration() -> None:
 
 
 def _find_file() -> str | None:
-    named = os.environ.get(_FILE_VARIABLE)
+    named = _text_of(*_file_variable())
     if named:
         if not os.path.isfile(named):
             raise FileNotFoundError(f"{_FILE_VARIABLE} names {named!r}, which is not a file")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from track.aggregators.aggregator import TIMES_AGGREGATOR, Aggregator, TimeSeriesAggregator
-from track.configuration import options
+from track.configuration import several
 from track.errors import BackendUnavailable, InvalidEvent, Pruned, refuse_unnamed
 from track.front import (
     AlertVerbs,
@@ -54,6 +54,8 @@ __all__ = ["LogSignalHandler", "LoggerChronoContext", "TrialLogger"]
 logger = logging.getLogger(__name__)
 _attaching = threading.RLock()
 _UNGIVEN: Any = object()
+_OPTIONS = (("process.hooks", True), ("log.environment", "all"), ("monitor", ""))
+"""What each trial asks for when it starts, with the defaults."""
 
 
 class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
@@ -208,11 +210,12 @@ class TrialLogger(OutputVerbs, FileVerbs, MediaVerbs, SystemVerbs, AlertVerbs):
         self._log_numbers = self.protocol.numbers_taker(self._trial)
         self._previous = get_current_trial()
         set_current_trial(self._trial)
-        if options("process.hooks", True):
+        has_hooks, environment, monitor = several(*_OPTIONS)
+        if has_hooks:
             self._signals = LogSignalHandler(self)
         # Last: git may take a second, in which the process may be told to stop.
-        record_environment(self.protocol, self._trial, self._parts)
-        self._begin_monitor()
+        record_environment(self.protocol, self._trial, self._parts, environment)
+        self._begin_monitor(monitor)
 
     def finish(
         self, exc_type: Any = None, exc_val: Any = None, exc_tb: Any = None, *, timeout: float | None = None
@@ -616,5 +619,5 @@ class _UnpickledLogger(TrialLogger):
 
 def _is_pruned_elsewhere(error: BaseException | None) -> bool:
     """Return whether an error is Optuna's `TrialPruned`, which its pruning callbacks for frameworks raise, too."""
-    kinds = type(error).__mro__
+    kinds = () if error is None else type(error).__mro__
     return any(kind.__name__ == "TrialPruned" and kind.__module__.partition(".")[0] == "optuna" for kind in kinds)

@@ -40,11 +40,12 @@ HERE = {
     # what is looked at
     **dict.fromkeys(("log_images", "add_image", "add_images", "Image"), _IMAGE),
     **dict.fromkeys(("add_figure", "log_confusion_matrix"), "trial.log_figure('curve', figure)"),
-    "add_histogram": "trial.log_histogram('weights', values)",
+    **dict.fromkeys(("add_histogram", "Histogram"), "trial.log_histogram('weights', values)"),
     "Table": "trial.log_table('answers', rows)",
     "add_text": "trial.log_text('answer', text)",
-    "add_audio": "trial.log_audio('voice', samples, rate=16000)",
-    "add_video": "trial.log_video('play', 'play.mp4')",
+    **dict.fromkeys(("add_audio", "Audio"), "trial.log_audio('voice', samples, rate=16000)"),
+    **dict.fromkeys(("add_video", "Video"), "trial.log_video('play', 'play.mp4')"),
+    "Html": "trial.log_html('page', html)",
     # a run and where it is
     **dict.fromkeys(("init", "start_run", "init_run", "create_run", "new_run", "start_trial"), _BEGIN),
     **dict.fromkeys(("Run", "Task", "SummaryWriter", "Logger"), _BEGIN),

@@ -13,7 +13,7 @@ from tests.children import room_for, run
 from tests.e2e.disks import full, mounted
 from tests.e2e.processes import start, stored
 from tests.unit.dashboard.asking import HOST, enter
-from track import TrackClient
+from track import TrackClient, fetch
 from track.dashboard import Dashboard
 from track.errors import BackendUnavailable
 from track.logger import TrialLogger
@@ -69,6 +69,30 @@ def test_each_episode_has_one_warning(small_disk: Path, caplog: pytest.LogCaptur
     (seen,) = stored(path)
     assert len(_warnings(caplog)) == 3
     assert seen.metrics["value"].val == list(range(600))
+
+
+@pytest.mark.root
+def test_images_that_have_no_room_are_counted(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever of them did not fit, all that the record names comes back, also what came after it; one warning."""
+    trial = start(small_disk / "runs.json")
+    pictures = [[[(x * y * step) % 251 for x in range(60)] for y in range(60)] for step in range(1, 31)]
+
+    for step, picture in enumerate(pictures[:10]):
+        trial.log_image("sample", picture, step=step)
+    with full(small_disk):
+        for step, picture in enumerate(pictures[10:20], 10):
+            trial.log_image("sample", picture, step=step)
+    for step, picture in enumerate(pictures[20:], 20):
+        trial.log_image("sample", picture, step=step)
+    trial.finish()
+
+    (seen,) = fetch(f"file://{small_disk}/runs.json")
+    media = seen.media("sample")
+    assert [medium.step for medium in media if medium.step not in range(10, 20)] == [*range(10), *range(20, 30)]
+    assert len({medium.read_bytes() for medium in media}) == len(media) < 30
+    missing = f"{30 - len(media)} of its media could not be stored"
+    assert seen.metadata["artifacts_not_stored"] == {"sample": missing}
+    assert len([text for text in _warnings(caplog) if "'sample' is not stored" in text]) == 1
 
 
 @pytest.mark.root

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.browsing import COLOURED, Visit, chromium, hostile_store, look_at_hostile, require_chromium
-from track import TrackClient, show
+from track import TrackClient, fetch, show
 from track.cli import main
 
 pytestmark = pytest.mark.slow
@@ -108,6 +108,33 @@ def test_file_shows_table_and_charts_in_both_themes(visit: Callable[..., FileVis
         light = sum(map(int, tab.evaluate("getComputedStyle(document.body).backgroundColor").strip("rgb()").split(",")))
         assert (light > 600) == (theme == "light")
         assert there.asked == [three.as_uri()]
+
+
+def test_media_are_in_the_file(visit: Callable[..., FileVisit], tmp_path: Path) -> None:
+    """Pictures by step, drawings that run nothing, histograms, tables, texts; what is not in it says so."""
+    with TrackClient(f"file://{tmp_path}/runs.json").new_trial(name="seen", parameters={}) as trial:
+        for step in range(3):
+            trial.log_image("sample", [[step * 60, 255] * 8] * 16, step=step)
+            trial.log_histogram("weights", [float(number * step) for number in range(100)], step=step)
+        trial.log_image("drawing", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9' onload='alert(1)'/>")
+        trial.log_table("table", [{"truth": "<b>cat", "guess": "dog"}])
+        trial.log_text("note", "<img src=x onerror=console.error(1)>")
+        trial.log_html("page", "<b>bold</b>")
+    show(fetch(f"file://{tmp_path}/runs.json")).save(tmp_path / "report.html")
+    tab = visit(tmp_path / "report.html").open()
+    tab.locator("tbody button", has_text="seen").first.click()
+
+    image = tab.locator("section[aria-label='media sample'] img")
+    image.evaluate("(one) => one.decode()")
+    last = image.get_attribute("src")
+    tab.get_by_label("step of sample").fill("0")
+    tab.get_by_text("step 0").wait_for()
+    assert image.get_attribute("src") != last
+    tab.locator("section[aria-label='media drawing'] img").evaluate("(one) => one.decode()")
+    tab.locator(".heat canvas").wait_for()
+    assert _texts(tab, "section[aria-label='media table'] td") == ["<b>cat", "dog"]
+    assert _texts(tab, "section[aria-label='media note'] pre") == ["<img src=x onerror=console.error(1)>"]
+    assert "not in this file" in tab.inner_text("section[aria-label='media page']")
 
 
 def test_spike_is_drawn_and_dragging_zooms(visit: Callable[..., FileVisit], three: Path) -> None:

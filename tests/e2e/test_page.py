@@ -130,6 +130,24 @@ def test_what_the_machine_did_is_folded_away(visit: Callable[..., Visit], tmp_pa
         assert [text.lower() for text in _texts(tab, "article section h3")][:1] == ["metrics"]
 
 
+def test_chart_of_what_diverged_has_numbers_beside_it(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Its axis is labelled however large the numbers are: up to the greatest that there is."""
+    client = _client(tmp_path / "report.json")
+    _log(client, "diverged", {"lr": 9.0}, [10.0 ** (step * 30) for step in range(11)], "out of range")
+    client.save()
+    with served(f"file:{tmp_path}/report.json") as link:
+        there = visit(link)
+        there.tab.add_init_script(
+            "const write = CanvasRenderingContext2D.prototype.fillText; window.written = [];"
+            "CanvasRenderingContext2D.prototype.fillText = function (text, ...rest)"
+            " { window.written.push(text); write.call(this, text, ...rest); }"
+        )
+        tab = there.open()
+        assert there.coloured("loss") > 100
+
+        assert [text for text in tab.evaluate("window.written") if text.endswith("e299")]
+
+
 def test_what_is_not_finite_is_marked_and_said(visit: Callable[..., Visit], three: str) -> None:
     """NaN and the infinities are marks on the rim, and the chart counts them; its lines are drawn all the same."""
     there = visit(three)
@@ -923,6 +941,19 @@ def test_program_says_what_is_wrong(tmp_path: Path) -> None:
         port = link.split(":")[2].split("/")[0]
         done = python("-m", "track", "ui", f"file://{tmp_path}/a.json", "--no-browser", "--port", port)
     assert (done.returncode, done.stderr.startswith(f"track ui: port {port}: ")) == (2, True)
+
+
+def test_page_that_runs_already_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second start says the link of the first; with other rights, or once that is gone, it is another page."""
+    _client(tmp_path / "a.json").save()
+    monkeypatch.chdir(tmp_path)
+    with served("file://a.json") as link:
+        done = python("-m", "track", "ui", f"file://{tmp_path}/a.json", "--no-browser")
+        assert (done.returncode, done.stdout) == (0, f"track ui: {link}\n")
+        with served("file://a.json", "--write") as other:
+            assert other != link
+    with served("file://a.json") as later:
+        assert later != link
 
 
 def test_interrupt_ends_the_program_well(tmp_path: Path) -> None:

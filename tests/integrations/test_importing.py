@@ -30,6 +30,8 @@ for step, value in enumerate(values):
 Path("note.txt").write_text("hello")
 wandb.save("note.txt", policy="now")
 print("an output")
+run.log({"said": "hello", "tab": wandb.Table(columns=["a"], data=[[1], [2]])}, step=300)
+run.log({"hist": wandb.Histogram(np_histogram=([1, 3], [0.0, 0.5, 1.0]))}, step=301)
 run.summary["best"] = 0.5
 run.finish(exit_code=CODE)
 """
@@ -140,6 +142,8 @@ def test_wandb(tmp_path: Path, code: int, status: str) -> None:
     assert len(trial.metrics["nan"]) == POINTS
     assert (trial.name, trial.project_id, trial.tags, trial.description) == ("first", "digits", {"a": True}, "n")
     assert trial.parameters["deep"] == {"x": 1}
+    assert (trial.media("said")[0].text, trial.media("tab")[0].rows) == ("hello", [[1], [2]])
+    assert trial.media("hist").at_step(301).histogram == ([1, 3], [0.0, 0.5, 1.0], 4)
     assert (str(trial.status), trial.metadata["summary"]["best"]) == (status, 0.5)
     assert {"output.log", "requirements.txt"} <= {one.name for one in artifacts(store)}
     # wandb.save links to a file that is elsewhere.
@@ -211,8 +215,9 @@ def test_aim(tmp_path: Path) -> None:
 
     assert (trial.name, trial.project_id) == ("first", "digits")
     found = {one.name: (one.step, one.read_bytes()) for one in artifacts(store)}
-    assert (found["said/4-0.txt"], found["said/4-1.txt"]) == ((4, b"one"), (4, b"two"))
-    assert (found["img/3.png"][0], found["img/3.png"][1][:4]) == (3, b"\x89PNG")
+    assert (found["said/0"], found["said/1"]) == ((4, b"one"), (4, b"two"))
+    assert [one.text for number in range(2) for one in trial.media(f"said/{number}")] == ["one", "two"]
+    assert (found["img"][0], found["img"][1][:4]) == (3, b"\x89PNG")
     assert {path: path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()} == before
 
 

@@ -35,6 +35,18 @@ def test_tensors_have_channels_first(trial: TrialLogger) -> None:
         trial.log_image("image", torch.rand(8, 3, 4, 5))
 
 
+def test_tensors_of_the_short_types_and_without_data(trial: TrialLogger) -> None:
+    """Eight bits are enough; a tensor on the device meta has no values, which is one error as of any other value."""
+    torch = pytest.importorskip("torch", reason="needs torch: pip install torch")
+
+    trial.log_histogram("weights", torch.ones(4).to(torch.float8_e4m3fn))
+
+    assert trial.media("weights")[0].histogram.size == 4
+    for log in (trial.log_image, trial.log_histogram):
+        with pytest.raises(InvalidEvent, match=r"Tensor of shape \(4, 5\) is none"):
+            log("empty", torch.empty(4, 5, device="meta"))
+
+
 def test_figures_of_matplotlib_are_drawings(trial: TrialLogger) -> None:
     """A figure is an SVG in which its texts are texts, with a small PNG; of very many points it is a PNG."""
     figure = pytest.importorskip("matplotlib.figure", reason="needs matplotlib: pip install matplotlib").Figure()

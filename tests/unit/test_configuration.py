@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import pickle
 from pathlib import Path
 
 import pytest
 
 import track.configuration
-from track.configuration import OPTIONS, find_configuration, none, options, reset_configuration
+from track.configuration import OPTIONS, find_configuration, none, options, reset_configuration, several
 
 
 @pytest.fixture(autouse=True)
@@ -200,3 +201,21 @@ def test_every_option_has_a_meaning(key: str) -> None:
 
     assert meaning
     assert default is none or options(key, default) == default
+
+
+def test_several_are_what_each_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the environment, of the file and of nobody, asked for together."""
+    _write(folder / "track.config", {"monitor": "10", "log": {"environment": "git"}})
+    monkeypatch.setenv("TRACK_LOG_ENVIRONMENT", "none")
+    monkeypatch.delenv("TRACK_PROCESS_HOOKS", raising=False)
+    asked = (("log.environment", "all"), ("monitor", ""), ("process.hooks", True))
+
+    assert several(*asked) == [options(*each) for each in asked] == ["none", "10", True]
+
+
+def test_environment_that_somebody_has_replaced_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests put a dictionary in its place."""
+    monkeypatch.setattr(os, "environ", {"TRACK_LOG_PRINT_DISABLE": "yes"})
+
+    assert options("log.print.disable", False) is True
+    assert options("log.print.every", None) is None

@@ -118,8 +118,9 @@ class Artifact:
             if offset is None:
                 return store.folder.open(key)
             with store.folder.open(key) as pack:
-                pack.seek(offset)
-                return io.BytesIO(pack.read(min(self.size or 0, SMALL)))
+                # Who writes to the tracking store has said where it is: what is there is compared with its digest.
+                pack.seek(min(offset, pack.seek(0, os.SEEK_END)))
+                return io.BytesIO(pack.read(min(max(self.size or 0, 0), SMALL)))
 
     def _content(self, path: str | None) -> tuple[ArtifactStore, str, str | None]:
         """Return where the content is, or that of a file of a directory, and its digest."""

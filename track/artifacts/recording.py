@@ -6,7 +6,6 @@ import hashlib
 import os
 import weakref
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
 from track.artifacts.artifact import Artifact
@@ -28,6 +27,7 @@ from track.errors import UnsafePath
 from track.persistence.contract import artifact_media, plain_step
 from track.plain import restore
 from track.structure import Trial
+from track.utils.once import cached_property
 
 _notes: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
 

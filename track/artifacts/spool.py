@@ -6,6 +6,7 @@ by the next one that logs to the same place, and by ``track sync``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -132,7 +133,13 @@ def _is_left(note: _Note) -> bool:
 def _send(spool: LocalFolder, target: Folder, key: str) -> None:
     if spool.size(key) is not None:
         with ArtifactStore(target).storing():
-            target.write(key, spool.read(key))
+            try:
+                target.write(key, spool.read(key))
+            except BaseException:
+                # A place that is full may have kept the first half.
+                with contextlib.suppress(BackendUnavailable, OSError):
+                    target.remove([key])
+                raise
     spool.remove([key, _note_key(key)])
 
 

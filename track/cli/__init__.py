@@ -105,7 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return exp.main(words[1:], "track exp")
     parser, verbs = _parser(words[:1])
-    verb = verbs.choices.get(words[0]) if words else None
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    verb = verbs.choices.get(words[0])
     words, command = _parted(words, verb and verb.get_default("takes_command"))
     if verb is not None and verb.get_default("intermixed"):
         # Options may stand between the words of a list.

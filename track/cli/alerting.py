@@ -91,8 +91,13 @@ def run_command(arguments: Sequence[str], notice: Notice, uri: str, seconds: flo
     finally:
         _end(child)
     if child.returncode < 0:
-        return f"was ended by {signal.Signals(-child.returncode).name}"
+        return f"was ended by {_signal_name(-child.returncode)}"
     return f"ended with {child.returncode}" if child.returncode else ""
+
+
+def _signal_name(number: int) -> str:
+    # Those of real time have no names, but for the first and the last.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _end(child: Any) -> None:

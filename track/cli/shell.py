@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from glob import glob
 from typing import TYPE_CHECKING, Any
 
 from track.configuration import options
@@ -67,10 +68,11 @@ def store_and_words(given: argparse.Namespace) -> tuple[str, list[str]]:
     if uri is not None:
         del words[0]
     if len(words) < given.least:
-        raise InvalidCall(f"which one? Give {given.wanted}")
+        hint = ", as @last or @best:loss" if "TRIAL" in given.wanted else ""
+        raise InvalidCall(f"which one? Give {given.wanted}{hint}")
     if given.most is not None and len(words) > given.most:
         raise InvalidCall(f"{clean(words[given.most], 100)!r} is too much, or no store: see {given.prog} --help")
-    return uri or configured_store(), words
+    return uri or configured_store(given.prog), words
 
 
 def _as_store(word: str) -> str | None:
@@ -82,19 +84,21 @@ def _as_store(word: str) -> str | None:
     return f"{scheme}:{os.path.abspath(word)}" if scheme is not None and is_stored(word) else None
 
 
-def configured_store() -> str:
+def configured_store(verb: str = "") -> str:
     """Return the store that `TrackClient()` uses, else that of ``report.json`` in the working directory.
 
-    Raises InvalidCall: there is none.
+    Raises InvalidCall: there is none. With the `verb` that asks it names a store that lies there.
     """
     uri = options("log.backend.name", None)
     if not names_no_store(uri):
         return str(uri)
     if is_stored(_HERE):
         return f"file:{os.path.abspath(_HERE)}"
-    raise InvalidCall(
-        f"which store? Give its URI, as file://runs.json, or set TRACK_LOG_BACKEND_NAME; here is no {_HERE} either"
-    )
+    # Beside a store of files lies its lock.
+    locks = sorted(glob("*.json.lock")) if verb else []
+    found = next((name for name in (lock.removesuffix(".lock") for lock in locks) if is_stored(name)), None)
+    example = f"its file, as `{verb} {clean(found, 100)}`" if found else "its URI, as file://runs.json"
+    raise InvalidCall(f"which store? Give {example}, or set TRACK_LOG_BACKEND_NAME; here is no {_HERE} either")
 
 
 # running

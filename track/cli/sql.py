@@ -20,7 +20,7 @@ from track.shown import shown, text_of
 _DESCRIPTION = """
 Answers a question in SQL. Tables: trials (uid, name, revision, status, project, group, created, seconds, error, ...),
 parameters and tags (trial, name, value, number), briefs (trial, name, last, min, max, count), and metrics, the points
-(trial, metric, step, value, time).
+(trial, metric or name, step, value, time or at).
 """
 _ROWS = 100
 _FACTS = ("uid", "name", "revision", "status", "project", "group", "created", "started", "finished", "seconds", "error")
@@ -104,7 +104,11 @@ def _tables(arrow: Any, protocol: Protocol, question: str) -> dict[str, Any]:
         kinds = {"trial": text, "name": text, "value": text, "number": number}
         found[section] = _table(arrow, kinds, ([*line[:2], _text(line[2]), _number(line[2])] for line in lines))
     if "metrics" in question.lower():
-        found["metrics"] = to_arrow(protocol.fetch_trials(), times=True)
+        points = to_arrow(protocol.fetch_trials(), times=True)
+        # As the other tables and the Parquet of an export call them; the same columns, not copies.
+        for name, of in (("name", "metric"), ("at", "time")):
+            points = points.append_column(name, points[of])
+        found["metrics"] = points
     return found
 
 

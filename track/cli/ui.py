@@ -7,7 +7,9 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from track.cli.shell import (
     WRONG,
@@ -27,11 +29,13 @@ from track.persistence.utils import file_of, is_stored, mask_secrets, store_path
 from track.utils.system import is_loopback
 
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - they are looked for, not listened on
+_PORT = 8124
 _TURN = 0.0005
 _DESCRIPTION = """
 Opens a page with the runs of a store: a table, and their charts, which grow while the runs do. It is for this machine
-only, and for who has the link that is printed; it reads the store, and changes nothing of it. With --write tags, notes
-and statuses can be changed; with --users it is for who has a password, and with --security-layer on other machines too.
+only, and for who has the link that is printed; it reads the store, and changes nothing of it. Where the page of the
+store runs already, that one is opened. With --write tags, notes and statuses can be changed; with --users it is for who
+has a password, and with --security-layer on other machines too.
 """
 
 
@@ -40,7 +44,9 @@ def add_parser(verbs: Any, name: str) -> None:
     parser = verbs.add_parser(name, description=_DESCRIPTION)
     parser.set_defaults(run=run)
     take_words(parser, most=0)
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
+    parser.add_argument(
+        "--port", type=int, help="port to listen on, 0 for any (default: 8124, or any if that is taken)"
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -48,6 +54,7 @@ def add_parser(verbs: Any, name: str) -> None:
         help="where to listen; another machine's browser comes in with --users and --security-layer only",
     )
     parser.add_argument("--write", action="store_true", help="let tags, notes and statuses be changed")
+    parser.add_argument("--embed", action="store_true", help="let pages of this machine show it in a frame")
     parser.add_argument("--users", metavar="FILE", help="who may come in, by password; see `track user`")
     take_security(parser)
     parser.add_argument("--no-browser", action="store_true", help="only print the link")
@@ -74,20 +81,51 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace, uri: str, context: Any, users: Any) -> int:
     from track.dashboard import Dashboard, PageServer, new_token
+    from track.dashboard.running import Running
 
     # The usual mistake is said at once; all else that a store needs is imported while a browser begins.
     path = None if file_of(uri) is None else store_path(uri)
     if path is not None and not is_stored(path):
         raise BackendUnavailable(f"there is no store at {mask_secrets(uri)}: no file {os.path.realpath(path)}")
+    store = mask_secrets(uri) if path is None else f"{uri.partition(':')[0]}:{os.path.realpath(path)}"
+    running = Running(store, given.host, given.write, given.embed, given.allow_host)
+    if not users and given.port is None:
+        link = running.link()
+        if link is not None:
+            _say(given, link)
+            tell("it runs already")
+            if not given.no_browser:
+                _open(link).join()
+            return 0
     token = "" if users else new_token()
-    page = Dashboard(uri, token, given.allow_host, writes=given.write, users=users)
+    page = Dashboard(uri, token, given.allow_host, writes=given.write, users=users, embed=given.embed)
     try:
-        server = PageServer(page, given.port, given.host, context)
+        server = _listening(given, lambda port: PageServer(page, port, given.host, context))
     except (OSError, OverflowError) as error:
         where = "" if is_loopback(given.host) else f" of {given.host}"
-        complain(f"{given.prog}: port {given.port}{where}", error)
+        complain(f"{given.prog}: port {given.port or 0}{where}", error)
         return WRONG
-    return _run(given, server, page, token)
+    try:
+        return _run(given, server, page, token, running)
+    finally:
+        running.close()
+
+
+def _listening(given: argparse.Namespace, make: Callable[[int], Any]) -> Any:
+    """Return a server on the port that is asked for; else on the usual one, or on any where that is taken."""
+    if given.port is not None:
+        return make(given.port)
+    try:
+        return make(_PORT)
+    except OSError:
+        return make(0)
+
+
+def _say(given: argparse.Namespace, link: str) -> None:
+    if given.json:
+        say_json(link=link, host=given.host, port=urlsplit(link).port, writes=given.write)
+    else:
+        say(f"track ui: {link}")
 
 
 def _security(given: argparse.Namespace) -> tuple[Any, Any]:
@@ -128,16 +166,14 @@ def _context(given: argparse.Namespace) -> Any:
     return context
 
 
-def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
+def _run(given: argparse.Namespace, server: Any, page: Any, token: str, running: Any) -> int:
     # All addresses of this machine are none for a browser.
     host = socket.gethostname() if given.host in _ALL_ADDRESSES else given.host
     address = f"[{host}]" if ":" in host else host
     link = f"http{'s' if server.context else ''}://{address}:{server.server_port}/{f'?token={token}' if token else ''}"
     try:
-        if given.json:
-            say_json(link=link, host=given.host, port=server.server_port, writes=given.write)
-        else:
-            say(f"track ui: {link}")
+        running.say(link)
+        _say(given, link)
         # Who asks need not wait long for the thread that reads.
         sys.setswitchinterval(_TURN)
         answering = threading.Thread(target=server.serve_forever, daemon=True)
@@ -157,8 +193,10 @@ def _run(given: argparse.Namespace, server: Any, page: Any, token: str) -> int:
     return 0
 
 
-def _open(link: str) -> None:
+def _open(link: str) -> threading.Thread:
     """Open the link in a browser; where there is none, it is printed anyway."""
     import webbrowser
 
-    threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+    opening = threading.Thread(target=webbrowser.open, args=(link,), daemon=True)
+    opening.start()
+    return opening

@@ -116,6 +116,9 @@ def chunk_arrays(
     import numpy
 
     places = [0, *accumulate(chunk.named.points for chunk, _ in chosen)]
+    straight = None if with_times else _straight(stored, chosen, places, stepped)
+    if straight is not None:
+        return straight
     found: dict[int, Any] = {}
     for (chunk, position), (place, end) in zip(chosen, pairwise(places), strict=True):
         columns = stored.plain_of(chunk, with_times)
@@ -131,6 +134,40 @@ def chunk_arrays(
             found[number][place:end] = part
     times = found[2].astype(numpy.float64, copy=False) if with_times else None
     return found[0], found[1], times
+
+
+def _straight(
+    stored: Any, chosen: Sequence[tuple[Any, int]], places: Sequence[int], stepped: bool
+) -> tuple[Any, ...] | None:
+    """Return steps and values as `chunk_arrays` does, read to where they are wanted, and no times.
+
+    None where that cannot be: steps that do not count up evenly, or values that are no doubles.
+    """
+    import numpy
+
+    runs = [chunk.head().columns[0] if stepped else ("run", position, 1) for chunk, position in chosen]
+    if not all(run is not None and run[0] == "run" for run in runs):
+        return None
+    values = numpy.empty(places[-1])
+    view = values.data.cast("B")
+    for (chunk, _), (place, end) in zip(chosen, pairwise(places), strict=True):
+        if not chunk.doubles_into(view[8 * place : 8 * end]):
+            columns = stored.plain_of(chunk, with_times=False)
+            if columns is None or isinstance(columns[1], range) or columns[1][0] != "d":
+                return None
+            values[place:end] = _plain_array(columns[1])
+    counts = {end - place for place, end in pairwise(places)}
+    if len(counts) == 1 and len({stride for _, _, stride in runs}) == 1:
+        firsts = numpy.array([first for _, first, _ in runs], numpy.int64)
+        steps = (firsts[:, None] + runs[0][2] * numpy.arange(counts.pop())).ravel()
+    else:
+        steps = numpy.concatenate(
+            [
+                _plain_array(range(first, first + (end - place) * stride, stride))
+                for (_, first, stride), (place, end) in zip(runs, pairwise(places), strict=True)
+            ]
+        )
+    return steps, values, None
 
 
 def _longer(run: range, more: Any, found: dict[str, Any], size: int) -> range | None:

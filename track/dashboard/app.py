@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from track.configuration import options
 from track.dashboard.answers import Answer, Refused
-from track.dashboard.security import HEADERS, Guard
+from track.dashboard.security import EMBEDDED_HEADERS, HEADERS, Guard
 from track.errors import TrackError
 from track.persistence.utils import mask_secrets, names_no_store
 
@@ -57,6 +57,8 @@ class Dashboard:
         Tags, notes and statuses may be changed.
     users: Users, optional
         Who comes in by password instead of a token, over HTTPS from other machines, too.
+    embed: bool
+        Pages of this machine, as a notebook's, may show it in a frame.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Dashboard:
         *,
         writes: bool = False,
         users: Users | None = None,
+        embed: bool = False,
     ) -> None:
         self._given = store
         self._token = token
         self._hosts = tuple(hosts)
         self._interval = interval
         self._writes, self._users = writes, users
+        self._headers = EMBEDDED_HEADERS if embed else HEADERS
         self._opening = threading.Lock()
         self._guard: Guard | None = None
         self._opened: Questions | None = None
@@ -88,7 +92,7 @@ class Dashboard:
         usual = (
             ("Content-Type", answer.kind),
             ("Content-Length", str(length)),
-            *HEADERS,
+            *self._headers,
             ("Cache-Control", "no-store"),
         )
         headers = [one for one in usual if one[0] not in own]

@@ -92,11 +92,15 @@ def of_run(protocol: Protocol, uid: str, digest: str, kind: str = "") -> Artifac
     same = [found for found in artifacts(protocol, {"uid": uid}) if found.digest == digest] if digest else []
     # The same bytes may be several things: that comes first which is looked at as this kind.
     for found in sorted(same, key=lambda one: (said := said_of(one.media)) is None or kind not in ("", said.kind)):
-        if found.is_reference or _WEB.search(found.uri):
-            # It may be any file of this machine, or any address that this machine reaches.
+        if is_elsewhere(found):
             raise Refused(404, f"{_name_of(found.name)} was not stored, only named: track artifacts download brings it")
         return found
     raise Refused(404, "this run has no such file")
+
+
+def is_elsewhere(found: Artifact) -> bool:
+    """Return whether it may be any file of this machine, or any address that this machine reaches."""
+    return found.is_reference or _WEB.search(found.uri) is not None
 
 
 def _opened(found: Artifact, file: str) -> tuple[str, BinaryIO]:

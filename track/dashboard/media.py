@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 from track.artifacts import artifacts
 from track.dashboard.answers import Answer, Refused, json_answer, plain_number
 from track.dashboard.files import of_run
-from track.errors import NotFound, TrackError
+from track.errors import CorruptArtifact, NotFound, TrackError
 from track.media import Histogram, Medium, media_in, said_of
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
@@ -52,13 +53,18 @@ def medium_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
     """Return a text, or the first rows of a table, that a run has logged; `Refused` where there is none."""
     medium = _medium(protocol, uid, digest)
     try:
-        if medium.kind == "table":
-            columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
-            cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
-            return json_answer({"columns": columns, "rows": cells, "left": len(rows) - len(cells)})
-        return json_answer({"text": cut(medium.text, _LONGEST_TEXT)})
+        return json_answer(shown_of(medium))
     except (TrackError, OSError, ValueError) as error:
         raise _refused(error) from error
+
+
+def shown_of(medium: Medium) -> dict[str, Any]:
+    """Return what is shown of a text, or of a table; TrackError or ValueError where it cannot be read."""
+    if medium.kind != "table":
+        return {"text": cut(medium.text, _LONGEST_TEXT)}
+    columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
+    cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
+    return {"columns": columns, "rows": cells, "left": len(rows) - len(cells)}
 
 
 def html_answer(protocol: Protocol, uid: str, digest: str) -> Answer:
@@ -80,18 +86,31 @@ def histograms_answer(protocol: Protocol, uid: str, name: str) -> Answer:
     lines = artifacts(protocol, {"uid": uid})
     try:
         found = [] if trial is None else media_in(trial, name, lines)
-        kept = [medium for medium in found if medium.kind == "histogram" and (medium.size or 0) < _LARGEST]
-        every = max(1, -(-len(kept) // _ACROSS))
-        chosen = [*kept[::every], *([kept[-1]] if kept and (len(kept) - 1) % every else [])]
-        read = [medium.histogram for medium in chosen]
+        return json_answer(grid_of(found))
     except (TrackError, OSError) as error:
         raise _refused(error) from error
-    low = min((one.edges[0] for one in read), default=0.0)
-    high = max((one.edges[-1] for one in read), default=1.0)
-    rows = [_on_grid(one, low, high) for one in read]
-    return json_answer(
-        {"steps": [plain_number(medium.step) for medium in chosen], "low": low, "high": high, "rows": rows}
-    )
+
+
+def grid_of(found: Iterable[Medium]) -> dict[str, Any]:
+    """Return histograms in one grid: a row of counts a step, between the least and the greatest edge."""
+    kept = [medium for medium in found if medium.kind == "histogram" and (medium.size or 0) < _LARGEST]
+    every = max(1, -(-len(kept) // _ACROSS))
+    chosen = [*kept[::every], *([kept[-1]] if kept and (len(kept) - 1) % every else [])]
+    read = [(medium.step, one) for medium in chosen if (one := _histogram(medium)) is not None]
+    if chosen and not read:
+        raise CorruptArtifact(f"none of the histograms {chosen[0].name!r} can be read")
+    low = min((one.edges[0] for _, one in read), default=0.0)
+    high = max((one.edges[-1] for _, one in read), default=1.0)
+    rows = [_on_grid(one, low, high) for _, one in read]
+    return {"steps": [plain_number(step) for step, _ in read], "low": low, "high": high, "rows": rows}
+
+
+def _histogram(medium: Medium) -> Histogram | None:
+    """Return a histogram; None where it is not what it was, or not there: the others are shown."""
+    try:
+        return medium.histogram
+    except (CorruptArtifact, NotFound):
+        return None
 
 
 def _cell(value: Any) -> str:

@@ -15,6 +15,7 @@ import msgspec
 
 from track.dashboard.bundle import document
 from track.dashboard.curves import MOST_PIECES, Planes, curves_of, pieces_for
+from track.dashboard.filed import Filed
 from track.dashboard.rows import Plain, page_of
 from track.dashboard.source import Source, stored
 from track.metrics import briefs_of
@@ -27,7 +28,7 @@ LIMIT = 5_000_000
 """Bytes of a file."""
 _SPARE = 5_000
 # What is packed has so many bytes, and takes so much of its room, at least; and what a curve takes beside its points.
-_LEAST_ROOM, _FULL, _CURVE = 10_000, 0.85, 25
+_LEAST_ROOM, _FULL, _CURVE, _POINT = 10_000, 0.85, 25, 16
 _LEAST_PIECES = 60
 """A curve in fewer pieces says too little: rather fewer runs."""
 _TEXTS = (200_000, 20_000, 4_000, 1_000, 200)
@@ -87,7 +88,9 @@ def written(source: Source, limit: int = LIMIT, now: float | None = None) -> Wri
         if pieces >= _LEAST_PIECES or runs <= 1:
             break
         pages = pages[-max(1, runs * 3 // 4) :]
-    noted = partial(_noted, runs, total, counts, now)
+    media = _put_media(source, kept, head, counts, room)
+    pieces = min(pieces, pieces_for(counts, room - len(zlib.compress(_encode(head), 1)) - _CURVE * len(counts)))
+    noted = partial(_noted, runs, total, counts, now, media)
     made = _fitted(source, kept, head, noted, pieces, room)
     if max(counts, default=0) > 2 * made[0] and len(made[1]) < _FULL * room:
         # It packs better than most: there is room for more.
@@ -97,6 +100,24 @@ def written(source: Source, limit: int = LIMIT, now: float | None = None) -> Wri
     title = f"{place}: {_counted(runs)}" if place else _counted(runs)
     html = document(base64.b64encode(packed).decode(), title, note)
     return Written(html, runs, total, pieces if max(counts, default=0) > 2 * pieces else 0, note)
+
+
+def _put_media(
+    source: Source, trials: Sequence[Trial], head: dict[str, Any], counts: Sequence[int], room: int
+) -> tuple[str, str]:
+    """Put into the pages what there is to look at, and return what is noted of it, and the same shorter."""
+    if not any(page["media"] for page in head["pages"]):
+        return "", ""
+    left = room - len(zlib.compress(_encode(head), 1)) - _CURVE * len(counts)
+    # Curves have half of it, and no more than all of their points take.
+    shared = max(left // 2, left - _POINT * sum(counts))
+    made = Filed(source, trials, head["pages"], int(max(0, shared) * _FULL))
+    for page, media in zip(head["pages"], made.lists, strict=True):
+        page["media"] = media
+    if made.held == made.total:
+        return "", ""
+    part = f"{made.held:,} of {made.total:,}"
+    return f"{part} images, tables and the like{', evenly over their steps' * made.is_thinned}", f"{part} media"
 
 
 def _fitted(  # noqa: PLR0917 - what it is of
@@ -169,7 +190,9 @@ def _packed(head: dict[str, Any], planes: Planes) -> bytes:
     return zlib.compress(b"".join((struct.pack("<I", len(said)), said, *planes.parts)), 9)
 
 
-def _noted(runs: int, total: int, counts: Sequence[int], now: float, pieces: int) -> tuple[str, str]:
+def _noted(  # noqa: PLR0917 - all that is said
+    runs: int, total: int, counts: Sequence[int], now: float, media: tuple[str, str], pieces: int
+) -> tuple[str, str]:
     """Return what somebody should know of the file, and the same shorter."""
     day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     long, short = [f"as it was on {day}"], [f"as of {day}"]
@@ -183,7 +206,7 @@ def _noted(runs: int, total: int, counts: Sequence[int], now: float, pieces: int
             "each with its least, mean and greatest value"
         )
         short.append(f"long curves in {pieces:,} pieces")
-    return "; ".join(long), " · ".join(short)
+    return "; ".join(filter(None, [*long, media[0]])), " · ".join(filter(None, [*short, media[1]]))
 
 
 def _counted(runs: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ _LEAST, _GREATEST = 1e-36, 1e38
 def chart_bytes(found: Buckets) -> bytes:
     """Return a line of JSON, and after it the edges as doubles and the planes that it names, little-endian.
 
-    Each plane is named with how wide its numbers are: ``f4`` and ``f8``, or ``u4`` and ``i8`` for counts; it begins at
+    Each plane is named with how wide its numbers are: ``f4`` and ``f8``, or ``u4`` for counts; it begins at
     a multiple of 8 bytes. A plane of counts that are all zero is left out.
     """
     width = _width(found)
@@ -29,7 +30,7 @@ def chart_bytes(found: Buckets) -> bytes:
         plane = getattr(found, name)
         most = _most(plane)
         if most or name == "count":
-            planes.append((name, "u4" if hasattr(plane, "astype") and most < 2**32 else "i8", plane))
+            planes.append((name, "u4" if hasattr(plane, "astype") and most < 2**32 else "f8", plane))
     about = {
         "buckets": len(found.edges) - 1,
         "uids": found.uids,
@@ -44,7 +45,7 @@ def chart_bytes(found: Buckets) -> bytes:
         if hasattr(plane, "astype"):
             body = little_endian(plane.astype(kind, copy=False))
         else:
-            body = b"".join(map(little_endian, plane))
+            body = b"".join(little_endian(array("d", row)) for row in plane)
         parts += [body, bytes(-len(body) % 8)]
     return b"".join(parts)
 

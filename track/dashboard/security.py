@@ -34,6 +34,13 @@ HEADERS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
 """What every answer says."""
+_MACHINE = "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:*"
+EMBEDDED_HEADERS = tuple(
+    (name, value.replace("frame-ancestors 'none'", f"frame-ancestors {_MACHINE}"))
+    for name, value in HEADERS
+    if name != "X-Frame-Options"
+)
+"""And of a page that other pages of this machine may show in a frame."""
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 

@@ -118,6 +118,9 @@ class PageServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
+    # An answer goes out at once and in one piece: what follows a piece would wait until the browser confirms that.
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
     server: PageServer
     server_version, sys_version = "track", ""
 

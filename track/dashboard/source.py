@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from track.artifacts import artifacts_in
+from track.media import Media, media_in
 from track.persistence.buckets import Buckets, Question
 from track.persistence.contract import points_of
 from track.persistence.protocol import Protocol
@@ -35,6 +37,8 @@ class Source:
         Returns the name of a group by its uid.
     environment: callable
         Returns where a trial ran.
+    media: callable
+        Returns what a trial has logged to be looked at.
     """
 
     trials: Sequence[Trial]
@@ -43,6 +47,7 @@ class Source:
     buckets: Callable[[Sequence[str], str, int, str], Buckets]
     group_name: Callable[[Any], str]
     environment: Callable[[Trial], dict[str, Any]]
+    media: Callable[[Trial], Media]
 
 
 def stored(protocol: Protocol, trials: Sequence[Trial]) -> Source:
@@ -66,6 +71,7 @@ def stored(protocol: Protocol, trials: Sequence[Trial]) -> Source:
         protocol.fetch_buckets,
         lambda uid: groups.get(uid, str(uid)),
         environment,
+        lambda trial: media_in(trial, None, artifacts_in(protocol, trial)),
     )
 
 
@@ -79,6 +85,7 @@ def loose(trials: Sequence[Trial]) -> Source:
         lambda uids, name, size, x: buckets_of([by_uid[uid] for uid in uids], Question(name, size, x)),
         str,
         lambda _: {},
+        lambda trial: media_in(trial, None),
     )
 
 

@@ -93,7 +93,11 @@ class MetricsFile:
             self._templates.clear()
         names = tuple(metrics)
         without, with_epoch, prefixed = self._templates.get(names) or self._new_templates(names)
-        line = without % (*texts, step) if epoch is None else with_epoch % (*texts, step, epoch)
+        texts.append(step)
+        if epoch is None:
+            line = without % tuple(texts)
+        else:
+            line = with_epoch % (*texts, epoch)
         try:
             written = 0 if self._has_waited and self._backlog else self._write(line)
         except OSError as error:

@@ -7,7 +7,6 @@ from collections.abc import Container
 from functools import lru_cache
 from typing import Any
 
-from track.configuration import options
 from track.errors import InvalidCall
 from track.persistence.protocol import Protocol
 from track.persistence.registry import _opened_uris
@@ -27,13 +26,15 @@ def checked_parts(chosen: Any) -> tuple[str, ...] | None:
         raise InvalidCall(f"environment={chosen!r}: {error}") from error
 
 
-def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] | None) -> None:
+def record_environment(protocol: Protocol, trial: Trial, parts: tuple[str, ...] | None, configured: Any) -> None:
     """Record where a trial runs that is about to start, which never raises.
+
+    `parts`: those that were asked for; without, the URI says, or `configured`, the option ``log.environment``.
 
     A process that joins others in a trial leaves it as they have recorded it.
     """
     try:
-        chosen = _configured(protocol) if parts is None else parts
+        chosen = _configured(protocol, configured) if parts is None else parts
         if not chosen or (ENVIRONMENT in trial.metadata and runs_elsewhere(trial)):
             return
         facts, packages = environment_of(chosen)
@@ -55,9 +56,9 @@ def runs_elsewhere(trial: Trial, but: Container[int] = ()) -> bool:
     )
 
 
-def _configured(protocol: Protocol) -> tuple[str, ...]:
+def _configured(protocol: Protocol, option: Any) -> tuple[str, ...]:
     said = _in_uri(_opened_uris.get(protocol) or protocol.uri)
-    chosen = options("log.environment", "all") if said is None else said
+    chosen = option if said is None else said
     try:
         return _read(chosen) if isinstance(chosen, str) else read_parts(chosen)
     except ValueError as error:

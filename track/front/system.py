@@ -74,12 +74,12 @@ class SystemVerbs:
             self._begin_monitor()
         return self
 
-    def _begin_monitor(self) -> None:
-        """Begin, where it was asked for."""
+    def _begin_monitor(self, said: Any = None) -> None:
+        """Begin, where it was asked for; `said`: by the option ``monitor``, where that is known already."""
         try:
             every = self._asked_every
             if every is None:
-                every = configured_every()
+                every = _configured_every(options("monitor", "") if said is None else said)
                 # The ranks of a job share their machines: the first one follows the option. A worker is none.
                 workers = ancestors() if every and ATTEMPT_VARIABLE in os.environ else ()
                 every = 0.0 if every and runs_elsewhere(self._trial, workers) else every
@@ -110,9 +110,8 @@ def checked_every(every: Any) -> float:
     raise InvalidCall(f"every={every!r}: give the seconds between two records, {_SHORTEST} or more, or 0 for none")
 
 
-def configured_every() -> float:
+def _configured_every(said: Any) -> float:
     """Return how many seconds the option says; 0 where it says nothing, or what is no number, which is told."""
-    said = options("monitor", "")
     word = said.strip().lower() if isinstance(said, str) else said
     if word is False or (isinstance(word, str) and word in _OFF):
         return 0.0

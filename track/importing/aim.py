@@ -8,14 +8,22 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from track.errors import MissingExtra, NothingThere
+from track.errors import InvalidEvent, MissingExtra, NothingThere
 from track.importing.files import Folder
+from track.importing.media import counted
 from track.importing.report import Report
 from track.importing.runs import Run, Taking
 from track.plain import to_plain
 from track.structure import Status
 
-_OTHERS = ("images", "texts", "distributions", "audios", "figures")
+_OTHERS = {
+    "images": "get_image_sequence",
+    "texts": "get_text_sequence",
+    "distributions": "get_distribution_sequence",
+    "audios": "get_audio_sequence",
+    "figures": "get_figure_sequence",
+}
+_KINDS = {"images": "image", "texts": "text", "distributions": "histogram", "audios": "audio", "figures": "figure"}
 _SYSTEM = "__system__"
 _STILL = "was running when it was read, or was killed: it counts as broken"
 
@@ -38,8 +46,9 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         _copy(Folder(own, report), os.path.join(copy, ".aim"))
         repo = Repo(copy)
         repo._recreate_index()
-        for digest in sorted(repo.list_all_runs()):
-            yield _run(repo, digest, os.path.basename(os.path.dirname(own)))
+        root = os.path.basename(os.path.dirname(own))
+        for _, digest in sorted((_created(repo, digest), digest) for digest in repo.list_all_runs()):
+            yield _run(repo, digest, root)
         repo.close()
 
 
@@ -51,6 +60,12 @@ def _copy(folder: Folder, target: str) -> None:
             shutil.copyfileobj(source, file)
     for below in ("meta/chunks", "seqs/chunks", "meta/index"):
         os.makedirs(os.path.join(target, below), exist_ok=True)
+
+
+def _created(repo: Any, digest: str) -> float:
+    from aim import Run as AimRun
+
+    return float(AimRun(digest, repo=repo, read_only=True).creation_time)
 
 
 def _run(repo: Any, digest: str, root: str) -> Run:
@@ -76,12 +91,9 @@ def _run(repo: Any, digest: str, root: str) -> Run:
             epochs = named.get("epoch")
             if epochs is not None and (epochs == epochs).any():
                 taking.leave("epoch", "is no part of a point here", metric.name, len(epochs))
-        for kind, sequences in run.collect_sequence_info(_OTHERS).items():
+        for kind, sequences in run.collect_sequence_info(tuple(_OTHERS)).items():
             for sequence in sequences:
-                if kind in ("images", "texts"):
-                    _tell_shown(run, kind, sequence["name"], sequence["context"], taking)
-                else:
-                    taking.leave(kind.removesuffix("s"), "has no place here yet", str(sequence.get("name")))
+                _tell_media(run, kind, sequence["name"], sequence["context"], taking)
         if run.end_time is None:
             taking.leave("status", _STILL)
         taking.ended(Status.Broken if run.end_time is None else Status.Completed, run.end_time)
@@ -91,20 +103,29 @@ def _run(repo: Any, digest: str, root: str) -> Run:
     return Run(digest, str(run.end_time), read, float(run.creation_time), name, project, None, run.description or None)
 
 
-def _tell_shown(run: Any, kind: str, name: str, context: dict[str, Any], taking: Taking) -> None:
-    """Tell images or texts of one name, several of one step by their number."""
+def _tell_media(run: Any, kind: str, name: str, context: dict[str, Any], taking: Taking) -> None:
+    """Tell images, texts, ... of one name; several of one step have their number, too."""
     from aim.storage.context import Context  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    found = (run.get_image_sequence if kind == "images" else run.get_text_sequence)(name, Context(context))
-    for step, (shown, *_) in found.data.items():
+    what, method, called = _KINDS[kind], _OTHERS[kind], _name(name, context)
+    for step, (shown, *_) in getattr(run, method)(name, Context(context)).data.items():
         items = shown if isinstance(shown, list) else [shown]
         for number, item in enumerate(items):
-            called = f"{_name(name, context)}/{step}{'' if len(items) == 1 else f'-{number}'}"
-            if kind == "texts":
-                taking.file(f"{called}.txt", str(item.data).encode(), step, {"kind": "text"})
-                continue
-            media = {"kind": "image"} | ({"caption": str(item.caption)[:1000]} if item.caption else {})
-            taking.file(f"{called}.{item.format or 'png'}", bytes(item.storage["data"]), step, media)
+            given = called if len(items) == 1 else f"{called}/{number}"
+            try:
+                taking.medium(what, given, _content(what, item), step, getattr(item, "caption", None))
+            except InvalidEvent as error:
+                taking.leave(what, "has no counts between rising edges", f"{given}: {error}")
+
+
+def _content(what: str, item: Any) -> Any:
+    if what == "text":
+        return str(item.data)
+    if what == "histogram":
+        edges = item.ranges.tolist()
+        return counted(edges[:-1], edges[1:], item.weights.tolist())
+    data = item.data if what == "figure" else item.storage["data"]
+    return data.encode() if isinstance(data, str) else bytes(data)
 
 
 def _name(name: str, context: dict[str, Any]) -> str:

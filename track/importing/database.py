@@ -9,11 +9,15 @@ from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from track.errors import UnsafePath
+from track.importing.files import open_file
 from track.importing.report import Report
 
 _LONGEST = 1 << 26
 _LIMIT_LENGTH = 0
 """The number of SQLite's limit of the bytes of a value."""
+_PATIENCE = 1.0
+"""Seconds to wait for who writes."""
 _STEPS = 1_000_000
 """Steps of SQLite's machine between two looks at whether a query goes on for ever."""
 _MOST_STEPS = 200_000
@@ -22,11 +26,19 @@ _MOST_STEPS = 200_000
 @contextmanager
 def opened(path: str, report: Report) -> Iterator[Database | None]:
     """Give the database; None where it is none, which is counted."""
-    log = f"{path}-wal"
-    # A log beside it has what is not in the file yet. Without one, nothing is made beside the file.
-    mode = "mode=ro" if os.path.exists(log) and os.path.getsize(log) else "mode=ro&immutable=1"
     try:
-        connection = sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True)
+        # SQLite would wait for somebody to write to a pipe.
+        open_file(path).close()
+    except (OSError, UnsafePath) as error:
+        report.damage("cannot be opened", f"{path}: {error}")
+        yield None
+        return
+    # A log or a journal beside it has what is not in the file yet, or not for good: then SQLite looks at both, and for
+    # who writes. Without one, nothing is made beside the file.
+    is_changing = any(os.path.exists(log) and os.path.getsize(log) for log in (f"{path}-wal", f"{path}-journal"))
+    mode = "mode=ro" if is_changing else "mode=ro&immutable=1"
+    try:
+        connection = sqlite3.connect(f"file:{quote(path)}?{mode}", timeout=_PATIENCE, uri=True)
     except sqlite3.Error as error:
         report.damage("is no SQLite database", f"{path}: {error}")
         yield None

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from track.errors import UnsafePath
-from track.importing.files import Folder, lines
+from track.importing.files import Folder, checksum_of, lines
 from track.importing.report import Report
-from track.importing.runs import Run, Taking, stamp_of
+from track.importing.runs import Keys, Run, Taking, stamp_of
 from track.importing.words import number_of, time_of
+from track.versioning import compute_hash
 
 _METRICS = "plots/metrics/"
 _LONGEST = 1 << 16
@@ -30,12 +31,16 @@ def runs(path: str, report: Report) -> Iterator[Run]:
     for place in together:
         inside = folder.files(place)
         together[place] = [name.removeprefix(f"{place}/") if place else name for name in inside]
-    for place, names in together.items():
-        if any(name.startswith(_METRICS) or name == "metrics.json" for name in names):
-            yield _run(folder, place, names)
+    keys = Keys()
+    told = [
+        _run(folder, place, names, keys)
+        for place, names in together.items()
+        if any(name.startswith(_METRICS) or name == "metrics.json" for name in names)
+    ]
+    yield from sorted(told, key=lambda run: run.created)
 
 
-def _run(folder: Folder, place: str, names: list[str]) -> Run:
+def _run(folder: Folder, place: str, names: list[str], keys: Keys) -> Run:
     def at(name: str) -> str:
         return f"{place}/{name}" if place else name
 
@@ -44,7 +49,15 @@ def _run(folder: Folder, place: str, names: list[str]) -> Run:
     # All of them are called dvclive: the folder around it tells them apart.
     label = os.path.basename(os.path.dirname(own)) if name == "dvclive" else name
     paths = [folder.at(at(one)) for one in names]
-    created = min((os.lstat(one).st_mtime for one in paths), default=0.0)
+    modified = min((os.lstat(one).st_mtime for one in paths), default=0.0)
+    tables = [one for one in names if one.startswith(_METRICS) and one.endswith(".tsv")]
+    begins = [_first_line(folder, at(one)) for one in tables]
+    created = min((known for _, known in begins if known is not None), default=None)
+    # Wherever the folder is copied to, it began when it did, or with these values.
+    said = [folder.read(at("params.yaml")) or b"", *sorted(line for line, _ in begins)]
+    key = f"dvclive@{created!r}" if created is not None else compute_hash("dvclive", *said)
+    changes = [at(one) for one in (*tables, "metrics.json", "params.yaml")]
+    stamp = f"{stamp_of(*paths)}-{compute_hash(*(checksum_of(folder.at(one)) for one in changes))[:16]}"
 
     def read(taking: Taking) -> None:
         parameters = folder.yaml(at("params.yaml"))
@@ -65,7 +78,20 @@ def _run(folder: Folder, place: str, names: list[str]) -> Run:
             if not one.startswith(_METRICS) and one not in ("params.yaml", "metrics.json"):
                 taking.file(one, folder.at(at(one)))
 
-    return Run(f"{own}", stamp_of(*paths), read, created, label or "dvclive", None)
+    begun = modified if created is None else created
+    return Run(keys.key_of(key, stamp), stamp, read, begun, label or "dvclive", None)
+
+
+def _first_line(folder: Folder, path: str) -> tuple[bytes, float | None]:
+    """Return the first line of a metric, and when that was measured; None where the table does not say."""
+    try:
+        with folder.open(path) as file:
+            names, line = [(file.readline(_LONGEST)).strip() for _ in range(2)]
+    except (OSError, UnsafePath):
+        return b"", None
+    columns, cells = names.split(b"\t"), line.split(b"\t")
+    known = dict(zip(columns, cells, strict=False)).get(b"timestamp", b"")
+    return line, time_of(known.decode("utf-8", "replace"))
 
 
 def _flat(data: dict[str, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:

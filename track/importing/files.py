@@ -6,6 +6,7 @@ import io
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -154,6 +155,18 @@ def open_file(path: str) -> io.BufferedReader:
         os.close(descriptor)
         raise UnsafePath(f"{path} is no file")
     return io.BufferedReader(io.FileIO(descriptor, "r"), 1 << 20)
+
+
+def checksum_of(path: str) -> str:
+    """Return what is another one once the content of a file is; '' where it cannot be read."""
+    found = 0
+    try:
+        with open_file(path) as file:
+            while chunk := file.read(_CHUNK):
+                found = zlib.crc32(chunk, found)
+    except (OSError, UnsafePath):
+        return ""
+    return f"{found:08x}"
 
 
 def lines(file: Any, longest: int) -> Iterator[bytes | None]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from track.importing.runs import Taking
 
-_HEADER = b":W&B"
-_HEADER_SIZE = 7
+HEADER = b":W&B"
+HEADER_SIZE = 7
 _BLOCK = 1 << 15
 _HEAD = struct.Struct("<IHB")
 _GAP, _WHOLE, _FIRST, _LAST = 0, 1, 2, 4
@@ -44,11 +44,11 @@ def records(file: Any, name: str, taking: Taking | None) -> Iterator[bytes]:
 def _pieces(file: Any, name: str, taking: Taking | None) -> Iterator[tuple[int, bytes]]:
     """Yield kind and content of each piece, and a gap where some are missing."""
     size = os.fstat(file.fileno()).st_size
-    if file.read(_HEADER_SIZE)[:4] != _HEADER:
+    if file.read(HEADER_SIZE)[:4] != HEADER:
         if taking is not None:
             taking.damage("is no file of wandb", name)
         return
-    position = _HEADER_SIZE
+    position = HEADER_SIZE
     while block := file.read(_BLOCK - position % _BLOCK):
         end = len(block)
         offset = yield from _of_block(block)

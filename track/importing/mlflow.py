@@ -185,10 +185,9 @@ class MlflowRun:
             elif image["rest"]:
                 taking.leave("image", "is a smaller copy of another one", inside)
             else:
-                called = image["name"].replace("#", "/")
+                called = image["name"].replace("#", "/").replace("~", "/")
                 step = int(image["step"]) if len(image["step"]) < 19 else None
-                called = f"{called}/{image['step']}.{image['suffix']}"
-                taking.file(called, self._folder.at(name), step, {"kind": "image"})
+                taking.medium("image", called, self._folder.at(name), step)
 
     def _place(self) -> str | None:
         """Return where the artifacts are in the folder: as the store says, or where they are once it was moved."""

@@ -34,8 +34,11 @@ class Taking(Protocol):
     def tags(self, values: dict[str, Any]) -> None:
         """Take tags."""
 
-    def file(self, name: str, content: str | bytes, step: Any = None, media: dict[str, Any] | None = None) -> None:
-        """Take the file at a path, which was looked at before, or bytes."""
+    def file(self, name: str, path: str) -> None:
+        """Take the file at a path, which was looked at before."""
+
+    def medium(self, kind: str, name: str, content: Any, step: Any = None, caption: Any = None) -> None:
+        """Take what is looked at: the path of a file, bytes, a text, rows, or counts and edges."""
 
     def ended(self, status: End, at: float | None = None, error: str | None = None) -> None:
         """Take how the run ended, and when."""
@@ -89,6 +92,17 @@ def digest_of_run(alias: str, key: str) -> str:
 def uid_of(alias: str, key: str) -> str:
     """Return the uid of the trial that a run becomes."""
     return f"{digest_of_run(alias, key)}_0"
+
+
+class Keys:
+    """Keys that are made of how files begin: a file that begins like another one of the same import has its own."""
+
+    def __init__(self) -> None:
+        self._stamps: dict[str, str] = {}
+
+    def key_of(self, key: str, stamp: str) -> str:
+        """Return the key; where another run has it, one that says what is in the file, too."""
+        return key if self._stamps.setdefault(key, stamp) == stamp else f"{key}+{stamp}"
 
 
 def stamp_of(*paths: str) -> str:

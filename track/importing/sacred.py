@@ -62,7 +62,8 @@ def _run(folder: Folder, name: str, about: dict[str, Any]) -> Run:
             if inside not in _READ_HERE:
                 taking.file(inside, folder.at(path))
         _tell_sources(folder, experiment.get("sources"), taking)
-        for resource in about.get("resources") or ():
+        resources = about.get("resources")
+        for resource in resources if isinstance(resources, list) else ():
             taking.leave("resource", "is a file that the run has read, elsewhere", str(resource))
         trace = about.get("fail_trace")
         error = "".join(map(str, trace)) if isinstance(trace, list) else None

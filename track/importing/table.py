@@ -8,15 +8,18 @@ import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 from track.errors import UnsafePath
-from track.importing.files import open_file
+from track.importing.files import checksum_of, open_file
 from track.importing.report import Report
-from track.importing.runs import Run, Taking, stamp_of
+from track.importing.runs import Keys, Run, Taking, stamp_of
 from track.importing.words import number_of, time_of
+from track.versioning import compute_hash
 
 _RUN = ("run", "uid", "run_id", "run_name", "trial", "name")
+_IDS = ("uid", "run_id")
 _STEP = ("step", "_step", "global_step", "epoch", "iteration")
 _TIME = ("time", "timestamp", "_timestamp", "wall_time", "at")
 _FIELDS = {"parameters": "parameters", "params": "parameters", "config": "parameters", "tags": "tags"}
@@ -29,15 +32,16 @@ _CELLS = 40_000
 
 def runs(path: str, report: Report) -> Iterator[Run]:
     """Yield the runs of a file, or of each file named ``*.csv`` in a folder."""
+    keys = Keys()
     if not os.path.isdir(path):
-        yield from _File(path, report).runs()
+        yield from _File(path, report).runs(keys)
         return
     from track.importing.files import Folder
 
     folder = Folder(path, report)
     for name in folder.files():
         if name.endswith((".csv", ".tsv")):
-            yield from _File(folder.at(name), report).runs()
+            yield from _File(folder.at(name), report).runs(keys)
 
 
 @dataclass
@@ -55,7 +59,7 @@ class _File:
         self.path, self._report = path, report
         self._name = os.path.splitext(os.path.basename(path))[0]
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self, keys: Keys) -> Iterator[Run]:
         try:
             with open_file(self.path) as file:
                 self._read_head(file)
@@ -66,6 +70,7 @@ class _File:
             self._report.damage("cannot be opened", f"{self.path}: {error}")
             return
         modified = os.stat(self.path).st_mtime
+        stamp = f"{stamp_of(self.path)}-{checksum_of(self.path)}"
         project = os.path.basename(os.path.dirname(self.path)) or "imported"
         for name, part in parts.items():
             time = self._cell(part.first, self._time)
@@ -75,8 +80,15 @@ class _File:
             def read(taking: Taking, part: _Part = part) -> None:
                 self._read(part, taking)
 
-            key = f"{self.path}#{name}"
-            yield Run(key, stamp_of(self.path), read, modified if created is None else created, label, project)
+            key = keys.key_of(self._key(name, part.first), stamp)
+            yield Run(key, stamp, read, modified if created is None else created, label, project)
+
+    def _key(self, name: str, first: list[str]) -> str:
+        """Return what a run is called wherever its file is: its id, or how it begins."""
+        if name and self._run is not None and self._columns[self._run].strip().lower() in _IDS:
+            return name
+        begins = compute_hash("csv", self._columns, first)[:16]
+        return f"{self._name}#{name}@{begins}"
 
     def _read_head(self, file: io.BufferedReader) -> None:
         line = file.readline(_LONGEST_LINE)
@@ -178,33 +190,32 @@ class _File:
         if self._is_long:
             for place, row in enumerate(rows):
                 step, at = None if steps is None else steps[place], None if times is None else times[place]
-                self._tell_cells(row[self._metric].strip(), [row[self._value]], [step], [at], taking)
+                self._tell_cells(row[self._metric].strip(), (row[self._value],), [step], [at], taking)
             return
-        for place, name in self._metrics:
-            self._tell_cells(name, [row[place] for row in rows], steps, times, taking)
+        columns = list(zip(*rows, strict=True)) if rows else []
+        for place, name in self._metrics if columns else ():
+            self._tell_cells(name, columns[place], steps, times, taking)
 
     def _tell_cells(
-        self, name: str, texts: list[str], steps: list[Any] | None, times: list[Any] | None, taking: Taking
+        self, name: str, texts: tuple[str, ...], steps: list[Any] | None, times: list[Any] | None, taking: Taking
     ) -> None:
         try:
-            values = list(map(float, texts))
+            numbers: list[Any] = list(map(float, texts))
         except ValueError:
             self._tell_one_by_one(name, texts, steps, times, taking)
             return
         # What reads like an integer is one.
-        numbers: list[Any] = values
-        if any(map(float.is_integer, values)):
-            numbers = [
-                int(text) if text.isdigit() and len(text) < 20 else value
-                for text, value in zip(texts, values, strict=True)
-            ]
+        for place in compress(range(len(numbers)), map(float.is_integer, numbers)):
+            text = texts[place]
+            if text.isdigit() and len(text) < 20:
+                numbers[place] = int(text)
         if len(numbers) == 1:
             taking.point(name, numbers[0], None if steps is None else steps[0], None if times is None else times[0])
         else:
             taking.series(name, numbers, steps, times)
 
     def _tell_one_by_one(
-        self, name: str, texts: list[str], steps: list[Any] | None, times: list[Any] | None, taking: Taking
+        self, name: str, texts: tuple[str, ...], steps: list[Any] | None, times: list[Any] | None, taking: Taking
     ) -> None:
         for place, text in enumerate(texts):
             if not text:

@@ -8,9 +8,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from track.errors import UnsafePath
+from track.errors import InvalidEvent, UnsafePath
 from track.importing.crc32c import masked_crc
 from track.importing.files import Folder, open_file
+from track.importing.media import counted
 from track.importing.protobuf import FLOAT, Malformed, double, fields, last_of, message, signed, text
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, stamp_of
@@ -22,9 +23,10 @@ _CRC = struct.Struct("<I")
 _LARGEST = 1 << 28
 """Bytes of a record that is read; a longer one is passed over."""
 _EVENT = {4: "graph", 6: "log message", 8: "run metadata", 9: "graph"}
-_KINDS = {3: "histogram", 5: "histogram"}
-_SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "wav"}
 _HPARAMS = "hparams"
+_EMPTY = 1000
+_NOTHING = {1, 2, 3, 7, 10}
+"""Fields of an event that say when it was, how far, and who wrote it."""
 _NO_END = "tensorboard does not store how a run ended: it counts as completed"
 
 
@@ -39,15 +41,22 @@ def runs(path: str, report: Report) -> Iterator[Run]:
     for name in names:
         together.setdefault(os.path.dirname(name), []).append(name)
     root = os.path.basename(folder.path) or "imported"
-    for below, files in sorted(together.items()):
-        yield _run(folder, below, files, root, report)
+    for below, named in sorted(together.items()):
+        files = [name for name in named if _opens(folder, name, report)]
+        if not files:
+            continue
+        if all(_is_empty(folder, name) for name in files) and not folder.has(f"{below}/hparams.yaml".lstrip("/")):
+            report.leave("run", "has no data, only files that were begun", below or root)
+            continue
+        paths = [folder.at(name) for name in sorted(files)]
+        created = next((at for path in paths if (at := _first_time(path)) is not None), None)
+        if created is None and any(map(os.path.getsize, paths)):
+            report.damage("has no record that can be read", ", ".join(files))
+            continue
+        yield _run(folder, below, paths, root, os.stat(paths[0]).st_mtime if created is None else created)
 
 
-def _run(folder: Folder, below: str, names: list[str], root: str, report: Report) -> Run:
-    paths = [folder.at(name) for name in sorted(names)]
-    created = next((at for path in paths if (at := _first_time(path)) is not None), None)
-    if created is None:
-        created = os.stat(paths[0]).st_mtime
+def _run(folder: Folder, below: str, paths: list[str], root: str, created: float) -> Run:
     name = below or root
 
     def read(taking: Taking) -> None:
@@ -60,6 +69,31 @@ def _run(folder: Folder, below: str, names: list[str], root: str, report: Report
     # Wherever the folder is copied to, its first file has its name, and began when it did.
     key = f"{os.path.basename(name)}/{os.path.basename(paths[0])}@{created!r}"
     return Run(key, stamp_of(*paths), read, created, name, root if below else None)
+
+
+def _opens(folder: Folder, name: str, report: Report) -> bool:
+    try:
+        folder.open(name).close()
+    except (OSError, UnsafePath) as error:
+        report.damage("cannot be opened", f"{name}: {error}")
+        return False
+    return True
+
+
+def _is_empty(folder: Folder, name: str) -> bool:
+    """Return whether a file has whole records, and these say nothing but which version it has."""
+    left = folder.size(name)
+    if left > _EMPTY:
+        return False
+    try:
+        with folder.open(name) as file:
+            for record in records(file, None):
+                left -= len(record) + 16
+                if any(number not in _NOTHING for number, _ in fields(record)):
+                    return False
+    except (OSError, UnsafePath, Malformed):
+        return False
+    return not left
 
 
 def _flat(data: Any) -> dict[str, Any]:
@@ -188,9 +222,10 @@ class _Reading:
                 if plugin == _HPARAMS:
                     self._read_hparams(b"" if content is None else message(content))
                     return
-        for number in (3, 5):
-            if number in found:
-                self._taking.leave("histogram", "has no place here yet", tag)
+        if 5 in found:
+            self._tell_histogram(tag, *_counts_of(message(found[5])), step)
+        if 3 in found:
+            self._taking.leave("histogram", "is one of an old form", tag)
         if 4 in found:
             self._keep(tag, message(last_of(message(found[4]), 4)[0] or b""), step, "image")
         if 6 in found:
@@ -210,6 +245,9 @@ class _Reading:
             content = strings if plugin == "audio" else strings[2:]
             for place, string in enumerate(content):
                 self._keep(tag if len(content) == 1 else f"{tag}/{place}", string, step, what)
+        elif plugin == "histograms":
+            rows = _numbers_of(data)
+            self._tell_histogram(tag, rows[::3], rows[1::3], rows[2::3], step)
         elif plugin in ("scalars", "") and len(numbers) == 1:
             self._point(tag, numbers[0], step, at)
         else:
@@ -219,13 +257,15 @@ class _Reading:
         if not content:
             self._taking.leave(what, "is empty", tag)
             return
-        suffix = (
-            "txt"
-            if what == "text"
-            else next((suffix for magic, suffix in _SUFFIXES.items() if content.startswith(magic)), "bin")
-        )
-        name = "/".join(part for part in tag.split("/") if part not in ("", ".", "..")) or what
-        self._taking.file(f"{name}/{step}.{suffix}", content, step, {"kind": what})
+        self._taking.medium(what, tag, content.decode("utf-8", "replace") if what == "text" else content, step)
+
+    def _tell_histogram(
+        self, tag: str, lefts: list[float], rights: list[float], counts: list[float], step: int
+    ) -> None:
+        try:
+            self._taking.medium("histogram", tag, counted(lefts, rights, counts), step)
+        except (InvalidEvent, ValueError) as error:
+            self._taking.leave("histogram", "has no counts between rising edges", f"{tag}: {error}")
 
     def _read_hparams(self, content: bytes) -> None:
         started, ended = last_of(content, 3, 4)
@@ -283,6 +323,43 @@ def _tensor(data: bytes) -> tuple[int, list[Any], list[bytes]]:
     if not numbers and code is not None and len(content) == struct.calcsize(f"<{code}"):
         numbers = list(struct.unpack(f"<{code}", content))
     return kind, numbers[:2], strings
+
+
+_MOST_NUMBERS = 100_000
+
+
+def _numbers_of(data: bytes) -> list[float]:
+    """Return all numbers of a tensor of floats."""
+    kind, content = 0, b""
+    for number, value in fields(data):
+        if number == 1:
+            kind = value
+        elif number == 4 or (number == {1: 5, 2: 6}.get(kind) and isinstance(value, bytes)):
+            content += message(value)
+    code = {1: "f", 2: "d"}.get(kind)
+    size = 0 if code is None else struct.calcsize(code)
+    if code is None or len(content) % size or len(content) > _MOST_NUMBERS * size:
+        return []
+    return list(struct.unpack(f"<{len(content) // size}{code}", content))
+
+
+def _counts_of(data: bytes) -> tuple[list[float], list[float], list[float]]:
+    """Return where the bins of a histogram begin and end, and their counts."""
+    low, high, packed = 0.0, 0.0, {6: b"", 7: b""}
+    for number, value in fields(data):
+        if number == 1:
+            low = double(value)
+        elif number == 2:
+            high = double(value)
+        elif number in packed:
+            packed[number] += message(value)
+    ends, counts = (
+        list(struct.unpack(f"<{len(one) // 8}d", one)) if not len(one) % 8 and len(one) <= 8 * _MOST_NUMBERS else []
+        for one in packed.values()
+    )
+    # The first and the last bin go to the ends of all numbers.
+    edges = [min(max(one, low), high) for one in (low, *ends)]
+    return edges[:-1], edges[1:], counts
 
 
 def _varints(data: bytes) -> Iterator[int]:

@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from track.importing.database import Database, opened
 from track.importing.files import Folder, read_json
 from track.importing.report import Report
@@ -106,18 +104,17 @@ class _Reading:
         elif isinstance(value, dict) and depth < 50:
             for key, item in value.items():
                 self._tell(f"{name}.{key}", item, step, at, depth + 1)
+        elif isinstance(value, str):
+            self._taking.medium("text", name, value, step)
         elif value is not None:
-            self._taking.leave("text" if isinstance(value, str) else "list", "is logged at steps, and no number", name)
+            self._taking.leave("list", "is logged at steps, and no number", name)
 
     def _tell_media(self, name: str, kind: str, value: dict[str, Any], step: Any) -> None:
         path, caption = value.get("file_path"), value.get("caption")
-        media = {"kind": kind} | ({"caption": caption[:1000]} if isinstance(caption, str) else {})
         if kind == "table" and isinstance(value.get("_value"), list):
-            content = msgspec.json.encode(value["_value"])
-            self._taking.file(f"{name}/{step}.table.json", content, step, media)
+            self._taking.medium(kind, name, value["_value"], step, caption)
         elif isinstance(path, str) and self._folder.has(inside := f"media/{path}"):
-            called = f"{name}/{step}{os.path.splitext(path)[1]}"
-            self._taking.file(called, self._folder.at(inside), step, media)
+            self._taking.medium(kind, name, self._folder.at(inside), step, caption)
         else:
             self._taking.leave(kind, "has no file in the folder of the source", name)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from track.errors import UnsafePath
+from track.errors import InvalidEvent, UnsafePath
 from track.importing.files import Folder, open_file, read_json
-from track.importing.leveldb import records
+from track.importing.leveldb import HEADER, HEADER_SIZE, records
+from track.importing.media import counted
 from track.importing.protobuf import Malformed, double, fields, last_of, message, signed, text
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, stamp_of
@@ -30,7 +31,7 @@ _MEDIA = {
     "table-file": "table",
     "html-file": "html",
     "plotly-file": "figure",
-    "bokeh-file": "figure",
+    "bokeh-file": "bokeh",
     "object3D-file": "object3D",
     "molecule-file": "molecule",
 }
@@ -56,6 +57,12 @@ def runs(path: str, report: Report) -> Iterator[Run]:
         except (OSError, UnsafePath) as error:
             report.damage("cannot be opened", f"{name}: {error}")
             continue
+        if not part.is_wandb:
+            report.damage("is no file of wandb", name)
+            continue
+        if part.is_empty:
+            report.leave("run", "has nothing in its file: it was killed before wandb wrote to it", name)
+            continue
         together.setdefault(f"{part.project}/{part.id}", []).append(part)
     for key, parts in sorted(together.items(), key=lambda one: (one[1][0].created, one[0])):
         yield _run(key, sorted(parts, key=lambda part: part.created))
@@ -72,7 +79,8 @@ def _run(key: str, parts: list[_Part]) -> Run:
         reading.end()
 
     stamp = stamp_of(*(part.path for part in parts))
-    names = (begun.label or begun.id, begun.project, begun.group, begun.notes)
+    group = begun.group or (f"sweep {begun.sweep}" if begun.sweep else None)
+    names = (begun.label or begun.id, begun.project, group, begun.notes)
     return Run(key, stamp, read, begun.created, *names)
 
 
@@ -86,8 +94,11 @@ class _Part:
     label: str | None = None
     project: str = "uncategorized"
     group: str | None = None
+    sweep: str | None = None
     notes: str | None = None
     created: float = 0.0
+    is_empty: bool = False
+    is_wandb: bool = True
 
     @property
     def path(self) -> str:
@@ -102,7 +113,9 @@ class _Part:
         """Read which run it is."""
         self.id = os.path.basename(self.name).removesuffix(".wandb").removeprefix("run-")
         with open_file(self.path) as file:
-            self.created = os.fstat(file.fileno()).st_mtime
+            about = os.fstat(file.fileno())
+            self.is_wandb = HEADER.startswith(file.peek(len(HEADER))[: len(HEADER)])
+            self.created, self.is_empty = about.st_mtime, about.st_size in (0, HEADER_SIZE)
             for number, record in enumerate(records(file, self.name, None)):
                 try:
                     run = last_of(record, 17)[0]
@@ -122,7 +135,7 @@ class _Part:
                 setattr(self, _RUN[number], text(value))
 
 
-_RUN = {1: "id", 3: "project", 6: "group", 8: "label", 9: "notes"}
+_RUN = {1: "id", 3: "project", 6: "group", 8: "label", 9: "notes", 12: "sweep"}
 
 
 class _Reading:
@@ -248,17 +261,23 @@ class _Reading:
                     self._tell(f"{name}.{key}", item, step, at, depth + 1)
         elif value is not None:
             self._metrics.add(name)
-            self._taking.leave("text" if isinstance(value, str) else "list", "is logged at steps, and no number", name)
+            if isinstance(value, str):
+                self._taking.medium("text", name, value, step)
+            else:
+                self._taking.leave("list", "is logged at steps, and no number", name)
 
     def _tell_media(self, name: str, kind: str, value: dict[str, Any], step: Any) -> None:
         paths = [value.get("path")] if "path" in value else value.get("filenames")
         paths = paths if isinstance(paths, list) else []
         what = _MEDIA.get(kind, "image" if kind == "images/separated" else kind)
+        if kind == "histogram":
+            self._tell_histogram(name, value, step)
+            return
         if not paths:
             self._taking.leave(what, "has no place here yet", name)
             return
-        caption = value.get("caption")
-        media = {"kind": what} | ({"caption": caption[:1000]} if isinstance(caption, str) else {})
+        captions = value.get("captions")
+        captions = captions if isinstance(captions, list) else [value.get("caption")]
         for number, path in enumerate(paths):
             if not isinstance(path, str):
                 self._taking.leave(what, "names no file", name)
@@ -268,9 +287,21 @@ class _Reading:
                 self._taking.leave(what, "its file is not in the folder of the run", path)
                 continue
             self._media.add(inside)
-            suffix = os.path.splitext(path)[1] if ".table.json" not in path else ".table.json"
-            called = f"{name}/{step}{'' if len(paths) == 1 else f'-{number}'}{suffix}"
-            self._taking.file(called, self._part.folder.at(inside), step, media)
+            called = name if len(paths) == 1 else f"{name}/{number}"
+            caption = captions[number] if number < len(captions) else None
+            self._taking.medium(what, called, self._part.folder.at(inside), step, caption)
+
+    def _tell_histogram(self, name: str, value: dict[str, Any], step: Any) -> None:
+        counts: Any
+        edges: Any
+        counts, edges, packed = value.get("values"), value.get("bins"), value.get("packedBins")
+        try:
+            if isinstance(packed, dict):
+                low, width, count = packed["min"], packed["size"], min(int(packed["count"]), _MOST)
+                edges = [low + width * place for place in range(count + 1)]
+            self._taking.medium("histogram", name, counted(edges[:-1], edges[1:], counts), step)
+        except (InvalidEvent, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            self._taking.leave("histogram", "has no counts between rising edges", f"{name}: {error}")
 
     # facts
 
@@ -340,6 +371,9 @@ class _Reading:
 
     def _read_artifact(self, data: bytes) -> None:
         kind, name = last_of(data, 4, 5)
+        if kind == b"run_table":
+            # Of a table that was logged, whose file is in the folder of the run.
+            return
         said = f"{text(name or b'')} ({text(kind or b'')})"
         self._taking.leave("artifact", "wandb keeps its files elsewhere", said)
 

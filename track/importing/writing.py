@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from array import array
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from track.artifacts import Recorder
 from track.columns import MOST
 from track.errors import FileChanged, InvalidCall, InvalidEvent, InvalidUri, MissingExtra, UnsafePath
-from track.events import Event, FieldsMerged, GroupCreated, MetricsLogged, ProjectCreated, StatusChanged, TrialAttached
+from track.events import (
+    Event,
+    FieldsMerged,
+    GroupCreated,
+    MetricsLogged,
+    ProjectCreated,
+    StatusChanged,
+    TimeLogged,
+    TrialAttached,
+)
 from track.events import TrialCreated as Created
 from track.importing.masking import masked, masked_text
+from track.importing.media import content_of, medium_name
 from track.importing.report import Report
 from track.importing.runs import UNREADABLE, End, Run, digest_of_run
+from track.media import Content, MediaWriter, kept_of
 from track.persistence.contract import given_series, plain_fields
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
@@ -57,6 +71,9 @@ class Target:
         if outcome not in ("imported", "completed"):
             self._report.note(outcome, run.label)
             return
+        if not _is_time(run.created):
+            self._report.leave("run", "began before the year 1 or after 9999: it counts as of 1970", run.label)
+            run = replace(run, created=0.0)
         telling = _Telling(self._source, run, digest, self._report, self._store(outcome))
         try:
             telling.begin(self._owner_events(run))
@@ -66,6 +83,7 @@ class Target:
                 if telling.is_broken or isinstance(error, MissingExtra):
                     raise
                 telling.damage(f"cannot be read on ({type(error).__name__})", f"{run.label}: {error}")
+                telling.break_off()
             telling.end()
         except InvalidEvent as error:
             self._report.note("refused", f"{run.label}: {error}")
@@ -134,8 +152,8 @@ class _Store:
 
     def __init__(self, protocol: Protocol, is_begun: bool) -> None:
         self._protocol, self._is_begun = protocol, is_begun
-        self._recorder: Recorder | None = None
-        self._known: set[tuple[str, str | None]] = set()
+        self._known: set[tuple[str, str, str | None]] = set()
+        self._media: MediaWriter | None = None
 
     def begin(self, trial: Trial, writer: str, owners: list[Event]) -> None:
         """Begin with a trial: its owners are there before it is."""
@@ -152,18 +170,36 @@ class _Store:
         if self._sent - 1 > self._stored:
             self._protocol.receive(self._writer, first, events)
 
-    def add_file(self, name: str, content: str | bytes, step: Any, media: dict[str, Any] | None) -> None:
+    def add_file(self, name: str, path: str) -> None:
         """Store a file, unless it is there."""
-        if self._is_begun and not self._known:
-            found = self._protocol.brief_trials({"uid": self._trial.uid})
-            self._known = {(one["name"], one.get("digest")) for trial in found for one in trial.artifacts}
-        if self._known and isinstance(content, str) and (name, digest_of(content)) in self._known:
+        if self._is_begun and (name, repr(None), digest_of(path)) in self._there():
             return
-        recorder = Recorder(self._protocol, self._trial, step, media)
-        if isinstance(content, str):
-            recorder.add_file(content, name)
-        else:
-            recorder.add_bytes(content, name)
+        Recorder(self._protocol, self._trial).add_file(path, name)
+
+    def add_medium(self, name: str, content: Content, step: Any, caption: str | None) -> None:
+        """Store a medium, unless it is there."""
+        if self._is_begun:
+            digest = hashlib.sha256(content.data).hexdigest()
+            if (name, repr(step), digest) in self._there():
+                return
+        if self._media is None:
+            found = self._protocol.brief_trials({"uid": self._trial.uid}) if self._is_begun else []
+            self._media = MediaWriter(self._protocol, found[0] if found else self._trial, raises=True)
+        self._media.add(name, content, step, caption)
+
+    def end(self) -> None:
+        """Store the media that were held back."""
+        if self._media is not None:
+            self._media.flush()
+
+    def _there(self) -> set[tuple[str, str, str | None]]:
+        """Return names, steps and digests of what the import that was broken off has stored."""
+        if not self._known:
+            found = self._protocol.brief_trials({"uid": self._trial.uid})
+            self._known = {
+                (one["name"], repr(one.get("step")), one.get("digest")) for trial in found for one in trial.artifacts
+            }
+        return self._known
 
 
 class _Telling:
@@ -177,11 +213,12 @@ class _Telling:
         self._waiting: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
         self._free = _WAITING
         self._names: set[str] = set()
+        self._shown: dict[tuple[str, str], int] = {}
         self._called: dict[str, str | None] = {}
         self._last = run.created
         # Metrics that were measured together have their times in one list.
         self._times: tuple[Any, memoryview | None] = (None, None)
-        self._end: tuple[End, float | None, str | None] = (Status.Completed, None, None)
+        self._end: tuple[End, float | None, str | None] | None = None
         self.is_broken = False
 
     # what a source tells
@@ -215,23 +252,49 @@ class _Telling:
     def tags(self, values: dict[str, Any]) -> None:
         self._merge("tags", values)
 
-    def file(self, name: str, content: str | bytes, step: Any = None, media: dict[str, Any] | None = None) -> None:
+    def file(self, name: str, path: str) -> None:
+        self._keep("file", name, lambda: os.lstat(path).st_size, lambda store: store.add_file(name, path))
+
+    def medium(self, kind: str, name: str, content: Any, step: Any = None, caption: Any = None) -> None:
+        called = medium_name(utf8(name), kind)
         try:
-            size = os.lstat(content).st_size if isinstance(content, str) else len(content)
+            made = content_of(kind, called, content)
+        except (InvalidEvent, FileNotFoundError) as error:
+            self._leave_medium(kind, called, content, step, str(error))
+            return
+        caption = masked_text(cut(utf8(caption), _LONGEST_NAME)) if isinstance(caption, str) and caption else None
+        self._shown[kind, called] = self._shown.get((kind, called), 0) + 1
+        self._keep(kind, called, lambda: len(made.data), lambda store: store.add_medium(called, made, step, caption))
+
+    def _leave_medium(self, kind: str, name: str, content: Any, step: Any, error: str) -> None:
+        """Keep a file that cannot be shown as a file."""
+        is_file = isinstance(content, str) and kind != "text"
+        reason = f"is no {kind} that can be shown{', and a file here' if is_file else ''}"
+        self.leave(kind, reason, f"{name}: {error.partition(';')[0]}")
+        if is_file:
+            self.file(f"{name}/{step}{os.path.splitext(content)[1]}", content)
+
+    def _keep(self, kind: str, name: str, size: Callable[[], int], add: Callable[[_Store], None]) -> None:
+        try:
+            known = size()
             if self._store is not None:
                 self.flush()
                 # What goes wrong from here on is the store's, but for what is caught below.
                 self.is_broken = True
-                self._store.add_file(name, content, step, media)
+                add(self._store)
         except (InvalidEvent, InvalidCall, UnsafePath, FileChanged, FileNotFoundError) as error:
-            self.leave("file", "cannot be read, or not be kept under its name", f"{name}: {error}")
+            self.leave(kind, "cannot be read, or not be kept under its name", f"{name}: {error}")
         else:
             self._report.taken["files"] += 1
-            self._report.taken["bytes"] += size
+            self._report.taken["bytes"] += known
         self.is_broken = False
 
     def ended(self, status: End, at: float | None = None, error: str | None = None) -> None:
         self._end = status, at, error
+
+    def break_off(self) -> None:
+        """Say that how the run ended is unknown, unless that was told before the source could not be read on."""
+        self._end = self._end or (Status.Broken, None, None)
 
     def leave(self, kind: str, reason: str, what: str = "", count: int = 1) -> None:
         self._report.leave(kind, reason, what or self._run.label, count)
@@ -270,10 +333,19 @@ class _Telling:
     def end(self) -> None:
         """Store what waits, how the run ended, and that all of it is there."""
         self._log_waiting()
-        status, at, error = self._end
+        if self._store is not None:
+            self._store.end()
+        for (kind, name), count in self._shown.items():
+            if gone := count - kept_of(count):
+                self.leave(kind, "is one of more than 1,000 of its name, which are thinned out evenly", name, gone)
+                self._report.taken["files"] -= gone
+        status, at, error = self._end or (Status.Completed, None, None)
         at = self._last if at is None or not _is_time(at) else at
         uid, plain = self._trial.uid, (status.name, status.value)
         error = None if error is None else masked_text(cut(utf8(error), _LONGEST_TEXT))
+        ran = at - self._run.created
+        if ran > 0:
+            self._events.append(TimeLogged(uid, "runtime", ran, at, ["sum"]))
         self._events.append(StatusChanged(uid, plain, max(at, self._run.created), error))
         origin = {"source": self._source, "stamp": self._run.stamp, "complete": True}
         self._events.append(FieldsMerged("trial", uid, "metadata", {IMPORT: origin}, max(at, self._run.created)))

@@ -13,7 +13,7 @@ from track.media.medium import Histogram, Media, Medium, media_in, plain_medium,
 from track.media.sounds import audio_content, video_content
 from track.media.tables import table_content
 from track.media.texts import html_content, text_content
-from track.media.writing import MediaWriter
+from track.media.writing import MediaWriter, kept_of
 
 __all__ = [
     "Content",
@@ -26,6 +26,7 @@ __all__ = [
     "histogram_content",
     "html_content",
     "image_content",
+    "kept_of",
     "media_in",
     "plain_medium",
     "said_of",

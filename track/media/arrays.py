@@ -19,15 +19,16 @@ def numpy_or_none() -> Any:
 
 def as_array(value: Any) -> Any:
     """Return an array of numpy of a value; nested lists where numpy is not installed; None where it is no array."""
-    if is_made_by(value, "torch"):
-        value = value.detach().cpu()
-        if "bfloat16" in str(value.dtype):
-            value = value.float()
     numpy = numpy_or_none()
-    if numpy is None:
-        made = value.tolist() if hasattr(value, "tolist") else value
-        return made if isinstance(made, (list, tuple)) else None
     try:
+        if is_made_by(value, "torch"):
+            # A tensor without data, as those on the device meta, has none.
+            value = value.detach().cpu()
+            if "bfloat16" in str(value.dtype) or "float8" in str(value.dtype):
+                value = value.float()
+        if numpy is None:
+            made = value.tolist() if hasattr(value, "tolist") else value
+            return made if isinstance(made, (list, tuple)) else None
         array = numpy.asarray(value)
     except (ValueError, TypeError, RuntimeError):
         return None

@@ -94,33 +94,38 @@ class Medium:
     @property
     def text(self) -> str:
         """The content of a text, a page, or anything else that is text, as SVG and JSON are."""
-        return self.read_bytes().decode()
+        try:
+            return self.read_bytes().decode()
+        except UnicodeDecodeError as error:
+            raise InvalidCall(f"{self.name!r} is no text, but {self.type}: read_bytes() returns it") from error
 
     @property
     def histogram(self) -> Histogram:
         """Counts and edges of a histogram; InvalidCall where it is none."""
         self._require("histogram")
+        data = self.read_bytes()
         try:
-            found = msgspec.json.decode(self.read_bytes())
-            counts, edges = list(found["counts"]), list(map(float, found["edges"]))
-        except (ValueError, TypeError, KeyError) as error:
+            found = msgspec.json.decode(data, type=_Counted)
+        except (ValueError, RecursionError) as error:
             raise CorruptArtifact(f"histogram {self.name!r} has no counts and edges: {error}") from error
+        counts: list[Any] = list(found.counts)
+        edges, size = found.edges, found.size
         if len(edges) == 2 and len(counts) > 1:
             low, high = edges
             edges = [low + (high - low) * place / len(counts) for place in range(len(counts))] + [high]
-        return Histogram(counts, edges, found.get("size", sum(counts)))
+        if len(edges) != len(counts) + 1:
+            raise CorruptArtifact(f"histogram {self.name!r} has {len(counts)} counts and {len(edges)} edges")
+        return Histogram(counts, edges, sum(counts) if size is None else size)
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns of a table; InvalidCall where it is none."""
-        self._require("table")
-        return rows_in(self.read_bytes(), self.type)[0]
+        return self._rows()[0]
 
     @property
     def rows(self) -> list[list[Any]]:
         """The rows of a table, each a list; InvalidCall where it is none."""
-        self._require("table")
-        return rows_in(self.read_bytes(), self.type)[1]
+        return self._rows()[1]
 
     def to_pandas(self) -> Any:
         """Return a table as a data frame (the extra ``pandas``); InvalidCall where it is none."""
@@ -129,8 +134,16 @@ class Medium:
             import pandas as pd
         except ImportError as error:
             raise missing_extra("data frames need pandas", "pandas") from error
-        columns, rows = rows_in(self.read_bytes(), self.type)
+        columns, rows = self._rows()
         return pd.DataFrame(rows, columns=columns)
+
+    def _rows(self) -> tuple[list[str], list[list[Any]]]:
+        self._require("table")
+        data = self.read_bytes()
+        try:
+            return rows_in(data, self.type)
+        except (ValueError, RecursionError) as error:
+            raise CorruptArtifact(f"table {self.name!r} cannot be read: {error}") from error
 
     def _require(self, kind: str) -> None:
         if self.kind != kind:
@@ -172,6 +185,14 @@ class Media(list[Medium]):
         left = len(self) - len(shown)
         more = f"<p>{left:,} more between them</p>" if left else ""
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(map(_figure_of, shown))}</div>{more}'
+
+
+class _Counted(msgspec.Struct):
+    """What is stored of a histogram; of edges at equal distances the first and the last."""
+
+    counts: list[int | float]
+    edges: list[float]
+    size: int | None = None
 
 
 class _Said(msgspec.Struct):
@@ -285,7 +306,7 @@ def _bars(found: Histogram) -> str:
 
 
 def _table(medium: Medium) -> str:
-    columns, rows = rows_in(medium.read_bytes(), medium.type)
+    columns, rows = medium.columns, medium.rows
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows[:_ROWS]

@@ -12,7 +12,7 @@ import msgspec
 from track.errors import InvalidEvent, missing_extra
 from track.media.arrays import as_array
 from track.media.content import Content, check_size, is_made_by, refuse
-from track.plain import to_number, to_plain
+from track.plain import to_number, to_plain, utf8
 from track.shown import text_of
 
 LINES, PARQUET = "application/x-ndjson", "application/vnd.apache.parquet"
@@ -22,12 +22,14 @@ _FEW = 20_000
 _WAY_OUT = "a table is a data frame, a list of rows (each a dict, or a list beside columns=[...]), or a dict of columns"
 
 Rows = list[list[Any]]
+_HEAD, _ROW = msgspec.json.Decoder(list[str]), msgspec.json.Decoder(list[Any])
 
 
 def table_content(name: str, rows: Any, columns: Iterable[Any] | None) -> Content:
     """Return what is stored of a table: lines of JSON, or Parquet of what is large; InvalidEvent where it is none."""
     what = f"table {name!r}"
     names, found = _taken(what, rows, None if columns is None else list(map(text_of, columns)))
+    names = list(map(utf8, names))
     if len(set(names)) < len(names):
         raise InvalidEvent(f"{what}: two of its columns have one name: {', '.join(map(repr, names))[:200]}")
     cells = len(names) * len(found)
@@ -47,15 +49,25 @@ def table_content(name: str, rows: Any, columns: Iterable[Any] | None) -> Conten
 
 
 def rows_in(data: bytes, kind: str) -> tuple[list[str], Rows]:
-    """Return the names of the columns, and the rows, of a stored table; MissingExtra where that needs pyarrow."""
+    """Return the names of the columns, and the rows, of a stored table.
+
+    Raises MissingExtra where that needs pyarrow, ValueError or RecursionError where it is none.
+    """
     if kind != PARQUET:
-        head, *lines = data.splitlines()
-        return msgspec.json.decode(head), [msgspec.json.decode(line) for line in lines]
+        head, *lines = data.splitlines() or [b""]
+        names, rows = _HEAD.decode(head), [_ROW.decode(line) for line in lines]
+        if any(len(row) != len(names) for row in rows):
+            raise ValueError(f"not all of its rows have {len(names)} cells")
+        return names, rows
     try:
+        import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
         from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise missing_extra("tables that are stored as Parquet need pyarrow", "pyarrow") from error
-    table = parquet.read_table(io.BytesIO(data))
+    try:
+        table = parquet.read_table(io.BytesIO(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"it is no Parquet: {error}") from error
     columns = [column.to_pylist() for column in table.columns]
     return list(table.column_names), list(map(list, zip(*columns, strict=True)))
 
@@ -108,8 +120,11 @@ def _lines(names: list[str], rows: Rows) -> bytes:
 
 def _cell(value: Any) -> Any:
     """Return what JSON says of a cell: numbers and texts as they are, what is missing as null."""
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        # Those of numpy, and of an enum, are texts of another type.
+        return utf8(str.__str__(value))
     number = to_number(value)
     if number is not None:
         if isinstance(number, float) and not math.isfinite(number):
@@ -118,7 +133,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (list, tuple, dict)):
         plain = to_plain(value)
         return plain if isinstance(value, (list, dict)) else list(plain) if isinstance(plain, list) else text_of(value)
-    text = text_of(value)
+    text = utf8(text_of(value))
     return None if text in ("NaT", "<NA>") else text
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from track.artifacts import Artifact, Recorder, artifact_name, finish_spooled
-from track.errors import BackendUnavailable, FileChanged, InvalidEvent
+from track.errors import BackendUnavailable, FileChanged, InvalidEvent, UnsafePath
 from track.media.content import Content
 from track.media.medium import Medium, media_in, said_of
 from track.persistence.contract import plain_step
+from track.shown import shown, text_of
 from track.structure import Trial
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,22 @@ ALL_INLINE = 1024 * 1024
 _CAPTION = 1000
 _HELD = 16 * 1024 * 1024
 _TEXTS = frozenset({"histogram", "table", "text"})
+
+
+def kept_of(count: int) -> int:
+    """Return how many of so many media of one name are kept.
+
+    Examples
+    --------
+    >>> kept_of(1000), kept_of(1200)
+    (1000, 601)
+    """
+    kept, every = 0, 1
+    for index in range(count):
+        if kept >= MOST:
+            kept, every = (kept + 1) // 2, every * 2
+        kept += index % every == 0
+    return kept + (count > 0 and (count - 1) % every > 0)
 
 
 @dataclass
@@ -47,10 +64,11 @@ class _One:
 
 
 class MediaWriter:
-    """Stores the media of a trial."""
+    """Stores the media of a trial; `raises`: what cannot be stored is an error, as in the program of an import."""
 
-    def __init__(self, told: Any, trial: Trial) -> None:
+    def __init__(self, told: Any, trial: Trial, raises: bool = False) -> None:
         self._told = told
+        self._raises = raises or told.raises
         self._trial = trial
         self._lock = threading.RLock()
         self._names: dict[str, _Name] = {}
@@ -74,9 +92,11 @@ class MediaWriter:
 
         InvalidEvent or UnsafePath where name, step or caption are none.
         """
+        if not isinstance(name, str):
+            raise UnsafePath(f"media go by their names, as in 'val/sample', not by {shown(name, 60)}")
         artifact_name(name, name)
         plain_step(step)
-        if caption is not None and len(caption := str(caption)) > _CAPTION:
+        if caption is not None and len(caption := text_of(caption)) > _CAPTION:
             raise InvalidEvent(f"the caption of {name!r} has {len(caption):,} letters: {_CAPTION:,} can be shown")
         said = {"kind": content.kind, "type": content.type, **content.facts}
         with self._lock:
@@ -131,7 +151,7 @@ class MediaWriter:
         try:
             return self._put(name, one)
         except (BackendUnavailable, FileChanged, OSError) as error:
-            if self._told.raises:
+            if self._raises:
                 raise
             known.missing += 1
             if known.missing == 1:

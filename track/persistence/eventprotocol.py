@@ -209,14 +209,38 @@ class EventProtocol(Protocol):
         return self._numbers_taker(trial) if self._takes_numbers else super().numbers_taker(trial)
 
     def floats_taker(self, trial: Trial) -> NumbersTaker:
-        return self._numbers_taker(trial, is_checked=True) if self._takes_numbers else super().floats_taker(trial)
+        return self._floats_taker(trial) if self._takes_numbers else super().floats_taker(trial)
 
     @property
     def _takes_numbers(self) -> bool:
         # Who has a method of their own is asked.
         return type(self).log_trial_metrics is EventProtocol.log_trial_metrics
 
-    def _numbers_taker(self, trial: Trial, is_checked: bool = False) -> NumbersTaker:
+    def _floats_taker(self, trial: Trial) -> NumbersTaker:
+        # The same as below without what is looked at: as an argument of one function it would cost each call.
+        uid = trial.uid
+
+        def take(step: Any, aggregator: Factory | None, values: dict[str, Any]) -> None:
+            try:
+                attempt = self._known[uid]
+            except KeyError:
+                attempt = self._known[self._require(uid)]
+            if attempt is not None:
+                attempt = self._attempt_of(trial)
+            spec = None if aggregator is None else metric_specification(aggregator)
+            at = self.clock()
+            if at >= self._latest:
+                self._latest = at
+            else:
+                at = self._latest
+            event = MetricsLogged(uid, values, at, step, spec, attempt)
+            self.keep(event)
+            if self.listeners:
+                self._tell(event)
+
+        return take
+
+    def _numbers_taker(self, trial: Trial) -> NumbersTaker:
         # The uid is put together once; this is the path of every log call.
         uid = trial.uid
 
@@ -228,7 +252,7 @@ class EventProtocol(Protocol):
             if attempt is not None:
                 attempt = self._attempt_of(trial)
             keep: Callable[[Event], None] = self.keep
-            for value in () if is_checked else values.values():
+            for value in values.values():
                 kind = type(value)
                 # What is not finite is not 0 when it is taken from itself.
                 if (kind is not float and kind is not int) or value - value:
@@ -258,7 +282,7 @@ class EventProtocol(Protocol):
 
     def log_trial_start(self, trial: Trial) -> None:
         uid = self._require(trial.uid)
-        own = self._attempt_of(trial)
+        own = self._attempt_of(trial, uid)
         if not _is_joined(trial, self.clock()):
             trial.attempt += 1
             own = trial.reserved = None
@@ -266,7 +290,7 @@ class EventProtocol(Protocol):
             # What a worker has started shares its attempt.
             own = trial.attempt
         attempt = trial.attempt if own is None else own
-        begin = self._process_event(trial, Status.Running, attempt, is_reserved=own is not None)
+        begin = self._process_event(trial, uid, Status.Running, attempt, is_reserved=own is not None)
         self._record(*self._lost_times(trial), begin)
         # Not where another thread has reserved the trial since.
         if own is None or own >= (self._known[uid] or 0):
@@ -276,7 +300,7 @@ class EventProtocol(Protocol):
     def _reserve(self, trial: Trial) -> int:
         """Take a trial that no process runs for this one, and return the attempt that begins."""
         attempt = trial.attempt + 1
-        begin = self._process_event(trial, Status.Running, attempt, is_reserved=True)
+        begin = self._process_event(trial, trial.uid, Status.Running, attempt, is_reserved=True)
         self._record(*self._lost_times(trial), begin, *self._death(trial, attempt))
         return attempt
 
@@ -296,17 +320,17 @@ class EventProtocol(Protocol):
         self.note_attempt(trial.uid, attempt)
         self._begun[trial.uid] = (time.perf_counter(), attempt)
 
-    def _attempt_of(self, trial: Trial) -> int | None:
+    def _attempt_of(self, trial: Trial, uid: str | None = None) -> int | None:
         """Return the attempt for which a trial was reserved by who holds it, else by this process; None for none.
 
-        Another thread may have reserved it since.
+        Another thread may have reserved it since. `uid`: that of the trial, where it was put together already.
         """
-        known = self._known.get(trial.uid)
+        known = self._known.get(uid or trial.uid)
         return known if known is None or trial.reserved is None else trial.reserved
 
-    def _begun_of(self, trial: Trial) -> tuple[float, int] | None:
+    def _begun_of(self, trial: Trial, uid: str) -> tuple[float, int] | None:
         """Return when this process began an attempt, and which; None where another thread is in a later one."""
-        begun = self._begun.get(trial.uid)
+        begun = self._begun.get(uid)
         return None if begun is None or trial.reserved not in (None, begun[1]) else begun
 
     def _lost_times(self, trial: Trial) -> list[TimeLogged]:
@@ -320,8 +344,10 @@ class EventProtocol(Protocol):
     def _process_event(
         self,
         trial: Trial,
+        uid: str,
         status: Status,
         attempt: int | None,
+        *,
         error: str | None = None,
         is_reserved: bool = False,
         **more: Any,
@@ -329,33 +355,36 @@ class EventProtocol(Protocol):
         """Return the fact how far this process is in an attempt."""
         process = process_identity()
         process["parent"] = os.getppid()
-        process.update(more)
+        if more:
+            process.update(more)
         if is_reserved:
             process[RESERVED] = True
-        return StatusChanged(trial.uid, (status.name, status.value), self._moment(trial), error, process, attempt)
+        return StatusChanged(uid, (status.name, status.value), self._moment(trial), error, process, attempt)
 
-    def _own_event(self, trial: Trial, status: Status, error: str | None = None, **more: Any) -> StatusChanged:
+    def _own_event(self, trial: Trial, uid: str, status: Status, error: str | None, **more: Any) -> StatusChanged:
         """Return the fact how far this process is in the attempt that it has begun."""
-        held = self._attempt_of(trial)
-        begun = self._begun_of(trial)
+        held = self._attempt_of(trial, uid)
+        begun = self._begun_of(trial, uid)
         attempt = held if begun is None else begun[1]
-        return self._process_event(trial, status, attempt, error, held is not None and held == attempt, **more)
+        is_reserved = held is not None and held == attempt
+        return self._process_event(trial, uid, status, attempt, error=error, is_reserved=is_reserved, **more)
 
     def log_trial_signal(self, trial: Trial, name: str | None, error: str | None = None) -> None:
         uid = self._require(trial.uid)
         if uid in self._begun:
-            self._record(self._own_event(trial, Status.Running, error, **({} if name is None else {"signal": name})))
+            said = {} if name is None else {"signal": name}
+            self._record(self._own_event(trial, uid, Status.Running, error, **said))
 
     def log_trial_finish(self, trial: Trial, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
         uid = self._require(trial.uid)
         status = final_status(exc_type, exc_val)
         error = None if status is Status.Completed else describe_error(exc_type, exc_val, exc_tb)
-        events: list[Event] = [self._own_event(trial, status, error)]
-        begun = self._begun_of(trial)
+        events: list[Event] = [self._own_event(trial, uid, status, error)]
+        begun = self._begun_of(trial, uid)
         # A signal handler may have ended it meanwhile, and has said how long it ran.
         if begun is not None and self._begun.pop(uid, None) is not None:
             ran = time.perf_counter() - begun[0]
-            events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._attempt_of(trial)))
+            events.insert(0, TimeLogged(uid, "runtime", ran, events[0].at, ["sum"], self._attempt_of(trial, uid)))
         self._record(*events)
 
     def log_trial_chrono_start(
@@ -430,7 +459,7 @@ class EventProtocol(Protocol):
             self._named.add((project, digest))
         uid = self._require(trial.uid)
         named = FieldsMerged(
-            "trial", uid, "metadata", {ENVIRONMENT: facts}, self._moment(trial), None, self._attempt_of(trial)
+            "trial", uid, "metadata", {ENVIRONMENT: facts}, self._moment(trial), None, self._attempt_of(trial, uid)
         )
         self._record(named)
 

@@ -605,8 +605,9 @@ class Protocol:
         buckets: int
             How many of a trial, 1 to 100,000; all of as many trials as are asked for are at most 2,000,000.
         x: str
-            ``"step"``: the step, or the position of the point in a metric without steps, from 0. ``"relative"``: the
-            steps of each trial from 0, the least, to 1, the greatest. ``"time"``: seconds since the trial was started,
+            ``"step"``: the step, or the position of the point in a metric without steps, from 0. ``"offset"``: how
+            far the step is beyond the least of its trial. ``"relative"``: the steps of each trial from 0, the least,
+            to 1, the greatest. ``"time"``: seconds since the trial was started,
             since its first point where that is not known. ``"wall"``: unix seconds. ``"metric:NAME"``: the value of
             another metric at the same step. A point that has no such number (a step that is a text, NaN, or no value
             of the other metric) is in no bucket; `Buckets.unplaced` counts it.

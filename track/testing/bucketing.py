@@ -71,6 +71,8 @@ def _places(logged: Logged, x: str) -> list[float]:
         return steps
     known_steps = [step for step in steps if math.isfinite(step)]
     least, greatest = min(known_steps, default=0.0), max(known_steps, default=0.0)
+    if x == "offset":
+        return [step - least for step in steps]
     # Of halves: the difference of two doubles may be larger than any.
     width = greatest / 2 - least / 2
     return [(step / 2 - least / 2) / width if width else step * 0.0 for step in steps]
@@ -125,7 +127,7 @@ def _unsigned(values: list[float]) -> list[float]:
     return [value + 0.0 for value in values]
 
 
-AXES = ("step", "relative", "time", "wall", "metric:tokens")
+AXES = ("step", "offset", "relative", "time", "wall", "metric:tokens")
 """Each x."""
 
 

@@ -25,7 +25,7 @@ class ExitWatch:
         self._ours = self._exit
         self._original: Any = sys.exit
         self._is_installed = False
-        self._quitters: dict[Any, Any] = {}
+        self._quitters: set[Any] = set()
         self._seen: tuple[SystemExit, FrameType, int] | None = None
 
     def add(self, user: Any) -> None:
@@ -65,14 +65,16 @@ class ExitWatch:
         return self._original(*status)
 
     def _watch_quitters(self) -> None:
-        """Watch `exit` and `quit`, where they are those that Python puts there for people."""
+        """Watch `exit` and `quit` from now on, where they are those that Python puts there for people."""
         kind = type(getattr(builtins, "exit", None))
-        if kind.__module__ != "_sitebuiltins" or kind in self._quitters:
+        if kind in self._quitters or kind.__module__ != "_sitebuiltins":
             return
-        call = self._quitters[kind] = kind.__call__
+        self._quitters.add(kind)
+        call = kind.__call__
 
         def quit_watched(quitter: Any, code: Any = None) -> Any:
-            self.note(code)
+            if self._users:
+                self.note(code)
             return call(quitter, code)
 
         kind.__call__ = quit_watched  # type: ignore[method-assign]
@@ -84,9 +86,6 @@ class ExitWatch:
         self._seen = None
         if sys.exit is self._ours:
             sys.exit, self._is_installed = self._original, False
-        for kind, call in self._quitters.items():
-            kind.__call__ = call
-        self._quitters.clear()
 
 
 exits = ExitWatch()

@@ -7,6 +7,9 @@ from urllib.parse import quote, unquote
 
 _SECRET = re.compile(r"(?i)(passw|pwd|passphrase|secret|token|credential|api_?key|(^|[_-])(key|jwt|pass|bearer)$)")
 
+_DEEPEST = 50
+"""URIs inside of each other."""
+
 # A user may have an @ in its name, which is malformed, too.
 _PASSWORD = re.compile(r"((?:^|:)//(?!\[)[^/?#:]*:)[^?#]*@")
 _BEFORE_HOST = re.compile(r"((?:[^/?#]*:)?//(?!\[)[^/?#:]*:)([^?#]*)([?#])")
@@ -44,6 +47,8 @@ def _mask_option(option: str) -> str:
     if equals and is_secret(name):
         return f"{name}=***"
     plain = unquote(value)
+    if plain.count("://") > _DEEPEST:
+        return f"{name}=***"
     # The URI of another backend.
     masked = mask_secrets(plain) if "://" in plain else plain
     return option if masked == plain else f"{name}={quote(masked, safe=':/?=@*,+')}"
@@ -67,17 +72,18 @@ def mask_remote(url: str) -> str:
 
 # Not tokens and tokenizers, which are no secrets.
 _SECRET_FLAG = re.compile(r"(?i)(passw|pwd|passphrase|secret|credential|api[_-]?key|token$|(^|[._-])key$|bearer|auth$)")
+# A pattern begins with what is rare, and what follows is bounded: a text of a megabyte is read once, not once a letter.
 _INSIDE = re.compile(r"""(?ix)
-    (["']?[\w.-]*(?:passw|passphrase|secret|credential|api[_-]?key|token)(?![\w-]*izer|s\b)[\w-]*["']?\s*[:=]\s*)
+    ((?:passw|passphrase|secret|credential|api[_-]?key|token)(?![\w-]{0,256}izer|s\b)[\w-]{0,256}["']?\s*[:=]\s*)
     ("[^"]*"|'[^']*'|[^\s"',;&}]+)""")
 # Keys of services that say what they are, tokens of the web, and what follows Bearer.
 _KEYS = re.compile(
     r"\b(?:(?:sk|pk|rk)-[\w-]{16,}|(?:gh[oprsu]|github_pat|glpat|hf|xox[abprs])[_-][\w-]{10,}"
-    r"|A(?:KI|SI)A[A-Z0-9]{12,}|eyJ[\w-]{5,}\.[\w-]+\.[\w-]*)|(?<=Bearer )\S+"
+    r"|A(?:KI|SI)A[A-Z0-9]{12,}|eyJ[\w-]{5,8192}\.[\w-]+\.[\w-]*)|(?<=Bearer )\S+"
 )
 
 
-_URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+_URL = re.compile(r"(?<=[\w+.-])://\S{1,4096}")
 
 
 def is_secret_flag(name: str) -> bool:
@@ -94,7 +100,7 @@ def is_secret_flag(name: str) -> bool:
 def mask_text(text: str) -> str:
     """Return a text without what reads like a password, a token or a key, by its name or by what it is like."""
     text = _KEYS.sub("***", _INSIDE.sub(r"\1***", text))
-    return _URL.sub(lambda found: mask_remote(found[0]), text) if "://" in text else text
+    return _URL.sub(lambda found: mask_remote(f"x{found[0]}")[1:], text) if "://" in text else text
 
 
 def mask_command(words: list[str]) -> list[str]:

@@ -142,6 +142,7 @@ def test_secrets_of_the_store_are_not_told(client: TrackClient) -> None:
     [
         ("import sys; sys.exit(3)", "60s", "ended with 3"),
         ("import os; os.kill(os.getpid(), 9)", "60s", "was ended by SIGKILL"),
+        ("import os; os.kill(os.getpid(), 40)", "60s", "was ended by signal 40"),
         ("import time; time.sleep(600)", "0.5s", "was killed: it took more than 500ms"),
     ],
 )

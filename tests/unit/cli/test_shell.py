@@ -54,6 +54,32 @@ def test_store_may_be_left_out(
     assert main(["artifacts", "list"]) == 0
 
 
+def test_error_names_the_stores_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where none is named, a store that lies here is the example, and no other file."""
+    (tmp_path / "configuration.json").write_text("{}", encoding="utf-8")
+    assert main(["ls"]) == 2
+    assert "file://runs.json" in capsys.readouterr().err
+
+    _stored(f"file:{tmp_path}/digits.json", "here")
+    assert main(["ls"]) == 2
+    assert "as `track ls digits.json`" in capsys.readouterr().err
+
+
+def test_no_command_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who types the name alone reads what there is, on standard error; it is wrong usage all the same."""
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "list trials" in said.err
+
+
+def test_error_without_a_trial_says_how_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last and the best one have names that need not be looked up."""
+    _stored(f"file:{tmp_path}/report.json", "here")
+    assert main(["show"]) == 2
+    assert "Give TRIAL, as @last or @best:loss" in capsys.readouterr().err
+
+
 def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """0 well, 1 nothing found, 2 wrong usage, 3 the store is not there or away; messages are no output."""
     uri = _stored(f"sqlite:{tmp_path}/runs.db", "a")

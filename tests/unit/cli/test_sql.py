@@ -55,6 +55,7 @@ def test_questions_are_answered(uri: str, capsys: pytest.CaptureFixture[str]) ->
         ("select count(*) from tags where name = 'paper'", [[3]]),
         ("select max(last), min(count) from briefs", [[0.8, 3]]),
         ("select metric, count(*), max(value) from metrics group by 1", [["loss", 9, 0.8]]),
+        ('select name, min(value), count(*) from metrics where "at" = time group by 1', [["loss", 0.0, 9]]),
     ):
         assert main(["sql", uri, question, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["rows"] == rows

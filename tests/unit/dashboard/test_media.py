@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from tests.unit.dashboard.asking import Asker, enter
 from track import TrackClient
+from track.artifacts.inline import inline_uri
 from track.dashboard import Dashboard
 from track.logger import TrialLogger
 
@@ -124,3 +126,19 @@ def test_a_file_is_nothing_to_look_at(seen: Asker, trial: TrialLogger) -> None:
     assert status(seen, f"/api/media?uid={trial.trial.uid}&digest={model['digest']}") == 404
     assert status(seen, f"/api/media?uid={trial.trial.uid}&digest={'0' * 64}") == 404
     assert status(seen, f"/api/media?uid={trial.trial.uid}&name=nothing") == 404
+
+
+def test_one_histogram_that_is_none_hides_no_other(tmp_path: Path) -> None:
+    """Of those that can be read there is a grid; where none can, that is said, and nothing fails."""
+    data = b'{"counts":["a"],"edges":[]}'
+    with TrackClient(f"file://{tmp_path}/runs.json").new_trial(parameters={}) as trial:
+        trial.log_histogram("some", [1.0, 2.0], step=3)
+        for name in ("some", "none"):
+            said = {"media": {"kind": "histogram", "index": 1}, "step": 4}
+            digest = hashlib.sha256(data).hexdigest()
+            uri = inline_uri(data, "application/json")
+            trial.protocol.log_trial_artifact(trial.trial, name, uri, digest, len(data), **said)
+    seen = enter(Dashboard(trial.protocol.uri, "secret", interval=0), "secret")
+
+    assert seen.json(f"/api/media?uid={trial.trial.uid}&name=some")["steps"] == [3]
+    assert status(seen, f"/api/media?uid={trial.trial.uid}&name=none") == 502

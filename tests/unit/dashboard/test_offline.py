@@ -102,6 +102,7 @@ QUESTIONS = [
     {"buckets": 9, "start": 395.5},
     {"buckets": 5, "start": 1000, "end": 2000},
     {"buckets": 40, "x": "relative"},
+    {"buckets": 40, "x": "offset"},
     {"buckets": 40, "x": "metric:tokens"},
     {"buckets": 40, "x": "metric:nothing"},
     {"buckets": 64, "smoothing": 0.9},

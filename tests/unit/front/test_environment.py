@@ -244,3 +244,32 @@ def test_copy_brings_the_packages(tmp_path: Path) -> None:
     assert code == 0
     packages = [track.environment(target, found).get("packages") for found in track.fetch(target)]
     assert [bool(found) for found in packages] == [False, True]
+
+
+def test_what_is_read_of_a_trial_is_its_own() -> None:
+    """Trials of a process share where they run; who changes what they have read changes no other trial."""
+    client = TrackClient("ephemeral:")
+    for number in range(2):
+        with client.new_trial(parameters={"number": number}):
+            pass
+    first, second = client.protocol.fetch_trials()
+
+    first.metadata["_environment"]["argv"].append("changed")
+    again = client.protocol.fetch_trials()
+
+    assert again[0].metadata["_environment"] == again[1].metadata["_environment"] == second.metadata["_environment"]
+    assert "changed" not in second.metadata["_environment"]["argv"]
+
+
+def test_what_is_told_later_in_the_same_object_counts() -> None:
+    """Who tells where trials run may change what they have told for the next one."""
+    protocol = EphemeralProtocol("ephemeral:")
+    facts: dict[str, Any] = {"host": "one"}
+    for lr in (0.1, 0.2):
+        trial = protocol.new_trial(Trial(parameters={"lr": lr}))
+        assert trial is not None
+        protocol.log_trial_environment(trial, facts)
+        protocol.unsaved()
+        facts["host"] = "two"
+
+    assert [one.metadata["_environment"]["host"] for one in protocol.fetch_trials()] == ["one", "two"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sqlite3
 import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.importing import written
+from track.cli import main
 from track.errors import NothingThere
 from track.importing import import_runs
 from track.importing.report import Report
@@ -192,6 +195,67 @@ def test_yaml_is_plain_data(tmp_path: Path) -> None:
     assert not ran.exists()
     assert [report.damages for report in reports] == [1, 1]
     assert [report.taken["points"] for report in reports] == [4, 4]
+
+
+@pytest.mark.parametrize("at", [-(10**12), 1 << 62])
+def test_a_run_that_began_in_no_year_can_be_looked_at(at: int, tmp_path: Path) -> None:
+    """It is said, and counts as of 1970."""
+    begun = written.field(17, written.field(1, "a") + written.field(17, written.field(1, at)))
+    written.wandb(tmp_path / "wandb", begun, written.wandb_exit(0))
+    store = f"file:{tmp_path}/report.json"
+
+    report = import_runs("wandb", tmp_path / "wandb", store)
+
+    assert [one.kind for one in report.left] == ["run"]
+    assert main(["show", store, "a"]) == 0
+
+
+@pytest.mark.parametrize("source", ["wandb", "tensorboard"])
+def test_what_is_no_file_of_the_tracker_is_no_run(source: str, tmp_path: Path) -> None:
+    """A compressed one, perhaps: it is named, and can be imported once that is mended."""
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(b"\x1f\x8b" + bytes(100))
+
+    report = import_runs(source, path, "ephemeral:")
+
+    assert (report.damages, report.runs) == (1, {})
+
+
+def test_a_database_in_the_middle_of_a_change_is_not_half_read(tmp_path: Path) -> None:
+    """A journal beside it belongs to a change that is not for good yet: as long as that lasts, the report says so."""
+    path = written.mlflow(tmp_path)
+    writer = sqlite3.connect(path, isolation_level=None)
+    with closing(writer):
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN EXCLUSIVE")
+        rows = [("loss", 7.0, 1_700_000_000_500 + step, "aaa", step, 0) for step in range(5, 5000)]
+        writer.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", rows)
+        during = import_runs("mlflow", tmp_path, "ephemeral:", dry_run=True)
+        writer.execute("ROLLBACK")
+    after = import_runs("mlflow", tmp_path, "ephemeral:", dry_run=True)
+
+    assert (during.taken["trials"], during.is_complete) == (0, False)
+    assert (after.taken["points"], after.is_complete) == (7, True)
+
+
+def test_a_run_that_cannot_be_read_on_counts_as_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How it ended would have been said later."""
+    folder = written.sacred(tmp_path / "runs")
+    monkeypatch.setattr("track.importing.sacred._tell_sources", lambda *given: {}["missing"])
+    protocol = EphemeralProtocol("ephemeral:")
+
+    report = import_runs("sacred", folder, protocol)
+
+    (trial,) = protocol.fetch_trials()
+    assert (str(trial.status), report.is_complete) == ("broken", False)
+
+
+@pytest.mark.parametrize("source", ["mlflow", "trackio"])
+def test_a_pipe_in_the_place_of_a_database_is_not_waited_for(source: str, tmp_path: Path) -> None:
+    """SQLite would wait for somebody who writes to it."""
+    os.mkfifo(tmp_path / "pipe.db")
+
+    assert import_runs(source, tmp_path / "pipe.db", "ephemeral:").damages == 1
 
 
 def test_names_and_values_that_no_store_takes_are_counted(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_mlflow_database(tmp_path: Path, store: str) -> None:
     assert [str(trial.status) for trial in (parent, child, failed)] == ["completed", "interrupted", "exception"]
     assert (parent.timestamps["created"], parent.timestamps["finished"]) == (1700000000.5, 1700000100.0)
     assert child.metadata["parent"] == parent.uid
-    assert _files(store) == {"note.txt": b"hello", "img/deep/3.png": b"\x89PNG-pixels"}
+    assert _files(store) == {"note.txt": b"hello", "img/deep": b"\x89PNG\r\n\x1a\n-pixels"}
     assert {(one.kind, one.first) for one in report.left} == {
         ("parameters", "api_key"),
         ("run", "gone"),
@@ -84,8 +84,8 @@ def test_trackio(tmp_path: Path, store: str) -> None:
     assert (trial.parameters, trial.metadata["user"]) == ({"lr": 0.1, "api_key": "***"}, "ann")
     assert (trial.project_id, trial.timestamps["created"]) == ("digits", 1700000000.5)
     assert list(trial.metrics["system/cpu"]) == [5]
-    assert _files(store) == {"img/3.png": b"\x89PNG-pixels"}
-    assert {one.kind for one in report.left} == {"parameters", "status", "text", "image", "alert"}
+    assert _files(store) == {"img": b"\x89PNG\r\n\x1a\n-pixels", "note": b"hi"}
+    assert {one.kind for one in report.left} == {"parameters", "status", "image", "alert"}
 
 
 def test_reading_a_database_writes_nothing_beside_it(tmp_path: Path, store: str) -> None:

@@ -41,7 +41,7 @@ def test_scalars_images_and_hyperparameters_are_those_of_the_file(logs: Path, tm
     assert (one.timestamps["created"], one.timestamps["finished"]) == (1700000000.0, 1700000004.5)
     assert (one.project_id, str(one.status)) == ("logs", "completed")
     found = artifacts(store, {"uid": two.uid})
-    assert [(one.name, one.step, one.read_bytes()) for one in found] == [("sample/3.png", 3, PNG)]
+    assert [(one.name, one.step, one.read_bytes()) for one in found] == [("sample", 3, PNG)]
     assert report.taken["points"] == 10
     assert {one.kind for one in report.left} == {"status", "parameters"}
 

@@ -13,7 +13,7 @@ from tests.unit.importing import written
 from track.artifacts import artifacts
 from track.importing import import_runs
 
-PNG = b"\x89PNG-pixels"
+PNG = b"\x89PNG\r\n\x1a\n-pixels"
 
 
 def _rows(number: int) -> list[bytes]:
@@ -69,11 +69,10 @@ def test_a_run_is_what_wandb_has_written(source: Path, tmp_path: Path) -> None:
     assert (str(trial.status), trial.timestamps["created"]) == ("completed", 1700000000.5)
     assert trial.metadata["summary"] == {"best": 0.2}
     found = {one.name: (one.step, one.read_bytes()) for one in artifacts(store)}
-    assert found == {"img/7.png": (7, PNG), "output.log": (None, b"hello\n")}
+    assert found == {"img": (7, PNG), "text": (8, b"hi"), "output.log": (None, b"hello\n")}
     assert {(one.kind, one.first) for one in report.left} == {
         ("parameters", "api_key"),
         ("image", "../../../outside.png"),
-        ("text", "text"),
     }
 
 

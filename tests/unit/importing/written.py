@@ -60,6 +60,18 @@ def image(tag: str, content: bytes) -> bytes:
     return field(1, tag) + field(4, field(1, 8) + field(2, 8) + field(3, 3) + field(4, content))
 
 
+def histogram(tag: str, low: float, high: float, limits: list[float], counts: list[float]) -> bytes:
+    """Return a histogram of a summary, as TensorBoard for torch writes it."""
+    packed = [struct.pack(f"<{len(numbers)}d", *numbers) for numbers in (limits, counts)]
+    return field(1, tag) + field(5, field(1, low) + field(2, high) + field(6, packed[0]) + field(7, packed[1]))
+
+
+def histogram_tensor(tag: str, rows: list[tuple[float, float, float]]) -> bytes:
+    """Return a histogram of a summary, as TensorFlow writes it: a tensor of beginnings, ends and counts."""
+    content = b"".join(struct.pack("<3d", *row) for row in rows)
+    return field(1, tag) + field(9, field(1, field(1, "histograms"))) + field(8, field(1, 2) + field(4, content))
+
+
 def hparams(**values: Any) -> bytes:
     """Return the hyperparameters of a session, as a value of a summary."""
     said = b""
@@ -104,6 +116,11 @@ def wandb_row(**values: Any) -> bytes:
 def wandb_summary(**values: Any) -> bytes:
     """Return the record of a summary."""
     return field(3, b"".join(field(1, item(name, value, 1)) for name, value in values.items()))
+
+
+def wandb_artifact(kind: str, name: str) -> bytes:
+    """Return a record of wandb that begins an artifact."""
+    return field(8, field(4, kind) + field(5, name))
 
 
 def wandb_exit(code: int) -> bytes:
@@ -176,7 +193,7 @@ def mlflow(folder: Path) -> Path:
     (artifacts / "images").mkdir(parents=True)
     (artifacts / "note.txt").write_text("hello")
     image = "img#deep+step+3+timestamp+1700000000000+7fc08bd9-8d44-436c-a5ba-98232a861332"
-    (artifacts / "images" / f"{image}.png").write_bytes(b"\x89PNG-pixels")
+    (artifacts / "images" / f"{image}.png").write_bytes(b"\x89PNG\r\n\x1a\n-pixels")
     return path
 
 
@@ -203,7 +220,7 @@ def mlruns(folder: Path) -> Path:
 def trackio(folder: Path) -> Path:
     """Write a database of trackio, with a run."""
     (folder / "media" / "digits").mkdir(parents=True)
-    (folder / "media" / "digits" / "img.png").write_bytes(b"\x89PNG-pixels")
+    (folder / "media" / "digits" / "img.png").write_bytes(b"\x89PNG\r\n\x1a\n-pixels")
     path = folder / "digits.db"
     with closing(sqlite3.connect(path)) as database:
         database.executescript(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 
 import track
 from track import TrackClient
-from track.errors import InvalidCall, InvalidEvent, NotFound, UnsafePath
+from track.artifacts.inline import inline_uri
+from track.errors import CorruptArtifact, InvalidCall, InvalidEvent, NotFound, UnsafePath
 from track.logger import TrialLogger
 from track.media import writing
 
@@ -215,6 +218,12 @@ def test_a_name_is_one_of_an_artifact(trial: TrialLogger, name: str) -> None:
         trial.log_text(name, "text")
 
 
+def test_a_name_is_given(trial: TrialLogger) -> None:
+    """What is no text is no name."""
+    with pytest.raises(UnsafePath, match=r"go by their names, .* not by None"):
+        trial.log_text(None, "text")  # type: ignore[arg-type]
+
+
 def test_a_file_that_is_not_there(trial: TrialLogger) -> None:
     """A path without a file is the caller's mistake."""
     with pytest.raises(FileNotFoundError):
@@ -250,6 +259,24 @@ def test_tables_of_rows_and_columns(trial: TrialLogger) -> None:
         assert medium.facts == {"rows": 2, "columns": 2}
     with pytest.raises(InvalidCall, match="is no histogram, but a table"):
         _ = trial.media("rows")[0].histogram
+
+
+def test_cells_and_captions_may_be_anything(trial: TrialLogger) -> None:
+    """A text that is no UTF-8, as the name of a file may be, has ? in its place; what has no text says so."""
+
+    class Mute:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    class Animal(str, Enum):
+        CAT = "cat"
+
+    trial.log_table("table", [{"\udcff": "\udcff", "b": Mute(), "c": Animal.CAT}], caption=Mute())  # type: ignore[arg-type]
+
+    table = trial.media("table")[0]
+    assert table.columns == ["?", "b", "c"]
+    assert table.rows == [["?", "<Mute: its text failed with RuntimeError>", "cat"]]
+    assert table.caption == "<Mute: its text failed with RuntimeError>"
 
 
 def test_a_sound_is_a_wav(trial: TrialLogger) -> None:
@@ -435,6 +462,50 @@ def test_what_is_removed_meanwhile_is_appended_to_no_more(trial: TrialLogger, tm
     assert len(list((folder / "packs").glob("*/*.tar"))) == 2
 
 
+_BROKEN = {
+    "histogram": [b"null", b"[" * 9999, b'{"counts":["a"],"edges":[0,1]}', b'{"counts":[1],"edges":[0,1,2]}'],
+    "table": [b"", b"5", b'["a"]\n5', b'["a"]\n[1,2]', b"[" * 9999],
+}
+
+
+@pytest.mark.parametrize(("kind", "data"), [(kind, data) for kind, some in _BROKEN.items() for data in some])
+def test_what_is_none_is_one_error(trial: TrialLogger, kind: str, data: bytes) -> None:
+    """Whoever writes to the store may have written anything: reading it says that it is no histogram, or no table."""
+    _say(trial, inline_uri(data, "application/json"), data, kind, len(data))
+    medium = trial.media("said")[0]
+
+    with pytest.raises(CorruptArtifact, match="'said'"):
+        _ = medium.histogram if kind == "histogram" else medium.rows
+    assert "'said'" in medium._repr_html_().replace("&#x27;", "'")
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"), [(0, 512), (513, 80), (10**12, 80), (10**15 - 1, 80), (512, -5), (512, 0), (512, 2**50)]
+)
+def test_places_outside_of_a_pack_are_one_error(trial: TrialLogger, offset: int, size: int) -> None:
+    """Where in a pack a content is, and how long, was written by anybody: what is there is not what was logged."""
+    trial.log_image("good", PIXELS)
+    good = trial.media("good")[0]
+    _say(trial, f"{good.artifact.uri.partition('@')[0]}@{offset}", good.read_bytes(), "image", size)
+
+    with pytest.raises(CorruptArtifact):
+        trial.media("said")[0].read_bytes()
+
+
+def _say(trial: TrialLogger, uri: str, data: bytes, kind: str, size: int) -> None:
+    """Say of a trial that it has logged something."""
+    digest = hashlib.sha256(data).hexdigest()
+    trial.protocol.log_trial_artifact(trial.trial, "said", uri, digest, size, media={"kind": kind, "index": 0})
+
+
+def test_what_is_no_text_says_so(trial: TrialLogger) -> None:
+    """Pixels are no text."""
+    trial.log_image("image", PIXELS)
+
+    with pytest.raises(InvalidCall, match="'image' is no text, but image/png"):
+        _ = trial.media("image")[0].text
+
+
 def test_a_copy_has_the_media(trial: TrialLogger, uri: str, tmp_path: Path) -> None:
     """A trial that is copied to another store names what it has logged where it is."""
     from tests.children import python
@@ -531,7 +602,7 @@ def test_what_a_killed_run_has_left_goes_to_its_bucket(tmp_path: Path, monkeypat
 def test_a_bucket_that_is_away_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be sent at the end of a run stays here, which is said; the next run sends it."""
+    """What cannot be sent at the end of a run stays here, which is said, no part of it there; the next run sends it."""
     from track.artifacts.remote import RemoteFolder
     from track.errors import BackendUnavailable
 
@@ -542,12 +613,15 @@ def test_a_bucket_that_is_away_is_waited_for(
 
     def refuse(self: Any, key: str, data: bytes, owner: str = "") -> None:
         if key.startswith("packs/"):
-            raise BackendUnavailable("no route to the bucket")
+            write(self, key, data[: len(data) // 2])
+            raise BackendUnavailable("no room in the bucket")
         write(self, key, data, owner)
 
     monkeypatch.setattr(RemoteFolder, "write", refuse)
     with client.new_trial(parameters={"lr": 1}) as first:
         first.log_image("sample", PIXELS)
+    with pytest.raises(NotFound):
+        first.media("sample")[0].read_bytes()
     monkeypatch.setattr(RemoteFolder, "write", write)
     with client.new_trial(parameters={"lr": 2}) as second:
         second.log_image("sample", PIXELS)

@@ -132,7 +132,7 @@ def _listed(seen: Seen, name: str | None) -> Curve | None:
 
 
 @pytest.mark.parametrize("engine", [arrays, plain])
-@pytest.mark.parametrize("x", ["step", "relative", "time", "wall"])
+@pytest.mark.parametrize("x", ["step", "offset", "relative", "time", "wall"])
 @settings(deadline=None)
 @given(
     metric=metrics(),
@@ -163,7 +163,7 @@ def _metric(file: ChunkFile, chunks: int, size: int = 1000) -> Any:
     return container_of(file, (steps, [float(one % 97) for one in steps], times), [size] * chunks)
 
 
-@pytest.mark.parametrize("x", ["step", "relative", "time", "wall"])
+@pytest.mark.parametrize("x", ["step", "offset", "relative", "time", "wall"])
 def test_chart_reads_heads_and_the_chunks_at_edges(tmp_path: Path, x: str) -> None:
     """Of a hundred chunks in four buckets five are read."""
     file = Written(tmp_path)

@@ -128,7 +128,7 @@ def test_what_is_kept_is_void_once_something_is_logged(change: dict[str, Any], s
         ),
         max_size=30,
     ),
-    x=st.sampled_from(["step", "relative", "time"]),
+    x=st.sampled_from(["step", "offset", "relative", "time"]),
     hidden_from=st.one_of(st.none(), st.integers(-5, 9)),
 )
 def test_steps_in_any_order_are_each_there_once(points: list[Any], x: str, hidden_from: int | None) -> None:

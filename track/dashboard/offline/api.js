@@ -91,10 +91,7 @@ function columnsOf(rows) {
 }
 
 /** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
-export async function fetchFound(q) {
-  const { head } = await opened();
-  return matching(q, head.pages, moment);
-}
+export const fetchFound = async (q) => matching(q, (await opened()).head.pages, moment);
 
 /** All about one run. @param {string} uid */
 export async function fetchRun(uid) {
@@ -121,12 +118,13 @@ export async function fetchChart(question, signal) {
   return bucketed(question, (metric, uid) => curves.get(metric)?.get(uid), plane, (uid) => pages.get(uid)?.row.started ?? null);
 }
 
-/** Files of runs are not in here. @param {string} path @returns {Promise<any>} */
+/** What is shown of a text, a table or histograms; other files of runs are not in here. @param {string} path @returns {Promise<any>} */
 export async function ask(path) {
-  throw new Error(`${path} is not in this file`);
+  const [{ pages }, of] = [await opened(), new URLSearchParams(path.split("?")[1])];
+  const one = pages.get(of.get("uid"))?.media.find((some) => some.held && (of.has("digest") ? some.digest === of.get("digest") : some.name === of.get("name")));
+  if (!one) throw new Error(`${path} is not in this file`);
+  return new Response(JSON.stringify(one.held));
 }
 
 /** A run is not changed here. @param {string} uid @param {object} change @returns {Promise<void>} */
-export async function change(uid, change) {
-  throw new Error("what is in a file is not changed");
-}
+export const change = async (uid, change) => Promise.reject(new Error("what is in a file is not changed"));

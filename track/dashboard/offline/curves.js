@@ -1,4 +1,5 @@
 /** From the curves in the file to the buckets that a chart asks for, as the server makes them of all points. */
+import { closest, placeOf } from "./places.js";
 
 /** A curve as it is in the file: places along its steps, each of a point, or of several put together.
  * @typedef {{run: number, size: number, first: number, by: number, steps?: number, mean: number, low?: number, high?: number,
@@ -23,7 +24,7 @@ export function bucketed(question, find, plane, started) {
   const [start, end] = ends(question, lines);
   const size = question.buckets;
   const edges = Float64Array.from({ length: size + 1 }, (_, i) => (i === size ? end : start + ((end - start) * i) / size));
-  const curves = lines.map(({ uid, line }) => ({ uid, ...filled(line, edges, question.x === "step") }));
+  const curves = lines.map(({ uid, line }) => ({ uid, ...filled(line, edges, ["step", "offset"].includes(question.x)) }));
   const unplaced = lines.reduce((sum, { line }) => sum + line.unplaced, 0);
   return { curves, low: start, high: end, edges, unplaced };
 }
@@ -67,6 +68,7 @@ function placed(kept, axis, plane, started, find) {
   const chosen = [];
   /** @type {Placed["odd"]} */
   const odd = [];
+  const ends = { step: kept.ends, offset: /** @type {[number, number]} */ ([0, kept.ends[1] - kept.ends[0]]) }[axis];
   let unplaced = 0;
   for (let i = 0; i < kept.size; i += 1) {
     const many = count ? count[i] : 1;
@@ -81,12 +83,13 @@ function placed(kept, axis, plane, started, find) {
   }
   const of = (values) => Float64Array.from(chosen, (i) => values[i]);
   return { x: of(along), mean: of(mean), low: of(low), high: of(high), count: count ? of(count) : new Float64Array(chosen.length).fill(1),
-    ends: axis === "step" && chosen.length + odd.length ? kept.ends : null, odd: odd.sort((a, b) => a.x - b.x), unplaced };
+    ends: ends && chosen.length + odd.length ? ends : null, odd: odd.sort((a, b) => a.x - b.x), unplaced };
 }
 
 function axisOf(kept, axis, plane, started, find) {
   const steps = stepsOf(kept, plane);
   if (axis === "step") return steps;
+  if (axis === "offset") return Float64Array.from(steps, (step) => step - kept.ends[0]);
   if (axis === "relative") {
     const [low, high] = kept.ends;
     return Float64Array.from(steps, (step) => (high > low ? (step - low) / (high - low) : Number.isFinite(step) ? 0 : NaN));
@@ -105,18 +108,8 @@ function axisOf(kept, axis, plane, started, find) {
   }
   // Of what was put together, the place that the step is in.
   const filled = Array.from(places.keys()).filter((i) => Number.isFinite(values[i]));
-  return Float64Array.from(steps, (step) => values[filled[nearest(places, filled, step)]] ?? NaN);
-}
-
-/** Which of some rising places is closest to a number. */
-function nearest(places, of, to) {
-  let [low, high] = [0, of.length - 1];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (places[of[middle]] < to) low = middle;
-    else high = middle;
-  }
-  return Math.abs(places[of[low]] - to) <= Math.abs(places[of[high]] - to) ? low : high;
+  const among = filled.map((i) => places[i]);
+  return Float64Array.from(steps, (step) => values[filled[closest(among, step)]] ?? NaN);
 }
 
 /** The same in the order of x. @param {Placed} line @returns {Placed} */
@@ -178,11 +171,4 @@ function filled(line, edges, isSteps) {
   }
   const [a, b, c, d, e] = [xs, mean, low, high, count].map((values) => Float64Array.from(values));
   return { xs: a, mean: b, low: c, high: d, count: e, marks: [...marks.values()], densest };
-}
-
-/** Where a bucket is drawn: on its step where it has room for one only. */
-function placeOf(edges, at, isSteps) {
-  const [from, to] = [edges[at], edges[at + 1]];
-  const step = at === edges.length - 2 ? Math.floor(to) : Math.ceil(from);
-  return isSteps && to - from <= 1 && step >= from && step <= to ? step : (from + to) / 2;
 }

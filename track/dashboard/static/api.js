@@ -1,5 +1,6 @@
 /** What the server is asked. All addresses are relative: the page may be behind a proxy. */
 import { decodeRuns } from "./columns.js";
+import { placeOf } from "./places.js";
 
 /** @typedef {Float64Array | Float32Array | Uint32Array} Numbers */
 /** @typedef {{uid: string, xs: Numbers, mean: Numbers, low: Numbers, high: Numbers, count: Numbers,
@@ -29,35 +30,27 @@ export async function fetchRuns(cursor) {
   return answer.status === 204 ? null : decodeRuns(await answer.arrayBuffer());
 }
 
+/** @param {string} path @param {any} of */
+const get = async (path, of) => (await ask(`api/${path}?${new URLSearchParams(of)}`)).json();
+
+/** @param {string} path @param {object} said @param {AbortSignal} [signal] */
+const post = (path, said, signal) => ask(`api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(said), signal });
+
 /** The runs that a filter means. @param {string} q @returns {Promise<string[]>} */
-export async function fetchFound(q) {
-  return (await (await ask(`api/find?q=${encodeURIComponent(q)}`)).json()).uids;
-}
+export const fetchFound = async (q) => (await get("find", { q })).uids;
 
 /** All about one run. @param {string} uid */
-export async function fetchRun(uid) {
-  return (await ask(`api/run?uid=${encodeURIComponent(uid)}`)).json();
-}
+export const fetchRun = (uid) => get("run", { uid });
 
 /** What differs between the code that two runs have stored. @param {string} one @param {string} other
  * @returns {Promise<{name: string, lines: string[], why?: string}[]>} */
-export async function fetchCode(one, other) {
-  return (await (await ask(`api/code?uid=${encodeURIComponent(one)}&uid=${encodeURIComponent(other)}`)).json()).files;
-}
-
-/** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] @returns {Promise<Buckets>} */
-export async function fetchChart(question, signal) {
-  const body = JSON.stringify(question);
-  const headers = { "Content-Type": "application/json" };
-  const answer = await ask("api/chart", { method: "POST", headers, body, signal });
-  return decode(await answer.arrayBuffer(), question.x);
-}
+export const fetchCode = async (one, other) => (await get("code", [["uid", one], ["uid", other]])).files;
 
 /** Change a run, and fail with the server's words. @param {string} uid @param {object} change */
-export async function change(uid, change) {
-  const headers = { "Content-Type": "application/json" };
-  await ask("api/edit", { method: "POST", headers, body: JSON.stringify({ uid, ...change }) });
-}
+export const change = (uid, change) => post("edit", { uid, ...change });
+
+/** A metric of some runs in buckets. @param {any} question @param {AbortSignal} [signal] @returns {Promise<Buckets>} */
+export const fetchChart = async (question, signal) => decode(await (await post("chart", question, signal)).arrayBuffer(), question.x);
 
 /** @type {Record<string, any>} */
 const WIDTHS = { f4: Float32Array, f8: Float64Array, u4: Uint32Array };
@@ -74,33 +67,12 @@ export function decode(buffer, x) {
   /** @type {Record<string, Numbers>} */
   const planes = {};
   for (const [name, width] of about.planes) {
-    planes[name] = width === "i8" ? whole(buffer, at, cells) : new WIDTHS[width](buffer, at, cells);
+    planes[name] = new WIDTHS[width](buffer, at, cells);
     at += 8 * Math.ceil((cells * Number(width[1])) / 8);
   }
-  const places = placesOf(edges, x);
+  const places = Float64Array.from({ length: size }, (_, i) => placeOf(edges, i, ["step", "offset"].includes(x)));
   const curves = about.uids.map((uid, row) => curveOf(uid, planes, places, row * size));
   return { curves, low: about.low, high: about.high, edges, unplaced: about.unplaced };
-}
-
-/** Whole numbers of 64 bits as doubles. @param {ArrayBuffer} buffer @param {number} start @param {number} cells */
-function whole(buffer, start, cells) {
-  const halves = new Uint32Array(buffer, start, 2 * cells);
-  const found = new Float64Array(cells);
-  for (let i = 0; i < cells; i += 1) found[i] = halves[2 * i] + 4294967296 * halves[2 * i + 1];
-  return found;
-}
-
-/** Where the points of each bucket are drawn: on their step where a bucket has room for one only.
- * @param {Float64Array} edges @param {string} x */
-function placesOf(edges, x) {
-  const isSteps = x === "step";
-  return Float64Array.from({ length: edges.length - 1 }, (_, i) => {
-    const [from, to] = [edges[i], edges[i + 1]];
-    const last = i === edges.length - 2;
-    const step = last ? Math.floor(to) : Math.ceil(from);
-    const isOne = isSteps && to - from <= 1 && step >= from && step <= to;
-    return isOne ? step : (from + to) / 2;
-  });
 }
 
 /** @param {string} uid @param {Record<string, Numbers>} planes @param {Float64Array} places @param {number} at

@@ -67,7 +67,7 @@ class App extends Component {
   async withKeys(act) {
     this.keying ??= import("./keys.js").then((keys) => {
       this.keys = keys;
-      keys.listenToKeys(() => this.flip("help"), () => this.shown, () => this.shut());
+      keys.listenToKeys({ help: () => this.flip("help"), rows: () => this.shown ?? [], shut: () => this.shut() });
     });
     await this.keying;
     act();
@@ -135,7 +135,7 @@ class App extends Component {
         <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
       ${this.choosing && html`<${Chooser} every=${this.every()} shown=${columns} usual=${this.derived().usual} close=${() => this.flip("choosing")} />`}
-      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${this.keys.KEYS.map(([key, does]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
+      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${this.keys.KEYS.map(([does, keys]) => html`<div key=${does}><dt><kbd>${Object.keys(keys).join(" ")}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
     </div>`;
   }
 

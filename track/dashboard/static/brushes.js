@@ -1,4 +1,5 @@
 /** Axes of what runs have, and the brushes on them: parts of axes, which filter everything. */
+import { number, text } from "./format.js";
 import { having, names, value } from "./runs.js";
 
 /** @typedef {import("./runs.js").Run} Run */
@@ -34,6 +35,13 @@ export function placeOn(on, run) {
   if (typeof at !== "number" || (on.values && at < 0)) return null;
   if (on.high === on.low) return 0.5;
   return on.log ? Math.log(at / on.low) / Math.log(on.high / on.low) : (at - on.low) / (on.high - on.low);
+}
+
+/** Where an axis has labels: on each of its values, else on some places of it. @param {Axis} on @param {number[]} places */
+export function marks(on, places) {
+  if (on.values) return on.values.slice(0, 12).map((value, i) => ({ at: (i + 0.5) / on.values.length, label: text(value) }));
+  const valueAt = (at) => (on.log ? on.low * (on.high / on.low) ** at : on.low + at * (on.high - on.low));
+  return (on.high === on.low ? [0.5] : places).map((at) => ({ at, label: number(Number(valueAt(at).toPrecision(3))) }));
 }
 
 /** The runs inside all brushes. */

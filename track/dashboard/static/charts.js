@@ -5,9 +5,9 @@ import { linesOf } from "./lines.js";
 import { extent, MANY, Plot } from "./plot.js";
 import { isOne, names } from "./runs.js";
 import { set, state } from "./state.js";
-import { Component, createRef, html } from "./view.js";
+import { html, Painted } from "./view.js";
 
-const AXES = [["step", "step"], ["relative", "part of the run"], ["time", "seconds since start"], ["wall", "clock"]];
+const AXES = [["step", "step"], ["offset", "relative step"], ["relative", "part of the run"], ["time", "seconds since start"], ["wall", "clock"]];
 const BANDS = [["std", "± std"], ["stderr", "± stderr"], ["ci", "95 % interval"], ["range", "min–max"]];
 const MOST_CELLS = 1_000_000;
 const TALL = 240;
@@ -30,23 +30,21 @@ function uidsOf(settings) {
 }
 
 /** One chart. It asks for what it shows when it is on the screen, and again when that is not what is there. */
-export class Chart extends Component {
-  place = createRef();
+export class Chart extends Painted {
   asking = null; asked = ""; failure = ""; seen = false; found = null; drawings = 0; again = 0;
 
   componentDidMount() {
     this.plot = new Plot(this.place.current, { zoom: (zoom) => set({ zoom }, true), hover: this.props.hover });
     this.watch = new IntersectionObserver((entries) => {
       this.seen = entries[entries.length - 1].isIntersecting;
-      this.refresh();
+      this.paint();
     }, { rootMargin: "200px" });
     this.watch.observe(this.place.current);
-    this.size = new ResizeObserver(() => this.refresh());
-    this.size.observe(this.place.current);
+    super.componentDidMount();
   }
 
   componentDidUpdate() {
-    this.refresh();
+    super.componentDidUpdate();
     this.plot?.light(this.props.lit);
   }
 
@@ -54,12 +52,12 @@ export class Chart extends Component {
     this.asking?.abort();
     clearTimeout(this.again);
     this.watch.disconnect();
-    this.size.disconnect();
+    super.componentWillUnmount();
     this.plot?.destroy();
   }
 
   /** Ask for the buckets, unless what is there is what would come. */
-  async refresh() {
+  async paint() {
     const width = Math.floor(this.place.current?.clientWidth ?? 0);
     if (!this.seen || width < 60) return;
     const { settings, metric, marks, theme } = this.props;
@@ -90,7 +88,7 @@ export class Chart extends Component {
         if (mine !== this.asking || mine.signal.aborted) return;
         this.failure = error.message;
         // Also where nothing changes any more.
-        this.again = setTimeout(() => { this.asked = ""; this.refresh(); }, AGAIN);
+        this.again = setTimeout(() => { this.asked = ""; this.paint(); }, AGAIN);
         this.setState({});
         return;
       }
@@ -103,13 +101,13 @@ export class Chart extends Component {
     const { settings, paint, height } = this.props;
     const width = this.place.current?.clientWidth;
     if (!width) return;
-    const lines = linesOf(settings, found, raw, paint, state.band, this.props.different);
+    const lines = linesOf(settings, found, raw, paint, state.band, this.props.different, state.x === "wall");
     let [low, high] = [found.edges[0], found.edges[found.edges.length - 1]];
     const logx = state.logx && state.x !== "wall";
     if (logx && low <= 0) low = Math.min(...lines.flatMap((line) => [...line.x].find((x) => x > 0) ?? []), high);
     if (logx && !(low > 0)) [low, high] = [1, 10];
     if (low === high) [low, high] = logx ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
-    const unit = state.x === "step" ? "step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
+    const unit = state.x === "step" ? "step" : state.x === "offset" ? "relative step" : state.x === "time" ? "after s" : state.x === "relative" ? "part" : state.x.slice(7);
     await this.plot?.show({ lines, x: [low, high], y: extent(lines, state.logy), isTime: state.x === "wall", logx,
       logy: state.logy, height: height ?? TALL, unit }, width);
     if (!this.place.current) return;

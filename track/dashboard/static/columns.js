@@ -73,11 +73,7 @@ export class Column {
       return runs.some((run) => numbers[run.row] !== first && (first === first || numbers[run.row] === numbers[run.row]));
     }
     if (codes && !this.odd.size) return runs.some((run) => codes[run.row] !== codes[row]);
-    const first = this.at(row);
-    return runs.some((run) => {
-      const value = this.at(run.row);
-      return String(value) !== String(first) || typeof value !== typeof first;
-    });
+    return differs(runs.map((run) => this.at(run.row)));
   }
 
   /** The least and the greatest number. @param {{row: number}[]} runs @returns {[number, number]} */
@@ -92,6 +88,9 @@ export class Column {
     return [low, high];
   }
 }
+
+/** Whether values are not all alike. @param {any[]} values */
+export const differs = (values) => values.some((value) => String(value) !== String(values[0]) || typeof value !== typeof values[0]);
 
 /** A plane with room for a row, and for more. @template {Float64Array | Uint32Array} T @param {T} plane @param {number} row
  * @param {number} empty @returns {T} */

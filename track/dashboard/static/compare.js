@@ -1,54 +1,34 @@
 /** Two runs or more, side by side: what differs between them. */
 import { fetchCode, fetchRun } from "./api.js";
+import { differs } from "./columns.js";
 import { change, number, text } from "./format.js";
 import { Media } from "./run.js";
-import { differs, names, own, value } from "./runs.js";
+import { names, value } from "./runs.js";
 import { set } from "./state.js";
-import { Component, html } from "./view.js";
+import { Asking, html } from "./view.js";
 
 const MOST = 12;
 
-export class Compare extends Component {
+export class Compare extends Asking {
   pages = new Map();
   /** What differs between the code of the first run and the others. @type {Map<string, any[]>} */
   code = new Map();
-  equal = false; failure = "";
+  equal = false;
 
-  componentDidMount() {
-    this.refresh();
-  }
-
-  componentDidUpdate() {
-    this.refresh();
-  }
-
-  async refresh() {
-    const missing = this.props.runs.slice(0, MOST).filter((run) => !this.pages.has(run.uid));
-    for (const run of missing) this.pages.set(run.uid, null);
-    await Promise.all(missing.map(async (run) => {
-      try {
-        this.pages.set(run.uid, await fetchRun(run.uid));
-      } catch (error) {
-        this.failure = error.message;
-      }
-    }));
-    if (missing.length) this.setState({});
-    this.refreshCode();
-  }
-
-  async refreshCode() {
+  refresh() {
     const [first, ...others] = this.props.runs.slice(0, MOST);
-    for (const { uid } of others) {
-      const key = `${first.uid} ${uid}`;
-      if (this.code.has(key) || ![first.uid, uid].every((one) => this.pages.get(one)?.artifacts.some((file) => file.name.startsWith("code/")))) continue;
-      this.code.set(key, []);
-      try {
-        this.code.set(key, await fetchCode(first.uid, uid));
-      } catch (error) {
-        this.failure = error.message;
-      }
-      this.setState({});
-    }
+    for (const { uid } of [first, ...others]) this.once(this.pages, uid, () => fetchRun(uid));
+    const hasCode = ({ uid }) => this.pages.get(uid)?.artifacts.some((file) => file.name.startsWith("code/"));
+    if (!hasCode(first)) return;
+    for (const { uid } of others.filter(hasCode)) this.once(this.code, `${first.uid} ${uid}`, () => fetchCode(first.uid, uid));
+  }
+
+  /** Ask for what is not known. @param {Map<string, any>} known @param {string} key @param {() => Promise<any>} ask */
+  async once(known, key, ask) {
+    if (known.has(key)) return;
+    known.set(key, null);
+    await ask().then((said) => known.set(key, said), (error) => (this.failure = error.message));
+    this.setState({});
   }
 
   /** The lines of code that differ between the first run and another. */
@@ -62,11 +42,10 @@ export class Compare extends Component {
   render() {
     const runs = this.props.runs.slice(0, MOST);
     const pages = runs.map((run) => this.pages.get(run.uid));
-    const of = (from, name) => from.map((one) => own(one ?? {}, name));
     const rows = [];
     const add = (part, from) => {
       const all = new Set(from.flatMap((one) => Object.keys(one ?? {})));
-      for (const name of all) rows.push([part, name, of(from, name), false]);
+      for (const name of all) rows.push([part, name, from.map((one) => (Object.hasOwn(one ?? {}, name) ? one[name] : undefined)), false]);
     };
     add("parameters", runs.map((run) => run.parameters));
     add("tags", runs.map((run) => run.tags));

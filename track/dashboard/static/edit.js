@@ -1,7 +1,7 @@
 /** What a person may change of a run: its tags, a note, its status. Taken only where the server lets it be changed. */
 import { change as send } from "./api.js";
 import { text } from "./format.js";
-import { Component, html } from "./view.js";
+import { Asking, html } from "./view.js";
 
 /** A tag as it is typed: `paper`, or `paper=v2`. @param {string} typed */
 export function tagOf(typed) {
@@ -9,11 +9,10 @@ export function tagOf(typed) {
   return { name: name.trim(), value: rest.length ? rest.join("=").trim() : true };
 }
 
-export class Edit extends Component {
+export class Edit extends Asking {
   /** What is typed and not saved; null where nothing is. @type {string | null} */
   note = null;
   tag = "";
-  failure = "";
   isSaving = false;
 
   /** @param {object} change @param {() => void} [then] */
@@ -21,25 +20,16 @@ export class Edit extends Component {
     if (this.isSaving) return;
     [this.isSaving, this.failure] = [true, ""];
     this.setState({});
-    try {
-      await send(this.props.page.row.uid, change);
+    await this.attempt(async () => {
+      await send(this.props.page.row.uid, change).finally(() => (this.isSaving = false));
       then?.();
       this.props.saved();
-    } catch (error) {
-      this.failure = error.message;
-    }
-    this.isSaving = false;
-    this.setState({});
+    });
   }
 
   addTag() {
     const { name, value } = tagOf(this.tag);
     if (name) this.save({ tags: { [name]: value } }, () => (this.tag = ""));
-  }
-
-  /** Enter does what the button beside it does. @param {KeyboardEvent} event @param {() => void} act */
-  onEnter(event, act) {
-    if (event.key === "Enter") act();
   }
 
   render() {
@@ -53,7 +43,7 @@ export class Edit extends Component {
       <p class="facts">${Object.entries(row.tags).map(([name, value]) => html`<span key=${name} class="chip">${text(value === true ? name : `${name}=${value}`)}
           <button aria-label=${`remove tag ${text(name)}`} title="remove" disabled=${this.isSaving} onClick=${() => this.save({ tags: { [name]: null } })}>×</button></span>`)}
         <input aria-label="new tag" placeholder="tag, or tag=value" maxlength="1000" value=${this.tag}
-          onInput=${(event) => { this.tag = event.target.value; this.setState({}); }} onKeyDown=${(event) => this.onEnter(event, () => this.addTag())} />
+          onInput=${(event) => { this.tag = event.target.value; this.setState({}); }} onKeyDown=${(event) => event.key === "Enter" && this.addTag()} />
         <button class="chip" disabled=${this.isSaving || !this.tag.trim()} onClick=${() => this.addTag()}>add tag</button></p>
       <textarea aria-label="note" placeholder="a note" maxlength="100000" rows=${Math.min(12, note.split("\n").length + 1)} value=${note}
         onInput=${(event) => { this.note = event.target.value; this.setState({}); }}></textarea>

@@ -1,28 +1,20 @@
 /** The files of a run: they come down by a click, folders open, pictures and short texts are looked at. */
 import { ask } from "./api.js";
 import { bytes, number, text } from "./format.js";
-import { Component, html } from "./view.js";
+import { Asking, html } from "./view.js";
 
 const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
 const TEXT = /\.(txt|log|jsonl?|ya?ml|toml|ini|cfg|csv|tsv|md|py|sh|diff|patch)$/i;
 const LONGEST = 100_000;
 
-export class Files extends Component {
-  failure = "";
+export class Files extends Asking {
   /** What was opened, by its address: files of a folder, a text, or true for a picture. @type {Map<string, any>} */
   opened = new Map();
-
-  /** Do something, and show the server's words where it fails. @param {() => Promise<void>} act */
-  async do(act) {
-    this.failure = "";
-    await act().catch((error) => (this.failure = error.message));
-    this.setState({});
-  }
 
   /** Bring a file down, once it is known to come. @param {MouseEvent} event @param {string} address */
   bring(event, address) {
     event.preventDefault();
-    this.do(async () => {
+    this.attempt(async () => {
       (await ask(address)).body?.cancel();
       location.assign(address);
     });
@@ -30,7 +22,7 @@ export class Files extends Component {
 
   /** Open or close a folder, a picture or a text. @param {string} address @param {"files" | "text" | "picture"} what */
   flip(address, what) {
-    this.do(async () => {
+    this.attempt(async () => {
       if (this.opened.delete(address)) return;
       const answer = await ask(address);
       this.opened.set(address, what === "files" ? await answer.json() : what === "text" ? await answer.text() : true);

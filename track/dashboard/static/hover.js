@@ -1,5 +1,6 @@
 /** What is under the cursor of a chart. */
 import { number, spread, text } from "./format.js";
+import { closest } from "./places.js";
 
 const MARKS = { nan: "NaN", plus_inf: "∞", minus_inf: "−∞" };
 const NEAR = 40;
@@ -51,16 +52,4 @@ function say(chart, { line, i, mark }, cursor) {
   chart.tip.style.left = isRight ? "auto" : `${cursor.left + 14}px`;
   chart.tip.style.right = isRight ? `${chart.plot.over.clientWidth - cursor.left + 14}px` : "auto";
   chart.tip.style.top = `${Math.min(cursor.top + 10, chart.plot.over.clientHeight - 60)}px`;
-}
-
-/** The index of the number closest to one, in a rising list. */
-export function closest(of, value) {
-  let [low, high] = [0, of.length - 1];
-  if (high < 0) return -1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (of[middle] < value) low = middle;
-    else high = middle;
-  }
-  return Math.abs(of[low] - value) <= Math.abs(of[high] - value) ? low : high;
 }

@@ -8,12 +8,14 @@ const T95 = [0, 12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2,
 
 /** @param {import("./runs.js").Setting[]} settings @param {Buckets} found @param {Buckets | null} raw
  * @param {(colour: number) => string} paint @param {string} band @param {string[]} different names of parameters
- * @returns {Line[]} */
-export function linesOf(settings, found, raw, paint, band, different) {
+ * @param {boolean} isTime @returns {Line[]} */
+export function linesOf(settings, found, raw, paint, band, different, isTime) {
   const smooth = new Map(found.curves.map((curve) => [curve.uid, curve]));
   const rough = new Map((raw?.curves ?? []).map((curve) => [curve.uid, curve]));
   const lines = [];
-  for (const setting of settings) {
+  // By the clock seeds are not beside one another, but one after the other.
+  const some = isTime ? settings.flatMap((setting) => setting.runs.map((run) => ({ ...setting, runs: [run] }))) : settings;
+  for (const setting of some) {
     const curves = setting.runs.flatMap((run) => smooth.get(run.uid) ?? []);
     if (!curves.length) continue;
     const about = { key: setting.id, label: labelOf(setting), colour: paint(setting.colour), detail: () => detail(setting, different) };

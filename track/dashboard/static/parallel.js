@@ -1,6 +1,6 @@
 /** Parallel coordinates: an axis a parameter that differs, and the metric that they are for. */
-import { axesOf, parse, placeOn } from "./brushes.js";
-import { number, text } from "./format.js";
+import { axesOf, marks, parse, placeOn } from "./brushes.js";
+import { text } from "./format.js";
 import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
@@ -120,16 +120,10 @@ export class Parallel extends Painted {
           return html`<div key=${one.id} class="axis"><b title=${text(one.name)}>${text(one.name)}</b>
             <small title="rank correlation with the metric">${typeof one.says === "number" ? `ρ ${one.says.toFixed(2)}` : ""}</small>
             <div class="rail" style=${{ height: `${TALL}px` }} onPointerDown=${(e) => this.at(one.id, e)} onPointerMove=${(e) => this.at(one.id, e)} onPointerUp=${(e) => this.at(one.id, e)}>
-              ${labels(one)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush.high)}px`, height: `${(TALL - 16) * (brush.high - brush.low)}px` }}></i>`}</div></div>`;
+              ${marks(one, [0, 0.5, 1]).map(({ at, label }) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${label}</span>`)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush.high)}px`, height: `${(TALL - 16) * (brush.high - brush.low)}px` }}></i>`}</div></div>`;
         })}</div></figure>
       ${!axes.length && html`<p class="empty">These runs do not differ in a parameter.</p>`}`;
   }
-}
-
-function labels(on) {
-  const marks = on.values ? on.values.slice(0, 12).map((value, i) => [(i + 0.5) / on.values.length, value])
-    : on.high === on.low ? [[0.5, on.low]] : [0, 0.5, 1].map((at) => [at, on.log ? on.low * (on.high / on.low) ** at : on.low + at * (on.high - on.low)]);
-  return marks.map(([at, value]) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${number(typeof value === "number" ? Number(value.toPrecision(3)) : value)}</span>`);
 }
 
 /** From blue for the least to orange for the greatest. */

@@ -33,12 +33,36 @@ export function extent(lines, log) {
   return [low - room, high + room];
 }
 
+/** What may lie between two marks of an axis that is as long. @param {number} length */
+const huge = (length) => [-1, 0, 1].flatMap((more) =>
+  [1, 2, 5].map((digit) => Number(`${digit}e${Math.floor(Math.log10(length)) + more}`))).filter(Number.isFinite);
+
 /** From values to pixels of the canvas; what a logarithm has no place for is at the lower end.
  * @param {[number, number]} range @param {boolean} log @param {number} from @param {number} by */
 function scaler([low, high], log, from, by) {
   if (!log) return (value) => from + ((value - low) * by) / (high - low);
   const [first, span] = [Math.log(low), Math.log(high / low)];
   return (value) => (value > 0 ? from + ((Math.log(value) - first) * by) / span : from);
+}
+
+/** Where a logarithmic axis has marks: on round numbers, on even parts where it has none. @type {(...of: any[]) => number[]} */
+function powers(_, __, low, high) {
+  const found = [];
+  for (let by = 10 ** Math.floor(Math.log10(low)); by <= high; by *= 10)
+    for (let i = 1; i < 10; i += 1) found.push(Number((i * by).toPrecision(1)));
+  const seen = found.filter((mark) => mark >= low && mark <= high);
+  return seen.length > 2 ? seen : [0.1, 0.3, 0.5, 0.7, 0.9].map((part) => Number((low + part * (high - low)).toPrecision(4)));
+}
+
+/** The words at these marks: fewer where there are many. @param {any} _ @param {number[]} marks */
+function someOf(_, marks) {
+  const decades = Math.log10(marks[marks.length - 1] / marks[0]);
+  const by = Math.max(1, Math.ceil(decades / 6));
+  return marks.map((mark) => {
+    const [first, power] = mark.toExponential().split("e");
+    const isSaid = decades < 0.8 || (decades < 3 ? ["1", "2", "5"].includes(first) : first === "1" && Number(power) % by === 0);
+    return isSaid ? number(mark) : "";
+  });
 }
 
 export class Plot {
@@ -63,20 +87,18 @@ export class Plot {
     if (this.plot && shape === this.shape) {
       if (this.plot.width !== width || this.plot.height !== picture.height)
         this.plot.setSize({ width, height: picture.height });
-      this.plot.setData(this.data());
+      this.plot.setData([picture.x, picture.y]);
       return;
     }
     this.destroy();
     this.shape = shape;
-    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), this.data(), this.place);
+    this.plot = new (/** @type {any} */ (window).uPlot)(this.options(width, style), [picture.x, picture.y], this.place);
     this.plot.over.append(this.tip);
     this.plot.over.addEventListener("mouseleave", () => this.point(null));
+    // uPlot knows no steps between marks above 5e32.
+    const [, axis] = this.plot.axes, usual = axis.incrs;
+    axis.incrs = (_, __, low, high) => (high - low < 1e32 ? usual() : huge(high - low));
     this.plot.over.addEventListener("dblclick", () => this.told.zoom([]));
-  }
-
-  data() {
-    const { x, y } = this.picture;
-    return [x, y];
   }
 
   /** Make a line stand out. */
@@ -96,9 +118,8 @@ export class Plot {
     const font = `11px ${style.getPropertyValue("--font")}`;
     const axis = { stroke: style.getPropertyValue("--faint"), font, ticks: { show: false },
       grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
-    const short = (_, marks) => marks.map((mark) => (mark === null ? "" : number(mark)));
-    // Where a logarithmic axis begins is no round number.
-    const round = (_, marks) => marks.map((mark) => (mark === null || !/^[1235]e/.test(mark.toExponential().replace(/\.0+e/, "e")) ? "" : number(mark)));
+    const short = (_, marks) => marks.map((mark) => number(mark));
+    const log = { splits: powers, filter: (_, marks) => marks, values: someOf };
     return {
       width,
       height: picture.height,
@@ -109,8 +130,8 @@ export class Plot {
         y: { distr: picture.logy ? 3 : 1, range: () => this.picture?.y },
       },
       axes: [
-        { ...axis, size: picture.isTime ? 40 : 26, gap: 3, ...(picture.isTime ? {} : { values: picture.logx ? round : short }) },
-        { ...axis, size: 52, gap: 4, values: picture.logy ? round : short },
+        { ...axis, size: picture.isTime ? 40 : 26, gap: 3, ...(picture.isTime ? {} : picture.logx ? log : { values: short }) },
+        { ...axis, size: 52, gap: 4, values: short, ...(picture.logy ? log : {}) },
       ],
       series: [{}, { show: true, paths: () => null, points: { show: false } }],
       cursor: { points: { show: false }, drag: { x: true, y: false, setScale: false }, y: false },
@@ -141,17 +162,18 @@ export class Plot {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     ctx.lineJoin = "round";
-    const lit = this.lit && picture.lines.find((line) => line.key === this.lit);
+    const lit = this.lit ? picture.lines.filter((line) => line.key === this.lit) : [];
+    const faded = lit.length ? 0.2 : 1;
     const many = picture.lines.length > MANY;
     // Where seeds or smoothing are drawn as well, each line is stroked.
     const plain = many ? picture.lines.filter((line) => !line.raw && line.runs === 1) : [];
     if (plain.length) {
-      ctx.globalAlpha = lit ? 0.2 : 1;
+      ctx.globalAlpha = faded;
       ctx.drawImage(this.sheetOf(plain), bbox.left, bbox.top);
       ctx.globalAlpha = 1;
     }
-    for (const line of picture.lines) if (line !== lit) this.draw(line, lit ? 0.2 : 1, many ? 1 : 1.6, many);
-    if (lit) this.draw(lit, 1, 2.4, false);
+    for (const line of picture.lines) if (!lit.includes(line)) this.draw(line, faded, many ? 1 : 1.6, many);
+    for (const line of lit) this.draw(line, 1, 2.4, false);
     ctx.restore();
   }
 

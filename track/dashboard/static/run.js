@@ -5,17 +5,17 @@ import { duration, moment, number, text } from "./format.js";
 import * as runs from "./runs.js";
 import { set, state } from "./state.js";
 import { statuses } from "./table.js";
-import { Component, html, later } from "./view.js";
+import { Asking, html, later } from "./view.js";
 
 export const Media = later(async () => (await import("./media.js")).Media, "");
 
-export class RunPage extends Component {
-  page = null; failure = ""; asked = "";
+export class RunPage extends Asking {
+  page = null; asked = "";
   /** What a run is edited with, where the server lets it be changed. @type {any} */
   Edit = null;
 
   componentDidMount() {
-    this.refresh();
+    super.componentDidMount();
     // What it prints is in no row of the table; what failed is asked for again.
     this.timer = setInterval(() => {
       if (document.hidden || (runs.kind(this.props.run) !== "running" && !this.failure)) return;
@@ -28,25 +28,17 @@ export class RunPage extends Component {
     clearInterval(this.timer);
   }
 
-  componentDidUpdate() {
-    this.refresh();
-  }
-
   async refresh() {
     const { run, mark } = this.props;
     const asked = `${run.uid} ${mark}`;
     if (asked === this.asked) return;
     this.asked = asked;
-    try {
+    await this.attempt(async () => {
       const page = await fetchRun(run.uid);
-      if (this.asked !== asked) return;
-      [this.page, this.failure] = [page, ""];
+      if (this.asked === asked) this.page = page;
       // Most pages are only read.
       if (page.statuses) this.Edit ??= (await import("./edit.js")).Edit;
-    } catch (error) {
-      this.failure = error.message;
-    }
-    this.setState({});
+    });
   }
 
   render() {

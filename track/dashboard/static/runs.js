@@ -198,9 +198,6 @@ export function isOne(runs, name) {
   return !count || !(count.range(runs)[1] > 1);
 }
 
-/** What a mapping itself has under a name: names like `__proto__` are names. @param {any} from @param {string} name */
-export const own = (from, name) => (Object.hasOwn(from, name) ? from[name] : undefined);
-
 /** Whether a metric is of the machine, and not of what is trained. @param {string} name */
 export const isSystem = (name) => name.startsWith("system/");
 
@@ -214,11 +211,6 @@ export function detail({ runs }, different) {
     const said = from?.at(runs[0].row);
     return !from || said === undefined || from.differs(runs) ? [] : [`${name} ${said}`];
   }).slice(0, 6).join(" · ");
-}
-
-/** @param {any[]} values */
-export function differs(values) {
-  return values.some((value) => String(value) !== String(values[0]) || typeof value !== typeof values[0]);
 }
 
 /** Settings in another order: of several runs by their mean. Numbers come before texts, what is missing or NaN last.

@@ -1,5 +1,5 @@
 /** A point a run, in two of its columns. */
-import { axesOf, placeOn } from "./brushes.js";
+import { axesOf, marks, placeOn } from "./brushes.js";
 import { number, text } from "./format.js";
 import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
@@ -7,6 +7,7 @@ import { html, Painted } from "./view.js";
 const TALL = 420;
 const [LEFT, RIGHT, TOP, BOTTOM] = [64, 16, 14, 34];
 const NEAR = 14;
+const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
 export class Scatter extends Painted {
   known = null; from = null; over = null;
@@ -45,14 +46,14 @@ export class Scatter extends Painted {
     ctx.fillStyle = style.getPropertyValue("--faint");
     const [width, height] = [canvas.clientWidth - LEFT - RIGHT, TALL - TOP - BOTTOM];
     ctx.textAlign = "center";
-    for (const { at, label } of marks(x)) {
+    for (const { at, label } of marks(x, QUARTERS)) {
       ctx.strokeRect(LEFT + at * width, TOP, 0, height);
-      ctx.fillText(label, LEFT + at * width, TALL - BOTTOM + 16, 90);
+      ctx.fillText(label.slice(0, 14), LEFT + at * width, TALL - BOTTOM + 16, 90);
     }
     ctx.textAlign = "right";
-    for (const { at, label } of marks(y)) {
+    for (const { at, label } of marks(y, QUARTERS)) {
       ctx.strokeRect(LEFT, TOP + (1 - at) * height, width, 0);
-      ctx.fillText(label, LEFT - 6, TOP + (1 - at) * height + 4, LEFT - 10);
+      ctx.fillText(label.slice(0, 14), LEFT - 6, TOP + (1 - at) * height + 4, LEFT - 10);
     }
     const points = this.points();
     ctx.globalAlpha = Math.max(0.35, Math.min(0.9, 400 / Math.max(1, points.length)));
@@ -89,14 +90,4 @@ export class Scatter extends Painted {
           <span>${text(x.name)} ${number(x.of(over.run))}</span><span>${text(y.name)} ${number(y.of(over.run))}</span></div>`}</figure>
       ${!all.length && html`<p class="empty">These runs have no columns that differ.</p>`}`;
   }
-}
-
-/** Where an axis has labels. @param {import("./brushes.js").Axis} on */
-function marks(on) {
-  if (on.values) return on.values.slice(0, 12).map((value, i) => ({ at: (i + 0.5) / on.values.length, label: text(value).slice(0, 14) }));
-  if (on.high === on.low) return [{ at: 0.5, label: number(on.low) }];
-  return [0, 0.25, 0.5, 0.75, 1].map((at) => {
-    const value = on.log ? on.low * (on.high / on.low) ** at : on.low + at * (on.high - on.low);
-    return { at, label: number(Number(value.toPrecision(3))) };
-  });
 }

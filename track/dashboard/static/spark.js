@@ -2,7 +2,7 @@
 import { fetchChart } from "./api.js";
 import { text } from "./format.js";
 import { column, having, isOne } from "./runs.js";
-import { Component, html } from "./view.js";
+import { Asking, html } from "./view.js";
 
 const [WIDE, TALL, BUCKETS, MOST] = [64, 16, 24, 60];
 
@@ -37,18 +37,10 @@ function pathOf({ xs, mean }) {
   return [...xs].map((x, i) => `${(x * (WIDE - 2) + 1).toFixed(1)},${(TALL - 2 - ((mean[i] - low) / span) * (TALL - 4)).toFixed(1)}`).join(" ");
 }
 
-export class Spark extends Component {
-  componentDidMount() {
-    this.componentDidUpdate();
-  }
-
-  async componentDidUpdate() {
-    try {
-      await refresh(this.props.runs);
-    } catch {
-      // The charts say what is wrong.
-      return;
-    }
+export class Spark extends Asking {
+  async refresh() {
+    // The charts say what is wrong.
+    await refresh(this.props.runs).catch(() => {});
     if (this.drawn !== (paths.get(this.props.run.uid) ?? "")) this.setState({});
   }
 

@@ -3,22 +3,16 @@ import { age, change, duration, moment, number, spread, text } from "./format.js
 import { summary } from "./lines.js";
 import { kind, seconds, seedOf } from "./runs.js";
 import { set, state } from "./state.js";
-import { Component, createRef, html, later } from "./view.js";
+import { html, later, Painted } from "./view.js";
 
 const Spark = later(async () => (await import("./spark.js")).Spark, "");
 const ROW = 34;
 const SPARE = 8;
 const NARROW = 36;
 
-export class Table extends Component {
-  place = createRef();
+export class Table extends Painted {
   top = 0; height = 800; open = "";
   known = Math.ceil(innerWidth / NARROW);
-
-  componentDidMount() {
-    this.size = new ResizeObserver(() => this.measure());
-    this.size.observe(this.place.current);
-  }
 
   /** Columns that stay in sight are beside one another: how wide they are is known when they are there. */
   componentDidUpdate() {
@@ -46,11 +40,7 @@ export class Table extends Component {
     if (place >= 0 && isHidden) list.scrollTop = place * ROW - list.clientHeight / 2;
   }
 
-  componentWillUnmount() {
-    this.size.disconnect();
-  }
-
-  measure() {
+  paint() {
     const { scrollTop, clientHeight, scrollLeft, scrollWidth, clientWidth } = this.place.current;
     // Columns are made when they come into sight, and are there from then on.
     const isNear = scrollLeft > 0 && scrollLeft + clientWidth > scrollWidth - clientWidth;
@@ -68,7 +58,7 @@ export class Table extends Component {
     const after = Math.max(0, rows.length - first - some.length);
     const width = columns.length + 4;
     this.alive = some.flatMap(({ setting, run }) => (run ? [run] : setting.runs)).filter((run) => kind(run) === "running");
-    return html`<div class="list" ref=${this.place} onScroll=${() => this.measure()}>
+    return html`<div class="list" ref=${this.place} onScroll=${() => this.paint()}>
       <table aria-label="runs" aria-rowcount=${rows.length} aria-colcount=${this.props.columns.length + 5}>
         <thead><tr>
           <th class="pick"><input type="checkbox" aria-label="choose all runs" checked=${this.props.chosen.size > 0}

@@ -11,10 +11,11 @@ from track.persistence.buckets.cache import Kept
 from track.persistence.buckets.columns import Curve, Found, relative
 from track.persistence.buckets.heads import ChunkedLine, Looked, Part, sums_of
 from track.persistence.buckets.lines import Source, kept_line, line_from
-from track.persistence.buckets.question import MOST_BUCKETS, MOST_CELLS, Question, uids_of
+from track.persistence.buckets.question import BY_STEP, MOST_BUCKETS, MOST_CELLS, Question, uids_of
 from track.persistence.buckets.result import Buckets, TrialBuckets
 
 __all__ = [
+    "BY_STEP",
     "MOST_BUCKETS",
     "MOST_CELLS",
     "NOWHERE",

@@ -185,12 +185,19 @@ def _axis(found: Found, question: Question, is_sorted: bool = False) -> Any:
         if question.x == "wall":
             return times
         return times - (found.started or _ends(times, is_sorted)[0])
-    if question.x == "relative":
+    if question.x in ("offset", "relative"):
         steps = _whole_or_double(columns.steps, len(columns.values), is_sorted)
-        return _relative(steps, *(found.ends or _ends(steps, is_sorted)))
+        low, high = found.ends or _ends(steps, is_sorted)
+        return _relative(steps, low, high) if question.x == "relative" else _offset(steps, low)
     if question.other is None:
         return _whole_or_double(columns.steps, len(columns.values), is_sorted)
     return _joined(columns, found.other)
+
+
+def _offset(steps: Any, low: float) -> Any:
+    """Return how far steps are beyond the least."""
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        return steps.astype(numpy.float64, copy=False) - low
 
 
 def _relative(steps: Any, low: float, high: float) -> Any:

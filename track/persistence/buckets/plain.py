@@ -116,14 +116,11 @@ def _axis(found: Found, question: Question) -> list[float]:
     if question.other is not None:
         return _joined(columns, found.other)
     steps = [float(place) for place in range(len(columns.values))] if columns.steps is None else _doubles(columns.steps)
-    return steps if question.x == "step" else _relative(steps, found.ends)
-
-
-def _relative(steps: list[float], ends: tuple[float, float] | None) -> list[float]:
-    """Return steps so that the least is 0 and the greatest 1."""
+    if question.x == "step":
+        return steps
     known = list(filter(math.isfinite, steps))
-    low, high = ends or (min(known, default=0.0), max(known, default=0.0))
-    return [relative(step, low, high) for step in steps]
+    low, high = found.ends or (min(known, default=0.0), max(known, default=0.0))
+    return [relative(step, low, high) if question.x == "relative" else step - low for step in steps]
 
 
 def _joined(columns: Curve, other: Curve | None) -> list[float]:

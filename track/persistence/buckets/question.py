@@ -16,7 +16,9 @@ MOST_CELLS = 2_000_000
 """Trials times buckets, at most: 64 bytes each."""
 METRIC = "metric:"
 """How an x begins that is another metric's value."""
-_AXES = ("step", "relative", "time", "wall")
+_AXES = ("step", "offset", "relative", "time", "wall")
+BY_STEP = frozenset({"step", "offset", "relative"})
+"""Each x along which points are in the order of their steps."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class MemoryStore:
     def _drain(self) -> None:
         """Change the state as the events say that wait; the caller holds the lock."""
         # A signal handler that logs in the middle of this leaves its event to the loop it interrupted.
-        if self._is_draining:
+        if self._is_draining or not self._inbox:
             return
         self._is_draining = True
         try:
@@ -123,8 +123,9 @@ class MemoryStore:
     @property
     def unapplied(self) -> dict[str, int]:
         """How many events were about something that is not stored, by its uid."""
-        with self.reading() as state:
-            return dict(state.unapplied)
+        # As `reading` does, without an object for it: each trial that ends asks.
+        with self.lock:
+            return dict(self._caught_up().unapplied)
 
     def glimpse(self, uid: str) -> None:
         """Return None: nothing is left unread."""

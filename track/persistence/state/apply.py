@@ -29,6 +29,7 @@ from track.persistence.state.runs import Run
 from track.plain import LEAVES, named_tags, restore
 from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 from track.structure import status as make_status
+from track.utils.environment import ENVIRONMENT
 
 
 def update(trial: Trial, event: Event) -> None:
@@ -108,7 +109,7 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
     values = newer(trial.moments, event.field, event.values, event.at)
     if event.aggregator is None:
         for name, value in values.items():
-            target[name] = value if type(value) in LEAVES else restore(value)
+            target[name] = value if type(value) in LEAVES else _facts(value) if name == ENVIRONMENT else restore(value)
         return
     for name, value in event.values.items():
         if not isinstance(target.get(name), Aggregator):
@@ -116,6 +117,20 @@ def _merge_fields(trial: Trial, event: FieldsMerged) -> None:
                 continue
             target[name] = make_aggregator(event.aggregator)
         add_to(target[name], name, restore(value), event.at)
+
+
+_restored: tuple[Any, Any] = (None, None)
+
+
+def _facts(value: Any) -> Any:
+    """Return what `restore` does of where a process runs, which is the same object for each trial that it begins."""
+    global _restored  # noqa: PLW0603
+    known, facts = _restored
+    # Those who read a trial are given a copy; who has told it may have changed what they told.
+    if known is not value or facts != value:
+        facts = restore(value)
+        _restored = value, facts
+    return facts
 
 
 DELETED = "deleted"
@@ -167,7 +182,13 @@ def _change_status(trial: Trial, event: StatusChanged) -> None:
     else:
         is_counted = _change_process(trial, event, event.process)
         if is_counted and not _is_said_later(trial, event.at):
-            trial.status = status_of_all([make_status(*process["status"]) for process in trial.processes])
+            processes = trial.processes
+            trial.status = (
+                # Nearly always.
+                make_status(*processes[0]["status"])
+                if len(processes) == 1
+                else status_of_all([make_status(*process["status"]) for process in processes])
+            )
     if is_counted and is_end(trial.status):
         ends = [one["at"] for one in trial.processes]
         trial.timestamps["finished"] = max(event.at, trial.timestamps.get("finished", event.at), *ends)
@@ -196,9 +217,9 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     if attempt > trial.attempt:
         trial.attempt, trial.processes = attempt, []
         trial.is_set = trial.is_set and _said(trial) > event.at
-    own, known, others = identity_of(process), None, []
+    known, others = None, []
     for one in trial.processes:
-        if known is None and identity_of(one) == own:
+        if known is None and _is_same(one, process):
             known = one
         else:
             others.append(one)
@@ -216,7 +237,11 @@ def _change_process(trial: Trial, event: StatusChanged, process: dict[str, Any])
     trial.processes = sorted([*others, noted], key=_AT) if others else [noted]
     if is_running:
         last = max(trial.processes, key=_BEGAN) if others else noted
-        trial.process = {name: last[name] for name in IDENTITY if name in last}
+        found: dict[str, Any] = {}
+        for name in IDENTITY:
+            if name in last:
+                found[name] = last[name]
+        trial.process = found
     return True
 
 
@@ -251,7 +276,7 @@ RESERVED = "reserved"
 IDENTITY = ("host", "pid", "started")
 _AT, _BEGAN = itemgetter("at"), itemgetter("began")
 _RUNNING = Status.Running.name
-_ENDS = tuple(status for status in Status if status.value >= Status.ErrorGroup.value)
+_FIRST_END = Status.ErrorGroup.value
 _WORST_FIRST = (Status.Running, Status.Exception, Status.Broken, Status.Interrupted)
 
 
@@ -261,10 +286,20 @@ def identity_of(process: dict[str, Any]) -> tuple[Any, ...]:
     return get("host"), get("pid"), get("started")
 
 
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two records are of one process: what `identity_of` says, without making it."""
+    is_same: bool = (
+        one.get("pid") == other.get("pid")
+        and one.get("started") == other.get("started")
+        and one.get("host") == other.get("host")
+    )
+    return is_same
+
+
 def is_end(status: Any) -> bool:
     """Return whether a trial with this status has ended; a custom one is an end unless its code says else."""
     if isinstance(status, Status):
-        return status in _ENDS
+        return bool(status._value_ >= _FIRST_END)
     return status.value is None or status.value >= Status.RunningGroup.value
 
 
@@ -279,9 +314,6 @@ def _is_reserved(trial: Trial) -> bool:
 def status_of_all(statuses: Iterable[Any]) -> Any:
     """Return the status of a trial with several processes: running while one is, then the worst of their ends."""
     found = list(statuses)
-    if len(found) == 1:
-        # Nearly always.
-        return found[0]
     for status in _WORST_FIRST:
         if status in found:
             return status

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.series import Points, Series
 from track.persistence.buckets import (
+    BY_STEP,
     Buckets,
     ChunkedLine,
     Curve,
@@ -80,7 +81,7 @@ class Seen(Source):
             from track.containers.arrays import by_step, logged_arrays, once
 
             hidden = self._resumes.val if self._resumes is not None and isinstance(container, Series) else ()
-            is_sorted_later = self._question.x in {"step", "relative"}
+            is_sorted_later = self._question.x in BY_STEP
             # Along steps nobody looks at the times.
             columns: Any = logged_arrays(container.points, hidden, with_times=not is_sorted_later)
             shown: Any = (is_sorted_later and by_step(*columns)) or once(*columns)

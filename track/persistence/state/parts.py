@@ -11,7 +11,19 @@ from track.containers.chunks import Head, StepsValuesTimes, StoredChunk
 from track.containers.columns import Column
 from track.containers.points import Points
 from track.containers.series import Series
-from track.persistence.buckets import ChunkedLine, Curve, Found, Kept, Looked, Part, Question, engine, relative, sums_of
+from track.persistence.buckets import (
+    BY_STEP,
+    ChunkedLine,
+    Curve,
+    Found,
+    Kept,
+    Looked,
+    Part,
+    Question,
+    engine,
+    relative,
+    sums_of,
+)
 
 _WHOLE = 1 << 20
 """Points of a metric that are read whole, and kept for the next look."""
@@ -54,7 +66,7 @@ class _Chunked:
     def is_sorted(self) -> bool:
         """Return whether the heads say that x never falls, and where it is."""
         heads = self._stored.heads()
-        if not heads or self._question.x in ("step", "relative"):
+        if not heads or self._question.x in BY_STEP:
             return bool(heads)
         times = [at for at in self._points.at.tolist(self._points.tail) if at]
         bounds = [at for head in heads for at in (head.since, head.until)] + times
@@ -100,6 +112,8 @@ class _Chunked:
         low, high = (head.low, head.high) if is_stepped else (position, position + head.count - 1)
         if self._question.x == "step":
             return float(low), float(high)
+        if self._question.x == "offset":
+            return low - self._ends[0], high - self._ends[0]
         return relative(float(low), *self._ends), relative(float(high), *self._ends)
 
     def _read(self, chunk: StoredChunk, position: int) -> Found | None:

@@ -50,6 +50,7 @@ from track.structure import FORGOTTEN, Project, Status, Trial, TrialGroup
 logger = logging.getLogger(__name__)
 _JOURNALS = 1000
 _DIGITS = 20
+_PLAIN = (dict, list)
 
 
 class State:
@@ -439,7 +440,9 @@ def _view(trial: Trial, shown: dict[str, Any]) -> Trial:
     fields = vars(view)
     fields.update(vars(trial), **shown)
     for name in ("tags", "parameters", "metadata", "errors", "artifacts", "timestamps"):
-        fields[name] = _copy(fields[name])
+        value = fields[name]
+        # Most have some that are empty.
+        fields[name] = _copy(value) if value or type(value) not in _PLAIN else type(value)()
     if trial.moments:
         fields["moments"] = {field: times.copy() for field, times in trial.moments.items()}
     for name in ("metrics", "chronos"):
