@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class TrackCallback(LoggerCallback):  # type: ignore[misc, unused-ignore]
     def setup(self, stop: Any = None, **info: Any) -> None:
         """Take note of what the run itself says about when a trial ends."""
         super().setup(stop=stop, **info)
-        self._stopper = stop
+        self._stopper = None if not stop or isinstance(stop, Mapping) else stop
 
     @safely
     def log_trial_start(self, trial: Any) -> None:
