@@ -556,6 +556,35 @@ def test_a_hundred_lines_are_drawn_and_pointed_at(visit: Callable[..., Visit], t
         assert dimmed < 20_000
 
 
+def test_each_run_begins_at_nothing_and_by_the_clock_each_seed_is_a_line(
+    visit: Callable[..., Visit], tmp_path: Path
+) -> None:
+    """The relative step is from a run's first one on, seeds are apart by the clock, and a link has the opened row."""
+    client = _client(tmp_path / "later.json")
+    for seed in range(2):
+        with client.new_trial(name="later", parameters={"lr": 0.1, "seed": seed}, force=True) as trial:
+            for step in range(40):
+                trial.log_metrics(step=1000 * (seed + 1) + step, loss=700.0 * (step + 1))
+    client.save()
+    with served(f"file://{tmp_path}/later.json") as link:
+        there = visit(link)
+        tab = there.open("x=offset&logy=1")
+        assert there.coloured("loss") > 100
+        assert tab.get_by_label("x axis").input_value() == "offset"
+        assert tab.eval_on_selector("[data-drawn]", "(one) => Number(one.dataset.end)") == 39
+        assert tab.get_by_label("band of seeds").count() == 1
+
+        tab.get_by_label("x axis").select_option("wall")
+        tab.get_by_label("band of seeds").wait_for(state="detached")
+        assert there.coloured("loss") > 0
+        tab.locator("button.name[aria-expanded=false]").click()
+        tab.locator("tbody tr:nth-child(3)").wait_for()
+        state = tab.url.partition("#")[2]
+
+        again = visit(link)
+        again.open(state).locator("tbody tr:nth-child(3)").wait_for()
+
+
 def test_seeds_are_one_line_with_a_band(visit: Callable[..., Visit], tmp_path: Path) -> None:
     """Runs that differ in their seed alone are one row with mean, spread and count; they open, and come apart."""
     client = _client(tmp_path / "seeds.json")

@@ -106,8 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exp.main(words[1:], "track exp")
     parser, verbs = _parser(words[:1])
     if not words:
-        parser.print_help(sys.stderr)
-        return 2
+        parser.exit(2, parser.format_help())
     verb = verbs.choices.get(words[0])
     words, command = _parted(words, verb and verb.get_default("takes_command"))
     if verb is not None and verb.get_default("intermixed"):

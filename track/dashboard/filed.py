@@ -14,8 +14,7 @@ from track.dashboard.files import is_elsewhere
 from track.dashboard.media import grid_of, shown_of
 from track.dashboard.rows import Plain
 from track.dashboard.source import Source
-from track.media import Medium
-from track.media.images import type_of_image
+from track.media import Medium, type_of_image
 from track.structure import Trial
 
 _LARGEST = 1 << 20

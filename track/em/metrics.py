@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,7 @@ ALIASES = {
 }
 """What the published types are called in files; any other type keeps its name."""
 
+_Naming: TypeAlias = Callable[[tuple[Any, ...]], dict[str, Any]]
 _encode = msgspec.json.Encoder().encode
 _OWN = b'- {"value":'
 _MANY = 1000
@@ -55,7 +56,7 @@ class MetricsFile:
         self._started = 0
         # Whether a line ever had to wait: asking each time whether one does would cost more than a template.
         self._has_waited = self._has_failed = False
-        self._templates: dict[tuple[str, ...], tuple[bytes, bytes, tuple[str, ...]]] = {}
+        self._templates: dict[tuple[str, ...], tuple[bytes, bytes, _Naming]] = {}
         self._second = self._until = 0
 
     def tell_to(self, trial: TrialLogger, kind: str) -> None:
@@ -92,7 +93,7 @@ class MetricsFile:
             # They say what time it is, to the second.
             self._templates.clear()
         names = tuple(metrics)
-        without, with_epoch, prefixed = self._templates.get(names) or self._new_templates(names)
+        without, with_epoch, naming = self._templates.get(names) or self._new_templates(names)
         texts.append(step)
         if epoch is None:
             line = without % tuple(texts)
@@ -107,15 +108,15 @@ class MetricsFile:
             self._append_later(line, written or 0)
         trial = self._trial
         if trial is not None:
-            named: dict[str, Any] = dict(zip(prefixed, values))  # noqa: B905 - as many, and strict costs time
+            named = naming(values)
             if epoch is not None:
                 named[f"{self._kind}/epoch"] = epoch
             # What `log_metrics` does with a trial that has started, without another copy and check of the numbers.
             log = self._log_floats if are_plain and not trial.has_finished else trial._log_numbers
             log(step, None, named)
 
-    def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes, tuple[str, ...]]:
-        """Return the line of items with these names, without and with an epoch, and how a trial names them."""
+    def _new_templates(self, names: tuple[str, ...]) -> tuple[bytes, bytes, _Naming]:
+        """Return the line of items with these names, without and with an epoch, and what names them for a trial."""
         # Somebody may make up a name for every item.
         if len(self._templates) > _MANY:
             self._templates.clear()
@@ -129,7 +130,7 @@ class MetricsFile:
             for epoch in ("", ', "epoch": %d')
         )
         without, with_epoch = map(str.encode, texts)
-        found = self._templates[names] = without, with_epoch, tuple(f"{self._kind}/{name}" for name in names)
+        found = self._templates[names] = without, with_epoch, _naming([f"{self._kind}/{name}" for name in names])
         return found
 
     def _append_later(self, line: bytes, written: int) -> None:
@@ -161,6 +162,17 @@ class MetricsFile:
         """Try again to write what waits, and return how many items are not in the file."""
         self._backlog.retry()
         return self._backlog.unsaved
+
+
+def _naming(names: Sequence[str]) -> _Naming:
+    """Return what makes a dictionary of as many values; the few that most log are not paired in a loop."""
+    if len(names) == 1:
+        only = names[0]
+        return lambda values: {only: values[0]}
+    if len(names) == 2:
+        first, second = names
+        return lambda values: {first: values[0], second: values[1]}
+    return lambda values: dict(zip(names, values))  # noqa: B905 - as many, and strict costs time
 
 
 def _cut_torn_item(file: OpenFile) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from track.media.content import Content
 from track.media.figures import figure_content
 from track.media.histograms import histogram_content
-from track.media.images import image_content
+from track.media.images import image_content, type_of_image
 from track.media.medium import Histogram, Media, Medium, media_in, plain_medium, said_of
 from track.media.sounds import audio_content, video_content
 from track.media.tables import table_content
@@ -32,5 +32,6 @@ __all__ = [
     "said_of",
     "table_content",
     "text_content",
+    "type_of_image",
     "video_content",
 ]

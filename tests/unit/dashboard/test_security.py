@@ -227,6 +227,29 @@ def test_who_comes_all_at_once_is_let_in(page: Dashboard) -> None:
         server.shutdown()
 
 
+def test_answer_does_not_wait_for_the_browser(page: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No part of it is held back until the browser has confirmed another one, which takes 40 ms."""
+    held = []
+    with PageServer(page) as server:
+        finish = server.finish_request
+
+        def watched(request: Any, address: Any) -> None:
+            finish(request, address)
+            held.append(request.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0)
+
+        monkeypatch.setattr(server, "finish_request", watched)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=5) as asking:
+            asking.sendall(
+                f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nConnection: close\r\n\r\n".encode()
+            )
+            while asking.recv(4096):
+                pass
+        server.shutdown()
+
+    assert held == [False]
+
+
 @pytest.mark.parametrize(
     ("length", "status"), [(str(MOST_BYTES + 1), 413), ("9" * 400, 413), ("", 411), ("-1", 411), ("x", 411), ("²", 411)]
 )

@@ -43,8 +43,6 @@ class App extends Component {
   /** @type {any} what the keyboard does: it comes with the first key, or a button that does the same */
   keys = null;
   keying = null;
-  opened = new Set();
-  openings = 0;
   timer = null;
 
   componentDidMount() {
@@ -105,11 +103,7 @@ class App extends Component {
     this.setState({});
   };
 
-  toggle = (id) => {
-    if (!this.opened.delete(id)) this.opened.add(id);
-    this.openings += 1;
-    this.setState({});
-  };
+  toggle = (id) => set({ opened: state.opened.includes(id) ? state.opened.filter((one) => one !== id) : [...state.opened, id] });
 
   render() {
     const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -125,7 +119,7 @@ class App extends Component {
           ${this.bar(shown, settings, chosen)}
           ${shown.length
             ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${() => shown.map((run) => run.id)}
-                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${this.opened} toggle=${this.toggle} base=${baseline} />`
+                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${new Set(state.opened)} toggle=${this.toggle} base=${baseline} />`
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
@@ -255,9 +249,9 @@ class App extends Component {
   }
 
   rows(settings) {
-    return this.keep("rows", [settings, this.openings], () => settings.flatMap((setting) => {
+    return this.keep("rows", [settings, String(state.opened)], () => settings.flatMap((setting) => {
       if (setting.runs.length === 1) return [{ setting, run: setting.runs[0], depth: 0 }];
-      const members = this.opened.has(setting.id) ? setting.runs.map((run) => ({ setting, run, depth: 1 })) : [];
+      const members = state.opened.includes(setting.id) ? setting.runs.map((run) => ({ setting, run, depth: 1 })) : [];
       return [{ setting, run: null, depth: 0 }, ...members];
     }));
   }

@@ -152,7 +152,7 @@ export function Controls({ metrics, several }) {
     ${box("logx", "log x")} ${box("logy", "log y")}
     <label class="smooth">smooth <input type="range" aria-label="smoothing" min="0" max="0.99" step="0.01" value=${state.smooth}
       onInput=${(e) => set({ smooth: Number(e.target.value) })} /><output>${state.smooth ? state.smooth.toFixed(2) : "off"}</output></label>
-    ${several && html`<label>band <select aria-label="band of seeds" value=${state.band} onChange=${(e) => set({ band: e.target.value })}>
+    ${several && state.x !== "wall" && html`<label>band <select aria-label="band of seeds" value=${state.band} onChange=${(e) => set({ band: e.target.value })}>
       ${BANDS.map(([value, label]) => html`<option key=${value} value=${value} selected=${value === state.band}>${label}</option>`)}</select></label>`}
     ${state.zoom.length > 0 && html`<button class="chip" onClick=${() => set({ zoom: [] }, true)}>${number(state.zoom[0])} – ${number(state.zoom[1])} ×</button>`}
   </div>`;

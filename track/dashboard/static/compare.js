@@ -4,7 +4,7 @@ import { differs } from "./columns.js";
 import { change, number, text } from "./format.js";
 import { Media } from "./run.js";
 import { names, value } from "./runs.js";
-import { set } from "./state.js";
+import { set, state } from "./state.js";
 import { Asking, html } from "./view.js";
 
 const MOST = 12;
@@ -13,7 +13,6 @@ export class Compare extends Asking {
   pages = new Map();
   /** What differs between the code of the first run and the others. @type {Map<string, any[]>} */
   code = new Map();
-  equal = false;
 
   refresh() {
     const [first, ...others] = this.props.runs.slice(0, MOST);
@@ -55,10 +54,10 @@ export class Compare extends Asking {
     rows.push(["run", "status", runs.map((run) => run.status), false]);
     rows.push(["run", "error", runs.map((run) => run.error), false]);
     if (pages.every(Boolean)) for (const part of ["environment", "metadata", "packages"]) add(part, pages.map((page) => page[part]));
-    const shown = rows.filter(([, , values]) => this.equal || differs(values));
+    const shown = rows.filter(([, , values]) => state.equal || differs(values));
     return html`<article class="compare" aria-label="comparison">
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
-      <p class="facts"><label class="toggle"><input type="checkbox" checked=${this.equal} onChange=${() => { this.equal = !this.equal; this.setState({}); }} />also what is equal (${rows.length - rows.filter((row) => differs(row[2])).length})</label>
+      <p class="facts"><label class="toggle"><input type="checkbox" checked=${state.equal} onChange=${() => set({ equal: !state.equal })} />also what is equal (${rows.length - rows.filter((row) => differs(row[2])).length})</label>
         ${this.props.runs.length > MOST && html`<span>the first ${MOST} of ${this.props.runs.length} chosen runs</span>`}</p>
       <div class="sideways"><table class="plain"><thead><tr><th></th>${runs.map((run, place) =>
         html`<th key=${run.uid}><i class="dot" style=${{ background: this.props.paint(run.colour) }}></i><button class="link" onClick=${() => set({ open: run.id, tab: "run" }, true)}>${text(run.name || run.uid.slice(0, 8))}${run.revision ? `/${run.revision}` : ""}</button>${place ? "" : html`<small> first</small>`}</th>`)}</tr></thead>

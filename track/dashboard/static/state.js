@@ -16,6 +16,8 @@ const DEFAULTS = {
   zoom: [], // the range of x; none: all of it
   only: "", // the one chart that is shown large
   sort: "-started",
+  opened: [], // rows whose seeds are shown
+  equal: false, // a comparison shows what is equal, too
   apart: false, // seeds are shown apart, not as one line with a band
   band: "std",
   all: false, // columns that do not differ, too
