@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune.logger import LoggerCallback
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
 from track.client import TrackClient
 from track.integrations._recording import Recording, numbers, safely
@@ -19,8 +21,10 @@ _OF_THE_PROCESS = {"done", "pid", "should_checkpoint", "timestamp"}
 class TrackCallback(LoggerCallback):  # type: ignore[misc, unused-ignore]
     """Records each trial of Tune as a trial, from the program that started it, with its configuration as parameters.
 
-    What is reported is at Tune's ``training_iteration``. A trial that Tune restores goes on. What a scheduler stops is
-    completed: Tune does not tell it from what has ended.
+    What is reported is at Tune's ``training_iteration``. A trial that Tune restores goes on. What a scheduler stops, as
+    ASHA does, is pruned where another trial has got further: who comes to a scheduler's ``max_t`` has completed. What
+    ends by a criterion of the run, or of a ``Stopper``, and what a class says to be done, has completed, too: of a
+    class Tune does not tell whether a scheduler has stopped it.
 
     Parameters
     ----------
@@ -40,6 +44,14 @@ class TrackCallback(LoggerCallback):  # type: ignore[misc, unused-ignore]
         self._recording = Recording(None, client, None, fields)
         self._fields = fields
         self._trials: dict[str, TrialLogger] = {}
+        self._stopper: Any = None
+        self._furthest = 0
+        self._stopped: dict[str, int] = {}
+
+    def setup(self, stop: Any = None, **info: Any) -> None:
+        """Take note of what the run itself says about when a trial ends."""
+        super().setup(stop=stop, **info)
+        self._stopper = None if not stop or isinstance(stop, Mapping) else stop
 
     @safely
     def log_trial_start(self, trial: Any) -> None:
@@ -55,6 +67,10 @@ class TrackCallback(LoggerCallback):  # type: ignore[misc, unused-ignore]
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         """Record what a trial reports."""
         logger = self._trials.get(trial.trial_id)
+        reached = result.get("training_iteration", iteration)
+        self._furthest = max(self._furthest, reached)
+        if result.get("done") and self._is_stopped_by_scheduler(trial, result):
+            self._stopped[trial.trial_id] = reached
         if logger is not None:
             values = {name: value for name, value in result.items() if name not in {*_OF_THE_PROCESS, "config"}}
             logger.log_metrics(numbers(values), step=result.get("training_iteration", iteration))
@@ -66,10 +82,19 @@ class TrackCallback(LoggerCallback):  # type: ignore[misc, unused-ignore]
         if logger is None:
             return
         if not failed:
+            if self._stopped.pop(trial.trial_id, self._furthest) < self._furthest:
+                logger.set_status("pruned")
             logger._finish(None, None, None)
             return
         error = TrialFailed(_said_of(trial) or "Tune says of the trial that it has failed, and not how")
         logger.finish(TrialFailed, error, None)
+
+    def _is_stopped_by_scheduler(self, trial: Any, result: dict[str, Any]) -> bool:
+        # Of a function that has ended Tune tells no result that is the last one.
+        if self._stopper is not None or not issubclass(trial.get_trainable_cls(), FunctionTrainable):
+            return False
+        criteria = trial.stopping_criterion or {}
+        return not any(name in result and result[name] >= limit for name, limit in criteria.items())
 
 
 class TrialFailed(RuntimeError):
