@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Any
 
-__all__ = ["ATTEMPT_VARIABLE", "OPTIONS", "find_configuration", "none", "options", "reset_configuration"]
+__all__ = ["ATTEMPT_VARIABLE", "OPTIONS", "find_configuration", "none", "options", "reset_configuration", "several"]
 
 logger = logging.getLogger(__name__)
 
