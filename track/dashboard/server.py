@@ -71,6 +71,14 @@ class PageServer(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
 
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Answer until the server is closed, be it before it has begun."""
+        try:
+            super().serve_forever(poll_interval)
+        except (OSError, ValueError):
+            if self.fileno() >= 0:
+                raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._take(client_address[0]):
             super().process_request(request, client_address)

@@ -25,7 +25,8 @@ class ExitWatch:
         self._ours = self._exit
         self._original: Any = sys.exit
         self._is_installed = False
-        self._quitters: set[Any] = set()
+        self._quitters: dict[Any, tuple[Any, Any]] = {}
+        self._watched: Any = None
         self._seen: tuple[SystemExit, FrameType, int] | None = None
 
     def add(self, user: Any) -> None:
@@ -65,19 +66,31 @@ class ExitWatch:
         return self._original(*status)
 
     def _watch_quitters(self) -> None:
-        """Watch `exit` and `quit` from now on, where they are those that Python puts there for people."""
-        kind = type(getattr(builtins, "exit", None))
-        if kind in self._quitters or kind.__module__ != "_sitebuiltins":
+        """Watch `exit` and `quit`, where they are those that Python puts there for people."""
+        kind: Any = type(getattr(builtins, "exit", None))
+        if kind is self._watched or kind.__module__ != "_sitebuiltins":
             return
-        self._quitters.add(kind)
-        call = kind.__call__
+        current = kind.__call__
+        if kind not in self._quitters or self._quitters[kind][0] is not current:
+            self._quitters[kind] = current, self._watched_call(current)
+        kind.__call__ = self._quitters[kind][1]
+        self._watched = kind
 
+    def _watched_call(self, call: Any) -> Any:
         def quit_watched(quitter: Any, code: Any = None) -> Any:
             if self._users:
                 self.note(code)
             return call(quitter, code)
 
-        kind.__call__ = quit_watched  # type: ignore[method-assign]
+        return quit_watched
+
+    def _leave_quitters(self) -> None:
+        kind, self._watched = self._watched, None
+        if kind is not None:
+            original, ours = self._quitters[kind]
+            # A replacement by somebody else stays.
+            if kind.__call__ is ours:
+                kind.__call__ = original
 
     def _forget(self, reference: weakref.ref[Any]) -> None:
         self._users.discard(reference)
@@ -86,6 +99,7 @@ class ExitWatch:
         self._seen = None
         if sys.exit is self._ours:
             sys.exit, self._is_installed = self._original, False
+        self._leave_quitters()
 
 
 exits = ExitWatch()
