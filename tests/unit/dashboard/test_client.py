@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import track.dashboard
+from track.dashboard.app import client_files
 
 STATIC = Path(track.dashboard.__file__).with_name("static")
 OURS = sorted([*STATIC.glob("*.js"), *STATIC.with_name("offline").glob("*.js")])
@@ -57,6 +58,18 @@ def test_our_scripts_stay_small() -> None:
     assert sum(bool(line.strip()) and not _COMMENT.match(line) for of in lines.values() for line in of) <= 2500
     assert {path.name for path in first} > {"table.js", "charts.js", "htm-preact.js"}
     assert sum(path.stat().st_size for path in first) <= 150_000
+
+
+def test_comments_stay_here() -> None:
+    """What a browser is sent has no comments of ours, and each line keeps its number; licences are sent."""
+    sent = {name: answer.body for name, answer in client_files().items()}
+    ours = {path: sent[f"/{path.name}"].decode() for path in STATIC.glob("*.js")}
+
+    assert not [line for text in ours.values() for line in text.splitlines() if _COMMENT.match(line)]
+    assert [len(text.splitlines()) for text in ours.values()] == [
+        len(path.read_text(encoding="utf-8").splitlines()) for path in ours
+    ]
+    assert all(sent[f"/vendor/{path.name}"] == path.read_bytes() for path in (STATIC / "vendor").glob("*.js"))
 
 
 @pytest.mark.skipif(TSC is None, reason="needs the compiler of TypeScript: npm install -g typescript")
