@@ -12,7 +12,6 @@ import track
 from tests.children import python, run_all
 from track import TrackClient
 from track.persistence import get_protocol
-from track.persistence.delivery import DeliveredProtocol
 from track.persistence.protocol import Protocol
 from track.persistence.sql import Database
 from track.persistence.sqlite import SqliteDriver, SqliteProtocol
@@ -108,14 +107,6 @@ def test_who_reads_and_who_writes_do_not_wait_for_each_other(tmp_path: Path) -> 
     reader.database.reading(lambda: writer.new_project(Project(name="two")))
 
     assert len(reader.fetch_projects()) == 2
-
-
-def test_a_flush_waits_as_long_as_for_the_lock(tmp_path: Path) -> None:
-    """A file is never away: a flush gives up no earlier than what waits for the lock of the file."""
-    protocol = get_protocol(f"sqlite:{tmp_path}/runs.db?timeout=12")
-
-    assert isinstance(protocol, DeliveredProtocol)
-    assert protocol.patience == 12
 
 
 def test_a_second_connection_takes_no_lock_away(tmp_path: Path) -> None:

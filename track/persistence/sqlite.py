@@ -282,6 +282,4 @@ def _escaped(path: str) -> str:
 def make_sqlite(uri: str) -> DeliveredProtocol:
     """Return the backend of a ``sqlite:`` URI: a log call returns at once, and a thread delivers."""
     where = f"sqlite://{_escaped(os.path.abspath(uri_path(uri)))}" if uri_path(uri) else uri
-    given = _read(uri)
-    # A file is never away: a disk that is slow, or a lock that others hold, is waited for.
-    return deliver(where, partial(SqliteProtocol, uri), given, given["timeout"])
+    return deliver(where, partial(SqliteProtocol, uri), _read(uri))

@@ -187,8 +187,8 @@ class DeliveredProtocol(EventProtocol):
         Parameters
         ----------
         timeout: float, optional
-            Seconds to wait, whatever happens. By default not for a server that is away, `patience` (3 s; for a file of
-            SQLite as long as for its lock) for one that is silent, and at most 30 s.
+            Seconds to wait, whatever happens. By default not for a server that is away, `patience` (3 s) for one
+            that is silent, and at most 30 s.
         """
         if self._sender is not None:
             self._sender.flush(timeout)
@@ -424,12 +424,9 @@ class DeliveredProtocol(EventProtocol):
         self._view = LocalView(self.uri)
 
 
-def deliver(
-    uri: str, make: Callable[[], Any], options: dict[str, Any], patience: float = PATIENCE
-) -> DeliveredProtocol:
+def deliver(uri: str, make: Callable[[], Any], options: dict[str, Any]) -> DeliveredProtocol:
     """Return a backend that delivers, with the options of its URI, to two that `make` returns: one only for sending."""
-    given = {name: options[name] for name in DELIVERY_OPTIONS}
-    return DeliveredProtocol(uri, make(), make(), patience=patience, **given)
+    return DeliveredProtocol(uri, make(), make(), **{name: options[name] for name in DELIVERY_OPTIONS})
 
 
 class OfflineView(EventProtocol):
