@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
 from track.errors import UnsafePath
-from track.importing.files import open_file
+from track.importing.files import Folder, open_file
 from track.importing.report import Report
 
 _LONGEST = 1 << 26
@@ -55,6 +55,28 @@ def opened(path: str, report: Report) -> Iterator[Database | None]:
             yield None
             return
         yield database
+
+
+def databases(
+    path: str, report: Report, tracker: str, endings: tuple[str, ...], **needed: Sequence[str]
+) -> Iterator[tuple[Database, Folder, str]]:
+    """Yield a tracker's database, or each in a folder: with the folder, and its name there.
+
+    `needed`: the columns of each table without which it is another program's, which is counted.
+    """
+    if os.path.isdir(path):
+        folder = Folder(path, report)
+        names = [one.name for one in folder.entries() if one.name.endswith(endings) and folder.has(one.name)]
+    else:
+        folder, names = Folder(os.path.dirname(path), report), [os.path.basename(path)]
+    for name in names:
+        with opened(folder.at(name), report) as database:
+            if database is None:
+                continue
+            if not all(database.has(table, *columns) for table, columns in needed.items()):
+                report.leave("file", f"is no database of {tracker}", name)
+                continue
+            yield database, folder, name
 
 
 class Database:

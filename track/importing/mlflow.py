@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from track.importing.database import Database, opened
+from track.importing.database import Database, databases
 from track.importing.files import Folder
 from track.importing.report import Report
 from track.importing.runs import Run, Taking, uid_of
@@ -40,19 +40,9 @@ _POINT = ("key", "value", "timestamp", "step", "is_nan")
 
 def runs(path: str, report: Report) -> Iterator[Run]:
     """Yield the runs of a database, or of each ``mlflow.db`` or ``*.db`` in a folder."""
-    if os.path.isdir(path):
-        folder = Folder(path, report)
-        names = [one.name for one in folder.entries() if one.name.endswith(ENDINGS) and folder.has(one.name)]
-    else:
-        folder, names = Folder(os.path.dirname(path), report), [os.path.basename(path)]
-    for name in names:
-        with opened(folder.at(name), report) as database:
-            if database is None:
-                continue
-            if not database.has("runs", "run_uuid") or not database.has("metrics", "run_uuid", *_POINT[:4]):
-                report.leave("file", "is no database of mlflow", name)
-                continue
-            yield from _runs(database, folder, report)
+    needed = {"runs": ("run_uuid",), "metrics": ("run_uuid", *_POINT[:4])}
+    for database, folder, _ in databases(path, report, "mlflow", ENDINGS, **needed):
+        yield from _runs(database, folder, report)
 
 
 def _runs(database: Database, folder: Folder, report: Report) -> Iterator[Run]:

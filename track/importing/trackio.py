@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from track.importing.database import Database, opened
+from track.importing.database import Database, databases
 from track.importing.files import Folder, read_json
 from track.importing.report import Report
 from track.importing.runs import Run, Taking
@@ -21,21 +21,12 @@ def runs(path: str, report: Report) -> Iterator[Run]:
     """Yield the runs of a database, or of each in a folder."""
     if os.path.isdir(path):
         folder = Folder(path, report)
-        names = [one.name for one in folder.entries() if one.name.endswith(".db") and folder.has(one.name)]
-        parquet = [one.name for one in folder.entries() if one.name.endswith(".parquet")]
-        for name in parquet:
-            if f"{name.removesuffix('.parquet')}.db" not in names:
+        for name in [one.name for one in folder.entries() if one.name.endswith(".parquet")]:
+            if not folder.has(f"{name.removesuffix('.parquet')}.db"):
                 report.leave("file", "is Parquet: let trackio make a database of it", name)
-    else:
-        folder, names = Folder(os.path.dirname(path), report), [os.path.basename(path)]
-    for name in names:
-        with opened(folder.at(name), report) as database:
-            if database is None:
-                continue
-            if not database.has("metrics", "timestamp", "run_name", "step", "metrics"):
-                report.leave("file", "is no database of trackio", name)
-                continue
-            yield from _runs(database, folder, name.removesuffix(".db"), report)
+    needed = ("timestamp", "run_name", "step", "metrics")
+    for database, folder, name in databases(path, report, "trackio", (".db",), metrics=needed):
+        yield from _runs(database, folder, name.removesuffix(".db"), report)
 
 
 def _runs(database: Database, folder: Folder, project: str, report: Report) -> Iterator[Run]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+from track.metrics import step_from_text
+
 _MILLISECONDS = 1e11
 """From here on a time is no seconds: it would be in the year 5138."""
 
@@ -32,16 +34,7 @@ def number_or_text(text: str) -> Any:
     if len(text) > 40:
         return text
     known = {"True": True, "False": False, "None": None}
-    if text in known:
-        return known[text]
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        if repr(number) == text:
-            return number
-    return text
+    return known[text] if text in known else step_from_text(text)
 
 
 def time_of(text: str) -> float | None:
