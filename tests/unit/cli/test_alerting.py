@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.waiting import happens
 from track import TrackClient
 from track.cli import main
 from track.cli.alerting import command_of
@@ -45,17 +46,12 @@ def _begun(client: TrackClient, name: str = "live") -> TrialLogger:
 
 
 def _steps(monkeypatch: pytest.MonkeyPatch, client: TrackClient, *actions: Callable[[], object]) -> None:
-    """Let something happen each time that the program waits."""
-    left = iter(actions)
+    """Let something happen each time that the program waits, and be stored."""
 
-    def sleep(_: float) -> None:
-        action = next(left, None)
-        if action is None:
-            raise KeyboardInterrupt
-        action()
-        client.protocol.flush()
+    def stored(action: Callable[[], object]) -> Callable[[], object]:
+        return lambda: (action(), client.protocol.flush())
 
-    monkeypatch.setattr("track.cli.alerting._sleep", sleep)
+    happens(monkeypatch, "track.cli.alerting._sleep", *map(stored, actions))
 
 
 def _fail(trial: TrialLogger, text: str = "too large") -> None:

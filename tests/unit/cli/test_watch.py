@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.waiting import happens
 from track import TrackClient
 from track.cli import main
 
@@ -20,16 +21,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 def _steps(monkeypatch: pytest.MonkeyPatch, *actions: Callable[[], object]) -> None:
-    """Let something happen each time that the program waits."""
-    left = iter(actions)
-
-    def sleep(_: float) -> None:
-        action = next(left, None)
-        if action is None:
-            raise KeyboardInterrupt
-        action()
-
-    monkeypatch.setattr("track.cli.watch.time.sleep", sleep)
+    happens(monkeypatch, "track.cli.watch.time.sleep", *actions)
 
 
 def test_table_is_shown_again_when_something_changes(
