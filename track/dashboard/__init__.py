@@ -6,7 +6,9 @@ are imported when they are first used, so that `track ui` answers soon.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from track.utils.lazy import names_from
 
 if TYPE_CHECKING:
     from track.dashboard.app import Dashboard, dashboard_app
@@ -18,22 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard", "PageServer", "Running", "as_document", "dashboard_app", "new_token", "show"]
 
-_homes = {
-    "Dashboard": "app",
-    "PageServer": "server",
-    "Running": "running",
-    "as_document": "onefile",
-    "dashboard_app": "app",
-    "new_token": "security",
-    "show": "notebook",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _homes:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f"{__name__}.{_homes[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_from(
+    __name__,
+    {
+        "Dashboard": "app",
+        "PageServer": "server",
+        "Running": "running",
+        "as_document": "onefile",
+        "dashboard_app": "app",
+        "new_token": "security",
+        "show": "notebook",
+    },
+)

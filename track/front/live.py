@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from track.aggregators.aggregator import Aggregator
+from track.utils.lifecycle import started
 
 logger = logging.getLogger(__name__)
 OUTPUT = "_output"
@@ -73,17 +74,9 @@ class LiveOutput:
             # The carriage return is kept: what comes next may begin the line again.
             self._open[stream] = visible(rest) + ("\r" if rest.endswith("\r") else "")
             if self._thread is None and not self._over.is_set():
-                self._thread = self._started()
+                # Where there is none, `close` records everything.
+                self._thread = started(self._run, "track-output")
         self._wake.set()
-
-    def _started(self) -> threading.Thread | None:
-        thread = threading.Thread(target=self._run, name="track-output", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # At the end of the program, or where there are too many: `close` records everything.
-            return None
-        return thread
 
     def _add(self, stream: str, line: str) -> None:
         self._lost += len(self._lines) == _MOST_WAITING

@@ -14,7 +14,7 @@ from track.briefs import SYSTEM
 from track.configuration import ATTEMPT_VARIABLE, options
 from track.errors import InvalidCall, missing_extra
 from track.front.environment import runs_elsewhere
-from track.utils.lifecycle import at_fork
+from track.utils.lifecycle import at_fork, started
 from track.utils.system import ancestors
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class SystemMonitor:
             self._monitored.append(monitored)
             if self._thread is None:
                 self._readers = None
-                self._thread = self._started()
+                self._thread = started(self._run, "track-monitor")
             elif monitored.every < _LOOK:
                 self._wake.set()
 
@@ -256,15 +256,6 @@ class SystemMonitor:
         for read in self._readers:
             seen.update(read())
         return seen
-
-    def _started(self) -> threading.Thread | None:
-        thread = threading.Thread(target=self._run, name="track-monitor", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # At the end of the program, or where there are too many.
-            return None
-        return thread
 
     def _run(self) -> None:
         due = self._clock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from track.utils.lazy import names_from
 
 if TYPE_CHECKING:
     from track.manager.launch import work_in_processes
@@ -11,19 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ExperimentManager", "work", "work_in_processes"]
 
-_homes = {
-    "ExperimentManager": "track.manager.manager",
-    "work": "track.manager.worker",
-    "work_in_processes": "track.manager.launch",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Who lists sets needs neither.
-    if name not in _homes:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(_homes[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_from(
+    __name__,
+    {
+        "ExperimentManager": "manager",
+        "work": "worker",
+        "work_in_processes": "launch",
+    },
+)

@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -53,6 +54,19 @@ _forked: weakref.WeakSet[Any] = weakref.WeakSet()
 _fork_hooks: list[Hook] = []
 _inherited: list[Any] = []
 _finalized = 0
+
+
+# threads
+
+
+def started(run: Callable[[], Any], name: str) -> threading.Thread | None:
+    """Return a thread that runs this and holds up no end; None at the end of the program, or where there are many."""
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
 
 
 # the end

@@ -343,7 +343,5 @@ def _close_aside(client: Any) -> None:
 
     What is forgotten is collected in any thread, in the middle of a log call or of what sends to another store.
     """
-    try:
-        threading.Thread(target=client.close, name="track: close", daemon=True).start()
-    except RuntimeError:
+    if lifecycle.started(client.close, "track-close") is None:
         logger.debug("the interpreter is ending: its connections end with it")
