@@ -85,7 +85,7 @@ def test_fork_during_a_decision_of_another_thread(tmp_path: Path) -> None:
 
 def _sqlite(tmp_path: Path) -> TrackClient:
     """Return a client of a SQLite file; all of them have the same store."""
-    return TrackClient(f"sqlite:{tmp_path}/runs.db?timeout=5")
+    return TrackClient(f"sqlite:{tmp_path}/runs.db?timeout=20")
 
 
 def _log_one(client: TrackClient, name: str) -> None:
