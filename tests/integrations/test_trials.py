@@ -90,7 +90,8 @@ def test_training_that_goes_on_from_a_checkpoint_goes_on_with_its_trial(
         if step == framework.expected(4)[2]:
             raise ArithmeticError("no loss today")
 
-    with pytest.raises(ArithmeticError):
+    # CatBoost makes another exception of it.
+    with pytest.raises(Exception, match="no loss today"):
         framework.fit(framework.callback(name="long", **framework.RESUMED_BY), tmp_path / "out", 4, crash)
     framework.fit(framework.callback(**framework.RESUMED_BY), tmp_path / "out", 4, resume=True)
 

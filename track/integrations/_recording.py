@@ -21,8 +21,8 @@ logger = logging.getLogger("track.integrations")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-_open: weakref.WeakValueDictionary[str, Recording] = weakref.WeakValueDictionary()
-"""By uid of the trial, what was begun here and has not ended."""
+_open: weakref.WeakValueDictionary[tuple[str, str], Recording] = weakref.WeakValueDictionary()
+"""By store and uid of the trial, what was begun here and has not ended."""
 
 
 class LoopLeft(RuntimeError):
@@ -215,7 +215,7 @@ class Recording:
             trial.log_arguments(parameters)
         if self.is_own:
             self.trial = trial = self._taken_over(trial)
-            _open[trial._created().uid] = self
+            _open[_place_of(trial)] = self
         trial.start()
         if self.is_own:
             # The newest is told first of the end of the process.
@@ -228,7 +228,7 @@ class Recording:
 
     def _taken_over(self, trial: TrialLogger) -> TrialLogger:
         """Return the logger of another loop of this process that was left in this trial, and take it from it."""
-        other = _open.pop(trial._created().uid, None)
+        other = _open.pop(_place_of(trial), None)
         if other is None or other is self or other.trial is None or other.trial.has_finished:
             return trial
         other._leave()
@@ -320,6 +320,15 @@ class Recording:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+
+
+def _place_of(trial: TrialLogger) -> tuple[str, str]:
+    """Return the store of a trial and its uid, which trials of the same key have alike in every store."""
+    try:
+        store = pickled_uri(trial.protocol)
+    except InvalidCall:
+        store = f"memory {id(trial.protocol)}"
+    return store, trial._created().uid
 
 
 class Recorded:

@@ -12,7 +12,7 @@ import numpy as np
 from track.integrations.catboost import TrackCallback
 
 METRIC = "learn/RMSE"
-RESUMED_BY: dict[str, Any] | None = None
+RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
 HOOKED_BY = "s"
 
 
@@ -45,7 +45,13 @@ def fit(
     inputs = np.arange(256.0).reshape(64, 4)
     options = {"early_stopping_rounds": 1} if early else {}
     model = catboost.CatBoostRegressor(
-        iterations=steps, verbose=False, thread_count=1, allow_writing_files=False, **options
+        iterations=steps,
+        verbose=False,
+        thread_count=1,
+        train_dir=folder,
+        save_snapshot=True,
+        snapshot_interval=0,
+        **options,
     )
     callback.model = model
     callbacks = [callback, *more] if at is None else [callback, *more, _At(at)]

@@ -17,7 +17,7 @@ from fastai.learner import Learner
 from track.integrations.fastai import TrackCallback
 
 METRIC = "train_loss"
-RESUMED_BY: dict[str, Any] | None = None
+RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
 HOOKED_BY = "e"
 
 
@@ -30,6 +30,7 @@ class _At(Callback):  # type: ignore[misc, unused-ignore]
 
     def after_epoch(self) -> None:
         self._at(self.learn.epoch)
+        (self.learn.path / "epoch").write_text(str(self.learn.epoch + 1))
 
 
 def callback(**options: Any) -> TrackCallback:
@@ -49,6 +50,7 @@ def fit(
     early: bool = False, more: Sequence[Any] = (),
 ) -> None:  # fmt: skip
     """Train."""
+    folder.mkdir(exist_ok=True)
     inputs = torch.arange(64.0).reshape(16, 4) / 64
     loaded = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, inputs[:, :1]), batch_size=8)
     learner = Learner(
@@ -59,7 +61,7 @@ def fit(
     if early:
         beside.append(EarlyStoppingCallback("train_loss", comp=np.greater, patience=1))
     with learner.no_bar(), learner.no_logging():
-        learner.fit(steps, cbs=beside)
+        learner.fit(steps, cbs=beside, start_epoch=int((folder / "epoch").read_text()) if resume else 0)
 
 
 def _optimizer(parameters: Any, lr: float = 0.01) -> Any:
