@@ -153,6 +153,24 @@ def test_the_command_says_what_was_taken_and_what_was_not(
     assert json.loads(lines[-1])["runs"] == {"present": ["a"]}
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_runs_stand_where_they_began(
+    source: Path, tmp_path: Path, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was imported later is not newer: the list and ``@last`` go by when a run began."""
+    store = scheme.format(tmp_path)
+    with track.TrackClient(store).new_trial(name="own", parameters={"lr": 0.1}) as trial:
+        trial.log_metrics(loss=0.5)
+    import_runs("csv", source, store)
+
+    code = main(["ls", store, "--jsonl"])
+
+    listed = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert (code, listed) == (0, ["own", "b", "a"])
+    assert track.fetch(store, "@last")[0].name == "own"
+    assert [trial.name for trial in track.fetch(store, sort="timestamps.created")] == ["a", "b", "own"]
+
+
 def test_links_and_pipes_of_a_source_are_not_followed(tmp_path: Path) -> None:
     """Whoever has made the folder does not choose what is read elsewhere."""
     (tmp_path / "outside.csv").write_text("run,step,loss\nsecret,0,0.5\n")
