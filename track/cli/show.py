@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -102,7 +103,7 @@ def _place(where: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if isinstance(git, Mapping):
         facts.append(("git", code_of(git)))
     argv = where.get("argv")
-    facts.append(("command", " ".join(map(str, argv)) if isinstance(argv, list) else argv))
+    facts.append(("command", shlex.join(map(str, argv)) if isinstance(argv, list) else argv))
     gpus = where.get("gpus")
     facts.append(("gpus", ", ".join(map(str, gpus.get("names") or [])) if isinstance(gpus, Mapping) else None))
     packages = where.get("packages")
