@@ -102,7 +102,7 @@ def test_table_and_charts_show_the_runs(visit: Callable[..., Visit], three: str)
 
 
 def test_what_the_machine_did_is_folded_away(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    """Its charts are asked for when they are unfolded, and are no columns; a run's page and a comparison have it last."""
+    """Its charts are asked for when they are unfolded, and are no columns; pages and comparisons have it last."""
     client = _client(tmp_path / "report.json")
     with client.new_trial(name="before", parameters={"lr": 0.1}) as trial:
         trial.log_metrics(**{"loss": 9.0, "system/cpu": 1.0, "system/cpu.peak": 2.0})
