@@ -5,7 +5,7 @@ import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
 const TALL = 420;
-const [LEFT, RIGHT, TOP, BOTTOM] = [64, 16, 14, 34];
+const [LEFT, RIGHT, TOP, BOTTOM] = [64, 28, 14, 34];
 const NEAR = 14;
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
