@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.importing import written
@@ -135,7 +135,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=".")
 POINTS = st.lists(st.tuples(st.integers(0, 50), st.dictionaries(NAMES, NUMBERS, max_size=4)), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(rows=POINTS)
 def test_any_rows_of_wandb_come_back(rows: list[tuple[int, dict[str, Any]]], tmp_path: Path) -> None:
     """Whatever a metric is called, and whatever number it was: the same number, of the same type, at its step."""
