@@ -113,7 +113,7 @@ def test_file_shows_table_and_charts_in_both_themes(visit: Callable[..., FileVis
 
 
 def test_media_are_in_the_file(visit: Callable[..., FileVisit], tmp_path: Path) -> None:
-    """Pictures by step, drawings that run nothing, histograms, tables, texts, short sounds; what is not in it says so."""
+    """Pictures by step, drawings that run nothing, histograms, tables, texts, short sounds; the rest is named."""
     with TrackClient(f"file://{tmp_path}/runs.json").new_trial(name="seen", parameters={}) as trial:
         for step in range(3):
             trial.log_image("sample", [[step * 60, 255] * 8] * 16, step=step)

@@ -91,7 +91,7 @@ def test_image_of_pillow_of_which_no_png_can_be_made(trial: TrialLogger, mode: s
     """An empty one, and one of a mode that Pillow converts to nothing, are one error that names it."""
     image = pytest.importorskip("PIL.Image", reason="needs Pillow: pip install pillow")
 
-    with pytest.raises(InvalidEvent, match="image 'bad': of <.*> no PNG can be made"):
+    with pytest.raises(InvalidEvent, match=r"image 'bad': of <.*> no PNG can be made"):
         trial.log_image("bad", image.new(mode, size))
 
 

@@ -38,9 +38,9 @@ def image_content(name: str, image: Any) -> tuple[Content, bool]:
         return _encoded(what, read_path(what, image)), False
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _encoded(what, check_size(what, bytes(image))), False
-    if is_made_by(image, "PIL"):
-        if image.mode != "F" or numpy_or_none() is None:
-            return _of_pillow(what, image), False
+    # One of floats is an array of floats.
+    if is_made_by(image, "PIL") and (image.mode != "F" or numpy_or_none() is None):
+        return _of_pillow(what, image), False
     if is_made_by(image, "matplotlib", "plotly"):
         raise refuse(what, image, f"trial.log_figure({name!r}, figure) is for figures")
     array = as_array(image)

@@ -28,7 +28,7 @@ def trial(tmp_path: Path) -> Iterator[TrialLogger]:
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 4, 5), (5, 4, 5), (2, 4, 5, 3), (1, 1, 1, 4, 5), (0, 5), (5,), ()])
 def test_shape_that_is_no_image_is_one_error(trial: TrialLogger, shape: tuple[int, ...]) -> None:
-    """Channels first, batches, five dimensions, nothing: the error says the shape; of CxHxW it says how it is turned."""
+    """Channels first, batches, five dimensions, nothing: the error says the shape; of CxHxW how it is turned."""
     with pytest.raises(InvalidEvent, match=r"'bad'.* is none") as caught:
         trial.log_image("bad", numpy.zeros(shape, numpy.uint8))
 

@@ -59,6 +59,7 @@ class One extends Asked {
     const [name, said] = [text(one.name), this.said];
     return html`<div ref=${this.place}>${this.failure ? html`<p class="failure" role="alert">${this.failure}</p>`
       : one.type.startsWith("image/") ? html`<img src=${file} alt=${`${name}, step ${number(one.step)}`} loading="lazy" />`
+      : one.thumb ? html`<a href=${file} title="the whole figure, as JSON"><img src=${file.replace(one.digest, one.thumb)} alt=${`${name}, a sketch`} loading="lazy" /></a>`
       : one.kind === "audio" ? html`<audio key=${file} controls src=${file}></audio>`
       : one.kind === "video" ? html`<video key=${file} controls src=${file}></video>`
       : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${address}></iframe>`
