@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 import track
 from tests.trackers.programs import ENDS, FOLDERS, PROGRAMS, SIZES
 from tests.trackers.readers import READERS, exported
+from tests.unit.importing.damage import damaged, flip
+from track.errors import NothingThere
 from track.importing import import_runs
 from track.importing.report import Report
 from track.structure import Trial
@@ -197,6 +201,16 @@ def test_a_folder_of_aim_stays_as_it_is(source: str, made: Made, tmp_path: Path)
     import_runs(source, made(source), f"file:{tmp_path}/report.json", dry_run=True)
 
     assert {path: path.read_bytes() for path in made(source).rglob("*") if path.is_file()} == before
+
+
+@sources
+def test_bits_that_are_flipped_end_in_the_report(source: str, made: Made, tmp_path: Path) -> None:
+    """Also where it is the tracker's own package that reads."""
+    folder = shutil.copytree(made(source) / FOLDERS.get(source, ""), tmp_path / "made", symlinks=True)
+
+    for copy in damaged(folder, flip, 4):
+        with suppress(NothingThere):
+            assert import_runs(source, copy, "ephemeral:").source == source
 
 
 @pytest.mark.parametrize("source", ["trackio"])
