@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from track.cli.shell import WRONG, attempt, complain, configured_store, say, say_json, take_forms
+from track.cli.shell import WRONG, as_uri, attempt, complain, configured_store, say, say_json, take_forms
 from track.errors import TrackError
 from track.importing import SOURCES, Report, import_runs
 from track.persistence.utils import mask_secrets
@@ -35,7 +35,10 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.add_argument("source", choices=SOURCES, help="whose runs they are")
     parser.add_argument("path", metavar="PATH", help="the folder or file that it has written")
     parser.add_argument(
-        "--to", metavar="URI", help="the store, as it is given to TrackClient (default: the one configured)"
+        "--to",
+        type=as_uri,
+        metavar="URI",
+        help="the store, as it is given to TrackClient (default: the one configured)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="read everything, say what would be stored, store nothing"

@@ -5,7 +5,7 @@ import { duration, moment, number, text } from "./format.js";
 import * as runs from "./runs.js";
 import { set, state } from "./state.js";
 import { statuses } from "./table.js";
-import { Asking, html, later } from "./view.js";
+import { Asking, fold, html, later } from "./view.js";
 
 export const Media = later(async () => (await import("./media.js")).Media, "");
 
@@ -57,10 +57,11 @@ export class RunPage extends Asking {
       ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
       ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
-      ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)} ${metrics("system", page.row, true)}
+      ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${page.media.length > 0 && html`<section><h3>media</h3><${Media} runs=${[run]} pages=${[page]} /></section>`}
-        <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
+        <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section("metadata", page.metadata)} ${section("times", page.times)}
+        ${section("environment", page.environment)} ${metrics("system", page.row, true)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;
   }
 }
@@ -75,8 +76,8 @@ const text2 = (said) => String(said).replace(/\u001b\[[0-9;:]*m/g, "").split("\n
 function section(title, values, closed) {
   const all = Object.entries(values ?? {});
   if (!all.length) return "";
-  return html`<details key=${title} open=${!closed}><summary><h3>${title}</h3></summary><dl>${all.map(([name, value]) =>
-    html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl></details>`;
+  return fold(title.split(" ")[0], !closed, title, html`<dl>${all.map(([name, value]) =>
+    html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl>`);
 }
 
 function metrics(title, run, ofSystem) {

@@ -5,7 +5,7 @@ import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
 const TALL = 420;
-const [LEFT, RIGHT, TOP, BOTTOM] = [64, 16, 14, 34];
+const [LEFT, RIGHT, TOP, BOTTOM] = [64, 28, 14, 34];
 const NEAR = 14;
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
@@ -37,9 +37,7 @@ export class Scatter extends Painted {
     const canvas = this.place.current;
     const { x, y } = this.axes();
     if (!canvas || !x) return;
-    [canvas.width, canvas.height] = [canvas.clientWidth * devicePixelRatio, TALL * devicePixelRatio];
-    const ctx = canvas.getContext("2d");
-    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const ctx = this.sheet(TALL);
     const style = getComputedStyle(canvas);
     ctx.font = `11px ${style.getPropertyValue("--font")}`;
     ctx.strokeStyle = style.getPropertyValue("--line");
