@@ -320,8 +320,6 @@ def _bars(found: Histogram) -> str:
 def _table(medium: Medium) -> str:
     columns, rows, left = medium.first_rows(_ROWS)
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     more = f"<p>{left:,} more rows</p>" if left else ""
     return f"<table><tr>{head}</tr>{body}</table>{more}"

@@ -12,7 +12,8 @@ from typing import Any
 def damaged(folder: Path, change: Callable[[random.Random, bytearray], None], times: int) -> Any:
     """Yield copies of a folder in which one of the files is other than it was."""
     chance = random.Random(0)
-    files = sorted(
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_size]
+    files = sorted(path.relative_to(folder) for path in paths)
         path.relative_to(folder)
         for path in folder.rglob("*")
         if path.is_file() and not path.is_symlink() and path.stat().st_size
