@@ -14,8 +14,8 @@ from track.media.content import Content, check_size, is_path, read_path, refuse
 _MOST = 20_000_000
 _CHANNELS = 32
 _AUDIO = (
-    "a sound is an array of samples (N, NxC or CxN; int16, or floats of -1 to 1) with rate=44100, the path of a file, or "
-    "its bytes: WAV, MP3, OGG or FLAC"
+    "a sound is an array of samples (N, NxC or CxN; int16, or floats of -1 to 1) with rate=44100, the path of a file, "
+    "or its bytes: WAV, MP3, OGG or FLAC"
 )
 _VIDEO = "a video is the path of a file, or its bytes: MP4, WebM or GIF"
 
