@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e.browsing import Visit, chromium, require_chromium
 from tests.e2e.deliveries import MongoPlace, Place, SqlPlace
 from tests.e2e.disks import mounted
 from tests.servers import mongo, postgres
@@ -117,3 +119,28 @@ def users(tmp_path: Path, three_users: bytes) -> str:
     path.write_bytes(three_users)
     path.chmod(0o600)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for all tests of a file; no longer, as it leaves an event loop that runs in this thread."""
+    require_chromium()
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
+    """Open links; at the end, fail where something went wrong in one."""
+    contexts, visits = [], []
+
+    def open_link(link: str, **options: Any) -> Visit:
+        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **options))
+        visits.append(Visit(contexts[-1], link))
+        return visits[-1]
+
+    yield open_link
+    for one in visits:
+        one.check()
+    for context in contexts:
+        context.close()

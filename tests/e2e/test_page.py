@@ -16,39 +16,13 @@ import pytest
 
 import track
 from tests.children import ended, python, start_python
-from tests.e2e.browsing import Visit, chromium, hostile_store, look_at_hostile, require_chromium, served
+from tests.e2e.browsing import PNG, Visit, hostile_store, look_at_hostile, served
 from tests.servers import wait_until
 from track import TrackClient
 from track.dashboard.server import MOST_CONNECTIONS
 from track.persistence.users import Users
 
 pytestmark = pytest.mark.slow
-_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A browser for all tests here; no longer, as it leaves an event loop that runs in this thread."""
-    require_chromium()
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
-    """Open links; at the end, fail where something went wrong in one."""
-    contexts, visits = [], []
-
-    def open_link(link: str, **options: Any) -> Visit:
-        contexts.append(browser.new_context(viewport={"width": 1300, "height": 850}, **options))
-        visits.append(Visit(contexts[-1], link))
-        return visits[-1]
-
-    yield open_link
-    for one in visits:
-        one.check()
-    for context in contexts:
-        context.close()
 
 
 def _client(path: Path) -> TrackClient:
@@ -472,7 +446,7 @@ def test_files_of_a_run_come_down_and_are_looked_at(visit: Callable[..., Visit],
     with client.new_trial(name="files", parameters={}) as trial:
         trial.log_artifact(b"weights", "models/model.bin")
         gone = trial.log_artifact(b"gone", "gone.bin")
-        trial.log_artifact(base64.b64decode(_PNG), "picture.png")
+        trial.log_artifact(base64.b64decode(PNG), "picture.png")
         trial.log_directory(folder, artifact="data")
     client.save()
     assert gone is not None

@@ -18,8 +18,9 @@ that is there is not stored twice. Nothing of the source is changed.
 _OUTCOMES = {
     "imported": "imported",
     "completed": "completed, whose import had been broken off",
+    "continued": "continued: what is new since it was imported",
     "present": "there already",
-    "changed": "not imported again, though they have changed since they were",
+    "changed": "not imported again, though what was imported is other there now",
     "deleted": "not imported, because they were deleted there (track restore brings them back)",
     "refused": "not imported, because they were refused",
 }
@@ -74,7 +75,7 @@ def _say(report: Report, uri: str) -> None:
         if names := report.runs.get(outcome, []):
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             runs = "1 run" if len(names) == 1 else f"{len(names):,} runs"
-            said = f"{would}{text}" if outcome in ("imported", "completed") else text
+            said = f"{would}{text}" if outcome in ("imported", "completed", "continued") else text
             say(f"  {runs} {said}: {clean(', '.join(names[:_SHOWN]), 500)}{more}")
     if report.left:
         say("not taken, or not as it was:")

@@ -77,7 +77,8 @@ def selected(protocol: Protocol, chosen: Filter) -> tuple[list[Row], int, dict[s
     if chosen.query:
         found = {trial.uid for trial in protocol.brief_trials(with_uids(chosen.query, owners))}
         rows = [row for row in rows if row.uid in found]
-    rows = [row for row in rows if chosen.matches(row)]
+    # A store has them in the order in which they came: those of another tracker are older than they are there.
+    rows = sorted((row for row in rows if chosen.matches(row)), key=lambda row: row.created or 0.0)
     return rows, len(everything), short_uids(trial.uid for trial in everything)
 
 

@@ -12,7 +12,7 @@ export async function ask(path, how) {
   const answer = await fetch(path, how).catch((error) => {
     throw error.name === "AbortError" ? error : new Error("no answer: does `track ui` still run?");
   });
-  if (!answer.ok) throw new Error((await answer.text()).trim() || `the server said ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error((await answer.text()).trim() || `the server said ${answer.status}`), { isFinal: [400, 404].includes(answer.status) });
   return answer;
 }
 

@@ -3,9 +3,9 @@ import { fetchFound, fetchRuns } from "./api.js";
 import { Chart, charted, Controls } from "./charts.js";
 import { text } from "./format.js";
 import * as runs from "./runs.js";
-import { follow, listen, set, state } from "./state.js";
+import { follow, keepScrolled, listen, nextView, set, state } from "./state.js";
 import { Table } from "./table.js";
-import { Component, html, later, render } from "./view.js";
+import { Component, fold, html, later, render } from "./view.js";
 
 const Compare = later(async () => (await import("./compare.js")).Compare);
 /** @type {any} what knows the runs inside brushes: it comes with what makes these, or with a link that has some */
@@ -16,34 +16,17 @@ const Parallel = later(async () => {
 });
 const Scatter = later(async () => (await import("./scatter.js")).Scatter);
 const Chooser = later(async () => (await import("./chooser.js")).Chooser, "");
+const Help = later(async () => (await import("./keys.js")).Help, "");
 const RunPage = later(async () => (await import("./run.js")).RunPage);
-const SOON = 2000;
-const LATER = 5000;
-const LATE = 10000;
-const QUIET = 10;
-const MOST_LINES = 2000;
+const [SOON, LATER, LATE, QUIET, MOST_LINES] = [2000, 5000, 10000, 10, 2000];
 
 class App extends Component {
-  cursor = null;
-  store = "";
+  cursor = null; store = ""; failure = ""; quiet = 0; marks = 0; lit = ""; timer = null; kept = {};
   still = null; // what a file says of itself
-  failure = "";
   more = false; // whether these are the latest runs, and others are on their way
-  quiet = 0;
-  marks = 0;
-  lit = "";
-  asked = "";
-  wrong = "";
-  foundAt = 0;
-  finding = null;
-  found = null;
-  kept = {};
-  help = false;
-  choosing = false;
-  /** @type {any} what the keyboard does: it comes with the first key, or a button that does the same */
+  asked = ""; wrong = ""; foundAt = 0; finding = null; found = null; // what the filter means
+  /** @type {any} what the keyboard does: it comes with the first key */
   keys = null;
-  keying = null;
-  timer = null;
 
   componentDidMount() {
     listen(() => this.setState({}));
@@ -52,23 +35,13 @@ class App extends Component {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setState({}));
     document.addEventListener("visibilitychange", () => document.hidden || this.poll());
     addEventListener("keydown", (event) => {
-      const at = /** @type {HTMLElement} */ (event.target);
-      if (this.keys) return;
-      if (event.key === "/" && !at.matches("input, textarea")) event.preventDefault();
-      this.withKeys(() => at.dispatchEvent(new KeyboardEvent(event.type, event)));
+      if (event.key === "/" && !(/** @type {HTMLElement} */ (event.target)).matches("input, textarea")) event.preventDefault();
+      const press = (keys) => (this.keys = keys).press(event, this.shown ?? []);
+      if (this.keys) press(this.keys);
+      else import("./keys.js").then(press);
     });
     follow();
     this.poll();
-  }
-
-  /** @param {() => void} act */
-  async withKeys(act) {
-    this.keying ??= import("./keys.js").then((keys) => {
-      this.keys = keys;
-      keys.listenToKeys({ help: () => this.flip("help"), rows: () => this.shown ?? [], shut: () => this.shut() });
-    });
-    await this.keying;
-    act();
   }
 
   /** Ask what changed, and again after a while: seldom where little happens, not at all where nobody looks. */
@@ -97,13 +70,14 @@ class App extends Component {
     this.timer = setTimeout(() => this.poll(), this.more && !this.failure ? 0 : this.quiet > (alive ? 20 * QUIET : QUIET) ? LATE : alive || !this.quiet ? SOON : LATER);
   }
 
+  /** @param {HTMLElement} side */
+  sided = (side) => side && keepScrolled(side, [["down", "scrollTop", 1]]);
+
   hover = (key) => {
     if (this.lit === (key ?? "")) return;
     this.lit = key ?? "";
     this.setState({});
   };
-
-  toggle = (id) => set({ opened: state.opened.includes(id) ? state.opened.filter((one) => one !== id) : [...state.opened, id] });
 
   render() {
     const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -119,32 +93,17 @@ class App extends Component {
           ${this.bar(shown, settings, chosen)}
           ${shown.length
             ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${() => shown.map((run) => run.id)}
-                lit=${this.lit} hover=${this.hover} paint=${paint} opened=${new Set(state.opened)} toggle=${this.toggle} base=${baseline} />`
+                lit=${this.lit} hover=${this.hover} paint=${paint} base=${baseline} />`
             : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
         </section>
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
           onPointerDown=${(e) => e.target.setPointerCapture(e.pointerId)}
           onPointerMove=${(e) => e.target.hasPointerCapture(e.pointerId) && widen((100 * e.clientX) / innerWidth)}
           onKeyDown=${(e) => { const by = { ArrowLeft: -4, ArrowRight: 4 }[e.key]; if (by) widen(state.split + by); }}></div>
-        <section class="side" aria-label="details">${this.side(picked, chosen, paint, dark, unbrushed)}</section>
+        <section class="side" aria-label="details" ref=${this.sided}>${this.side(picked, chosen, paint, dark, unbrushed)}</section>
       </main>
-      ${this.choosing && html`<${Chooser} every=${this.every()} shown=${columns} usual=${this.derived().usual} close=${() => this.flip("choosing")} />`}
-      ${this.help && html`<dialog open aria-label="keys"><h2>Keys</h2><dl>${this.keys.KEYS.map(([does, keys]) => html`<div key=${does}><dt><kbd>${Object.keys(keys).join(" ")}</kbd></dt><dd>${does}</dd></div>`)}</dl></dialog>`}
+      ${state.above === "columns" ? html`<${Chooser} every=${this.every()} shown=${columns} usual=${this.derived().usual} />` : state.above && html`<${Help} />`}
     </div>`;
-  }
-
-  /** Open what is closed. @param {"help" | "choosing"} what */
-  flip(what) {
-    this[what] = !this[what];
-    this.setState({});
-  }
-
-  /** Close what lies above the page; whether there was something. */
-  shut() {
-    if (!this.help && !this.choosing) return false;
-    this.help = this.choosing = false;
-    this.setState({});
-    return true;
   }
 
   /** What was made of the same things before, else what is made now. */
@@ -227,9 +186,9 @@ class App extends Component {
       ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
         : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
-      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${() => this.withKeys(() => this.keys.nextView())}>◫</button>
+      <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${nextView}>◫</button>
       <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
-      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => this.withKeys(() => this.flip("help"))}>?</button>
+      <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => lay("keys")}>?</button>
     </header>`;
   }
 
@@ -242,7 +201,7 @@ class App extends Component {
       ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
       ${state.base && html`<button class="chip" onClick=${() => set({ base: "" })}>baseline ×</button>`}
       <span class="grow"></span>
-      <button class="chip" aria-expanded=${this.choosing} onClick=${() => this.flip("choosing")}>columns</button>
+      <button class="chip" aria-expanded=${state.above === "columns"} onClick=${() => lay("columns")}>columns</button>
       ${seeds && html`<label class="toggle"><input type="checkbox" checked=${!state.apart} onChange=${() => set({ apart: !state.apart })} />seeds together</label>`}
       <span class="parts" role="group" aria-label="of each metric">${["last", "min", "max"].map((part) => html`<button key=${part} aria-pressed=${state.parts.includes(part)} onClick=${() => showPart(part)}>${part}</button>`)}</span>
       <label class="toggle"><input type="checkbox" checked=${state.all} onChange=${() => set({ all: !state.all })} />also equal columns</label></div>`;
@@ -282,19 +241,22 @@ class App extends Component {
     })}</div>`;
     return html`<${Controls} metrics=${metrics} several=${several} />
       ${left > 0 && html`<p class="left" role="status">The latest ${MOST_LINES} lines are drawn, ${left} are not: choose or filter runs.</p>`}
-      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))} ${some.length > 1 && some.some(runs.isSystem) && html`<details class="system"><summary><h3>system</h3></summary>${grid(some.filter(runs.isSystem))}</details>`}
+      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))} ${some.length > 1 && some.some(runs.isSystem) && fold("system", false, "system", grid(some.filter(runs.isSystem)))}
       ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
   }
 }
 
 /** The columns that are shown: those that stay in sight first. @param {runs.Shown[]} usual @param {runs.Shown[]} every */
 function chosenColumns(usual, every) {
-  const [show, hide, pin] = [state.show, state.hide, state.pin].map((list) => list.map(decodeURIComponent));
+  const { show, hide, pin } = state;
   const known = new Set(usual.map((one) => one.id));
   const shown = [...usual.filter((one) => !hide.includes(one.id)), ...every.filter((one) => show.includes(one.id) && !known.has(one.id))];
   const pinned = pin.flatMap((id) => shown.find((one) => one.id === id) ?? []);
   return [...pinned.map((one, place) => ({ ...one, pin: place })), ...shown.filter((one) => !pinned.includes(one))];
 }
+
+/** Lay something above the page, or take it away. @param {string} above */
+const lay = (above) => set({ above: state.above === above ? "" : above });
 
 /** Give the table another part of the width. */
 const widen = (split) => set({ split: Math.round(Math.min(85, Math.max(15, split))) });

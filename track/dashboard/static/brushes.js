@@ -1,6 +1,7 @@
 /** Axes of what runs have, and the brushes on them: parts of axes, which filter everything. */
 import { number, text } from "./format.js";
 import { having, names, value } from "./runs.js";
+import { numbered } from "./state.js";
 
 /** @typedef {import("./runs.js").Run} Run */
 /** @typedef {{id: string, name: string, of: (run: Run) => any, log: boolean, low: number, high: number, values: any[] | null}} Axis */
@@ -48,19 +49,9 @@ export function marks(on, places) {
 export function brushed(runs, brushes) {
   if (!brushes.length) return runs;
   const axes = new Map(axesOf(runs).map((one) => [one.id, one]));
-  const limits = brushes.map(parse).filter(({ id }) => axes.has(id));
-  return runs.filter((run) => limits.every(({ id, low, high }) => {
+  const limits = brushes.map((one) => numbered(one, 2)).filter(([id]) => axes.has(id));
+  return runs.filter((run) => limits.every(([id, low, high]) => {
     const place = placeOn(axes.get(id), run);
     return place !== null && place >= low && place <= high;
   }));
-}
-
-/** What a brush in a link says. */
-export function parse(brush) {
-  const [id, low, high] = brush.split("~");
-  try {
-    return { id: decodeURIComponent(id), low: Number(low), high: Number(high) };
-  } catch {
-    return { id: "", low: 0, high: 1 };
-  }
 }

@@ -22,14 +22,6 @@ export class Compare extends Asking {
     for (const { uid } of others.filter(hasCode)) this.once(this.code, `${first.uid} ${uid}`, () => fetchCode(first.uid, uid));
   }
 
-  /** Ask for what is not known. @param {Map<string, any>} known @param {string} key @param {() => Promise<any>} ask */
-  async once(known, key, ask) {
-    if (known.has(key)) return;
-    known.set(key, null);
-    await ask().then((said) => known.set(key, said), (error) => (this.failure = error.message));
-    this.setState({});
-  }
-
   /** The lines of code that differ between the first run and another. */
   difference(first, run) {
     const files = (this.code.get(`${first.uid} ${run.uid}`) ?? []).filter((file) => file.lines.length || file.why);

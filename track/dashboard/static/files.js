@@ -1,6 +1,7 @@
 /** The files of a run: they come down by a click, folders open, pictures and short texts are looked at. */
 import { ask } from "./api.js";
 import { bytes, number, text } from "./format.js";
+import { flipped, set, state } from "./state.js";
 import { Asking, html } from "./view.js";
 
 const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
@@ -8,8 +9,8 @@ const TEXT = /\.(txt|log|jsonl?|ya?ml|toml|ini|cfg|csv|tsv|md|py|sh|diff|patch)$
 const LONGEST = 100_000;
 
 export class Files extends Asking {
-  /** What was opened, by its address: files of a folder, a text, or true for a picture. @type {Map<string, any>} */
-  opened = new Map();
+  /** What is in what was opened, by its address: files of a folder, a text, or true for a picture. @type {Map<string, any>} */
+  found = new Map();
 
   /** Bring a file down, once it is known to come. @param {MouseEvent} event @param {string} address */
   bring(event, address) {
@@ -20,31 +21,30 @@ export class Files extends Asking {
     });
   }
 
-  /** Open or close a folder, a picture or a text. @param {string} address @param {"files" | "text" | "picture"} what */
-  flip(address, what) {
-    this.attempt(async () => {
-      if (this.opened.delete(address)) return;
+  /** What is in a folder, a picture or a text. @param {string} address @param {string} what */
+  look(address, what) {
+    return this.once(this.found, address, async () => {
       const answer = await ask(address);
-      this.opened.set(address, what === "files" ? await answer.json() : what === "text" ? await answer.text() : true);
+      return what === "files" ? answer.json() : what === "text" ? answer.text() : true;
     });
   }
 
-  row(one, of, depth) {
+  row(one, of, path) {
     const query = new URLSearchParams(of);
-    const [address, folder] = [`api/file?${query}`, `api/files?${query}`];
-    const inside = this.opened.get(folder);
+    const address = `api/file?${query}`;
     const what = one.kind === "folder" ? "files" : PICTURE.test(one.name) ? "picture" : TEXT.test(one.name) && one.size <= LONGEST ? "text" : "";
-    const place = what === "files" ? folder : address;
-    const seen = this.opened.get(address);
     const can = this.props.serves && one.digest && one.kind !== "elsewhere";
+    const here = [...path, one.name].join("/") + (one.step === null || one.step === undefined ? "" : `~${one.step}`);
+    const isOpen = state.seen.includes(here);
+    const seen = can && what && isOpen && this.look(what === "files" ? `api/files?${query}` : address, what);
     const name = text(one.name);
-    return html`<tr key=${address}><td style=${{ paddingLeft: `${depth * 18}px` }}>
+    return html`<tr key=${address}><td style=${{ paddingLeft: `${path.length * 18}px` }}>
         ${can && what !== "files" ? html`<a class="link" href=${address} title=${`download ${name}`} onClick=${(event) => this.bring(event, address)}>${name}</a>` : name}
-        ${can && what && html` <button class="chip" aria-expanded=${this.opened.has(place)} aria-label=${`look at ${name}`} onClick=${() => this.flip(place, what)}>${this.opened.has(place) ? "▾" : "▸"}</button>`}</td>
+        ${can && what && html` <button class="chip" aria-expanded=${isOpen} aria-label=${`look at ${name}`} onClick=${() => set({ seen: flipped(state.seen, here) })}>${isOpen ? "▾" : "▸"}</button>`}</td>
         <td class="number">${bytes(one.size)}</td><td class="number">${number(one.step)}</td><td><code>${text(one.digest).slice(0, 12)}</code></td></tr>
-      ${seen && html`<tr key=${`${address} seen`}><td class="seen" colspan="4">${seen === true ? html`<img src=${address} alt=${name} />` : html`<pre tabindex="0">${seen.split("\n").map(text).join("\n")}</pre>`}</td></tr>`}
-      ${inside?.files.map((file) => this.row(file, { ...of, file: file.digest }, depth + 1))}
-      ${inside?.left > 0 && html`<tr key="left"><td colspan="4">and ${inside.left} more</td></tr>`}`;
+      ${seen && !seen.files && html`<tr key=${`${address} seen`}><td class="seen" colspan="4">${seen === true ? html`<img src=${address} alt=${name} />` : html`<pre tabindex="0">${seen.split("\n").map(text).join("\n")}</pre>`}</td></tr>`}
+      ${seen?.files?.map((file) => this.row(file, { ...of, file: file.digest }, [...path, one.name]))}
+      ${seen?.left > 0 && html`<tr key="left"><td colspan="4">and ${seen.left} more</td></tr>`}`;
   }
 
   render() {
@@ -52,6 +52,6 @@ export class Files extends Asking {
     if (!files.length) return "";
     return html`<section><h3>files</h3>${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       <table class="plain"><thead><tr><th>name</th><th>size</th><th>step</th><th>sha256</th></tr></thead>
-      <tbody>${files.map((one) => this.row(one, { uid, digest: one.digest }, 0))}</tbody></table></section>`;
+      <tbody>${files.map((one) => this.row(one, { uid, digest: one.digest }, []))}</tbody></table></section>`;
   }
 }

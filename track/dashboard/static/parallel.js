@@ -1,11 +1,10 @@
 /** Parallel coordinates: an axis a parameter that differs, and the metric that they are for. */
-import { axesOf, marks, parse, placeOn } from "./brushes.js";
+import { axesOf, marks, placeOn } from "./brushes.js";
 import { text } from "./format.js";
-import { set, state } from "./state.js";
+import { numbered, renumbered, set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
-const MOST = 9;
-const TALL = 380;
+const [MOST, TALL] = [9, 380];
 
 /** How much one number says about the order of another: Spearman's rank correlation. */
 export function correlation(a, b) {
@@ -64,10 +63,7 @@ export class Parallel extends Painted {
     const of = [axes, this.props.runs, this.props.dark, width];
     if (this.painted?.every((one, i) => one === of[i])) return;
     this.painted = of;
-    canvas.width = width * devicePixelRatio;
-    canvas.height = height * devicePixelRatio;
-    const ctx = canvas.getContext("2d");
-    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const ctx = this.sheet(height);
     const faint = getComputedStyle(canvas).getPropertyValue("--line");
     const inside = new Set(this.props.runs);
     const step = width / Math.max(1, axes.length);
@@ -98,10 +94,8 @@ export class Parallel extends Painted {
     else {
       const { from, to } = this.drag;
       this.drag = null;
-      const others = state.brush.filter((one) => parse(one).id !== id);
-      const [low, high] = [Math.min(from, to), Math.max(from, to)];
-      const brush = `${encodeURIComponent(id).replaceAll("~", "%7E")}~${low.toFixed(3)}~${high.toFixed(3)}`;
-      set({ brush: high - low > 0.02 ? [...others, brush] : others }, true);
+      const ends = [Math.min(from, to).toFixed(3), Math.max(from, to).toFixed(3)];
+      set({ brush: renumbered(state.brush, 2, id, Math.abs(from - to) > 0.02 ? ends : []) }, true);
       return;
     }
     this.setState({});
@@ -109,8 +103,9 @@ export class Parallel extends Painted {
 
   render() {
     const { axes, metrics, target } = this.axes();
-    const brushes = new Map(state.brush.map((one) => [parse(one).id, parse(one)]));
-    if (this.drag) brushes.set(this.drag.id, { id: this.drag.id, low: Math.min(this.drag.from, this.drag.to), high: Math.max(this.drag.from, this.drag.to) });
+    /** @type {Map<string, number[]>} */
+    const brushes = new Map(state.brush.map((one) => numbered(one, 2)).map(([id, ...ends]) => [id, ends]));
+    if (this.drag) brushes.set(this.drag.id, [this.drag.from, this.drag.to].sort((a, b) => a - b));
     return html`<div class="controls"><label>for <select aria-label="metric that parameters are for" onChange=${(e) => set({ target: e.target.value })}>
         ${metrics.map((one) => html`<option key=${one.id} value=${one.name} selected=${one === target}>${text(one.name)}</option>`)}</select></label>
         <span>drag along an axis to filter</span>${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>${this.props.runs.length} of ${this.props.all.length} runs ×</button>`}</div>
@@ -120,7 +115,7 @@ export class Parallel extends Painted {
           return html`<div key=${one.id} class="axis"><b title=${text(one.name)}>${text(one.name)}</b>
             <small title="rank correlation with the metric">${typeof one.says === "number" ? `ρ ${one.says.toFixed(2)}` : ""}</small>
             <div class="rail" style=${{ height: `${TALL}px` }} onPointerDown=${(e) => this.at(one.id, e)} onPointerMove=${(e) => this.at(one.id, e)} onPointerUp=${(e) => this.at(one.id, e)}>
-              ${marks(one, [0, 0.5, 1]).map(({ at, label }) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${label}</span>`)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush.high)}px`, height: `${(TALL - 16) * (brush.high - brush.low)}px` }}></i>`}</div></div>`;
+              ${marks(one, [0, 0.5, 1]).map(({ at, label }) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${label}</span>`)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush[1])}px`, height: `${(TALL - 16) * (brush[1] - brush[0])}px` }}></i>`}</div></div>`;
         })}</div></figure>
       ${!axes.length && html`<p class="empty">These runs do not differ in a parameter.</p>`}`;
   }

@@ -5,7 +5,7 @@ import { duration, moment, number, text } from "./format.js";
 import * as runs from "./runs.js";
 import { set, state } from "./state.js";
 import { statuses } from "./table.js";
-import { Asking, html, later } from "./view.js";
+import { Asking, fold, html, later } from "./view.js";
 
 export const Media = later(async () => (await import("./media.js")).Media, "");
 
@@ -76,8 +76,8 @@ const text2 = (said) => String(said).replace(/\u001b\[[0-9;:]*m/g, "").split("\n
 function section(title, values, closed) {
   const all = Object.entries(values ?? {});
   if (!all.length) return "";
-  return html`<details key=${title} open=${!closed}><summary><h3>${title}</h3></summary><dl>${all.map(([name, value]) =>
-    html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl></details>`;
+  return fold(title.split(" ")[0], !closed, title, html`<dl>${all.map(([name, value]) =>
+    html`<div key=${name}><dt title=${text(name)}>${text(name)}</dt><dd title=${text(value)}>${number(value)}</dd></div>`)}</dl>`);
 }
 
 function metrics(title, run, ofSystem) {

@@ -37,9 +37,7 @@ export class Scatter extends Painted {
     const canvas = this.place.current;
     const { x, y } = this.axes();
     if (!canvas || !x) return;
-    [canvas.width, canvas.height] = [canvas.clientWidth * devicePixelRatio, TALL * devicePixelRatio];
-    const ctx = canvas.getContext("2d");
-    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const ctx = this.sheet(TALL);
     const style = getComputedStyle(canvas);
     ctx.font = `11px ${style.getPropertyValue("--font")}`;
     ctx.strokeStyle = style.getPropertyValue("--line");

@@ -2,7 +2,7 @@
 import { age, change, duration, moment, number, spread, text } from "./format.js";
 import { summary } from "./lines.js";
 import { kind, seconds, seedOf } from "./runs.js";
-import { set, state } from "./state.js";
+import { flipped, keepScrolled, set, state } from "./state.js";
 import { html, later, Painted } from "./view.js";
 
 const Spark = later(async () => (await import("./spark.js")).Spark, "");
@@ -13,6 +13,11 @@ const NARROW = 36;
 export class Table extends Painted {
   top = 0; height = 800; open = "";
   known = Math.ceil(innerWidth / NARROW);
+
+  componentDidMount() {
+    super.componentDidMount();
+    keepScrolled(this.place.current, [["row", "scrollTop", ROW], ["across", "scrollLeft", 1]]);
+  }
 
   /** Columns that stay in sight are beside one another: how wide they are is known when they are there. */
   componentDidUpdate() {
@@ -28,7 +33,7 @@ export class Table extends Painted {
 
   /** Whether a row is that of the run whose page is open: of its setting, where its seeds are not shown. */
   isOpen({ setting, run }) {
-    return run ? run.id === state.open : !this.props.opened.has(setting.id) && setting.runs.some((one) => one.id === state.open);
+    return run ? run.id === state.open : !state.opened.includes(setting.id) && setting.runs.some((one) => one.id === state.open);
   }
 
   /** Bring the row of another open run into sight. */
@@ -77,7 +82,8 @@ export class Table extends Painted {
   }
 
   row({ setting, run, depth }, columns, ranges) {
-    const { chosen, lit, hover, paint, opened, toggle, base } = this.props;
+    const { chosen, lit, hover, paint, base } = this.props;
+    const isOpened = state.opened.includes(setting.id);
     const runs = run ? [run] : setting.runs;
     const ids = runs.map((one) => one.id);
     const picked = ids.every((id) => chosen.has(id));
@@ -90,8 +96,8 @@ export class Table extends Painted {
       <td class=${why ? "name failed" : "name"} style=${{ paddingLeft: `${8 + depth * 18}px` }}>
         <i class="dot" style=${{ background: paint(run && depth ? run.colour : setting.colour) }}></i>
         ${runs.length > 1
-          ? html`<button class="name" aria-expanded=${opened.has(setting.id)} onClick=${() => toggle(setting.id)} title=${`${label}: ${runs.length} seeds`}>
-              <span>${label}</span> <small class="count">${opened.has(setting.id) ? "▾" : "▸"} ${runs.length} seeds</small></button>`
+          ? html`<button class="name" aria-expanded=${isOpened} onClick=${() => set({ opened: flipped(state.opened, setting.id) })} title=${`${label}: ${runs.length} seeds`}>
+              <span>${label}</span> <small class="count">${isOpened ? "▾" : "▸"} ${runs.length} seeds</small></button>`
           : html`<button class="name" onClick=${() => set({ open: runs[0].id, tab: "run" }, true)} title=${`${label} ${runs[0].uid}`}>
               <span>${label}</span>${runs[0].revision ? html` <small>/${runs[0].revision}</small>` : ""}${depth ? html` <small class="count">${text(seedOf(runs[0]))}</small>` : ""}</button>`}
         ${base && ids.includes(base.id) && html` <small class="count">baseline</small>`}

@@ -1,10 +1,21 @@
 /** The vendored view library, with what it leaves out. */
+import { flipped, set, state } from "./state.js";
 import { Component as Vendored, html, render } from "./vendor/htm-preact.js";
 
 export { html, render };
 
 /** @type {new (props?: any) => {props: any, setState: (change: object) => void}} */
 export const Component = /** @type {any} */ (Vendored);
+
+const AGAIN = 4000;
+
+/** A part that is folded, or not, as the link says. @param {string} name @param {boolean} isUsual whether it is open by default
+ * @param {any} head @param {any} inside */
+export function fold(name, isUsual, head, inside) {
+  const isOpen = () => isUsual !== state.folds.includes(name);
+  return html`<details key=${name} class=${name} open=${isOpen()} onToggle=${(event) => event.target.open !== isOpen() && set({ folds: flipped(state.folds, name) })}>
+    <summary><h3>${head}</h3></summary>${inside}</details>`;
+}
 
 /** A part that asks: again when it is shown for something else; what fails is said in it. */
 export class Asking extends Component {
@@ -19,6 +30,19 @@ export class Asking extends Component {
   }
 
   refresh() {}
+
+  /** What is asked for once: nothing until it is there. What the store could not say is asked for again after a while.
+   * @param {Map<string, any>} known @param {string} key @param {() => Promise<any>} ask */
+  once(known, key, ask) {
+    if (!known.has(key)) {
+      known.set(key, null);
+      this.attempt(() => ask().then((said) => known.set(key, said), (error) => {
+        if (!error.isFinal) setTimeout(() => (known.delete(key), this.setState({})), AGAIN);
+        throw error;
+      }));
+    }
+    return known.get(key);
+  }
 
   /** Do something, and keep the words of what fails. @param {() => Promise<any>} act */
   async attempt(act) {
@@ -43,6 +67,15 @@ export class Painted extends Component {
 
   componentWillUnmount() {
     this.size.disconnect();
+  }
+
+  /** The canvas at its place as large as it is seen, empty, and what is painted with. @param {number} height */
+  sheet(height) {
+    const canvas = this.place.current;
+    [canvas.width, canvas.height] = [canvas.clientWidth * devicePixelRatio, height * devicePixelRatio];
+    const ctx = canvas.getContext("2d");
+    ctx.scale(devicePixelRatio, devicePixelRatio);
+    return ctx;
   }
 
   paint() {}
