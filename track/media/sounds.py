@@ -33,8 +33,8 @@ def audio_content(name: str, samples: Any, rate: int | None) -> Content:
     array = as_array(samples)
     shape = () if array is None else shape_of(array)
     if len(shape) == 2 and shape[0] <= _CHANNELS < shape[1]:
-        # As torchaudio has them.
-        array = array.T if hasattr(array, "T") else list(map(list, zip(*array, strict=True)))
+        # As torchaudio and librosa have them.
+        array = array.T if hasattr(array, "T") else [list(sample) for sample in zip(*array, strict=True)]
         shape = shape[::-1]
     if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[1] > _CHANNELS):
         raise refuse(what, samples if array is None else array, _AUDIO)
