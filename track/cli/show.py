@@ -18,7 +18,7 @@ from track.persistence.protocol import Protocol
 from track.plain import flatten
 from track.reading import environment_in
 from track.rows import Row, make_rows, of_training
-from track.shown import clean, text_of
+from track.shown import clean, command_of, text_of
 from track.structure import Status
 from track.table import HIDDEN_METADATA, files_and_media, time_cell
 
@@ -101,8 +101,7 @@ def _place(where: Mapping[str, Any]) -> list[tuple[str, Any]]:
     facts = [(name, where.get(name)) for name in ("host", "user", "python", "folder")]
     if isinstance(git, Mapping):
         facts.append(("git", code_of(git)))
-    argv = where.get("argv")
-    facts.append(("command", " ".join(map(str, argv)) if isinstance(argv, list) else argv))
+    facts.append(("command", command_of(where.get("argv"))))
     gpus = where.get("gpus")
     facts.append(("gpus", ", ".join(map(str, gpus.get("names") or [])) if isinstance(gpus, Mapping) else None))
     packages = where.get("packages")
