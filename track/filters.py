@@ -204,7 +204,7 @@ def _has_words(words: str) -> Predicate:
 
     def holds(row: Row) -> bool:
         trial = row.trial
-        texts = [trial.name, row.uid, trial.description, trial.project_id, row.group, row.error, trial.status]
+        texts = [row.label, row.uid, trial.description, trial.project_id, row.group, row.error, trial.status]
         texts += [f"{name}={value}" for name, value in row.parameters.items()]
         texts += [name if value is True else f"{name}={value}" for name, value in row.tags.items()]
         return any(wanted in text_of(text).casefold() for text in texts if text is not None)

@@ -55,11 +55,11 @@ def to_pandas(trials: Trial | Iterable[Trial], *metrics: str, times: bool = Fals
     chosen = _chosen(trials, metrics, "to_pandas")
     if isinstance(trials, Trial):
         return _frame(trials, metrics, times)
-    frames = {trial.uid: _frame(trial, metrics, times) for trial in chosen}
+    frames = [_frame(trial, metrics, times) for trial in chosen]
     pandas = import_pandas()
-    if not frames:
-        frames = {"": pandas.DataFrame()}
-    frame: pd.DataFrame = pandas.concat(frames, names=["trial", "step"])
+    # Not by uid: two stores may have a trial of the same.
+    uids = [trial.uid for trial in chosen] or [""]
+    frame: pd.DataFrame = pandas.concat(frames or [pandas.DataFrame()], keys=uids, names=["trial", "step"])
     return frame
 
 
@@ -185,7 +185,11 @@ def _frame(trial: Trial, metrics: tuple[str, ...], times: bool) -> pd.DataFrame:
         columns[name] = steps, values
         if times and f"{name}.time" not in measured:
             columns[f"{name}.time"] = steps, pandas.DatetimeIndex(_moments(at), tz="UTC")
-    frame: pd.DataFrame = pandas.DataFrame(_aligned(columns))
+    frame: pd.DataFrame
+    try:
+        frame = pandas.DataFrame(_aligned(columns))
+    except (TypeError, NotImplementedError):
+        frame = pandas.DataFrame(_as_they_came(columns))
     frame.index.name = "step"
     return frame
 
@@ -201,6 +205,14 @@ def _aligned(columns: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
             last, index = steps, pandas.Index(steps.tolist() if steps.dtype == object else steps)
         aligned[name] = pandas.Series(values, index=index)
     return aligned
+
+
+def _as_they_came(columns: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """Return the columns on one index of steps that have no order, as a number and a text, the first one first."""
+    pandas = import_pandas()
+    indices = {name: pandas.Index(steps.tolist(), tupleize_cols=False) for name, (steps, _) in columns.items()}
+    index = pandas.Index(list(dict.fromkeys(step for one in indices.values() for step in one)), tupleize_cols=False)
+    return {name: pandas.Series(values, indices[name]).reindex(index) for name, (_, values) in columns.items()}
 
 
 def _summary(trial: Trial, groups: dict[str, str]) -> dict[str, Any]:

@@ -15,13 +15,15 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 from urllib.parse import quote
+
+import msgspec
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.containers.arrays import import_numpy
 from track.containers.series import Series
-from track.errors import InvalidCall, missing_extra
+from track.errors import CorruptArtifact, InvalidCall, missing_extra
 from track.naming import owners_of
 from track.objectstore import ObjectStore
 from track.persistence.protocol import Protocol
@@ -138,8 +140,8 @@ def _add_trial(
 def _take_away_unfinished(store: ObjectStore) -> None:
     """Take away the files of an export that was killed while it put them there."""
     for name in _state_names(store, _BEGUN):
-        begun = json.loads(store.read(name) or b"{}")
-        if begun and store.read(begun["cursor"]) is None:
+        begun = _note(store, name, _Begun)
+        if store.read(begun["cursor"]) is None:
             for part in begun["files"]:
                 store.remove(part)
         store.remove(name)
@@ -157,10 +159,55 @@ def _known(store: ObjectStore, since: str | None) -> tuple[int, dict[str, Any]]:
         raise InvalidCall(f"{store.where('')} does not end with the cursor {since!r}, but with {last or 'none'}")
     if not last:
         return 1, {"cursor": "", "store": "", "changes": None, "trials": {}}
-    document: dict[str, Any] = json.loads(store.read(names[-1]) or b"{}")
-    if document.get("format") != _FORMAT:
+    if _note(store, names[-1], _Format)["format"] != _FORMAT:
         raise InvalidCall(f"{store.where(names[-1])} is of another version: export to another folder")
-    return 1 + int(last.partition("-")[0]), document
+    return 1 + int(last.partition("-")[0]), _note(store, names[-1], _Cursor)
+
+
+class _Begun(TypedDict):
+    """What an export notes before it puts its files there."""
+
+    cursor: str
+    files: list[str]
+
+
+class _Format(TypedDict):
+    """What every version notes."""
+
+    format: int
+
+
+class _Seen(TypedDict):
+    """What is known of a trial: of each metric how many points, their sum, and which take."""
+
+    status: str
+    deleted: bool
+    project: str | None
+    created: float
+    metrics: dict[str, tuple[int, str, int]]
+
+
+class _Cursor(_Format):
+    """What an export notes once its files are there."""
+
+    cursor: str
+    store: str
+    changes: str | None
+    trials: dict[str, _Seen]
+
+
+def _note(store: ObjectStore, name: str, kind: Any) -> dict[str, Any]:
+    """Return what an export has noted; CorruptArtifact where that is damaged."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(store.read(name) or b"", type=kind)
+        return found
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        last = _state_names(store, _CURSORS)[-1:] if name.startswith(_BEGUN) else []
+        number = 1 + sum(int(one.removeprefix(_CURSORS).partition("-")[0]) for one in last)
+        way_out = "put it back from a backup, or export to a new folder"
+        if name.startswith(_BEGUN):
+            way_out = f"remove it, and the files part-{number:06d}-*.parquet that a killed export has left, if any"
+        raise CorruptArtifact(f"{store.where(name)}, the note of an earlier export, is damaged: {way_out}") from error
 
 
 def _publish(store: ObjectStore, files: Mapping[str, str], state: Mapping[str, Any]) -> None:

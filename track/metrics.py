@@ -17,7 +17,7 @@ from track.aggregators.aggregator import (
     restore_aggregator,
 )
 from track.aggregators.base import add_to, tell_once
-from track.briefs import Brief, brief_of
+from track.briefs import SYSTEM, Brief, brief_of
 from track.columns import Columns
 from track.containers.series import Column, Points, Series
 from track.errors import MetricNotFound, suggestion
@@ -233,7 +233,8 @@ def unknown_metric(name: Any, known: Iterable[str], what: str = "no trial has th
     >>> unknown_metric("los", ["loss"])
     MetricNotFound("no trial has the metric 'los'; did you mean 'loss'?")
     """
-    names = sorted(map(str, known))
+    # What the machine did is seldom meant.
+    names = sorted(map(str, known), key=lambda one: (one.startswith(SYSTEM), one))
     way_out = suggestion(str(name), names) or (f"; there are: {', '.join(names)}" if names else "")
     return MetricNotFound(f"{what} {shown(name)}{cut(way_out, 300)}")
 

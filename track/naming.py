@@ -65,6 +65,12 @@ def named(protocol: Protocol, name: Any, deleted: bool = False, in_brief: bool =
     return found[0] if in_brief else _whole(protocol, found[0])
 
 
+def created_of(trial: Trial) -> float | None:
+    """Return when a trial was created, in unix seconds; None where that is not known."""
+    stamps = trial.timestamps
+    return stamps.get("created", stamps.get("started"))
+
+
 def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "last") -> Trial:
     """Return the trial whose value of a metric is best, the earliest of equals; see `track.best`."""
     if mode not in ("min", "max") or of not in ("last", "min", "max"):
@@ -101,7 +107,9 @@ def _described(protocol: Protocol, name: str, query: Any, in_brief: bool) -> Tri
         if not trials:
             what = "none" if query is None else "none that was deleted"
             raise TrialDoesNotExist(f"there is no last trial: {_place(protocol)} has {what}")
-        return trials[-1] if in_brief else _whole(protocol, trials[-1])
+        # Of those that were created at once, the one that was stored last.
+        last = max(reversed(trials), key=lambda trial: created_of(trial) or 0.0)
+        return last if in_brief else _whole(protocol, last)
     if what == "best" and words and words[0]:
         mode, separator, metric = words[0].partition(":")
         if not separator or mode not in ("min", "max"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from track.briefs import SYSTEM, Brief
 from track.metrics import briefs_of
+from track.naming import created_of
 from track.persistence.query import resolve
 from track.plain import flatten, named_tags
 from track.shown import text_of
@@ -43,8 +44,7 @@ class Row:
         self.metrics: Mapping[str, Brief] = briefs_of(trial.metrics)
         # One that was taken away is none.
         self.tags = {name: value for name, value in named_tags(trial.tags).items() if value is not None}
-        stamps = trial.timestamps
-        self.created: float | None = stamps.get("created", stamps.get("started"))
+        self.created = created_of(trial)
         self.group = group
 
     @property

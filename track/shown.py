@@ -99,17 +99,6 @@ def text_of(value: Any) -> str:
         return f"<{type(value).__name__}: its text failed with {type(error).__name__}>"
 
 
-def command_of(words: Any) -> Any:
-    """Return the words of a command as a shell takes them; what is no list of words as it is.
-
-    >>> command_of(["train.py", "--name", "a run", "--lr=0.1"])
-    "train.py --name 'a run' --lr=0.1"
-    """
-    import shlex
-
-    return shlex.join(map(str, words)) if isinstance(words, (list, tuple)) else words
-
-
 def short_uid(trial: Any) -> str:
     """Return what a person needs of a trial's uid."""
     return f"{trial.hash[:12]}…_{trial.revision}"

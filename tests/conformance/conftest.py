@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,6 +32,13 @@ def sql_server() -> Iterator[postgres.Postgres]:
 
 @pytest.fixture
 def sql_uri(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the URI of an empty database; see `sql_database`."""
+    with sql_database(request) as uri:
+        yield uri
+
+
+@contextmanager
+def sql_database(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the URI of an empty database, on a real CockroachDB where TRACK_TEST_COCKROACH names one."""
     if _COCKROACH is None:
         server = request.getfixturevalue("sql_server")

@@ -551,5 +551,5 @@ class TestWhatNeverEnds:
                 taken = time.monotonic() - began
                 over.set()
                 thread.join()
-            assert taken < 10
+            assert taken < 60
             assert current_store() is before

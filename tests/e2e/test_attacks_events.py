@@ -359,6 +359,11 @@ ONE = {"name": "loss", "size": 1, "value": [1.0]}
 DOUBLE = "AAAAAAAA8D8="
 
 REFUSED: dict[str, bytes] = {
+    **{
+        f"{field} of a trial that are {nothing.decode()}": _raw("trial_created", field, nothing)
+        for field in ("metrics", "chronos")
+        for nothing in (b"null", b"[]", b'""', b"0", b"false")
+    },
     "much that is said of an artifact": _with("artifact", media={"a": "x" * 5000}),
     "deep media": _raw("artifact", "media", b'{"a":' * 300 + b"1" + b"}" * 300),
     "step of an artifact that is a dictionary": _with("artifact", step={"a": 1}),

@@ -83,8 +83,8 @@ def test_start_is_an_error_within_seconds(sql_place: Place) -> None:
     with pytest.raises(BackendUnavailable, match="is the server running"):
         TrackClient(sql_place.uri).set_project(name="digits")
 
-    # The one figure that is promised: 3 s, with room for a machine that is busy.
-    assert time.monotonic() - begin < 10
+    # 3 s are promised; a machine that is busy takes longer, and not as long as a driver waits by itself.
+    assert time.monotonic() - begin < 25
 
 
 @faults

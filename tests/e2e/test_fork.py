@@ -15,6 +15,7 @@ from tests.children import fork, run, wait
 from tests.e2e.processes import start, stored
 from track import TrackClient
 from track.persistence.file import FileStore, journal
+from track.persistence.sql import Database
 from track.utils import files
 
 
@@ -80,6 +81,75 @@ def test_fork_during_a_decision_of_another_thread(tmp_path: Path) -> None:
 
     assert wait(pid) == 0
     assert stored(path)[0].metrics["child"].val == [1]
+
+
+def _sqlite(tmp_path: Path) -> TrackClient:
+    """Return a client of a SQLite file; all of them have the same store."""
+    return TrackClient(f"sqlite:{tmp_path}/runs.db?timeout=20")
+
+
+def _log_one(client: TrackClient, name: str) -> None:
+    with client.new_trial(name=name) as trial:
+        trial.log_metrics(loss=0.5)
+
+
+def test_child_forked_in_the_middle_of_a_transaction_of_another_thread_writes(
+    tmp_path: Path, spills: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite keeps locks in the memory of a process: a fork waits until none is held, and both can write after it."""
+    client = _sqlite(tmp_path)
+    _log_one(client, "first")
+    begun, forking = threading.Event(), threading.Event()
+    rest = Database.before_fork
+
+    def noted(database: Database) -> None:
+        forking.set()
+        rest(database)
+
+    def hold() -> None:
+        begun.set()
+        forking.wait(5)
+
+    monkeypatch.setattr(Database, "before_fork", noted)
+    thread = threading.Thread(target=client.protocol.remote.atomically, args=(hold,))  # type: ignore[attr-defined]
+    thread.start()
+    begun.wait()
+    code = run(lambda: _log_one(_sqlite(tmp_path), "child"))
+    thread.join()
+    _log_one(client, "last")
+
+    assert code == 0
+    assert {trial.name for trial in client.protocol.fetch_trials()} == {"first", "child", "last"}
+
+
+def test_what_a_child_writes_after_its_parent_has_closed_is_stored(tmp_path: Path, spills: Path) -> None:
+    """SQLite removes the log when it takes itself for the last that has the file open: a child has it open, too."""
+    client = _sqlite(tmp_path)
+    _log_one(client, "first")
+    (told, tell), (closed, close) = os.pipe(), os.pipe()
+
+    def child() -> None:
+        own = _sqlite(tmp_path)
+        trial = own.new_trial(name="child")
+        trial.log_metrics(loss=0.5)
+        own.protocol.flush()  # type: ignore[attr-defined]
+        os.close(close)
+        os.write(tell, b"x")
+        os.read(closed, 1)
+        trial.log_metrics(loss=0.25)
+        trial.finish()
+
+    pid = fork(child)
+    os.close(tell)
+    os.close(closed)
+    os.read(told, 1)
+    client.protocol.close()
+    os.close(close)
+    code = wait(pid)
+    os.close(told)
+
+    (seen,) = _sqlite(tmp_path).protocol.fetch_trials({"name": "child"})
+    assert (code, list(seen.metrics["loss"]), seen.status.name) == (0, [0.5, 0.25], "Completed")
 
 
 @pytest.mark.parametrize("end", ["save", "close"])

@@ -76,9 +76,12 @@ def test_table_and_charts_show_the_runs(visit: Callable[..., Visit], three: str)
 
 
 def test_what_the_machine_did_is_folded_away(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    """Its charts are asked for when they are unfolded, and are no columns; a run's page shows its alerts."""
+    """Its charts are asked for when they are unfolded, and are no columns; pages and comparisons have it last."""
     client = _client(tmp_path / "report.json")
+    with client.new_trial(name="before", parameters={"lr": 0.1}) as trial:
+        trial.log_metrics(**{"loss": 9.0, "system/cpu": 1.0, "system/cpu.peak": 2.0})
     with client.new_trial(name="monitored", parameters={"lr": 0.1}) as trial:
+        trial.log_text("answer", "yes")
         for step in range(20):
             trial.log_metrics(**{"system/cpu": 50.0 + step, "system/cpu.peak": 90.0})
             trial.log_metrics(step=step, loss=1 / (step + 1))
@@ -97,11 +100,17 @@ def test_what_the_machine_did_is_folded_away(visit: Callable[..., Visit], tmp_pa
         ]
         tab.locator("details.system summary").click()
         assert there.coloured("system/cpu") > 100
-        tab.locator("tbody button.name").click()
+        tab.locator("tbody button.name").first.click()
         tab.wait_for_selector("article .alert")
 
         assert "<b>low</b>" in tab.inner_text("article .alert")
-        assert [text.lower() for text in _texts(tab, "article section h3")][:1] == ["metrics"]
+        assert [text.lower() for text in _texts(tab, "article section h3")] == ["metrics", "media", "system"]
+        tab.locator("thead input").check()
+        tab.get_by_role("tab", name="compare 2").click()
+        tab.wait_for_selector(".compare tbody tr")
+        names = _texts(tab, ".compare tbody th")
+        assert [name for name in names if name.startswith("system/")] == ["system/cpu", "system/cpu.peak"]
+        assert names.index("loss max") < names.index("system/cpu")
 
 
 def test_chart_of_what_diverged_has_numbers_beside_it(visit: Callable[..., Visit], tmp_path: Path) -> None:

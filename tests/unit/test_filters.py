@@ -80,6 +80,7 @@ def _found(store: Any, text: str) -> str:
         ("name~[[a]", "a"),
         ("memory", "b"),
         ('"two words"', "d"),
+        ("a/0", "a"),
         ('description "words here"', ""),
         ("ADAM", "a"),
         ("age<1h", "abcd"),

@@ -222,6 +222,29 @@ def test_mistakes_are_told(
     assert not (tmp_path / "lake").exists()
 
 
+@pytest.mark.parametrize("said", ["", "{", "[]", '{"format": 1}', '{"format": 1, "trials": {"a": 5}}', "\udcff"])
+@pytest.mark.parametrize("kind", ["cursor", "begun"])
+def test_damaged_note_is_one_error(
+    uri: str, tmp_path: Path, kind: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an earlier export has noted may have been torn: its name and the way out are said, and nothing is written."""
+    main(["export", uri, "--parquet", _folder(tmp_path)])
+    (note,) = (tmp_path / "lake" / "_track").glob("cursor-*.json")
+    if kind == "begun":
+        note = note.with_name("begun-ab.json")
+    note.write_bytes(said.encode(errors="surrogateescape"))
+    before = sorted(tmp_path.glob("lake/**/*"))
+    capsys.readouterr()
+
+    code = main(["export", uri, "--parquet", _folder(tmp_path)])
+
+    told = capsys.readouterr().err
+    assert (code, told.count("\n")) == (2, 1)
+    assert f"{note}, the note of an earlier export, is damaged" in told
+    assert ("part-000002-*.parquet" if kind == "begun" else "export to a new folder") in told
+    assert sorted(tmp_path.glob("lake/**/*")) == before
+
+
 def test_another_store_is_refused(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder is of one store: its cursor means nothing to another."""
     main(["export", uri, "--parquet", _folder(tmp_path)])

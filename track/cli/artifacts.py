@@ -12,6 +12,7 @@ from track.cli.shell import (
     AWAY,
     NOTHING,
     as_json,
+    as_uri,
     code_of,
     configured_store,
     csv_cell,
@@ -47,7 +48,7 @@ def add_parser(verbs: Any, name: str) -> None:
     clean.set_defaults(act=_clean)
     for action in (show, bring, clean):
         store = "the store, as it is given to TrackClient (by default the one that is configured)"
-        action.add_argument("uri", nargs="?", help=f"{store}; or one that track.em uploads to")
+        action.add_argument("uri", nargs="?", type=as_uri, help=f"{store}; or one that track.em uploads to")
         take_forms(action, is_list=action is show)
     bring.add_argument("name", help="such as model, model:latest, model:v3, model@9f86d081")
     bring.add_argument("--to", metavar="PATH", help="where to write it (default: its name, below this folder)")
@@ -59,6 +60,7 @@ def add_parser(verbs: Any, name: str) -> None:
         "--also",
         action="append",
         default=[],
+        type=as_uri,
         metavar="URI",
         help="another store that keeps its files in the same place",
     )

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from track.briefs import SYSTEM
 from track.cli.codes import Difference, code_differences, say_differences
-from track.cli.grid import Column, cell, painted, table, terminal_width
+from track.cli.grid import Column, cell, duration, painted, table, terminal_width
 from track.cli.shell import on_store, say, say_json, take_forms, take_words, tell
 from track.cli.show import code_of
+from track.front import PEAK
 from track.naming import WAYS, named, owners_of
 from track.persistence.protocol import Protocol
 from track.reading import environment_in
@@ -53,10 +55,11 @@ def _compare(given: argparse.Namespace, protocol: Protocol, uri: str, words: lis
         documents = [[one.to_json() for one in some] for some in differences]
         say_json(trials=[row.uid for row in rows], **sections, difference=documents)
         return 0
-    short = short_uids(row.uid for row in rows)
+    sections = _for_people(sections, given.all)
     if not any(sections.values()):
         tell("nothing differs")
         return 0
+    short = short_uids(row.uid for row in rows)
     _say(sections, [short[row.uid] for row in rows])
     if len(rows) == 2:
         say_differences(differences[1], given.all)
@@ -113,6 +116,25 @@ def _measured(rows: Sequence[Row]) -> Iterable[tuple[str, list[Any]]]:
                 yield f"{name}.{part}", values
 
 
+def _for_people(sections: Mapping[str, dict[str, list[Any]]], is_all: bool) -> dict[str, dict[str, list[Any]]]:
+    """Return sections in which what the machines did is apart: of each metric of theirs the last value and the peak.
+
+    What one of the trials alone has recorded is no difference between them, and left out but for `is_all`.
+    """
+    found = {}
+    for title, lines in sections.items():
+        found[title] = {name: values for name, values in lines.items() if not name.startswith(SYSTEM)}
+        if title == "metrics":
+            found["system"] = {
+                name: lines.get(f"{name}.max", values) if name.endswith(PEAK) else values
+                for name, values in lines.items()
+                if name.startswith(SYSTEM)
+                and not name.endswith((".min", ".max"))
+                and (is_all or sum(value is not None for value in values) > 1)
+            }
+    return found
+
+
 def _is_same(values: Sequence[Any]) -> bool:
     return len({repr(value) for value in values}) == 1
 
@@ -122,18 +144,23 @@ def _say(sections: Mapping[str, Mapping[str, Sequence[Any]]], heads: Sequence[st
     names = [cell(name, 40) for _, name, _ in lines]
     columns = [Column("", names, least=8)]
     for place, head in enumerate(heads):
-        columns.append(Column(head, [cell(values[place], 40) for *_, values in lines], least=8))
+        shown = [_shown(title, name, values[place]) for title, name, values in lines]
+        columns.append(Column(head, shown, least=8))
     if len(heads) == 2:
         columns.append(Column("", [_change(*values) for *_, values in lines], is_number=True, extra=1))
     width = terminal_width()
-    shown, _ = table(columns, None if width is None else max(20, width - 2))
-    say(f"  {shown[0]}")
+    printed, _ = table(columns, None if width is None else max(20, width - 2))
+    say(f"  {printed[0]}")
     title = ""
-    for line, (section, _, _) in zip(shown[1:], lines, strict=True):
+    for line, (section, _, _) in zip(printed[1:], lines, strict=True):
         if section != title:
             say(painted(section, "bold"))
             title = section
         say(f"  {line}")
+
+
+def _shown(section: str, name: str, value: Any) -> str:
+    return duration(value) if (section, name) == ("facts", "time") else cell(value, 40)
 
 
 def _change(one: Any, other: Any) -> str:

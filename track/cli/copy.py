@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from track.aggregators.aggregator import TimeSeriesAggregator
 from track.artifacts import shared
-from track.cli.shell import code_of, opened, say_json, take_forms
+from track.cli.shell import as_uri, code_of, opened, say_json, take_forms
 from track.columns import Columns
 from track.containers.points import Points
 from track.containers.series import Series
@@ -47,8 +47,12 @@ _SHOWN = 5
 def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
     parser = verbs.add_parser(name, description=_DESCRIPTION)
-    parser.add_argument("source", metavar="FROM", help="the store to copy from, as it is given to TrackClient")
-    parser.add_argument("target", metavar="TO", help="the store to copy to; a file that does not exist is made")
+    parser.add_argument(
+        "source", type=as_uri, metavar="FROM", help="the store to copy from, as it is given to TrackClient"
+    )
+    parser.add_argument(
+        "target", type=as_uri, metavar="TO", help="the store to copy to; a file that does not exist is made"
+    )
     parser.add_argument(
         "trials", metavar="TRIAL", nargs="*", default=[], help=f"only these trials: {WAYS} (default: all)"
     )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import track
 from track.cli.grid import cell, painted
-from track.cli.shell import AWAY, NOTHING, WRONG, complain, say, say_json, store_and_words, take_forms, take_words
+from track.cli.shell import AWAY, NOTHING, code_of, complain, say, say_json, store_and_words, take_forms, take_words
 from track.errors import TrackError
 from track.persistence.delivery import leftovers, spill_folders
 from track.persistence.protocol import Protocol
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (TrackError, ValueError, OSError) as error:
         if arguments.words:
             complain(arguments.prog, error)
-            return WRONG
+            return code_of(error)
         findings.append(Finding("store", _DOUBTFUL, "none is configured, and none was given"))
     else:
         try:

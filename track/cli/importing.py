@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from track.cli.shell import WRONG, attempt, complain, configured_store, say, say_json, take_forms
+from track.cli.shell import WRONG, as_uri, attempt, complain, configured_store, say, say_json, take_forms
 from track.errors import TrackError
 from track.importing import SOURCES, Report, import_runs
 from track.persistence.utils import mask_secrets
@@ -18,8 +18,9 @@ that is there is not stored twice. Nothing of the source is changed.
 _OUTCOMES = {
     "imported": "imported",
     "completed": "completed, whose import had been broken off",
+    "continued": "continued: what is new since it was imported",
     "present": "there already",
-    "changed": "not imported again, though they have changed since they were",
+    "changed": "not imported again, though what was imported is other there now",
     "deleted": "not imported, because they were deleted there (track restore brings them back)",
     "refused": "not imported, because they were refused",
 }
@@ -34,7 +35,10 @@ def add_parser(verbs: Any, name: str) -> None:
     parser.add_argument("source", choices=SOURCES, help="whose runs they are")
     parser.add_argument("path", metavar="PATH", help="the folder or file that it has written")
     parser.add_argument(
-        "--to", metavar="URI", help="the store, as it is given to TrackClient (default: the one configured)"
+        "--to",
+        type=as_uri,
+        metavar="URI",
+        help="the store, as it is given to TrackClient (default: the one configured)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="read everything, say what would be stored, store nothing"
@@ -71,7 +75,7 @@ def _say(report: Report, uri: str) -> None:
         if names := report.runs.get(outcome, []):
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             runs = "1 run" if len(names) == 1 else f"{len(names):,} runs"
-            said = f"{would}{text}" if outcome in ("imported", "completed") else text
+            said = f"{would}{text}" if outcome in ("imported", "completed", "continued") else text
             say(f"  {runs} {said}: {clean(', '.join(names[:_SHOWN]), 500)}{more}")
     if report.left:
         say("not taken, or not as it was:")

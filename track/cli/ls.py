@@ -13,6 +13,7 @@ from track.cli.shell import (
     NOTHING,
     as_json,
     csv_cell,
+    is_path_of_store,
     on_store,
     say,
     say_csv,
@@ -28,7 +29,7 @@ from track.naming import owners_of, with_uids
 from track.persistence.protocol import Protocol
 from track.persistence.utils import mask_secrets
 from track.rows import FACTS, MISSING, Row, arranged, differing, make_rows, measured, of_training, short_uids
-from track.shown import cut
+from track.shown import clean, cut
 
 _DESCRIPTION = """
 Lists trials, the newest first: the parameters in which they differ, the last value of each metric, how they ended.
@@ -76,7 +77,8 @@ def selected(protocol: Protocol, chosen: Filter) -> tuple[list[Row], int, dict[s
     if chosen.query:
         found = {trial.uid for trial in protocol.brief_trials(with_uids(chosen.query, owners))}
         rows = [row for row in rows if row.uid in found]
-    rows = [row for row in rows if chosen.matches(row)]
+    # A store has them in the order in which they came: those of another tracker are older than they are there.
+    rows = sorted((row for row in rows if chosen.matches(row)), key=lambda row: row.created or 0.0)
     return rows, len(everything), short_uids(trial.uid for trial in everything)
 
 
@@ -104,7 +106,10 @@ def _list(given: argparse.Namespace, protocol: Protocol, uri: str, words: list[s
         say("\n".join(lines))
         tell_hidden([name for name in hidden if name not in ("", "AGE", "TIME")], left)
     if is_table:
-        tell(_counted(len(rows), len(found), total))
+        # A word that was to be a store was taken for one to look for.
+        paths = [] if found else [word for word in words if is_path_of_store(word)]
+        missing = f"; {clean(paths[0], 100)!r} is no store here, and was looked for as a word" if paths else ""
+        tell(_counted(len(rows), len(found), total) + missing)
     return 0 if rows else NOTHING
 
 
@@ -135,7 +140,7 @@ def _tell_unknown(protocol: Protocol, found: Sequence[Row], asked: Iterable[str]
     for name in missing:
         if name not in FACTS and all(row.value(name) is MISSING for row in everything):
             names = known_columns(everything)
-            way_out = suggestion(name, names) or f"; there are: {cut(', '.join(sorted(names)), 300)}"
+            way_out = suggestion(name, names) or f"; there are: {cut(', '.join(of_training(sorted(names))), 300)}"
             raise NotFound(f"no trial has {name!r}{way_out}")
 
 

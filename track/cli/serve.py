@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import Any
 
-from track.cli.shell import code_of, say, say_json, take_forms, take_security, tell
+from track.cli.shell import as_uri, code_of, say, say_json, take_forms, take_security, tell
 from track.errors import TrackError
 from track.persistence.rpc import DEFAULT_PORT
 from track.persistence.server import LIMITS, SocketServer
@@ -23,7 +23,7 @@ listens on this machine only. It runs until it is interrupted or terminated; wha
 def add_parser(verbs: Any, name: str) -> None:
     """Add the command to the parser of the program."""
     parser = verbs.add_parser(name, description=_DESCRIPTION)
-    parser.add_argument("uri", help="the store: file://runs.json, sqlite:///data/runs.db, any backend")
+    parser.add_argument("uri", type=as_uri, help="the store: file://runs.json, sqlite:///data/runs.db, any backend")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default: {DEFAULT_PORT}; 0: any)"

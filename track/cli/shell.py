@@ -62,6 +62,8 @@ def store_and_words(given: argparse.Namespace) -> tuple[str, list[str]]:
     ------
     InvalidCall
         These are too few or too many words, or no store is given and none is configured.
+    BackendUnavailable
+        The first one is the path of a store that is not there.
     """
     words = list(given.words)
     uri = _as_store(words[0]) if words else None
@@ -69,8 +71,11 @@ def store_and_words(given: argparse.Namespace) -> tuple[str, list[str]]:
         del words[0]
     if len(words) < given.least:
         hint = ", as @last or @best:loss" if "TRIAL" in given.wanted else ""
-        raise InvalidCall(f"which one? Give {given.wanted}{hint}")
+        which = "which ones" if given.least > 1 else "which one"
+        raise InvalidCall(f"{which}? Give {' '.join([given.wanted] * given.least)}{hint}")
     if given.most is not None and len(words) > given.most:
+        if uri is None and is_path_of_store(words[0]):
+            raise BackendUnavailable(f"there is no store {clean(words[0], 100)!r}")
         raise InvalidCall(f"{clean(words[given.most], 100)!r} is too much, or no store: see {given.prog} --help")
     return uri or configured_store(given.prog), words
 
@@ -80,8 +85,19 @@ def _as_store(word: str) -> str | None:
     found = _SCHEME.match(word)
     if found is not None and (found[2] or found[1].lower() in known_schemes()):
         return word
-    scheme = _FILES.get(os.path.splitext(word)[1].lower())
-    return f"{scheme}:{os.path.abspath(word)}" if scheme is not None and is_stored(word) else None
+    return as_uri(word) if is_path_of_store(word) and is_stored(word) else None
+
+
+def is_path_of_store(word: str) -> bool:
+    """Return whether a word is called as the file of a store is, be there one or not."""
+    return os.path.splitext(word)[1].lower() in _FILES and _SCHEME.match(word) is None
+
+
+def as_uri(word: str) -> str:
+    """Return the URI of a store that is given by it, or by the path of a file that may be one to come."""
+    if not is_path_of_store(word):
+        return word
+    return f"{_FILES[os.path.splitext(word)[1].lower()]}:{os.path.abspath(word)}"
 
 
 def configured_store(verb: str = "") -> str:
@@ -117,7 +133,7 @@ def on_store(
         uri, words = store_and_words(given)
     except (TrackError, ValueError, OSError) as error:
         complain(given.prog, error)
-        return WRONG
+        return code_of(error)
 
     def act_on_it() -> int:
         # Only now: what a store needs takes longer than all else here.

@@ -18,9 +18,10 @@ from track.persistence.protocol import Protocol
 from track.plain import flatten
 from track.reading import environment_in
 from track.rows import Row, make_rows, of_training
-from track.shown import clean, command_of, text_of
+from track.shown import clean, text_of
 from track.structure import Status
 from track.table import HIDDEN_METADATA, files_and_media, time_cell
+from track.utils.environment import command_line
 
 _DESCRIPTION = """
 Shows a trial: how it ended and why, its parameters, what its metrics come to, times, files, and where it ran.
@@ -101,7 +102,7 @@ def _place(where: Mapping[str, Any]) -> list[tuple[str, Any]]:
     facts = [(name, where.get(name)) for name in ("host", "user", "python", "folder")]
     if isinstance(git, Mapping):
         facts.append(("git", code_of(git)))
-    facts.append(("command", command_of(where.get("argv"))))
+    facts.append(("command", command_line(where)))
     gpus = where.get("gpus")
     facts.append(("gpus", ", ".join(map(str, gpus.get("names") or [])) if isinstance(gpus, Mapping) else None))
     packages = where.get("packages")

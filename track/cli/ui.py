@@ -15,6 +15,7 @@ import track
 from track.cli.shell import (
     WRONG,
     attempt,
+    code_of,
     complain,
     opened,
     say,
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         context, users = _security(arguments)
     except (TrackError, ValueError, OSError) as error:
         complain(arguments.prog, error)
-        return WRONG
+        return code_of(error)
     return attempt(arguments.prog, lambda: _serve(arguments, uri, context, users))
 
 

@@ -72,7 +72,7 @@ def _stored_arrays(points: Any, with_times: bool) -> list[Any] | None:
     found: dict[str, Any] = {}
     # Steps that count up evenly need no copy of their own.
     run = range(0) if "step" in tail else None
-    for chunk in points.stored.plain_columns():
+    for chunk in points.stored.plain_columns(with_times):
         if chunk is None:
             return None
         parts = dict(zip(columns, chunk, strict=True))
@@ -139,9 +139,10 @@ def chunk_arrays(
 def _straight(
     stored: Any, chosen: Sequence[tuple[Any, int]], places: Sequence[int], stepped: bool
 ) -> tuple[Any, ...] | None:
-    """Return steps and values as `chunk_arrays` does, read to where they are wanted, and no times.
+    """Return steps, as `Runs` where they are such, and values as `chunk_arrays` does, and no times.
 
-    None where that cannot be: steps that do not count up evenly, or values that are no doubles.
+    The values are read to where they are wanted. None where that cannot be: steps that do not count up evenly, or
+    values that are no doubles.
     """
     import numpy
 
@@ -156,18 +157,45 @@ def _straight(
             if columns is None or isinstance(columns[1], range) or columns[1][0] != "d":
                 return None
             values[place:end] = _plain_array(columns[1])
-    counts = {end - place for place, end in pairwise(places)}
-    if len(counts) == 1 and len({stride for _, _, stride in runs}) == 1:
-        firsts = numpy.array([first for _, first, _ in runs], numpy.int64)
-        steps = (firsts[:, None] + runs[0][2] * numpy.arange(counts.pop())).ravel()
-    else:
-        steps = numpy.concatenate(
-            [
-                _plain_array(range(first, first + (end - place) * stride, stride))
-                for (_, first, stride), (place, end) in zip(runs, pairwise(places), strict=True)
-            ]
-        )
+    steps: Any = Runs(runs, places) if len({stride for _, _, stride in runs}) == 1 else None
+    if steps is None or not steps.is_rising:
+        ends = zip(runs, pairwise(places), strict=True)
+        parts = (range(first, first + (end - place) * by, by) for (_, first, by), (place, end) in ends)
+        steps = numpy.concatenate([_plain_array(part) for part in parts])
     return steps, values, None
+
+
+class Runs:
+    """Whole numbers that count up evenly in pieces, each of which begins after the one before: no array of them.
+
+    `runs`: of each piece what a head of chunks says, the first number and the stride, which is that of all.
+    `places`: where each piece begins, and where the last one ends.
+    """
+
+    def __init__(self, runs: Sequence[Any], places: Sequence[int]) -> None:
+        numpy = import_numpy()
+        self._firsts = numpy.array([first for _, first, _ in runs], numpy.int64)
+        self._places = numpy.array(places, numpy.int64)
+        self._stride = runs[0][2]
+        lasts = self._firsts + (numpy.diff(self._places) - 1) * self._stride
+        self.is_rising = self._stride > 0 and bool((lasts[:-1] < self._firsts[1:]).all())
+        self.ends = int(self._firsts[0]), int(lasts[-1])
+
+    def __len__(self) -> int:
+        return int(self._places[-1])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        numpy = import_numpy()
+        sizes = numpy.diff(self._places)
+        inside = numpy.arange(len(self)) - numpy.repeat(self._places[:-1], sizes)
+        return numpy.repeat(self._firsts, sizes) + inside * self._stride
+
+    def below(self, numbers: Any) -> Any:
+        """Return how many are less than each of some whole numbers."""
+        numpy = import_numpy()
+        piece = numpy.maximum(numpy.searchsorted(self._firsts, numbers, "right") - 1, 0)
+        inside = -((self._firsts[piece] - numbers) // self._stride)
+        return self._places[piece] + numpy.clip(inside, 0, numpy.diff(self._places)[piece])
 
 
 def _longer(run: range, more: Any, found: dict[str, Any], size: int) -> range | None:

@@ -226,12 +226,14 @@ class StoredChunk:
         Without the times, these may be anything: where the data were checked before, and nothing was written to the
         file since, they are not read. DamagedChunk where the points cannot be read.
         """
+        stamp = None if with_times else self.file.stamp
+        is_checked = stamp is not None and stamp == self._checked
+        # The head comes with what is read, where it was not read before.
+        data = b"" if is_checked else self.data()
         head = self.head()
         kinds = [kind for kind in head.columns if kind is not None and kind[0] != "run"]
         begin, place = self.named.size - 8 * head.count * len(kinds), 0
-        stamp = None if with_times else self.file.stamp
-        if stamp is None or stamp != self._checked:
-            data = self.data()
+        if not is_checked:
             place = _head_end(data)
             if place != begin or any(kind[0] not in _PACKED for kind in kinds):
                 return None

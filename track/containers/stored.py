@@ -143,11 +143,14 @@ class Stored:
             at.extend(columns[2])
         return step, value, at
 
-    def plain_columns(self) -> Iterator[PlainColumns | None]:
-        """Yield the points of each chunk that is there as they are in the file; None for one that says more."""
+    def plain_columns(self, with_times: bool = True) -> Iterator[PlainColumns | None]:
+        """Yield the points of each chunk that is there as they are in the file; None for one that says more.
+
+        Without the times, these may be anything.
+        """
         for chunk in self.chunks:
             if not chunk.is_lost:
-                columns = self.plain_of(chunk)
+                columns = self.plain_of(chunk, with_times)
                 if not chunk.is_lost:
                     yield columns
 

@@ -14,12 +14,13 @@ from track.dashboard.files import is_elsewhere
 from track.dashboard.media import grid_of, shown_of
 from track.dashboard.rows import Plain
 from track.dashboard.source import Source
-from track.media import Medium, type_of_image
+from track.media import Medium, type_of_image, type_of_recording
 from track.structure import Trial
 
 _LARGEST = 1 << 20
 _LARGEST_DRAWING = 200_000
 _LEAST = 100
+_WHOLE = {"image", "audio", "video"}
 _PLAIN = " !$&'()*+,-./:;<=>?@[]^_`{|}~"
 
 
@@ -56,7 +57,8 @@ class Filed:
     def _said_size(self, most: int) -> int:
         """Return how large that many of each name are, as the runs say: nothing is read for it."""
         chosen = (self._media[run].get((entry["kind"], entry["digest"])) for run, entry in self._chosen(most) if entry)
-        return sum(max(medium.size or 0, _LEAST) for medium in chosen if medium and medium.kind == "image")
+        sizes = (max(medium.size or 0, _LEAST) for medium in chosen if medium and medium.kind in _WHOLE)
+        return sum(size for size in sizes if size <= _LARGEST)
 
     def _size(self, most: int) -> int:
         return sum(self._held(run, entry)[1] for run, entry in self._chosen(most))
@@ -106,6 +108,8 @@ class Filed:
             return _answer(grid_of(readable)) if readable else ({}, 0)
         if medium.kind in ("image", "figure"):
             return _picture(medium)
+        if medium.kind in ("audio", "video"):
+            return _recording(medium)
         if medium.kind in ("text", "table") and _content(medium.artifact, _LARGEST):
             return _answer(shown_of(medium))
         return {}, 0
@@ -126,8 +130,19 @@ def _picture(medium: Medium) -> tuple[Plain, int]:
             size = len(zlib.compress(data, 1)) + _LEAST
             return {"src": f"data:{kind},{quote(data, safe=_PLAIN)}", "type": kind}, size
         if kind is not None:
-            return {"src": f"data:{kind};base64,{base64.b64encode(data).decode()}", "type": kind}, len(data) + _LEAST
+            return _embedded(data, kind)
     return {}, 0
+
+
+def _recording(medium: Medium) -> tuple[Plain, int]:
+    """Return a sound or a video that is small; the type is what its bytes are, whatever was said of it."""
+    data = _content(medium.artifact, _LARGEST)
+    kind = type_of_recording(data)
+    return _embedded(data, kind) if kind is not None else ({}, 0)
+
+
+def _embedded(data: bytes, kind: str) -> tuple[Plain, int]:
+    return {"src": f"data:{kind};base64,{base64.b64encode(data).decode()}", "type": kind}, len(data) + _LEAST
 
 
 def _content(artifact: Artifact, most: int) -> bytes:

@@ -62,9 +62,8 @@ def shown_of(medium: Medium) -> dict[str, Any]:
     """Return what is shown of a text, or of a table; TrackError or ValueError where it cannot be read."""
     if medium.kind != "table":
         return {"text": cut(medium.text, _LONGEST_TEXT)}
-    columns, rows = medium.columns[:_MOST_COLUMNS], medium.rows
-    cells = [list(map(_cell, row[:_MOST_COLUMNS])) for row in rows[:_MOST_ROWS]]
-    return {"columns": columns, "rows": cells, "left": len(rows) - len(cells)}
+    columns, rows, left = medium.first_rows(_MOST_ROWS, _MOST_COLUMNS)
+    return {"columns": columns, "rows": [list(map(_cell, row)) for row in rows], "left": left}
 
 
 def html_answer(protocol: Protocol, uid: str, digest: str) -> Answer:

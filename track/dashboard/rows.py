@@ -12,10 +12,10 @@ from track.dashboard.answers import plain_number
 from track.plain import flatten, printable
 from track.rows import Row
 from track.seeds import is_seed
-from track.shown import command_of, cut, text_of
+from track.shown import cut, text_of
 from track.structure import Trial
 from track.table import HIDDEN_METADATA, time_cell
-from track.utils.environment import ENVIRONMENT
+from track.utils.environment import ENVIRONMENT, command_line
 
 NOTE = "note"
 """The name in a trial's metadata of what a person has noted about it."""
@@ -122,14 +122,15 @@ def page_of(trial: Trial, group_name: Names, environment: dict[str, Any]) -> Pla
     metadata = trial.metadata if isinstance(trial.metadata, dict) else {}
     hidden = {*HIDDEN_METADATA, ENVIRONMENT, "stdout", "stderr", NOTE}
     packages = environment.get("packages")
-    command = {"argv": command_of(environment["argv"])} if "argv" in environment else {}
+    command = {"command": command_line(environment)} if environment.get("argv") else {}
+    places = {name: value for name, value in environment.items() if name not in ("packages", "argv")}
     return {
         "row": row_of(trial, group_name),
         "version": text_of(trial.version or ""),
         "description": cut(text_of(trial.description or ""), _LONGEST_TEXT),
         "note": cut(text_of(metadata.get(NOTE) or ""), _LONGEST_TEXT),
         "metadata": _cells({name: value for name, value in metadata.items() if name not in hidden}),
-        "environment": _cells({name: value for name, value in environment.items() if name != "packages"} | command),
+        "environment": _cells(command | places),
         "packages": {str(name): str(version) for name, version in packages.items()} if packages else {},
         "output": _end(_printed(metadata)),
         "alerts": [alert._asdict() for alert in alerts_in(metadata)],

@@ -39,6 +39,7 @@ class Report:
         Whether nothing was stored.
     runs: dict
         The names of the runs by what became of them: ``imported``, ``completed`` (their import had been broken off),
+        ``continued`` (they went on since they were imported, and what is new was stored),
         ``present`` (there already), ``changed`` (there already, and other than they are now), ``deleted`` (deleted
         there), ``refused``.
     taken: dict

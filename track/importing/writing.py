@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from array import array
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from track.artifacts import Recorder
 from track.columns import MOST
 from track.errors import FileChanged, InvalidCall, InvalidEvent, InvalidUri, MissingExtra, UnsafePath
 from track.events import (
@@ -24,18 +22,19 @@ from track.events import (
     TrialAttached,
 )
 from track.events import TrialCreated as Created
+from track.importing.continuing import Taken
 from track.importing.masking import masked, masked_text
 from track.importing.media import content_of, medium_name
 from track.importing.report import Report
 from track.importing.runs import UNREADABLE, End, Run, digest_of_run
-from track.media import Content, MediaWriter, kept_of
+from track.importing.storing import Store
+from track.media import kept_of
 from track.persistence.contract import given_series, plain_fields
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED
 from track.plain import utf8
 from track.shown import cut
 from track.structure import Project, Status, Trial, TrialGroup
-from track.utils.files import digest_of
 
 _FORMAT = 1
 """Of how a run becomes events: another one, and an import that was broken off begins again."""
@@ -66,8 +65,12 @@ class Target:
     def take(self, run: Run) -> None:
         """Store a run, unless it is there."""
         digest = digest_of_run(run.alias or self._source, run.key)
-        outcome = "present" if digest in self._taken else self._outcome(digest, run)
+        stored = None if digest in self._taken else self._stored(digest)
+        outcome = "present" if digest in self._taken else self._outcome(digest, run, stored)
         self._taken.add(digest)
+        if outcome == "changed" and stored is not None:
+            self._continue(run, digest, stored)
+            return
         if outcome not in ("imported", "completed"):
             self._report.note(outcome, run.label)
             return
@@ -75,6 +78,11 @@ class Target:
             self._report.leave("run", "began before the year 1 or after 9999: it counts as of 1970", run.label)
             run = replace(run, created=0.0)
         telling = _Telling(self._source, run, digest, self._report, self._store(outcome))
+        if self._told(run, telling):
+            self._report.note(outcome, run.label)
+
+    def _told(self, run: Run, telling: _Telling) -> bool:
+        """Read a run, and return whether it was not refused, which is noted."""
         try:
             telling.begin(self._owner_events(run))
             try:
@@ -87,28 +95,48 @@ class Target:
             telling.end()
         except InvalidEvent as error:
             self._report.note("refused", f"{run.label}: {error}")
-            return
-        self._report.note(outcome, run.label)
+            return False
+        return True
 
-    def _outcome(self, digest: str, run: Run) -> str:
+    def _continue(self, run: Run, digest: str, stored: Trial) -> None:
+        """Store what is new of a run that went on since it was imported, if it begins as it did."""
+        noted = _noted_of(stored)
+        begun = noted.get("continuing", run.stamp)
+        if not _is_time(run.created) or not isinstance(noted.get("points"), dict) or begun != run.stamp:
+            self._report.note("changed", run.label)
+            return
+        looked = _Telling(self._source, run, digest, Report(self._source, ""), None, noted=noted)
+        if not self._told(run, looked) or not looked.taken.is_continued:
+            self._report.note("changed", run.label)
+            return
+        before = dict(self._report.taken)
+        is_stored = self._protocol is not None and not self._report.dry_run
+        store = Store(self._protocol, False, stored) if is_stored and self._protocol is not None else None
+        telling = _Telling(self._source, run, digest, self._report, store, noted=noted)
+        if self._told(run, telling):
+            is_new = before != self._report.taken or telling.status.name != stored.status.name
+            self._report.note("continued" if is_new else "present", run.label)
+
+    def _stored(self, digest: str) -> Trial | None:
         there = self._protocol and self._protocol.brief_trials({"hash": digest, **ALSO_DELETED})
-        if not there:
+        return there[0] if there else None
+
+    def _outcome(self, digest: str, run: Run, trial: Trial | None) -> str:
+        if trial is None:
             if self._protocol is not None and 0 in self._protocol.revisions(digest):
                 return "deleted"
             return "imported"
-        trial = there[0]
         if trial.deleted:
             return "deleted"
-        noted = trial.metadata.get(IMPORT) if isinstance(trial.metadata, dict) else None
-        noted = noted if isinstance(noted, dict) else {}
+        noted = _noted_of(trial)
         if noted.get("stamp") != run.stamp:
             return "changed"
         return "present" if noted.get("complete") else "completed"
 
-    def _store(self, outcome: str) -> _Store | None:
+    def _store(self, outcome: str) -> Store | None:
         if self._protocol is None or self._report.dry_run:
             return None
-        return _Store(self._protocol, is_begun=outcome == "completed")
+        return Store(self._protocol, is_begun=outcome == "completed")
 
     def _owner_events(self, run: Run) -> list[Event]:
         """Return the events of the project and the group that are not there yet."""
@@ -139,6 +167,12 @@ class Target:
             self._protocol.close()
 
 
+def _noted_of(trial: Trial) -> dict[str, Any]:
+    """Return what an import has noted of a trial."""
+    noted = trial.metadata.get(IMPORT) if isinstance(trial.metadata, dict) else None
+    return noted if isinstance(noted, dict) else {}
+
+
 def owners_of(run: Run) -> tuple[Project, TrialGroup | None]:
     """Return the project and the group of a run."""
     project = Project(name=cut(utf8(run.project or "imported"), _LONGEST_NAME))
@@ -147,65 +181,20 @@ def owners_of(run: Run) -> tuple[Project, TrialGroup | None]:
     return project, TrialGroup(name=cut(utf8(run.group), _LONGEST_NAME), project_id=project.uid)
 
 
-class _Store:
-    """Where the events and the files of one trial go."""
-
-    def __init__(self, protocol: Protocol, is_begun: bool) -> None:
-        self._protocol, self._is_begun = protocol, is_begun
-        self._known: set[tuple[str, str, str | None]] = set()
-        self._media: MediaWriter | None = None
-
-    def begin(self, trial: Trial, writer: str, owners: list[Event]) -> None:
-        """Begin with a trial: its owners are there before it is."""
-        self._trial, self._writer, self._sent = trial, writer, 0
-        self._stored = self._protocol.last(writer)
-        if self._is_begun and self._stored < 0:
-            raise InvalidEvent("its import was broken off, and this store has forgotten how far it was")
-        for event in owners:
-            self._protocol.apply(event)
-
-    def send(self, events: list[Event]) -> None:
-        """Store events, those that are not there yet."""
-        first, self._sent = self._sent, self._sent + len(events)
-        if self._sent - 1 > self._stored:
-            self._protocol.receive(self._writer, first, events)
-
-    def add_file(self, name: str, path: str) -> None:
-        """Store a file, unless it is there."""
-        if self._is_begun and (name, repr(None), digest_of(path)) in self._there():
-            return
-        Recorder(self._protocol, self._trial).add_file(path, name)
-
-    def add_medium(self, name: str, content: Content, step: Any, caption: str | None) -> None:
-        """Store a medium, unless it is there."""
-        if self._is_begun:
-            digest = hashlib.sha256(content.data).hexdigest()
-            if (name, repr(step), digest) in self._there():
-                return
-        if self._media is None:
-            found = self._protocol.brief_trials({"uid": self._trial.uid}) if self._is_begun else []
-            self._media = MediaWriter(self._protocol, found[0] if found else self._trial, raises=True)
-        self._media.add(name, content, step, caption)
-
-    def end(self) -> None:
-        """Store the media that were held back."""
-        if self._media is not None:
-            self._media.flush()
-
-    def _there(self) -> set[tuple[str, str, str | None]]:
-        """Return names, steps and digests of what the import that was broken off has stored."""
-        if not self._known:
-            found = self._protocol.brief_trials({"uid": self._trial.uid})
-            self._known = {
-                (one["name"], repr(one.get("step")), one.get("digest")) for trial in found for one in trial.artifacts
-            }
-        return self._known
-
-
 class _Telling:
     """Makes events of what is told of one run, and counts it."""
 
-    def __init__(self, source: str, run: Run, digest: str, report: Report, store: _Store | None) -> None:
+    def __init__(  # noqa: PLR0917 - what an import has
+        self,
+        source: str,
+        run: Run,
+        digest: str,
+        report: Report,
+        store: Store | None,
+        noted: dict[str, Any] | None = None,
+    ) -> None:
+        self._noted = noted or {}
+        self.taken = Taken(self._noted.get("points"))
         self._source, self._run, self._report, self._store = source, run, report, store
         self._trial = Trial(digest, 0, name=_text_or_none(run.name))
         self._events: list[Event] = []
@@ -274,23 +263,29 @@ class _Telling:
         if is_file:
             self.file(f"{name}/{step}{os.path.splitext(content)[1]}", content)
 
-    def _keep(self, kind: str, name: str, size: Callable[[], int], add: Callable[[_Store], None]) -> None:
+    def _keep(self, kind: str, name: str, size: Callable[[], int], add: Callable[[Store], bool]) -> None:
+        is_new = not self._noted or self._store is not None
         try:
             known = size()
             if self._store is not None:
                 self.flush()
                 # What goes wrong from here on is the store's, but for what is caught below.
                 self.is_broken = True
-                add(self._store)
+                is_new = add(self._store)
         except (InvalidEvent, InvalidCall, UnsafePath, FileChanged, FileNotFoundError) as error:
             self.leave(kind, "cannot be read, or not be kept under its name", f"{name}: {error}")
         else:
-            self._report.taken["files"] += 1
-            self._report.taken["bytes"] += known
+            self._report.taken["files"] += is_new
+            self._report.taken["bytes"] += known if is_new else 0
         self.is_broken = False
 
     def ended(self, status: End, at: float | None = None, error: str | None = None) -> None:
         self._end = status, at, error
+
+    @property
+    def status(self) -> End:
+        """How the run ended, as far as it was told."""
+        return self._end[0] if self._end else Status.Completed
 
     def break_off(self) -> None:
         """Say that how the run ended is unknown, unless that was told before the source could not be read on."""
@@ -309,6 +304,13 @@ class _Telling:
         run, trial = self._run, self._trial
         project, group = owners_of(run)
         trial.project_id, trial.group_id = project.uid, None if group is None else group.uid
+        if self._noted:
+            if self._store is not None:
+                self._store.begin(trial, f"import-{_FORMAT}-{trial.hash}-{run.stamp}", owners)
+            begun = {**self._noted, "continuing": run.stamp}
+            self._events.append(FieldsMerged("trial", trial.uid, "metadata", {IMPORT: begun}, run.created))
+            self.flush()
+            return
         if self._store is not None:
             self._store.begin(trial, f"import-{_FORMAT}-{trial.hash}", owners)
         origin = {"source": self._source, "stamp": run.stamp}
@@ -343,11 +345,15 @@ class _Telling:
         at = self._last if at is None or not _is_time(at) else at
         uid, plain = self._trial.uid, (status.name, status.value)
         error = None if error is None else masked_text(cut(utf8(error), _LONGEST_TEXT))
-        ran = at - self._run.created
+        until = self._noted.get("until", self._run.created)
+        at = max(at, until)
+        ran = at - until
         if ran > 0:
             self._events.append(TimeLogged(uid, "runtime", ran, at, ["sum"]))
         self._events.append(StatusChanged(uid, plain, max(at, self._run.created), error))
-        origin = {"source": self._source, "stamp": self._run.stamp, "complete": True}
+        origin = {"source": self._source, "stamp": self._run.stamp, "complete": True, "until": at}
+        points = self.taken.to_plain()
+        origin |= {} if points is None else {"points": points}
         self._events.append(FieldsMerged("trial", uid, "metadata", {IMPORT: origin}, max(at, self._run.created)))
         self.flush()
         self._report.taken["metrics"] += len(self._names)
@@ -373,7 +379,11 @@ class _Telling:
             kept[name] = hidden
         if not kept:
             return
-        self._events.append(FieldsMerged("trial", self._trial.uid, field, plain_fields(kept), self._run.created))
+        event = FieldsMerged("trial", self._trial.uid, field, plain_fields(kept), self._run.created)
+        if self._noted:
+            self._report.taken[field] += 0 if self._store is None else self._store.merge(event)
+            return
+        self._events.append(event)
         self._report.taken[field] += len(kept)
         self.flush()
 
@@ -394,14 +404,21 @@ class _Telling:
         called = self._called[name]
         if called is None or not len(values):
             return
+        if known := self.taken.count(called, values, steps, times):
+            if times is not None:
+                self._last = max([self._last, *(at for at in times[:known] if _is_time(at))])
+                self._times = (None, None)
+            values, steps, times = (None if one is None else one[known:] for one in (values, steps, times))
+            if not len(values):
+                return
         if times is not None and times is not self._times[0]:
             self._times = times, _times_of(times, self._last)
-        known = None if times is None else self._times[1]
+        at = None if times is None else self._times[1]
         steps = None if steps is None or (isinstance(steps, list) and steps.count(None) == len(steps)) else steps
         try:
-            if times is not None and (known is None or len(known) != len(values)):
+            if times is not None and (at is None or len(at) != len(values)):
                 raise InvalidEvent("some times are none")
-            given = given_series(called, values, steps)._replace(times=known)
+            given = given_series(called, values, steps)._replace(times=at)
         except InvalidEvent:
             values, steps, times = self._sound(called, values, steps, _known_times(times, self._last))
             if not values:

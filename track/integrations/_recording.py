@@ -21,8 +21,8 @@ logger = logging.getLogger("track.integrations")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-_open: weakref.WeakValueDictionary[str, Recording] = weakref.WeakValueDictionary()
-"""By uid of the trial, what was begun here and has not ended."""
+_open: weakref.WeakValueDictionary[tuple[str, str], Recording] = weakref.WeakValueDictionary()
+"""By store and uid of the trial, what was begun here and has not ended."""
 
 
 class LoopLeft(RuntimeError):
@@ -56,15 +56,27 @@ def safely(method: Method) -> Method:
     return guarded  # type: ignore[return-value]
 
 
-def numbers(values: Mapping[str, Any], rename: Callable[[str], str] | None = None) -> dict[str, int | float]:
+def numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
     """Return what of a framework's values is a number, by name; tensors and arrays of one element are numbers too."""
+    found = {}
+    for name, value in values.items():
+        kind = type(value)
+        if type(name) is not str or (kind is not float and kind is not int):
+            return _converted(values)
+        # Most frameworks say nothing else: each call more is felt between two steps, where caches are cold.
+        found[name] = value
+    return found
+
+
+def _converted(values: Mapping[str, Any]) -> dict[str, int | float]:
+    """Return what of values of any kind is a number."""
     found = {}
     for name, value in flatten(dict(values)).items():
         number = to_number(value)
         if number is None and _size(value) == 1:
             number = to_number(value.reshape(()) if hasattr(value, "reshape") else value)
         if number is not None:
-            found[str(name) if rename is None else rename(str(name))] = number
+            found[str(name)] = number
     return found
 
 
@@ -184,6 +196,8 @@ class Recording:
         goes_on: bool
             Whether its own trial, once it has ended, goes on, and no other one is begun.
         """
+        if self.trial is not None and self.is_open and parameters is None:
+            return self.trial
         parameters = as_dict(parameters)
         if self.is_open:
             assert self.trial is not None
@@ -201,7 +215,7 @@ class Recording:
             trial.log_arguments(parameters)
         if self.is_own:
             self.trial = trial = self._taken_over(trial)
-            _open[trial._created().uid] = self
+            _open[_place_of(trial)] = self
         trial.start()
         if self.is_own:
             # The newest is told first of the end of the process.
@@ -214,7 +228,7 @@ class Recording:
 
     def _taken_over(self, trial: TrialLogger) -> TrialLogger:
         """Return the logger of another loop of this process that was left in this trial, and take it from it."""
-        other = _open.pop(trial._created().uid, None)
+        other = _open.pop(_place_of(trial), None)
         if other is None or other is self or other.trial is None or other.trial.has_finished:
             return trial
         other._leave()
@@ -243,29 +257,25 @@ class Recording:
         if missing:
             self.trial.protocol.log_trial_arguments(stored, **missing)
 
-    def log(
-        self,
-        values: Mapping[str, Any],
-        step: Any = None,
-        rename: Callable[[str], str] | None = None,
-        done: Mapping[str, int] | None = None,
-    ) -> None:
-        """Record what of the values is a number, where a loop has begun.
+    def log(self, values: Mapping[str, Any], step: Any = None, done: Mapping[str, int] | None = None) -> None:
+        """Record what of the values is a number, by whatever name, where a loop has begun.
 
         Parameters
         ----------
         values, step
             What is recorded, and where.
-        rename: callable, optional
-            Gives what a number is called here.
         done: mapping, optional
             How many steps, epochs, ... are done, for hooks.
         """
-        found = numbers(values, rename)
-        if found and self.trial is not None:
-            self.trial.log_metrics(found, step=step)
-            if self._monitor is not None and done is not None:
-                self._monitor.report(found, **done)
+        trial, found = self.trial, numbers(values)
+        if not found or trial is None:
+            return
+        if not trial.has_started:
+            trial.start()
+        # Not `log_metrics`, whose own arguments are no names there: programs do log a number that is called "step".
+        trial._log_numbers(step, None, found)
+        if self._monitor is not None and done is not None:
+            self._monitor.report(found, **done)
 
     def end_left(self) -> None:
         """End its own trial of the loop before this one, of whose end the framework has said nothing."""
@@ -310,6 +320,15 @@ class Recording:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+
+
+def _place_of(trial: TrialLogger) -> tuple[str, str]:
+    """Return the store of a trial and its uid, which trials of the same key have alike in every store."""
+    try:
+        store = pickled_uri(trial.protocol)
+    except InvalidCall:
+        store = f"memory {id(trial.protocol)}"
+    return store, trial._created().uid
 
 
 class Recorded:

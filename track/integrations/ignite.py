@@ -64,7 +64,7 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
 
     def attach_engine(self, engine: Engine) -> None:
         """Let the trial begin and end with an engine: well, or by the exception that leaves it."""
-        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.STARTED, self._started)
         engine.add_event_handler(Events.COMPLETED, lambda: self._end(None))
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
 
@@ -84,6 +84,12 @@ class TrackLogger(Recorded, BaseLogger):  # type: ignore[misc, unused-ignore]
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._end(error)
+
+    @safely
+    def _started(self, engine: Engine) -> None:
+        self._begin()
+        if engine.state.iteration:
+            self._recording.resume(engine.state.iteration + 1)
 
     @safely
     def _begin(self) -> None:

@@ -90,11 +90,11 @@ class TrackCallback(Recorded, keras.callbacks.Callback):  # type: ignore[misc, u
     @safely
     def _record_batch(self, batch: int, logs: Any = None) -> None:
         """Record the numbers of a batch, where that was asked for."""
-        if self._freq is not None and self._batches % self._freq == 0:
-            self._recording.log(
-                logs or {}, step=self._batches, rename="batch_{}".format, done={"step": self._batches + 1}
-            )
-        self._batches += 1
+        step = self._batches
+        self._batches = step + 1
+        if self._freq is not None and step % self._freq == 0:
+            named = {f"batch_{name}": value for name, value in (logs or {}).items()}
+            self._recording.log(named, step=step, done={"step": step + 1})
 
     @safely
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TrackLogger"]
 
-_PACKAGES = {"lightning.pytorch": "lightning.fabric", "pytorch_lightning": "lightning_fabric"}
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+_RANKS = ("lightning.fabric.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
 
 
 def _package() -> str:
@@ -39,9 +40,9 @@ _BASES = tuple(
 
 def _rank() -> int:
     # As Lightning itself finds it before there is a strategy.
-    for name, fabric in _PACKAGES.items():
-        if name in sys.modules:
-            return int(getattr(importlib.import_module(f"{fabric}.utilities.rank_zero").rank_zero_only, "rank", 0) or 0)
+    for place in _RANKS:
+        if place in sys.modules:
+            return int(getattr(sys.modules[place].rank_zero_only, "rank", 0) or 0)
     return 0
 
 

@@ -13,7 +13,7 @@ from track.experiment.parts import NAME, RUNNING, TRIAL, as_metadata, as_now, is
 from track.front import store_trial
 from track.manager.folders import change_params, parameters_in
 from track.manager.members import folders_in, matching, path_of, trials_of, uid_in
-from track.manager.moving import settle
+from track.manager.moving import point_run, settle
 from track.manager.registering import name_of_folder
 from track.manager.sets import ExperimentSet
 from track.manager.showing import show_status
@@ -69,6 +69,7 @@ def relink(experiments: ExperimentSet, pattern: str | None) -> list[str]:
                 logger.warning("%s is left alone: there is no %s in the defaults", name, ", ".join(map(str, unknown)))
                 continue
             trial = own_trial(experiments, known, name, content)
+            point_run(experiments, name)
             if name_of(trial.status) not in (RUNNING, "broken", content.get("_status")):
                 # Whoever has ended it was killed before that was shown.
                 show_status(experiments.protocol, trial, experiments.path(name))

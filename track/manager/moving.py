@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 from track.errors import AlreadyRuns, InvalidCall, SetExists
 from track.experiment.parts import NAME, SET_FILE, SET_FOLDER
@@ -129,19 +129,57 @@ def _move_files(experiments: ExperimentSet, old: str) -> None:
 
 def _move_folder(experiments: ExperimentSet, name: str, old: str) -> None:
     folder = experiments.path(name)
-    before, after = (
-        f" {shlex.quote(os.path.join(root, SCRIPT))} {shlex.quote(os.path.join(root, name, NAME))}"
-        for root in (old, experiments.root)
-    )
 
     def of_params(content: Commented) -> None:
         content["_root"] = folder
 
-    _change_text(os.path.join(folder, RUN_FILE), f"{before}\n", f"{after}\n")
+    point_run(experiments, name)
     try:
         change_params(folder, of_params)
     except (OSError, ValueError) as error:
         logger.warning("%s still names %s: %s", folder, old, error)
+
+
+def point_run(experiments: ExperimentSet, name: str) -> None:
+    """Let an experiment's ``run.sh`` give the script of the set its own parameters, where it names others."""
+    folder = experiments.path(name)
+    called = _called(folder)
+    if called is None or _is_own(called, folder):
+        return
+    # A script that is elsewhere than beside the folder was written there by somebody.
+    is_sets = called.script == os.path.join(os.path.dirname(os.path.dirname(called.params)), SCRIPT)
+    words = experiments.path(SCRIPT) if is_sets else called.script, os.path.join(folder, NAME)
+    _change_text(os.path.join(folder, RUN_FILE), f"{called.text}\n", f" {shlex.join(words)}\n")
+
+
+class _Called(NamedTuple):
+    """What a ``run.sh`` calls, and the text that says so."""
+
+    script: str
+    params: str
+    text: str
+
+
+# As `shlex.quote` writes a word, or as `xmen` did, in which a path is as it is.
+_WORD = r"""(?:'(?:[^']|'"'"')*'|[^\s'"]+)"""
+_CALL = re.compile(rf" {_WORD} {_WORD}(?=\n(?:status=|echo ))")
+
+
+def _called(folder: str) -> _Called | None:
+    path = os.path.join(folder, RUN_FILE)
+    try:
+        found = None if os.path.islink(path) else _CALL.search(_text_of(path))
+    except OSError:
+        return None
+    if found is None:
+        return None
+    script, params = shlex.split(found[0])
+    is_call = (os.path.basename(script), os.path.basename(params)) == (SCRIPT, NAME)
+    return _Called(script, params, found[0]) if is_call else None
+
+
+def _is_own(called: _Called, folder: str) -> bool:
+    return os.path.realpath(called.params) == os.path.realpath(os.path.join(folder, NAME))
 
 
 def program_in(script: str, root: str) -> str | None:
@@ -152,17 +190,13 @@ def program_in(script: str, root: str) -> str | None:
 
 def _program_of(script: str) -> str | None:
     # A path may have ends of lines in it.
-    words = _words_of(script, rf"^exec (.+){re.escape(_EXECUTE)}$")
-    return words[0] if len(words) == 1 else None
-
-
-def _words_of(path: str, line: str) -> list[str]:
-    """Return the words of what a line of a program says, as a shell reads them; none where it has no such line."""
+    line = rf"^exec (.+){re.escape(_EXECUTE)}$"
     try:
-        found = re.search(line, _text_of(path), re.MULTILINE | re.DOTALL)
-        return shlex.split(found[1]) if found else []
+        found = re.search(line, _text_of(script), re.MULTILINE | re.DOTALL)
+        words = shlex.split(found[1]) if found else []
     except (OSError, ValueError):
-        return []
+        return None
+    return words[0] if len(words) == 1 else None
 
 
 def require_program(experiments: ExperimentSet) -> None:
@@ -179,11 +213,18 @@ def require_program(experiments: ExperimentSet) -> None:
 
 
 def require_script(experiments: ExperimentSet, name: str) -> None:
-    """Return if the script that an experiment's ``run.sh`` calls is there; see `require_program`."""
-    words = _words_of(os.path.join(experiments.path(name), RUN_FILE), r"^([^\n]+)\nstatus=")
-    script = words[-2] if len(words) > 2 and os.path.basename(words[-2]) == SCRIPT else None
-    if script is not None and not os.path.exists(script):
-        raise _moved(experiments, script)
+    """Return if an experiment's ``run.sh`` calls a script that is there, for its own folder; see `require_program`."""
+    folder = experiments.path(name)
+    called = _called(folder)
+    if called is None:
+        return
+    if not os.path.exists(called.script):
+        raise _moved(experiments, called.script)
+    if not _is_own(called, folder):
+        raise InvalidCall(
+            f"{os.path.join(folder, RUN_FILE)} names {called.params}, which is another experiment's; if it was copied, "
+            f"`exp relink -r {shlex.quote(experiments.root)}` makes it name its own"
+        )
 
 
 def _moved(experiments: ExperimentSet, missing: str) -> InvalidCall:

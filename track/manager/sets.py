@@ -196,6 +196,8 @@ class ExperimentSet:
 
 
 def _state_of(content: Mapping[Any, Any]) -> State:
+    if content and "experiments" not in content:
+        raise IncompatibleYmlException("it lacks 'experiments'")
     paths, values = content.get("experiments") or [], content.get("overides") or []
     for key, found in (("experiments", paths), ("overides", values)):
         if not isinstance(found, list):

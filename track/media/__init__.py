@@ -10,7 +10,7 @@ from track.media.figures import figure_content
 from track.media.histograms import histogram_content
 from track.media.images import image_content, type_of_image
 from track.media.medium import Histogram, Media, Medium, media_in, plain_medium, said_of
-from track.media.sounds import audio_content, video_content
+from track.media.sounds import audio_content, type_of_recording, video_content
 from track.media.tables import table_content
 from track.media.texts import html_content, text_content
 from track.media.writing import MediaWriter, kept_of
@@ -33,5 +33,6 @@ __all__ = [
     "table_content",
     "text_content",
     "type_of_image",
+    "type_of_recording",
     "video_content",
 ]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import html
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
 from track.artifacts import Artifact, artifacts_of
 from track.errors import CorruptArtifact, InvalidCall, NotFound, missing_extra, suggestion
-from track.media.tables import rows_in
+from track.media.tables import first_rows, rows_in
 from track.structure import Trial
 from track.table import html_of
 
+Found = TypeVar("Found")
 _SHOWN = 12
 _LONGEST = 2000
 _ROWS = 20
@@ -137,11 +139,21 @@ class Medium:
         columns, rows = self._rows()
         return pd.DataFrame(rows, columns=columns)
 
+    def first_rows(self, most: int, wide: int = 1000) -> tuple[list[str], list[list[Any]], int]:
+        """Return the columns and rows of a table to show, at most so many of both, and how many rows are left.
+
+        Raises InvalidCall where it is none, CorruptArtifact where it cannot be read, or is too much to unpack.
+        """
+        return self._table(partial(first_rows, most=most, wide=wide))
+
     def _rows(self) -> tuple[list[str], list[list[Any]]]:
+        return self._table(rows_in)
+
+    def _table(self, read: Callable[[bytes, str], Found]) -> Found:
         self._require("table")
         data = self.read_bytes()
         try:
-            return rows_in(data, self.type)
+            return read(data, self.type)
         except (ValueError, RecursionError) as error:
             raise CorruptArtifact(f"table {self.name!r} cannot be read: {error}") from error
 
@@ -306,10 +318,10 @@ def _bars(found: Histogram) -> str:
 
 
 def _table(medium: Medium) -> str:
-    columns, rows = medium.columns, medium.rows
+    columns, rows, left = medium.first_rows(_ROWS)
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows[:_ROWS]
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
     )
-    more = f"<p>{len(rows) - _ROWS:,} more rows</p>" if len(rows) > _ROWS else ""
+    more = f"<p>{left:,} more rows</p>" if left else ""
     return f"<table><tr>{head}</tr>{body}</table>{more}"

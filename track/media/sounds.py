@@ -24,7 +24,7 @@ def audio_content(name: str, samples: Any, rate: int | None) -> Content:
     what = f"audio {name!r}"
     if is_path(samples) or isinstance(samples, (bytes, bytearray)):
         data = read_path(what, samples) if is_path(samples) else check_size(what, bytes(samples))
-        kind = _type_of(data)
+        kind = type_of_recording(data)
         if kind is None or not kind.startswith("audio/"):
             raise InvalidEvent(f"{what}: these bytes are no sound that a browser plays; {_AUDIO}")
         return Content("audio", data, kind)
@@ -63,13 +63,14 @@ def video_content(name: str, video: Any) -> Content:
         head = data[:64]
     else:
         raise refuse(what, video, f"{_VIDEO}; of frames imageio.mimsave makes one")
-    kind = _type_of(head)
+    kind = type_of_recording(head)
     if kind is None or kind.startswith("audio/"):
         raise InvalidEvent(f"{what}: these bytes are no video that a browser plays; {_VIDEO}")
     return Content("video", data, kind, path=path)
 
 
-def _type_of(data: bytes) -> str | None:
+def type_of_recording(data: bytes) -> str | None:
+    """Return the type of a sound or a video by its first bytes; None for none that a browser plays."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         return "audio/wav"
     if data[:3] == b"ID3" or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 in (0xE2, 0xE4, 0xE6)):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ LINES, PARQUET = "application/x-ndjson", "application/vnd.apache.parquet"
 INLINE = 64 * 1024
 _MOST = 10_000_000
 _FEW = 20_000
+_GROUP = 10_000
+_UNPACKED = 256 * 1024 * 1024
 _WAY_OUT = "a table is a data frame, a list of rows (each a dict, or a list beside columns=[...]), or a dict of columns"
 
 Rows = list[list[Any]]
@@ -48,6 +51,17 @@ def table_content(name: str, rows: Any, columns: Iterable[Any] | None) -> Conten
     return Content("table", check_size(what, lines or _lines(names, found)), LINES, facts)
 
 
+def first_rows(data: bytes, kind: str, most: int, wide: int) -> tuple[list[str], Rows, int]:
+    """Return columns and rows to show, at most so many of both, and how many rows are left; see `rows_in`.
+
+    No more is unpacked than that takes: what is packed may be far more than it seems.
+    """
+    if kind == PARQUET:
+        return _first_of_parquet(data, most, wide)
+    names, rows = rows_in(data, kind)
+    return names[:wide], [row[:wide] for row in rows[:most]], max(0, len(rows) - most)
+
+
 def rows_in(data: bytes, kind: str) -> tuple[list[str], Rows]:
     """Return the names of the columns, and the rows, of a stored table.
 
@@ -59,17 +73,65 @@ def rows_in(data: bytes, kind: str) -> tuple[list[str], Rows]:
         if any(len(row) != len(names) for row in rows):
             raise ValueError(f"not all of its rows have {len(names)} cells")
         return names, rows
+    with _reading_parquet() as parquet:
+        table = parquet.read_table(io.BytesIO(data))
+        columns = [column.to_pylist() for column in table.columns]
+        return list(table.column_names), list(map(list, zip(*columns, strict=True)))
+
+
+@contextmanager
+def _reading_parquet() -> Iterator[Any]:
+    """Give what reads Parquet; ValueError where there is none, MissingExtra without pyarrow."""
     try:
         import pyarrow  # type: ignore[import-not-found, import-untyped, unused-ignore]
         from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise missing_extra("tables that are stored as Parquet need pyarrow", "pyarrow") from error
     try:
-        table = parquet.read_table(io.BytesIO(data))
-    except (pyarrow.ArrowException, OSError) as error:
+        yield parquet
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"it is no Parquet: {error}") from error
-    columns = [column.to_pylist() for column in table.columns]
-    return list(table.column_names), list(map(list, zip(*columns, strict=True)))
+
+
+def _first_of_parquet(data: bytes, most: int, wide: int) -> tuple[list[str], Rows, int]:
+    with _reading_parquet() as parquet:
+        # Texts are kept once each, as they are stored: a column of one long text would be as many copies of it.
+        schema = parquet.ParquetFile(io.BytesIO(data)).schema
+        leaves = [schema.column(place) for place in range(len(schema))]
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        file = parquet.ParquetFile(io.BytesIO(data), read_dictionary=texts)
+        names = file.schema_arrow.names[:wide]
+        cells: list[list[Any]] = [[] for _ in names]
+        total, seen, unpacked = file.metadata.num_rows, 0, 0
+        for group in range(file.metadata.num_row_groups):
+            if seen >= most:
+                break
+            unpacked += _unpacked(file.metadata.row_group(group))
+            if unpacked > _UNPACKED:
+                size, limit = unpacked >> 20, _UNPACKED >> 20
+                raise ValueError(f"its first rows are {size:,} MiB, more than the {limit} that are unpacked to be shown")
+            for batch in file.iter_batches(most, [group], names, use_threads=False):
+                for column, found in zip(batch.columns, cells, strict=True):
+                    found += _listed_column(column[: most - seen])
+                seen += min(len(batch), most - seen)
+                if seen >= most:
+                    break
+        return names, list(map(list, zip(*cells, strict=True))), max(0, total - seen)
+
+
+def _unpacked(group: Any) -> int:
+    """Return how many bytes a group of rows is, unpacked, as the file says; what says it is none is too much."""
+    sizes = [chunk.total_uncompressed_size for chunk in map(group.column, range(group.num_columns))]
+    return sum(sizes) if min(sizes, default=0) >= 0 else _UNPACKED + 1
+
+
+def _listed_column(column: Any) -> list[Any]:
+    if not hasattr(column, "indices"):
+        return list(column.to_pylist())
+    # One text is one object, in however many rows it is.
+    places = column.indices.to_pylist()
+    texts = {place: column.dictionary[place].as_py() for place in set(places) - {None}}
+    return [texts.get(place) for place in places]
 
 
 def _taken(what: str, rows: Any, columns: list[str] | None) -> tuple[list[str], Rows]:
@@ -147,7 +209,9 @@ def _parquet(names: list[str], rows: Rows) -> bytes | None:
     made = io.BytesIO()
     try:
         arrays = [pyarrow.array([_cell(cell) for cell in column]) for column in columns]
-        parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), made, compression="zstd")
+        table = pyarrow.Table.from_arrays(arrays, names=names)
+        # Who looks at its first rows unpacks no more than the first group.
+        parquet.write_table(table, made, compression="zstd", row_group_size=_GROUP)
     except (pyarrow.ArrowException, OverflowError):
         # Numbers and texts in one column are nothing for it.
         return None

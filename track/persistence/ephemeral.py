@@ -18,7 +18,7 @@ from track.persistence.contract import FetchedPoints, Since
 from track.persistence.eventprotocol import EventProtocol
 from track.persistence.file import FileStore, MemoryStore
 from track.persistence.protocol import Forgotten
-from track.persistence.query import ALSO_DELETED, parse_limit, parse_query, parse_stored
+from track.persistence.query import ALSO_DELETED, parse_limit, parse_query, parse_sort, parse_stored
 from track.persistence.state import State, copy_path, write_copy
 from track.persistence.utils import parse_uri, read_options
 from track.structure import Project, Trial, TrialGroup
@@ -97,7 +97,7 @@ class StateProtocol(EventProtocol):
             return state.shown(uid)
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
-        if sort:
+        if parse_sort(sort, Trial):
             return super().select_trials(query, sort, limit)
         # Looked at even where none is asked for.
         parsed = parse_query(query, Trial)

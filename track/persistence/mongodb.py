@@ -49,7 +49,7 @@ from track.persistence.mongo import (
     store,
     times_said,
 )
-from track.persistence.query import Query, parse_limit, parse_query, parse_stored
+from track.persistence.query import Query, parse_limit, parse_query, parse_sort, parse_stored
 from track.persistence.state import (
     Liveness,
     Measured,
@@ -186,7 +186,7 @@ class MongoProtocol(EventProtocol):
             return self._asked(lambda: list(self._find_trials(parsed)))
 
     def select_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
-        if sort:
+        if parse_sort(sort, Trial):
             return super().select_trials(query, sort, limit)
         parsed, most = parse_stored(query), parse_limit(limit)
         with nothing_collected():
@@ -194,7 +194,7 @@ class MongoProtocol(EventProtocol):
 
     def brief_trials(self, query: Any = None, sort: Any = None, limit: int | None = None) -> list[Trial]:
         parsed, most = parse_stored(query), parse_limit(limit)
-        if sort or any(condition.path[0] in _MEASURED for condition in parsed.flat()):
+        if parse_sort(sort, Trial) or any(condition.path[0] in _MEASURED for condition in parsed.flat()):
             return super().brief_trials(query, sort, limit)
         with nothing_collected():
             return self._asked(lambda: list(islice(self._find_trials(parsed, in_brief=True), most)))

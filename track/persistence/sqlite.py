@@ -27,6 +27,8 @@ from track.utils.mounts import file_system_of, keeps_numbers, numbers_of
 __all__ = ["SqliteDriver", "SqliteProtocol", "make_sqlite"]
 
 logger = logging.getLogger(__name__)
+_TURN = 0.5
+"""Seconds that an attempt waits for a file that others write to; other threads, and forks, have their turn between."""
 _LEAST_ROOM = 1 << 16
 """Bytes: what the files beside the database take when it is opened."""
 
@@ -37,6 +39,8 @@ class SqliteDriver(Driver):
     Error: type[Exception] = sqlite3.Error
     begin, begin_reading = "BEGIN IMMEDIATE", "BEGIN"
     is_certain = True
+    # The library keeps the locks of a process in its memory: a child would take those of its parent for its own.
+    rests_at_forks = True
     take_turn = ""
     unstorable: frozenset[str] = frozenset()
     has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -147,7 +151,12 @@ class SqliteDriver(Driver):
 
     def _opened(self, uri: str, *statements: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            uri, uri=True, timeout=self.timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+            uri,
+            uri=True,
+            timeout=min(self.timeout, _TURN),
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
         )
         try:
             for statement in statements:

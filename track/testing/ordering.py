@@ -68,6 +68,18 @@ class OrderingTests(BackendTests):
         (owner,) = [owner for owner in owners if owner.uid == uid]
         assert owner.metadata == {"note": "second", "second": 20.0, "first": 10.0}
 
+    @pytest.mark.parametrize("kind", ["group", "project"])
+    def test_owner_says_when_its_metadata_was_given(self, protocol: Protocol, trial: Trial, kind: str) -> None:
+        """Who copies a group or a project copies when what it has was given, wherever it is read from."""
+        group = protocol.new_trial_group(TrialGroup(name="g", project_id="digits"))
+        uid = group.uid if kind == "group" else "digits"
+        protocol = self._arrive(protocol, "writer", FieldsMerged(kind, uid, "metadata", {"note": 1}, 30.0))
+
+        found: Any = protocol.fetch_groups() if kind == "group" else protocol.fetch_projects()
+
+        (moments,) = [owner.moments for owner in found if owner.uid == uid]
+        assert moments["metadata"]["note"] == 30.0
+
     def test_late_aggregated_metadata(self, protocol: Protocol, trial: Trial) -> None:
         """Metadata that is appended is in the order of time, and does not take the place of what was said later."""
 

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +102,23 @@ def environment_of(parts: tuple[str, ...]) -> Environment:
 def digest_of(packages: str) -> str:
     """Return by what packages are named."""
     return hashlib.sha256(packages.encode()).hexdigest()[:16]
+
+
+def command_line(facts: Mapping[str, Any]) -> str | None:
+    """Return the command of stored facts as a shell takes it; None where it was not recorded.
+
+    Examples
+    --------
+    >>> command_line({"argv": ["train.py", "--name", "two words"]})
+    "train.py --name 'two words'"
+    """
+    argv = facts.get("argv")
+    if not isinstance(argv, list):
+        return None if argv is None else str(argv)
+    # Only who is shown it needs this.
+    import shlex
+
+    return shlex.join(map(str, argv))
 
 
 def find_command() -> list[str]:

@@ -46,11 +46,22 @@ class Forked(Protocol):
         """In a child: make what is one's own anew."""
 
 
+class Rested(Protocol):
+    """What must be at rest when this process forks: a child would inherit the middle of what it does."""
+
+    def before_fork(self) -> None:
+        """Come to rest, and stay so until `after_fork_here`; called by the thread that forks."""
+
+    def after_fork_here(self) -> None:
+        """In the parent: go on."""
+
+
 _early: list[Hook] = []
 _late: list[Hook] = []
 _endings: set[Ending] = set()
 """Keeps them until they have ended, whoever forgets them."""
 _forked: weakref.WeakSet[Any] = weakref.WeakSet()
+_rested: dict[int, weakref.ref[Any]] = {}
 _fork_hooks: list[Hook] = []
 _inherited: list[Any] = []
 _finalized = 0
@@ -164,6 +175,13 @@ def watch_forks(forked: Forked) -> None:
     _hook_fork()
 
 
+def rest_at_forks(rested: Rested) -> None:
+    """Let something that is used until it is collected come to rest before each fork."""
+    key = id(rested)
+    _rested[key] = weakref.ref(rested, lambda _: _rested.pop(key, None))
+    _hook_fork()
+
+
 def keep_inherited(connection: Any) -> None:
     """In a child: keep a connection of the parent for good; collecting it would say goodbye in the parent's name."""
     _inherited.append(connection)
@@ -171,7 +189,22 @@ def keep_inherited(connection: Any) -> None:
 
 @functools.cache
 def _hook_fork() -> None:
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork)
+
+
+def _before_fork() -> None:
+    for rested in _all_rested():
+        rested.before_fork()
+
+
+def _after_fork_here() -> None:
+    for rested in _all_rested():
+        rested.after_fork_here()
+
+
+def _all_rested() -> list[Any]:
+    # At once: other threads make and forget such things meanwhile.
+    return [rested for reference in list(_rested.values()) if (rested := reference()) is not None]
 
 
 def _after_fork() -> None:

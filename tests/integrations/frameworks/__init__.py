@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,12 +28,17 @@ class Framework(Protocol):
     def callback(self, **options: Any) -> Any:
         """Return the callback, logger or tracker of this framework."""
 
+    def pruned_by(self, trial: Any) -> Any:
+        """Return what Optuna has for this framework, by which a trial of it is pruned; not every one has this."""
+
     def fit(
-        self, callback: Any, folder: Path, steps: int, at: At | None = None, resume: bool = False, early: bool = False
-    ) -> None:
+        self, callback: Any, folder: Path, steps: int, at: At | None = None, resume: bool = False, early: bool = False,
+        more: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
         """Train for so many steps, and keep checkpoints in the folder.
 
-        With `resume` it goes on from the last one; with `early` the framework's own early stopping ends it at once.
+        With `resume` it goes on from the last one; with `early` the framework's own early stopping ends it at once;
+        `more` are callbacks beside, which those have that have `pruned_by`.
         """
 
     def expected(self, steps: int) -> list[int]:

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from track.integrations.accelerate import TrackTracker
 
 METRIC = "loss"
-RESUMED_BY: dict[str, Any] | None = None
+RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
 HOOKED_BY = ""
 
 
@@ -34,7 +34,7 @@ def fit(
         callback.attach_checkpoints(accelerator)
     layer = torch.nn.Linear(4, 1)
     model, optimizer = accelerator.prepare(layer, torch.optim.SGD(layer.parameters(), lr=0.1))
-    for step in range(steps):
+    for step in range(int((folder / "step").read_text()) if resume else 0, steps):
         loss = model(torch.ones(2, 4)).square().mean()
         accelerator.backward(loss)
         optimizer.step()
@@ -44,6 +44,8 @@ def fit(
             accelerator.save_state(folder / str(step))
         if at is not None:
             at(step)
+        folder.mkdir(exist_ok=True)
+        (folder / "step").write_text(str(step + 1))
         if early and step:
             break
     accelerator.end_training()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from track.integrations.catboost import TrackCallback
 
 METRIC = "learn/RMSE"
-RESUMED_BY: dict[str, Any] | None = None
+RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
 HOOKED_BY = "s"
 
 
@@ -30,21 +30,36 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
+def pruned_by(trial: Any) -> Any:
+    """Return Optuna's callback."""
+    from optuna_integration import CatBoostPruningCallback
+
+    return CatBoostPruningCallback(trial, "RMSE")
+
+
 def fit(
     callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
-    early: bool = False,
+    early: bool = False, more: Sequence[Any] = (),
 ) -> None:  # fmt: skip
     """Train."""
     inputs = np.arange(256.0).reshape(64, 4)
-    more = {"early_stopping_rounds": 1} if early else {}
+    options = {"early_stopping_rounds": 1} if early else {}
     model = catboost.CatBoostRegressor(
-        iterations=steps, verbose=False, thread_count=1, allow_writing_files=False, **more
+        iterations=steps,
+        verbose=False,
+        thread_count=1,
+        train_dir=folder,
+        save_snapshot=True,
+        snapshot_interval=0,
+        **options,
     )
     callback.model = model
-    callbacks = [callback] if at is None else [callback, _At(at)]
+    callbacks = [callback, *more] if at is None else [callback, *more, _At(at)]
     # What is learned is the contrary of what is evaluated, so that it never gets better.
-    evaluated = (inputs, -inputs[:, 0]) if early else None
+    evaluated = (inputs, -inputs[:, 0]) if early or more else None
     model.fit(inputs, inputs[:, 0], eval_set=evaluated, callbacks=callbacks)
+    for one in more:
+        one.check_pruned()
 
 
 def expected(steps: int) -> list[int]:

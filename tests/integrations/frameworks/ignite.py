@@ -13,7 +13,7 @@ from ignite.handlers import EarlyStopping, ModelCheckpoint
 from track.integrations.ignite import TrackLogger
 
 METRIC = "training/loss"
-RESUMED_BY: dict[str, Any] | None = None
+RESUMED_BY: dict[str, Any] | None = {"key": "job 7"}
 HOOKED_BY = "s"
 
 
@@ -51,6 +51,13 @@ def fit(
         callback.attach_checkpoint(saver)
     if at is not None:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: at(engine.state.iteration))
+    if not early:
+        folder.mkdir(exist_ok=True)
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED, lambda engine: torch.save(engine.state_dict(), folder / "trainer.pt")
+        )
+    if resume:
+        trainer.load_state_dict(torch.load(folder / "trainer.pt"))
     if early:
         stops = EarlyStopping(1, lambda engine: -engine.state.iteration, trainer)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, stops)

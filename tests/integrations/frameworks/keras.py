@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,16 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
+def pruned_by(trial: Any) -> Any:
+    """Return Optuna's callback."""
+    from optuna_integration import KerasPruningCallback
+
+    return KerasPruningCallback(trial, METRIC)
+
+
 def fit(
     callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
-    early: bool = False,
+    early: bool = False, more: Sequence[Any] = (),
 ) -> None:  # fmt: skip
     """Train."""
     folder.mkdir(exist_ok=True)
@@ -41,7 +48,7 @@ def fit(
     model.compile("sgd", "mse")
     backup = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
     inputs = np.arange(64.0).reshape(16, 4) / 64
-    callbacks = [callback, backup] + ([] if at is None else [_At(at)])
+    callbacks = [callback, *more, backup] + ([] if at is None else [_At(at)])
     if early:
         callbacks.append(keras.callbacks.EarlyStopping("loss", mode="max", patience=1))
     model.fit(inputs, inputs[:, :1], epochs=steps, verbose=0, callbacks=callbacks)

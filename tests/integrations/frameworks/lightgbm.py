@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,16 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
+def pruned_by(trial: Any) -> Any:
+    """Return Optuna's callback."""
+    from optuna_integration import LightGBMPruningCallback
+
+    return LightGBMPruningCallback(trial, "l2", "all")
+
+
 def fit(
     callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
-    early: bool = False,
+    early: bool = False, more: Sequence[Any] = (),
 ) -> None:  # fmt: skip
     """Train."""
     folder.mkdir(exist_ok=True)
@@ -43,7 +50,7 @@ def fit(
     evaluated = {"all": data, **({"again": lightgbm.Dataset(inputs, -inputs[:, 0], reference=data)} if early else {})}
     lightgbm.train(
         parameters, data, left, valid_sets=[*evaluated.values()], valid_names=[*evaluated], init_model=before,
-        callbacks=[callback, after, *([lightgbm.early_stopping(1, verbose=False)] if early else [])],
+        callbacks=[callback, *more, after, *([lightgbm.early_stopping(1, verbose=False)] if early else [])],
     )  # fmt: skip
 
 

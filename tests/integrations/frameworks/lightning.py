@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ class _Line(pl.LightningModule):  # type: ignore[misc, unused-ignore]
         self.log("loss", loss)
         return loss
 
+    def validation_step(self, batch: torch.Tensor, number: int) -> None:
+        self.log("val_loss", self.layer(batch).square().mean())
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.hparams["rate"])
 
@@ -50,13 +53,20 @@ def callback(**options: Any) -> TrackLogger:
     return TrackLogger(**options)
 
 
+def pruned_by(trial: Any) -> Any:
+    """Return Optuna's callback."""
+    from optuna_integration import PyTorchLightningPruningCallback
+
+    return PyTorchLightningPruningCallback(trial, "val_loss")
+
+
 def fit(
     callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
-    early: bool = False,
+    early: bool = False, more: Sequence[Any] = (),
 ) -> None:  # fmt: skip
     """Train."""
     saving = ModelCheckpoint(folder, filename="last", every_n_train_steps=1, save_top_k=1, enable_version_counter=False)
-    callbacks = [saving] if at is None else [_At(at), saving]
+    callbacks = [*more, saving] if at is None else [*more, _At(at), saving]
     if early:
         callbacks.append(EarlyStopping("loss", patience=1, mode="max", check_on_train_epoch_end=True))
     trainer = pl.Trainer(
@@ -64,6 +74,7 @@ def fit(
         devices=int(os.environ.get("WORLD_SIZE", "1")),
         logger=callback,
         log_every_n_steps=1,
+        val_check_interval=1,
         callbacks=callbacks,
         accelerator="cpu",
         enable_progress_bar=False,
@@ -71,7 +82,7 @@ def fit(
         default_root_dir=folder,
     )
     data = torch.utils.data.DataLoader(torch.arange(256.0).reshape(64, 4) / 256, batch_size=4 if not early else 64)
-    trainer.fit(_Line(), data, ckpt_path=folder / "last.ckpt" if resume else None)
+    trainer.fit(_Line(), data, data if more else None, ckpt_path=folder / "last.ckpt" if resume else None)
 
 
 def expected(steps: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,16 @@ def callback(**options: Any) -> TrackCallback:
     return TrackCallback(**options)
 
 
+def pruned_by(trial: Any) -> Any:
+    """Return Optuna's callback."""
+    from optuna_integration import XGBoostPruningCallback
+
+    return XGBoostPruningCallback(trial, METRIC)
+
+
 def fit(
     callback: Any, folder: Path, steps: int, at: Callable[[int], Any] | None = None, resume: bool = False,
-    early: bool = False,
+    early: bool = False, more: Sequence[Any] = (),
 ) -> None:  # fmt: skip
     """Train."""
     folder.mkdir(exist_ok=True)
@@ -42,7 +49,7 @@ def fit(
     before = xgboost.Booster(model_file=model) if resume else None
     inputs = np.arange(64.0).reshape(16, 4)
     data = xgboost.DMatrix(inputs, inputs[:, 0])
-    callbacks = [callback, _At(at or (lambda _: None), model)]
+    callbacks = [callback, *more, _At(at or (lambda _: None), model)]
     if early:
         callbacks.append(xgboost.callback.EarlyStopping(1, min_delta=1e9))
     left = steps - (before.num_boosted_rounds() if before else 0)

@@ -102,7 +102,7 @@ def test_command_is_shown_as_a_shell_takes_it(
     assert main(["show", uri, "good", "--json"]) == 0
     assert _json(capsys)["trial"]["environment"]["argv"] == ["train.py", "--name", "a run", "--lr=0.1"]
     found = environment_in(client.protocol, trial.trial)
-    assert page_of(trial.trial, str, found)["environment"]["argv"] == "train.py --name 'a run' --lr=0.1"
+    assert page_of(trial.trial, str, found)["environment"]["command"] == "train.py --name 'a run' --lr=0.1"
 
 
 def test_show_says_that_a_killed_trial_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,6 +143,7 @@ def test_trial_that_is_not_there(uri: str, capsys: pytest.CaptureFixture[str]) -
     assert main(["show", uri]) == 2
     assert main(["show", uri, "good", "bad"]) == 2
     assert main(["compare", uri, "good"]) == 2
+    assert "which ones? Give TRIAL TRIAL, as" in capsys.readouterr().err
     assert main(["metrics", uri, "good", "los"]) == 1
     assert "did you mean 'loss'?" in capsys.readouterr().err
 
@@ -160,6 +161,31 @@ def test_compare_shows_what_differs(uri: str, capsys: pytest.CaptureFixture[str]
     assert "opt.name adam adam" in _lines(capsys)
     assert main(["compare", uri, "good", "good"]) == 0
     assert capsys.readouterr().err == "nothing differs\n"
+
+
+def test_compare_keeps_the_machine_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what the machine did the last value and the peak are below all metrics, where both trials have them."""
+    client = TrackClient(f"file:{tmp_path}/report.json")
+    for name, more in (("one", 0.0), ("two", 1.0)):
+        with client.new_trial(name=name, parameters={"lr": more}) as trial:
+            for tick in (3.0, 1.0, 2.0):
+                trial.log_metrics(
+                    **{"system/cpu": tick + more, "system/cpu.peak": 2 * tick + more, "loss": tick + more}
+                )
+            if more:
+                trial.log_metrics(**{"system/gpu0.use": 50.0})
+    client.protocol.close()
+
+    assert main(["compare", f"file:{tmp_path}/report.json", "one", "two"]) == 0
+    lines = _lines(capsys)
+    machine = lines[lines.index("system") + 1 :]
+    assert [line.split(" +")[0] for line in machine[:2]] == ["system/cpu 2 3", "system/cpu.peak 6 7"]
+    assert not any("gpu0" in line or ".peak.m" in line for line in lines)
+    assert lines.index("system") > next(place for place, line in enumerate(lines) if line.startswith("loss.max"))
+    assert next(line for line in lines if line.startswith("time ")).split()[1].endswith("s")
+
+    assert main(["compare", f"file:{tmp_path}/report.json", "one", "two", "--json"]) == 0
+    assert _json(capsys)["metrics"]["system/cpu.peak.max"] == [6.0, 7.0]
 
 
 def test_compare_as_json(uri: str, capsys: pytest.CaptureFixture[str]) -> None:

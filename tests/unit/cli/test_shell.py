@@ -100,6 +100,37 @@ def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert all(line for line in err.splitlines())
 
 
+def test_every_verb_takes_the_path_of_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store is named by the path of its file, also where it is made, or is one argument of several."""
+    client = TrackClient(f"file:{tmp_path}/report.json")
+    (tmp_path / "note.txt").write_text("kept")
+    with client.new_trial(name="a", parameters={"lr": 0.1}) as trial:
+        trial.log_file("note.txt")
+    client.protocol.close()
+
+    assert main(["artifacts", "download", "report.json", "note.txt", "--to", "brought.txt"]) == 0
+    assert (tmp_path / "brought.txt").read_text() == "kept"
+    assert main(["artifacts", "list", "report.json", "--json"]) == 0
+    assert main(["copy", "report.json", "copied.db"]) == 0
+    (tmp_path / "points.csv").write_text("step,loss\n0,1.0\n")
+    assert main(["import", "csv", "points.csv", "--to", "new.json"]) == 0
+    capsys.readouterr()
+    assert main(["ls", "copied.db", "--json"]) == 0
+    assert _names(capsys) == ["a"]
+    assert main(["ls", "new.json", "--json"]) == 0
+
+
+def test_path_where_no_store_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said that no store is there; where it may be a word to look for, that it was taken for one."""
+    _stored(f"file:{tmp_path}/report.json", "a")
+
+    for words in (["doctor", "no.json"], ["ui", "no.json", "--no-browser"], ["show", "no.json", "@last"]):
+        assert main(words) == 3
+        assert "there is no store 'no.json'" in capsys.readouterr().err
+    assert main(["ls", "no.json"]) == 1
+    assert "none of 1 trials; 'no.json' is no store here" in capsys.readouterr().err
+
+
 def test_help_imports_no_verb() -> None:
     """What the program can do is said without importing what does it."""
     script = """

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from track import TrackClient
 from track.aggregators.aggregator import TimeSeriesAggregator
-from track.containers.arrays import extremes
+from track.containers.arrays import Runs, extremes
 from track.containers.series import Points, Series
 from track.errors import MissingExtra
 
@@ -227,3 +227,25 @@ def test_columns_of_a_view_do_not_grow() -> None:
     points.append(5, 2.5, 6.0)
 
     assert [len(column) for column in columns if column is not None] == [5, 5, 5]
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 20)), min_size=1, max_size=6),
+    st.lists(st.integers(-50, 300), min_size=1, max_size=20),
+)
+def test_runs_are_found_as_in_their_array(stride: int, pieces: list[tuple[int, int]], numbers: list[int]) -> None:
+    """How many of the numbers of runs are below others is what an array of them says."""
+    numpy = pytest.importorskip("numpy")
+    first, runs, places = -7, [], [0]
+    for size, gap in pieces:
+        runs.append(("run", first, stride))
+        places.append(places[-1] + size)
+        first += (size - 1) * stride + gap
+    found = Runs(runs, places)
+    array = numpy.asarray(found)
+    assert found.is_rising
+    assert found.ends == (array[0], array[-1])
+    assert len(found) == len(array)
+    assert (array[1:] > array[:-1]).all()
+    assert found.below(numpy.array(numbers)).tolist() == numpy.searchsorted(array, numbers, "left").tolist()

@@ -229,6 +229,8 @@ def test_page_of_a_run_says_all_of_it(asker: Asker) -> None:
     assert {**said["row"], "metrics": metrics} == failed
     assert "RuntimeError: CUDA out of memory" in said["errors"][0]
     assert said["environment"]["python"]
+    assert said["environment"]["command"]
+    assert "argv" not in said["environment"]
     assert "msgspec" in said["packages"]
 
 

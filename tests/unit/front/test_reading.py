@@ -147,6 +147,30 @@ def test_steps_of_any_kind_are_rows(steps: list[Any]) -> None:
     assert sorted(map(str, frame.index)) == sorted(map(str, steps))
 
 
+@pytest.mark.parametrize("steps", [["end", 1], [(1, 2), 1], [None], ["a", (1, 2)]], ids=str)
+def test_steps_of_any_kind_are_rows_of_a_metric_beside_another(steps: list[Any]) -> None:
+    """A metric at the step "end" stands beside one that counts, in the order in which steps came; so do their times."""
+    trial = _trial(loss=[(1, 1.0), (2, 2.0)], acc=[(step, 3.0) for step in steps], last=[("end", 4.0)])
+
+    frame = to_pandas(trial, times=True)
+    several = to_pandas([trial])
+
+    known = [0] if steps == [None] else steps
+    assert list(frame.index) == list(dict.fromkeys([1, 2, *known, "end"]))
+    assert frame["loss"].dropna().tolist() == [1.0, 2.0]
+    assert frame["acc"].dropna().tolist() == [3.0] * len(steps)
+    assert frame["loss.time"].notna().sum() == 2
+    assert len(several) == len(frame)
+
+
+def test_trials_of_one_uid_from_two_stores_are_both_in_a_frame() -> None:
+    """One configuration that ran on two machines has one uid: no row of either is lost."""
+    frame = to_pandas([_trial(loss=[(0, 1.0)]), _trial(loss=[(0, 2.0), (1, 3.0)])])
+
+    assert frame["loss"].tolist() == [1.0, 2.0, 3.0]
+    assert len(set(frame.index.get_level_values("trial"))) == 1
+
+
 def test_some_metrics_only() -> None:
     """Metrics may be chosen; a trial that lacks one that others have has no column for it."""
     trial, other = _trial(loss=[(0, 1.0)], acc=[(0, 0.5)]), copy.copy(_trial(speed=[(0, 3.0)]))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import track
+from tests.unit.importing import written
 from track.cli import main
 from track.errors import InvalidCall, NothingThere
 from track.importing import import_runs
@@ -47,13 +50,8 @@ class _Killed(BaseException):
     """The end of the program."""
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("calls", range(4))
-def test_an_import_that_was_killed_is_completed_by_the_next(
-    source: Path, tmp_path: Path, scheme: str, calls: int
-) -> None:
-    """Wherever it ends: each point is there once."""
-    store = scheme.format(tmp_path)
+def _import_killed(source: Path, store: str, calls: int) -> None:
+    """Import until something was sent to the store so often."""
     protocol = get_protocol(store)
     told = protocol.receive
     left = calls
@@ -66,9 +64,21 @@ def test_an_import_that_was_killed_is_completed_by_the_next(
         told(*args, **kwargs)
 
     protocol.receive = receive  # type: ignore[method-assign]
-    with pytest.raises(_Killed):
+    try:
         import_runs("csv", source, protocol)
-    protocol.close()
+    finally:
+        protocol.close()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("calls", range(4))
+def test_an_import_that_was_killed_is_completed_by_the_next(
+    source: Path, tmp_path: Path, scheme: str, calls: int
+) -> None:
+    """Wherever it ends: each point is there once."""
+    store = scheme.format(tmp_path)
+    with pytest.raises(_Killed):
+        _import_killed(source, store, calls)
 
     report = import_runs("csv", source, store)
 
@@ -91,14 +101,75 @@ def test_a_dry_run_counts_the_same_and_writes_nothing(source: Path, tmp_path: Pa
 
 
 def test_a_run_that_has_changed_is_named(source: Path, tmp_path: Path) -> None:
-    """It is not stored a second time, and the import says that something is left."""
-    import_runs("csv", source, f"file:{tmp_path}/report.json")
-    source.write_text(source.read_text() + "b,10000,1700010000,1.5\n")
+    """What was imported is other there now: it is not touched, and the import says that something is left."""
+    store = f"file:{tmp_path}/report.json"
+    import_runs("csv", source, store)
+    source.write_text(source.read_text().replace("b,5,1700000005", "b,5,1700000004.5") + "b,10000,1700010000,1.5\n")
 
-    report = import_runs("csv", source, f"file:{tmp_path}/report.json")
+    report = import_runs("csv", source, store)
 
-    assert report.runs == {"changed": ["a", "b"]}
+    assert (report.runs, any(report.taken.values())) == ({"present": ["a"], "changed": ["b"]}, False)
     assert not report.is_complete
+    assert [len(trial.metrics["loss"]) for trial in track.fetch(store)] == [10_000, 10_000]
+
+
+_MORE = [f"b,{step},{1700000000 + step},{step / 7},{step}" for step in range(10_000, 25_000)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("calls", [0, 2, 3, 5, None])
+def test_what_a_run_has_logged_since_is_added_once(
+    source: Path, tmp_path: Path, scheme: str, calls: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points after those that are there, and a metric that is new; wherever an import of them was killed."""
+    monkeypatch.setattr("track.importing.writing._BATCH", 5000)
+    store = scheme.format(tmp_path)
+    source.write_text(source.read_text().replace("loss", "loss,acc"))
+    import_runs("csv", source, store)
+    source.write_text("\n".join([source.read_text().rstrip(), *_MORE, ""]))
+    if calls is not None:
+        with pytest.raises(_Killed):
+            _import_killed(source, store, calls)
+
+    report = import_runs("csv", source, store)
+
+    again = import_runs("csv", source, store)
+    assert report.runs == {"present": ["a"], "continued": ["b"]}
+    assert (again.runs, any(again.taken.values())) == ({"present": ["a", "b"]}, False)
+    trials = {trial.name: trial for trial in track.fetch(store)}
+    assert [len(trial.metrics["loss"].points.values()) for trial in trials.values()] == [10_000, 25_000]
+    assert trials["b"].metrics["loss"] == {step: step / 7 for step in range(25_000)}
+    assert trials["b"].metrics["acc"] == {step: step for step in range(10_000, 25_000)}
+    assert trials["b"].chronos["runtime"].val == pytest.approx(24_999)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_run_that_has_ended_since_ends_here(tmp_path: Path, scheme: str) -> None:
+    """Its status, its end, what it has logged and its files; what somebody has said of it here stays."""
+    store = scheme.format(tmp_path)
+    path = written.mlflow(tmp_path / "there")
+    with closing(sqlite3.connect(path)) as there:
+        there.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = 'aaa'")
+        there.commit()
+        import_runs("mlflow", path, store)
+        main(["tag", store, "parent", "team=mine"])
+        there.execute("UPDATE runs SET status = 'FINISHED', end_time = 1700000200000 WHERE run_uuid = 'aaa'")
+        there.execute("INSERT INTO metrics VALUES ('loss', 0.125, 1700000150000, 'aaa', 9, 0)")
+        there.execute("INSERT INTO tags VALUES ('later', 'y', 'aaa')")
+        there.commit()
+    (tmp_path / "there" / "mlruns" / "1" / "aaa" / "artifacts" / "model.bin").write_text("weights")
+
+    report = import_runs("mlflow", path, store)
+
+    again = import_runs("mlflow", path, store)
+    assert report.runs == {"present": ["child", "failed"], "continued": ["parent"]}
+    assert (report.taken["points"], report.taken["files"], report.taken["tags"]) == (1, 1, 1)
+    assert (again.runs, any(again.taken.values())) == ({"present": ["parent", "child", "failed"]}, False)
+    trial = track.fetch(store, "parent")[0]
+    assert (str(trial.status), trial.tags) == ("completed", {"team": "mine", "later": "y"})
+    assert trial.metrics["loss"][9] == 0.125
+    assert trial.timestamps["finished"] == 1_700_000_200
+    assert sorted(one["name"] for one in trial.artifacts) == ["img/deep", "model.bin", "note.txt"]
 
 
 def test_a_deleted_run_stays_deleted(source: Path, tmp_path: Path) -> None:
@@ -151,6 +222,24 @@ def test_the_command_says_what_was_taken_and_what_was_not(
     ]
     assert lines[4:6] == [f"stored in {store}: 1 trial, 1 metric, 1 point", "  1 run imported: a"]
     assert json.loads(lines[-1])["runs"] == {"present": ["a"]}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_runs_stand_where_they_began(
+    source: Path, tmp_path: Path, scheme: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was imported later is not newer: the list and ``@last`` go by when a run began."""
+    store = scheme.format(tmp_path)
+    with track.TrackClient(store).new_trial(name="own", parameters={"lr": 0.1}) as trial:
+        trial.log_metrics(loss=0.5)
+    import_runs("csv", source, store)
+
+    code = main(["ls", store, "--jsonl"])
+
+    listed = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    assert (code, listed) == (0, ["own", "b", "a"])
+    assert track.fetch(store, "@last")[0].name == "own"
+    assert [trial.name for trial in track.fetch(store, sort="timestamps.created")] == ["a", "b", "own"]
 
 
 def test_links_and_pipes_of_a_source_are_not_followed(tmp_path: Path) -> None:

@@ -1000,6 +1000,7 @@ def test_a_set_knows_its_group_wherever_it_is(manager: ExperimentManager, tmp_pa
         ("experiments: ['']", "'' in 'experiments' is no folder"),
         ("experiments: [/]", "'/' in 'experiments' is no folder"),
         ("experiments: [null]", "None in 'experiments' is no folder"),
+        ("root: /runs\ndefaults: /runs/def", "it lacks 'experiments'"),
     ],
 )
 def test_damaged_list_of_a_set_is_said_with_the_way_out(manager: ExperimentManager, text: str, complaint: str) -> None:
@@ -1038,6 +1039,49 @@ def test_nothing_is_run_of_a_set_that_was_moved_by_other_means(tmp_path: Path, m
     assert before == ["registered"] * 4
     assert work(moved.root).failed == 0
     assert [row["status"] for row in moved.list()] == ["finished"] * 2
+
+
+@pytest.mark.parametrize("copied", ["a=1", ""], ids=["experiment", "set"])
+@pytest.mark.parametrize("root", ["runs", "it's a \n$set"])
+def test_a_copy_is_not_run_in_place_of_what_was_copied(tmp_path: Path, root: str, copied: str) -> None:
+    """``run.sh`` of a copy names the other folder: that is an error until it was taken hold of."""
+    manager = _saying_where(tmp_path / root)
+    there = Path(manager.root, copied)
+    here = there.with_name(f"{there.name}, copied")
+    shutil.copytree(there, here)
+    copy = manager if copied else ExperimentManager(here, headless=True)
+    if not copied:
+        with pytest.raises(InvalidCall, match=r"(?s)names .* which is another .*exp relink -r"):
+            copy.run("*", "bash")
+
+    copy.relink("*")
+
+    assert copy.run("*", "bash") == [0] * len(copy.experiments)
+    assert all(Path(folder, "here").read_text() == folder for folder in copy.experiments)
+    assert Path(manager.root, "a=1", "here").exists() == bool(copied)
+
+
+def test_an_experiment_that_was_renamed_is_run_where_it_is(tmp_path: Path) -> None:
+    """Once it was taken hold of under its new name, it is given the parameters that are there."""
+    manager = _saying_where(tmp_path / "runs")
+    Path(manager.root, "a=1").rename(Path(manager.root, "renamed"))
+    manager.relink("renamed")
+
+    assert manager.run("renamed", "bash") == [0]
+
+    assert Path(manager.root, "renamed", "here").read_text() == f"{manager.root}/renamed"
+
+
+def _saying_where(root: Path) -> ExperimentManager:
+    """Return a set of two experiments that write down in which folder they found their parameters."""
+    sources = root.with_name("sources")
+    sources.mkdir()
+    (sources / "defaults.yml").write_text("a: 1\n")
+    (sources / "script.sh").write_text('folder=$(dirname "$1")\nprintf %s "$folder" > "$folder/here"\n')
+    manager = ExperimentManager(root, headless=True)
+    manager.initialise(defaults=str(sources / "defaults.yml"), script=str(sources / "script.sh"))
+    manager.register(string_params="a: 1 | 2")
+    return manager
 
 
 def test_workers_of_a_script_go_on_in_a_set_that_was_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import math
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.children import python
+from tests.trackers.readers import wandb_run
 from track import TrackClient
 from track.errors import InvalidUri, MissingExtra
 from track.persistence import get_protocol
@@ -104,7 +102,7 @@ def test_wandb_has_what_the_store_has(tmp_path: Path) -> None:
     assert wandb.__version__
     trials = _ran(f"wandb:digits?mode=offline%26dir={tmp_path}", tmp_path)
 
-    runs = {run["name"]: run for run in map(_read, sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")))}
+    runs = {run["name"]: run for run in map(wandb_run, sorted(tmp_path.glob("wandb/offline-run-*/*.wandb")))}
     assert {name: run["exit"] for name, run in runs.items()} == {"first": 0, "pruned": 0, "crashed": 1}
     assert {name: run["summary"]["trial_status"] for name, run in runs.items()} == {
         "first": "Completed",
@@ -121,47 +119,6 @@ def test_wandb_has_what_the_store_has(tmp_path: Path) -> None:
     assert all(abs(row["_timestamp"] - known) < 1 for row, known in zip(loss, times, strict=True))
     assert [row["step"] for row in first["rows"] if "late" in row] == [2]
     assert [float(row["once"]) for row in first["rows"] if "once" in row] == [math.inf]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what a file of wandb has of its run, decoded by its own classes."""
-    from wandb.proto import wandb_internal_pb2
-
-    run: dict[str, Any] = {"rows": [], "config": {}, "summary": {}}
-    for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(data)
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run |= {"name": record.run.display_name, "project": record.run.project, "tags": list(record.run.tags)}
-            run["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
-        elif kind == "config":
-            run["config"] |= {item.key: json.loads(item.value_json) for item in record.config.update}
-        elif kind == "summary":
-            run["summary"] |= {
-                item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update
-            }
-        elif kind == "history":
-            items = record.history.item
-            run["rows"].append({item.key or item.nested_key[0]: json.loads(item.value_json) for item in items})
-        elif kind == "exit":
-            run["exit"] = record.exit.exit_code
-    return run
-
-
-def _records(data: bytes) -> Iterator[bytes]:
-    """Yield the records of a log as LevelDB writes them, in blocks of 32 KiB, after 7 bytes that say whose it is."""
-    place, begun = 7, b""
-    while place + 7 <= len(data):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, place)
-        part = data[place + 7 : place + 7 + length]
-        place += 7 + length
-        begun = part if kind in (1, 2) else begun + part
-        if kind in (1, 4):
-            yield begun
 
 
 class _Fake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -172,3 +173,73 @@ def test_amd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert _seen(tmp_path, {"HIP_VISIBLE_DEVICES": "1"})["gpu0.use"] == 100
     assert _seen(tmp_path, {"ROCR_VISIBLE_DEVICES": ""}) == {}
+
+
+_DEVICES = {"GPU-00aa": (30, 1 << 30, 250_000, 61), "GPU-11bb": (70, 3 << 30, 0, 62)}
+
+
+def _answer(name: str) -> Any:
+    """Return what stands in for a function of the driver's library: it fills what it is given, and returns 0."""
+    names = list(_DEVICES)
+
+    def fill(*given: Any) -> int:
+        # What it is to fill is given last, but for names, of which the length is.
+        target = given[-1]._obj if hasattr(given[-1], "_obj") else given[1]
+        match name.removesuffix("_v2"):
+            case "nvmlDeviceGetCount":
+                target.value = len(_DEVICES)
+            case "nvmlDeviceGetHandleByIndex":
+                ctypes.cast(ctypes.byref(target), ctypes.POINTER(ctypes.c_size_t))[0] = 1 + given[0].value
+            case "nvmlDeviceGetHandleByUUID":
+                ctypes.cast(ctypes.byref(target), ctypes.POINTER(ctypes.c_size_t))[0] = 2
+            case "nvmlDeviceGetUUID":
+                target.value = names[_number(given[0])].encode()
+            case asked:
+                use, used, power, degrees = _DEVICES[names[_number(given[0])]]
+                if asked == "nvmlDeviceGetPowerUsage" and not power:
+                    return 3  # not supported
+                if asked == "nvmlDeviceGetUtilizationRates":
+                    target.gpu, target.memory = use, 1
+                elif asked == "nvmlDeviceGetMemoryInfo":
+                    target.total, target.free, target.used = 4 << 30, 0, used
+                else:
+                    target.value = power if asked == "nvmlDeviceGetPowerUsage" else degrees
+        return 0
+
+    return fill
+
+
+def _number(handle: Any) -> int:
+    return int(ctypes.cast(ctypes.byref(handle), ctypes.POINTER(ctypes.c_size_t))[0]) - 1
+
+
+@pytest.mark.parametrize(("said", "uses"), [(None, [30, 70]), ("1", [70]), ("GPU-11", [70]), ("MIG-ab,0", [70, 30])])
+def test_real_package_is_called_as_it_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, uses: list[int]
+) -> None:
+    """Every name, argument and type is one of nvidia-ml-py's: only the driver's library is a stand-in, filled by C types."""
+    pynvml: Any = pytest.importorskip("pynvml", reason="needs nvidia-ml-py: pip install nvidia-ml-py")
+    monkeypatch.setattr(pynvml, "_LoadNvmlLibrary", lambda: None)
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer", _answer)
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+
+    seen = _seen(tmp_path, {} if said is None else {"CUDA_VISIBLE_DEVICES": said})
+
+    assert [seen[f"gpu{number}.use"] for number in range(len(uses))] == uses
+    place = uses.index(70)
+    assert (seen[f"gpu{place}.memory"], seen[f"gpu{place}.temperature"]) == (75.0, 62.0)
+    assert f"gpu{place}.power" not in seen
+    if 30 in uses:
+        place = uses.index(30)
+        assert (seen[f"gpu{place}.memory"], seen[f"gpu{place}.power"]) == (25.0, 250.0)
+
+
+def test_real_package_without_a_driver_is_silent(tmp_path: Path) -> None:
+    """On a machine without a GPU the package raises its own error, and nothing is said."""
+    pynvml: Any = pytest.importorskip("pynvml", reason="needs nvidia-ml-py: pip install nvidia-ml-py")
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        assert _seen(tmp_path) == {}
+    else:
+        pytest.skip("there is a GPU of NVIDIA")

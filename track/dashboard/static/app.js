@@ -22,8 +22,7 @@ const [SOON, LATER, LATE, QUIET, MOST_LINES] = [2000, 5000, 10000, 10, 2000];
 
 class App extends Component {
   cursor = null; store = ""; failure = ""; quiet = 0; marks = 0; lit = ""; timer = null; kept = {};
-  still = null; // what a file says of itself
-  more = false; // whether these are the latest runs, and others are on their way
+  still = null; more = false; // what a file says of itself; whether these are the latest runs, and others are on their way
   asked = ""; wrong = ""; foundAt = 0; finding = null; found = null; // what the filter means
   /** @type {any} what the keyboard does: it comes with the first key */
   keys = null;

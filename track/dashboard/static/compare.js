@@ -3,7 +3,7 @@ import { fetchCode, fetchRun } from "./api.js";
 import { differs } from "./columns.js";
 import { change, number, text } from "./format.js";
 import { Media } from "./run.js";
-import { names, value } from "./runs.js";
+import { isSystem, names, value } from "./runs.js";
 import { set, state } from "./state.js";
 import { Asking, html } from "./view.js";
 
@@ -41,12 +41,12 @@ export class Compare extends Asking {
     add("parameters", runs.map((run) => run.parameters));
     add("tags", runs.map((run) => run.tags));
     for (const name of names(runs, "metrics"))
-      for (const sub of ["last", "min", "max"])
-        rows.push(["metrics", `${name} ${sub}`, runs.map((run) => value(run, "metrics", name, sub)), true]);
+      for (const sub of isSystem(name) ? [name.endsWith(".peak") ? "max" : "last"] : ["last", "min", "max"])
+        rows.push([isSystem(name) ? "system" : "metrics", isSystem(name) ? name : `${name} ${sub}`, runs.map((run) => value(run, "metrics", name, sub)), true]);
     rows.push(["run", "status", runs.map((run) => run.status), false]);
     rows.push(["run", "error", runs.map((run) => run.error), false]);
     if (pages.every(Boolean)) for (const part of ["environment", "metadata", "packages"]) add(part, pages.map((page) => page[part]));
-    const shown = rows.filter(([, , values]) => state.equal || differs(values));
+    const shown = rows.filter(([part, , values]) => state.equal || (differs(values) && (part !== "system" || values.filter((one) => one !== undefined).length > 1)));
     return html`<article class="compare" aria-label="comparison">
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}
       <p class="facts"><label class="toggle"><input type="checkbox" checked=${state.equal} onChange=${() => set({ equal: !state.equal })} />also what is equal (${rows.length - rows.filter((row) => differs(row[2])).length})</label>

@@ -27,7 +27,7 @@ export function Media({ runs, pages }) {
         const one = some.findLast((other) => order(other.step, steps[place]) <= 0) ?? some[0];
         const { uid } = runs[i];
         return html`<figure key=${uid}>${runs.length > 1 && html`<small>${text(runs[i].name || runs[i].id)}</small>`}
-          ${!(pages[i].serves || one.src || one.held) ? html`<small>not in this file</small>` : heat ? html`<${Heat} address=${address({ uid, name, mark: some.length })} />`
+          ${!(pages[i].serves || one.src || one.held) ? html`<small>not in this file: <code>track artifacts download</code> brings it</small>` : heat ? html`<${Heat} address=${address({ uid, name, mark: some.length })} />`
             : html`<${One} one=${one} file=${one.src ?? `api/file?${new URLSearchParams({ uid, digest: one.digest })}`} address=${READ.includes(one.kind) ? address({ uid, digest: one.digest, show: one.kind === "html" ? "page" : "" }) : ""} />`}
           <figcaption>${text(one.caption)}${one.step !== steps[place] && !heat && html` <small>(step ${number(one.step)})</small>`}</figcaption></figure>`;
       })}</div></section>`;

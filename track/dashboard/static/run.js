@@ -58,10 +58,11 @@ export class RunPage extends Asking {
       ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
       ${!page && !this.failure && html`<p class="empty">Reading the run …</p>`}
-      ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)} ${section("environment", page.environment)} ${section("metadata", page.metadata)} ${section("times", page.times)} ${metrics("system", page.row, true)}
+      ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${page.media.length > 0 && html`<section><h3>media</h3><${Media} runs=${[run]} pages=${[page]} /></section>`}
-        <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
+        <${Files} uid=${run.uid} files=${page.artifacts} serves=${page.serves} /> ${section("metadata", page.metadata)} ${section("times", page.times)}
+        ${section("environment", page.environment)} ${metrics("system", page.row, true)} ${section(`packages (${Object.keys(page.packages).length})`, page.packages, true)}`}
     </article>`;
   }
 }

@@ -4,7 +4,7 @@ import { number, text } from "./format.js";
 import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
-const [TALL, NEAR, LEFT, RIGHT, TOP, BOTTOM] = [420, 14, 64, 16, 14, 34];
+const [TALL, NEAR, LEFT, RIGHT, TOP, BOTTOM] = [420, 14, 64, 28, 14, 34];
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
 export class Scatter extends Painted {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from track.containers.arrays import counted, order_of
+from track.containers.arrays import Runs, counted, order_of
 from track.persistence.buckets.columns import Curve, Found, edges_of
 from track.persistence.buckets.pyramid import Pyramid
 from track.persistence.buckets.question import Question
@@ -22,6 +22,8 @@ _BLOCK = 1 << 15
 _EDGE = 2**62
 # Where sums of numbers below it are finite, and where their weighted sums are.
 _HUGE, _SCALE = 2.0**900, 2.0**-120
+# Runs of so many points often have the same x; of longer ones nothing is held on to.
+_SHARED = 1 << 16
 # Points in a bucket from which on a pyramid is faster.
 _FEW = 256
 
@@ -43,7 +45,7 @@ class Line:
         self.is_plain = False
         """Whether these are the points as they were given."""
         self.pyramid = pyramid
-        ends = [float(one[place]) for one in (x, *odd.values()) if len(one) for place in (0, -1)]
+        ends = [float(end) for one in (x, *odd.values()) if len(one) for end in _first_and_last(one)]
         self.low = min(ends, default=None)
         self.high = max(ends, default=None)
 
@@ -60,18 +62,18 @@ class Line:
 
     def fill(self, edges: Any, planes: dict[str, Any], row: int) -> int:
         """Put the points into buckets: a row of the planes, which are empty. Return how many are outside."""
-        offsets = grid_places(self.x, edges)
-        counts = numpy.diff(offsets)
+        total = len(self.x) + sum(map(len, self.odd.values()))
+        if self.low is None or edges[-1] < self.low or self.high < edges[0]:
+            return total
+        offsets, counts = _shared_places(self.x, edges)
         planes["count"][row] = counts
         inside = int(offsets[-1] - offsets[0])
         if inside:
             self._fill_numbers(offsets, counts > 0, {name: planes[name][row] for name in NUMBERS})
-        total = len(self.x)
         for name, places in self.odd.items():
             found = grid_places(places, edges)
             planes[name][row] = numpy.diff(found)
             inside += int(found[-1] - found[0])
-            total += len(places)
         return total - inside
 
     def _fill_numbers(self, offsets: Any, some: Any, row: dict[str, Any]) -> None:
@@ -91,6 +93,10 @@ class Line:
         row["mean"][some] = numpy.clip(means, least, greatest)
 
 
+def _first_and_last(x: Any) -> Any:
+    return x.ends if isinstance(x, Runs) else (x[0], x[-1])
+
+
 def _means(values: Any, firsts: Any, counts: Any) -> Any:
     with numpy.errstate(over="ignore", invalid="ignore"):
         means = numpy.add.reduceat(values, firsts) / counts
@@ -100,13 +106,32 @@ def _means(values: Any, firsts: Any, counts: Any) -> Any:
         return numpy.add.reduceat(values * _SCALE, firsts) / counts / _SCALE
 
 
+_last: list[tuple[Any, ...]] = [(None, None)]
+
+
+def _shared_places(x: Any, edges: Any) -> tuple[Any, Any]:
+    """Return the places of a grid, and how many points are between them; runs that have the same x share them."""
+    last = _last[0]
+    if last[0] is not x or last[1] is not edges:
+        offsets = grid_places(x, edges)
+        last = x, edges, offsets, numpy.diff(offsets)
+        if len(x) <= _SHARED:
+            _last[0] = last
+    return last[2], last[3]
+
+
 def grid_places(x: Any, edges: Any) -> Any:
     """Return where in sorted places each bucket begins, and where the last one ends."""
     last = edges[-1]
-    if x.dtype == numpy.int64:
+    is_runs = isinstance(x, Runs)
+    if is_runs or x.dtype == numpy.int64:
         # Not as doubles, which would be a copy: a whole number is not before an edge if it is not before the next one.
         last = numpy.clip(numpy.floor(last), -_EDGE, _EDGE).astype(numpy.int64)
         edges = numpy.clip(numpy.ceil(edges), -_EDGE, _EDGE).astype(numpy.int64)
+    if is_runs:
+        offsets = x.below(edges)
+        offsets[-1] = x.below(last + 1)
+        return offsets
     offsets = numpy.searchsorted(x, edges, "left")
     offsets[-1] = numpy.searchsorted(x, last, "right")
     return offsets
@@ -141,6 +166,12 @@ def line_of(found: Found, question: Question) -> Line | None:
     values = given = doubles(found.columns.values)
     if not len(values):
         return None
+    steps = found.columns.steps
+    if isinstance(steps, Runs):
+        is_exact = max(map(abs, steps.ends)) <= _EXACT
+        if question.x == "step" and is_exact and not question.smoothing and numpy.isfinite(values).all():
+            return Line(steps, values)
+        found = found._replace(columns=found.columns._replace(steps=numpy.asarray(steps)))
     x = _axis(found, question)
     if x.dtype != numpy.int64:
         placed = numpy.isfinite(x)

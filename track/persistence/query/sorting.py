@@ -29,7 +29,7 @@ def parse_sort(sort: Any, kind: type) -> tuple[SortKey, ...]:
     Parameters
     ----------
     sort: str, list of str, tuple of SortKey or None
-        Dotted attributes, as in a query; from the largest where a ``-`` stands before it.
+        Dotted attributes, as in a query; from the largest where a ``-`` stands before it. An empty text is no order.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def parse_sort(sort: Any, kind: type) -> tuple[SortKey, ...]:
     >>> parse_sort("-metrics.loss", Trial)
     (SortKey(path=('metrics', 'loss'), is_descending=True),)
     """
-    if sort is None:
+    if sort is None or sort == "":
         return ()
     keys = []
     for one in sort if isinstance(sort, (list, tuple)) else [sort]:

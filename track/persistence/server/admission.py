@@ -381,12 +381,17 @@ def _check_trial(event: TrialCreated) -> None:
     if not all(isinstance(restore(artifact), dict) for artifact in event.artifacts):
         raise InvalidEvent("an artifact of a trial has no fields")
     is_plain = isinstance(event.metadata, dict) and not any(type(value) is dict for value in event.metadata.values())
-    if event.metrics or event.chronos or event.processes or not is_plain or "dtype" in event.metadata:
+    if _has_measured(event) or event.processes or not is_plain or "dtype" in event.metadata:
         _try(event)
 
 
 def _is_of_another_store(event: TrialCreated) -> bool:
-    return bool(event.metrics or event.chronos or event.processes or event.artifacts)
+    return bool(_has_measured(event) or event.processes or event.artifacts)
+
+
+def _has_measured(event: TrialCreated) -> bool:
+    """Return whether it says what was measured; what is empty and nothing by name, as None, says that falsely."""
+    return event.metrics != {} or event.chronos != {}
 
 
 def _is_simple(fields: Any) -> bool:

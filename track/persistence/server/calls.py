@@ -338,7 +338,7 @@ def _document(found: Any, is_brief: bool = False) -> bytes:
             found.metrics, found.chronos = {}, {}
         return bytes(_encode(to_json(found))) + b"\n"
     fields = {"uid": found.uid, "name": found.name, "description": found.description}
-    fields["metadata"] = to_plain(found.metadata)
+    fields |= {"metadata": to_plain(found.metadata), "moments": found.moments}
     if isinstance(found, TrialGroup):
         return bytes(_encode({"dtype": "trial_group", **fields, "project_id": to_plain(found.project_id)})) + b"\n"
     return bytes(_encode({"dtype": "project", **fields, "tags": to_plain(found.tags)})) + b"\n"

@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 Row = tuple[Any, ...]
 _RECONNECTIONS = 2
 _CLOSE = 1.0
+_REST = 5.0
+"""Seconds, at most, that a fork waits for the transaction of another thread."""
 
 
 class Outcome(enum.Enum):
@@ -45,6 +47,8 @@ class Driver(Protocol):
     """A statement that begins a transaction which only reads, '' where it begins as any other."""
     is_certain: bool = False
     """Whether nothing is ever `Outcome.UNKNOWN`."""
+    rests_at_forks: bool = False
+    """Whether a child can make no connection of its own where one of its parent was open when it was forked."""
     unstorable: frozenset[str]
     """Characters that no text can have there."""
     has_table: str
@@ -150,11 +154,15 @@ class Database:
         self._lock = threading.RLock()
         self._inside = 0
         """The thread whose transaction runs."""
+        self._forking = 0
+        """The thread that forks, where the others wait for it."""
         self._taking_turns: set[int] = set()
         self._is_committing = False
         self._writer = secrets.token_hex(8)
         self._seq = 0
         lifecycle.watch_forks(self)
+        if driver.rests_at_forks:
+            lifecycle.rest_at_forks(self)
 
     # statements
 
@@ -374,11 +382,28 @@ class Database:
         with suppress(BackendUnavailable), lifecycle.turn(self._lock, "the database", _CLOSE):
             self._forget()
 
+    def before_fork(self) -> None:
+        """Part from the connection, and let nobody make another until the process has forked."""
+        if self.is_inside:
+            return
+        if not self._lock.acquire(timeout=_REST):
+            text = "%s is in use by another thread while this process forks: the child may find it locked"
+            logger.warning(text, self.driver.home(self._connection))
+            return
+        self._forget()
+        self._forking = threading.get_ident()
+
+    def after_fork_here(self) -> None:
+        """In the parent: let others go on, with a connection of their own making."""
+        if self._forking == threading.get_ident():
+            self._forking = 0
+            self._lock.release()
+
     def after_fork(self) -> None:
         """In a child: the connection is the parent's, and a thread that is not here may hold the lock."""
         if self._connection is not None:
             lifecycle.keep_inherited(self._connection)
         self._connection = None
         self._lock = threading.RLock()
-        self._inside = 0
+        self._inside = self._forking = 0
         self._writer, self._seq = secrets.token_hex(8), 0

@@ -1,0 +1,1 @@
+"""Runs that the real packages of other trackers write; requirements-trackers.txt has them."""
