@@ -15,7 +15,9 @@ from tests.children import python
 from track import TrackClient
 from track.cli import main
 from track.cli.metrics import drawing
+from track.dashboard.rows import page_of
 from track.metrics import Metrics
+from track.reading import environment_in
 
 
 @pytest.fixture(params=["file", "sqlite"])
@@ -84,6 +86,24 @@ def test_what_the_machine_did_is_apart(tmp_path: Path, capsys: pytest.CaptureFix
     assert _lines(capsys)[1].split()[-3:-1] == ["20", "40"]
     assert main(["metrics", uri, "good"]) == 0
     assert any(line.startswith("system/cpu.peak ") for line in _lines(capsys))
+
+
+def test_command_is_shown_as_a_shell_takes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words with spaces are quoted, in the terminal and on the page; as data it stays a list of words."""
+    uri = f"file:{tmp_path}/runs.json"
+    monkeypatch.setattr("sys.argv", ["train.py", "--name", "a run", "--lr=0.1"])
+    client = TrackClient(uri, environment="argv")
+    with client.new_trial(name="good", parameters={}) as trial:
+        pass
+
+    assert main(["show", uri, "good"]) == 0
+    assert "command train.py --name 'a run' --lr=0.1" in _lines(capsys)
+    assert main(["show", uri, "good", "--json"]) == 0
+    assert _json(capsys)["trial"]["environment"]["argv"] == ["train.py", "--name", "a run", "--lr=0.1"]
+    found = environment_in(client.protocol, trial.trial)
+    assert page_of(trial.trial, str, found)["environment"]["command"] == "train.py --name 'a run' --lr=0.1"
 
 
 def test_show_says_that_a_killed_trial_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,13 +38,10 @@ export function Media({ runs, pages }) {
 class Asked extends Asking {
   known = new Map();
 
-  said() {
-    const { address, one } = this.props;
-    return address && one?.kind !== "html" ? this.once(this.known, address, async () => (await ask(address)).json()) : null;
-  }
-
   render() {
-    const inside = this.inside(this.said(), this.props);
+    const { address, one } = this.props;
+    const said = address && one?.kind !== "html" ? this.once(this.known, address, async () => (await ask(address)).json()) : null;
+    const inside = this.inside(said, this.props);
     return html`<div class=${this.props.one ? "" : "heat"}>${this.failure ? html`<p class="failure" role="alert">${text(this.failure)}</p>` : inside}</div>`;
   }
 
