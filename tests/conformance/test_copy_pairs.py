@@ -15,7 +15,7 @@ from tests.children import python
 from tests.conformance.conftest import sql_database
 from tests.servers import mongo
 from tests.servers.track import serving
-from track import CustomStatus, Trial, TrackClient, fetch
+from track import CustomStatus, TrackClient, Trial, fetch
 from track.aggregators.aggregator import RingAggregator, StatAggregator, ValueAggregator
 from track.artifacts import artifacts_in
 from track.cli import main
