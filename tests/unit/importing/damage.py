@@ -14,10 +14,6 @@ def damaged(folder: Path, change: Callable[[random.Random, bytearray], None], ti
     chance = random.Random(0)
     paths = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_size]
     files = sorted(path.relative_to(folder) for path in paths)
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.is_file() and not path.is_symlink() and path.stat().st_size
-    )
     for number in range(times):
         copy = folder.with_name(f"copy{number}")
         shutil.copytree(folder, copy, symlinks=True)
