@@ -197,7 +197,7 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_server_is_no_source(source: str) -> None:
     """One error says so, and what to do; without the password."""
-    with pytest.raises(InvalidCall, match=r"https://\*\*\*@host/x is no path, and files are what is read: \w"):
+    with pytest.raises(InvalidCall, match=r"https://me:\*\*\*@host/x is no path, and files are what is read: \w"):
         import_runs(source, "https://me:secret@host/x", "ephemeral:")
 
 
