@@ -13,6 +13,7 @@ from track.metrics import briefs_of, unknown_metric
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED, DEEPEST
 from track.persistence.utils import mask_secrets
+from track.rows import created_of
 from track.shown import cut, shown
 from track.structure import Trial
 
@@ -64,12 +65,6 @@ def named(protocol: Protocol, name: Any, deleted: bool = False, in_brief: bool =
     if len(found) > 1:
         raise AmbiguousName(f"{name!r} may be {len(found)} trials: {_listed(found, trials)}. Say which by its uid")
     return found[0] if in_brief else _whole(protocol, found[0])
-
-
-def created_of(trial: Trial) -> float | None:
-    """Return when a trial was created, in unix seconds; None where that is not known."""
-    stamps = trial.timestamps
-    return stamps.get("created", stamps.get("started"))
 
 
 def best_of(trials: Iterable[Trial], metric: str, mode: str = "min", of: str = "last") -> Trial:

@@ -9,7 +9,6 @@ from typing import Any
 
 from track.briefs import SYSTEM, Brief
 from track.metrics import briefs_of
-from track.naming import created_of
 from track.persistence.query import resolve
 from track.plain import flatten, named_tags
 from track.shown import text_of
@@ -239,6 +238,12 @@ def measured(rows: Iterable[Row]) -> list[str]:
 def of_training(names: Iterable[str]) -> list[str]:
     """Return the names of metrics without those of the machine, which a table has where they are asked for."""
     return [name for name in names if not name.startswith(SYSTEM)]
+
+
+def created_of(trial: Trial) -> float | None:
+    """Return when a trial was created, in unix seconds; None where that is not known."""
+    stamps = trial.timestamps
+    return stamps.get("created", stamps.get("started"))
 
 
 def order_of(value: Any) -> tuple[int, Any] | None:
