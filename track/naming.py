@@ -13,9 +13,8 @@ from track.metrics import briefs_of, unknown_metric
 from track.persistence.protocol import Protocol
 from track.persistence.query import ALSO_DELETED, DEEPEST
 from track.persistence.utils import mask_secrets
-from track.rows import created_of
 from track.shown import cut, shown
-from track.structure import Trial
+from track.structure import Trial, created_of
 
 _SHORTEST = 4
 """How many characters the beginning of a uid has at least."""

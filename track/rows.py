@@ -12,7 +12,7 @@ from track.metrics import briefs_of
 from track.persistence.query import resolve
 from track.plain import flatten, named_tags
 from track.shown import text_of
-from track.structure import Status, Trial
+from track.structure import Status, Trial, created_of
 
 FACTS = ("name", "revision", "status", "uid", "group", "project", "host", "error", "age", "time", "started", "finished")
 """What a column may be that is neither a parameter nor a metric; ``age`` and ``time`` are seconds."""
@@ -238,12 +238,6 @@ def measured(rows: Iterable[Row]) -> list[str]:
 def of_training(names: Iterable[str]) -> list[str]:
     """Return the names of metrics without those of the machine, which a table has where they are asked for."""
     return [name for name in names if not name.startswith(SYSTEM)]
-
-
-def created_of(trial: Trial) -> float | None:
-    """Return when a trial was created, in unix seconds; None where that is not known."""
-    stamps = trial.timestamps
-    return stamps.get("created", stamps.get("started"))
 
 
 def order_of(value: Any) -> tuple[int, Any] | None:

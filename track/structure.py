@@ -444,3 +444,9 @@ def set_current_trial(trial: Any) -> Any:
     """Make `trial` the current one of this thread or task, and return it."""
     _current_trial.set(trial)
     return trial
+
+
+def created_of(trial: Trial) -> float | None:
+    """Return when a trial was created, in unix seconds; None where that is not known."""
+    stamps = trial.timestamps
+    return stamps.get("created", stamps.get("started"))
