@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from tests.children import python
 from track import TrackClient
 from track.cli import main
 from track.cli.metrics import drawing
+from track.dashboard.rows import page_of
 from track.metrics import Metrics
+from track.reading import environment_in
 
 
 @pytest.fixture(params=["file", "sqlite"])
@@ -85,6 +88,24 @@ def test_what_the_machine_did_is_apart(tmp_path: Path, capsys: pytest.CaptureFix
     assert any(line.startswith("system/cpu.peak ") for line in _lines(capsys))
 
 
+def test_command_is_shown_as_a_shell_takes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words with spaces are quoted, in the terminal and on the page; as data it stays a list of words."""
+    uri = f"file:{tmp_path}/runs.json"
+    monkeypatch.setattr("sys.argv", ["train.py", "--name", "a run", "--lr=0.1"])
+    client = TrackClient(uri, environment="argv")
+    with client.new_trial(name="good", parameters={}) as trial:
+        pass
+
+    assert main(["show", uri, "good"]) == 0
+    assert "command train.py --name 'a run' --lr=0.1" in _lines(capsys)
+    assert main(["show", uri, "good", "--json"]) == 0
+    assert _json(capsys)["trial"]["environment"]["argv"] == ["train.py", "--name", "a run", "--lr=0.1"]
+    found = environment_in(client.protocol, trial.trial)
+    assert page_of(trial.trial, str, found)["environment"]["command"] == "train.py --name 'a run' --lr=0.1"
+
+
 def test_show_says_that_a_killed_trial_said_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It has no error to show: that its process was killed is said instead; not of one that a person called so."""
     uri = f"file:{tmp_path}/runs.json"
@@ -120,6 +141,16 @@ def test_trial_that_is_not_there(uri: str, capsys: pytest.CaptureFixture[str]) -
     """It is one sentence and the exit code of nothing found; too few or many words are wrong usage."""
     assert main(["show", uri, "god"]) == 1
     assert "did you mean 'good'?" in capsys.readouterr().err
+    client = TrackClient(uri)
+    for lr in (1.0, 2.0):
+        with client.new_trial(name="twin", parameters={"lr": lr}) as trial:
+            pass
+    client.protocol.close()
+    assert main(["show", uri, "twin"]) == 2
+    (last,) = re.findall(r"[0-9a-f]+(?= .twin/0, completed.\. Say which)", capsys.readouterr().err)
+    assert len(last) < 12
+    assert main(["show", uri, last, "--json"]) == 0
+    assert _json(capsys)["trial"]["uid"] == trial.trial.uid
     assert main(["show", uri]) == 2
     assert main(["show", uri, "good", "bad"]) == 2
     assert main(["compare", uri, "good"]) == 2

@@ -25,8 +25,9 @@ first.catch(() => {});
 
 /** The runs that changed since a cursor; null for none. @param {string | null} cursor */
 export async function fetchRuns(cursor) {
-  const answer = await (first ?? ask(`api/runs${cursor ? `?since=${encodeURIComponent(cursor)}` : ""}`));
+  const asking = first ?? ask(`api/runs${cursor ? `?since=${encodeURIComponent(cursor)}` : ""}`);
   first = null;
+  const answer = await asking;
   return answer.status === 204 ? null : decodeRuns(await answer.arrayBuffer());
 }
 

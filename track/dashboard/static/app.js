@@ -22,8 +22,7 @@ const [SOON, LATER, LATE, QUIET, MOST_LINES] = [2000, 5000, 10000, 10, 2000];
 
 class App extends Component {
   cursor = null; store = ""; failure = ""; quiet = 0; marks = 0; lit = ""; timer = null; kept = {};
-  still = null; // what a file says of itself
-  more = false; // whether these are the latest runs, and others are on their way
+  still = null; more = false; // what a file says of itself; whether these are the latest runs, and others are on their way
   asked = ""; wrong = ""; foundAt = 0; finding = null; found = null; // what the filter means
   /** @type {any} what the keyboard does: it comes with the first key */
   keys = null;
@@ -82,7 +81,7 @@ class App extends Component {
   render() {
     const dark = state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     document.documentElement.dataset.theme = dark ? "dark" : "light";
-    if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}</p>` : html`<p class="empty">Reading the store …</p>`;
+    if (!this.cursor) return this.failure ? html`<p class="empty failure" role="alert">${text(this.failure)}<br />It is asked again every few seconds.</p>` : html`<p class="empty">Reading the store …</p>`;
     const { unbrushed, shown, columns, settings, chosen, picked, spans, baseline } = this.derived();
     this.shown = settings;
     const paint = dark ? paintDark : paintLight;
@@ -94,7 +93,7 @@ class App extends Component {
           ${shown.length
             ? html`<${Table} rows=${this.rows(settings)} columns=${columns} ranges=${spans} chosen=${chosen} all=${() => shown.map((run) => run.id)}
                 lit=${this.lit} hover=${this.hover} paint=${paint} base=${baseline} />`
-            : html`<p class="empty">${runs.list.length ? "No run matches." : "This store has no runs yet. They appear here as they begin."}</p>`}
+            : nothing()}
         </section>
         <div class="split" role="separator" aria-label="width of the table" aria-orientation="vertical" aria-valuenow=${Math.round(state.split)} tabindex="0"
           onPointerDown=${(e) => e.target.setPointerCapture(e.pointerId)}
@@ -183,23 +182,24 @@ class App extends Component {
       <input id="filter" type="search" aria-label="filter" placeholder="filter: lr<0.1 status:failed words" aria-invalid=${this.wrong ? "true" : null} value=${state.q} onInput=${(e) => set({ q: e.target.value })} />
       ${this.wrong && html`<span class="wrong" role="alert" title=${text(this.wrong)}>${text(this.wrong)}</span>`}
       <span class="grow"></span>
-      ${this.failure ? html`<span class="live failed" role="alert" title=${text(this.failure)}>no answer from the page's program</span>`
-        : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
+      ${this.failure ? "" : this.still ? html`<span class="still" title=${text(this.still[1])}>${text(this.still[0])}</span>`
         : html`<span class=${`live ${running ? "on" : ""}`}>${running ? `${running} running` : "up to date"}</span>`}
       <button class="quiet" aria-label="table, charts or both" title="table, charts or both (v)" onClick=${nextView}>◫</button>
       <button class="quiet" aria-label=${dark ? "light colours" : "dark colours"} title="dark or light (d)" onClick=${() => set({ theme: dark ? "light" : "dark" })}>${dark ? "☀" : "☾"}</button>
       <button class="quiet" aria-label="keys" title="keys (?)" onClick=${() => lay("keys")}>?</button>
-    </header>`;
+    </header>
+    ${this.failure && html`<p class="live failed" role="alert">${text(this.failure)} · What is here was read before, and is asked for again every few seconds.</p>`}`;
   }
 
   bar(shown, settings, chosen) {
+    const gone = state.sel.length - chosen.size;
     const seeds = state.apart || settings.length < shown.length;
     return html`<div class="controls"><b>${shown.length === runs.list.length ? shown.length : `${shown.length} of ${runs.list.length}`} ${runs.list.length === 1 ? "run" : "runs"}</b>
       ${this.more && html`<span role="status">the latest: others are on their way …</span>`}
       ${settings.length < shown.length && html`<span>${settings.length} settings</span>`}
       ${state.brush.length > 0 && html`<button class="chip" onClick=${() => set({ brush: [] }, true)}>brushed ×</button>`}
-      ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`}
-      ${state.base && html`<button class="chip" onClick=${() => set({ base: "" })}>baseline ×</button>`}
+      ${chosen.size > 0 && html`<button class="chip" onClick=${() => set({ sel: [] })}>${chosen.size} chosen ×</button>`} ${gone > 0 && html`<button class="chip" onClick=${() => set({ sel: [...chosen] })}>${gone} chosen before: not in this store ×</button>`}
+      ${state.base && html`<button class="chip" onClick=${() => set({ base: "" })}>${runs.byId.has(state.base) ? "baseline" : "the baseline is not in this store"} ×</button>`}
       <span class="grow"></span>
       <button class="chip" aria-expanded=${state.above === "columns"} onClick=${() => lay("columns")}>columns</button>
       ${seeds && html`<label class="toggle"><input type="checkbox" checked=${!state.apart} onChange=${() => set({ apart: !state.apart })} />seeds together</label>`}
@@ -217,21 +217,24 @@ class App extends Component {
 
   side(picked, chosen, paint, dark, unbrushed) {
     const open = runs.byId.get(state.open);
-    const tab = state.tab === "run" && open ? "run" : state.tab === "compare" && chosen.size > 1 ? "compare" : ["parameters", "scatter"].includes(state.tab) ? state.tab : "charts";
+    const { tab } = state;
     const button = (name, label, there) => there &&
       html`<button key=${name} role="tab" aria-selected=${tab === name} onClick=${() => set({ tab: name }, true)}>${label}</button>`;
     return html`<nav class="tabs" role="tablist" aria-label="details">${button("charts", `charts of ${picked.length === 1 ? "1 run" : `${picked.length} runs`}`, true)}
         ${button("parameters", "parameters", runs.list.length > 1)} ${button("scatter", "scatter", runs.list.length > 1)}
-        ${button("compare", `compare ${chosen.size}`, chosen.size > 1)} ${button("run", text(open?.name || "run"), Boolean(open))}</nav>
-      ${tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${open.mark} />`
+        ${button("compare", `compare ${chosen.size}`, chosen.size > 1 || tab === "compare")} ${button("run", text(open?.name || "run"), open || tab === "run")}</nav>
+      ${this.more && !open ? html`<p class="empty">Reading the other runs …</p>`
+        : tab === "run" && !open ? html`<p class="empty">${state.open ? `This store has no run ${text(state.open)}: it was removed, or the link is of another store.` : "Click the name of a run: all that is known of it is then here."}</p>`
+        : tab === "compare" && (chosen.size < 2 || picked.length < 2) ? html`<p class="empty">Choose two runs or more in the table: what differs between them is then here.</p>`
+        : tab === "run" ? html`<${RunPage} key=${open?.uid} run=${open} mark=${open.mark} />`
         : tab === "parameters" ? html`<${Parallel} all=${unbrushed} runs=${picked} dark=${dark} />`
         : tab === "scatter" ? html`<${Scatter} runs=${picked} paint=${paint} />`
         : tab === "compare" ? html`<${Compare} runs=${picked} paint=${paint} />` : this.charts(picked, paint, dark)}`;
   }
 
   charts(picked, paint, dark) {
-    if (this.more) return html`<p class="empty">Reading the other runs …</p>`;
     const { metrics, settings, charts, different, left } = this.derived().drawn;
+    if (!metrics.length) return html`<p class="empty">${picked.length ? "These runs have no metrics yet: trial.log_metrics(loss=0.1) begins a chart here." : "Without runs there are no charts."}</p>`;
     const some = metrics.includes(state.only) ? [state.only] : metrics;
     const height = some.length === 1 ? Math.max(280, Math.min(620, innerHeight - 220)) : 240;
     const several = settings.some((setting) => setting.runs.length > 1);
@@ -241,9 +244,18 @@ class App extends Component {
     })}</div>`;
     return html`<${Controls} metrics=${metrics} several=${several} />
       ${left > 0 && html`<p class="left" role="status">The latest ${MOST_LINES} lines are drawn, ${left} are not: choose or filter runs.</p>`}
-      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))} ${some.length > 1 && some.some(runs.isSystem) && fold("system", false, "system", grid(some.filter(runs.isSystem)))}
-      ${!metrics.length && html`<p class="empty">${picked.length ? "These runs have no metrics yet." : "No runs."}</p>`}`;
+      ${grid(some.filter((metric) => some.length === 1 || !runs.isSystem(metric)))} ${some.length > 1 && some.some(runs.isSystem) && fold("system", false, "system", grid(some.filter(runs.isSystem)))}`;
   }
+}
+
+const EXAMPLE = 'with TrackClient("…").new_trial(parameters={"lr": 0.1}) as trial:\n    trial.log_metrics(loss=0.5)';
+
+/** Why there is no row, and what to do. */
+function nothing() {
+  if (!runs.list.length) return html`<div class="empty">This store has no runs yet. They appear here as they begin:<pre>${EXAMPLE}</pre></div>`;
+  const why = [state.project && `is of the project ${text(state.project)}`, state.q && `is meant by “${text(state.q)}”`, state.brush.length && "is inside the brushes"];
+  return html`<p class="empty">No run matches. There are ${runs.list.length}, of which none ${why.filter(Boolean).join(" and ")}.<br />
+    <button class="chip" onClick=${() => set({ project: "", q: "", brush: [] }, true)}>show all runs</button></p>`;
 }
 
 /** The columns that are shown: those that stay in sight first. @param {runs.Shown[]} usual @param {runs.Shown[]} every */

@@ -133,7 +133,7 @@ export class Chart extends Painted {
     const { metric, height } = this.props;
     const large = state.only === metric;
     return html`<figure class=${`chart ${large ? "large" : ""}`} aria-label=${`chart of ${text(metric)}`}>
-      <figcaption><b title=${text(metric)}>${text(metric)}</b><span class="note">${this.notes}</span>
+      <figcaption><b title=${text(metric)}>${text(metric)}</b><span class="note">${this.done || this.failure ? this.notes : "reading …"}</span>
         <button class="quiet" title=${large ? "all charts" : "only this one, large"} aria-label=${`${large ? "show all charts" : "enlarge"} ${text(metric)}`}
           onClick=${() => set({ only: large ? "" : metric }, true)}>${large ? "⤡" : "⤢"}</button></figcaption>
       ${this.failure && html`<p class="failure" role="alert">${text(this.failure)}</p>`}

@@ -19,7 +19,7 @@ export function Chooser({ every, shown, usual }) {
       <button class="chip" onClick=${() => set({ show: [], hide: [], pin: [], all: false })}>as usual</button>
       <button class="quiet" aria-label="close columns" onClick=${() => set({ above: "" })}>×</button></p>
     <ul>${found.slice(0, 300).map((one) => html`<li key=${one.id}>
-      <label class="toggle"><input type="checkbox" checked=${there.has(one.id)} onChange=${() => choose(one.id, there.has(one.id), isUsual(one.id))} />${text(one.head)} <small>${one.sub}</small></label>
+      <label class="toggle"><input type="checkbox" checked=${there.has(one.id)} onChange=${() => choose(one.id, there.has(one.id), isUsual(one.id))} /><span title=${text(one.head)}>${text(one.head)} <small>${one.sub}</small></span></label>
       ${there.has(one.id) && html`<button class="quiet" aria-pressed=${state.pin.includes(one.id)} aria-label=${`keep ${text(one.head)} ${one.sub} in sight`} title="keep in sight" onClick=${() => set({ pin: flipped(state.pin, one.id) })}>${state.pin.includes(one.id) ? "◆" : "◇"}</button>`}</li>`)}</ul>
     ${found.length > 300 && html`<small>${found.length - 300} more: write a part of the name</small>`}
   </dialog>`;

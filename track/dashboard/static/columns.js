@@ -12,13 +12,11 @@ export class Column {
   /** @type {Map<any, number> | null} */ places = null;
   /** @type {Map<number, any>} */ odd = new Map();
 
+  of = /** @type {Section} */ ("run"); name = ""; part = ""; seed = false; id = "";
+
   /** @param {Section} of @param {string} name @param {string} [part] @param {boolean} [seed] */
   constructor(of, name, part = "", seed = false) {
-    this.of = of;
-    this.name = name;
-    this.part = part;
-    this.seed = seed;
-    this.id = [of, name, part].join("\n");
+    Object.assign(this, { of, name, part, seed, id: [of, name, part].join("\n") });
   }
 
   /** @param {number} row @returns {any} */

@@ -12,8 +12,7 @@ export function tagOf(typed) {
 export class Edit extends Asking {
   /** What is typed and not saved; null where nothing is. @type {string | null} */
   note = null;
-  tag = "";
-  isSaving = false;
+  tag = ""; isSaving = false;
 
   /** @param {object} change @param {() => void} [then] */
   async save(change, then) {

@@ -38,13 +38,10 @@ export function Media({ runs, pages }) {
 class Asked extends Asking {
   known = new Map();
 
-  said() {
-    const { address, one } = this.props;
-    return address && one?.kind !== "html" ? this.once(this.known, address, async () => (await ask(address)).json()) : null;
-  }
-
   render() {
-    const inside = this.inside(this.said(), this.props);
+    const { address, one } = this.props;
+    const said = address && one?.kind !== "html" ? this.once(this.known, address, async () => (await ask(address)).json()) : null;
+    const inside = this.inside(said, this.props);
     return html`<div class=${this.props.one ? "" : "heat"}>${this.failure ? html`<p class="failure" role="alert">${text(this.failure)}</p>` : inside}</div>`;
   }
 
@@ -56,6 +53,7 @@ class One extends Asked {
   inside(said, { one, file, address }) {
     const name = text(one.name);
     return one.type.startsWith("image/") ? html`<img src=${file} alt=${`${name}, step ${number(one.step)}`} loading="lazy" />`
+      : one.thumb ? html`<a href=${file} title="the whole figure, as JSON"><img src=${file.replace(one.digest, one.thumb)} alt=${`${name}, a sketch`} loading="lazy" /></a>`
       : one.kind === "audio" ? html`<audio key=${file} controls src=${file}></audio>`
       : one.kind === "video" ? html`<video key=${file} controls src=${file}></video>`
       : one.kind === "html" ? html`<iframe key=${file} sandbox="" title=${name} src=${address}></iframe>`

@@ -117,7 +117,7 @@ export class Parallel extends Painted {
             <div class="rail" style=${{ height: `${TALL}px` }} onPointerDown=${(e) => this.at(one.id, e)} onPointerMove=${(e) => this.at(one.id, e)} onPointerUp=${(e) => this.at(one.id, e)}>
               ${marks(one, [0, 0.5, 1]).map(({ at, label }) => html`<span key=${at} style=${{ top: `${8 + (TALL - 16) * (1 - at)}px` }}>${label}</span>`)}${brush && html`<i class="brush" style=${{ top: `${8 + (TALL - 16) * (1 - brush[1])}px`, height: `${(TALL - 16) * (brush[1] - brush[0])}px` }}></i>`}</div></div>`;
         })}</div></figure>
-      ${!axes.length && html`<p class="empty">These runs do not differ in a parameter.</p>`}`;
+      ${axes.length < 2 && html`<p class="empty">These runs do not differ in a parameter, so that none can matter: parameters={"lr": 0.1} are given where a run begins.</p>`}`;
   }
 }
 

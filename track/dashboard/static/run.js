@@ -46,7 +46,7 @@ export class RunPage extends Asking {
     const took = duration(runs.seconds(run));
     const page = this.page?.row.uid === run.uid ? this.page : null;
     return html`<article class="run" aria-label=${`run ${text(run.name)}`}>
-      <header><h2>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
+      <header><h2 title=${text(run.name)}>${text(run.name || run.uid.slice(0, 8))}${run.revision ? html`<small> /${run.revision}</small>` : ""}</h2>${statuses([run])}
         <p class="facts"><span>started ${moment(run.started ?? run.created)}</span>${took && html`<span>took ${took}</span>`}
         ${run.group && html`<span>group ${text(run.group)}</span>`}<code title="uid">${run.uid.slice(0, 12)}…_${run.revision}</code>
         <button class="chip" aria-pressed=${state.base === run.id} onClick=${() => set({ base: state.base === run.id ? "" : run.id })}>${state.base === run.id ? "baseline ×" : "make it the baseline"}</button></p></header>
@@ -57,6 +57,7 @@ export class RunPage extends Asking {
       ${page?.statuses && this.Edit && html`<${this.Edit} page=${page} saved=${() => { this.asked = ""; this.refresh(); }} />`}
       ${page?.note && !page.statuses && html`<section><h3>note</h3><p class="description">${text2(page.note)}</p></section>`}
       ${page?.description && html`<p class="description">${text2(page.description)}</p>`}
+      ${!page && !this.failure && html`<p class="empty">Reading the run …</p>`}
       ${page && html`${metrics("metrics", page.row, false)} ${section("parameters", page.row.parameters)} ${section("tags", page.row.tags)}
         ${page.output && html`<section><h3>output</h3><pre tabindex="0">${text2(page.output)}</pre></section>`}
         ${page.media.length > 0 && html`<section><h3>media</h3><${Media} runs=${[run]} pages=${[page]} /></section>`}

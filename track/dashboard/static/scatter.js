@@ -4,9 +4,7 @@ import { number, text } from "./format.js";
 import { set, state } from "./state.js";
 import { html, Painted } from "./view.js";
 
-const TALL = 420;
-const [LEFT, RIGHT, TOP, BOTTOM] = [64, 28, 14, 34];
-const NEAR = 14;
+const [TALL, NEAR, LEFT, RIGHT, TOP, BOTTOM] = [420, 14, 64, 28, 14, 34];
 const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
 export class Scatter extends Painted {
@@ -77,8 +75,7 @@ export class Scatter extends Painted {
   };
 
   render() {
-    const { all, x, y } = this.axes();
-    const { over } = this;
+    const [{ all, x, y }, { over }] = [this.axes(), this];
     const choice = (label, field, chosen) => html`<label>${label} <select aria-label=${`${label} of the points`} onChange=${(e) => set({ [field]: e.target.value })}>
       ${all.map((one) => html`<option key=${one.id} value=${one.id} selected=${one === chosen}>${text(one.name)}</option>`)}</select></label>`;
     return html`<div class="controls">${choice("x", "sx", x)} ${choice("y", "sy", y)}<span>${x?.log ? "log x" : ""} ${y?.log ? "log y" : ""}</span></div>
@@ -86,6 +83,6 @@ export class Scatter extends Painted {
         onPointerMove=${this.at} onPointerLeave=${() => { this.over = null; this.setState({}); }} onClick=${() => over && set({ open: over.run.id, tab: "run" }, true)}></canvas>
         ${over && html`<div class="tip" style=${{ left: `${Math.min(over.left + 12, (this.place.current?.clientWidth ?? 400) - 180)}px`, top: `${over.top + 10}px` }}><b>${text(over.run.name || over.run.id)}</b>
           <span>${text(x.name)} ${number(x.of(over.run))}</span><span>${text(y.name)} ${number(y.of(over.run))}</span></div>`}</figure>
-      ${!all.length && html`<p class="empty">These runs have no columns that differ.</p>`}`;
+      ${!all.length && html`<p class="empty">These runs have neither metrics nor parameters that differ: there is nothing to lay them out by.</p>`}`;
   }
 }
